@@ -1,0 +1,75 @@
+"""A microscope that looks back through a convolutional network.
+
+From any unit of any layer to the pixels that made it fire. The names below are the whole public
+library; torch is imported when one of them first needs it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from retroscope.errors import RetroscopeError
+    from retroscope.geometry import Box, Field, ReceptiveField, Window
+    from retroscope.image import Fit, Image, read_image
+    from retroscope.methods.activations import activations
+    from retroscope.methods.deconv import deconv, deconv_many
+    from retroscope.network import Network
+    from retroscope.render.draw import draw
+    from retroscope.results import Activations, Layer, Patch, Projection
+    from retroscope.rules import DECONVNET, GRADIENT, GUIDED, Rule, RuleBook
+    from retroscope.unit import Unit
+    from retroscope.zoo import open_model
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "errors": ["RetroscopeError"],
+    "geometry": ["Box", "Field", "ReceptiveField", "Window"],
+    "image": ["Fit", "Image", "read_image"],
+    "methods.activations": ["activations"],
+    "methods.deconv": ["deconv", "deconv_many"],
+    "network": ["Network"],
+    "render.draw": ["draw"],
+    "results": ["Activations", "Layer", "Patch", "Projection"],
+    "rules": ["DECONVNET", "GRADIENT", "GUIDED", "Rule", "RuleBook"],
+    "unit": ["Unit"],
+    "zoo": ["open_model"],
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "DECONVNET",
+    "GRADIENT",
+    "GUIDED",
+    "Activations",
+    "Box",
+    "Field",
+    "Fit",
+    "Image",
+    "Layer",
+    "Network",
+    "Patch",
+    "Projection",
+    "ReceptiveField",
+    "RetroscopeError",
+    "Rule",
+    "RuleBook",
+    "Unit",
+    "Window",
+    "activations",
+    "deconv",
+    "deconv_many",
+    "draw",
+    "open_model",
+    "read_image",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'retroscope' has no attribute {name!r}")
+    return getattr(import_module(f"retroscope.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,235 @@
+"""Runs a network without changing it: watch each operation, stop early, look back by rules.
+
+The only file that touches a module. A pass is a handler: it is given every torch function that
+the forward pass calls, in running order, and returns its result.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol, cast
+
+import torch
+from torch.autograd.function import once_differentiable
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+
+from retroscope.errors import ModelError
+from retroscope.ops import TABLE, Args, Function, Kwargs, name_of, positional, tensors_in
+from retroscope.rules import Rule, RuleBook
+
+
+class Handler(Protocol):
+    """Does in the forward pass what a torch function was called for."""
+
+    def __call__(self, function: Function, args: Args, kwargs: Kwargs, /) -> object: ...
+
+
+class _Watch(TorchFunctionMode):
+    def __init__(self, handler: Handler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def __torch_function__(
+        self, func: Function, _types: object, args: Args = (), kwargs: Kwargs | None = None
+    ) -> object:
+        return self._handler(func, args, kwargs or {})
+
+
+class Reached(BaseException):
+    """Ends a forward pass whose answer is known; no `except Exception` of a network stops it."""
+
+
+def run(module: torch.nn.Module, picture: torch.Tensor, handler: Handler) -> object:
+    """One forward pass under a handler; None where the handler ended it early."""
+    try:
+        with _Watch(handler):
+            return cast("object", module(picture))
+    except Reached:
+        return None
+
+
+def ruled(book: RuleBook) -> Handler:
+    """Runs every function as it is, with the rules of the book for the way back."""
+
+    def handle(function: Function, args: Args, kwargs: Kwargs) -> object:
+        row = TABLE.get(function)
+        if row is not None and row.listed:
+            _refuse_hidden_gradients(function, args, kwargs)
+        role = None if row is None else row.role_of(args, kwargs)
+        rule = None if role is None else book.rules.get(role)
+        with _kept_for_the_way_back():
+            if rule is None:
+                return function(*_frozen(args), **_frozen(kwargs))
+            return _under_rule(rule, function, *positional(args, kwargs))
+
+    return handle
+
+
+def _refuse_hidden_gradients(function: Function, args: Args, kwargs: Kwargs) -> None:
+    """A step that autograd is told not to see would silently get no rule, so nobody may take it."""
+    if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+        return
+    if any(one.requires_grad for one in tensors_in(_frozen(args), _frozen(kwargs))):
+        raise ModelError(
+            f"this network runs {name_of(function)} with gradients switched off, so that nothing "
+            "can be looked back through; take out no_grad or inference_mode there, or give "
+            "torch.utils.checkpoint use_reentrant=False"
+        )
+
+
+def _kept_for_the_way_back() -> AbstractContextManager[object]:
+    """Keeps what `torch.utils.checkpoint` would drop and compute again without the rules."""
+    hooked = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None  # noqa: SLF001
+    return saved_tensors_hooks(torch.Tensor.detach, _same) if hooked else nullcontext()
+
+
+def _same(kept: torch.Tensor) -> torch.Tensor:
+    return kept
+
+
+def _frozen(value: Any) -> Any:
+    """The same arguments with parameters taken out of the graph: nobody asks for their gradient."""
+    if isinstance(value, torch.nn.Parameter):
+        return value.detach()
+    if isinstance(value, tuple | list):
+        return type(value)(_frozen(one) for one in value) if _plain(value) else value
+    if isinstance(value, dict):
+        return {key: _frozen(one) for key, one in value.items()}
+    return value
+
+
+def _plain(value: tuple[object, ...] | list[object]) -> bool:
+    return type(value) in (tuple, list)
+
+
+def _under_rule(rule: Rule, function: Function, args: Args, kwargs: Kwargs) -> object:
+    signal, rest, options = args[0], _frozen(args[1:]), _frozen(kwargs)
+
+    def call(source: torch.Tensor) -> torch.Tensor:
+        return cast("torch.Tensor", function(source, *rest, **options))
+
+    return _Ruled.apply(signal, call, rule) if signal.requires_grad else call(signal)
+
+
+class _Ruled(torch.autograd.Function):
+    """An operation whose way back is a rule's, in place where the operation is."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, source: torch.Tensor, call: Callable[[torch.Tensor], torch.Tensor], rule: Rule
+    ) -> torch.Tensor:
+        result = call(source)
+        if result is source:
+            ctx.mark_dirty(source)
+        if rule.asks_where_it_fires:
+            ctx.save_for_backward(result > 0)
+        ctx.rule = rule
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, signal: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        fires = ctx.saved_tensors[0] if ctx.rule.asks_where_it_fires else None
+        return ctx.rule.back(signal, fires), None, None
+
+
+@contextmanager
+def undisturbed(module: torch.nn.Module) -> Iterator[None]:
+    """Runs the network in evaluation mode and leaves it as it was, whatever happens inside."""
+    modes = [(part, part.training) for part in module.modules()]
+    buffers = _buffers(module)
+    with _same_randomness(module):
+        try:
+            for part, _ in modes:
+                part.training = False
+            yield
+        finally:
+            for part, training in modes:
+                part.training = training
+            _restore(buffers)
+
+
+Buffers = list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor, torch.Tensor]]
+
+
+def _buffers(module: torch.nn.Module) -> Buffers:
+    return [
+        (part._buffers, name, buffer, buffer.detach().clone())  # noqa: SLF001
+        for part in module.modules()
+        for name, buffer in part._buffers.items()  # noqa: SLF001
+        if buffer is not None
+    ]
+
+
+def _restore(buffers: Buffers) -> None:
+    with torch.no_grad():
+        for home, name, buffer, kept in buffers:
+            home[name] = buffer
+            if not torch.equal(buffer, kept):
+                buffer.copy_(kept)
+
+
+def _same_randomness(module: torch.nn.Module) -> AbstractContextManager[None]:
+    device = device_of(module)
+    if device.type == "cpu":
+        return torch.random.fork_rng(devices=[])
+    return torch.random.fork_rng(devices=[device.index or 0], device_type=device.type)
+
+
+def device_of(module: torch.nn.Module) -> torch.device:
+    """Where the network's numbers lie."""
+    return next((one.device for one in _numbers(module)), torch.device("cpu"))
+
+
+def dtype_of(module: torch.nn.Module) -> torch.dtype:
+    """The kind of floating-point number that the network computes with."""
+    kinds = (one.dtype for one in _numbers(module) if one.is_floating_point())
+    return next(kinds, torch.get_default_dtype())
+
+
+def _numbers(module: torch.nn.Module) -> Iterator[torch.Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+@contextmanager
+def module_calls(
+    module: torch.nn.Module, entered: Callable[[str], None], left: Callable[[str, object], None]
+) -> Iterator[None]:
+    """Tells when a part of the network is entered and left, by its path.
+
+    The hooks are torch's global ones, so that no module of the network is touched.
+    """
+    paths = {part: path for path, part in module.named_modules()}
+
+    def before(part: torch.nn.Module, _inputs: object) -> None:
+        if part in paths:
+            entered(paths[part])
+
+    def after(part: torch.nn.Module, _inputs: object, output: object) -> None:
+        if part in paths:
+            left(paths[part], output)
+
+    hooks = [register_module_forward_pre_hook(before), register_module_forward_hook(after)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def original(module: torch.nn.Module) -> torch.nn.Module:
+    """The network inside a wrapper of torch's; a scripted one is refused."""
+    for wrapped in ("_orig_mod", "module"):
+        inner = getattr(module, wrapped, None)
+        if isinstance(inner, torch.nn.Module) and type(module).__name__ in _WRAPPERS:
+            return original(inner)
+    if isinstance(module, torch.jit.ScriptModule | torch.jit.ScriptFunction):
+        raise ModelError(
+            "a scripted or traced network hides its operations; give the nn.Module it was made of"
+        )
+    return module
+
+
+_WRAPPERS = {"OptimizedModule", "DataParallel", "DistributedDataParallel"}

@@ -1,0 +1,42 @@
+"""What is known of a tensor, for as long as the tensor lives."""
+
+from typing import Generic, TypeVar, cast
+
+import torch
+from torch.utils.weak import WeakTensorKeyDictionary
+
+Mark = TypeVar("Mark")
+
+
+class Marks(Generic[Mark]):
+    """A mark on each of some tensors, told apart by identity; none of them is kept alive.
+
+    >>> picture, marks = torch.zeros(2), Marks[str]()
+    >>> marks[picture] = "input"
+    >>> marks[picture], torch.zeros(2) in marks
+    ('input', False)
+    """
+
+    def __init__(self) -> None:
+        self._marks = WeakTensorKeyDictionary()
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def __contains__(self, tensor: torch.Tensor) -> bool:
+        return tensor in self._marks
+
+    def __getitem__(self, tensor: torch.Tensor) -> Mark:
+        return cast("Mark", self._marks[tensor])
+
+    def __setitem__(self, tensor: torch.Tensor, mark: Mark) -> None:
+        self._marks[tensor] = mark
+
+    def get(self, tensor: torch.Tensor, otherwise: Mark) -> Mark:
+        """The tensor's mark, or another where it has none."""
+        return self[tensor] if tensor in self._marks else otherwise
+
+    def drop(self, tensor: torch.Tensor) -> None:
+        """Takes the tensor's mark away."""
+        if tensor in self:
+            del self._marks[tensor]

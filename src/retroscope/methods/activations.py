@@ -1,0 +1,24 @@
+"""The maps of a layer for one picture."""
+
+import torch
+
+from retroscope.engine import undisturbed
+from retroscope.follow import follow
+from retroscope.network import AnyImage, Network
+from retroscope.results import Activations
+
+
+def activations(net: Network, layer: str, image: AnyImage) -> Activations:
+    """The maps of a layer for one picture.
+
+    >>> net = Network(torch.nn.Conv2d(3, 8, 3), input_size=(32, 32))
+    >>> activations(net, "conv1", torch.zeros(3, 32, 32)).maps.shape
+    (8, 30, 30)
+    """
+    prepared = net.prepare(image)
+    found = net.layer(layer, prepared.size)
+    kept: list[torch.Tensor] = []
+    with undisturbed(net.module), torch.no_grad():
+        survey = net.survey(prepared.size)
+        follow(net.module, survey, prepared.numbers[None], {found.index: kept.append})
+        return Activations(found, kept[0][0].float().cpu().numpy().copy(), prepared.source)

@@ -1,0 +1,84 @@
+"""How an operation moves positions of the picture from its inputs to its output.
+
+The survey reads a motion as arithmetic on receptive fields, the region runner as arithmetic on
+the part of each map that it holds. One word for both keeps them from drifting apart.
+"""
+
+from dataclasses import dataclass
+
+from retroscope.geometry import Window
+
+Axes = tuple[int, int]
+"""Which dimensions of a tensor run along y and x."""
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Stay:
+    """Each output position reads the same position of every input.
+
+    `gated`: and is scaled by something computed from all positions, as in group norm.
+    `pinned`: and meets a constant that differs from position to position.
+    `batch`: and depends on the other pictures of the batch.
+    """
+
+    gated: bool = False
+    pinned: bool = False
+    batch: bool = False
+
+
+@dataclass(frozen=True)
+class Slide:
+    """Windows slide over the map: convolution, pooling, padding, strided slices."""
+
+    y: Window
+    x: Window
+
+
+@dataclass(frozen=True)
+class Move:
+    """Positions stay what they are, while the dimensions that hold them get new numbers."""
+
+    axes: Axes
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Every output reads every position. `note` says so of operations nobody described."""
+
+    note: str = ""
+
+
+Motion = Stay | Slide | Move | Mix
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a row of the table may ask about a call: where the picture lies in its tensors.
+
+    `constants` are the shapes of the tensors that do not depend on the picture.
+    """
+
+    axes: Axes
+    shape: Shape
+    result: Shape
+    constants: tuple[Shape, ...] = ()
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        return self.shape[self.axes[0]], self.shape[self.axes[1]]
+
+    def dim(self, dim: int) -> int:
+        """A dimension counted from the front."""
+        return dim % len(self.shape)
+
+    def touches(self, *dims: int) -> bool:
+        """Whether one of these dimensions runs along the picture."""
+        return any(self.dim(dim) in self.axes for dim in dims)
+
+    def meets_a_varying_constant(self) -> bool:
+        """Whether a constant, broadcast as torch does, is longer than 1 along the picture."""
+        back = [axis - len(self.shape) for axis in self.axes]
+        return any(
+            shape[axis] != 1 for shape in self.constants for axis in back if len(shape) >= -axis
+        )

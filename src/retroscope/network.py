@@ -1,0 +1,208 @@
+"""A network with all that belongs to it: how to feed it a picture, its labels, its layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import torch
+
+from retroscope.engine import device_of, dtype_of, original
+from retroscope.errors import ImageError, ModelError, RetroscopeError, UnitError, did_you_mean
+from retroscope.image import Fit, Image, as_image, fitted
+from retroscope.memory import is_out_of_memory
+from retroscope.results import Layer, Picture
+from retroscope.survey import Survey, survey
+from retroscope.unit import Unit
+
+AnyImage = str | Path | PIL.Image.Image | Image | torch.Tensor
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a picture to what the network takes: fitted, scaled to 0..1, less mean, over std.
+
+    One mean makes a grey network, three a coloured one.
+    """
+
+    fit: Fit
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    def numbers(self, picture: Picture) -> npt.NDArray[np.float32]:
+        """What the network takes for these pixels: channels, height, width."""
+        if self.channels not in (1, 3):
+            raise ImageError(
+                f"this network takes {self.channels} channels, which no picture file has; give a "
+                f"float tensor of ({self.channels}, height, width)"
+            )
+        shown = picture if self.channels == 3 else picture.mean(axis=2, keepdims=True)
+        scaled = shown.astype(np.float32) / np.float32(255)
+        standard = (scaled - self._array(self.mean)) / self._array(self.std)
+        return np.ascontiguousarray(standard.transpose(2, 0, 1))
+
+    def picture(self, numbers: npt.NDArray[np.float32]) -> Picture:
+        """The pixels that these numbers stand for, as well as a screen can show them."""
+        scaled = numbers.transpose(1, 2, 0) * self._array(self.std) + self._array(self.mean)
+        seen = np.nan_to_num(scaled) * 255
+        if seen.shape[2] != 3:
+            seen = np.repeat(seen.mean(axis=2, keepdims=True), 3, axis=2)
+        shown: Picture = np.clip(np.rint(seen), 0, 255).astype(np.uint8)
+        return shown
+
+    @staticmethod
+    def _array(numbers: tuple[float, ...]) -> npt.NDArray[np.float32]:
+        return np.array(numbers, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture as the network takes it, as it looks, and where it came from."""
+
+    numbers: torch.Tensor
+    picture: Picture
+    source: str
+
+    @property
+    def size(self) -> Size:
+        return self.numbers.shape[1], self.numbers.shape[2]
+
+
+class Network:
+    """A module, how to feed it, its labels and its layers. The module itself stays as it is.
+
+    `mean` and `std` are of pixels from 0 to 1, one number for each channel that the network
+    takes. `resize` and `shorter` are what `Fit` says.
+
+    >>> net = Network(torch.nn.Conv2d(3, 8, 3), input_size=(32, 32), name="tiny")
+    >>> net.layers[0].channels, str(net.layers[0].field)
+    (8, '3/1/0')
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        *,
+        input_size: Size = (224, 224),
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
+        labels: Sequence[str] = (),
+        name: str = "",
+        fit: Fit | None = None,
+    ) -> None:
+        self.module = original(module)
+        channels = len(mean) or len(std) or _channels_taken(self.module)
+        self.preprocessing = Preprocessing(
+            fit or Fit(input_size),
+            tuple(mean) or (0.0,) * channels,
+            tuple(std) or (1.0,) * channels,
+        )
+        self.labels = tuple(labels)
+        self.name = name or type(self.module).__name__
+        self._surveys: dict[tuple[int, ...], Survey] = {}
+
+    def __repr__(self) -> str:
+        height, width = self.input_size
+        return f"<Network {self.name}: {height}x{width} on {self.device}>"
+
+    @property
+    def input_size(self) -> Size:
+        return self.preprocessing.fit.size
+
+    @property
+    def device(self) -> torch.device:
+        return device_of(self.module)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer in running order, as a picture of the usual size runs through it."""
+        return self.survey().layers
+
+    def survey(self, size: Size | None = None) -> Survey:
+        """The network's program for pictures of this size; the usual size, if none is given."""
+        shape = (self.preprocessing.channels, *(size or self.input_size))
+        if shape not in self._surveys:
+            self._surveys[shape] = self._surveyed(shape)
+        return self._surveys[shape]
+
+    def _surveyed(self, shape: tuple[int, int, int]) -> Survey:
+        try:
+            return survey(self.module, shape)
+        except RetroscopeError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            why = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise ModelError(
+                f"{self.name} cannot run a picture of {shape[0]} channels and "
+                f"{shape[1]}x{shape[2]} pixels: {why}"
+            ) from error
+
+    def layer(self, name: str, size: Size | None = None) -> Layer:
+        """The layer of this name or alias."""
+        return find_layer(self.survey(size).layers, name, self.name)
+
+    def prepare(self, image: AnyImage) -> Prepared:
+        """A picture as the network takes it. A tensor is taken as it is."""
+        if isinstance(image, torch.Tensor):
+            return self._taken(image)
+        source = as_image(image)
+        picture = fitted(source, self.preprocessing.fit).pixels
+        numbers = torch.from_numpy(self.preprocessing.numbers(picture))
+        return Prepared(self._here(numbers), picture, source.source)
+
+    def _taken(self, tensor: torch.Tensor) -> Prepared:
+        channels = self.preprocessing.channels
+        if tensor.dim() != 3 or tensor.shape[0] != channels or not tensor.is_floating_point():
+            raise ImageError(
+                f"{self.name} takes a float tensor of ({channels}, height, width); this one is "
+                f"{tensor.dtype} of {tuple(tensor.shape)}"
+            )
+        numbers = self._here(tensor.detach())
+        shown = self.preprocessing.picture(numbers.float().cpu().numpy())
+        return Prepared(numbers, shown, "")
+
+    def _here(self, numbers: torch.Tensor) -> torch.Tensor:
+        return numbers.to(self.device, dtype_of(self.module))
+
+
+def _channels_taken(module: torch.nn.Module) -> int:
+    """What the first convolution takes; three where there is none."""
+    convolutions = (part for part in module.modules() if isinstance(part, torch.nn.Conv2d))
+    return next((one.in_channels for one in convolutions), 3)
+
+
+def find_layer(layers: Sequence[Layer], name: str, network: str) -> Layer:
+    """The layer of this name or alias among those of a network."""
+    for layer in layers:
+        if name == layer.name or name in layer.aliases:
+            return layer
+    known = [known for layer in layers for known in (layer.name, *layer.aliases)]
+    hint = " ".join(
+        filter(None, (did_you_mean(name, known), f'"retroscope layers {network}" lists them.'))
+    )
+    raise UnitError(f"no layer {name!r} in {network}; {hint}")
+
+
+def checked(unit: Unit, layer: Layer) -> Unit:
+    """The unit under its layer's own name, known to lie inside the layer."""
+    height, width = layer.size
+    if unit.channel is not None and unit.channel >= layer.channels:
+        raise UnitError(
+            f"no channel {unit.channel} in {unit.layer}; it has {layer.channels}, "
+            f"0 to {layer.channels - 1}"
+        )
+    if unit.position is not None and not (unit.position[0] < height and unit.position[1] < width):
+        raise UnitError(
+            f"no position {unit.position[0]},{unit.position[1]} in {unit.layer}; its maps are "
+            f"{height}x{width}, so that y,x goes from 0,0 to {height - 1},{width - 1}"
+        )
+    return replace(unit, layer=layer.name)

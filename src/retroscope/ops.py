@@ -1,0 +1,185 @@
+"""The table of operations: what each torch function is, and how it moves positions.
+
+A new layer type is one row in `ROWS`. A row's `motion` takes a `Place` and then exactly the
+parameters of the torch function, so that Python itself binds the call's arguments.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from inspect import signature
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from retroscope import calls
+from retroscope.motion import Mix, Motion, Place
+
+Function = Callable[..., object]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+class Role(Enum):
+    """What a rule book may give a rule of its own."""
+
+    RECTIFIER = "rectifier"
+    RESPONSE_NORM = "local response norm"
+
+
+class Reading(Enum):
+    """What an operation makes of its windows, so that a part of a map can be computed alone."""
+
+    CONVOLUTION = "convolution"
+    MAXIMUM = "maximum"
+    MEAN = "mean"
+    COPY = "copy"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row. `listed`: its outputs are a layer that users can name."""
+
+    kind: str
+    motion: Callable[..., Motion]
+    role: Role | None = None
+    reading: Reading | None = None
+    listed: bool = True
+    when: Callable[..., bool] | None = None
+
+    def role_of(self, args: Args, kwargs: Kwargs) -> Role | None:
+        """The role in this very call: `clamp` is a rectifier only where it clamps at zero."""
+        if self.role is None or self.when is None:
+            return self.role
+        args, kwargs = positional(args, kwargs)
+        return self.role if self.when(*args, **kwargs) else None
+
+    def motion_of(self, place: Place, args: Args, kwargs: Kwargs) -> Motion:
+        """How this very call moves positions; a call that the row does not know mixes them."""
+        args, kwargs = positional(args, kwargs)
+        try:
+            bound = signature(self.motion).bind(place, *args, **kwargs)
+        except TypeError:
+            return Mix(
+                f"{self.kind or 'an operation'} is called in a way that the table does not know"
+            )
+        return self.motion(*bound.args, **bound.kwargs)
+
+
+def positional(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+    """The same arguments with the first one, whatever its name, in the first place."""
+    if args or not kwargs:
+        return args, kwargs
+    name = next(iter(kwargs))
+    return (kwargs[name],), {key: value for key, value in kwargs.items() if key != name}
+
+
+def named(*names: str) -> list[Function]:
+    """The functions of these names, in-place twins too, in torch, its functional and Tensor."""
+    twins = [name + tail for name in names for tail in ("", "_") if not name.endswith("__")]
+    homes = (F, torch, torch.Tensor)
+    wanted = [*twins, *(name for name in names if name.endswith("__"))]
+    return [getattr(home, name) for home in homes for name in wanted if hasattr(home, name)]
+
+
+def _rectifier(kind: str, **more: Any) -> Operation:
+    return Operation(kind, calls.stay, Role.RECTIFIER, **more)
+
+
+def _silent(motion: Callable[..., Motion], reading: Reading | None = None) -> Operation:
+    return Operation("", motion, reading=reading, listed=False)
+
+
+ROWS: list[tuple[Operation, list[Function]]] = [
+    (Operation("conv", calls.conv, reading=Reading.CONVOLUTION), [F.conv2d]),
+    (Operation("pool", calls.max_pool, reading=Reading.MAXIMUM), named("max_pool2d")),
+    (Operation("pool", calls.max_pool), [F.max_pool2d_with_indices]),
+    (Operation("pool", calls.avg_pool, reading=Reading.MEAN), named("avg_pool2d")),
+    (Operation("pool", calls.adaptive_pool, reading=Reading.MEAN), named("adaptive_avg_pool2d")),
+    (Operation("pool", calls.adaptive_pool, reading=Reading.MAXIMUM), named("adaptive_max_pool2d")),
+    (Operation("pool", calls.adaptive_pool), [F.adaptive_max_pool2d_with_indices]),
+    (Operation("linear", calls.last_dim), named("linear")),
+    (_rectifier("relu"), named("relu", "relu6", "leaky_relu", "rrelu", "prelu", "clamp_min")),
+    (_rectifier("relu", when=calls.rises), named("hardtanh")),
+    (_rectifier("relu", when=calls.clamps_at_zero), named("clamp", "clip")),
+    (_rectifier("relu", when=calls.thresholds_at_zero), named("threshold")),
+    (_rectifier("elu"), named("elu", "celu", "selu")),
+    (_rectifier("gelu"), named("gelu")),
+    (_rectifier("silu"), named("silu")),
+    (_rectifier("mish"), named("mish")),
+    (_rectifier("hardswish"), named("hardswish")),
+    (_rectifier("softplus"), named("softplus")),
+    (Operation("sigmoid", calls.stay), named("sigmoid", "hardsigmoid", "logsigmoid")),
+    (Operation("tanh", calls.stay), named("tanh", "softsign")),
+    (Operation("softmax", calls.along_dim), named("softmax", "log_softmax")),
+    (Operation("norm", calls.batch_norm), named("batch_norm")),
+    (Operation("norm", calls.stay, Role.RESPONSE_NORM), named("local_response_norm")),
+    (Operation("norm", calls.layer_norm), named("layer_norm", "rms_norm")),
+    (Operation("norm", calls.gate), named("group_norm", "instance_norm")),
+    (Operation("add", calls.combine), named("add", "sub", "__radd__", "__rsub__", "rsub")),
+    (Operation("mul", calls.combine), named("mul", "div", "true_divide", "__rmul__", "__rdiv__")),
+    (Operation("max", calls.combine), named("maximum", "minimum")),
+    (_silent(calls.largest), [torch.max, torch.min, torch.Tensor.max, torch.Tensor.min]),
+    (Operation("concat", calls.join), named("cat", "concat", "concatenate")),
+    (Operation("mean", calls.reduce), named("mean", "sum", "amax", "amin")),
+    (Operation("split", calls.part), named("chunk", "split")),
+    (Operation("matmul", calls.matmul), named("matmul", "__matmul__")),
+    (Operation("attention", calls.mix), [F.multi_head_attention_forward]),
+    (_silent(calls.combine), named("masked_fill", "pow", "__pow__")),
+    (
+        _silent(calls.stay),
+        [
+            *named("dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_alpha_dropout"),
+            *named("clone", "detach", "contiguous", "neg", "abs", "exp", "log", "sqrt", "square"),
+            *named("float", "double", "half", "bfloat16", "to", "type", "erf", "positive"),
+            *named("requires_grad", "__neg__"),
+        ],
+    ),
+    (_silent(calls.pad, Reading.COPY), [F.pad]),
+    (_silent(calls.permute), named("permute")),
+    (_silent(calls.transpose), named("transpose", "swapaxes", "swapdims")),
+    (_silent(calls.unsqueeze), named("unsqueeze")),
+    (
+        _silent(calls.reshape),
+        named("view", "reshape", "flatten", "unflatten", "squeeze", "view_as"),
+    ),
+    (_silent(calls.index, Reading.COPY), [torch.Tensor.__getitem__]),
+    (
+        _silent(calls.mix),
+        named("std", "var", "einsum", "bmm", "roll", "scaled_dot_product_attention"),
+    ),
+]
+
+TABLE: dict[Function, Operation] = {
+    function: operation for operation, functions in ROWS for function in functions
+}
+
+_ASKING = {
+    *named("size", "dim", "numel", "nelement", "stride", "storage_offset", "is_contiguous"),
+    *named("is_floating_point", "is_complex", "element_size", "get_device", "data_ptr"),
+    torch.Tensor.ndimension,
+    torch.Tensor.__len__,
+    torch.Tensor.__hash__,
+}
+
+
+def asks_only(function: Function) -> bool:
+    """Whether a function asks about a tensor's form: size, type, place, or an attribute."""
+    return function in _ASKING or getattr(function, "__name__", "") == "__get__"
+
+
+def name_of(function: Function) -> str:
+    """What people call a torch function."""
+    return str(torch.overrides.resolve_name(function) or getattr(function, "__name__", function))
+
+
+def tensors_in(*values: object) -> Iterator[torch.Tensor]:
+    """Every tensor in these arguments or results, also inside lists, tuples and mappings."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from tensors_in(*value)
+        elif isinstance(value, dict):
+            yield from tensors_in(*value.values())

@@ -1,0 +1,66 @@
+"""How each result looks: `draw(result)` is a picture."""
+
+from collections.abc import Callable, Sequence
+from functools import singledispatch
+from typing import Any
+
+from PIL import Image
+
+from retroscope.errors import RetroscopeError
+from retroscope.render.layers import draw_layers
+from retroscope.render.maps import draw_activations
+from retroscope.render.projections import (
+    draw_patch,
+    draw_patches,
+    draw_projection,
+    draw_projections,
+)
+from retroscope.results import Activations, Layer, Patch, Projection
+
+MARKS: dict[type, Callable[..., Image.Image]] = {
+    Projection: draw_projection,
+    Patch: draw_patch,
+    Activations: draw_activations,
+}
+"""What draws one result. A mark's options are its keywords."""
+
+SHEETS: dict[type, Callable[..., Image.Image]] = {
+    Projection: draw_projections,
+    Patch: draw_patches,
+    Layer: draw_layers,
+}
+"""What draws a list of results of one type."""
+
+
+@singledispatch
+def draw(thing: object, **options: object) -> Image.Image:
+    """A result, or a list of results of one type, as a picture to look at or to save.
+
+    >>> import numpy as np
+    >>> from retroscope.geometry import Field, ReceptiveField
+    >>> field = ReceptiveField(Field(3), Field(3))
+    >>> layer = Layer("features.0", "conv", channels=2, size=(8, 8), field=field)
+    >>> draw(Activations(layer, np.ones((2, 8, 8), np.float32))).mode
+    'RGB'
+    """
+    del options
+    raise RetroscopeError(f"cannot draw {type(thing).__name__!r}; {_known()}")
+
+
+def _draw_sheet(things: Sequence[object], **options: Any) -> Image.Image:
+    kinds = {type(thing) for thing in things}
+    if len(kinds) != 1 or not kinds <= SHEETS.keys():
+        held = " and ".join(sorted(kind.__name__ for kind in kinds)) or "nothing"
+        raise RetroscopeError(f"cannot draw a list of {held}; {_known()}")
+    return SHEETS[kinds.pop()](things, **options)
+
+
+def _known() -> str:
+    one, many = (", ".join(kind.__name__ for kind in table) for table in (MARKS, SHEETS))
+    return f"there are pictures of {one}, and of lists that hold only {many}"
+
+
+for _kind, _mark in MARKS.items():
+    draw.register(_kind, _mark)
+draw.register(list, _draw_sheet)
+draw.register(tuple, _draw_sheet)

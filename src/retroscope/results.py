@@ -1,0 +1,90 @@
+"""What the methods return: frozen values of numpy arrays that do not know how they look."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from retroscope.geometry import Box, ReceptiveField
+from retroscope.unit import Unit
+
+Pixels = npt.NDArray[np.float32]
+"""Height, width, channels, in the network's own input space."""
+Picture = npt.NDArray[np.uint8]
+"""Height, width, 3: red, green, blue as shown on a screen."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operation of a network whose outputs can be looked at.
+
+    `size` is height and width of its maps; (1, 1) for a vector, (tokens, 1) for a transformer's.
+    `outputs` lists modules whose result is this layer's, such as the block that it ends.
+    """
+
+    name: str
+    kind: str
+    channels: int
+    size: tuple[int, int]
+    field: ReceptiveField
+    aliases: tuple[str, ...] = ()
+    index: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """What in the picture made a unit fire, back in the space of the network's input.
+
+    `pixels` is signed and covers `box`, which is clipped to the picture; zero is "no part in
+    it". `patch` is the picture itself under the same box.
+    """
+
+    unit: Unit
+    activation: float
+    box: Box
+    pixels: Pixels
+    rules: str
+    size: tuple[int, int]
+    patch: Picture | None = None
+    source: str = ""
+    notes: tuple[str, ...] = ()
+
+    def full(self) -> Pixels:
+        """The projection on the whole picture, zero outside the box."""
+        whole = np.zeros((*self.size, self.pixels.shape[2]), self.pixels.dtype)
+        whole[self.box.top : self.box.bottom, self.box.left : self.box.right] = self.pixels
+        return whole
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """The maps of a layer for one picture: channels, height, width."""
+
+    layer: Layer
+    maps: npt.NDArray[np.float32]
+    source: str = ""
+
+    def strongest(self, count: int) -> list[Unit]:
+        """The channels with the highest maxima, each at its strongest position, best first."""
+        flat = self.maps.reshape(len(self.maps), -1)
+        best = np.where(np.isnan(flat), -np.inf, flat)
+        order = np.argsort(-best.max(axis=1), kind="stable")[:count]
+        width = self.maps.shape[2]
+        places = [divmod(int(place), width) for place in best[order].argmax(axis=1)]
+        return [
+            Unit(self.layer.name, int(channel), place)
+            for channel, place in zip(order, places, strict=True)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """The piece of a picture that a unit saw, padded with grey where its field leaves it."""
+
+    score: float
+    source: str
+    position: tuple[int, int]
+    box: Box
+    pixels: Picture
+    projection: Projection | None = field(default=None)

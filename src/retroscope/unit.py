@@ -1,0 +1,65 @@
+"""The address of a unit: one text in Python, on the command line, in a URL and in an atlas."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from retroscope.errors import UnitError
+
+_ADDRESS = re.compile(
+    r"(?P<layer>[^:@\s]+)(:(?P<channel>\d+)(@(?P<place>\*|(?P<y>\d+),(?P<x>\d+)))?)?"
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A place to look back from: a layer, a channel of it, or one position of that channel.
+
+    Positions are `(y, x)` in the layer's map. Without a position, a channel stands for its
+    strongest one; `whole_map` stands for all of them at once.
+
+    >>> Unit.parse("features.28:42@6,7")
+    Unit(layer='features.28', channel=42, position=(6, 7), whole_map=False)
+    >>> str(Unit("conv5_3", 42, whole_map=True))
+    'conv5_3:42@*'
+    """
+
+    layer: str
+    channel: int | None = None
+    position: tuple[int, int] | None = None
+    whole_map: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channel is None and (self.position is not None or self.whole_map):
+            raise UnitError(f"a position in {self.layer!r} needs a channel, as in 'conv5_3:42@6,7'")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The unit that a text names."""
+        match = _ADDRESS.fullmatch(text.strip())
+        if match is None:
+            raise UnitError(
+                f"cannot read the unit {text!r}; write LAYER, LAYER:CHANNEL, "
+                "LAYER:CHANNEL@Y,X or LAYER:CHANNEL@*"
+            )
+        channel = None if match["channel"] is None else int(match["channel"])
+        if match["place"] is None or match["place"] == "*":
+            return cls(match["layer"], channel, whole_map=match["place"] == "*")
+        return cls(match["layer"], channel, (int(match["y"]), int(match["x"])))
+
+    def __str__(self) -> str:
+        if self.channel is None:
+            return self.layer
+        place = "@*" if self.whole_map else ""
+        if self.position is not None:
+            place = "@{},{}".format(*self.position)
+        return f"{self.layer}:{self.channel}{place}"
+
+    def __lt__(self, other: "Unit") -> bool:
+        return self._rank() < other._rank()
+
+    def _rank(self) -> tuple[tuple[int | str, ...], int, bool, tuple[int, int]]:
+        pieces = re.split(r"(\d+)", self.layer)
+        natural = tuple(int(piece) if n % 2 else piece for n, piece in enumerate(pieces))
+        channel = -1 if self.channel is None else self.channel
+        return natural, channel, self.whole_map, self.position or (-1, -1)

@@ -1,0 +1,1 @@
+"""Opens a network by its name."""

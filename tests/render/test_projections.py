@@ -1,0 +1,126 @@
+"""Projections beside patches: at one scale, each at its place, nothing clipped."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retroscope.geometry import Box
+from retroscope.render.draw import draw
+from retroscope.render.layout import MARGIN, enlarged, factor_for
+from retroscope.render.tone import GREY, TONES, toned
+from tests.render.looking import margin_is_empty, pixels_of, places
+from tests.render.specimens import corner_patch, projection
+
+SIDES = st.integers(1, 120)
+
+
+@pytest.mark.parametrize("side", [1, 5, 40, 150])
+def test_a_patch_stands_left_of_its_projection_at_the_same_scale(side: int) -> None:
+    shown = projection(side, side)
+    assert shown.patch is not None
+    factor, figure = factor_for(side, side), draw(shown)
+    [(patch_top, patch_left)] = places(figure, enlarged(shown.patch, factor))
+    [(top, left)] = places(figure, enlarged(toned(shown.pixels), factor))
+    assert patch_top == top
+    assert patch_left + side * factor < left
+
+
+def test_without_a_patch_the_projection_stands_alone() -> None:
+    shown = projection(patch=False)
+    [(_, left)] = places(draw(shown), enlarged(toned(shown.pixels), factor_for(40, 40)))
+    assert left == MARGIN + 1
+
+
+@pytest.mark.parametrize("tone", TONES)
+def test_a_bare_projection_is_its_toned_pixels(tone: str) -> None:
+    shown = projection()
+    assert (pixels_of(draw(shown, bare=True, tone=tone)) == toned(shown.pixels, tone)).all()
+
+
+def test_a_bare_projection_is_enlarged_as_asked() -> None:
+    assert draw(projection(5, 7), bare=True, scale=3).size == (21, 15)
+
+
+@settings(deadline=None, max_examples=40)
+@given(SIDES, SIDES, st.text(max_size=200), st.text(max_size=400))
+def test_every_tile_and_every_caption_fits_the_figure(
+    height: int, width: int, source: str, note: str
+) -> None:
+    shown = projection(height, width, source=source, notes=(note,))
+    figure = draw(shown)
+    assert margin_is_empty(figure)
+    assert places(figure, enlarged(toned(shown.pixels), factor_for(height, width)))
+
+
+def test_each_note_adds_to_the_figure() -> None:
+    plain, noted = draw(projection()), draw(projection(notes=("The switches are guessed.",)))
+    assert noted.height > plain.height
+
+
+def test_a_unit_that_sees_only_padding_has_a_figure() -> None:
+    nothing = replace(
+        projection(patch=False), box=Box(0, 0, 0, 3), pixels=np.zeros((0, 3, 3), np.float32)
+    )
+    assert margin_is_empty(draw(nothing))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 12])
+def test_a_sheet_shows_every_projection_once(count: int) -> None:
+    shown = [projection(20 + channel, 30, channel=channel) for channel in range(count)]
+    figure, factor = draw(shown), factor_for(20 + count - 1, 30)
+    found = [places(figure, enlarged(toned(each.pixels), factor)) for each in shown]
+    assert [len(each) for each in found] == [1] * count
+    assert len({place for each in found for place in each}) == count
+    assert margin_is_empty(figure)
+
+
+def test_a_sheet_says_a_shared_source_only_once() -> None:
+    shared = [projection(channel=channel) for channel in range(3)]
+    own = [replace(each, source=f"{each.unit.channel}.jpg") for each in shared]
+    assert draw(shared).height < draw(own).height
+
+
+def test_a_sheet_says_a_shared_note_only_once() -> None:
+    shared = [projection(channel=channel, notes=("Signed.",)) for channel in range(3)]
+    own = [replace(each, notes=(f"Signed {each.unit.channel}.",)) for each in shared]
+    assert draw(shared).height < draw(own).height
+
+
+def test_a_sheet_has_the_columns_that_were_asked_for() -> None:
+    shown = [projection(channel=channel) for channel in range(6)]
+    narrow, wide = draw(shown, columns=1), draw(shown, columns=6)
+    assert narrow.width < wide.width
+    assert narrow.height > wide.height
+
+
+def test_a_bare_sheet_is_a_grid_of_toned_pixels() -> None:
+    shown = [projection(10, 10, channel=channel) for channel in range(6)]
+    figure = draw(shown, bare=True, columns=3, scale=2)
+    assert figure.size == (3 * 20 + 2 * 8, 2 * 20 + 8)
+    assert all(places(figure, enlarged(toned(each.pixels), 2)) for each in shown)
+
+
+def test_the_projection_of_a_patch_lies_where_its_box_does() -> None:
+    patch = corner_patch()
+    assert patch.projection is not None
+    factor, figure = factor_for(50, 50), draw(patch)
+    [(patch_top, patch_left)] = places(figure, enlarged(patch.pixels, factor))
+    [(top, left)] = places(figure, enlarged(toned(patch.projection.pixels), factor))
+    assert top - patch_top == 10 * factor
+    tile_width = 50 * factor + 2
+    assert (left - 20 * factor - patch_left - tile_width) in range(1, 20)
+    assert (pixels_of(figure)[top - 1, left : left + 30 * factor] == GREY).all()
+
+
+def test_a_patch_without_a_projection_is_drawn_alone() -> None:
+    patch = replace(corner_patch(), projection=None)
+    [(_, left)] = places(draw(patch), enlarged(patch.pixels, factor_for(50, 50)))
+    assert left == MARGIN + 1
+
+
+def test_a_sheet_of_patches_shows_each_of_them() -> None:
+    patch = corner_patch()
+    assert len(places(draw([patch] * 9), enlarged(patch.pixels, factor_for(50, 50)))) == 9

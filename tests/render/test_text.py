@@ -1,0 +1,81 @@
+"""Type: it fits its width, and what is cut is cut where it hurts least."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retroscope.render.palette import PAPER
+from retroscope.render.text import (
+    BODY,
+    ELLIPSIS,
+    HEADING,
+    LABEL,
+    SMALL,
+    drawable,
+    fitted,
+    height_of,
+    line,
+    width_of,
+    wrapped,
+)
+from tests.render.looking import pixels_of
+
+SIZES = st.sampled_from([LABEL, SMALL, BODY, HEADING])
+PATHS = st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=120)
+
+
+@given(st.text(max_size=120), st.integers(0, 400), SIZES)
+def test_a_cut_line_fits_its_width(text: str, width: int, size: int) -> None:
+    assert width_of(fitted(text, width, size=size), size) <= width
+
+
+@given(PATHS, SIZES)
+def test_a_line_that_fits_is_not_cut(text: str, size: int) -> None:
+    assert fitted(text, width_of(text, size), size=size) == text
+
+
+@given(PATHS, st.integers(60, 400))
+def test_a_cut_line_keeps_its_two_ends(text: str, width: int) -> None:
+    shown = fitted(text, width)
+    head, _, tail = shown.partition(ELLIPSIS)
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    assert shown == text or len(tail) >= len(head)
+
+
+def test_the_name_of_a_file_survives_a_long_path() -> None:
+    path = "/mnt/archive/photographs/of/animals/and/others/IMG_0001.jpg"
+    assert fitted(path, 170).endswith("IMG_0001.jpg")
+
+
+@given(st.text(max_size=80))
+def test_a_letter_without_a_shape_is_replaced_and_not_lost(text: str) -> None:
+    shown = drawable(text)
+    assert len(shown) == len(text)
+    assert drawable(shown) == shown
+
+
+@given(st.text(max_size=120), st.integers(20, 300))
+def test_wrapped_lines_fit(text: str, width: int) -> None:
+    assert all(width_of(each) <= width for each in wrapped(text, width))
+
+
+@given(st.lists(st.sampled_from(["unit", "saw", "its", "field"]), max_size=30))
+def test_wrapping_keeps_every_word_in_order(words: list[str]) -> None:
+    assert " ".join(wrapped(" ".join(words), 90)).split() == words
+
+
+@given(st.text(max_size=60), SIZES)
+def test_no_type_reaches_outside_its_line(text: str, size: int) -> None:
+    own, roomy = line(text, size=size), line(text, size=size, width=700)
+    assert own.height == height_of(size)
+    assert (pixels_of(roomy)[:, own.width :] == PAPER).all() or own.width > 700
+
+
+@pytest.mark.parametrize("size", [LABEL, SMALL, BODY, HEADING])
+def test_no_letter_is_cut_at_its_head_or_foot(size: int) -> None:
+    shown = pixels_of(line("Ågjpqy|(@_", size=size))
+    assert (shown[0] == PAPER).all()
+    assert (shown[-1] == PAPER).all()
+    assert (np.asarray(shown) != PAPER).any()
