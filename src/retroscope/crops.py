@@ -93,7 +93,11 @@ class Gallery:
     @classmethod
     def of(cls, images: Iterable[Prepared]) -> "Gallery":
         unique = {id(image): image for image in images}
-        stack = torch.stack([image.numbers.permute(1, 2, 0) for image in unique.values()])
+        first = next(iter(unique.values())).numbers
+        channels, height, width = first.shape
+        stack = first.new_empty(len(unique), height, width, channels)
+        for slot, image in enumerate(unique.values()):
+            stack[slot] = image.numbers.permute(1, 2, 0)
         return cls(stack, {key: slot for slot, key in enumerate(unique)})
 
     def slot(self, image: Prepared) -> int:

@@ -108,6 +108,13 @@ class Network:
         self.name = name or type(self.module).__name__
         self._surveys: dict[tuple[int, ...], Survey] = {}
 
+    def of_module(self, module: torch.nn.Module, fit: Fit) -> "Network":
+        """The same network with another module, or pictures fitted in another way."""
+        taken = self.preprocessing
+        return Network(
+            module, mean=taken.mean, std=taken.std, labels=self.labels, name=self.name, fit=fit
+        )
+
     def __repr__(self) -> str:
         height, width = self.input_size
         return f"<Network {self.name}: {height}x{width} on {self.device}>"

@@ -66,5 +66,7 @@ def rule_book(rules: str | RuleBook) -> RuleBook:
         return rules
     if rules not in RULE_BOOKS:
         hint = did_you_mean(rules, RULE_BOOKS)
-        raise RetroscopeError(f"no rules {rules!r}; there are {', '.join(RULE_BOOKS)}; {hint}")
+        raise RetroscopeError(
+            f"no rules {rules!r}; there are {', '.join(RULE_BOOKS)} {hint}".strip()
+        )
     return RULE_BOOKS[rules]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from math import isfinite
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -76,7 +77,7 @@ def _read(net: Network, requests: Iterator[Request]) -> list[Asked]:
     units: dict[tuple[str | Unit, Size], tuple[Unit, Layer]] = {}
     asked: list[Asked] = []
     for wanted, image in islice(requests, _REQUESTS_AT_ONCE):
-        key = image if isinstance(image, str) else id(image)
+        key = _identity(image)
         if key not in images:
             images[key] = image, net.prepare(image)
         prepared = images[key][1]
@@ -87,6 +88,13 @@ def _read(net: Network, requests: Iterator[Request]) -> list[Asked]:
         if len(images) == _PICTURES_AT_ONCE:
             break
     return asked
+
+
+def _identity(image: AnyImage) -> object:
+    """The same for what is surely the same picture, while somebody holds on to it."""
+    if isinstance(image, torch.Tensor):
+        return image.data_ptr(), image.shape, image.stride(), image.dtype, image.device
+    return str(image) if isinstance(image, str | Path) else id(image)
 
 
 def _found(net: Network, wanted: str | Unit, size: Size) -> tuple[Unit, Layer]:

@@ -45,6 +45,14 @@ TONES: dict[str, Callable[[Numbers], Numbers]] = {
 """Each maps signed values to [-1, 1], zero to zero, and is odd."""
 
 
+def tone_named(name: str) -> Callable[[Numbers], Numbers]:
+    """The tone of this name."""
+    if name not in TONES:
+        hint = " ".join(filter(None, (did_you_mean(name, TONES), f"There are {', '.join(TONES)}.")))
+        raise RetroscopeError(f"no tone {name!r}; {hint}")
+    return TONES[name]
+
+
 def toned(pixels: Pixels, tone: str = "tile") -> Picture:
     """Signed pixels as a picture: zero is mid-grey, more is lighter, less is darker.
 
@@ -54,11 +62,7 @@ def toned(pixels: Pixels, tone: str = "tile") -> Picture:
     >>> toned(np.float32([[[-2.0], [0.0], [1.0]]]))[0, :, 0].tolist()
     [1, 128, 192]
     """
-    if tone not in TONES:
-        raise RetroscopeError(
-            f"no tone {tone!r}; {did_you_mean(tone, TONES)} There are {', '.join(TONES)}."
-        )
-    share = TONES[tone](_as_colours(finite(pixels)))
+    share = tone_named(tone)(_as_colours(finite(pixels)))
     return np.broadcast_to(GREY + np.rint(REACH * share), (*pixels.shape[:2], 3)).astype(np.uint8)
 
 

@@ -1,1 +1,5 @@
-"""Opens a network by its name."""
+"""Opens a network by its name: torchvision's, timm's, or anybody's own."""
+
+from retroscope.zoo.opening import open_model
+
+__all__ = ["open_model"]

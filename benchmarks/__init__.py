@@ -1,0 +1,1 @@
+"""Fair ratios between programs: run in turn, on one machine, in one process."""

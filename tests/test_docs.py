@@ -1,0 +1,42 @@
+"""What the documents say is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+from tools.commands import commands
+from tools.scene import scene
+
+from retroscope.cli import main
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")])
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    import numpy as np
+
+    text = (ROOT / "README.md").read_text("utf-8")
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        code = compile(block, "README.md", "exec")
+        exec(code, {"scene": np.asarray(scene()), "folder": tmp_path})  # noqa: S102
+    assert (tmp_path / "unit.png").exists()
+
+
+def test_the_commands_page_is_what_the_commands_say() -> None:
+    page = (ROOT / "docs/reference/commands.md").read_text("utf-8")
+    assert page == commands(), "make docs writes it anew"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8"))
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_the_readme_names_commands_that_there_are() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    named = set(re.findall(r"^retroscope (\w+)", text, re.MULTILINE))
+    assert named
+    assert named <= set(main.commands)
