@@ -10,7 +10,9 @@ from retroscope.cli import main as retroscope
 
 def commands() -> str:
     """The help of each command, in Markdown."""
-    group = click.Context(retroscope, info_name="retroscope", max_content_width=100)
+    group = click.Context(
+        retroscope, info_name="retroscope", max_content_width=100, **retroscope.context_settings
+    )
     parts = ["# The commands\n\nMade by `make docs`.\n", _section("retroscope", retroscope, group)]
     for name, command in retroscope.commands.items():
         context = click.Context(command, info_name=name, parent=group, max_content_width=100)

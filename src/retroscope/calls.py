@@ -44,9 +44,9 @@ def matmul(at: Place, first: Any, other: Any) -> Motion:
 
 
 def along_dim(
-    at: Place, _input: object, dim: int = -1, *_args: object, **_kwargs: object
+    at: Place, _input: object, dim: int | None = None, *_args: object, **_kwargs: object
 ) -> Motion:
-    return Mix() if at.touches(dim) else Stay()
+    return Mix() if dim is None or at.touches(dim) else Stay()
 
 
 def batch_norm(
@@ -65,6 +65,20 @@ def batch_norm(
     return Stay(gated=training, batch=training)
 
 
+def response_norm(at: Place, *_args: object, **_kwargs: object) -> Motion:
+    """Over neighbouring channels, which are dimension 1 whatever the network means by it."""
+    return Mix() if at.touches(1) else Stay()
+
+
+def expand(at: Place, *_args: object, **_kwargs: object) -> Motion:
+    """One value for all positions, or a map along new dimensions."""
+    ahead = len(at.result) - len(at.shape)
+    y, x = (axis + ahead for axis in at.axes)
+    if (at.result[y], at.result[x]) == at.lengths:
+        return Move((y, x))
+    return Mix(uniform=at.lengths == (1, 1))
+
+
 def layer_norm(
     at: Place, _input: object, normalized_shape: Shape, *_args: object, **_kwargs: object
 ) -> Motion:
@@ -72,7 +86,7 @@ def layer_norm(
 
 
 def conv(
-    _at: Place,
+    at: Place,
     _input: object,
     weight: torch.Tensor,
     bias: object = None,
@@ -82,6 +96,8 @@ def conv(
     groups: int = 1,
 ) -> Motion:
     del bias, groups
+    if not at.is_last():
+        return Mix()
     sizes = weight.shape[-2], weight.shape[-1]
     spread = _pair(dilation)
     y, x = (
@@ -106,7 +122,7 @@ def _conv_padding(
 
 
 def max_pool(
-    _at: Place,
+    at: Place,
     _input: object,
     kernel_size: Pair,
     stride: Pair | None = None,
@@ -116,6 +132,8 @@ def max_pool(
     return_indices: bool = False,
 ) -> Motion:
     del return_indices
+    if not at.is_last():
+        return Mix()
     sizes = _pair(kernel_size)
     steps = _pair(stride) if stride else sizes
     y, x = (
@@ -145,6 +163,8 @@ def adaptive_pool(
     *_args: object,
     **_kwargs: object,
 ) -> Motion:
+    if not at.is_last():
+        return Mix()
     wanted = (output_size,) * 2 if isinstance(output_size, int | None) else tuple(output_size)
     targets = [
         length if want is None else want for want, length in zip(wanted, at.lengths, strict=True)
@@ -196,8 +216,10 @@ def reduce(
     if dim is None or isinstance(dim, torch.Tensor):
         return Mix()
     gone = {at.dim(one) for one in ([dim] if isinstance(dim, int) else dim)}
-    if gone & set(at.axes):
+    if not gone or gone & set(at.axes):
         return Mix()
+    if 0 in gone:
+        return Stay(gated=True, batch=True) if keepdim else Mix("a batch is made one picture")
     if keepdim:
         return Stay()
     y, x = (axis - sum(one < axis for one in gone) for axis in at.axes)
@@ -251,7 +273,7 @@ def reshape(at: Place, *_args: object, **_kwargs: object) -> Motion:
 def index(at: Place, _input: object, key: object) -> Motion:
     """Slices: of channels they renumber, of the map they are windows of size 1."""
     keys = list(key) if isinstance(key, tuple) else [key]
-    if not all(isinstance(one, int | slice | None) or one is Ellipsis for one in keys):
+    if not all(_is_plain(one) for one in keys):
         return Mix("indexing with a tensor or a list may pick any position")
     axes: dict[int, int] = {}
     windows = {axis: Window() for axis in at.axes}
@@ -268,6 +290,10 @@ def index(at: Place, _input: object, key: object) -> Motion:
     if (y, x) == (Window(), Window()):
         return Move(moved)
     return Slide(y, x) if moved == at.axes else Mix()
+
+
+def _is_plain(key: object) -> bool:
+    return (isinstance(key, int | slice | None) and not isinstance(key, bool)) or key is Ellipsis
 
 
 def _dims_of(keys: list[object], rank: int) -> Iterator[tuple[int | None, object]]:
@@ -298,6 +324,8 @@ def _slice_window(piece: slice, length: int) -> Window:
 
 
 def clamps_at_zero(_input: object, min: object = None, max: object = None) -> bool:  # noqa: A002
+    if isinstance(min, torch.Tensor):
+        return False
     return min == 0 and (max is None or (isinstance(max, int | float) and max > 0))
 
 

@@ -1,7 +1,7 @@
 """Requests for units in pictures, sorted into batches that run as one.
 
-Units whose boxes have the same shape and touch the same borders of pictures of the same size see
-the same windows, so that their crops go through the network side by side.
+Frames of the same shape that touch the same borders of pictures of the same size see the same
+windows, so that they go through the network side by side.
 """
 
 from collections import defaultdict
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from retroscope.geometry import Box
+from retroscope.motion import Slide
 from retroscope.network import Prepared, Size
 from retroscope.results import Layer
 from retroscope.span import Held, Span
@@ -42,45 +43,89 @@ class Asked:
         return self.unit.position is not None and not (field.whole or field.global_context)
 
 
+_SNAPPED = 64
+"""Up to this field size a border unit's frame is as long as an inner unit's box."""
+
+
+def _frame(start: int, stop: int, size: int, full: int) -> tuple[int, int]:
+    """The interval that is run for a box: longer at a border, so that more of them are alike."""
+    most = min(size, full)
+    step = most if most <= _SNAPPED else -(-most // 4)
+    length = min(most, -(-(stop - start) // step) * step)
+    if start == 0:
+        return 0, max(length, stop)
+    return (min(start, full - length), full) if stop == full else (start, stop)
+
+
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """Requests that run as one batch, with the box of each."""
+    """Requests that run as one batch: the box that each sees, and the frame that is run for it."""
 
     asked: Sequence[Asked]
     boxes: Sequence[Box]
+    frames: Sequence[Box]
 
     @property
     def held(self) -> Held:
-        """What the first crop holds of its picture; the others hold the same, moved."""
-        box, (height, width) = self.boxes[0], self.asked[0].image.size
-        return Held(Span(box.top, box.height, height), Span(box.left, box.width, width))
+        """What the first frame holds of its picture; the others hold the same, moved."""
+        frame, (height, width) = self.frames[0], self.asked[0].image.size
+        return Held(Span(frame.top, frame.height, height), Span(frame.left, frame.width, width))
 
     def places(self, y: Span, x: Span) -> tuple[list[int], list[int]]:
         """Where in the run's output each unit stands."""
-        first, anchor = self.boxes[0], self.asked[0].unit.position
+        first, anchor = self.frames[0], self.asked[0].unit.position
         assert anchor is not None
         rows, columns = [], []
-        for asked, box in zip(self.asked, self.boxes, strict=True):
+        for asked, frame in zip(self.asked, self.frames, strict=True):
             assert asked.unit.position is not None
             down, right = asked.unit.position
-            rows.append((down if box.top == first.top else anchor[0]) - y.start)
-            columns.append((right if box.left == first.left else anchor[1]) - x.start)
+            rows.append((down if frame.top == first.top else anchor[0]) - y.start)
+            columns.append((right if frame.left == first.left else anchor[1]) - x.start)
         return rows, columns
 
     def part(self, some: Sequence[int]) -> "Crops":
         """Some of the requests."""
-        return Crops([self.asked[n] for n in some], [self.boxes[n] for n in some])
+        return Crops(
+            [self.asked[n] for n in some],
+            [self.boxes[n] for n in some],
+            [self.frames[n] for n in some],
+        )
 
 
-def alike(asked: Iterable[Asked]) -> list[Crops]:
+def worth_cropping(asked: Sequence[Asked]) -> bool:
+    """Whether running each unit's box there and back costs less than whole pictures.
+
+    Whole pictures run forward once each, and back once for each unit.
+    """
+    height, width = asked[0].image.size
+    shares = sum(one.box.height * one.box.width for one in asked) / (height * width)
+    pictures = len({id(one.image) for one in asked})
+    return 2 * shares <= pictures + len(asked)
+
+
+def alike(asked: Iterable[Asked], survey: Survey) -> list[Crops]:
     """The requests in batches that can run as one, whatever their order."""
-    groups: dict[tuple[object, ...], list[tuple[Asked, Box]]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[tuple[Asked, Box, Box]]] = defaultdict(list)
     for one in asked:
-        box, (height, width) = one.box, one.image.size
-        borders = box.top == 0, box.left == 0, box.bottom == height, box.right == width
-        key = one.layer.index, one.image.size, box.height, box.width, borders
-        groups[key].append((one, box))
+        box, (height, width), field = one.box, one.image.size, one.layer.field
+        top, bottom = _frame(box.top, box.bottom, field.y.size, height)
+        left, right = _frame(box.left, box.right, field.x.size, width)
+        borders: tuple[object, ...] = top == 0, left == 0, bottom == height, right == width
+        if cuts_maps(survey, one.layer.index):
+            borders = top, left
+        key = one.layer.index, one.image.size, bottom - top, right - left, borders
+        groups[key].append((one, box, Box(top, left, bottom, right)))
     return [Crops(*zip(*group, strict=True)) for group in groups.values()]
+
+
+def cuts_maps(survey: Survey, target: int) -> bool:
+    """Whether a map ends inside the picture: its border then shows in no box."""
+    return any(
+        window.reads(-1)[0] >= 0 or window.reads(window.outputs(length))[1] <= length
+        for step in survey.steps[: target + 1]
+        if isinstance(step.motion, Slide)
+        for window, length in zip((step.motion.y, step.motion.x), step.lengths, strict=True)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,35 +134,41 @@ class Gallery:
 
     numbers: torch.Tensor
     slots: dict[int, int]
+    channels_last: bool = True
 
     @classmethod
-    def of(cls, images: Iterable[Prepared]) -> "Gallery":
+    def of(
+        cls, images: Iterable[Prepared], device: torch.device, *, channels_last: bool = True
+    ) -> "Gallery":
         unique = {id(image): image for image in images}
         first = next(iter(unique.values())).numbers
         channels, height, width = first.shape
-        stack = first.new_empty(len(unique), height, width, channels)
+        stack = first.new_empty(len(unique), height, width, channels, device=device)
         for slot, image in enumerate(unique.values()):
             stack[slot] = image.numbers.permute(1, 2, 0)
-        return cls(stack, {key: slot for slot, key in enumerate(unique)})
+        return cls(stack, {key: slot for slot, key in enumerate(unique)}, channels_last)
 
     def slot(self, image: Prepared) -> int:
         return self.slots[id(image)]
 
     def crops(self, wanted: Crops) -> torch.Tensor:
-        """The pixels under the boxes, (batch, channels, height, width), channels stored last."""
-        box = wanted.boxes[0]
+        """The pixels under the frames, (batch, channels, height, width), channels stored last."""
+        box = wanted.frames[0]
         device = self.numbers.device
         slots = torch.tensor([self.slot(one.image) for one in wanted.asked], device=device)
-        tops = torch.tensor([box.top for box in wanted.boxes], device=device)
-        lefts = torch.tensor([box.left for box in wanted.boxes], device=device)
+        tops = torch.tensor([box.top for box in wanted.frames], device=device)
+        lefts = torch.tensor([box.left for box in wanted.frames], device=device)
         rows = tops[:, None] + torch.arange(box.height, device=device)
         columns = lefts[:, None] + torch.arange(box.width, device=device)
         picked = self.numbers[slots[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return picked.permute(0, 3, 1, 2)
+        return self._stored(picked.permute(0, 3, 1, 2))
 
     def whole(self, slots: Sequence[int]) -> torch.Tensor:
         """Whole pictures, (batch, channels, height, width)."""
-        return self.numbers[list(slots)].permute(0, 3, 1, 2)
+        return self._stored(self.numbers[list(slots)].permute(0, 3, 1, 2))
+
+    def _stored(self, pictures: torch.Tensor) -> torch.Tensor:
+        return pictures if self.channels_last else pictures.contiguous()
 
 
 def how_many(survey: Survey, target: int, size: Size, room: int) -> int:

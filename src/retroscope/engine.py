@@ -4,17 +4,20 @@ The only file that touches a module. A pass is a handler: it is given every torc
 the forward pass calls, in running order, and returns its result.
 """
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, cast
 
+import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
-from retroscope.errors import ModelError
+from retroscope.errors import ModelError, RetroscopeError
 from retroscope.ops import TABLE, Args, Function, Kwargs, name_of, positional, tensors_in
 from retroscope.rules import Rule, RuleBook
 
@@ -25,28 +28,53 @@ class Handler(Protocol):
     def __call__(self, function: Function, args: Args, kwargs: Kwargs, /) -> object: ...
 
 
+class Ended(BaseException):
+    """Ends a forward pass; no `except Exception` of a network stops it."""
+
+
+class Reached(Ended):
+    """The answer is known."""
+
+
 class _Watch(TorchFunctionMode):
+    """Gives every call to the handler, until the handler ends the pass.
+
+    What the network still does then, as at the end of its `with torch.no_grad()`, runs as it is.
+    """
+
     def __init__(self, handler: Handler) -> None:
         super().__init__()
         self._handler = handler
+        self.ended: Ended | RetroscopeError | None = None
 
     def __torch_function__(
         self, func: Function, _types: object, args: Args = (), kwargs: Kwargs | None = None
     ) -> object:
-        return self._handler(func, args, kwargs or {})
-
-
-class Reached(BaseException):
-    """Ends a forward pass whose answer is known; no `except Exception` of a network stops it."""
+        if self.ended is not None:
+            return func(*args, **(kwargs or {}))
+        try:
+            return self._handler(func, args, kwargs or {})
+        except (Ended, RetroscopeError) as error:
+            self.ended = error
+            raise
 
 
 def run(module: torch.nn.Module, picture: torch.Tensor, handler: Handler) -> object:
     """One forward pass under a handler; None where the handler ended it early."""
+    watch = _Watch(handler)
     try:
-        with _Watch(handler):
-            return cast("object", module(picture))
-    except Reached:
+        with watch:
+            result = cast("object", module(picture))
+    except Exception:
+        if watch.ended is None:
+            raise
+    except Ended:
+        pass
+    if watch.ended is None:
+        return result
+    if isinstance(watch.ended, Reached):
         return None
+    raise watch.ended
 
 
 def ruled(book: RuleBook) -> Handler:
@@ -80,7 +108,7 @@ def _refuse_hidden_gradients(function: Function, args: Args, kwargs: Kwargs) -> 
 
 def _kept_for_the_way_back() -> AbstractContextManager[object]:
     """Keeps what `torch.utils.checkpoint` would drop and compute again without the rules."""
-    hooked = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None  # noqa: SLF001
+    hooked = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
     return saved_tensors_hooks(torch.Tensor.detach, _same) if hooked else nullcontext()
 
 
@@ -138,8 +166,8 @@ class _Ruled(torch.autograd.Function):
 def undisturbed(module: torch.nn.Module) -> Iterator[None]:
     """Runs the network in evaluation mode and leaves it as it was, whatever happens inside."""
     modes = [(part, part.training) for part in module.modules()]
-    buffers = _buffers(module)
-    with _same_randomness(module):
+    buffers = [_Buffers.of(part) for part in module.modules()]
+    with _same_randomness(module), torch.inference_mode(mode=False):
         try:
             for part, _ in modes:
                 part.training = False
@@ -147,34 +175,51 @@ def undisturbed(module: torch.nn.Module) -> Iterator[None]:
         finally:
             for part, training in modes:
                 part.training = training
-            _restore(buffers)
+            with torch.no_grad():
+                for one in buffers:
+                    one.restore()
 
 
-Buffers = list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor, torch.Tensor]]
+@dataclass(frozen=True, eq=False)
+class _Buffers:
+    """The buffers of one part of a network, and what they hold."""
+
+    part: torch.nn.Module
+    were: dict[str, torch.Tensor | None]
+    held: dict[str, torch.Tensor]
+    unsaved: set[str]
+
+    @classmethod
+    def of(cls, part: torch.nn.Module) -> Self:
+        were = dict(part._buffers)
+        held = {name: one.detach().clone() for name, one in were.items() if one is not None}
+        return cls(part, were, held, set(part._non_persistent_buffers_set))
+
+    def restore(self) -> None:
+        for home, kept in (
+            (self.part._buffers, self.were),
+            (self.part._non_persistent_buffers_set, self.unsaved),
+        ):
+            home.clear()
+            home.update(kept)  # type: ignore[arg-type]  # a dict with a dict, a set with a set
+        for name, held in self.held.items():
+            buffer = self.were[name]
+            if buffer is not None and not torch.equal(buffer, held):
+                buffer.copy_(held)
 
 
-def _buffers(module: torch.nn.Module) -> Buffers:
-    return [
-        (part._buffers, name, buffer, buffer.detach().clone())  # noqa: SLF001
-        for part in module.modules()
-        for name, buffer in part._buffers.items()  # noqa: SLF001
-        if buffer is not None
-    ]
-
-
-def _restore(buffers: Buffers) -> None:
-    with torch.no_grad():
-        for home, name, buffer, kept in buffers:
-            home[name] = buffer
-            if not torch.equal(buffer, kept):
-                buffer.copy_(kept)
-
-
-def _same_randomness(module: torch.nn.Module) -> AbstractContextManager[None]:
+@contextmanager
+def _same_randomness(module: torch.nn.Module) -> Iterator[None]:
     device = device_of(module)
-    if device.type == "cpu":
-        return torch.random.fork_rng(devices=[])
-    return torch.random.fork_rng(devices=[device.index or 0], device_type=device.type)
+    kept = np.random.get_state(), random.getstate()  # noqa: NPY002
+    places = [] if device.type == "cpu" else [device.index or 0]
+    kind = "cuda" if device.type == "cpu" else device.type
+    try:
+        with torch.random.fork_rng(devices=places, device_type=kind):
+            yield
+    finally:
+        np.random.set_state(kept[0])  # noqa: NPY002
+        random.setstate(kept[1])
 
 
 def device_of(module: torch.nn.Module) -> torch.device:

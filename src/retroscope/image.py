@@ -125,6 +125,12 @@ class Fit:
         if self.shorter is not None:
             _refuse_impossible((self.shorter, self.shorter), "with its shorter side, a square is")
 
+    @property
+    def enough(self) -> Size:
+        """The size from which a file may be decoded coarsely: twice what is kept of it."""
+        least = self.shorter if self.mode == "network" and self.shorter else 0
+        return 2 * max(least, self.size[0]), 2 * max(least, self.size[1])
+
 
 def read_image(path: str | Path, *, at_least: Size | None = None) -> Image:
     """The picture in a file: upright, first frame, transparency on white.
@@ -138,6 +144,8 @@ def read_image(path: str | Path, *, at_least: Size | None = None) -> Image:
     retroscope.errors.ImageError: cannot open 'no-such.jpg' (No such file or directory); check it
     """
     name = repr(str(path))
+    if not str(path):
+        raise ImageError("an image without a name; give the path of a file")
     with _open_file(Path(path), name) as file, _damage_reported(name):
         picture = _recognised(file, name)
         _refuse_impossible((picture.height, picture.width), f"{name} is")
@@ -147,7 +155,9 @@ def read_image(path: str | Path, *, at_least: Size | None = None) -> Image:
         return Image(_rgb(_upright(picture)), str(path))
 
 
-def as_image(image: "str | Path | PIL.Image.Image | Image") -> Image:
+def as_image(
+    image: "str | Path | PIL.Image.Image | Image", *, at_least: Size | None = None
+) -> Image:
     """The image meant by a path, a PIL image or an image.
 
     A PIL image is taken as it stands, also where it carries an orientation tag: its owner has
@@ -160,7 +170,7 @@ def as_image(image: "str | Path | PIL.Image.Image | Image") -> Image:
         case Image():
             return image
         case str() | Path():
-            return read_image(image)
+            return read_image(image, at_least=at_least)
         case PIL.Image.Image():
             with _damage_reported("the PIL image"):
                 return Image(_rgb(image))

@@ -32,9 +32,14 @@ class Marks(Generic[Mark]):
     def __setitem__(self, tensor: torch.Tensor, mark: Mark) -> None:
         self._marks[tensor] = mark
 
-    def get(self, tensor: torch.Tensor, otherwise: Mark) -> Mark:
-        """The tensor's mark, or another where it has none."""
-        return self[tensor] if tensor in self._marks else otherwise
+    def get(self, tensor: torch.Tensor) -> Mark | None:
+        """The tensor's mark; None where it has none."""
+        return self[tensor] if tensor in self._marks else None
+
+    def sharing(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """The marked tensors that lie in the same memory."""
+        place = tensor.untyped_storage().data_ptr()
+        return [one for one in self._marks if one.untyped_storage().data_ptr() == place]
 
     def drop(self, tensor: torch.Tensor) -> None:
         """Takes the tensor's mark away."""

@@ -44,9 +44,13 @@ class Move:
 
 @dataclass(frozen=True)
 class Mix:
-    """Every output reads every position. `note` says so of operations nobody described."""
+    """Every output reads every position. `note` says so of operations nobody described.
+
+    `uniform`: and all positions of the result hold the same.
+    """
 
     note: str = ""
+    uniform: bool = False
 
 
 Motion = Stay | Slide | Move | Mix
@@ -67,6 +71,10 @@ class Place:
     @property
     def lengths(self) -> tuple[int, int]:
         return self.shape[self.axes[0]], self.shape[self.axes[1]]
+
+    def is_last(self) -> bool:
+        """Whether y and x are the last two dimensions, where torch's windows slide."""
+        return self.axes == (len(self.shape) - 2, len(self.shape) - 1)
 
     def dim(self, dim: int) -> int:
         """A dimension counted from the front."""

@@ -29,6 +29,11 @@ class _Entry:
     steps: list[tuple[int, str]] = field(default_factory=list)
     inner: int = 0
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is one operation, which then is called by its path."""
+        return len(self.steps) == 1 and self.inner == 0 and bool(self.path)
+
 
 class Naming:
     """Follows a forward pass into its modules and keeps what each operation is to be called."""
@@ -81,11 +86,13 @@ class Naming:
 
     def _named(self) -> list[Found]:
         calls: Counter[str] = Counter()
+        paths = {entry.path for entry in self._all}
         layers = []
-        for entry in self._all:
-            alone = len(entry.steps) == 1 and entry.inner == 0 and entry.path
+        for entry in sorted(self._all, key=lambda entry: not entry.alone):
             for step, kind in entry.steps:
-                base = entry.path if alone else ".".join(filter(None, (entry.path, kind)))
+                base = entry.path if entry.alone else ".".join(filter(None, (entry.path, kind)))
+                if not entry.alone and base in paths:
+                    calls[base] = max(calls[base], 1)
                 calls[base] += 1
                 name = base if calls[base] == 1 else f"{base}~{calls[base]}"
                 layers.append(Found(step, kind, name))

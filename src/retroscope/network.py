@@ -1,7 +1,8 @@
 """A network with all that belongs to it: how to feed it a picture, its labels, its layers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,14 @@ import PIL.Image
 import torch
 
 from retroscope.engine import device_of, dtype_of, original
-from retroscope.errors import ImageError, ModelError, RetroscopeError, UnitError, did_you_mean
+from retroscope.errors import ImageError, ModelError, RetroscopeError
 from retroscope.image import Fit, Image, as_image, fitted
+from retroscope.lookup import checked as checked  # noqa: PLC0414 - passed on
+from retroscope.lookup import find_layer
 from retroscope.memory import is_out_of_memory
 from retroscope.results import Layer, Picture
 from retroscope.survey import Survey, survey
-from retroscope.unit import Unit
 
-AnyImage = str | Path | PIL.Image.Image | Image | torch.Tensor
 Size = tuple[int, int]
 
 
@@ -31,6 +32,18 @@ class Preprocessing:
     fit: Fit
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std):
+            raise ModelError(
+                f"there are {len(self.mean)} means and {len(self.std)} stds; give one of each for "
+                "every channel that the network takes"
+            )
+        if not all(isfinite(number) for number in (*self.mean, *self.std)) or 0 in self.std:
+            raise ModelError(
+                f"the mean {self.mean} and std {self.std} must be finite, and no std zero: pixels "
+                "are divided by it"
+            )
 
     @property
     def channels(self) -> int:
@@ -51,10 +64,10 @@ class Preprocessing:
     def picture(self, numbers: npt.NDArray[np.float32]) -> Picture:
         """The pixels that these numbers stand for, as well as a screen can show them."""
         scaled = numbers.transpose(1, 2, 0) * self._array(self.std) + self._array(self.mean)
-        seen = np.nan_to_num(scaled) * 255
+        seen = np.clip(np.nan_to_num(scaled), 0, 1) * 255
         if seen.shape[2] != 3:
             seen = np.repeat(seen.mean(axis=2, keepdims=True), 3, axis=2)
-        shown: Picture = np.clip(np.rint(seen), 0, 255).astype(np.uint8)
+        shown: Picture = np.rint(seen).astype(np.uint8)
         return shown
 
     @staticmethod
@@ -75,11 +88,14 @@ class Prepared:
         return self.numbers.shape[1], self.numbers.shape[2]
 
 
+AnyImage = str | Path | PIL.Image.Image | Image | torch.Tensor | Prepared
+
+
 class Network:
     """A module, how to feed it, its labels and its layers. The module itself stays as it is.
 
     `mean` and `std` are of pixels from 0 to 1, one number for each channel that the network
-    takes. `resize` and `shorter` are what `Fit` says.
+    takes. `remarks` are told with every projection.
 
     >>> net = Network(torch.nn.Conv2d(3, 8, 3), input_size=(32, 32), name="tiny")
     >>> net.layers[0].channels, str(net.layers[0].field)
@@ -96,8 +112,9 @@ class Network:
         labels: Sequence[str] = (),
         name: str = "",
         fit: Fit | None = None,
+        remarks: Sequence[str] = (),
     ) -> None:
-        self.module = original(module)
+        self.module = _module(module)
         channels = len(mean) or len(std) or _channels_taken(self.module)
         self.preprocessing = Preprocessing(
             fit or Fit(input_size),
@@ -106,13 +123,21 @@ class Network:
         )
         self.labels = tuple(labels)
         self.name = name or type(self.module).__name__
+        self.remarks = tuple(remarks)
         self._surveys: dict[tuple[int, ...], Survey] = {}
 
-    def of_module(self, module: torch.nn.Module, fit: Fit) -> "Network":
+    def of_module(
+        self, module: torch.nn.Module, fit: Fit, *, remarks: Sequence[str] = ()
+    ) -> "Network":
         """The same network with another module, or pictures fitted in another way."""
-        taken = self.preprocessing
         return Network(
-            module, mean=taken.mean, std=taken.std, labels=self.labels, name=self.name, fit=fit
+            module,
+            mean=self.preprocessing.mean,
+            std=self.preprocessing.std,
+            labels=self.labels,
+            name=self.name,
+            fit=fit,
+            remarks=(*self.remarks, *remarks),
         )
 
     def __repr__(self) -> str:
@@ -147,10 +172,9 @@ class Network:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            why = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise ModelError(
                 f"{self.name} cannot run a picture of {shape[0]} channels and "
-                f"{shape[1]}x{shape[2]} pixels: {why}"
+                f"{shape[1]}x{shape[2]} pixels: {in_words(error)}"
             ) from error
 
     def layer(self, name: str, size: Size | None = None) -> Layer:
@@ -159,12 +183,15 @@ class Network:
 
     def prepare(self, image: AnyImage) -> Prepared:
         """A picture as the network takes it. A tensor is taken as it is."""
+        if isinstance(image, Prepared):
+            return image
         if isinstance(image, torch.Tensor):
             return self._taken(image)
-        source = as_image(image)
-        picture = fitted(source, self.preprocessing.fit).pixels
+        fit = self.preprocessing.fit
+        source = as_image(image, at_least=fit.enough)
+        picture = fitted(source, fit).pixels
         numbers = torch.from_numpy(self.preprocessing.numbers(picture))
-        return Prepared(self._here(numbers), picture, source.source)
+        return Prepared(numbers.to(dtype_of(self.module)), picture, source.source)
 
     def _taken(self, tensor: torch.Tensor) -> Prepared:
         channels = self.preprocessing.channels
@@ -173,12 +200,17 @@ class Network:
                 f"{self.name} takes a float tensor of ({channels}, height, width); this one is "
                 f"{tensor.dtype} of {tuple(tensor.shape)}"
             )
-        numbers = self._here(tensor.detach())
+        numbers = tensor.detach().to(dtype_of(self.module), copy=True)
         shown = self.preprocessing.picture(numbers.float().cpu().numpy())
         return Prepared(numbers, shown, "")
 
-    def _here(self, numbers: torch.Tensor) -> torch.Tensor:
-        return numbers.to(self.device, dtype_of(self.module))
+
+def _module(given: object) -> torch.nn.Module:
+    """The network inside what was given; what is none is refused."""
+    if isinstance(given, torch.nn.Module):
+        return original(given)
+    kind = f"the class {given.__name__}" if isinstance(given, type) else repr(given)
+    raise ModelError(f"a network is an nn.Module, built and ready to be called, not {kind}")
 
 
 def _channels_taken(module: torch.nn.Module) -> int:
@@ -187,29 +219,11 @@ def _channels_taken(module: torch.nn.Module) -> int:
     return next((one.in_channels for one in convolutions), 3)
 
 
-def find_layer(layers: Sequence[Layer], name: str, network: str) -> Layer:
-    """The layer of this name or alias among those of a network."""
-    for layer in layers:
-        if name == layer.name or name in layer.aliases:
-            return layer
-    known = [known for layer in layers for known in (layer.name, *layer.aliases)]
-    hint = " ".join(
-        filter(None, (did_you_mean(name, known), f'"retroscope layers {network}" lists them.'))
-    )
-    raise UnitError(f"no layer {name!r} in {network}; {hint}")
+def in_words(error: BaseException) -> str:
+    """The kind of somebody else's error, and the first line of what it says.
 
-
-def checked(unit: Unit, layer: Layer) -> Unit:
-    """The unit under its layer's own name, known to lie inside the layer."""
-    height, width = layer.size
-    if unit.channel is not None and unit.channel >= layer.channels:
-        raise UnitError(
-            f"no channel {unit.channel} in {unit.layer}; it has {layer.channels}, "
-            f"0 to {layer.channels - 1}"
-        )
-    if unit.position is not None and not (unit.position[0] < height and unit.position[1] < width):
-        raise UnitError(
-            f"no position {unit.position[0]},{unit.position[1]} in {unit.layer}; its maps are "
-            f"{height}x{width}, so that y,x goes from 0,0 to {height - 1},{width - 1}"
-        )
-    return replace(unit, layer=layer.name)
+    >>> in_words(KeyError("weight"))
+    "KeyError: 'weight'"
+    """
+    said = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -68,11 +68,16 @@ class Operation:
 
 
 def positional(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
-    """The same arguments with the first one, whatever its name, in the first place."""
+    """The same arguments under torch's own names, the first one in the first place."""
+    kwargs = {_SYNONYMS.get(key, key): value for key, value in kwargs.items()}
     if args or not kwargs:
         return args, kwargs
-    name = next(iter(kwargs))
+    name = next((name for name in ("input", "self", "tensors") if name in kwargs), "")
+    name = name or next(iter(kwargs))
     return (kwargs[name],), {key: value for key, value in kwargs.items() if key != name}
+
+
+_SYNONYMS = {"axis": "dim", "keepdims": "keepdim"}
 
 
 def named(*names: str) -> list[Function]:
@@ -80,7 +85,8 @@ def named(*names: str) -> list[Function]:
     twins = [name + tail for name in names for tail in ("", "_") if not name.endswith("__")]
     homes = (F, torch, torch.Tensor)
     wanted = [*twins, *(name for name in names if name.endswith("__"))]
-    return [getattr(home, name) for home in homes for name in wanted if hasattr(home, name)]
+    found = [getattr(home, name) for home in homes for name in wanted if hasattr(home, name)]
+    return [function for function in found if callable(function)]
 
 
 def _rectifier(kind: str, **more: Any) -> Operation:
@@ -102,7 +108,10 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     (Operation("linear", calls.last_dim), named("linear")),
     (_rectifier("relu"), named("relu", "relu6", "leaky_relu", "rrelu", "prelu", "clamp_min")),
     (_rectifier("relu", when=calls.rises), named("hardtanh")),
-    (_rectifier("relu", when=calls.clamps_at_zero), named("clamp", "clip")),
+    (
+        Operation("relu", calls.combine, Role.RECTIFIER, when=calls.clamps_at_zero),
+        named("clamp", "clip"),
+    ),
     (_rectifier("relu", when=calls.thresholds_at_zero), named("threshold")),
     (_rectifier("elu"), named("elu", "celu", "selu")),
     (_rectifier("gelu"), named("gelu")),
@@ -114,7 +123,7 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     (Operation("tanh", calls.stay), named("tanh", "softsign")),
     (Operation("softmax", calls.along_dim), named("softmax", "log_softmax")),
     (Operation("norm", calls.batch_norm), named("batch_norm")),
-    (Operation("norm", calls.stay, Role.RESPONSE_NORM), named("local_response_norm")),
+    (Operation("norm", calls.response_norm, Role.RESPONSE_NORM), named("local_response_norm")),
     (Operation("norm", calls.layer_norm), named("layer_norm", "rms_norm")),
     (Operation("norm", calls.gate), named("group_norm", "instance_norm")),
     (Operation("add", calls.combine), named("add", "sub", "__radd__", "__rsub__", "rsub")),
@@ -126,7 +135,7 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     (Operation("split", calls.part), named("chunk", "split")),
     (Operation("matmul", calls.matmul), named("matmul", "__matmul__")),
     (Operation("attention", calls.mix), [F.multi_head_attention_forward]),
-    (_silent(calls.combine), named("masked_fill", "pow", "__pow__")),
+    (_silent(calls.combine), named("masked_fill", "pow", "__pow__", "where", "addcmul")),
     (
         _silent(calls.stay),
         [
@@ -136,6 +145,7 @@ ROWS: list[tuple[Operation, list[Function]]] = [
             *named("requires_grad", "__neg__"),
         ],
     ),
+    (_silent(calls.expand), named("expand", "expand_as")),
     (_silent(calls.pad, Reading.COPY), [F.pad]),
     (_silent(calls.permute), named("permute")),
     (_silent(calls.transpose), named("transpose", "swapaxes", "swapdims")),
@@ -167,6 +177,28 @@ _ASKING = {
 def asks_only(function: Function) -> bool:
     """Whether a function asks about a tensor's form: size, type, place, or an attribute."""
     return function in _ASKING or getattr(function, "__name__", "") == "__get__"
+
+
+_MAKING = {
+    *named("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"),
+    *named("new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"),
+}
+
+
+def is_itself(function: Function, args: Args) -> bool:
+    """Whether a call only takes a view of a tensor as it is, as torch's backward hooks do."""
+    return function is torch.Tensor.view_as and len(args) == 2 and args[0] is args[1]
+
+
+def makes_anew(function: Function) -> bool:
+    """Whether a function takes from a tensor only its form, never its numbers."""
+    return function in _MAKING
+
+
+def channels_stand_last(function: Function) -> bool:
+    """Whether a function works along the last dimension, so that channels are found there."""
+    row = TABLE.get(function)
+    return row is not None and row.motion in (calls.last_dim, calls.layer_norm)
 
 
 def name_of(function: Function) -> str:

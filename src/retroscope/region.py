@@ -13,18 +13,18 @@ from typing import Any, cast
 
 import torch
 
-from retroscope.engine import Handler, Reached, run
+from retroscope.engine import Ended, Handler, Reached, run
 from retroscope.errors import RetroscopeError
 from retroscope.marks import Marks
 from retroscope.memory import is_out_of_memory
 from retroscope.motion import Move, Slide, Stay
-from retroscope.ops import Args, Function, Kwargs, asks_only, tensors_in
+from retroscope.ops import Args, Function, Kwargs, asks_only, is_itself, makes_anew, tensors_in
 from retroscope.span import Held, Span, cut
 from retroscope.survey import Step, Survey, canonical, written
 from retroscope.windows import READERS, Windows
 
 
-class Lost(BaseException):
+class Lost(Ended):
     """The crop runs another program than the full picture did, or one we cannot follow."""
 
 
@@ -79,44 +79,58 @@ class _Region:
         args, kwargs = self._current(args), cast("Kwargs", self._current(kwargs))
         if asks_only(function):
             answer = self.execute(function, args, kwargs)
-            if not any(tensors_in(answer)):
+            if next(tensors_in(answer), None) is None:
                 return answer
+        if is_itself(function, args):
+            return self._same(args)
         step = self._next(function)
         inputs = [one for one in tensors_in(args, kwargs) if one in self.held]
+        if makes_anew(function):
+            return self.execute(function, args, kwargs)
         result = self._answer(step, inputs, args, kwargs)
         self._reached(step, result)
         return result
+
+    def _same(self, args: Args) -> object:
+        seen = self.execute(torch.Tensor.view_as, args, {})
+        if args[0] in self.held:
+            self.held[cast("torch.Tensor", seen)] = self.held[args[0]]
+        return seen
 
     def _current(self, value: Any) -> Any:
         return _swapped(value, self.stand_ins) if len(self.stand_ins) else value
 
     def _next(self, function: Function) -> Step:
-        if self.count > self.target or self.survey.steps[self.count].function is not function:
+        if self.count > self.target or self.survey.steps[self.count].function != function:
             raise Lost
         self.count += 1
         return self.survey.steps[self.count - 1]
 
     def _answer(self, step: Step, inputs: list[torch.Tensor], args: Args, kwargs: Kwargs) -> object:
         if not inputs:
-            if step.seen is not None:
+            if step.seen is not None or not step.is_given(args, kwargs):
                 raise Lost
             return self.execute(step.function, args, kwargs)
+        if isinstance(step.motion, Slide) and len(inputs) > 1:
+            return self._unknown(step, inputs, written(step.function, args, kwargs))
         if all(self.held[one] is not None for one in inputs):
             if isinstance(step.motion, Slide):
                 return self._slide(step, step.motion, args, kwargs)
             if isinstance(step.motion, Stay) and not (step.motion.gated or step.motion.pinned):
+                if not step.is_given(args, kwargs):
+                    raise Lost
                 return self._stay(step, inputs, args, kwargs)
             if isinstance(step.motion, Move):
                 held = cast("Held", self.held[inputs[0]])
                 result = self.execute(step.function, args, kwargs)
                 return self._hold(result, Held(held.y, held.x, step.motion.axes))
-        return self._unknown(step, inputs)
+        return self._unknown(step, inputs, written(step.function, args, kwargs))
 
     def _reached(self, step: Step, result: object) -> None:
         if self.count <= self.target:
             return
         first = next(tensors_in(result))
-        held = self.held.get(first, None)
+        held = self.held.get(first)
         if held is not None:
             assert step.seen is not None
             self.found = Look(canonical(first, held.axes), held.y, held.x)
@@ -127,16 +141,18 @@ class _Region:
             if not held.fits(one.shape):
                 raise Lost
             self.held[one] = held
-            if one._base is not None:  # noqa: SLF001
-                self.viewed[one._base] = True  # noqa: SLF001
+            if one._base is not None:
+                self.viewed[one._base] = True
         return result
 
-    def _unknown(self, step: Step, inputs: list[torch.Tensor]) -> object:
+    def _unknown(
+        self, step: Step, inputs: list[torch.Tensor], changed: torch.Tensor | None = None
+    ) -> object:
         """A stand-in of the full size, so that the network's own code runs on; nobody reads it."""
-        changed = list(written(step.function, inputs))
-        if changed:
-            self.held[changed[0]] = None
-            return changed[0]
+        if changed is not None:
+            self._refuse_shared(changed)
+            self.held[changed] = None
+            return changed if step.shapes else None
         if not step.shapes or step.form not in (torch.Tensor, tuple, list):
             raise Lost
         blanks = [self._blank(shape, inputs[0]) for shape in step.shapes]
@@ -152,27 +168,29 @@ class _Region:
         parts = [cast("Held", self.held[one]) for one in inputs]
         met = _meeting(parts)
         if met is None:
-            return self._unknown(step, inputs)
+            return self._unknown(step, inputs, written(step.function, args, kwargs))
         if all(part == met for part in parts):
             return self._hold(self.execute(step.function, args, kwargs), met)
         crops: dict[int, torch.Tensor] = {
             id(one): _part(one, part, met) for one, part in zip(inputs, parts, strict=True)
         }
-        function = self._out_of_place(step.function, inputs)
+        changed = written(step.function, args, kwargs)
+        function = step.function if changed is None else self._out_of_place(step.function, changed)
         result = self.execute(
             function, _cropped(args, crops), cast("Kwargs", _cropped(kwargs, crops))
         )
-        if function is not step.function:
-            self.stand_ins[inputs[0]] = cast("torch.Tensor", result)
+        if changed is not None:
+            self.stand_ins[changed] = cast("torch.Tensor", result)
         return self._hold(result, met)
 
-    def _out_of_place(self, function: Function, inputs: list[torch.Tensor]) -> Function:
-        """The twin that leaves its input alone, for parts that no longer have one size."""
-        changed = list(written(function, inputs))
-        if not changed:
-            return function
-        if changed[0]._base is not None or changed[0] in self.viewed:  # noqa: SLF001
+    def _refuse_shared(self, changed: torch.Tensor) -> None:
+        """What is changed in place must not be seen through another tensor's memory too."""
+        if changed._base is not None or changed in self.viewed:
             raise Lost
+
+    def _out_of_place(self, function: Function, changed: torch.Tensor) -> Function:
+        """The twin that leaves its input alone, for parts that no longer have one size."""
+        self._refuse_shared(changed)
         twin = getattr(torch.Tensor, function.__name__.removesuffix("_"), None)
         if twin is None:
             raise Lost
@@ -192,7 +210,8 @@ class _Region:
 
 def _swapped(value: Any, swaps: Marks[torch.Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
-        return swaps.get(value, value)
+        current = swaps.get(value)
+        return value if current is None else current
     if type(value) in (list, tuple):
         return type(value)(_swapped(one, swaps) for one in value)
     if isinstance(value, dict):

@@ -88,3 +88,65 @@ class Patch:
     box: Box
     pixels: Picture
     projection: Projection | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class ClassStats:
+    """How a channel responds to the pictures of one class."""
+
+    label: str
+    images: int
+    mean_maximum: float
+    fired_share: float
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelStats:
+    """How a channel responds over all pictures of a scan.
+
+    `histogram` counts the pictures by their maximum, in the half-octave bins of
+    `HISTOGRAM_EDGES`: the first bin holds what is not above its edge, the last what is above.
+    `classes` is sorted by mean maximum, highest first.
+    """
+
+    images: int
+    positions: int
+    mean: float
+    std: float
+    maximum: float
+    fired_images: int
+    fired_positions: int
+    non_finite: int
+    histogram: npt.NDArray[np.int64]
+    classes: tuple[ClassStats, ...] = ()
+
+    @property
+    def dead(self) -> bool:
+        """Whether it never fires."""
+        return self.fired_images == 0
+
+    @property
+    def fired_image_share(self) -> float:
+        return self.fired_images / self.images if self.images else 0.0
+
+    @property
+    def fired_position_share(self) -> float:
+        return self.fired_positions / self.positions if self.positions else 0.0
+
+
+HISTOGRAM_EDGES: npt.NDArray[np.float64] = 2.0 ** (np.arange(63) / 2 - 16)
+"""63 edges, half an octave apart from 2**-16 to 2**15, of 64 bins that no data moves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plate:
+    """The patches of one channel that excite it most, strongest first, and its statistics.
+
+    `ranked_by` is `max`, or `mean` over the positions of the map.
+    """
+
+    unit: Unit
+    layer: Layer
+    patches: tuple[Patch, ...]
+    stats: ChannelStats
+    ranked_by: str = "max"

@@ -65,8 +65,6 @@ def rule_book(rules: str | RuleBook) -> RuleBook:
     if isinstance(rules, RuleBook):
         return rules
     if rules not in RULE_BOOKS:
-        hint = did_you_mean(rules, RULE_BOOKS)
-        raise RetroscopeError(
-            f"no rules {rules!r}; there are {', '.join(RULE_BOOKS)} {hint}".strip()
-        )
+        hint = did_you_mean(rules, RULE_BOOKS) or f"there are {', '.join(RULE_BOOKS)}"
+        raise RetroscopeError(f"no rules {rules!r}; {hint}")
     return RULE_BOOKS[rules]

@@ -66,7 +66,8 @@ def cut(span: Span, window: Window) -> Cut | None:
     first = -(-(span.start + window.before) // window.stride) if span.start else 0
     beyond = (span.stop + window.before - window.reach) // window.stride + 1
     stop = min(beyond, full) if span.stop < span.full else full
-    if stop <= max(first, 0):
+    first = max(first, 0)
+    if stop <= first:
         return None
     begin, end = window.reads(first)[0], window.reads(stop - 1)[1]
     take = max(begin, 0) - span.start, min(end, span.full) - span.start

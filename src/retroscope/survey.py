@@ -5,8 +5,6 @@ it; the region runner follows them, so that what a network computes from the siz
 read here and never from a crop.
 """
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,25 +14,31 @@ from retroscope.geometry import Field, ReceptiveField
 from retroscope.marks import Marks
 from retroscope.motion import Axes, Mix, Motion, Move, Place, Shape, Slide, Stay
 from retroscope.names import Naming
-from retroscope.ops import TABLE, Args, Function, Kwargs, Operation, asks_only, name_of, tensors_in
+from retroscope.ops import (
+    TABLE,
+    Args,
+    Function,
+    Kwargs,
+    Operation,
+    asks_only,
+    channels_stand_last,
+    is_itself,
+    makes_anew,
+    name_of,
+    positional,
+    tensors_in,
+)
 from retroscope.results import Layer
-
-Fields = tuple[Field, Field]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What of the picture a tensor's elements see, and which dimensions run along it."""
-
-    fields: Fields
-    axes: Axes | None
-    global_context: bool = False
-    note: str = ""
+from retroscope.seeing import Operand, Seen, moved
 
 
 @dataclass(frozen=True)
 class Step:
-    """One torch call of the forward pass; `form` is the type of its result."""
+    """One torch call of the forward pass.
+
+    `form` is the type of its result, `given` its arguments without the tensors, `lengths` those of
+    the map that its windows slide over.
+    """
 
     function: Function
     operation: Operation | None
@@ -42,6 +46,25 @@ class Step:
     shapes: tuple[Shape, ...]
     seen: Seen | None
     form: type = torch.Tensor
+    given: object = None
+    lengths: tuple[int, int] = (0, 0)
+
+    def is_given(self, args: Args, kwargs: Kwargs) -> bool:
+        """Whether these are, tensors aside, the arguments of the full picture's run."""
+        return _given((args, kwargs)) == self.given
+
+
+def _given(value: object) -> object:
+    """Arguments without their tensors; a parameter is known by its identity."""
+    if isinstance(value, torch.nn.Parameter):
+        return "parameter", id(value)
+    if isinstance(value, torch.Tensor):
+        return "tensor"
+    if isinstance(value, list | tuple):
+        return tuple(_given(one) for one in value)
+    if isinstance(value, dict):
+        return {key: _given(one) for key, one in value.items()}
+    return value
 
 
 @dataclass(frozen=True)
@@ -51,6 +74,7 @@ class Survey:
     size: tuple[int, int]
     steps: tuple[Step, ...]
     layers: tuple[Layer, ...]
+    channels_last: bool = True
 
     @property
     def alone(self) -> bool:
@@ -59,19 +83,36 @@ class Survey:
 
 
 def survey(module: torch.nn.Module, shape: Shape) -> Survey:
-    """Runs a grey picture of this shape (channels, height, width) through the network."""
+    """Runs a grey picture of this shape (channels, height, width) through the network.
+
+    Stored channels last, as it runs fastest; a network whose code takes no such maps, since it
+    calls `view` on them, is given pictures stored channels first.
+    """
+    try:
+        return _surveyed(module, shape, channels_last=True)
+    except RuntimeError:
+        return _surveyed(module, shape, channels_last=False)
+
+
+def _surveyed(module: torch.nn.Module, shape: Shape, *, channels_last: bool) -> Survey:
     surveyor = _Surveyor(shape)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
     picture = torch.zeros(1, *shape, device=device_of(module), dtype=dtype_of(module))
+    picture = picture.to(memory_format=layout)
     surveyor.seen[picture] = Seen((Field(), Field()), (2, 3))
     watched = module_calls(module, surveyor.naming.entered, surveyor.naming.left)
-    with undisturbed(module), torch.no_grad(), watched:
-        run(module, picture, surveyor)
-    return Survey((shape[1], shape[2]), tuple(surveyor.steps), surveyor.layers())
+    with undisturbed(module), torch.no_grad():
+        module(picture)  # some networks keep what they compute in their first run
+        with watched:
+            run(module, picture, surveyor)
+    size = shape[1], shape[2]
+    return Survey(size, tuple(surveyor.steps), surveyor.layers(), channels_last)
 
 
 class _Surveyor:
     def __init__(self, shape: Shape) -> None:
         self.lengths = (shape[1], shape[2])
+        self.leaked = ""
         self.seen = Marks[Seen]()
         self.steps: list[Step] = []
         self.naming = Naming()
@@ -80,19 +121,54 @@ class _Surveyor:
         inputs = list(tensors_in(args, kwargs))
         operands = [(self.seen[one], tuple(one.shape)) for one in inputs if one in self.seen]
         constants = tuple(tuple(one.shape) for one in inputs if one not in self.seen)
+        changed = written(function, args, kwargs)
+        if makes_anew(function):
+            operands = []
+        called = _given((args, kwargs))
         result = function(*args, **kwargs)
         outputs = list(tensors_in(result))
         if asks_only(function) and not outputs:
             return result
+        if is_itself(function, args):
+            self._mark_like(outputs, args[0])
+            return result
         shapes = tuple(tuple(one.shape) for one in outputs)
-        motion, seen = None, None
-        if operands and outputs:
+        motion, seen, lengths = None, None, (0, 0)
+        if operands and not outputs and changed is None:
+            self.leaked = f"{name_of(function)} takes numbers out of the network's sight"
+        elif operands:
             call = _Call(function, args, kwargs, constants)
-            motion, seen = self._flow(call, operands, shapes[0])
-            for one in [*outputs, *written(function, inputs)]:
-                self.seen[one] = seen
-        self._note(Step(function, TABLE.get(function), motion, shapes, seen, type(result)), outputs)
+            target = outputs[0] if outputs else changed
+            assert target is not None
+            motion, seen = self._flow(call, operands, tuple(target.shape))
+            self._mark(seen, outputs, changed)
+            lengths = _lengths(operands)
+        elif self.leaked and outputs:
+            seen = self._whole(self.leaked)
+            self._mark(seen, outputs, changed)
+        row = TABLE.get(function)
+        step = Step(function, row, motion, shapes, seen, type(result), called, lengths)
+        self._note(step, outputs)
         return result
+
+    def _mark_like(self, outputs: list[torch.Tensor], source: torch.Tensor) -> None:
+        if source in self.seen:
+            for one in outputs:
+                self.seen[one] = self.seen[source]
+
+    def _mark(self, seen: Seen, outputs: list[torch.Tensor], changed: torch.Tensor | None) -> None:
+        """Marks results; what shares memory with a changed tensor may now see all of it."""
+        if changed is not None and self.seen.get(changed) != seen:
+            base = () if changed._base is None else (changed._base,)
+            for one in (*self.seen.sharing(changed), *base):
+                self.seen[one] = self._whole("it shares memory with a tensor changed in place")
+            self.seen[changed] = seen
+        for one in outputs:
+            self.seen[one] = seen
+
+    def _whole(self, note: str) -> Seen:
+        fields = Field.whole(self.lengths[0]), Field.whole(self.lengths[1])
+        return Seen(fields, None, note=note)
 
     def _note(self, step: Step, outputs: list[torch.Tensor]) -> None:
         kind = step.operation.kind if step.operation and step.operation.listed else ""
@@ -100,15 +176,37 @@ class _Surveyor:
         self.naming.called(len(self.steps), shown, outputs)
         self.steps.append(step)
 
-    def _flow(
-        self, call: "_Call", operands: list[tuple[Seen, Shape]], result: Shape
-    ) -> tuple[Motion, Seen]:
+    def _flow(self, call: "_Call", operands: list[Operand], result: Shape) -> tuple[Motion, Seen]:
         main = next((one for one in operands if one[0].axes is not None), operands[0])
-        motion = _motion(call, main, result)
+        motion = self._checked(_motion(call, main, result), call, main, result)
         if isinstance(motion, Mix) and motion.note:
-            fields = Field.whole(self.lengths[0]), Field.whole(self.lengths[1])
-            return motion, Seen(fields, None, note=motion.note)
-        return motion, _moved(motion, operands, main, result)
+            seen = self._whole(motion.note)
+        else:
+            seen = moved(motion, operands, main, result)
+        if self.leaked:
+            seen = replace(seen, global_context=True, note=seen.note or self.leaked)
+        if seen.axes is None and channels_stand_last(call.function) and len(result) == 4:
+            seen = replace(seen, axes=(1, 2))
+        return motion, seen
+
+    def _checked(self, motion: Motion, call: "_Call", main: Operand, result: Shape) -> Motion:
+        """The motion, if it predicts the result's size; what does not is not understood."""
+        seen, shape = main
+        first = next(iter(positional(call.args, call.kwargs)[0]), None)
+        is_first = isinstance(first, torch.Tensor) and self.seen.get(first) is seen
+        if seen.axes is None or not isinstance(motion, Slide | Move):
+            return motion
+        lengths = [shape[axis] for axis in seen.axes]
+        axes = motion.axes if isinstance(motion, Move) else seen.axes
+        if isinstance(motion, Slide):
+            lengths = [
+                window.outputs(length)
+                for window, length in zip((motion.y, motion.x), lengths, strict=True)
+            ]
+        found = [result[axis] if axis < len(result) else -1 for axis in axes]
+        if found == lengths and (is_first or isinstance(motion, Move)):
+            return motion
+        return Mix(f"{name_of(call.function)} is called in a way that the table does not know")
 
     def layers(self) -> tuple[Layer, ...]:
         return tuple(
@@ -140,6 +238,14 @@ class _Surveyor:
         return ReceptiveField(*seen.fields, whole, seen.global_context and not whole)
 
 
+def _lengths(operands: list[Operand]) -> tuple[int, int]:
+    """How long the first map among the operands is along y and x."""
+    for seen, shape in operands:
+        if seen.axes is not None:
+            return shape[seen.axes[0]], shape[seen.axes[1]]
+    return 0, 0
+
+
 @dataclass(frozen=True)
 class _Call:
     function: Function
@@ -154,11 +260,14 @@ def _covers(field: Field, length: int, pixels: int) -> bool:
     return (field.stride == 0 or length == 1) and start <= 0 and stop >= pixels
 
 
-def written(function: Function, inputs: list[torch.Tensor]) -> Iterable[torch.Tensor]:
-    """The tensor that a function changes in place, as its name says."""
+def written(function: Function, args: Args, kwargs: Kwargs) -> torch.Tensor | None:
+    """The tensor that a function changes in place, as its name or its arguments say."""
     name = getattr(function, "__name__", "")
     in_place = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
-    return inputs[:1] if in_place else []
+    changed = kwargs.get("out")
+    if in_place or kwargs.get("inplace"):
+        changed = next(iter(positional(args, kwargs)[0]), None)
+    return changed if isinstance(changed, torch.Tensor) else None
 
 
 def _is_layer(shapes: tuple[Shape, ...]) -> bool:
@@ -171,6 +280,8 @@ def _canonical(shape: Shape, axes: Axes | None) -> Shape:
         y, x = axes or (2, 3)
         channel = next(dim for dim in (1, 2, 3) if dim not in (y, x))
         return shape[channel], shape[y], shape[x]
+    if axes == (1, 2):
+        return 1, shape[1], shape[2]
     return (shape[-1], shape[1], 1) if len(shape) == 3 else (shape[1], 1, 1)
 
 
@@ -180,10 +291,12 @@ def canonical(output: torch.Tensor, axes: Axes | None) -> torch.Tensor:
         y, x = axes or (2, 3)
         channel = next(dim for dim in (1, 2, 3) if dim not in (y, x))
         return output.permute(0, channel, y, x)
+    if axes == (1, 2):
+        return output[:, None]
     return output.transpose(1, 2)[..., None] if output.dim() == 3 else output[:, :, None, None]
 
 
-def _motion(call: _Call, main: tuple[Seen, Shape], result: Shape) -> Motion:
+def _motion(call: _Call, main: Operand, result: Shape) -> Motion:
     seen, shape = main
     row = TABLE.get(call.function)
     if row is None:
@@ -192,104 +305,3 @@ def _motion(call: _Call, main: tuple[Seen, Shape], result: Shape) -> Motion:
         return Mix()
     place = Place(seen.axes, shape, result, call.constants)
     return row.motion_of(place, call.args, call.kwargs)
-
-
-def _moved(
-    motion: Motion, operands: list[tuple[Seen, Shape]], main: tuple[Seen, Shape], result: Shape
-) -> Seen:
-    seen, _ = main
-    if isinstance(motion, Slide):
-        y, x = seen.fields
-        return replace(seen, fields=(y.through(motion.y), x.through(motion.x)))
-    if isinstance(motion, Move):
-        return replace(seen, axes=motion.axes)
-    if isinstance(motion, Stay):
-        return _met(operands, result, gated=motion.gated)
-    return _collapsed(operands)
-
-
-def _collapsed(operands: list[tuple[Seen, Shape]]) -> Seen:
-    """All positions of all operands at once: one interval for every element."""
-    parts = [_hull(seen, shape) for seen, shape in operands]
-    y, x = (_union([fields[axis] for fields in parts]) for axis in (0, 1))
-    return _merged([seen for seen, _ in operands], (y, x), None)
-
-
-def _hull(seen: Seen, shape: Shape) -> Fields:
-    if seen.axes is None:
-        return seen.fields
-    y, x = (_spread(field, shape[axis]) for field, axis in zip(seen.fields, seen.axes, strict=True))
-    return y, x
-
-
-def _spread(field: Field, length: int) -> Field:
-    """One interval that holds those of all units."""
-    return Field(field.size + (length - 1) * field.stride, 0, field.start)
-
-
-def _union(fields: list[Field]) -> Field:
-    total = fields[0]
-    for field in fields[1:]:
-        joined = total.union(field)
-        assert joined is not None
-        total = joined
-    return total
-
-
-def _merged(parts: list[Seen], fields: Fields, axes: Axes | None, *, gated: bool = False) -> Seen:
-    notes = [part.note for part in parts if part.note]
-    context = gated or any(part.global_context for part in parts)
-    return Seen(fields, axes, context, notes[0] if notes else "")
-
-
-def _met(operands: list[tuple[Seen, Shape]], result: Shape, *, gated: bool) -> Seen:
-    """Maps that meet position by position; what has one value for all positions is a gate."""
-    aligned = [(_shifted(seen, shape, result), shape) for seen, shape in operands]
-    local = [(seen, shape) for seen, shape in aligned if _spans(seen, shape, result)]
-    if not local or len({seen.axes for seen, _ in local}) > 1:
-        return _collapsed(operands)
-    axes = local[0][0].axes
-    assert axes is not None
-    others = [(seen, shape) for seen, shape in aligned if not _spans(seen, shape, result)]
-    gates = [seen for seen, shape in others if _single(shape, axes, result)]
-    fields = _common([seen.fields for seen, _ in local], (result[axes[0]], result[axes[1]]))
-    if len(gates) < len(others) or fields is None:
-        return replace(_collapsed(operands), axes=axes)
-    parts = [seen for seen, _ in aligned]
-    return _merged(parts, fields, axes, gated=gated or bool(gates))
-
-
-def _shifted(seen: Seen, shape: Shape, result: Shape) -> Seen:
-    """Axes counted in the result, which may have more dimensions in front."""
-    if seen.axes is None:
-        return seen
-    ahead = len(result) - len(shape)
-    return replace(seen, axes=(seen.axes[0] + ahead, seen.axes[1] + ahead))
-
-
-def _spans(seen: Seen, shape: Shape, result: Shape) -> bool:
-    ahead = len(result) - len(shape)
-    return seen.axes is not None and all(shape[axis - ahead] == result[axis] for axis in seen.axes)
-
-
-def _single(shape: Shape, axes: Axes, result: Shape) -> bool:
-    ahead = len(result) - len(shape)
-    return all(axis < ahead or shape[axis - ahead] == 1 for axis in axes)
-
-
-def _common(fields: list[Fields], lengths: tuple[int, int]) -> Fields | None:
-    """The union along each axis; None where strides disagree and there is more than one unit."""
-    found = []
-    for axis in (0, 1):
-        own = [pair[axis] for pair in fields]
-        if lengths[axis] == 1 and len({field.stride for field in own}) > 1:
-            own = [_spread(field, 1) for field in own]
-        if len({field.stride for field in own}) > 1:
-            return None
-        found.append(_union(own))
-    return found[0], found[1]
-
-
-def kinds(layers: Iterable[Layer]) -> Counter[str]:
-    """How many layers there are of each kind."""
-    return Counter(layer.kind for layer in layers)

@@ -6,9 +6,12 @@ from typing import Self
 
 from retroscope.errors import UnitError
 
+_LAYER, _NUMBER = r"[^:@\s]+", r"\d{1,18}"
 _ADDRESS = re.compile(
-    r"(?P<layer>[^:@\s]+)(:(?P<channel>\d+)(@(?P<place>\*|(?P<y>\d+),(?P<x>\d+)))?)?"
+    rf"(?P<layer>{_LAYER})"
+    rf"(:(?P<channel>{_NUMBER})(@(?P<place>\*|(?P<y>{_NUMBER}),(?P<x>{_NUMBER})))?)?"
 )
+_FORMS = "write LAYER, LAYER:CHANNEL, LAYER:CHANNEL@Y,X or LAYER:CHANNEL@*"
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,22 @@ class Unit:
     def __post_init__(self) -> None:
         if self.channel is None and (self.position is not None or self.whole_map):
             raise UnitError(f"a position in {self.layer!r} needs a channel, as in 'conv5_3:42@6,7'")
+        if self.position is not None and self.whole_map:
+            raise UnitError(
+                f"{self.layer}:{self.channel} is one position or the whole map, not both"
+            )
+        if (
+            not re.fullmatch(_LAYER, self.layer)
+            or min(self.channel or 0, *self.position or (0,)) < 0
+        ):
+            raise UnitError(f"{str(self)!r} is no address; {_FORMS}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """The unit that a text names."""
         match = _ADDRESS.fullmatch(text.strip())
         if match is None:
-            raise UnitError(
-                f"cannot read the unit {text!r}; write LAYER, LAYER:CHANNEL, "
-                "LAYER:CHANNEL@Y,X or LAYER:CHANNEL@*"
-            )
+            raise UnitError(f"cannot read the unit {text!r}; {_FORMS}")
         channel = None if match["channel"] is None else int(match["channel"])
         if match["place"] is None or match["place"] == "*":
             return cls(match["layer"], channel, whole_map=match["place"] == "*")

@@ -22,6 +22,7 @@ class Windows:
     cuts: tuple[Cut, Cut]
     axes: Axes
 
+    @torch.enable_grad()
     def taken(self, tensor: torch.Tensor) -> torch.Tensor:
         for axis, one in zip(self.axes, self.cuts, strict=True):
             first, stop = one.take
@@ -29,6 +30,7 @@ class Windows:
                 tensor = tensor.narrow(axis, first, stop - first)
         return tensor
 
+    @torch.enable_grad()
     def padded(self, tensor: torch.Tensor, value: float = 0.0) -> torch.Tensor:
         ends = [0] * (2 * (tensor.dim() - min(self.axes)))
         for axis, one in zip(self.axes, self.cuts, strict=True):

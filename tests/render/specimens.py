@@ -4,7 +4,20 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.geometry import Box, Field, ReceptiveField
-from retroscope.results import Activations, Layer, Patch, Picture, Pixels, Projection
+from retroscope.image import crop
+from retroscope.render.context import Context
+from retroscope.results import (
+    HISTOGRAM_EDGES,
+    Activations,
+    ChannelStats,
+    ClassStats,
+    Layer,
+    Patch,
+    Picture,
+    Pixels,
+    Plate,
+    Projection,
+)
 from retroscope.unit import Unit
 
 SIZE = (224, 224)
@@ -83,6 +96,119 @@ def corner_patch() -> Patch:
     return Patch(3.5, "photos/cat.jpg", (0, 0), Box(-10, -20, 40, 30), scene(50, 50), shown)
 
 
+def photo(height: int, width: int, *, seed: int = 0) -> Picture:
+    """Something like a photograph: a woven sky, bars before it, a disc before them."""
+    random = np.random.default_rng(seed)
+    y, x = _axes(height, width)
+    sky, bars, disc, ink = random.integers(20, 250, (4, 3)) + 0.0
+    whole = sky * (0.6 + 0.4 * y[..., None])
+    whole[y > 0.4 + 0.3 * random.random()] = bars
+    whole[(np.sin((12 + 20 * random.random()) * (x + random.random() * y)) > 0.6) & (y > 0.3)] = ink
+    top, left = 0.25 + 0.5 * random.random(2)
+    whole[(y - top) ** 2 + (x - left) ** 2 < 0.15**2] = disc
+    weave = 9 * np.sin(0.21 * height * y) * np.sin(0.17 * width * x)
+    picture: Picture = np.clip(np.rint(whole + weave[..., None]), 0, 255).astype(np.uint8)
+    return picture
+
+
+def patch(
+    side: int,
+    top: int,
+    left: int,
+    *,
+    seed: int = 0,
+    score: float = 1,
+    illustrated: bool = True,
+    notes: tuple[str, ...] = (),
+) -> Patch:
+    """What a field of this side sees of a made-up photograph, and the edges in its middle."""
+    picture, box = photo(*SIZE, seed=seed), Box(top, left, top + side, left + side)
+    inside, place = box.clipped(*SIZE), (max(top, 0) // 16, max(left, 0) // 16)
+    seen = crop(picture, inside)
+    shown = Projection(
+        Unit("features.28", 42, place), score, inside, _edges(seen), "deconvnet", SIZE, notes=notes
+    )
+    return Patch(
+        score=score,
+        source=f"photographs/{('lighthouse', 'harbour')[seed % 2]}/IMG_{2040 + seed}.jpg",
+        position=place,
+        box=box,
+        pixels=crop(picture, box),
+        projection=shown if illustrated else None,
+    )
+
+
+def plate(
+    side: int = 40,
+    *,
+    count: int = 9,
+    channel: int = 42,
+    illustrated: int = 9,
+    ranked_by: str = "max",
+    measured: ChannelStats | None = None,
+    notes: tuple[str, ...] = (),
+) -> Plate:
+    """The plate of a made-up channel; every third field leaves its picture."""
+    random = np.random.default_rng(channel)
+    tops = random.integers(0, max(SIZE[0] - side, 1), (count, 2))
+    scores = np.sort(12 + random.gamma(2, 3, count))[::-1]
+    patches = tuple(
+        patch(
+            side,
+            -side // 4 if n % 3 == 2 else int(top),
+            int(left),
+            seed=10 * channel + n,
+            score=float(score),
+            illustrated=n < illustrated,
+            notes=notes,
+        )
+        for n, ((top, left), score) in enumerate(zip(tops, scores, strict=True))
+    )
+    layer = Layer("features.28", "conv", 512, (14, 14), field(side), aliases=("conv13", "conv5_3"))
+    unit = Unit("features.28", channel)
+    return Plate(unit, layer, patches, measured or stats(seed=channel), ranked_by)
+
+
+def stats(
+    images: int = 1000,
+    *,
+    firing: float = 0.12,
+    classes: int = 5,
+    seed: int = 0,
+    non_finite: int = 0,
+) -> ChannelStats:
+    """Statistics of a channel that fires in this share of so many images."""
+    random = np.random.default_rng(seed)
+    maxima = np.where(random.random(images) < firing, random.lognormal(0.8, 1.1, images), 0)
+    labels = ("lighthouse", "harbour", "beach wagon", "pier", "tabby cat", "lynx")[:classes]
+    fired = int((maxima > 0).sum())
+    return ChannelStats(
+        images=images,
+        positions=196 * images,
+        mean=float(maxima.mean()) / 20 if images else 0.0,
+        std=0.4,
+        maximum=float(maxima.max(initial=0)),
+        fired_images=fired,
+        fired_positions=13 * fired,
+        non_finite=non_finite,
+        histogram=np.bincount(np.searchsorted(HISTOGRAM_EDGES, maxima), minlength=64),
+        classes=tuple(
+            ClassStats(label, images // 10, 4.1 / (n + 1), 0.5 / (n + 1))
+            for n, label in enumerate(labels)
+        ),
+    )
+
+
+def contexts(side: int = 40, *, count: int = 3, illustrated: int = 2) -> list[Context]:
+    """Hits of a made-up channel in their whole pictures."""
+    hits = plate(side, count=count, illustrated=illustrated).patches
+    units = [Unit("features.28", 42, hit.position) for hit in hits]
+    return [
+        Context(photo(*SIZE, seed=420 + n), hit.projection, hit.box, hit.score, hit.source, unit)
+        for n, (hit, unit) in enumerate(zip(hits, units, strict=True))
+    ]
+
+
 def activations(maps: Pixels, *, kind: str = "relu") -> Activations:
     """Maps as the activations of a made-up layer."""
     channels, height, width = maps.shape
@@ -105,6 +231,18 @@ def layers(count: int) -> tuple[Layer, ...]:
         )
         for n in range(count)
     )
+
+
+def _edges(picture: Picture) -> Pixels:
+    """What a picture differs by from its neighbours, faded towards the border: signed."""
+    if not picture.size:
+        return np.zeros(picture.shape, np.float32)
+    values = picture / 255.0
+    reach = max(min(picture.shape[:2]) // 24, 1)
+    moved = [np.roll(values, step, axis) for step in (-reach, reach) for axis in (0, 1)]
+    y, x = _axes(*picture.shape[:2])
+    middle = (y - y.max() / 2) ** 2 + (x - x.max() / 2) ** 2
+    return numbers((values - np.mean(moved, axis=0)) * np.exp(-middle / 0.06)[..., None])
 
 
 def _axes(height: int, width: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

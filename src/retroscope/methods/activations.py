@@ -20,5 +20,10 @@ def activations(net: Network, layer: str, image: AnyImage) -> Activations:
     kept: list[torch.Tensor] = []
     with undisturbed(net.module), torch.no_grad():
         survey = net.survey(prepared.size)
-        follow(net.module, survey, prepared.numbers[None], {found.index: kept.append})
+        follow(
+            net.module,
+            survey,
+            prepared.numbers[None].to(net.device, copy=True),
+            {found.index: kept.append},
+        )
         return Activations(found, kept[0][0].float().cpu().numpy().copy(), prepared.source)

@@ -15,12 +15,12 @@ from typing import cast
 
 import torch
 
-from retroscope.crops import Asked, Crops, Gallery, alike, how_many
+from retroscope.crops import Asked, Crops, Gallery, alike, how_many, worth_cropping
 from retroscope.engine import ruled, undisturbed
 from retroscope.errors import ModelError
 from retroscope.follow import follow
 from retroscope.geometry import Box
-from retroscope.memory import budget, in_batches
+from retroscope.memory import budget, in_batches, is_out_of_memory
 from retroscope.network import AnyImage, Network, Prepared, Size, checked
 from retroscope.peaks import placed
 from retroscope.region import look
@@ -93,7 +93,14 @@ def _read(net: Network, requests: Iterator[Request]) -> list[Asked]:
 def _identity(image: AnyImage) -> object:
     """The same for what is surely the same picture, while somebody holds on to it."""
     if isinstance(image, torch.Tensor):
-        return image.data_ptr(), image.shape, image.stride(), image.dtype, image.device
+        return (
+            image.data_ptr(),
+            0 if image.is_inference() else image._version,
+            image.shape,
+            image.stride(),
+            image.dtype,
+            image.device,
+        )
     return str(image) if isinstance(image, str | Path) else id(image)
 
 
@@ -111,7 +118,14 @@ def _projected(net: Network, book: RuleBook, room: int, asked: Sequence[Asked]) 
     for one in asked:
         by_size[one.image.size].append(one)
     for size, ours in by_size.items():
-        survey, gallery = net.survey(size), Gallery.of(one.image for one in ours)
+        survey, gallery = (
+            net.survey(size),
+            Gallery.of(
+                (one.image for one in ours),
+                net.device,
+                channels_last=net.survey(size).channels_last,
+            ),
+        )
         job = _Job(net, book, room, survey, gallery)
         yield from job.run(placed(net, survey, gallery, ours, room=room))
 
@@ -127,22 +141,25 @@ class _Job:
     gallery: Gallery
 
     def run(self, asked: Sequence[Asked]) -> Numbered:
-        whole: dict[int, list[Asked]] = defaultdict(list)
-        for crops in alike(one for one in asked if one.is_local):
-            for found, batch in self._in_batches(crops):
-                if found is None:
-                    whole[batch.asked[0].layer.index] += batch.asked
-                else:
-                    yield from self._shown(batch, *found)
+        by_layer: dict[int, list[Asked]] = defaultdict(list)
         for one in asked:
-            if not one.is_local:
-                whole[one.layer.index].append(one)
-        for target, ours in whole.items():
-            yield from self._from_whole_pictures(target, ours)
+            by_layer[one.layer.index].append(one)
+        for target, ours in by_layer.items():
+            local = [one for one in ours if one.is_local]
+            if local and not worth_cropping(local):
+                local = []
+            whole = [one for one in ours if not one.is_local or not local]
+            for crops in alike(local, self.survey):
+                for found, batch in self._in_batches(crops):
+                    if found is None:
+                        whole += batch.asked
+                    else:
+                        yield from self._shown(batch, *found)
+            yield from self._from_whole_pictures(target, whole)
 
     def _in_batches(self, crops: Crops) -> Iterator[tuple[Back | None, Crops]]:
-        box, target = crops.boxes[0], crops.asked[0].layer.index
-        size = how_many(self.survey, target, (box.height, box.width), self.room)
+        frame, target = crops.frames[0], crops.asked[0].layer.index
+        size = how_many(self.survey, target, (frame.height, frame.width), self.room)
         work = partial(self._back_from_crops, crops, target)
         return in_batches(range(len(crops.asked)), size, work)
 
@@ -169,12 +186,11 @@ class _Job:
             return (fired.detach(), _looked_back(fired, pixels, fired.detach())), batch
 
     def _shown(self, batch: Crops, fired: torch.Tensor, signal: torch.Tensor) -> Numbered:
-        """The signals, of the crops or of whole pictures, as projections."""
+        """The signals under the frames as projections of the boxes."""
         pixels = _as_numpy(signal.permute(0, 2, 3, 1))
-        for one, box, value, seen in zip(
-            batch.asked, batch.boxes, fired.tolist(), pixels, strict=True
-        ):
-            own = seen if seen.shape[:2] == (box.height, box.width) else _under(seen, box)
+        frames = zip(batch.asked, batch.boxes, batch.frames, fired.tolist(), pixels, strict=True)
+        for one, box, frame, value, seen in frames:
+            own = seen if frame == box else _under(seen, box, frame)
             yield one.order, self._projection(one, box, value, own)
 
     def _projection(self, one: Asked, box: Box, value: float, pixels: Pixels) -> Projection:
@@ -187,7 +203,7 @@ class _Job:
             size=one.image.size,
             patch=one.image.picture[box.top : box.bottom, box.left : box.right],
             source=one.image.source,
-            notes=_notes(one, value),
+            notes=(*self.net.remarks, *_notes(one, value)),
         )
 
     def _from_whole_pictures(self, target: int, asked: Sequence[Asked]) -> Numbered:
@@ -211,7 +227,7 @@ class _Job:
             for turn, picked in enumerate(turns, 1):
                 start, fired = _start(maps.detach(), picked)
                 signal = _looked_back(maps, pixels, start, again=turn < len(turns))
-                batch = Crops([one for _, one in picked], [one.box for _, one in picked])
+                batch = _whole([one for _, one in picked])
                 shown += self._shown(batch, fired, signal[[n for n, _ in picked]])
         return shown
 
@@ -264,9 +280,14 @@ def _looked_back(
             "nothing leads back from this layer to the picture: the network detaches it, or runs "
             "it with gradients switched off"
         )
-    (signal,) = torch.autograd.grad(
-        fired, pixels, start, retain_graph=again, materialize_grads=True
-    )
+    try:
+        (signal,) = torch.autograd.grad(
+            fired, pixels, start, retain_graph=again, materialize_grads=True
+        )
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(f"torch cannot look back through this network: {error}") from error
     return signal
 
 
@@ -276,14 +297,25 @@ def _as_numpy(signal: torch.Tensor) -> Pixels:
     return cast("Pixels", kept.cpu().numpy())
 
 
-def _under(pixels: Pixels, box: Box) -> Pixels:
-    return pixels[box.top : box.bottom, box.left : box.right]
+def _under(pixels: Pixels, box: Box, frame: Box) -> Pixels:
+    """The part of a frame's pixels that its unit sees; the rest is zero."""
+    top, left = box.top - frame.top, box.left - frame.left
+    return pixels[top : top + box.height, left : left + box.width]
+
+
+def _whole(asked: Sequence[Asked]) -> Crops:
+    """Requests that are answered from whole pictures."""
+    frames = [Box(0, 0, *one.image.size) for one in asked]
+    return Crops(asked, [one.box for one in asked], frames)
 
 
 def _notes(one: Asked, value: float) -> tuple[str, ...]:
     """What a reader of this projection should know."""
+    field, notes = one.layer.field, []
+    if field.global_context:
+        notes.append(f"the unit sees {field}")
     if not isfinite(value):
-        return (f"the activation is not finite ({value})",)
-    if value <= 0 and one.unit.position is not None:
-        return ("this unit is not excited here: its activation is not above zero",)
-    return ()
+        notes.append(f"the activation is not finite ({value})")
+    elif value <= 0 and one.unit.position is not None:
+        notes.append("this unit is not excited here: its activation is not above zero")
+    return tuple(notes)

@@ -7,19 +7,22 @@ from typing import Any
 from PIL import Image
 
 from retroscope.errors import RetroscopeError
+from retroscope.render.context import Context, draw_context
 from retroscope.render.layers import draw_layers
 from retroscope.render.maps import draw_activations
+from retroscope.render.plates import draw_plate, draw_plates
 from retroscope.render.projections import (
     draw_patch,
     draw_patches,
     draw_projection,
     draw_projections,
 )
-from retroscope.results import Activations, Layer, Patch, Projection
+from retroscope.results import Activations, Layer, Patch, Plate, Projection
 
 MARKS: dict[type, Callable[..., Image.Image]] = {
     Projection: draw_projection,
     Patch: draw_patch,
+    Plate: draw_plate,
     Activations: draw_activations,
 }
 """What draws one result. A mark's options are its keywords."""
@@ -27,6 +30,8 @@ MARKS: dict[type, Callable[..., Image.Image]] = {
 SHEETS: dict[type, Callable[..., Image.Image]] = {
     Projection: draw_projections,
     Patch: draw_patches,
+    Plate: draw_plates,
+    Context: draw_context,
     Layer: draw_layers,
 }
 """What draws a list of results of one type."""

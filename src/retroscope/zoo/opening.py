@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from retroscope.errors import ModelError, did_you_mean
-from retroscope.network import Network
+from retroscope.network import Network, in_words
 from retroscope.zoo import factory, timm_models, torchvision_models
 
 Opener = Callable[[str, bool], Network]
@@ -44,12 +44,21 @@ def open_model(
     else:
         with _seeded(random_weights):
             net = _open(name, trained=False)
-    module = net.module.to(place).to(memory_format=torch.channels_last)
-    return net.of_module(module, replace(net.preprocessing.fit, mode=resize))
+    own = net.preprocessing.fit
+    fit = own if resize == "network" else replace(own, mode=resize)
+    untrained = random_weights is not None and ":" not in name
+    remarks = (f"random weights, seed {random_weights}",) if untrained else ()
+    return net.of_module(_channels_last(net.module.to(place)), fit, remarks=remarks)
+
+
+def _channels_last(module: torch.nn.Module) -> torch.nn.Module:
+    """The same module with its filters stored as processors like them."""
+    ranks = {one.dim() for one in (*module.parameters(), *module.buffers())}
+    return module if 5 in ranks else module.to(memory_format=torch.channels_last)
 
 
 def _open(name: str, *, trained: bool) -> Network:
-    if ":" in name:
+    if ":" in name or name.endswith(".py"):
         return factory.open_named(name, trained)
     source, slash, rest = name.partition("/")
     if not slash:
@@ -63,6 +72,8 @@ def _open(name: str, *, trained: bool) -> Network:
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Random numbers by a seed, without disturbing anybody else's."""
+    if not -(2**63) <= seed < 2**64:
+        raise ModelError(f"a seed of 64 bits is asked for; {seed} is longer")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -78,7 +89,10 @@ def _device(name: str) -> torch.device:
     if not there[kind]:
         have = ", ".join(one for one, found in there.items() if found)
         raise ModelError(f"torch finds no {kind} device here; there is {have}")
-    return torch.device(name)
+    try:
+        return torch.zeros((), device=name).device
+    except RuntimeError as error:
+        raise ModelError(f"torch finds no device {name!r} here: {in_words(error)}") from error
 
 
 def _has_mps() -> bool:

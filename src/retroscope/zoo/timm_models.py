@@ -12,10 +12,7 @@ from retroscope.network import Network
 def open_named(name: str, trained: bool) -> Network:
     """A timm network, with its default weights or as it is initialised."""
     timm = _timm()
-    family = name.partition(".")[0]
-    if not timm.is_model(family):
-        hint = did_you_mean(family, timm.list_models()) or "timm.list_models() lists them"
-        raise ModelError(f"no model {name!r} in timm; {hint}")
+    _check_known(timm, name)
     try:
         module = timm.create_model(name, pretrained=trained)
     except (OSError, RuntimeError) as error:
@@ -29,6 +26,7 @@ def open_named(name: str, trained: bool) -> Network:
         module,
         fit=Fit(
             (height, width),
+            mode="stretch" if config["crop_mode"] == "squash" else "network",
             shorter=floor(min(height, width) / config["crop_pct"]),
             resample=config["interpolation"],
         ),
@@ -37,6 +35,17 @@ def open_named(name: str, trained: bool) -> Network:
         labels=_labels(timm, module),
         name=f"timm/{name}",
     )
+
+
+def _check_known(timm: ModuleType, name: str) -> None:
+    """A network of timm's is a family, with or without the tag of its weights."""
+    family, _, tag = name.partition(".")
+    if timm.is_model(family) and not tag:
+        return
+    known = timm.list_models(pretrained=bool(tag))
+    if name not in known:
+        hint = did_you_mean(name, known) or "timm.list_models() lists them"
+        raise ModelError(f"no model {name!r} in timm; {hint}")
 
 
 def _timm() -> ModuleType:

@@ -1,0 +1,113 @@
+"""What a scan is of: the layers chosen, and all that must stay the same for it to go on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from hashlib import blake2b
+from importlib.metadata import version
+
+import torch
+
+from retroscope.atlas.schema import Json
+from retroscope.atlas.sources import Pictures
+from retroscope.errors import RetroscopeError
+from retroscope.network import Network
+from retroscope.results import Layer
+
+PRECISIONS = ("float32", "bf16")
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A scan that is about to run or to go on."""
+
+    net: Network
+    pictures: Pictures
+    layers: Sequence[Layer]
+    top: int
+    precision: str
+    batch_size: int
+
+    def facts(self) -> dict[str, Json]:
+        """What the atlas remembers of the scan, and what must not change while it is unfinished."""
+        return {
+            "model": self.net.name,
+            "weights": fingerprint(self.net.module),
+            "preprocessing": repr(self.net.preprocessing),
+            "images": len(self.pictures.keys),
+            "image_list": self.pictures.fingerprint,
+            "layers": [layer.name for layer in self.layers],
+            "top": self.top,
+            "precision": self.precision,
+            "version": version("retroscope"),
+        }
+
+
+WORDS = {
+    "model": "the model",
+    "weights": "the weights of the model",
+    "preprocessing": "the preprocessing",
+    "images": "the number of images",
+    "image_list": "the list of images",
+    "layers": "the choice of layers",
+    "top": "the number of hits kept",
+    "precision": "the precision",
+}
+
+
+def check_precision(precision: str) -> None:
+    """Refuses a precision that no sweep runs in."""
+    if precision not in PRECISIONS:
+        raise RetroscopeError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+
+
+def refuse_change(kept: Mapping[str, object], asked: Mapping[str, object], where: str) -> None:
+    """An unfinished scan goes on only with what it was begun with."""
+    changed = [words for key, words in WORDS.items() if kept.get(key) != asked[key]]
+    if changed:
+        raise RetroscopeError(
+            f"{where!r} holds another scan: {' and '.join(changed)} changed since; scan to another "
+            "file, or begin anew with restart (--restart)"
+        )
+
+
+def fingerprint(module: torch.nn.Module) -> str:
+    """Changes with any weight or buffer of the network."""
+    digest = blake2b(digest_size=16)
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        flat = tensor.detach().cpu().contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    return digest.hexdigest()
+
+
+def chosen(layers: Sequence[Layer], wanted: Sequence[str], net: Network) -> list[Layer]:
+    """The layers that names, aliases, globs or kinds pick, in running order.
+
+    >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()))
+    >>> [layer.name for layer in chosen(net.layers, ["relu"], net)]
+    ['1']
+    """
+    kinds = {layer.kind for layer in layers}
+    picked: set[str] = set()
+    for text in wanted:
+        if text in kinds:
+            picked.update(layer.name for layer in layers if layer.kind == text)
+        elif any(sign in text for sign in "*?["):
+            picked.update(_matching(layers, text, net.name))
+        else:
+            picked.add(net.layer(text).name)
+    return [layer for layer in layers if layer.name in picked]
+
+
+def _matching(layers: Sequence[Layer], glob: str, network: str) -> list[str]:
+    found = [
+        layer.name
+        for layer in layers
+        if any(fnmatchcase(name, glob) for name in (layer.name, *layer.aliases))
+    ]
+    if not found:
+        raise RetroscopeError(
+            f'no layer of {network} matches {glob!r}; "retroscope layers {network}" lists them'
+        )
+    return found

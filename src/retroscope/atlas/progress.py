@@ -1,0 +1,47 @@
+"""How far a long piece of work is; whoever started it decides how that looks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total` items of a stage, the first `skipped` done in an earlier run."""
+
+    stage: str
+    done: int
+    total: int
+    skipped: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Items a second in this run."""
+        return (self.done - self.skipped) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """At the present rate."""
+        return (self.total - self.done) / self.rate if self.rate > 0 else float("inf")
+
+
+Listener = Callable[[Progress], None]
+
+
+def silent(_progress: Progress) -> None:
+    """Tells nobody."""
+
+
+class Watch:
+    """Tells a listener how far one stage is."""
+
+    def __init__(self, stage: str, total: int, listener: Listener, *, done: int = 0) -> None:
+        self._stage, self._total, self._listener, self._skipped = stage, total, listener, done
+        self._start = perf_counter()
+        self.at(done)
+
+    def at(self, done: int) -> None:
+        """So many items are done."""
+        seconds = perf_counter() - self._start
+        self._listener(Progress(self._stage, done, self._total, self._skipped, seconds))

@@ -1,0 +1,72 @@
+"""The group of commands, and what becomes of errors."""
+
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from retroscope import __version__
+from retroscope.cli import atlas, network
+from retroscope.errors import RetroscopeError
+
+HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group(
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings=HELP,
+)
+@click.version_option(__version__, prog_name="retroscope")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """A microscope that looks back through a convolutional network.
+
+    MODEL is a torchvision name (vgg16), timm/NAME, package.module:factory or file.py:factory.
+    UNIT is LAYER:CHANNEL, LAYER:CHANNEL@Y,X or LAYER:CHANNEL@* for a whole map; `layers` lists
+    the layers. For example:
+
+    \b
+        retroscope layers vgg16
+        retroscope deconv vgg16 conv5_3:42 cat.jpg -o unit.png
+        retroscope deconv vgg16 conv5_3 cat.jpg --top 12
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for _command in (*network.COMMANDS, *atlas.COMMANDS):
+    _command.context_settings = HELP
+    main.add_command(_command)
+
+
+def run() -> None:
+    """The console script: what a user did wrong is one line and exit status 2."""
+    warnings.filterwarnings("ignore", module="PIL")  # damaged tags of a readable picture
+    try:
+        main(prog_name="retroscope", standalone_mode=False)
+    except click.ClickException as error:
+        _fail(_in_one_line(error), error.exit_code)
+    except RetroscopeError as error:
+        _fail(str(error), 2)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has enough
+        sys.exit(0)
+    except OSError as error:
+        _fail(f"cannot go on: {error.strerror or error}", 2)
+
+
+def _in_one_line(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "retroscope"
+    said = error.format_message()
+    end = "" if said.endswith((".", "?")) else ";"
+    return f'{said}{end} "{command} --help" tells more.'
+
+
+def _fail(line: str, status: int) -> None:
+    click.echo(f"retroscope: {' '.join(line.splitlines())}", err=True)
+    sys.exit(status)

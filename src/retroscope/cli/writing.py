@@ -1,0 +1,76 @@
+"""What commands leave behind: pictures, tables and JSON."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from retroscope.errors import RetroscopeError
+
+if TYPE_CHECKING:
+    from retroscope.results import Layer
+
+
+def print_json(rows: Iterable[Mapping[str, object]]) -> None:
+    """A list of objects, one on each line."""
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    click.echo(f"[\n{lines}\n]")
+
+
+def print_table(rows: Sequence["Layer"]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from retroscope.render.table import FIELD_KEY, LAYER_COLUMNS, layer_cells
+
+    table = Table(box=SIMPLE_HEAD, caption=FIELD_KEY, pad_edge=False)
+    for head in LAYER_COLUMNS:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*layer_cells(row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=Console(width=100_000).measure(table).maximum)
+    console.print(table)
+
+
+def file_name(image: str, unit: str, what: str) -> Path:
+    safe = unit.replace("/", "_").replace(":", "_").replace("*", "all").replace("@", "_at_")
+    return Path(f"{Path(image).stem}.{safe}.{what}.png")
+
+
+def check_writable(path: Path | None, inputs: Sequence[str] = ()) -> None:
+    """Says before the work what would be in the way of writing a picture there after it."""
+    from PIL.Image import registered_extensions
+
+    if path is None:
+        return
+    if path.is_dir():
+        raise RetroscopeError(f"cannot write {str(path)!r}: it is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise RetroscopeError(
+            f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}"
+        )
+    if str(path) in inputs:
+        raise RetroscopeError(f"{str(path)!r} is a picture to look at; give -o another name")
+    if path.suffix.lower() not in registered_extensions():
+        raise RetroscopeError(
+            f"cannot write {str(path)!r}: its ending says no kind of picture; use .png, .jpg, "
+            ".webp or .pdf"
+        )
+
+
+def save(thing: Any, path: Path, *, to_stderr: bool = False, **options: Any) -> None:
+    """Draws a thing into a file and prints its name, aside where something else is printed."""
+    from retroscope.render.draw import draw
+
+    drawing = draw(thing, **options)
+    try:
+        drawing.save(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RetroscopeError(f"cannot write {str(path)!r}: {reason}") from error
+    click.echo(str(path), err=to_stderr)

@@ -1,0 +1,108 @@
+"""A small atlas, made without a network."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from retroscope.atlas.packing import Array
+from retroscope.atlas.writer import AtlasWriter
+from retroscope.geometry import Field, ReceptiveField
+from retroscope.results import Layer, Picture, Projection
+from retroscope.unit import Unit
+
+SIDE = 24
+FIELD = ReceptiveField(Field(5, 4, -2), Field(7, 4, -3))
+WHOLE = ReceptiveField(Field.whole(SIDE), Field.whole(SIDE), whole=True, global_context=True)
+LAYERS = (
+    Layer("features.0", "conv", 3, (6, 6), FIELD, ("conv1", "conv1_1"), 0, "a note"),
+    Layer("head", "linear", 2, (1, 1), WHOLE, (), 7),
+)
+KEYS = ("katze/ä b.jpg", "katze/猫.png", "hund/\udcff.jpg", "hund/x.jpg", "alone.jpg")
+NAMES = ("hund", "katze", "leer")
+LABELS = (1, 1, 0, 0, -1)
+
+
+def picture(seed: int) -> Picture:
+    """A smooth picture, which WebP keeps well."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    planes = [128 + 90 * np.sin((y * seed + x * (n + 1)) / 9) for n in range(3)]
+    return np.stack(planes, axis=2).astype(np.uint8)
+
+
+def statistics(channels: int) -> dict[str, Array]:
+    """Made-up statistics; the last channel is dead."""
+    number = np.arange(channels)[::-1]
+    return {
+        "images": np.array(4),
+        "positions": np.array(144),
+        "mean": number / 3,
+        "std": number / 7,
+        "maximum": number.astype(np.float32),
+        "fired_images": number,
+        "fired_positions": number * 5,
+        "non_finite": np.zeros(channels, np.int64),
+        "histogram": np.arange(channels * 64).reshape(channels, 64),
+        "top_label": np.where(number > 0, 1, -1),
+    }
+
+
+def projection(unit: str, seed: int = 1) -> Projection:
+    """As the deconvnet would give for a unit of the first layer, whose picture is `picture(1)`."""
+    parsed = Unit.parse(unit)
+    assert parsed.position is not None
+    box = FIELD.box(*parsed.position).clipped(SIDE, SIDE)
+    shape = (box.height, box.width, 3)
+    pixels = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    notes = ("one", "two")
+    return Projection(parsed, 1.25, box, pixels, "deconvnet", (SIDE, SIDE), notes=notes)
+
+
+def put_hits(writer: AtlasWriter, layer: str, ranked_by: str, rows: list[list[float]]) -> None:
+    """Hits of these scores in the images 0, 1, ...; every n-th channel has its hits at (n, n)."""
+    longest = max(map(len, rows))
+    scores = np.array([row + [-np.inf] * (longest - len(row)) for row in rows])
+    numbers = np.broadcast_to(np.arange(longest), scores.shape)
+    places = np.broadcast_to(np.arange(len(rows))[:, None], scores.shape)
+    images: npt.NDArray[np.int64] = np.where(np.isinf(scores), -1, numbers)
+    writer.put_hits(layer, ranked_by, scores, images=images, ys=places, xs=places)
+
+
+def write(path: Path) -> None:
+    """The whole small atlas."""
+    with AtlasWriter(path) as writer, writer.transaction():
+        fill(writer)
+
+
+def fill(writer: AtlasWriter) -> None:
+    writer.put_meta({"model": "täst", "state": "scanned", "preprocessing": {"mean": [0.5, 1]}})
+    writer.put_layers(LAYERS)
+    writer.put_images(KEYS, LABELS, NAMES)
+    writer.mark_read([0, 1, 2, 4])
+    writer.mark_unreadable(3, "broken 'x'")
+    for layer in LAYERS:
+        writer.put_channels(layer.name, statistics(layer.channels))
+    put_hits(writer, "features.0", "max", [[3.5, 2.0, 1.0], [4.0, 0.5], []])
+    put_hits(writer, "features.0", "mean", [[0.5, 0.25], [0.125], []])
+    put_hits(writer, "head", "max", [[-1.0], [-2.0, -3.0]])
+    means = np.array([[1, 2, 0], [5, 1, 0], [np.nan] * 3])
+    writer.put_class_stats("features.0", means, means / 10)
+    for image in range(3):
+        writer.put_winner_picture(image, picture(image))
+    writer.put_projection(1, projection("features.0:0@0,0"))
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """Root may write everywhere; others may not."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

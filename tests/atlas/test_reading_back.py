@@ -1,0 +1,294 @@
+"""What is written is read back."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError, asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retroscope.atlas import shown
+from retroscope.atlas.reader import Atlas, open_atlas
+from retroscope.atlas.writer import AtlasWriter, Hit
+from retroscope.errors import UnitError
+from retroscope.geometry import Box
+from retroscope.image import GREY, crop
+from retroscope.results import Layer
+from retroscope.unit import Unit
+from tests.atlas import making
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Atlas]:
+    path = tmp_path_factory.mktemp("ein ätlas?#%20") / "klein.atlas"
+    making.write(path)
+    with open_atlas(path) as opened:
+        yield opened
+
+
+def test_layers_are_those_that_were_put(atlas: Atlas) -> None:
+    assert atlas.layers == making.LAYERS
+
+
+def test_meta_is_what_was_put_and_when_the_scan_began(atlas: Atlas) -> None:
+    meta = atlas.meta
+    assert str(meta.pop("created")).startswith("20")
+    assert meta == {"model": "täst", "state": "scanned", "preprocessing": {"mean": [0.5, 1]}}
+
+
+def test_any_file_name_comes_back(atlas: Atlas) -> None:
+    assert tuple(image.key for image in atlas.images) == making.KEYS
+
+
+def test_images_are_a_sequence_of_frozen_rows(atlas: Atlas) -> None:
+    images = atlas.images
+    assert len(images) == 5
+    assert images[-1].label is None
+    assert [image.id for image in images[1:3]] == [1, 2]
+    assert (images[3].status, images[3].error) == ("unreadable", "broken 'x'")
+    assert [image.status for image in images] == ["ok", "ok", "ok", "unreadable", "ok"]
+    with pytest.raises(IndexError):
+        images[5]
+    with pytest.raises(FrozenInstanceError):
+        images[0].key = "other"  # type: ignore[misc]
+
+
+def test_a_class_counts_its_readable_images(atlas: Atlas) -> None:
+    assert {label.name: label.images for label in atlas.labels} == {
+        "hund": 1,
+        "katze": 2,
+        "leer": 0,
+    }
+    assert atlas.label("katze").id == 1
+    with pytest.raises(UnitError, match="did you mean 'katze'"):
+        atlas.label("katse")
+
+
+def test_a_plate_holds_the_hits_in_rank_order(atlas: Atlas) -> None:
+    plate = atlas["conv1_1:0"]
+    assert (plate.unit, plate.layer.name) == (Unit("features.0", 0), "features.0")
+    assert [patch.score for patch in plate.patches] == [3.5, 2.0, 1.0]
+    assert [patch.source for patch in plate.patches] == list(making.KEYS[:3])
+    by_mean = atlas.plate("features.0:0", ranked_by="mean")
+    assert ([patch.score for patch in by_mean.patches], by_mean.ranked_by) == ([0.5, 0.25], "mean")
+
+
+def test_a_patch_is_the_picture_under_the_exact_field(atlas: Atlas) -> None:
+    patch = atlas["features.0:0"].patches[1]
+    assert patch.box == Box(-2, -3, 3, 4)
+    assert (patch.pixels == crop(atlas.picture(1), patch.box)).all()
+    assert (patch.pixels[:2] == GREY).all()
+    assert np.abs(atlas.picture(1).astype(int) - making.picture(1)).max() < 25
+
+
+def test_a_projection_comes_back_about_as_it_was(atlas: Atlas) -> None:
+    first, second = atlas["features.0:0"].patches[:2]
+    assert first.projection is None
+    found, put = second.projection, making.projection("features.0:0@0,0")
+    assert found is not None
+    assert (found.unit, found.box, found.activation) == (put.unit, put.box, put.activation)
+    assert (found.rules, found.size, found.notes) == (put.rules, put.size, put.notes)
+    assert found.source == making.KEYS[1]
+    assert found.patch is not None
+    assert found.patch.shape == found.pixels.shape == put.pixels.shape
+    assert atlas.plate("features.0:0", rules="guided").patches[1].projection is None
+
+
+def test_a_field_of_the_whole_picture_gives_the_whole_picture(atlas: Atlas) -> None:
+    patch = atlas["head:1"].patches[1]
+    assert (patch.pixels == atlas.picture(1)).all()
+
+
+def test_a_patch_without_a_kept_picture_is_grey(tmp_path: Path) -> None:
+    with AtlasWriter(tmp_path / "a.atlas") as writer, writer.transaction():
+        making.fill(writer)
+        making.put_hits(writer, "head", "max", [[5, 4, 3, 2], [1]])
+    with open_atlas(tmp_path / "a.atlas") as atlas:
+        patch = atlas["head:0"].patches[3]
+    assert patch.pixels.shape == (making.SIDE, making.SIDE, 3)
+    assert (patch.pixels == GREY).all()
+
+
+def test_a_dead_channel_has_an_empty_plate_and_its_statistics(atlas: Atlas) -> None:
+    plate = atlas["features.0:2"]
+    assert plate.patches == ()
+    assert plate.stats.dead
+    assert atlas.sql("SELECT channel, top_label FROM channels WHERE dead AND layer = 0") == [
+        (2, None)
+    ]
+
+
+def test_classes_come_highest_first_and_without_the_empty_ones(atlas: Atlas) -> None:
+    classes = atlas["features.0:0"].stats.classes
+    assert [(one.label, one.images, one.mean_maximum) for one in classes] == [
+        ("katze", 2, 5.0),
+        ("hund", 1, 1.0),
+    ]
+    assert classes[0].fired_share == pytest.approx(0.5)
+
+
+def test_the_top_of_a_layer_is_over_all_channels(atlas: Atlas) -> None:
+    top = atlas.top("conv1", 3)
+    assert [(str(unit), patch.score) for unit, patch in top] == [
+        ("features.0:1@1,1", 4.0),
+        ("features.0:0@0,0", 3.5),
+        ("features.0:0@0,0", 2.0),
+    ]
+    assert len(atlas.top("conv1", 100)) == 5
+
+
+def test_iterating_gives_every_channel(atlas: Atlas) -> None:
+    assert len(atlas) == 5
+    assert list(map(str, atlas)) == [*(f"features.0:{n}" for n in range(3)), "head:0", "head:1"]
+    assert all(atlas[unit].unit == unit for unit in atlas)
+
+
+def test_a_notebook_shows_a_short_table(atlas: Atlas) -> None:
+    assert "<td>täst</td>" in atlas._repr_html_()
+
+
+def test_missing_projections_are_each_place_once_by_layer_and_image(tmp_path: Path) -> None:
+    making.write(tmp_path / "a.atlas")
+    with AtlasWriter(tmp_path / "a.atlas") as writer:
+        missing = list(writer.missing_projections())
+        assert missing == [
+            Hit("features.0", 0, 0, 0, 0, 3.5),
+            Hit("features.0", 1, 0, 1, 1, 4.0),
+            Hit("features.0", 1, 1, 1, 1, 0.5),
+            Hit("features.0", 0, 2, 0, 0, 1.0),
+            Hit("head", 0, 0, 0, 0, -1.0),
+            Hit("head", 1, 0, 1, 1, -2.0),
+            Hit("head", 1, 1, 1, 1, -3.0),
+        ]
+        assert list(writer.missing_projections(limit=5)) == missing[:5]
+        assert list(writer.missing_projections("head", ranks=1)) == missing[4:6]
+        assert len(list(writer.missing_projections(rules="guided"))) == 8
+
+
+def test_only_winners_lack_pictures(tmp_path: Path) -> None:
+    with AtlasWriter(tmp_path / "a.atlas") as writer, writer.transaction():
+        making.fill(writer)
+        assert writer.missing_pictures() == []
+        making.put_hits(writer, "head", "max", [[5, 4, 3, 2, 1], [1]])
+        assert writer.missing_pictures() == [3, 4]
+
+
+def test_the_state_is_kept_until_it_is_cleared(tmp_path: Path) -> None:
+    path = tmp_path / "a.atlas"
+    with AtlasWriter(path) as writer:
+        with writer.transaction():
+            writer.put_state({"a": b"1" * 2_000_000, "b": b"2"})
+        with writer.transaction():
+            writer.put_state({"b": b"3"})
+    with AtlasWriter(path) as writer:
+        assert not writer.is_new
+        assert writer.state() == {"a": b"1" * 2_000_000, "b": b"3"}
+        with writer.transaction():
+            writer.clear_state()
+        assert writer.state() == {}
+        writer.compact()
+    assert path.stat().st_size < 200_000
+
+
+def test_starting_afresh_leaves_nothing_of_the_old(tmp_path: Path) -> None:
+    making.write(tmp_path / "a.atlas")
+    with AtlasWriter(tmp_path / "a.atlas", restart=True) as writer:
+        assert writer.is_new
+        assert list(writer.meta) == ["created"]
+    with open_atlas(tmp_path / "a.atlas") as atlas:
+        assert (len(atlas.images), atlas.layers, len(atlas)) == (0, (), 0)
+
+
+def test_a_reader_sees_what_a_scan_has_committed_and_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "a.atlas"
+    with AtlasWriter(path) as writer, open_atlas(path) as atlas:
+        assert not atlas.layers
+        with writer.transaction():
+            making.fill(writer)
+            assert not atlas.layers
+        assert atlas.layers == making.LAYERS
+
+
+def test_after_closing_there_is_one_file(tmp_path: Path) -> None:
+    making.write(tmp_path / "a.atlas")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.atlas"]
+
+
+def test_reading_and_writing_import_no_torch(tmp_path: Path) -> None:
+    making.write(tmp_path / "a.atlas")
+    code = (
+        "import sys; from retroscope.atlas.reader import open_atlas;"
+        "import retroscope.atlas.writer;"
+        f"atlas = open_atlas({str(tmp_path / 'a.atlas')!r}); atlas['conv1:0'].patches[0];"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("query", [shown.OF_CHANNEL, shown.OF_LAYER])
+def test_a_page_reads_only_its_own_rows(atlas: Atlas, query: str) -> None:
+    values = [0] * query.count("?")
+    steps = [str(step[-1]) for step in atlas.sql(f"EXPLAIN QUERY PLAN {query}", *values)]
+    assert any(step.startswith("SEARCH") for step in steps)
+    tables = ("images", "winner_pictures", "projections", "channels")
+    assert not [step for step in steps if step.startswith(tuple(f"SCAN {name}" for name in tables))]
+
+
+SCORES = st.floats(-1e9, 1e9, width=32)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.lists(SCORES, max_size=4), min_size=1, max_size=4))
+def test_hits_come_back_exactly_and_in_order(rows: list[list[float]]) -> None:
+    rows = [sorted(row, reverse=True) for row in rows]
+    layer = Layer("one", "conv", len(rows), (9, 9), making.FIELD)
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "a.atlas")
+        with AtlasWriter(path) as writer, writer.transaction():
+            writer.put_layers([layer])
+            writer.put_images([str(n) for n in range(4)])
+            writer.put_channels("one", making.statistics(len(rows)))
+            making.put_hits(writer, "one", "max", rows)
+        with open_atlas(path) as atlas:
+            found = [atlas[unit].patches for unit in atlas]
+    assert [[patch.score for patch in patches] for patches in found] == rows
+    assert [[patch.source for patch in patches] for patches in found] == [
+        [str(n) for n in range(len(row))] for row in rows
+    ]
+
+
+NUMBERS = st.floats(width=32)
+COUNTS = st.integers(0, 2**62)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {
+            **dict.fromkeys(("mean", "std", "maximum"), NUMBERS),
+            **dict.fromkeys(("images", "positions", "fired_images", "fired_positions"), COUNTS),
+            "non_finite": COUNTS,
+        }
+    ),
+    st.lists(COUNTS, min_size=64, max_size=64),
+)
+def test_statistics_come_back_exactly(
+    numbers: dict[str, float | int], histogram: list[int]
+) -> None:
+    arrays = {name: np.array([number, number]) for name, number in numbers.items()}
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "a.atlas")
+        with AtlasWriter(path) as writer, writer.transaction():
+            writer.put_layers([Layer("one", "conv", 2, (9, 9), making.FIELD)])
+            writer.put_channels("one", {**arrays, "histogram": np.array([histogram, histogram])})
+        with open_atlas(path) as atlas:
+            found = asdict(atlas.stats("one:1"))
+    assert found.pop("histogram").tolist() == histogram
+    assert found.pop("classes") == ()
+    assert found == pytest.approx(numbers, rel=0, abs=0, nan_ok=True)

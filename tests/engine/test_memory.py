@@ -1,0 +1,197 @@
+"""Batches grow smaller where memory runs out, and the results do not depend on it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from retroscope.errors import RetroscopeError
+from retroscope.memory import budget, in_batches, is_out_of_memory
+from retroscope.methods import deconv as deconv_file
+from retroscope.methods.deconv import Request, deconv_many
+from retroscope.network import Network
+from retroscope.region import Look, look
+from retroscope.survey import Survey
+from tests.conftest import built, numbers
+
+SAYS_SO: list[BaseException] = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError(
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+    ),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8.50 GB)"),
+    MemoryError(),
+]
+SAYS_ELSE: list[BaseException] = [
+    RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"),
+    ValueError("out of memory"),
+    KeyError("alloc"),
+]
+
+
+def doubled(items: Sequence[int], most: int, error: BaseException, tried: list[int]) -> list[int]:
+    """Work that fits for so many items."""
+    tried.append(len(items))
+    if len(items) > most:
+        raise error
+    return [2 * item for item in items]
+
+
+@pytest.mark.parametrize("error", SAYS_SO, ids=repr)
+def test_a_batch_that_does_not_fit_is_halved_until_it_fits(error: BaseException) -> None:
+    tried: list[int] = []
+    found = in_batches(range(21), 16, lambda items: doubled(items, 3, error, tried))
+    assert [item for batch in found for item in batch] == [2 * item for item in range(21)]
+    assert tried[:4] == [16, 8, 4, 2]
+    assert max(tried[3:]) <= 3
+
+
+def test_batches_that_fit_are_as_large_as_they_may_be() -> None:
+    tried: list[int] = []
+    found = in_batches(range(10), 4, lambda items: doubled(items, 4, MemoryError(), tried))
+    assert [len(batch) for batch in found] == [4, 4, 2]
+    assert tried == [4, 4, 2]
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_batch_holds_at_least_one_item(size: int) -> None:
+    assert list(in_batches([7], size, list)) == [[7]]
+
+
+def test_nothing_is_no_batch() -> None:
+    assert list(in_batches([], 4, list)) == []
+
+
+@pytest.mark.parametrize("error", SAYS_SO, ids=repr)
+def test_one_item_that_does_not_fit_is_said_plainly(error: BaseException) -> None:
+    found = in_batches(range(5), 2, lambda items: doubled(items, 0, error, []))
+    with pytest.raises(RetroscopeError, match="memory ran out on a single picture") as caught:
+        list(found)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", SAYS_ELSE, ids=repr)
+def test_other_errors_pass_through_at_once(error: BaseException) -> None:
+    tried: list[int] = []
+    with pytest.raises(type(error)) as caught:
+        list(in_batches(range(8), 4, lambda items: doubled(items, 1, error, tried)))
+    assert caught.value is error
+    assert tried == [4]
+
+
+@pytest.mark.parametrize("error", SAYS_SO, ids=repr)
+def test_how_devices_say_that_memory_ran_out_is_known(error: BaseException) -> None:
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", SAYS_ELSE, ids=repr)
+def test_other_errors_are_not_taken_for_it(error: BaseException) -> None:
+    assert not is_out_of_memory(error)
+
+
+def test_a_batch_may_take_a_part_of_what_there_is() -> None:
+    assert 0 < budget(torch.device("cpu")) <= 1 << 30
+
+
+# The same projections, whatever fits
+
+
+def network() -> nn.Module:
+    first, second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 4, 3)
+    return nn.Sequential(first, nn.ReLU(), nn.MaxPool2d(2), second, nn.ReLU()).double()
+
+
+def requests() -> list[Request]:
+    """Units seen in part, whole maps and strongest places, in several pictures."""
+    units = ["0:1@4,5", "3:2@3,2", "3:2@2,2", "3:2@2,3", "4:1@*", "4:3", "3"]
+    return [(unit, numbers(3, 14, 13, seed=seed)) for seed in range(4) for unit in units]
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many crops or pictures were looked back through at once, each time."""
+    seen: list[int] = []
+    looked_back: Callable[..., torch.Tensor] = deconv_file._looked_back
+
+    def watched(fired: torch.Tensor, pixels: torch.Tensor, *rest: object, **more: object) -> object:
+        seen.append(len(pixels))
+        return looked_back(fired, pixels, *rest, **more)
+
+    monkeypatch.setattr(deconv_file, "_looked_back", watched)
+    return seen
+
+
+def test_little_memory_makes_batches_of_one_with_the_same_results(sizes: list[int]) -> None:
+    net = Network(built(network), input_size=(14, 13))
+    ample = list(deconv_many(net, requests(), memory=1 << 30))
+    assert max(sizes) > 4
+    sizes.clear()
+    scarce = list(deconv_many(net, requests(), memory=1))
+    assert max(sizes) == 1
+    for one, other in zip(ample, scarce, strict=True):
+        assert (one.unit, one.box) == (other.unit, other.box)
+        np.testing.assert_allclose(one.pixels, other.pixels, rtol=0, atol=1e-12)
+        assert one.activation == pytest.approx(other.activation, rel=1e-12)
+
+
+@pytest.mark.parametrize("error", SAYS_SO[:2], ids=repr)
+def test_projections_are_the_same_where_memory_runs_out(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Network(built(network), input_size=(14, 13))
+    expected = list(deconv_many(net, requests()))
+    looked_back: Callable[..., torch.Tensor] = deconv_file._looked_back
+
+    def short(fired: torch.Tensor, pixels: torch.Tensor, *rest: object, **more: object) -> object:
+        if len(pixels) > 2:
+            raise error
+        return looked_back(fired, pixels, *rest, **more)
+
+    monkeypatch.setattr(deconv_file, "_looked_back", short)
+    for one, other in zip(deconv_many(net, requests()), expected, strict=True):
+        assert one.unit == other.unit
+        np.testing.assert_allclose(one.pixels, other.pixels, rtol=0, atol=1e-12)
+
+
+def test_crops_that_do_not_fit_are_not_taken_for_crops_that_do_not_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Network(built(network), input_size=(14, 13))
+    expected = list(deconv_many(net, requests()))
+    found: list[Look | None] = []
+
+    def short(module: nn.Module, survey: Survey, crops: torch.Tensor, **more: Any) -> Look | None:
+        if len(crops) > 1:
+            raise torch.OutOfMemoryError
+        found.append(look(module, survey, crops, **more))
+        return found[-1]
+
+    monkeypatch.setattr(deconv_file, "look", short)
+    for one, other in zip(deconv_many(net, requests()), expected, strict=True):
+        np.testing.assert_allclose(one.pixels, other.pixels, rtol=0, atol=1e-12)
+    assert len(found) > 4
+    assert None not in found
+
+
+class Hungry(nn.Module):
+    """A convolution for which there is never room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.requires_grad:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        result: torch.Tensor = self.conv(x)
+        return result
+
+
+@pytest.mark.parametrize("unit", ["conv:1@2,2", "conv:1@*", "conv"])
+def test_a_network_that_never_fits_is_said_plainly(unit: str) -> None:
+    net = Network(built(Hungry), input_size=(8, 8))
+    with pytest.raises(RetroscopeError, match="smaller input size, or another device"):
+        list(deconv_many(net, [(unit, numbers(3, 8, 8, seed=k)) for k in range(4)]))

@@ -1,0 +1,110 @@
+"""Many projections at once: the order asked, and each as by itself."""
+
+from collections.abc import Iterator
+from itertools import count, islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from retroscope.errors import ImageError, RetroscopeError, UnitError
+from retroscope.methods.deconv import Request, deconv, deconv_many
+from retroscope.network import AnyImage, Network
+from retroscope.unit import Unit
+from tests.methods.conftest import SIZE, almost_same, picture
+
+
+def mixed_requests(photo: Path) -> list[Request]:
+    """Layers, pictures and sizes in no order, some of them more than once."""
+    pictures: list[AnyImage] = [picture(1), photo, picture(2, (31, 17)), picture(3)]
+    units: list[str | Unit] = [
+        "3:1@2,2",
+        "0:3",
+        "7:1",
+        "1:2@*",
+        "3",
+        "3:1@2,3",
+        "0:3",
+        Unit("4", 5),
+    ]
+    asked: list[Request] = [(unit, image) for unit in units for image in pictures]
+    return [asked[(7 * n) % len(asked)] for n in range(len(asked))]
+
+
+def test_many_come_in_the_order_asked_each_as_by_itself(net: Network, photo: Path) -> None:
+    asked = mixed_requests(photo)
+    for shown, (unit, image) in zip(deconv_many(net, asked), asked, strict=True):
+        assert almost_same(shown, deconv(net, unit, image))
+        assert shown.source == (str(photo) if image is photo else "")
+
+
+def test_asking_twice_is_answered_twice(net: Network) -> None:
+    image = picture()
+    once, again, later = deconv_many(net, [("3:1", image), ("3:1", image), ("3:1", image.clone())])
+    assert almost_same(once, again)
+    assert almost_same(once, later)
+
+
+def test_nothing_asked_is_nothing_answered(net: Network) -> None:
+    assert list(deconv_many(net, [])) == []
+
+
+def test_requests_are_read_as_they_are_needed(net: Network) -> None:
+    read: list[int] = []
+
+    def endless() -> Iterator[Request]:
+        for n in count():
+            read.append(n)
+            yield f"0:{n % 4}@2,2", picture(n)
+
+    found = deconv_many(net, endless())
+    assert not read
+    assert [shown.unit.channel for shown in islice(found, 6)] == [0, 1, 2, 3, 0, 1]
+    assert len(read) < 1000
+
+
+def test_more_than_are_done_at_once_keep_their_order(net: Network) -> None:
+    images = [picture(n) for n in range(150)]
+    found = list(deconv_many(net, (("0:1@2,2", image) for image in images)))
+    for n in (0, 1, 127, 128, 149):
+        assert almost_same(found[n], deconv(net, "0:1@2,2", images[n]))
+
+
+def test_each_picture_is_prepared_once(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[AnyImage] = []
+    prepare = Network.prepare
+
+    def watched(self: Network, image: AnyImage) -> object:
+        prepared.append(image)
+        return prepare(self, image)
+
+    monkeypatch.setattr(Network, "prepare", watched)
+    images = [picture(1), picture(2)]
+    asked = [(f"3:{channel}", image) for channel in range(6) for image in images]
+    assert len(list(deconv_many(net, asked))) == 12
+    assert len(prepared) == 2
+
+
+def test_a_picture_that_changes_between_requests_is_read_anew(net: Network) -> None:
+    buffer = torch.zeros(3, *SIZE)
+
+    def frames() -> Iterator[Request]:
+        for seed in (1, 2):
+            buffer.copy_(picture(seed))
+            yield "3:1@4,4", buffer
+
+    first, second = deconv_many(net, frames())
+    assert almost_same(first, deconv(net, "3:1@4,4", picture(1)))
+    assert almost_same(second, deconv(net, "3:1@4,4", picture(2)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [(("3:99", picture()), UnitError), (("3:1", "no-such.jpg"), ImageError)],
+    ids=["unit", "picture"],
+)
+def test_one_wrong_request_is_an_error_of_the_whole(
+    net: Network, asked: Request, error: type[RetroscopeError]
+) -> None:
+    with pytest.raises(error):
+        list(deconv_many(net, [("3:1", picture()), asked]))

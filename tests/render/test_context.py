@@ -1,0 +1,107 @@
+"""Contexts: the field framed in its whole picture, none of its pixels covered."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from retroscope.errors import RetroscopeError
+from retroscope.geometry import Box
+from retroscope.render.context import RED, Context
+from retroscope.render.draw import draw
+from retroscope.render.layout import enlarged
+from retroscope.render.palette import Colour
+from retroscope.render.tone import GREY, toned
+from retroscope.unit import Unit
+from tests.render.looking import count_of, margin_is_empty, pixels_of, places
+from tests.render.snapshot import assert_looks_like
+from tests.render.specimens import contexts
+
+WHITE: Colour = (255, 255, 255)
+
+
+@pytest.mark.parametrize("side", [5, 40, 196])
+def test_no_pixel_of_the_field_is_covered(side: int) -> None:
+    [entry] = contexts(side, count=1)
+    box = entry.box.clipped(224, 224)
+    seen = entry.picture[box.top : box.bottom, box.left : box.right]
+    [(top, left)] = places(draw([entry]), enlarged(seen, 1))
+    frame = pixels_of(draw([entry]))
+    assert (frame[top - 1, left : left + side] == RED).all()
+    assert (frame[top + side, left : left + side] == RED).all()
+    assert (frame[top : top + side, left - 1] == RED).all()
+    assert (frame[top : top + side, left + side] == RED).all()
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), WHITE, RED, (226, 20, 120)])
+def test_a_frame_is_seen_on_any_picture(colour: Colour) -> None:
+    figure = draw([_plain(colour, Box(40, 50, 60, 80))])
+    other = RED if colour != RED else WHITE
+    assert count_of(figure, other) >= 2 * (20 + 30)
+
+
+def test_the_same_frame_is_around_the_projection() -> None:
+    [entry] = contexts(40, count=1)
+    assert entry.projection is not None
+    shown = enlarged(toned(entry.projection.pixels), 1)
+    figure = draw([entry])
+    [(top, left)] = places(figure, shown)
+    assert (pixels_of(figure)[top - 1, left : left + 40] == RED).all()
+    alone = draw([replace(entry, projection=None)])
+    assert count_of(figure, RED) == 2 * count_of(alone, RED)
+
+
+def test_the_projection_is_grey_outside_the_field() -> None:
+    [entry] = contexts(40, count=1)
+    drawn = pixels_of(draw([entry]))
+    assert (drawn == GREY).all(axis=2).sum() > 224 * 224 - 50 * 50
+
+
+def test_a_frame_follows_its_field_out_of_the_picture() -> None:
+    inside, outside = _plain(WHITE, Box(0, 40, 40, 80)), _plain(WHITE, Box(-20, 40, 20, 80))
+    near, far = draw([inside]), draw([outside])
+    assert far.height == near.height + 40
+    assert count_of(far, RED) == count_of(near, RED)
+
+
+def test_a_frame_that_leaves_the_margin_stays_open() -> None:
+    whole = _plain(WHITE, Box(-500, -500, 600, 600))
+    figure = draw([whole])
+    assert count_of(figure, RED) == 0
+    assert margin_is_empty(figure)
+    assert figure.height < 2 * 240
+
+
+def test_every_hit_has_a_row_of_its_own() -> None:
+    entries = contexts(40, count=3)
+    figure = draw(entries)
+    found = [places(figure, enlarged(each.picture[-20:], 1)) for each in entries]
+    assert [len(each) for each in found] == [1, 1, 1]
+    assert sorted(found) == found
+
+
+def test_small_pictures_grow_and_large_ones_shrink() -> None:
+    small = draw([_plain(WHITE, Box(1, 1, 4, 4), side=28)])
+    large = draw([_plain(WHITE, Box(1, 1, 4, 4), side=2000)])
+    assert abs(small.height - large.height) < 50
+
+
+def test_a_missing_projection_is_a_pale_place() -> None:
+    mixed, none = contexts(40, illustrated=2), contexts(40, illustrated=0)
+    assert draw(mixed).width > draw(none).width
+    assert margin_is_empty(draw(mixed))
+
+
+def test_a_projection_of_another_picture_is_refused() -> None:
+    [entry] = contexts(40, count=1)
+    with pytest.raises(RetroscopeError, match=r"size \(224, 224\), the picture here is \(9, 9\)"):
+        draw([replace(entry, picture=entry.picture[:9, :9])])
+
+
+def test_contexts_look_as_approved() -> None:
+    assert_looks_like(draw(contexts(92)), "context")
+
+
+def _plain(colour: Colour, box: Box, *, side: int = 100) -> Context:
+    picture = np.full((side, side, 3), colour, np.uint8)
+    return Context(picture, None, box, 1.5, "plain.png", Unit("features.28", 42, (3, 4)))

@@ -1,0 +1,154 @@
+"""Plates: nine patches beside nine projections in one order, and what is missing said."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from retroscope.errors import RetroscopeError
+from retroscope.render.draw import draw
+from retroscope.render.layout import enlarged, row
+from retroscope.render.mosaics import mosaic
+from retroscope.render.palette import BAND, DEAD
+from retroscope.results import Plate
+from tests.render.looking import count_of, margin_is_empty, pixels_of, places
+from tests.render.snapshot import assert_looks_like
+from tests.render.specimens import plate, stats
+
+NOTES = ("Max-pool switches are those of the forward pass.",)
+
+
+@pytest.mark.parametrize("side", [5, 40, 196])
+@pytest.mark.parametrize("tone", ["tile", "gamma"])
+def test_without_words_a_plate_is_its_two_mosaics(side: int, tone: str) -> None:
+    shown = plate(side)
+    both = [mosaic(shown.patches, what=what, gap=2, tone=tone) for what in ("patch", "projection")]
+    assert _same(draw(shown, words=False, tone=tone), row(both, gap=14))
+
+
+@pytest.mark.parametrize("side", [5, 40, 196])
+def test_the_words_move_no_tile(side: int) -> None:
+    shown = plate(side, notes=NOTES)
+    [(_, left)] = places(draw(shown, histogram=True), draw(shown, words=False))
+    assert left == 20
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    side=st.integers(1, 300),
+    count=st.integers(0, 16),
+    illustrated=st.integers(0, 16),
+    note=st.text(max_size=200),
+    histogram=st.booleans(),
+)
+def test_every_plate_fits_its_figure(
+    *, side: int, count: int, illustrated: int, note: str, histogram: bool
+) -> None:
+    shown = plate(side, count=count, illustrated=illustrated, notes=(note,))
+    assert margin_is_empty(draw(shown, histogram=histogram))
+
+
+def test_the_scale_that_was_asked_for_is_used() -> None:
+    shown = plate(40)
+    assert len(places(draw(shown, scale=1), enlarged(shown.patches[0].pixels, 1))) == 1
+
+
+def test_fewer_patches_leave_pale_places_and_move_nothing() -> None:
+    full, few = (draw(plate(40, count=count), words=False) for count in (9, 4))
+    assert full.size == few.size
+    assert count_of(full, BAND) == 0
+    assert count_of(few, BAND) == 2 * 5 * 118 * 118
+
+
+def test_patches_without_projections_stand_alone() -> None:
+    shown = plate(40, illustrated=0)
+    assert _same(draw(shown, words=False), mosaic(shown.patches, gap=2))
+
+
+def test_a_dead_channel_cannot_be_taken_for_one_that_nobody_scanned() -> None:
+    dead, unscanned = _empty(images=1000), _empty(images=0)
+    assert count_of(draw(dead), DEAD) > 5000
+    assert count_of(draw(unscanned), DEAD) == 0
+    assert count_of(draw([dead, unscanned]), DEAD) == count_of(draw(dead), DEAD)
+
+
+def test_a_histogram_is_added_only_where_something_was_scanned() -> None:
+    full = plate(40)
+    assert draw(full, histogram=True).height > draw(full).height
+    assert _same(draw(_empty(images=0), histogram=True), draw(_empty(images=0)))
+
+
+def test_a_note_of_several_projections_is_said_once() -> None:
+    plain, noted, one = (
+        plate(40, notes=notes, count=count) for notes, count in (((), 9), (NOTES, 9), (NOTES, 1))
+    )
+    added = draw(noted).height - draw(plain).height
+    assert added == draw(one).height - draw(plate(40, count=1)).height > 0
+
+
+def test_a_sheet_shows_every_channel_once_in_order() -> None:
+    plates = _channels()
+    figure = draw(plates)
+    found = [places(figure, enlarged(each.patches[0].pixels, 1)) for each in plates]
+    assert [len(each) for each in found] == [1] * len(plates)
+    assert sorted(found) == found
+    assert len({left for [(_, left)] in found}) == 4
+
+
+def test_a_sheet_has_the_columns_that_were_asked_for() -> None:
+    narrow, wide = (draw(_channels(), columns=columns) for columns in (2, 6))
+    assert narrow.width < wide.width
+    assert narrow.height > wide.height
+    with pytest.raises(RetroscopeError, match="grid of 0 columns"):
+        draw(_channels(), columns=0)
+
+
+def test_projections_on_a_sheet_stand_beside_their_patches() -> None:
+    shown = plate(40, channel=3)
+    figure = draw([shown, plate(40, channel=4)])
+    [(top, _)] = places(figure, mosaic(shown.patches, gap=2, scale=1))
+    [(also, _)] = places(figure, mosaic(shown.patches, what="projection", gap=2, scale=1))
+    assert top == also
+
+
+@pytest.mark.parametrize("side", [1, 5, 196, 483])
+@pytest.mark.parametrize("illustrated", [0, 5, 9])
+def test_every_sheet_fits_its_figure(side: int, illustrated: int) -> None:
+    plates = [plate(side, channel=n, illustrated=illustrated) for n in range(3)]
+    assert margin_is_empty(draw([*plates, _empty(images=1000)]))
+
+
+def test_a_sheet_of_several_layers_has_longer_names() -> None:
+    one, other = plate(40, channel=1), plate(40, channel=2)
+    moved = replace(other, unit=replace(other.unit, layer="features.30"))
+    assert not _same(draw([one, other]), draw([one, moved]))
+
+
+def test_a_plate_looks_as_approved() -> None:
+    assert_looks_like(draw(plate(92, notes=NOTES), histogram=True), "plate")
+
+
+def test_a_plate_with_gaps_looks_as_approved() -> None:
+    few = plate(5, count=5, illustrated=3, measured=stats(5, firing=1, classes=0, non_finite=2))
+    assert_looks_like(draw(few), "plate_few")
+
+
+def test_a_sheet_of_plates_looks_as_approved() -> None:
+    plates = [plate(196, channel=n, count=4 if n == 2 else 9) for n in range(3)]
+    assert_looks_like(draw([*plates, _empty(images=1000)]), "plates")
+
+
+@cache
+def _channels() -> tuple[Plate, ...]:
+    return tuple(plate(40, channel=n) for n in range(6))
+
+
+def _empty(*, images: int) -> Plate:
+    return plate(40, count=0, measured=stats(images, firing=0, classes=0))
+
+
+def _same(one: Image.Image, other: Image.Image) -> bool:
+    return one.size == other.size and bool((pixels_of(one) == pixels_of(other)).all())
