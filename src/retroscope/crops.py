@@ -7,6 +7,7 @@ windows, so that they go through the network side by side.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property, partial
 
 import torch
 
@@ -28,7 +29,7 @@ class Asked:
     layer: Layer
     image: Prepared
 
-    @property
+    @cached_property
     def box(self) -> Box:
         """The pixels that the unit sees: all of them, where its layer does not tell."""
         height, width = self.image.size
@@ -106,19 +107,20 @@ def worth_cropping(asked: Sequence[Asked]) -> bool:
 def alike(asked: Iterable[Asked], survey: Survey) -> list[Crops]:
     """The requests in batches that can run as one, whatever their order."""
     groups: dict[tuple[object, ...], list[tuple[Asked, Box, Box]]] = defaultdict(list)
+    cuts = cache(partial(_cuts_maps, survey))
     for one in asked:
         box, (height, width), field = one.box, one.image.size, one.layer.field
         top, bottom = _frame(box.top, box.bottom, field.y.size, height)
         left, right = _frame(box.left, box.right, field.x.size, width)
         borders: tuple[object, ...] = top == 0, left == 0, bottom == height, right == width
-        if cuts_maps(survey, one.layer.index):
+        if cuts(one.layer.index):
             borders = top, left
         key = one.layer.index, one.image.size, bottom - top, right - left, borders
         groups[key].append((one, box, Box(top, left, bottom, right)))
     return [Crops(*zip(*group, strict=True)) for group in groups.values()]
 
 
-def cuts_maps(survey: Survey, target: int) -> bool:
+def _cuts_maps(survey: Survey, target: int) -> bool:
     """Whether a map ends inside the picture: its border then shows in no box."""
     return any(
         window.reads(-1)[0] >= 0 or window.reads(window.outputs(length))[1] <= length
