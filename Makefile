@@ -17,7 +17,7 @@ demo: $(VENV)/.run
 	@echo "Look at $(DEMO)/projections.png and $(DEMO)/activations.png"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -58,7 +58,7 @@ def _row(net: rs.Network, name: str, pictures: torch.Tensor, rate: float) -> lis
         name,
         f"{median(theirs) * 1e3:.0f}",
         f"{median(each) * 1e3:.3f}",
-        f"{ratio(theirs, each):.{0 if name < 'conv4' else 1}f}",
+        _times(ratio(theirs, each)),
         f"{TARGETS[name]}",
         f"{limit * 1e3:.3f}",
         f"{median(each) / limit:.1f}",

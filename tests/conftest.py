@@ -18,6 +18,8 @@ from retroscope.methods import deconv
 from retroscope.network import Network
 from retroscope.region import Look, look
 
+torch.set_num_threads(1)  # the networks are small, and the tests run side by side
+
 ENGINE = Path(__file__).parent / "engine"
 
 Facts = dict[str, object]

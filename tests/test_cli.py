@@ -221,6 +221,12 @@ FUNCTIONS: dict[str, Callable[..., object] | None] = {
     "activations": rs.activations,
     "deconv": rs.deconv,
 }
+ATLAS_FUNCTIONS: dict[str, Callable[..., object]] = {
+    "scan": rs.scan,
+    "illustrate": rs.illustrate,
+    "show": rs.Atlas.plate,
+}
+"""Commands whose options, for files and words, are close to the function's but not the same."""
 
 
 def parameters(function: Callable[..., object] | None, *, named: bool) -> list[inspect.Parameter]:
@@ -241,7 +247,14 @@ def own_options(command: click.Command) -> dict[str, object]:
 
 
 def test_every_command_stands_for_a_function() -> None:
-    assert main.commands.keys() == FUNCTIONS.keys()
+    assert main.commands.keys() == FUNCTIONS.keys() | ATLAS_FUNCTIONS.keys()
+
+
+def test_scan_has_an_option_for_every_keyword_of_the_function() -> None:
+    options = {one.name for one in main.commands["scan"].params if isinstance(one, click.Option)}
+    keywords = {one.name for one in parameters(rs.scan, named=True)} - {"progress"}
+    opening = {one.name for one in parameters(rs.open_model, named=True)}
+    assert options == keywords | opening | {"no_illustrate", "threads"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -619,7 +632,7 @@ def test_without_arguments_the_help_is_shown(retroscope: Retroscope) -> None:
     assert all(f"\n  {name} " in said.out for name in main.commands)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", main.commands)
 def test_every_option_of_a_command_is_explained(name: str) -> None:
     command = main.commands[name]
     assert command.help

@@ -8,6 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from retroscope.atlas.illustrate import illustrate
+    from retroscope.atlas.reader import Atlas, open_atlas
+    from retroscope.atlas.scan import scan
     from retroscope.errors import RetroscopeError
     from retroscope.geometry import Box, Field, ReceptiveField, Window
     from retroscope.image import Fit, Image, read_image
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from retroscope.methods.deconv import deconv, deconv_many
     from retroscope.network import Network
     from retroscope.render.draw import draw
-    from retroscope.results import Activations, Layer, Patch, Projection
+    from retroscope.results import Activations, Layer, Patch, Plate, Projection
     from retroscope.rules import DECONVNET, GRADIENT, GUIDED, Rule, RuleBook
     from retroscope.unit import Unit
     from retroscope.zoo import open_model
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "atlas.illustrate": ["illustrate"],
+    "atlas.reader": ["Atlas", "open_atlas"],
+    "atlas.scan": ["scan"],
     "errors": ["RetroscopeError"],
     "geometry": ["Box", "Field", "ReceptiveField", "Window"],
     "image": ["Fit", "Image", "read_image"],
@@ -30,7 +36,7 @@ _HOMES = {
     "methods.deconv": ["deconv", "deconv_many"],
     "network": ["Network"],
     "render.draw": ["draw"],
-    "results": ["Activations", "Layer", "Patch", "Projection"],
+    "results": ["Activations", "Layer", "Patch", "Plate", "Projection"],
     "rules": ["DECONVNET", "GRADIENT", "GUIDED", "Rule", "RuleBook"],
     "unit": ["Unit"],
     "zoo": ["open_model"],
@@ -42,6 +48,7 @@ __all__ = [
     "GRADIENT",
     "GUIDED",
     "Activations",
+    "Atlas",
     "Box",
     "Field",
     "Fit",
@@ -49,6 +56,7 @@ __all__ = [
     "Layer",
     "Network",
     "Patch",
+    "Plate",
     "Projection",
     "ReceptiveField",
     "RetroscopeError",
@@ -60,8 +68,11 @@ __all__ = [
     "deconv",
     "deconv_many",
     "draw",
+    "illustrate",
+    "open_atlas",
     "open_model",
     "read_image",
+    "scan",
 ]
 
 

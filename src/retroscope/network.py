@@ -149,6 +149,11 @@ class Network:
         return self.preprocessing.fit.size
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The kind of number that the network computes with."""
+        return dtype_of(self.module)
+
+    @property
     def device(self) -> torch.device:
         return device_of(self.module)
 

@@ -16,16 +16,6 @@ from retroscope.network import Network
 from retroscope.results import Layer
 from tests.conftest import built, numbers
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """These networks are too small for several threads, which then only wait for each other."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
-
-
 # Fields of code as people write it, against what perturbing each pixel finds
 
 

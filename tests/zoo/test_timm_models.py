@@ -1,7 +1,6 @@
 """timm's networks: opened, fed as timm feeds them, and looked back through their SAME padding."""
 
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,15 +20,6 @@ SMALL, SAME = "timm/resnet10t", "timm/tf_efficientnet_lite0"
 def picture(height: int, width: int) -> PIL.Image.Image:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     return PIL.Image.fromarray(pixels)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Many small operations: on a busy machine threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

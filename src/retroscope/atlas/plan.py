@@ -14,8 +14,6 @@ from retroscope.errors import RetroscopeError
 from retroscope.network import Network
 from retroscope.results import Layer
 
-PRECISIONS = ("float32", "bf16")
-
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -25,7 +23,6 @@ class Plan:
     pictures: Pictures
     layers: Sequence[Layer]
     top: int
-    precision: str
     batch_size: int
 
     def facts(self) -> dict[str, Json]:
@@ -38,7 +35,6 @@ class Plan:
             "image_list": self.pictures.fingerprint,
             "layers": [layer.name for layer in self.layers],
             "top": self.top,
-            "precision": self.precision,
             "version": version("retroscope"),
         }
 
@@ -51,14 +47,7 @@ WORDS = {
     "image_list": "the list of images",
     "layers": "the choice of layers",
     "top": "the number of hits kept",
-    "precision": "the precision",
 }
-
-
-def check_precision(precision: str) -> None:
-    """Refuses a precision that no sweep runs in."""
-    if precision not in PRECISIONS:
-        raise RetroscopeError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
 
 
 def refuse_change(kept: Mapping[str, object], asked: Mapping[str, object], where: str) -> None:

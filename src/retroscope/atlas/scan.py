@@ -9,7 +9,7 @@ from retroscope.atlas.illustrate import illustrate_winners, keep_pictures, ranks
 from retroscope.atlas.keeping import finish, kept_sweeps, sweep_state
 from retroscope.atlas.loading import Loaded, default_workers, load
 from retroscope.atlas.passing import empty_sweeps, fitting_batch, swept
-from retroscope.atlas.plan import Plan, check_precision, chosen, refuse_change
+from retroscope.atlas.plan import Plan, chosen, refuse_change
 from retroscope.atlas.progress import Progress, Watch, silent
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.sources import Dataset, pictures
@@ -32,7 +32,6 @@ def scan(
     labels: str | Path | None = None,
     glob: str | None = None,
     illustrate: str | int | bool = "all",
-    precision: str = "float32",
     batch_size: int | None = None,
     workers: int | None = None,
     restart: bool = False,
@@ -46,9 +45,8 @@ def scan(
     """
     listed = pictures(images, glob=glob, labels=labels)
     picked = chosen(net.layers, layers, net)
-    check_precision(precision)
     ranks = ranks_of(illustrate)
-    plan = Plan(net, listed, picked, top, precision, batch_size or fitting_batch(net, picked))
+    plan = Plan(net, listed, picked, top, batch_size or fitting_batch(net, picked))
     workers = workers or default_workers()
     with AtlasWriter(to, restart=restart) as writer:
         if writer.is_new:

@@ -19,6 +19,11 @@ def print_json(rows: Iterable[Mapping[str, object]]) -> None:
     click.echo(f"[\n{lines}\n]")
 
 
+def print_object(facts: Mapping[str, object]) -> None:
+    """One object, a fact on each line."""
+    click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+
+
 def print_table(rows: Sequence["Layer"]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

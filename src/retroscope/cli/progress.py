@@ -1,0 +1,90 @@
+"""Progress on a terminal as a bar, elsewhere as a plain line now and then."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from retroscope.atlas.progress import Progress
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def shown_progress() -> "Iterator[Callable[[Progress], None]]":
+    """A listener that shows on stderr how far the work is."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[facts]}"),
+    )
+    with Bars(*columns, console=console) as bars:
+        yield _Bars(bars)
+
+
+class _Bars:
+    def __init__(self, bars: "Bars") -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, progress: "Progress") -> None:
+        if progress.stage not in self._tasks:
+            self._tasks[progress.stage] = self._bars.add_task(progress.stage, facts="")
+        self._bars.update(
+            self._tasks[progress.stage],
+            completed=progress.done,
+            total=progress.total,
+            facts=_facts(progress),
+        )
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._said_at = float("-inf")
+        self._stage = ""
+
+    def __call__(self, progress: "Progress") -> None:
+        is_due = monotonic() - self._said_at > SECONDS_BETWEEN_LINES
+        if progress.done < progress.total and progress.stage == self._stage and not is_due:
+            return
+        self._said_at, self._stage = monotonic(), progress.stage
+        parts = (progress.stage, f"{progress.done}/{progress.total}", _facts(progress))
+        click.echo(" ".join(filter(None, parts)), err=True)
+
+
+def _facts(progress: "Progress") -> str:
+    """The rate and, where there is more to do, the time left."""
+    if progress.rate == 0:
+        return ""
+    rate = f"{progress.rate:.1f}/s"
+    if progress.done >= progress.total:
+        return rate
+    return f"{rate}, {in_time(progress.seconds_left)} left"
+
+
+def in_time(seconds: float) -> str:
+    """A length of time for people.
+
+    >>> in_time(75), in_time(3 * 3600 + 120)
+    ('1 min 15 s', '3 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
