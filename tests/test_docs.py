@@ -13,14 +13,25 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")])
 
 
+def photos(folder: Path) -> Path:
+    """A few pictures in two classes."""
+    for number in range(4):
+        place = folder / "photos" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        scene().rotate(30 * number).save(place / f"{number}.jpg")
+    return folder / "photos"
+
+
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     import numpy as np
 
+    names = {"scene": np.asarray(scene()), "folder": tmp_path, "photos": photos(tmp_path)}
     text = (ROOT / "README.md").read_text("utf-8")
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         code = compile(block, "README.md", "exec")
-        exec(code, {"scene": np.asarray(scene()), "folder": tmp_path})  # noqa: S102
+        exec(code, names)  # noqa: S102
     assert (tmp_path / "unit.png").exists()
+    assert (tmp_path / "plate.png").exists()
 
 
 def test_the_commands_page_is_what_the_commands_say() -> None:

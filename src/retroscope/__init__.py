@@ -4,6 +4,7 @@ From any unit of any layer to the pixels that made it fire. The names below are 
 library; torch is imported when one of them first needs it.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -84,3 +85,7 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+if "IPython" in sys.modules:
+    import_module("retroscope.notebook").display_results()

@@ -9,6 +9,7 @@ from typing import TypeVar
 from retroscope.atlas.loading import default_workers
 from retroscope.atlas.plan import fingerprint
 from retroscope.atlas.progress import Listener, Watch, silent
+from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.sources import Dataset, Pictures, pictures
 from retroscope.atlas.writer import AtlasWriter, Hit
 from retroscope.errors import RetroscopeError
@@ -17,7 +18,7 @@ from retroscope.network import Network, Prepared
 from retroscope.rules import rule_book
 from retroscope.unit import Unit
 
-HITS_AT_ONCE, PICTURES_KEPT = 1024, 384
+HITS_AT_ONCE, PICTURES_KEPT = 512, 384
 
 HowMany = str | int | bool
 
@@ -30,16 +31,20 @@ def illustrate(
     layers: Sequence[str] = (),
     ranks: HowMany = "all",
     rules: str = "deconvnet",
+    labels: str | Path | None = None,
+    glob: str | None = None,
     workers: int | None = None,
     progress: Listener = silent,
 ) -> None:
     """Projects the winners of a scanned atlas that have no projection by these rules yet.
 
-    `ranks` is `all`, or how many hits of each channel; `layers` the names of some.
+    `ranks` is `all`, or how many hits of each channel; `layers` the names of some. The images are
+    named as they were for the scan.
     """
-    listed = pictures(images)
+    listed = pictures(images, glob=glob, labels=labels)
+    with open_atlas(atlas) as scanned:
+        _refuse_other(scanned, net, listed)
     with AtlasWriter(atlas) as writer:
-        _refuse_other(writer, net, listed)
         names = [net.layer(name).name for name in layers]
         keep_pictures(writer, net, listed, workers=workers or default_workers(), progress=progress)
         illustrate_winners(
@@ -53,19 +58,25 @@ def illustrate(
         )
 
 
-def _refuse_other(writer: AtlasWriter, net: Network, listed: Pictures) -> None:
-    meta = writer.meta
+def _refuse_other(scanned: Atlas, net: Network, listed: Pictures) -> None:
+    meta, name = scanned.meta, repr(str(scanned.path))
     if meta.get("state") not in ("scanned", "illustrated"):
-        raise RetroscopeError(f"{str(writer.path)!r} is not scanned to its end; scan first")
+        raise RetroscopeError(f"{name} is not scanned to its end; scan first")
     if meta["weights"] != fingerprint(net.module):
         raise RetroscopeError(
-            f"{str(writer.path)!r} is of {meta['model']} with other weights; give the same model"
+            f"{name} is of {meta['model']} with other weights; give the same model"
         )
+    if meta["preprocessing"] != repr(net.preprocessing):
+        raise RetroscopeError(f"{name} was scanned with another preprocessing; give the same")
     if len(listed.keys) != meta["images"]:
         raise RetroscopeError(
-            f"{str(writer.path)!r} is of {meta['images']} images, not of {len(listed.keys)}; "
-            "give the same images"
+            f"{name} is of {meta['images']} images, not of {len(listed.keys)}; give the same images"
         )
+    for image, key in zip(scanned.images, listed.keys, strict=True):
+        if image.key != key:
+            raise RetroscopeError(
+                f"image {image.id} of {name} is {image.key!r}, not {key!r}; give the same images"
+            )
 
 
 def ranks_of(how_many: HowMany) -> int | None:

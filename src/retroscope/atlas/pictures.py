@@ -13,13 +13,15 @@ from retroscope.results import Picture, Pixels
 
 LONGEST = 112
 """Pixels of a stored projection's longest side: about what a tile of a plate is shown at."""
-QUALITY = 90
+QUALITY, PROJECTION_QUALITY = 90, 80
+LOSSLESS = 64 * 64
+"""Up to so many pixels a picture is kept without loss, which then costs next to nothing."""
 REACH = 127
 """Grey levels from zero to the peak, to either side of the middle grey."""
 
 
 def encode_picture(picture: Picture) -> bytes:
-    """A picture as WebP, nearly lossless to the eye.
+    """A picture as WebP, to the eye without loss.
 
     >>> encode_picture(np.zeros((4, 4, 3), np.uint8))[8:12]
     b'WEBP'
@@ -42,7 +44,8 @@ def encode_projection(pixels: Pixels) -> tuple[bytes, float]:
     """A signed projection as WebP, and the value that its grey levels 1 and 255 stand for.
 
     Made smaller by averaging, where it is larger than `LONGEST`; zero stays the middle grey. What
-    is no finite number becomes zero. Other than three channels are stacked from top to bottom.
+    is no finite number becomes zero. Its channels are stacked from top to bottom as greys: as
+    colours they would be kept at half the size.
 
     >>> blob, peak = encode_projection(np.full((8, 8, 3), -2.5, np.float32))
     >>> peak, decode_projection(blob, peak, (8, 8), 3).min().item()
@@ -55,7 +58,7 @@ def encode_projection(pixels: Pixels) -> tuple[bytes, float]:
     if small.size == 0:
         return b"", peak
     levels = np.rint(GREY + REACH * (small / (peak or 1))).astype(np.uint8)
-    return _webp(PIL.Image.fromarray(_sheet(levels))), peak
+    return _webp(PIL.Image.fromarray(_sheet(levels)), PROJECTION_QUALITY), peak
 
 
 def decode_projection(blob: bytes, peak: float, size: tuple[int, int], depth: int) -> Pixels:
@@ -89,17 +92,16 @@ def _planes(pixels: Pixels) -> Pixels:
 
 def _sheet(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     height, width, depth = levels.shape
-    return levels if depth == 3 else levels.transpose(2, 0, 1).reshape(depth * height, width)
+    return levels.transpose(2, 0, 1).reshape(depth * height, width)
 
 
 def _unstacked(sheet: Picture, depth: int) -> Picture:
-    if depth == 3:
-        return sheet
     height, width = len(sheet) // depth, sheet.shape[1]
     return sheet[..., 1].reshape(depth, height, width).transpose(1, 2, 0)
 
 
-def _webp(picture: PIL.Image.Image) -> bytes:
+def _webp(picture: PIL.Image.Image, quality: int = QUALITY) -> bytes:
     buffer = BytesIO()
-    picture.save(buffer, "WEBP", quality=QUALITY, method=4)
+    small = picture.width * picture.height <= LOSSLESS
+    picture.save(buffer, "WEBP", lossless=small, quality=quality, method=4)
     return buffer.getvalue()

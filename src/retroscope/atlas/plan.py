@@ -60,6 +60,13 @@ def refuse_change(kept: Mapping[str, object], asked: Mapping[str, object], where
         )
 
 
+def refuse_less_than_one(**counts: int | None) -> None:
+    """Of anything there is at least one; None is left to be found."""
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise RetroscopeError(f"{name} is {count}; it must be 1 or more")
+
+
 def fingerprint(module: torch.nn.Module) -> str:
     """Changes with any weight or buffer of the network."""
     digest = blake2b(digest_size=16)
@@ -86,6 +93,8 @@ def chosen(layers: Sequence[Layer], wanted: Sequence[str], net: Network) -> list
             picked.update(_matching(layers, text, net.name))
         else:
             picked.add(net.layer(text).name)
+    if not picked:
+        raise RetroscopeError("no layers are asked for; name some, or a kind such as conv")
     return [layer for layer in layers if layer.name in picked]
 
 

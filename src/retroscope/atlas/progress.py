@@ -42,6 +42,8 @@ class Watch:
         self.at(done)
 
     def at(self, done: int) -> None:
-        """So many items are done."""
+        """So many items are done; where there is none to do, nobody is told."""
+        if self._total == 0:
+            return
         seconds = perf_counter() - self._start
         self._listener(Progress(self._stage, done, self._total, self._skipped, seconds))

@@ -9,7 +9,7 @@ from retroscope.atlas.illustrate import illustrate_winners, keep_pictures, ranks
 from retroscope.atlas.keeping import finish, kept_sweeps, sweep_state
 from retroscope.atlas.loading import Loaded, default_workers, load
 from retroscope.atlas.passing import empty_sweeps, fitting_batch, swept
-from retroscope.atlas.plan import Plan, chosen, refuse_change
+from retroscope.atlas.plan import Plan, chosen, refuse_change, refuse_less_than_one
 from retroscope.atlas.progress import Progress, Watch, silent
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.sources import Dataset, pictures
@@ -43,6 +43,7 @@ def scan(
     `layers` takes names, aliases, globs and kinds. `illustrate` is `all`, `none`, or how many hits
     of each channel get a projection. Interrupted, the same call goes on where it was.
     """
+    refuse_less_than_one(top=top, batch_size=batch_size, workers=workers)
     listed = pictures(images, glob=glob, labels=labels)
     picked = chosen(net.layers, layers, net)
     ranks = ranks_of(illustrate)

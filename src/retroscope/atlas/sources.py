@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 import torch
 
@@ -60,7 +61,8 @@ class Pictures:
         """Changes with the list: its names, their order, and their classes."""
         digest = blake2b(digest_size=16)
         for key, label in zip(self.keys, self.labels, strict=True):
-            digest.update(f"{key}\0{label}\n".encode("utf-8", "surrogateescape"))
+            name = self.names[label] if label >= 0 else ""
+            digest.update(f"{key}\0{label}\0{name}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
 
@@ -74,12 +76,18 @@ def pictures(
     """
     if isinstance(source, str | Path):
         return _from_paths(Path(source), glob, None if labels is None else Path(labels))
+    if glob or labels:
+        raise RetroscopeError(
+            "glob and labels are of files; a data set brings its own pictures and classes"
+        )
     return _from_dataset(source)
 
 
 def _from_paths(source: Path, glob: str | None, labels: Path | None) -> Pictures:
     if not source.exists():
         raise ImageError(f"no folder or list {str(source)!r}; name a folder of images")
+    if glob and not source.is_dir():
+        raise RetroscopeError(f"{str(source)!r} is a list, which names its files; leave glob out")
     root = source if source.is_dir() else source.parent
     paths = _in_folder(source, glob) if source.is_dir() else _in_list(source)
     if not paths:
@@ -94,10 +102,13 @@ def _from_paths(source: Path, glob: str | None, labels: Path | None) -> Pictures
 
 
 def _in_folder(folder: Path, glob: str | None) -> list[Path]:
-    every = folder.rglob(glob or "*")
-    return sorted(
-        path for path in every if path.is_file() and (glob or path.suffix.lower() in SUFFIXES)
-    )
+    try:
+        every = [path for path in folder.rglob(glob or "*") if path.is_file()]
+    except (ValueError, NotImplementedError) as error:
+        raise RetroscopeError(
+            f"cannot look for files like {glob!r} ({error}); write a pattern such as '*.jpg'"
+        ) from error
+    return sorted(path for path in every if glob or path.suffix.lower() in SUFFIXES)
 
 
 def _in_list(file: Path) -> list[Path]:
@@ -117,12 +128,13 @@ def _key(path: Path, root: Path) -> str:
 def _folder_class(key: str) -> str:
     """The first folder below the root; pictures beside it have no class."""
     parts = Path(key).parts
-    return parts[0] if len(parts) > 1 and not Path(key).is_absolute() else ""
+    below = not Path(key).is_absolute() and ".." not in parts
+    return parts[0] if len(parts) > 1 and below else ""
 
 
 def _from_table(file: Path, keys: Iterable[str]) -> list[str]:
     try:
-        with file.open(newline="", encoding="utf-8") as lines:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
             rows = [row for row in csv.reader(lines) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RetroscopeError(f"cannot read the labels {str(file)!r} ({error})") from error
@@ -145,21 +157,44 @@ def _from_dataset(source: Dataset) -> Pictures:
     names = tuple(map(str, getattr(source, "classes", ())))
     given = getattr(source, "targets", None)
     labels = [int(one) for one in given] if names and given is not None else [-1] * count
+    if len(labels) != count or any(label >= len(names) for label in labels):
+        raise RetroscopeError(
+            f"the data set has {count} pictures and {len(names)} classes; its targets must be one "
+            "number of a class for each picture"
+        )
     return Pictures(
         [str(index) for index in range(count)],
         labels,
         names,
-        lambda index: _picture_of(source[index]),
+        lambda index: _picture_of(_item(source, index)),
     )
+
+
+def _item(source: Dataset, index: int) -> object:
+    """A file that cannot be read is one picture less; any other error is the data set's own."""
+    try:
+        return source[index]
+    except OSError as error:
+        raise ImageError(f"the data set cannot read picture {index} ({error})") from error
 
 
 def _picture_of(item: object) -> AnyImage:
     picture = item[0] if isinstance(item, tuple | list) else item
     if isinstance(picture, np.ndarray):
-        return PIL.Image.fromarray(picture)
+        return _of_array(picture)
     if isinstance(picture, PIL.Image.Image | torch.Tensor):
         return picture
     raise ImageError(
         f"the data set gives a {type(picture).__name__}; it must give a PIL image, an array of "
         "pixels, or a tensor that the network takes"
     )
+
+
+def _of_array(pixels: npt.NDArray[np.generic]) -> PIL.Image.Image:
+    try:
+        return PIL.Image.fromarray(pixels)
+    except (TypeError, ValueError) as error:
+        raise ImageError(
+            f"the data set gives an array of {pixels.dtype} and shape {pixels.shape}; pixels are "
+            "uint8 of (height, width) or (height, width, 3)"
+        ) from error

@@ -1,21 +1,18 @@
-"""Commands that make an atlas and look into one."""
+"""Commands that make an atlas."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from retroscope.cli.options import aside, json_option, opened, output_option, runs_a_network
+from retroscope.cli.options import aside, opened, runs_a_network
 from retroscope.cli.progress import in_time, shown_progress
-from retroscope.cli.writing import check_writable, file_name, print_json, print_object, save
-from retroscope.errors import RetroscopeError
+from retroscope.cli.writing import counted
 
 if TYPE_CHECKING:
+    from retroscope.atlas.progress import Progress
     from retroscope.atlas.reader import Atlas
     from retroscope.network import Network
-    from retroscope.results import Patch
-    from retroscope.unit import Unit
 
 _layers = click.option(
     "--layers",
@@ -72,15 +69,16 @@ def scan(
 
     net = _opened_from(model, options)
     wanted = _names(layers) or ["conv"]
+    how_many = "none" if no_illustrate else illustrate
     with aside():
-        _say_estimate(net, images, wanted, options)
+        words = _estimate(net, images, wanted, illustrate=how_many, **options)
         with shown_progress() as progress:
             atlas = run(
                 net,
                 images,
                 layers=wanted,
-                illustrate="none" if no_illustrate else illustrate,
-                progress=progress,
+                illustrate=how_many,
+                progress=_after_saying(words, progress),
                 **options,
             )
     with atlas:
@@ -98,6 +96,8 @@ def scan(
 @click.option(
     "--rules", default="deconvnet", show_default=True, help="deconvnet, guided or gradient."
 )
+@click.option("--labels", metavar="CSV", help="As for the scan.")
+@click.option("--glob", metavar="PATTERN", help="As for the scan.")
 @_workers
 @runs_a_network
 def illustrate(
@@ -114,47 +114,6 @@ def illustrate(
     click.echo(atlas)
 
 
-@click.command(short_help="Show the plate of a unit, or the best of a layer.")
-@click.argument("atlas")
-@click.argument("unit")
-@click.option("--channels", metavar="0-15", help="Plates of many channels of the layer UNIT.")
-@click.option("--ranked-by", default="max", show_default=True, help="max or mean.")
-@click.option("--context", is_flag=True, help="Whole images with the field's box.")
-@click.option("--mosaics", metavar="DIR", help="Write 3x3 mosaics LAYER_im.png and LAYER_feat.png.")
-@click.option("--tone", default="tile", show_default=True, help="tile, percentile or gamma.")
-@json_option
-@output_option
-def show(
-    atlas: str,
-    unit: str,
-    *,
-    channels: str | None,
-    ranked_by: str,
-    context: bool,
-    mosaics: str | None,
-    tone: str,
-    as_json: bool,
-    output: Path | None,
-) -> None:
-    """Show from ATLAS the plate of UNIT, or what excites its whole layer most."""
-    from retroscope.atlas.reader import open_atlas
-    from retroscope.render.tone import tone_named
-    from retroscope.unit import Unit
-
-    tone_named(tone)
-    check_writable(output)
-    with open_atlas(atlas) as opened_atlas:
-        asked = Unit.parse(unit)
-        if mosaics is not None:
-            _write_mosaics(opened_atlas, asked, Path(mosaics), ranked_by=ranked_by, tone=tone)
-        if as_json:
-            _print_hits(opened_atlas, asked, ranked_by)
-        if output is not None or not (as_json or mosaics):
-            thing = _thing(opened_atlas, asked, channels, ranked_by=ranked_by, context=context)
-            path = output or file_name(atlas, unit, "context" if context else ranked_by)
-            save(thing, path, to_stderr=as_json, tone=tone)
-
-
 def _opened_from(model: str, options: dict[str, Any]) -> "Network":
     """The network of a command's options, which are taken out of them."""
     names = ("random_weights", "device", "resize", "threads")
@@ -166,25 +125,59 @@ def _names(layers: Iterable[str]) -> list[str]:
     return [name for text in layers for name in text.replace(",", " ").split()]
 
 
-def _say_estimate(
-    net: "Network", images: str, layers: Sequence[str], options: dict[str, Any]
-) -> None:
-    from retroscope.atlas.estimate import estimate
+def _estimate(
+    net: "Network",
+    images: str,
+    layers: Sequence[str],
+    *,
+    illustrate: str,
+    top: int,
+    glob: str | None,
+    labels: str | None,
+    **_others: object,
+) -> str:
+    from retroscope.atlas.estimate import PROJECTION_BYTES, estimate
+    from retroscope.atlas.illustrate import ranks_of
     from retroscope.atlas.plan import chosen
     from retroscope.atlas.sources import pictures
 
-    listed = pictures(images, glob=options["glob"], labels=options["labels"])
+    ranks = ranks_of(illustrate)
+    listed = pictures(images, glob=glob, labels=labels)
     picked = chosen(net.layers, layers, net)
-    facts = estimate(net, picked, len(listed.keys), top=options["top"], classes=len(listed.names))
-    click.echo(
-        f"{facts.images} images, {len(picked)} layers, {facts.channels} channels: about "
-        f"{in_time(facts.seconds)} for the pass, {_size(facts.memory)} of memory, "
-        f"up to {facts.projections} projections and {_size(facts.disk)} on disk",
-        err=True,
+    facts = estimate(net, picked, len(listed.keys), top=top, classes=len(listed.names))
+    projections = facts.projections
+    if ranks is not None:
+        projections = min(projections, 2 * ranks * facts.channels)
+    disk = facts.disk - (facts.projections - projections) * PROJECTION_BYTES
+    counts = (
+        counted(facts.images, "image"),
+        counted(len(picked), "layer"),
+        counted(facts.channels, "channel"),
+    )
+    return (
+        f"{', '.join(counts)}: about {in_time(facts.seconds)} for the pass, "
+        f"{_size(facts.memory)} of memory, up to {projections} projections and "
+        f"{_size(disk)} on disk"
     )
 
 
+def _after_saying(
+    words: str, progress: "Callable[[Progress], None]"
+) -> "Callable[[Progress], None]":
+    """A listener that says something as the pass begins: a scan that is refused has no estimate."""
+    left = [words]
+
+    def told(now: "Progress") -> None:
+        if left and now.stage == "scan":
+            click.echo(left.pop(), err=True)
+        progress(now)
+
+    return told
+
+
 def _size(count: float) -> str:
+    if count < 1e6:
+        return "under 1 MB"
     return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
@@ -193,129 +186,21 @@ def _say_end(atlas: "Atlas") -> None:
     for words, query in _FINDINGS.items():
         ((count,),) = atlas.sql(query)
         if count:
-            facts.append(f"{count!r} {words}")
+            facts.append(counted(int(str(count)), *words))
     if facts:
         click.echo(", ".join(facts), err=True)
     click.echo(str(atlas.path))
 
 
 _FINDINGS = {
-    "unreadable images": "SELECT count(*) FROM images WHERE status = 'unreadable'",
-    "channels that never fire": "SELECT count(*) FROM channels WHERE dead",
-    "channels with values that are not finite": (
+    ("unreadable image",): "SELECT count(*) FROM images WHERE status = 'unreadable'",
+    ("channel that never fires", "channels that never fire"): (
+        "SELECT count(*) FROM channels WHERE dead"
+    ),
+    ("channel with values that are not finite", "channels with values that are not finite"): (
         "SELECT count(*) FROM channels WHERE non_finite > 0"
     ),
 }
 
 
-def _thing(
-    atlas: "Atlas", unit: "Unit", channels: str | None, *, ranked_by: str, context: bool
-) -> object:
-    from retroscope.render.context import Context
-    from retroscope.unit import Unit
-
-    if channels is not None:
-        span = _span(channels, atlas.layer(unit.layer).channels)
-        units = [Unit(unit.layer, channel) for channel in span]
-        return [atlas.plate(one, ranked_by=ranked_by) for one in units]
-    pairs = _pairs(atlas, unit, ranked_by)
-    if context:
-        return [
-            Context(
-                atlas.picture(_image_number(atlas, one, patch, ranked_by)),
-                patch.projection,
-                patch.box,
-                patch.score,
-                patch.source,
-                one,
-            )
-            for one, patch in pairs
-        ]
-    if unit.channel is None:
-        return [patch for _, patch in pairs]
-    return atlas.plate(unit, ranked_by=ranked_by)
-
-
-def _span(text: str, count: int) -> range:
-    first, dash, last = text.partition("-")
-    if not (first.isdecimal() and (last.isdecimal() or not dash)):
-        raise RetroscopeError(f"cannot read the channels {text!r}; write 5 or 0-15")
-    stop = int(last or first) + 1
-    if int(first) >= count:
-        raise RetroscopeError(f"no channel {first}; the layer has {count}, 0 to {count - 1}")
-    return range(int(first), min(stop, count))
-
-
-def _pairs(atlas: "Atlas", unit: "Unit", ranked_by: str) -> "list[tuple[Unit, Patch]]":
-    """Each hit with the unit that it excites."""
-    from retroscope.unit import Unit
-
-    if unit.channel is None:
-        return list(atlas.top(unit.layer, ranked_by=ranked_by))
-    plate = atlas.plate(unit, ranked_by=ranked_by)
-    return [(Unit(plate.unit.layer, unit.channel, one.position), one) for one in plate.patches]
-
-
-def _image_number(atlas: "Atlas", unit: "Unit", patch: "Patch", ranked_by: str) -> int:
-    rows = atlas.sql(
-        "SELECT hits.image FROM hits JOIN layers ON layers.id = hits.layer "
-        "JOIN images ON images.id = hits.image WHERE layers.name = ? AND channel = ? "
-        "AND ranked_by = ? AND images.key = ?",
-        unit.layer,
-        unit.channel,
-        ranked_by,
-        patch.source,
-    )
-    return int(str(rows[0][0]))
-
-
-def _write_mosaics(
-    atlas: "Atlas", unit: "Unit", folder: Path, *, ranked_by: str, tone: str
-) -> None:
-    from retroscope.render.mosaics import mosaic
-
-    patches = [patch for _, patch in _pairs(atlas, unit, ranked_by)]
-    channel = "" if unit.channel is None else f"_{unit.channel}"
-    for what, ending in (("patch", "im"), ("projection", "feat")):
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{unit.layer}{channel}_{ending}.png"
-        mosaic(patches, what=what, tone=tone).save(path)
-        click.echo(str(path))
-
-
-def _print_hits(atlas: "Atlas", unit: "Unit", ranked_by: str) -> None:
-    rows = [_hit_row(one, patch) for one, patch in _pairs(atlas, unit, ranked_by)]
-    if unit.channel is None:
-        print_json(rows)
-        return
-    stats = atlas.stats(unit)
-    print_object(
-        {
-            "unit": str(unit),
-            "ranked_by": ranked_by,
-            "images": stats.images,
-            "mean": stats.mean,
-            "std": stats.std,
-            "maximum": stats.maximum,
-            "fired_image_share": stats.fired_image_share,
-            "fired_position_share": stats.fired_position_share,
-            "dead": stats.dead,
-            "classes": {one.label: one.mean_maximum for one in stats.classes},
-            "hits": rows,
-        }
-    )
-
-
-def _hit_row(unit: "Unit", patch: "Patch") -> dict[str, object]:
-    box = patch.box
-    return {
-        "unit": str(unit),
-        "score": patch.score,
-        "source": patch.source,
-        "position": list(patch.position),
-        "box": [box.top, box.left, box.bottom, box.right],
-        "illustrated": patch.projection is not None,
-    }
-
-
-COMMANDS = (scan, illustrate, show)
+COMMANDS = (scan, illustrate)

@@ -81,10 +81,12 @@ def _facts(progress: "Progress") -> str:
 def in_time(seconds: float) -> str:
     """A length of time for people.
 
-    >>> in_time(75), in_time(3 * 3600 + 120)
-    ('1 min 15 s', '3 h 2 min')
+    >>> in_time(0.2), in_time(75), in_time(3 * 3600 + 120)
+    ('a second', '1 min 15 s', '3 h 2 min')
     """
-    if seconds < 60:
+    if seconds < 1.5:
+        return "a second"
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"

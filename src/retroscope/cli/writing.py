@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +11,46 @@ import click
 from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from retroscope.results import Layer
 
 
 def print_json(rows: Iterable[Mapping[str, object]]) -> None:
     """A list of objects, one on each line."""
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    lines = ",\n".join(_json(row) for row in rows)
     click.echo(f"[\n{lines}\n]")
 
 
 def print_object(facts: Mapping[str, object]) -> None:
     """One object, a fact on each line."""
-    click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+    click.echo(_json(facts, indent=1))
+
+
+def _json(facts: Mapping[str, object], **options: Any) -> str:
+    """As JSON knows it: a number that is none is null, a name that is no UTF-8 is escaped."""
+    known = _finite(facts)
+    text = json.dumps(known, ensure_ascii=False, allow_nan=False, **options)
+    if any("\ud800" <= sign <= "\udfff" for sign in text):
+        return json.dumps(known, allow_nan=False, **options)
+    return text
+
+
+def _finite(fact: object) -> object:
+    if isinstance(fact, Mapping):
+        return {key: _finite(one) for key, one in fact.items()}
+    if isinstance(fact, list):
+        return [_finite(one) for one in fact]
+    return None if isinstance(fact, float) and not isfinite(fact) else fact
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number of things, in words.
+
+    >>> counted(1, "image"), counted(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def print_table(rows: Sequence["Layer"]) -> None:
@@ -72,7 +101,19 @@ def save(thing: Any, path: Path, *, to_stderr: bool = False, **options: Any) -> 
     """Draws a thing into a file and prints its name, aside where something else is printed."""
     from retroscope.render.draw import draw
 
-    drawing = draw(thing, **options)
+    write(draw(thing, **options), path, to_stderr=to_stderr)
+
+
+def make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise RetroscopeError(f"cannot make the folder {str(folder)!r}: {reason}") from error
+
+
+def write(drawing: "Image", path: Path, *, to_stderr: bool = False) -> None:
+    """Writes a picture and prints its name."""
     try:
         drawing.save(path)
     except (OSError, ValueError) as error:

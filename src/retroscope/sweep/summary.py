@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 
 SPACE = (2, 3)
+_CACHED = 1 << 20
+"""Numbers; some megabytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,8 @@ class Scratch:
 def summarise(maps: torch.Tensor, scratch: Scratch | None = None) -> Summary:
     """The summary of a batch of maps (pictures, channels, height, width)."""
     if not maps.is_cuda:
-        parts = [_summarised(one, scratch or Scratch()) for one in torch.split(maps, 1)]
+        room = scratch or Scratch()
+        parts = [_summarised(some, room) for some in torch.split(maps, _cached_together(maps))]
         return _joined(parts, maps.shape[2] * maps.shape[3])
     return _finite_only(maps)
 
@@ -62,8 +65,12 @@ def _joined(parts: list[Part], positions: int) -> Summary:
     return Summary(maximum, total, squares, fired, non_finite, positions)
 
 
+def _cached_together(maps: torch.Tensor) -> int:
+    """Of how many pictures the maps stay in the processor's cache while they are summed up."""
+    return max(1, _CACHED * len(maps) // maps.numel())
+
+
 def _summarised(maps: torch.Tensor, scratch: Scratch) -> Part:
-    """One picture at a time its maps stay in the processor's cache."""
     maps = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
     total = maps.sum(SPACE)
     if not bool(total.isfinite().all()):

@@ -80,8 +80,16 @@ def places_in(maps: torch.Tensor) -> Places:
         found = torch.empty_like(rows)
         for row in torch.unique(rows).tolist():
             own = rows == row
-            chosen = maps[row].index_select(0, channels[own]).flatten(1)
-            found[own] = chosen.nan_to_num(nan=-torch.inf, posinf=-torch.inf).argmax(dim=1)
+            found[own] = _first_peaks(maps[row], channels[own])
         return found
 
     return look
+
+
+def _first_peaks(maps: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
+    """The first position of the maximum in some of a picture's maps (channels, height, width)."""
+    chosen = maps.permute(1, 2, 0).flatten(0, 1).index_select(1, channels)
+    place = chosen.argmax(dim=0)
+    if bool(chosen.gather(0, place[None]).isfinite().all()):
+        return place
+    return torch.where(chosen.isfinite(), chosen, -torch.inf).argmax(dim=0)

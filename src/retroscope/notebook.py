@@ -1,0 +1,37 @@
+"""Results that show themselves in a notebook, as `draw` draws them."""
+
+import sys
+from io import BytesIO
+from typing import Any
+
+SHOWN = ("Activations", "Patch", "Plate", "Projection")
+"""Results with a picture of their own, by the names that `retroscope.results` gives them."""
+
+
+def display_results() -> None:
+    """Tells a running IPython how results look; without one nothing happens.
+
+    By name, so that neither torch nor the results are imported before there is one to show.
+    """
+    shell = _shell()
+    if shell is None:
+        return
+    formatter = shell.display_formatter.formatters["image/png"]
+    for name in SHOWN:
+        formatter.for_type_by_name("retroscope.results", name, png)
+
+
+def png(result: object) -> bytes:
+    """The picture of a result, as a file."""
+    from retroscope.render.draw import draw
+
+    file = BytesIO()
+    draw(result).save(file, "PNG")
+    return file.getvalue()
+
+
+def _shell() -> Any:
+    """The IPython that runs this process, if one does."""
+    ipython = sys.modules.get("IPython")
+    ask = getattr(ipython, "get_ipython", None)
+    return ask() if ask else None

@@ -1,0 +1,151 @@
+"""A scan goes on where it was, refuses what has changed, and leaves nothing behind."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from retroscope.atlas import scan as scanning_module
+from retroscope.atlas.progress import Progress
+from retroscope.atlas.reader import open_atlas
+from retroscope.atlas.scan import scan
+from retroscope.errors import RetroscopeError
+from retroscope.network import Network
+from tests.atlas.scanning import (
+    MEAN,
+    OF_TINY,
+    SIDE,
+    content,
+    photos,
+    tiny,
+)
+from tests.conftest import no_trace
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photos(tmp_path_factory.mktemp("photos"), 13)
+
+
+@pytest.mark.parametrize("change", ["weights", "preprocessing", "list", "layers", "top"])
+def test_another_scan_in_the_same_file_is_refused_by_name(
+    folder: Path, tmp_path: Path, change: str
+) -> None:
+    net, images, layers, top = tiny(), folder, ["conv"], 9
+    scan(net, images, to=tmp_path / "a", illustrate=False)
+    before = content(tmp_path / "a")
+    if change == "weights":
+        net = tiny(seed=1)
+    elif change == "preprocessing":
+        net = Network(net.module, input_size=(SIDE, SIDE), mean=MEAN, std=MEAN, name="tiny")
+    elif change == "list":
+        images = photos(tmp_path / "more", 14)
+    elif change == "layers":
+        layers = ["conv1"]
+    else:
+        top = 3
+    words = {"layers": "the choice of layers", "top": "the number of hits kept"}
+    with pytest.raises(RetroscopeError, match=words.get(change, change)) as caught:
+        scan(net, images, to=tmp_path / "a", layers=layers, top=top)
+    assert "--restart" in str(caught.value)
+    assert content(tmp_path / "a") == before
+    atlas = scan(net, images, to=tmp_path / "a", layers=layers, top=top, restart=True)
+    scan(net, images, to=tmp_path / "fresh", layers=layers, top=top)
+    assert content(atlas.path) == content(tmp_path / "fresh")
+
+
+class Enough(Exception):  # noqa: N818 - not an error
+    """Somebody has seen enough."""
+
+
+def stop_at(stage: str, done: int) -> Callable[[Progress], None]:
+    def listen(progress: Progress) -> None:
+        if progress.stage == stage and progress.done >= done:
+            raise Enough
+
+    return listen
+
+
+@pytest.fixture(params=[0.0, 1000.0])
+def seconds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
+    """A checkpoint after every batch, and none before the end."""
+    monkeypatch.setattr(scanning_module, "CHECKPOINT_SECONDS", request.param)
+    monkeypatch.setattr(scanning_module, "CHECKPOINT_SHARE", 1e9)
+    return float(request.param)
+
+
+@pytest.mark.parametrize("stage", ["scan", "keep pictures", "illustrate"])
+def test_stopped_anywhere_the_same_call_ends_with_the_same_atlas(
+    folder: Path, tmp_path: Path, stage: str, seconds: float
+) -> None:
+    def run(name: str, **options: Callable[[Progress], None]) -> None:
+        scan(tiny(), folder, to=tmp_path / name, batch_size=4, **options)  # type: ignore[arg-type]
+
+    with pytest.raises(Enough):
+        run("stopped", progress=stop_at(stage, 8))
+    open_atlas(tmp_path / "stopped").close()
+    skipped: list[int] = []
+    run("stopped", progress=lambda told: skipped.append(told.skipped))
+    assert [*skipped, 0][0] == (4 if stage == "scan" and not seconds else 0)
+    run("whole")
+    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+
+
+def test_a_scan_leaves_the_network_and_all_around_it_as_it_was(
+    folder: Path, tmp_path: Path
+) -> None:
+    net = tiny()
+    net.module.train()
+    with no_trace(net.module):
+        scan(net, folder, to=tmp_path / "a", layers=OF_TINY)
+    with no_trace(net.module), pytest.raises(Enough):
+        scan(net, folder, to=tmp_path / "b", batch_size=2, progress=stop_at("scan", 2))
+
+
+def test_no_thread_goes_on_after_a_scan(folder: Path, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    scan(tiny(), folder, to=tmp_path / "a")
+    assert set(threading.enumerate()) <= before
+    with pytest.raises(Enough):
+        scan(tiny(), folder, to=tmp_path / "b", batch_size=1, progress=stop_at("scan", 2))
+    assert set(threading.enumerate()) <= before
+
+
+def test_no_thread_goes_on_while_the_error_is_looked_at(folder: Path, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    try:
+        scan(tiny(), folder, to=tmp_path / "b", batch_size=1, progress=stop_at("scan", 2))
+    except Enough:
+        assert set(threading.enumerate()) <= before
+
+
+def test_what_is_done_is_told_and_ends_with_all_of_it(folder: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    scan(tiny(), folder, to=tmp_path / "a", batch_size=5, progress=told.append)
+    by_stage: dict[str, list[int]] = {}
+    for one in told:
+        by_stage.setdefault(one.stage, []).append(one.done)
+    assert list(by_stage) == ["scan", "keep pictures", "illustrate"]
+    assert by_stage["scan"] == [0, 5, 10, 13]
+    assert all(told[-1].done == told[-1].total for _ in told)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"layers": []}, "no layers"),
+        ({"layers": ["nothing*"]}, "no layer of tiny matches"),
+        ({"layers": ["secnd"]}, "did you mean 'second'"),
+        ({"illustrate": "some"}, "all, none, or a number"),
+        ({"top": 0}, "top"),
+        ({"batch_size": -1}, "batch"),
+        ({"workers": -1}, "workers"),
+    ],
+)
+def test_a_wrong_wish_is_refused_before_a_file_is_made(
+    folder: Path, tmp_path: Path, options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(RetroscopeError, match=said):
+        scan(tiny(), folder, to=tmp_path / "a", **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "a").exists()

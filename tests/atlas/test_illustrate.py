@@ -1,0 +1,132 @@
+"""Projections may be made later, some or all; at the end they are the same."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from retroscope.atlas.illustrate import illustrate, ranks_of
+from retroscope.atlas.progress import Progress
+from retroscope.atlas.reader import Atlas, open_atlas
+from retroscope.atlas.scan import scan
+from retroscope.errors import RetroscopeError
+from retroscope.network import Network
+from tests.atlas.scanning import MEAN, SIDE, content, photos, tiny
+from tests.conftest import no_trace
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photos(tmp_path_factory.mktemp("photos"), 12)
+
+
+def hits_and_projections(atlas: Atlas, *, below: int = 99) -> tuple[set[object], set[object]]:
+    """The places that are hits of a rank below a number, and those that have a projection."""
+    hits = atlas.sql("SELECT layer, channel, image, y, x FROM hits WHERE rank < ?", below)
+    kept = atlas.sql("SELECT layer, channel, image, y, x FROM projections")
+    assert len(kept) == len(set(kept))
+    return set(hits), set(kept)
+
+
+@pytest.mark.parametrize(
+    ("wish", "ranks"), [("none", 0), (False, 0), (1, 1), ("3", 3), ("all", 99), (True, 99)]
+)
+def test_as_many_hits_are_projected_as_wished_and_the_rest_later(
+    folder: Path, tmp_path: Path, wish: str | int, ranks: int
+) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate=wish)
+    wanted, kept = hits_and_projections(atlas, below=ranks)
+    assert kept == wanted
+    assert atlas.meta["state"] == ("illustrated" if ranks else "scanned")
+    winners = {image for (image,) in atlas.sql("SELECT DISTINCT image FROM hits")}
+    assert {image for (image,) in atlas.sql("SELECT image FROM winner_pictures")} == winners
+    illustrate(atlas.path, tiny(), folder)
+    wanted, kept = hits_and_projections(atlas)
+    assert kept == wanted
+    assert atlas.meta["state"] == "illustrated"
+    assert all(patch.projection for unit in atlas for patch in atlas[unit].patches)
+
+
+def test_projections_made_later_are_those_made_at_once(folder: Path, tmp_path: Path) -> None:
+    scan(tiny(), folder, to=tmp_path / "once")
+    scan(tiny(), folder, to=tmp_path / "later", illustrate="none")
+    illustrate(tmp_path / "later", tiny(), folder)
+    assert content(tmp_path / "later") == content(tmp_path / "once")
+
+
+def test_the_same_scan_with_another_wish_only_adds(folder: Path, tmp_path: Path) -> None:
+    for wish in ("none", 2, 1, "all"):
+        scan(tiny(), folder, to=tmp_path / "a", illustrate=wish)
+    with open_atlas(tmp_path / "a") as atlas:
+        wanted, kept = hits_and_projections(atlas)
+        assert kept == wanted
+
+
+def test_some_layers_and_other_rules_are_added_to_what_is_there(
+    folder: Path, tmp_path: Path
+) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    illustrate(atlas.path, tiny(), folder, layers=["conv2"], ranks=1)
+    illustrate(atlas.path, tiny(), folder, layers=["conv2"], ranks=1, rules="guided")
+    found = atlas.sql(
+        "SELECT DISTINCT layers.name, rules FROM projections "
+        "JOIN layers ON layers.id = projections.layer ORDER BY 2"
+    )
+    assert found == [("second", "deconvnet"), ("second", "guided")]
+    assert atlas["second:0"].patches[0].projection is not None
+    assert atlas["first:0"].patches[0].projection is None
+
+
+def test_nothing_is_done_twice(folder: Path, tmp_path: Path) -> None:
+    scan(tiny(), folder, to=tmp_path / "a")
+    told: list[Progress] = []
+    illustrate(tmp_path / "a", tiny(), folder, progress=told.append)
+    assert all(one.total == 0 for one in told)
+
+
+def test_illustrating_leaves_no_trace_on_the_network(folder: Path, tmp_path: Path) -> None:
+    scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    net = tiny()
+    with no_trace(net.module):
+        illustrate(tmp_path / "a", net, folder)
+
+
+@pytest.mark.parametrize("change", ["weights", "preprocessing", "images", "image 3"])
+def test_what_is_not_of_the_scan_is_refused_by_name(
+    folder: Path, tmp_path: Path, change: str
+) -> None:
+    scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    before = content(tmp_path / "a")
+    net, images = tiny(), folder
+    if change == "weights":
+        net = tiny(seed=1)
+    elif change == "preprocessing":
+        net = Network(net.module, input_size=(SIDE, SIDE), mean=MEAN, std=MEAN, name="tiny")
+    elif change == "images":
+        images = photos(tmp_path / "more", 13)
+    else:
+        images = photos(tmp_path / "other", 12)
+        (images / "03.png").rename(images / "030.png")
+    with pytest.raises(RetroscopeError, match=change):
+        illustrate(tmp_path / "a", net, images)
+    assert content(tmp_path / "a") == before
+
+
+def test_where_there_is_no_atlas_none_is_made(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RetroscopeError, match="no atlas"):
+        illustrate(tmp_path / "a", tiny(), folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_winner_that_is_gone_since_is_said(tmp_path: Path) -> None:
+    images = photos(tmp_path / "photos", 3)
+    scan(tiny(torch.float32), images, to=tmp_path / "a", illustrate="none")
+    (images / "01.png").write_bytes(b"")
+    with pytest.raises(RetroscopeError, match=r"01\.png"):
+        illustrate(tmp_path / "a", tiny(torch.float32), images)
+
+
+@pytest.mark.parametrize("wish", ["some", "-1", -1, "1.5", ""])
+def test_a_wish_that_is_none_of_the_known_ones_is_refused(wish: str | int) -> None:
+    with pytest.raises(RetroscopeError, match="write all, none, or a number of hits"):
+        ranks_of(wish)
