@@ -5,9 +5,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from random import Random
+from sqlite3 import connect
 from time import perf_counter, sleep
 
 import pytest
@@ -87,6 +88,11 @@ def states(to: Path) -> str:
         with pytest.raises(AtlasError):
             open_atlas(to)
         return "no atlas"
+    with closing(connect(to)) as file:
+        if not file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            with pytest.raises(AtlasError, match="holds nothing yet"):
+                open_atlas(to)
+            return "no atlas"
     with open_atlas(to) as atlas:
         assert atlas.sql("PRAGMA integrity_check") == [("ok",)]
         assert all(row.status in ("pending", "ok") for row in atlas.images)

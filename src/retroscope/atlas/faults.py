@@ -63,6 +63,8 @@ def refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not application and holds_nothing(connection):
+        raise AtlasError(f"{named(path)} holds nothing yet; 'retroscope scan' makes an atlas of it")
     if application != APPLICATION_ID:
         raise AtlasError(
             f"{named(path)} is a database, but not an atlas; an atlas is made by 'retroscope scan'"
@@ -72,6 +74,12 @@ def refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
             f"{named(path)} was written by a newer retroscope (schema {version}; this one reads up "
             f"to {SCHEMA_VERSION}); 'pip install --upgrade retroscope' gets it"
         )
+
+
+def holds_nothing(connection: sqlite3.Connection) -> bool:
+    """Whether a database has no table, as one has that was left right after it was made."""
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return not tables
 
 
 def refuse_missing(path: Path) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from retroscope.atlas.connection import connect
-from retroscope.atlas.faults import explained, named, refuse_strangers
+from retroscope.atlas.faults import explained, holds_nothing, named, refuse_strangers
 from retroscope.atlas.schema import SCHEMA_VERSION, TABLES, AtlasError, statements
 
 _SETTINGS = ("auto_vacuum = INCREMENTAL", "journal_mode = DELETE", "cache_size = -65536")
@@ -55,9 +55,8 @@ def _prepared(connection: sqlite3.Connection, path: Path, *, restart: bool) -> b
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    return not tables and not application
+    return not application and holds_nothing(connection)
 
 
 def _make(connection: sqlite3.Connection) -> None:
