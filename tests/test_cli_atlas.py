@@ -263,7 +263,7 @@ def test_a_layer_is_shown_as_its_strongest_patches(retroscope: Retroscope) -> No
     assert retroscope("show", "done.atlas", "conv1", "--ranked-by", "mean").status == 0
     with rs.open_atlas("done.atlas") as atlas:
         best = [patch for _, patch in atlas.top("conv1", ranked_by="mean")]
-    check_is_drawing("done.conv1.mean.png", best)
+    check_is_drawing("done.conv1.mean.png", best, title="What excites conv1 most, by mean")
 
 
 @pytest.mark.parametrize(("text", "channels"), [("0-3", range(4)), ("5", range(5, 6))])

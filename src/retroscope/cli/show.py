@@ -71,7 +71,10 @@ def show(
             thing = _thing(opened_atlas, asked, units, ranked_by=ranked_by, context=context)
             parts = ["" if channels is None else f"channels{channels}", "context" * context]
             path = output or file_name(atlas, unit, ".".join(filter(None, [*parts, ranked_by])))
-            save(thing, path, to_stderr=as_json, tone=tone)
+            of_layer = asked.channel is None and units is None and not context
+            heading = f"What excites {asked.layer} most, by {ranked_by}"
+            options = {"title": heading} if of_layer else {}
+            save(thing, path, to_stderr=as_json, tone=tone, **options)
 
 
 def _refuse_both(

@@ -67,10 +67,11 @@ def draw_patches(
     tone: str = "tile",
     scale: int | None = None,
     columns: int | None = None,
+    title: str = "",
 ) -> Image.Image:
     """A sheet of patches, each beside its projection where there is one."""
     panels = [_patch_panel(each, tone=tone) for each in patches]
-    title = _counted(len(panels), "patch", "patches")
+    title = title or _counted(len(panels), "patch", "patches")
     return draw_sheet(panels, title=title, scale=scale, columns=columns)
 
 
