@@ -10,6 +10,7 @@ from retroscope.atlas import scan as scanning_module
 from retroscope.atlas.progress import Progress
 from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.scan import scan
+from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError
 from retroscope.network import Network
 from tests.atlas.scanning import (
@@ -149,3 +150,12 @@ def test_a_wrong_wish_is_refused_before_a_file_is_made(
     with pytest.raises(RetroscopeError, match=said):
         scan(tiny(), folder, to=tmp_path / "a", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "a").exists()
+
+
+def test_a_file_left_before_the_scan_was_put_down_is_gone_on_with(
+    folder: Path, tmp_path: Path
+) -> None:
+    AtlasWriter(tmp_path / "left").close()
+    for name in ("left", "whole"):
+        scan(tiny(), folder, to=tmp_path / name).close()
+    assert content(tmp_path / "left") == content(tmp_path / "whole")

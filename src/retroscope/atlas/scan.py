@@ -50,7 +50,7 @@ def scan(
     plan = Plan(net, listed, picked, top, batch_size or fitting_batch(net, picked))
     workers = workers or default_workers()
     with AtlasWriter(to, restart=restart) as writer:
-        if writer.is_new:
+        if "state" not in writer.meta:  # new, or left before the scan was put down
             _begin(writer, plan)
         else:
             refuse_change(writer.meta, plan.facts(), str(to))
