@@ -65,11 +65,11 @@ def run(module: torch.nn.Module, picture: torch.Tensor, handler: Handler) -> obj
     try:
         with watch:
             result = cast("object", module(picture))
-    except Exception:
+    except (Exception, Ended):
+        # A network may turn the end of the pass into an error of its own on the way out; what
+        # ended the pass is what counts, and is raised below.
         if watch.ended is None:
             raise
-    except Ended:
-        pass
     if watch.ended is None:
         return result
     if isinstance(watch.ended, Reached):
