@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from retroscope.atlas import scan as scanning_module
-from retroscope.atlas.progress import Progress
+from retroscope.atlas import sweeping
+from retroscope.atlas.progress import Progress, silent
 from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.scan import scan
 from retroscope.atlas.writer import AtlasWriter
@@ -29,11 +29,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return photos(tmp_path_factory.mktemp("photos"), 13)
 
 
-@pytest.mark.parametrize("change", ["weights", "preprocessing", "list", "layers", "top"])
+@pytest.mark.parametrize(
+    "change", ["weights", "preprocessing", "list", "layers", "top", "precision"]
+)
 def test_another_scan_in_the_same_file_is_refused_by_name(
     folder: Path, tmp_path: Path, change: str
 ) -> None:
-    net, images, layers, top = tiny(), folder, ["conv"], 9
+    net, images, layers, top, precision = tiny(), folder, ["conv"], 9, "full"
     scan(net, images, to=tmp_path / "a", illustrate=False)
     before = content(tmp_path / "a")
     if change == "weights":
@@ -44,16 +46,22 @@ def test_another_scan_in_the_same_file_is_refused_by_name(
         images = photos(tmp_path / "more", 14)
     elif change == "layers":
         layers = ["conv1"]
-    else:
+    elif change == "top":
         top = 3
+    else:
+        precision = "bf16"
     words = {"layers": "the choice of layers", "top": "the number of hits kept"}
+
+    def again(name: str, *, restart: bool = False) -> Path:
+        to = tmp_path / name
+        scan(net, images, to=to, layers=layers, top=top, precision=precision, restart=restart)
+        return to
+
     with pytest.raises(RetroscopeError, match=words.get(change, change)) as caught:
-        scan(net, images, to=tmp_path / "a", layers=layers, top=top)
+        again("a")
     assert "--restart" in str(caught.value)
     assert content(tmp_path / "a") == before
-    atlas = scan(net, images, to=tmp_path / "a", layers=layers, top=top, restart=True)
-    scan(net, images, to=tmp_path / "fresh", layers=layers, top=top)
-    assert content(atlas.path) == content(tmp_path / "fresh")
+    assert content(again("a", restart=True)) == content(again("fresh"))
 
 
 class Enough(Exception):  # noqa: N818 - not an error
@@ -71,24 +79,27 @@ def stop_at(stage: str, done: int) -> Callable[[Progress], None]:
 @pytest.fixture(params=[0.0, 1000.0])
 def seconds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
     """A checkpoint after every batch, and none before the end."""
-    monkeypatch.setattr(scanning_module, "CHECKPOINT_SECONDS", request.param)
-    monkeypatch.setattr(scanning_module, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(sweeping, "CHECKPOINT_SECONDS", request.param)
+    monkeypatch.setattr(sweeping, "CHECKPOINT_SHARE", 1e9)
     return float(request.param)
 
 
-@pytest.mark.parametrize("stage", ["scan", "keep pictures", "illustrate"])
+@pytest.mark.parametrize("stage", ["scan", "score again", "keep pictures", "illustrate"])
 def test_stopped_anywhere_the_same_call_ends_with_the_same_atlas(
     folder: Path, tmp_path: Path, stage: str, seconds: float
 ) -> None:
-    def run(name: str, **options: Callable[[Progress], None]) -> None:
-        scan(tiny(), folder, to=tmp_path / name, batch_size=4, **options)  # type: ignore[arg-type]
+    precision = "bf16" if stage == "score again" else "full"
+
+    def run(name: str, progress: Callable[[Progress], None] = silent) -> None:
+        to = tmp_path / name
+        scan(tiny(), folder, to=to, batch_size=4, precision=precision, progress=progress)
 
     with pytest.raises(Enough):
         run("stopped", progress=stop_at(stage, 8))
     open_atlas(tmp_path / "stopped").close()
     skipped: list[int] = []
     run("stopped", progress=lambda told: skipped.append(told.skipped))
-    assert [*skipped, 0][0] == (4 if stage == "scan" and not seconds else 0)
+    assert [*skipped, 0][0] == (4 if stage in ("scan", "score again") and not seconds else 0)
     run("whole")
     assert content(tmp_path / "stopped") == content(tmp_path / "whole")
 

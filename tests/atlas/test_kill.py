@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from sqlite3 import connect
@@ -17,20 +18,21 @@ from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.schema import AtlasError
 from tests.atlas.scanning import content, photos
 
-KILLS = int(os.environ.get("RETROSCOPE_KILLS", "8"))
+KILLS = int(os.environ.get("RETROSCOPE_KILLS", "5"))
 SCANNER = """
 import os, sys
 import torch
 torch.set_num_threads(1)
-from retroscope.atlas import illustrate, scan
+from retroscope.atlas import illustrate, scan, sweeping
 from tests.atlas.scanning import tiny
-scan.CHECKPOINT_SECONDS, scan.CHECKPOINT_SHARE = 0, float("inf")
+sweeping.CHECKPOINT_SECONDS, sweeping.CHECKPOINT_SHARE = 0, float("inf")
 illustrate.HITS_AT_ONCE = 8
 for line in sys.stdin:
     child = os.fork()
     if not child:
-        images, to = line.rstrip("\\n").split("\\t")
-        scan.scan(tiny(torch.float32), images, to=to, batch_size=2, top=3)
+        images, to, precision = line.rstrip("\\n").split("\\t")
+        net = tiny(torch.float32)
+        scan.scan(net, images, to=to, batch_size=2, top=3, precision=precision)
         os._exit(0)
     print(child, flush=True)
     print(os.waitpid(child, 0)[1], flush=True)
@@ -38,6 +40,15 @@ for line in sys.stdin:
 """Torch is imported once; each scan is a process of its own, made before any network runs."""
 
 Scanner = subprocess.Popen[str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Scans that are all the same but for the file they go to."""
+
+    scanning: Scanner
+    images: Path
+    precision: str
 
 
 @contextmanager
@@ -52,12 +63,12 @@ def scanner() -> Iterator[Scanner]:
         yield process
 
 
-def start(scanning: Scanner, images: Path, to: Path) -> int:
+def start(job: Job, to: Path) -> int:
     """The process of a scan that has begun."""
-    assert scanning.stdin is not None
-    scanning.stdin.write(f"{images}\t{to}\n")
-    scanning.stdin.flush()
-    return _told(scanning)
+    assert job.scanning.stdin is not None
+    job.scanning.stdin.write(f"{job.images}\t{to}\t{job.precision}\n")
+    job.scanning.stdin.flush()
+    return _told(job.scanning)
 
 
 def _told(scanning: Scanner) -> int:
@@ -65,21 +76,21 @@ def _told(scanning: Scanner) -> int:
     return int(scanning.stdout.readline())
 
 
-def run_to_its_end(scanning: Scanner, images: Path, to: Path) -> float:
+def run_to_its_end(job: Job, to: Path) -> float:
     """How long it takes."""
     begun = perf_counter()
-    start(scanning, images, to)
-    assert _told(scanning) == 0
+    start(job, to)
+    assert _told(job.scanning) == 0
     return perf_counter() - begun
 
 
-def kill_after(seconds: float, scanning: Scanner, images: Path, to: Path) -> bool:
+def kill_after(seconds: float, job: Job, to: Path) -> bool:
     """Whether it was killed before its end."""
-    child = start(scanning, images, to)
+    child = start(job, to)
     sleep(seconds)
     with suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
-    return _told(scanning) == signal.SIGKILL
+    return _told(job.scanning) == signal.SIGKILL
 
 
 def states(to: Path) -> str:
@@ -100,23 +111,27 @@ def states(to: Path) -> str:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork and no kill -9")
-def test_killed_at_any_moment_the_same_call_ends_with_the_same_atlas(tmp_path: Path) -> None:
-    images, random = photos(tmp_path / "photos", 100), Random(KILLS)  # noqa: S311
+@pytest.mark.parametrize("precision", ["full", "bf16"])
+def test_killed_at_any_moment_the_same_call_ends_with_the_same_atlas(
+    tmp_path: Path, precision: str
+) -> None:
+    random = Random(KILLS)  # noqa: S311
     with scanner() as scanning:
-        run_to_its_end(scanning, images, tmp_path / "whole")
+        job = Job(scanning, photos(tmp_path / "photos", 60), precision)
+        run_to_its_end(job, tmp_path / "whole")
         whole = content(tmp_path / "whole")
-        longest = run_to_its_end(scanning, images, tmp_path / "again")
+        longest = run_to_its_end(job, tmp_path / "again")
         assert content(tmp_path / "again") == whole
         seen = []
         for kill in range(KILLS):
             to = tmp_path / f"{kill}.atlas"
             early = longest * (kill + random.random()) / KILLS
-            killed = kill_after(early, scanning, images, to)
+            killed = kill_after(early, job, to)
             seen.append((killed, states(to)))
             if kill % 2:
-                kill_after(longest * random.random(), scanning, images, to)
+                kill_after(longest * random.random(), job, to)
                 states(to)
-            run_to_its_end(scanning, images, to)
+            run_to_its_end(job, to)
             assert content(to) == whole, seen
             assert not list(tmp_path.glob("*-journal"))
         print(seen)  # noqa: T201 - a failing run, and one with -s, shows when it was killed

@@ -16,9 +16,9 @@ from tests.conftest import built
 NOTHING = Pictures(["a"], [-1], [], str)
 
 
-def facts(net: Network, **other: int) -> dict[str, object]:
-    options = {"top": 9, "batch_size": 4} | other
-    return {**Plan(net, NOTHING, chosen(net.layers, ["conv"], net), **options).facts()}
+def facts(net: Network, *, top: int = 9, batch_size: int = 4) -> dict[str, object]:
+    layers = chosen(net.layers, ["conv"], net)
+    return {**Plan(net, NOTHING, layers, top=top, batch_size=batch_size).facts()}
 
 
 def test_layers_come_once_and_in_running_order() -> None:

@@ -56,7 +56,8 @@ def added(sweep: Sweep, batch: Batch, *, dtype: torch.dtype = torch.float64) -> 
     if not len(batch.images):
         return sweep
     maps = torch.from_numpy(batch.maps).to(dtype)
-    return sweep.add(maps, torch.tensor(batch.images), torch.tensor(batch.labels))
+    images = torch.tensor(batch.images)
+    return sweep.take(sweep.look(maps, images), images, batch.labels)
 
 
 def check_same(one: Mapping[str, npt.NDArray[np.generic]], other: Arrays) -> None:

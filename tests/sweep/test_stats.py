@@ -41,7 +41,7 @@ def test_an_edge_itself_is_counted_below_it() -> None:
 
 def test_a_picture_without_a_class_counts_for_none() -> None:
     maps = torch.tensor([1.0, -2, 4, 8]).reshape(4, 1, 1, 1)
-    sums = ClassSums.empty(3, 1).add(summarise(maps), torch.tensor([0, 2, -1, 0]))
+    sums = ClassSums.empty(3, 1).add(summarise(maps), [0, 2, -1, 0])
     assert sums.images.flatten().tolist() == [2, 0, 1]
     assert sums.maxima.flatten().tolist() == [9, 0, -2]
     assert sums.fired.flatten().tolist() == [2, 0, 0]
@@ -49,5 +49,5 @@ def test_a_picture_without_a_class_counts_for_none() -> None:
 
 def test_a_broken_map_counts_for_no_class() -> None:
     maps = torch.tensor([torch.nan, 3]).reshape(2, 1, 1, 1)
-    sums = ClassSums.empty(1, 1).add(summarise(maps), torch.tensor([0, 0]))
+    sums = ClassSums.empty(1, 1).add(summarise(maps), [0, 0])
     assert (sums.images.item(), sums.maxima.item(), sums.fired.item()) == (1, 3, 1)

@@ -10,8 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retroscope.sweep.summary import Scratch
-from retroscope.sweep.sweep import Sweep
-from tests.sweep.making import FINITE, Batch, added, batches, by_definition, check_same, swept
+from retroscope.sweep.sweep import Seen, Sweep, together
+from tests.sweep.making import (
+    CLASSES,
+    FINITE,
+    TOP,
+    Batch,
+    added,
+    batches,
+    by_definition,
+    check_same,
+    swept,
+)
 
 CUT = st.integers(0, 8)
 
@@ -91,11 +101,30 @@ def test_the_layout_of_the_maps_plays_no_part(batch: Batch, dtype: torch.dtype) 
     maps = torch.from_numpy(batch.maps).to(dtype)
     laid_out = maps.to(memory_format=torch.channels_last)
     every_other = torch.stack([maps, -maps], dim=4)[..., 0]
-    images, labels = torch.tensor(batch.images), torch.tensor(batch.labels)
-    empty, scratch = Sweep.empty(maps.shape[1], top=3, classes=2), Scratch()
-    expected = empty.add(maps, images, labels).arrays()
+    images, scratch = torch.tensor(batch.images), Scratch()
+    empty = Sweep.empty(maps.shape[1], top=3, classes=2)
+    expected = empty.take(empty.look(maps, images), images, batch.labels).arrays()
     for same in (maps, laid_out, every_other):
-        check_same(empty.add(same, images, labels, scratch=scratch).arrays(), expected)
+        seen = empty.look(same, images, scratch=scratch)
+        check_same(empty.take(seen, images, batch.labels).arrays(), expected)
+
+
+@given(batches(), st.integers(1, 3))
+def test_layers_swept_side_by_side_are_each_swept_alone(batch: Batch, copies: int) -> None:
+    """The layers differ in the size of their maps and in the number of their channels."""
+    layers = [batch.maps, np.repeat(batch.maps[:, :1, :1, :1] + 1, copies, axis=1)]
+    alone = [swept(Batch(maps, batch.images, batch.labels)) for maps in layers]
+    rows = [range(layers[0].shape[1]), range(layers[0].shape[1], layers[0].shape[1] + copies)]
+    images = torch.tensor(batch.images)
+    sweep = Sweep.empty(rows[-1].stop, top=TOP, classes=CLASSES)
+    looks = [
+        sweep.part(own).look(torch.from_numpy(maps), images)
+        for own, maps in zip(rows, layers, strict=True)
+    ]
+    sweep = sweep.take(Seen.together(looks), images, batch.labels)
+    check_same(sweep.arrays(), together([one.arrays() for one in alone]))
+    for own, one in zip(rows, alone, strict=True):
+        check_same(sweep.part(own).arrays(), one.arrays())
 
 
 @given(batches(FINITE.map(lambda number: -abs(number) - 1)))

@@ -10,18 +10,15 @@ from hypothesis import strategies as st
 
 from retroscope.sweep.topk import TopK, places_in
 
+NOWHERE = torch.tensor([[0]])
 SCORES = st.lists(st.integers(-3, 3), min_size=1, max_size=20)
-
-
-def nowhere(rows: torch.Tensor, _channels: torch.Tensor) -> torch.Tensor:
-    return torch.zeros_like(rows)
 
 
 def ranked(scores: list[int], numbers: list[int], count: int) -> TopK:
     """One channel, a picture at a time."""
     best = TopK.empty(1, count)
     for score, number in zip(scores, numbers, strict=True):
-        best = best.add(torch.tensor([[float(score)]]), torch.tensor([number]), nowhere)
+        best = best.add(torch.tensor([[float(score)]]), torch.tensor([number]), NOWHERE)
     return best
 
 
@@ -49,27 +46,30 @@ def test_the_place_is_the_first_of_the_highest_finite_number(values: list[float]
     if not finite:
         return
     maps = torch.tensor(values).reshape(1, 1, 2, 3)
-    found = places_in(maps)(torch.tensor([0]), torch.tensor([0]))
+    found = places_in(maps, torch.tensor([[True]]), finite=len(finite) == len(values))
     assert found.item() == values.index(max(finite))
 
 
-def test_places_are_looked_up_only_for_those_that_enter() -> None:
-    asked: list[tuple[int, int]] = []
+def test_places_are_looked_up_only_where_they_are_wanted() -> None:
+    maps = torch.tensor([[[[0.0, 5]], [[5.0, 0]]], [[[5.0, 0]], [[0.0, 5]]]])
+    wanted = torch.tensor([[True, False], [False, True]])
+    assert places_in(maps, wanted, finite=True).tolist() == [[1, -1], [-1, 1]]
 
-    def look(rows: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
-        asked.extend(zip(rows.tolist(), channels.tolist(), strict=True))
-        return torch.zeros_like(rows)
 
-    best = TopK.empty(2, 1).add(torch.tensor([[5.0, 5]]), torch.tensor([3]), look)
-    asked.clear()
-    best = best.add(torch.tensor([[4.0, 6], [5, 5]]), torch.tensor([0, 4]), look)
-    assert asked == [(0, 1)]
-    best = best.add(torch.tensor([[5.0, 6]]), torch.tensor([2]), look)
-    assert best.image.tolist() == [[2], [0]], "a tie with an earlier picture enters"
+def test_those_enter_that_beat_the_last_or_tie_with_an_earlier_number() -> None:
+    best = TopK.empty(2, 1)
+    first, images = torch.tensor([[5.0, 5]]), torch.tensor([3])
+    assert best.enters(first, images).tolist() == [[True, True]]
+    best = best.add(first, images, torch.zeros(1, 2, dtype=torch.int64))
+    later = torch.tensor([[4.0, 6], [5, 5]])
+    assert best.enters(later, torch.tensor([0, 4])).tolist() == [[False, True], [False, False]]
+    assert best.enters(later, torch.tensor([0, 2])).tolist() == [[False, True], [True, True]]
+    never = torch.tensor([[-torch.inf, torch.nan]])
+    assert best.enters(never, torch.tensor([0])).tolist() == [[False, False]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_scores_of_any_float_are_kept_exactly(dtype: torch.dtype) -> None:
     score = torch.tensor([[0.1]], dtype=dtype)
-    best = TopK.empty(1, 1).add(score, torch.tensor([0]), nowhere)
+    best = TopK.empty(1, 1).add(score, torch.tensor([0]), NOWHERE)
     assert best.score.item() == score.item()

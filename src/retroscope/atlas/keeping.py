@@ -6,25 +6,25 @@ from io import BytesIO
 import numpy as np
 import torch
 
+from retroscope.atlas.passing import Gathered
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.results import Layer
-from retroscope.sweep.sweep import Sweep
+from retroscope.sweep.sweep import Arrays, Sweep, together
 from retroscope.sweep.topk import TopK
 
 
-def sweep_state(sweeps: Mapping[int, Sweep]) -> dict[str, bytes]:
-    """All numbers of the sweeps, a part for each layer."""
-    return {f"sweep:{step}": _packed(sweep) for step, sweep in sweeps.items()}
+def sweep_state(gathered: Gathered, *, stage: str) -> dict[str, bytes]:
+    """All numbers that a stage gathered, a part for each layer."""
+    return {f"{stage}:{step}": _packed(gathered.of(step)) for step in gathered.rows}
 
 
-def kept_sweeps(
-    state: Mapping[str, bytes], empty: Mapping[int, Sweep], device: torch.device
-) -> dict[int, Sweep]:
-    """The sweeps of a running state; empty ones where nothing is kept yet."""
-    return {
-        step: _unpacked(state[key], device) if (key := f"sweep:{step}") in state else fresh
-        for step, fresh in empty.items()
-    }
+def kept(
+    state: Mapping[str, bytes], empty: Gathered, *, stage: str, device: torch.device
+) -> Gathered:
+    """What a running state holds of a stage; the empty one where nothing is kept yet."""
+    layers = [_unpacked(state[key]) for step in empty.rows if (key := f"{stage}:{step}") in state]
+    sweep = Sweep.from_arrays(together(layers), device) if layers else empty.sweep
+    return empty.with_sweep(sweep)
 
 
 def _packed(sweep: Sweep) -> bytes:
@@ -33,9 +33,9 @@ def _packed(sweep: Sweep) -> bytes:
     return buffer.getvalue()
 
 
-def _unpacked(blob: bytes, device: torch.device) -> Sweep:
+def _unpacked(blob: bytes) -> Arrays:
     with np.load(BytesIO(blob), allow_pickle=False) as arrays:
-        return Sweep.from_arrays(arrays, device)
+        return dict(arrays)
 
 
 def finish(writer: AtlasWriter, layer: Layer, sweep: Sweep, classes: int) -> None:

@@ -1,84 +1,106 @@
 """One pass over the pictures: the network runs once, every chosen layer is swept on the way."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Self
 
 import torch
 
-from retroscope.engine import undisturbed
 from retroscope.follow import follow
 from retroscope.memory import budget, in_batches
 from retroscope.network import Network, Prepared
 from retroscope.results import Layer
 from retroscope.sweep.summary import Scratch
-from retroscope.sweep.sweep import Sweep
+from retroscope.sweep.sweep import Seen, Sweep
 
 MOST_AT_ONCE = 64
 
 
-def empty_sweeps(
-    net: Network, layers: Sequence[Layer], *, top: int, classes: int
-) -> dict[int, Sweep]:
-    """A sweep that has seen nothing, for the step of each layer."""
-    return {
-        layer.index: Sweep.empty(layer.channels, top=top, classes=classes, device=net.device)
-        for layer in layers
-    }
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """The sweep of all layers, which of its channels are those of each step, and whether the
+    places of maxima are looked up.
+    """
+
+    sweep: Sweep
+    rows: Mapping[int, range]
+    places: bool = True
+
+    @classmethod
+    def empty(
+        cls,
+        net: Network,
+        layers: Sequence[Layer],
+        *,
+        top: int,
+        classes: int,
+        places: bool = True,
+    ) -> Self:
+        """No picture yet."""
+        rows, start = {}, 0
+        for layer in layers:
+            rows[layer.index] = range(start, start + layer.channels)
+            start += layer.channels
+        sweep = Sweep.empty(start, top=top, classes=classes, device=net.device)
+        return cls(sweep, rows, places)
+
+    def of(self, step: int) -> Sweep:
+        """What is gathered of one layer."""
+        return self.sweep.part(self.rows[step])
+
+    def with_sweep(self, sweep: Sweep) -> "Gathered":
+        """The same channels with other numbers."""
+        return replace(self, sweep=sweep)
 
 
 def swept(
     net: Network,
-    sweeps: Mapping[int, Sweep],
+    gathered: Gathered,
     images: Sequence[Prepared],
     *,
     numbers: Sequence[int],
     labels: Sequence[int],
     scratch: Scratch,
-) -> dict[int, Sweep]:
-    """The sweeps with one batch more. Where memory runs out the batch runs in parts."""
-    found = dict(sweeps)
+) -> Gathered:
+    """With one batch more, inside `undisturbed`. Where memory runs out the batch runs in parts."""
 
     def work(some: Sequence[int]) -> None:
-        found.update(
-            _with_batch(
-                net,
-                found,
-                torch.stack([images[n].numbers for n in some]),
-                numbers=torch.tensor([numbers[n] for n in some], device=net.device),
-                labels=torch.tensor([labels[n] for n in some], device=net.device),
-                scratch=scratch,
-            )
-        )
+        nonlocal gathered
+        own = torch.tensor([numbers[n] for n in some], device=net.device)
+        batch = torch.stack([images[n].numbers for n in some])
+        seen = _seen(net, gathered, batch, numbers=own, scratch=scratch)
+        sweep = gathered.sweep.take(seen, own, [labels[n] for n in some])
+        gathered = gathered.with_sweep(sweep)
 
     size = 1 if net.survey().alone else len(images)
     for _ in in_batches(range(len(images)), size, work):
         pass
-    return found
+    return gathered
 
 
-def _with_batch(
+def _seen(
     net: Network,
-    sweeps: Mapping[int, Sweep],
+    gathered: Gathered,
     batch: torch.Tensor,
     *,
     numbers: torch.Tensor,
-    labels: torch.Tensor,
     scratch: Scratch,
-) -> dict[int, Sweep]:
-    found: dict[int, Sweep] = {}
+) -> Seen:
+    found: dict[int, Seen] = {}
 
-    def seen(target: int, maps: torch.Tensor) -> None:
-        found[target] = sweeps[target].add(maps, numbers, labels, scratch=scratch)
+    def see(step: int, maps: torch.Tensor) -> None:
+        own = gathered.of(step)
+        found[step] = own.look(maps, numbers, scratch=scratch, places=gathered.places)
 
     if net.device.type == "cuda":
         batch = batch.pin_memory()
     survey = net.survey()
     layout = torch.channels_last if survey.channels_last else torch.contiguous_format
     batch = batch.to(net.device, non_blocking=True, memory_format=layout)
-    with undisturbed(net.module), torch.no_grad():
-        watched = {target: partial(seen, target) for target in sweeps}
-        follow(net.module, survey, batch, watched)
-    return found
+    with torch.no_grad():
+        follow(net.module, survey, batch, {step: partial(see, step) for step in gathered.rows})
+    return Seen.together([found[step] for step in gathered.rows])
 
 
 def fitting_batch(net: Network, layers: Sequence[Layer]) -> int:

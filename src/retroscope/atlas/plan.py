@@ -24,6 +24,7 @@ class Plan:
     layers: Sequence[Layer]
     top: int
     batch_size: int
+    precision: str = "full"
 
     def facts(self) -> dict[str, Json]:
         """What the atlas remembers of the scan, and what must not change while it is unfinished."""
@@ -35,6 +36,7 @@ class Plan:
             "image_list": self.pictures.fingerprint,
             "layers": [layer.name for layer in self.layers],
             "top": self.top,
+            "precision": self.precision,
             "version": version("retroscope"),
         }
 
@@ -47,7 +49,10 @@ WORDS = {
     "image_list": "the list of images",
     "layers": "the choice of layers",
     "top": "the number of hits kept",
+    "precision": "the precision",
 }
+PRECISIONS = ("full", "bf16")
+"""As the network computes; or in bfloat16, with the candidates scored again in full."""
 
 
 def refuse_change(kept: Mapping[str, object], asked: Mapping[str, object], where: str) -> None:
@@ -58,6 +63,13 @@ def refuse_change(kept: Mapping[str, object], asked: Mapping[str, object], where
             f"{where!r} holds another scan: {' and '.join(changed)} changed since; scan to another "
             "file, or begin anew with restart (--restart)"
         )
+
+
+def known_precision(name: str) -> str:
+    """The precision of this name."""
+    if name not in PRECISIONS:
+        raise RetroscopeError(f"no precision {name!r}; there are {' and '.join(PRECISIONS)}")
+    return name
 
 
 def refuse_less_than_one(**counts: int | None) -> None:

@@ -1,5 +1,6 @@
 """How each channel responds over all pictures, and over those of each class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -60,6 +61,11 @@ class Stats:
         }
         return Stats(**merged, maximum=torch.maximum(self.maximum, other.maximum))
 
+    def part(self, channels: range) -> "Stats":
+        """The same of some channels; the numbers stay where they are."""
+        some = slice(channels.start, channels.stop)
+        return Stats(**{one.name: getattr(self, one.name)[some] for one in fields(self)})
+
     @property
     def mean(self) -> torch.Tensor:
         """Over all finite positions of all pictures."""
@@ -81,34 +87,60 @@ def _histogram(maximum: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ClassSums:
-    """For each class: pictures, and for each channel the sum of maxima and how often it fires."""
+    """For each class (3, channels): pictures, the sum of maxima, and how often a channel fires.
 
-    images: torch.Tensor
-    maxima: torch.Tensor
-    fired: torch.Tensor
+    A row for each class, so that a batch costs no more than the classes that are in it.
+    """
+
+    rows: tuple[torch.Tensor, ...]
+    """The last is of no class, and stays zero."""
 
     @classmethod
     def empty(cls, classes: int, channels: int, device: torch.device | None = None) -> Self:
         """No picture yet."""
-        return cls(
-            torch.zeros(classes, channels, dtype=torch.int64, device=device),
-            torch.zeros(classes, channels, dtype=torch.float64, device=device),
-            torch.zeros(classes, channels, dtype=torch.int64, device=device),
-        )
+        row = torch.zeros(3, channels, dtype=torch.float64, device=device)
+        return cls((row,) * (classes + 1))
 
-    def add(self, summary: Summary, labels: torch.Tensor) -> "ClassSums":
+    @classmethod
+    def of(cls, images: torch.Tensor, maxima: torch.Tensor, fired: torch.Tensor) -> Self:
+        """Of tables (classes, channels)."""
+        sums = torch.stack([images.double(), maxima, fired.double()], dim=1)
+        return cls((*sums, sums.new_zeros(sums.shape[1:])))
+
+    def add(self, summary: Summary, labels: Sequence[int]) -> "ClassSums":
         """With a batch; a label below zero is no class."""
-        known = labels >= 0
-        labels, maximum = labels[known], summary.maximum[known].double()
-        seen = maximum > -torch.inf
-        return ClassSums(
-            self.images.index_add(0, labels, seen.to(torch.int64)),
-            self.maxima.index_add(0, labels, torch.where(seen, maximum, 0)),
-            self.fired.index_add(0, labels, (maximum > 0).to(torch.int64)),
-        )
+        rows = list(self.rows)
+        for label in set(labels) - {-1}:
+            own = [number for number, one in enumerate(labels) if one == label]
+            maximum = summary.maximum[own].double()
+            seen = maximum > -torch.inf
+            sums = (seen.sum(0), torch.where(seen, maximum, 0).sum(0), (maximum > 0).sum(0))
+            rows[label] = rows[label] + torch.stack([one.double() for one in sums])
+        return ClassSums(tuple(rows))
 
     def merge(self, other: "ClassSums") -> "ClassSums":
         """Over the pictures of both."""
-        return ClassSums(
-            self.images + other.images, self.maxima + other.maxima, self.fired + other.fired
-        )
+        return ClassSums(tuple(a + b for a, b in zip(self.rows, other.rows, strict=True)))
+
+    def part(self, channels: range) -> "ClassSums":
+        """The same of some channels; the numbers stay where they are."""
+        some = slice(channels.start, channels.stop)
+        return ClassSums(tuple(row[:, some] for row in self.rows))
+
+    @property
+    def images(self) -> torch.Tensor:
+        """Of each class and channel."""
+        return self._table(0).long()
+
+    @property
+    def maxima(self) -> torch.Tensor:
+        """Of each class and channel, summed over its pictures."""
+        return self._table(1)
+
+    @property
+    def fired(self) -> torch.Tensor:
+        """In how many pictures of each class a channel fires."""
+        return self._table(2).long()
+
+    def _table(self, line: int) -> torch.Tensor:
+        return torch.stack([row[line] for row in self.rows])[:-1]

@@ -1,6 +1,7 @@
 """The maps of a batch, reduced to a few numbers for each picture and channel."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -21,13 +22,29 @@ class Summary:
     squares: torch.Tensor
     fired: torch.Tensor
     non_finite: torch.Tensor
-    positions: int
+    positions: torch.Tensor
+    """In a map of each channel."""
 
     @property
     def mean(self) -> torch.Tensor:
         """Over the finite positions; minus infinity where there is none."""
         finite = self.positions - self.non_finite
         return torch.where(finite > 0, self.total / finite.clamp(min=1), -torch.inf)
+
+    @property
+    def finite(self) -> bool:
+        """Whether all values are known to be finite, without waiting for a device."""
+        return not (self.non_finite.is_cuda or bool(self.non_finite.any()))
+
+
+def side_by_side(summaries: Sequence[Summary]) -> Summary:
+    """The channels of several layers, of the same pictures, as one."""
+    return Summary(
+        **{
+            one.name: torch.cat([getattr(summary, one.name) for summary in summaries], dim=-1)
+            for one in fields(Summary)
+        }
+    )
 
 
 class Scratch:
@@ -52,7 +69,8 @@ def summarise(maps: torch.Tensor, scratch: Scratch | None = None) -> Summary:
     if not maps.is_cuda:
         room = scratch or Scratch()
         parts = [_summarised(some, room) for some in torch.split(maps, _cached_together(maps))]
-        return _joined(parts, maps.shape[2] * maps.shape[3])
+        maximum, total, squares, fired, non_finite = map(torch.cat, zip(*parts, strict=True))
+        return Summary(maximum, total, squares, fired, non_finite, _positions(maps))
     return _finite_only(maps)
 
 
@@ -60,9 +78,8 @@ Part = tuple[torch.Tensor, ...]
 """Maximum, total, squares, fired and non-finite, as `Summary` has them."""
 
 
-def _joined(parts: list[Part], positions: int) -> Summary:
-    maximum, total, squares, fired, non_finite = map(torch.cat, zip(*parts, strict=True))
-    return Summary(maximum, total, squares, fired, non_finite, positions)
+def _positions(maps: torch.Tensor) -> torch.Tensor:
+    return torch.full(maps.shape[1:2], maps.shape[2] * maps.shape[3], device=maps.device)
 
 
 def _cached_together(maps: torch.Tensor) -> int:
@@ -72,14 +89,23 @@ def _cached_together(maps: torch.Tensor) -> int:
 
 def _summarised(maps: torch.Tensor, scratch: Scratch) -> Part:
     maps = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
-    total = maps.sum(SPACE)
+    total = _sums(maps)
     if not bool(total.isfinite().all()):
         return _parts(_finite_only(maps))
     room = scratch.like(maps)
-    squares = torch.mul(maps, maps, out=room).sum(SPACE)
-    fired = torch.gt(maps, 0, out=room).sum(SPACE)
+    squares = _sums(torch.mul(maps, maps, out=room))
+    fired = _sums(torch.gt(maps, 0, out=room))
     none = torch.zeros_like(total, dtype=torch.int64)
     return maps.amax(SPACE), total, squares, fired.long(), none
+
+
+def _sums(maps: torch.Tensor) -> torch.Tensor:
+    """Over all positions; where channels lie side by side, a product with ones is fastest."""
+    rows = maps.permute(0, 2, 3, 1)
+    if not rows.is_contiguous():
+        return maps.sum(SPACE)
+    rows = rows.flatten(1, 2)
+    return torch.bmm(rows.new_ones(len(rows), 1, rows.shape[1]), rows)[:, 0]
 
 
 def _parts(summary: Summary) -> Part:
@@ -96,5 +122,5 @@ def _finite_only(maps: torch.Tensor) -> Summary:
         squares=kept.square().sum(SPACE),
         fired=(kept > 0).sum(SPACE),
         non_finite=(~finite).sum(SPACE),
-        positions=maps.shape[2] * maps.shape[3],
+        positions=_positions(maps),
     )

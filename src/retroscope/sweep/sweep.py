@@ -1,7 +1,7 @@
-"""All that a pass over pictures gathers of one layer: a monoid."""
+"""All that a pass over pictures gathers: a monoid."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -9,18 +9,44 @@ import numpy.typing as npt
 import torch
 
 from retroscope.sweep.stats import ClassSums, Stats
-from retroscope.sweep.summary import Scratch, summarise
+from retroscope.sweep.summary import Scratch, Summary, side_by_side, summarise
 from retroscope.sweep.topk import TopK, places_in
 
-Arrays = dict[str, npt.NDArray[np.generic]]
+Array = npt.NDArray[np.generic]
+Arrays = dict[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The maps of a batch: what they come to, and the places of those that enter a ranking."""
+
+    summary: Summary
+    place: torch.Tensor
+
+    @classmethod
+    def together(cls, layers: Sequence["Seen"]) -> Self:
+        """The channels of several layers as one."""
+        return cls(
+            side_by_side([one.summary for one in layers]),
+            torch.cat([one.place for one in layers], dim=1),
+        )
+
+
+_TABLES = {
+    "by_max": ("score", "image", "place"),
+    "by_mean": ("score", "image", "place"),
+    "stats": tuple(one.name for one in fields(Stats)),
+    "classes": ("images", "maxima", "fired"),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """The best pictures of each channel by maximum and by mean, and its statistics.
 
-    `merge` is associative, and its result does not depend on the order but for the rounding of
-    sums; ties in a ranking go to the lower picture number.
+    Its channels may be those of many layers: a batch is looked at layer by layer, while the maps
+    are there, and taken in at once. `merge` is associative, and its result does not depend on the
+    order but for the rounding of sums; ties in a ranking go to the lower picture number.
     """
 
     by_max: TopK
@@ -40,21 +66,46 @@ class Sweep:
             ClassSums.empty(classes, channels, device),
         )
 
-    def add(
+    def look(
         self,
         maps: torch.Tensor,
         images: torch.Tensor,
-        labels: torch.Tensor,
         *,
         scratch: Scratch | None = None,
-    ) -> "Sweep":
-        """With the maps of a batch, the numbers of its pictures and of their classes."""
-        summary, places = summarise(maps, scratch), places_in(maps)
+        places: bool = True,
+    ) -> Seen:
+        """What `take` needs of the maps of a batch, the pictures of these numbers.
+
+        Without `places`, those in the rankings are -1.
+        """
+        summary = summarise(maps, scratch)
+        if not places:
+            return Seen(summary, torch.full_like(summary.non_finite, -1))
+        wanted = self.by_max.enters(summary.maximum, images)
+        wanted |= self.by_mean.enters(summary.mean, images)
+        return Seen(summary, places_in(maps, wanted, finite=summary.finite))
+
+    def take(self, seen: Seen, images: torch.Tensor, labels: Sequence[int]) -> "Sweep":
+        """With the batch that was looked at."""
         return Sweep(
-            self.by_max.add(summary.maximum, images, places),
-            self.by_mean.add(summary.mean, images, places),
-            self.stats.merge(Stats.of(summary)),
-            self.classes.add(summary, labels) if len(self.classes.images) else self.classes,
+            self.by_max.add(seen.summary.maximum, images, seen.place),
+            self.by_mean.add(seen.summary.mean, images, seen.place),
+            self.stats.merge(Stats.of(seen.summary)),
+            self.classes.add(seen.summary, labels),
+        )
+
+    def ranked_by(self, exact: "Sweep") -> "Sweep":
+        """With the rankings and the highest values that another sweep found more exactly."""
+        stats = replace(self.stats, maximum=exact.stats.maximum)
+        return replace(self, by_max=exact.by_max, by_mean=exact.by_mean, stats=stats)
+
+    def part(self, channels: range) -> "Sweep":
+        """The same of some channels; the numbers stay where they are."""
+        return Sweep(
+            self.by_max.part(channels),
+            self.by_mean.part(channels),
+            self.stats.part(channels),
+            self.classes.part(channels),
         )
 
     def merge(self, other: "Sweep") -> "Sweep":
@@ -67,26 +118,26 @@ class Sweep:
         )
 
     def arrays(self) -> Arrays:
-        """All numbers, by name, to be kept."""
+        """All numbers, by name, to be kept; `classes` are (classes, channels)."""
         return {
-            f"{part.name}.{one.name}": getattr(getattr(self, part.name), one.name).cpu().numpy()
-            for part in fields(self)
-            for one in fields(getattr(self, part.name))
+            f"{part}.{name}": getattr(getattr(self, part), name).cpu().numpy()
+            for part, names in _TABLES.items()
+            for name in names
         }
 
     @classmethod
-    def from_arrays(
-        cls, arrays: Mapping[str, npt.NDArray[np.generic]], device: torch.device | None = None
-    ) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, Array], device: torch.device | None = None) -> Self:
         """The sweep whose numbers these are."""
-        kinds = {"by_max": TopK, "by_mean": TopK, "stats": Stats, "classes": ClassSums}
-        parts = {
-            name: kind(
-                **{
-                    one.name: torch.from_numpy(np.array(arrays[f"{name}.{one.name}"])).to(device)
-                    for one in fields(kind)
-                }
-            )
-            for name, kind in kinds.items()
-        }
-        return cls(**parts)
+        by_max, by_mean, stats, classes = (
+            [torch.from_numpy(np.array(arrays[f"{part}.{name}"])).to(device) for name in names]
+            for part, names in _TABLES.items()
+        )
+        return cls(TopK(*by_max), TopK(*by_mean), Stats(*stats), ClassSums.of(*classes))
+
+
+def together(layers: Sequence[Mapping[str, Array]]) -> Arrays:
+    """The channels of several sweeps over the same pictures as one."""
+    return {
+        name: np.concatenate([one[name] for one in layers], axis=int(name.startswith("classes")))
+        for name in layers[0]
+    }

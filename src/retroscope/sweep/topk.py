@@ -1,13 +1,9 @@
 """The k best pictures of each channel, with the place of the maximum in each."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 import torch
-
-Places = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""The flat position of the maximum for pairs of a batch row and a channel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,28 +24,23 @@ class TopK:
         score = torch.full((channels, count), -torch.inf, dtype=torch.float64, device=device)
         return cls(score, nothing, nothing.clone())
 
-    def add(self, score: torch.Tensor, images: torch.Tensor, places: Places) -> "TopK":
-        """With a batch: scores (pictures, channels) and the pictures' numbers.
+    def enters(self, score: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """Which of a batch's scores (pictures, channels) are among the best so far."""
+        last = self.score[:, -1]
+        earlier = (score == last) & (images[:, None] < self.image[:, -1])
+        return ((score > last) | earlier) & (score > -torch.inf)
 
-        The place is looked up only for those that enter.
+    def add(self, score: torch.Tensor, images: torch.Tensor, place: torch.Tensor) -> "TopK":
+        """With a batch: scores and places (pictures, channels), and the pictures' numbers.
+
+        The places of those that do not enter may be anything.
         """
-        score = score.double()
-        last, tied = self.score[:, -1], score == self.score[:, -1]
-        earlier = tied & (images[:, None] < self.image[:, -1])
-        enters = ((score > last) | earlier) & (score > -torch.inf)
-        rows, channels = enters.nonzero(as_tuple=True)
-        if len(rows) == 0:
+        if score.is_cuda:  # a look at who enters would wait for the device
+            return self.merge(_batch(score, images, place))
+        touched = self.enters(score, images).any(dim=0).nonzero()[:, 0]
+        if len(touched) == 0:
             return self
-        touched, inverse = torch.unique(channels, return_inverse=True)
-        shape = len(touched), len(images)
-        fresh = TopK(
-            torch.full(shape, -torch.inf, dtype=torch.float64, device=score.device),
-            torch.full(shape, -1, dtype=torch.int64, device=score.device),
-            torch.full(shape, -1, dtype=torch.int64, device=score.device),
-        )
-        fresh.score[inverse, rows] = score[rows, channels]
-        fresh.image[inverse, rows] = images[rows]
-        fresh.place[inverse, rows] = places(rows, channels)
+        fresh = _batch(score[:, touched], images, place[:, touched])
         return self._replaced(touched, self._rows(touched).merge(fresh))
 
     def merge(self, other: "TopK") -> "TopK":
@@ -62,6 +53,11 @@ class TopK:
         best = by_image.gather(1, by_score)[:, : self.score.shape[1]]
         return TopK(score.gather(1, best), image.gather(1, best), place.gather(1, best))
 
+    def part(self, channels: range) -> "TopK":
+        """The same of some channels; the numbers stay where they are."""
+        some = slice(channels.start, channels.stop)
+        return TopK(self.score[some], self.image[some], self.place[some])
+
     def _rows(self, rows: torch.Tensor) -> "TopK":
         return TopK(self.score[rows], self.image[rows], self.place[rows])
 
@@ -73,23 +69,30 @@ class TopK:
         )
 
 
-def places_in(maps: torch.Tensor) -> Places:
-    """Looks up the first position of the maximum in maps (pictures, channels, height, width)."""
-
-    def look(rows: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
-        found = torch.empty_like(rows)
-        for row in torch.unique(rows).tolist():
-            own = rows == row
-            found[own] = _first_peaks(maps[row], channels[own])
-        return found
-
-    return look
+def _batch(score: torch.Tensor, images: torch.Tensor, place: torch.Tensor) -> TopK:
+    """A batch as a ranking that is not sorted yet."""
+    score = score.T.double()
+    scored = score > -torch.inf
+    image = torch.where(scored, images, -1)
+    return TopK(score, image, torch.where(scored, place.T, -1))
 
 
-def _first_peaks(maps: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
-    """The first position of the maximum in some of a picture's maps (channels, height, width)."""
-    chosen = maps.permute(1, 2, 0).flatten(0, 1).index_select(1, channels)
-    place = chosen.argmax(dim=0)
-    if bool(chosen.gather(0, place[None]).isfinite().all()):
-        return place
-    return torch.where(chosen.isfinite(), chosen, -torch.inf).argmax(dim=0)
+def places_in(maps: torch.Tensor, wanted: torch.Tensor, *, finite: bool) -> torch.Tensor:
+    """The first flat position of each map's maximum (pictures, channels), where it is wanted.
+
+    The maps are (pictures, channels, height, width), and known to be `finite` or not; what is not
+    finite is no maximum.
+    """
+    if maps.is_cuda:
+        return _first_peaks(maps.flatten(2), finite=finite)
+    found = torch.full(wanted.shape, -1, dtype=torch.int64)
+    for row in wanted.any(dim=1).nonzero()[:, 0].tolist():
+        channels = wanted[row].nonzero()[:, 0]
+        columns = maps[row].permute(1, 2, 0).flatten(0, 1).index_select(1, channels)
+        found[row, channels] = _first_peaks(columns.T.contiguous(), finite=finite)
+    return found
+
+
+def _first_peaks(lines: torch.Tensor, *, finite: bool) -> torch.Tensor:
+    kept = lines if finite else torch.where(lines.isfinite(), lines, -torch.inf)
+    return kept.argmax(dim=-1)
