@@ -27,6 +27,7 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks deconv
+	$(BIN)/python -m benchmarks scan
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/commands.py docs/reference/commands.md

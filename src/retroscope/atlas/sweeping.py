@@ -65,9 +65,7 @@ def run_pass(writer: AtlasWriter, one: Pass, *, workers: int, progress: Listener
 
 def resumed(writer: AtlasWriter, one: Pass) -> Running:
     """Where the pass was left."""
-    empty = Gathered.empty(
-        one.net, one.layers, top=one.top, classes=one.classes, places=one.places
-    )
+    empty = Gathered.empty(one.net, one.layers, top=one.top, classes=one.classes, places=one.places)
     meta = writer.meta
     gathered = kept(writer.state(), empty, stage=one.stage, device=one.net.device)
     return Running(gathered, int(str(meta["next"])), int(str(meta["readable"])))
