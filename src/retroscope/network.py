@@ -95,7 +95,7 @@ class Network:
     """A module, how to feed it, its labels and its layers. The module itself stays as it is.
 
     `mean` and `std` are of pixels from 0 to 1, one number for each channel that the network
-    takes. `remarks` are told with every projection.
+    takes. `remarks` are told with every projection; `decided` is what was found out in opening it.
 
     >>> net = Network(torch.nn.Conv2d(3, 8, 3), input_size=(32, 32), name="tiny")
     >>> net.layers[0].channels, str(net.layers[0].field)
@@ -113,6 +113,7 @@ class Network:
         name: str = "",
         fit: Fit | None = None,
         remarks: Sequence[str] = (),
+        decided: Sequence[str] = (),
     ) -> None:
         self.module = _module(module)
         channels = len(mean) or len(std) or _channels_taken(self.module)
@@ -124,6 +125,7 @@ class Network:
         self.labels = tuple(labels)
         self.name = name or type(self.module).__name__
         self.remarks = tuple(remarks)
+        self.decided = tuple(decided)
         self._surveys: dict[tuple[int, ...], Survey] = {}
 
     def of_module(
@@ -138,6 +140,7 @@ class Network:
             name=self.name,
             fit=fit,
             remarks=(*self.remarks, *remarks),
+            decided=self.decided,
         )
 
     def __repr__(self) -> str:

@@ -99,6 +99,62 @@ def test_a_path_may_hold_colons_and_blanks(written: Written, tmp_path: Path) -> 
     assert rs.open_model(f"{tmp_path}/a: folder/my nets.py:make").layers
 
 
+# Arguments
+
+
+ARGUMENTS = """
+def make(width=2, kernel=(3, 3), *, bias=True, kind="plain"):
+    net = nn.Conv2d(3, width, kernel, bias=bias)
+    net.labels = [kind]
+    return net
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "width", "labels"),
+    [
+        ("", 2, "plain"),
+        ("?", 2, "plain"),
+        ("?width=5", 5, "plain"),
+        ("?kind=wide&width=0x10", 16, "wide"),
+        ("?kind='a=b'&bias=False", 2, "a=b"),
+        ("?kind=a=b", 2, "a=b"),
+        ("?kind=/some/where.h5:x", 2, "/some/where.h5:x"),
+        ("?kernel=(1,5)&kind=__import__('os')", 2, "__import__('os')"),
+    ],
+)
+def test_arguments_are_literals_or_texts(
+    written: Written, given: str, width: int, labels: str
+) -> None:
+    name = written(ARGUMENTS) + given
+    net = rs.open_model(name)
+    assert (net.layers[0].channels, net.labels, net.name) == (width, (labels,), name)
+
+
+def test_arguments_go_to_a_package_too(
+    written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(ARGUMENTS, "retroscope_arguments_package/__init__.py")
+    monkeypatch.chdir(tmp_path)
+    assert rs.open_model("retroscope_arguments_package:make?width=7").layers[0].channels == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("?width", r"'width' in .* is no argument; write .*nets.py:make\?width=2&name=x"),
+        ("?2=width", "'2=width' in .* is no argument"),
+        ("?=2", "is no argument"),
+        ("?width=2&width=3", "'width=3' in .* is given twice"),
+        ("?widht=2", r"make\?widht=2 failed: TypeError: .*'widht'"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_told(written: Written, given: str, said: str) -> None:
+    with pytest.raises(ModelError, match=said) as refused:
+        rs.open_model(written(ARGUMENTS) + given)
+    assert "\n" not in str(refused.value)
+
+
 # What the network brings along
 
 

@@ -2,6 +2,7 @@
 
 import random
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,3 +188,88 @@ def test_numbers_stay_the_same_however_they_are_stored(monkeypatch: pytest.Monke
         net = opened(module, monkeypatch)
         assert [layer.name for layer in net.layers] == ["conv", "mul"]
         assert all(torch.equal(before[name], one) for name, one in module.state_dict().items())
+
+
+# Fed in another way than its own
+
+
+@pytest.mark.parametrize(("asked", "size"), [(112, (112, 112)), ((96, 128), (96, 128))])
+def test_another_input_size_keeps_the_share_of_the_picture(
+    asked: int | tuple[int, int], size: tuple[int, int]
+) -> None:
+    net = rs.open_model(SMALL, random_weights=0, input_size=asked)
+    assert net.input_size == size
+    assert net.preprocessing.fit.shorter == round(256 * min(size) / 224)
+    assert net.prepare(rs.Image(np.zeros((50, 70, 3), np.uint8))).size == size
+    assert net.labels[281] == "tabby"
+
+
+def test_a_network_without_a_shorter_side_has_none_at_another_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = opened(nn.Conv2d(3, 2, 3), monkeypatch, input_size=20)
+    assert net.preprocessing.fit == rs.Fit((20, 20), mode="stretch")
+
+
+def test_mean_and_std_take_the_place_of_the_networks_own() -> None:
+    picture = rs.Image(np.full((300, 300, 3), 51, np.uint8))
+    net = rs.open_model(SMALL, random_weights=0, mean=[0.1, 0.2, 0.3], std=[0.5, 1, 0.1])
+    numbers = net.prepare(picture).numbers
+    for channel, expected in enumerate([(0.2 - 0.1) / 0.5, 0.0, (0.2 - 0.3) / 0.1]):
+        assert numbers[channel].sub(expected).abs().max() < 1e-6
+    only_mean = rs.open_model(SMALL, random_weights=0, mean=[0.1, 0.2, 0.3])
+    assert only_mean.preprocessing.std == (0.229, 0.224, 0.225)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_a_network_may_take_any_number_of_channels(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [0.5] * channels
+    net = opened(nn.Conv2d(channels, 2, 3), monkeypatch, mean=numbers, std=numbers)
+    assert net.preprocessing.channels == channels
+    assert net.layers[0].channels == 2
+    if channels != 5:
+        assert net.prepare(rs.Image(np.zeros((9, 9, 3), np.uint8))).numbers.shape[0] == channels
+
+
+def test_as_many_means_as_stds_are_asked_for() -> None:
+    with pytest.raises(ModelError, match="there are 1 means and 3 stds"):
+        rs.open_model(SMALL, random_weights=0, mean=[0.5])
+
+
+# Arguments of torchvision's builders, and what is a file
+
+
+def test_torchvisions_builders_take_arguments() -> None:
+    net = rs.open_model(f"{SMALL}?num_classes=12", random_weights=0)
+    assert (net.layers[-1].channels, net.labels) == (12, ())
+    with pytest.raises(ModelError, match=f"cannot build {SMALL} with .*'widht'"):
+        rs.open_model(f"{SMALL}?widht=12", random_weights=0)
+    with pytest.raises(ModelError, match=f"cannot build {SMALL} .* its trained weights: ValueErr"):
+        rs.open_model(f"{SMALL}?num_classes=12")
+
+
+def test_a_file_called_like_a_network_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / SMALL).write_bytes(b"<html>")
+    monkeypatch.chdir(tmp_path)
+    assert rs.open_model(SMALL, random_weights=0).name == SMALL
+    with pytest.raises(ModelError, match="is a web page"):
+        rs.open_model(f"./{SMALL}")
+
+
+def test_a_weight_file_has_its_weights(tmp_path: Path) -> None:
+    (tmp_path / "w.h5").write_bytes(b"")
+    with pytest.raises(ModelError, match="is a weight file, which has its weights"):
+        rs.open_model(str(tmp_path / "w.h5"), random_weights=0)
+    for arch in ("w.h5", f"{tmp_path}/w.h5"):
+        torch.save({"a": torch.zeros(1)}, tmp_path / "w.pt")
+        with pytest.raises(ModelError, match="names a network"):
+            rs.open_model(str(tmp_path / "w.pt"), arch=arch)
+
+
+def test_arch_is_of_weight_files_only() -> None:
+    with pytest.raises(ModelError, match=f"'{SMALL}' is no weight file; arch"):
+        rs.open_model(SMALL, arch="alexnet")

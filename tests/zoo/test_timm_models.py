@@ -80,6 +80,23 @@ def test_a_network_of_unknown_classes_has_no_labels(monkeypatch: pytest.MonkeyPa
     assert rs.open_model(SMALL, random_weights=0).labels == ()
 
 
+def test_builders_take_arguments_and_channels_have_each_a_mean() -> None:
+    for channels in (1, 4):
+        net = rs.open_model(f"{SMALL}?in_chans={channels}&num_classes=6", random_weights=0)
+        assert (net.preprocessing.channels, net.layers[-1].channels) == (channels, 6)
+        assert net.preprocessing.mean[0] == pytest.approx(sum(timm.data.IMAGENET_DEFAULT_MEAN) / 3)
+        assert net.labels == ()
+    with pytest.raises(ModelError, match=f"cannot build {SMALL} with .*'widht'"):
+        rs.open_model(f"{SMALL}?widht=3", random_weights=0)
+
+
+def test_a_transformer_of_one_size_is_rebuilt_for_another() -> None:
+    name = "timm/vit_tiny_patch16_224"
+    net = rs.open_model(name, random_weights=0, device="cpu", input_size=(32, 48))
+    assert net.input_size == (32, 48)
+    assert net.layers[-1].channels == 1000
+
+
 # SAME padding, which is not the same on both sides
 
 

@@ -1,8 +1,8 @@
 """A network from a function of the user's own: `package.module:factory`, `file.py:factory`.
 
-The function takes nothing and returns an `nn.Module` or a `Network`. Of a module the attributes
-`input_size`, `mean`, `std` and `labels` are used where present; parameters, buffers, parts and
-methods of these names are the module's own business.
+`file.py:make?width=2&name=x` calls `make(width=2, name="x")`. The function returns an `nn.Module`
+or a `Network`. Of a module the attributes `input_size`, `mean`, `std` and `labels` are used where
+present; parameters, buffers, parts and methods of these names are the module's own business.
 """
 
 import importlib
@@ -21,35 +21,39 @@ import torch
 from retroscope.engine import original
 from retroscope.errors import ModelError, RetroscopeError, did_you_mean
 from retroscope.network import Network, in_words
+from retroscope.zoo.arguments import split
 
 
 def open_named(name: str, _trained: bool) -> Network:
     """The network that the named function makes; its weights are the function's own business."""
-    home, colon, attribute = name.rpartition(":")
+    base, arguments = split(name)
+    home, colon, attribute = base.rpartition(":")
     if not (home and colon and attribute):
         raise ModelError(
             f"{name!r} names no function; write package.module:factory or file.py:factory"
         )
     if home.endswith(".py"):
         with _importing_from(Path(home).resolve().parent, forgetting=True):
-            return _from_function(_from_file(Path(home), name), attribute, name)
+            return _from_function(_from_file(Path(home), name), attribute, name, **arguments)
     with _importing_from(Path.cwd()):
-        return _from_function(_from_package(home, name), attribute, name)
+        return _from_function(_from_package(home, name), attribute, name, **arguments)
 
 
-def _from_function(module: ModuleType, attribute: str, name: str) -> Network:
+def _from_function(
+    module: ModuleType, attribute: str, name: str, /, **arguments: object
+) -> Network:
     make = getattr(module, attribute, None)
     if not callable(make):
         there = {one: value for one, value in vars(module).items() if callable(value)}
         own = [one for one in there if getattr(there[one], "__module__", "") == module.__name__]
         hint = did_you_mean(attribute, there) or f"it defines {', '.join(own) or 'none'}"
         raise ModelError(f"no function {attribute!r} for {name}; {hint}")
-    return _as_network(_made(make, name), name)
+    return _as_network(_made(make, name, **arguments), name)
 
 
-def _made(make: Callable[[], object], name: str) -> object:
+def _made(make: Callable[..., object], name: str, /, **arguments: object) -> object:
     try:
-        return make()
+        return make(**arguments)
     except RetroscopeError:
         raise
     except (Exception, SystemExit) as error:

@@ -1,14 +1,16 @@
 """`open_model`: from a name to a network that is ready to be looked through."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from retroscope.errors import ModelError, did_you_mean
+from retroscope.image import Fit
 from retroscope.network import Network, in_words
-from retroscope.zoo import factory, timm_models, torchvision_models
+from retroscope.zoo import caffe_models, factory, files, timm_models, torchvision_models
 
 Opener = Callable[[str, bool], Network]
 """A network from the rest of its name; with trained weights, or as it is initialised."""
@@ -16,6 +18,7 @@ Opener = Callable[[str, bool], Network]
 SOURCES: dict[str, Opener] = {
     "torchvision": torchvision_models.open_named,
     "timm": timm_models.open_named,
+    "caffe": caffe_models.open_named,
 }
 """What stands before the slash in a model's name."""
 
@@ -25,30 +28,79 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 def open_model(
     name: str,
     *,
+    arch: str | None = None,
     random_weights: int | None = None,
     device: str = "auto",
     resize: str = "network",
+    input_size: int | tuple[int, int] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Network:
     """The network of this name, with its weights, preprocessing and labels.
 
-    `torchvision/NAME` or the bare name, `timm/NAME`, `package.module:factory` or
-    `file.py:factory`. `random_weights` is a seed: the network is initialised by it, and nothing is
-    downloaded. `resize` says how pictures get to the input size, as `Fit` does.
+    `torchvision/NAME` or the bare name, `timm/NAME`, `package.module:factory`, `file.py:factory`,
+    or the path of a weight file, whose network `arch` names where the file does not tell it.
+    `random_weights` is a seed: the network is initialised by it, and nothing is downloaded.
+    `resize` says how pictures get to the input size, as `Fit` does. `input_size`, `mean` and `std`,
+    of pixels from 0 to 1, take the place of the network's own.
 
     >>> open_model("squeezenet1_1", random_weights=0, device="cpu")
     <Network squeezenet1_1: 224x224 on cpu>
     """
     place = _device(device)
+    _check_asked(name, arch, random_weights)
     if random_weights is None:
-        net = _open(name, trained=True)
+        net = _open(name, arch, trained=True)
     else:
         with _seeded(random_weights):
-            net = _open(name, trained=False)
+            net = _open(name, None, trained=False)
+    net = _refed(net, input_size, mean=mean, std=std)
     own = net.preprocessing.fit
     fit = own if resize == "network" else replace(own, mode=resize)
     untrained = random_weights is not None and ":" not in name
     remarks = (f"random weights, seed {random_weights}",) if untrained else ()
     return net.of_module(_channels_last(net.module.to(place)), fit, remarks=remarks)
+
+
+def _check_asked(name: str, arch: str | None, seed: int | None) -> None:
+    weights = files.is_file(name)
+    if arch is not None and not weights:
+        raise ModelError(f"{name!r} is no weight file; arch (--arch) says whose network one is")
+    if seed is not None and weights:
+        raise ModelError(
+            f"{name!r} is a weight file, which has its weights; leave out random_weights "
+            "(--random-weights), or give the name of a network"
+        )
+
+
+def _refed(net: Network, size: int | tuple[int, int] | None, **numbers: Any) -> Network:
+    """The same network for pictures of another size, mean or std, where they are given."""
+    given = {key: tuple(value) for key, value in numbers.items() if value is not None}
+    if size is None and not given:
+        return net
+    own = net.preprocessing
+    fit = own.fit if size is None else _resized(own.fit, size)
+    resize: Any = getattr(net.module, "set_input_size", None)
+    if size is not None and callable(resize):
+        resize(fit.size)  # timm's transformers are built for one size
+    return Network(
+        net.module,
+        fit=fit,
+        labels=net.labels,
+        name=net.name,
+        remarks=net.remarks,
+        decided=net.decided,
+        **{"mean": own.mean, "std": own.std, **given},
+    )
+
+
+def _resized(own: Fit, size: int | tuple[int, int]) -> Fit:
+    """The same share of a picture at another size."""
+    height, width = (size, size) if isinstance(size, int) else size
+    share = min(height, width) / min(own.size)
+    return replace(
+        own, size=(height, width), shorter=own.shorter and max(1, round(own.shorter * share))
+    )
 
 
 def _channels_last(module: torch.nn.Module) -> torch.nn.Module:
@@ -57,8 +109,11 @@ def _channels_last(module: torch.nn.Module) -> torch.nn.Module:
     return module if 5 in ranks else module.to(memory_format=torch.channels_last)
 
 
-def _open(name: str, *, trained: bool) -> Network:
-    if ":" in name or name.endswith(".py"):
+def _open(name: str, arch: str | None, *, trained: bool) -> Network:
+    if files.is_file(name):
+        return files.open_file(name, arch, _initialised)
+    base = name.partition("?")[0]
+    if ":" in base or base.endswith(".py"):
         return factory.open_named(name, trained)
     source, slash, rest = name.partition("/")
     if not slash:
@@ -67,6 +122,14 @@ def _open(name: str, *, trained: bool) -> Network:
         hint = did_you_mean(source, SOURCES) or "there are torchvision/NAME and timm/NAME"
         raise ModelError(f"no source {source!r} of models in {name!r}; {hint}")
     return SOURCES[source](rest, trained)
+
+
+def _initialised(name: str) -> Network:
+    """A named network whose numbers will all be replaced; nobody's random numbers move."""
+    if files.is_file(name):
+        raise ModelError(f"{name!r} is a weight file; arch (--arch) names a network")
+    with _seeded(0):
+        return _open(name, None, trained=False)
 
 
 @contextmanager

@@ -6,15 +6,22 @@ from typing import Any
 
 from retroscope.errors import ModelError, did_you_mean
 from retroscope.image import Fit
-from retroscope.network import Network
+from retroscope.network import Network, in_words
+from retroscope.zoo.arguments import split
 
 
 def open_named(name: str, trained: bool) -> Network:
-    """A timm network, with its default weights or as it is initialised."""
+    """A timm network, with its default weights or as it is initialised.
+
+    `resnet10t?in_chans=1` hands arguments to its builder.
+    """
     timm = _timm()
+    name, arguments = split(name)
     _check_known(timm, name)
     try:
-        module = timm.create_model(name, pretrained=trained)
+        module = timm.create_model(name, pretrained=trained, **arguments)
+    except TypeError as error:
+        raise ModelError(f"cannot build timm/{name} with {arguments}: {in_words(error)}") from error
     except (OSError, RuntimeError) as error:
         raise ModelError(
             f"cannot get the weights of timm/{name} ({_first_line(error)}); check the name and "
@@ -30,11 +37,17 @@ def open_named(name: str, trained: bool) -> Network:
             shorter=floor(min(height, width) / config["crop_pct"]),
             resample=config["interpolation"],
         ),
-        mean=config["mean"],
-        std=config["std"],
+        mean=_for_channels(config["mean"], arguments),
+        std=_for_channels(config["std"], arguments),
         labels=_labels(timm, module),
         name=f"timm/{name}",
     )
+
+
+def _for_channels(numbers: tuple[float, ...], arguments: dict[str, Any]) -> tuple[float, ...]:
+    """A number for each channel that the network was asked to take; else the middle of its own."""
+    channels = arguments.get("in_chans", len(numbers))
+    return numbers if channels == len(numbers) else (sum(numbers) / len(numbers),) * channels
 
 
 def _check_known(timm: ModuleType, name: str) -> None:
