@@ -1,6 +1,8 @@
 """Projections may be made later, some or all; at the end they are the same."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +12,11 @@ from retroscope.atlas.progress import Progress
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.scan import scan
 from retroscope.errors import RetroscopeError
-from retroscope.network import Network
-from tests.atlas.scanning import MEAN, SIDE, content, photos, tiny
+from retroscope.methods.deconv import deconv_many
+from retroscope.network import Network, Prepared
+from retroscope.unit import Unit
+from tests.atlas import making
+from tests.atlas.scanning import MEAN, OF_TINY, SIDE, content, photos, tiny
 from tests.conftest import no_trace
 
 
@@ -82,6 +87,108 @@ def test_nothing_is_done_twice(folder: Path, tmp_path: Path) -> None:
     told: list[Progress] = []
     illustrate(tmp_path / "a", tiny(), folder, progress=told.append)
     assert all(one.total == 0 for one in told)
+
+
+def test_what_is_in_both_rankings_is_projected_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = watched(monkeypatch)
+    atlas = scan(tiny(), folder, to=tmp_path / "a")
+    hits, _ = hits_and_projections(atlas)
+    ((by_either,),) = atlas.sql("SELECT count(*) FROM hits")
+    assert len(asked) == len(set(asked)) == len(hits) < int(str(by_either))
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Unit, str]]:
+    """Every unit and picture that is looked back from, from here on."""
+    asked: list[tuple[Unit, str]] = []
+
+    def watching(net: Network, wanted: Sequence[tuple[Unit, Prepared]], **options: Any) -> Any:
+        asked.extend((unit, image.source) for unit, image in wanted)
+        return deconv_many(net, wanted, **options)
+
+    monkeypatch.setattr("retroscope.atlas.illustrate.deconv_many", watching)
+    return asked
+
+
+@pytest.mark.parametrize("stopped_after", [1, 60, 200])
+def test_stopped_at_any_moment_the_hits_by_maximum_are_there_first(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int
+) -> None:
+    def tell(progress: Progress) -> None:
+        if progress.stage == "illustrate" and progress.done >= stopped_after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("retroscope.atlas.illustrate.HITS_AT_ONCE", 7)
+    with pytest.raises(KeyboardInterrupt):
+        scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, progress=tell)
+    with open_atlas(tmp_path / "a") as atlas:
+        hits = "SELECT layer, channel, image, y, x FROM hits WHERE ranked_by = 'max'"
+        kept = "SELECT layer, channel, image, y, x FROM projections"
+        by_max, done = set(atlas.sql(hits)), set(atlas.sql(kept))
+    assert stopped_after <= len(done) < stopped_after + 7
+    assert done <= by_max or by_max < done
+    scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY)
+    scan(tiny(), folder, to=tmp_path / "once", layers=OF_TINY)
+    assert content(tmp_path / "a") == content(tmp_path / "once")
+
+
+def test_units_are_illustrated_alone(folder: Path, tmp_path: Path) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    place = atlas["first:0"].patches[0].position
+    illustrate(atlas.path, tiny(), folder, units=["conv2:1", Unit("first", 0, place)])
+    assert atlas.meta["state"] == "scanned"
+    assert all(patch.projection for patch in atlas["second:1"].patches)
+    for unit in atlas:
+        for patch in atlas[unit].patches:
+            wanted = str(unit) == "second:1" or (str(unit), patch.position) == ("first:0", place)
+            assert (patch.projection is not None) == wanted
+
+
+def test_of_no_unit_nothing_is_illustrated_but_the_model_is_looked_at(
+    folder: Path, tmp_path: Path
+) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    illustrate(atlas.path, tiny(), folder, units=[])
+    assert (atlas.sql("SELECT count(*) FROM projections"), atlas.meta["state"]) == (
+        [(0,)],
+        "scanned",
+    )
+    with pytest.raises(RetroscopeError, match="other weights"):
+        illustrate(atlas.path, tiny(seed=1), folder, units=[])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("last_act", "no layer 'last_act' in .*it keeps 2 layers"),
+        ("second:6", "0 to 5"),
+        ("second:1@9,9", "from 0,0 to 4,4"),
+    ],
+)
+def test_units_that_were_not_scanned_are_refused(
+    folder: Path, tmp_path: Path, name: str, says: str
+) -> None:
+    scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    with pytest.raises(RetroscopeError, match=says):
+        illustrate(tmp_path / "a", tiny(), folder, units=[name])
+
+
+def test_images_that_the_atlas_remembers_need_no_name(folder: Path, tmp_path: Path) -> None:
+    scan(tiny(), folder, to=tmp_path / "once", glob="*.png")
+    atlas = scan(tiny(), folder, to=tmp_path / "a", glob="*.png", illustrate="none")
+    (folder / "more.gif").write_bytes((folder / "00.png").read_bytes())
+    try:
+        illustrate(atlas.path, tiny())
+    finally:
+        (folder / "more.gif").unlink()
+    assert content(atlas.path) == content(tmp_path / "once")
+
+
+def test_images_that_the_atlas_does_not_remember_must_be_named(tmp_path: Path) -> None:
+    making.write(tmp_path / "a")
+    with pytest.raises(RetroscopeError, match="give them as for the scan"):
+        illustrate(tmp_path / "a", tiny())
 
 
 def test_illustrating_leaves_no_trace_on_the_network(folder: Path, tmp_path: Path) -> None:

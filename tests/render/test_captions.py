@@ -1,12 +1,13 @@
 """What plates say: counts and shares that are true, and reasons for all that is missing."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retroscope.render.captions import percent, plate_lines
+from retroscope.render.captions import percent, plate_lines, quiet_line, remark_lines, runs
 from retroscope.results import Plate
 from tests.render.specimens import field, plate, stats
 
@@ -45,6 +46,58 @@ def test_scores_are_a_range() -> None:
 )
 def test_what_is_missing_is_said_plainly(shown: Plate, said: str) -> None:
     assert said in " | ".join(plate_lines(shown))
+
+
+NOTE = "this unit is not excited here"
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (range(9), NOTE),
+        ([4], f"patch 5, with a folded corner: {NOTE}"),
+        ([0, 1, 4, 5, 6], f"patches 1, 2, 5 to 7, with a folded corner: {NOTE}"),
+    ],
+)
+def test_a_note_says_for_which_patches_it_holds(held: Sequence[int], said: str) -> None:
+    full = plate(40)
+    patches = [
+        replace(patch, projection=replace(patch.projection, notes=(NOTE,)))
+        if n in held and patch.projection
+        else patch
+        for n, patch in enumerate(full.patches)
+    ]
+    assert remark_lines(replace(full, patches=tuple(patches))) == [said]
+
+
+def test_a_note_of_all_projections_is_of_all_though_some_patches_have_none() -> None:
+    assert remark_lines(plate(40, illustrated=4, notes=(NOTE,))) == [NOTE]
+
+
+@given(st.sets(st.integers(1, 40)))
+def test_runs_name_every_number_once(numbers: set[int]) -> None:
+    named: list[int] = []
+    for part in runs(sorted(numbers)).split(", ") if numbers else ():
+        first, _, last = part.partition(" to ")
+        named += range(int(first), int(last or first) + 1)
+    assert named == sorted(numbers)
+
+
+@pytest.mark.parametrize(
+    ("firing", "said"),
+    [
+        ([0.5, 0.2], ""),
+        ([0.5, 0], "1 never fires"),
+        ([0, 0, 0.9], "2 never fire"),
+        ([0, 0.004, 0.006], "1 never fires · 2 fire in under 1 % of images"),
+    ],
+)
+def test_channels_that_hardly_fire_are_counted(firing: Sequence[float], said: str) -> None:
+    channels = [
+        replace(stats(), fired_images=round(1000 * share), fired_positions=1) for share in firing
+    ]
+    assert quiet_line(channels) == said
+    assert quiet_line([stats(0), stats(0, non_finite=3)]) == "", "nothing is known of them"
 
 
 def test_a_unit_that_sees_everything_says_so() -> None:

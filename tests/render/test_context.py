@@ -58,9 +58,9 @@ def test_the_projection_is_grey_outside_the_field() -> None:
 
 
 def test_a_frame_follows_its_field_out_of_the_picture() -> None:
-    inside, outside = _plain(WHITE, Box(0, 40, 40, 80)), _plain(WHITE, Box(-20, 40, 20, 80))
+    inside, outside = _plain(WHITE, Box(0, 40, 40, 80)), _plain(WHITE, Box(-5, 40, 35, 80))
     near, far = draw([inside]), draw([outside])
-    assert far.height == near.height + 40
+    assert far.height == near.height + 2 * 5
     assert count_of(far, RED) == count_of(near, RED)
 
 
@@ -98,8 +98,41 @@ def test_a_projection_of_another_picture_is_refused() -> None:
         draw([replace(entry, picture=entry.picture[:9, :9])])
 
 
+@pytest.mark.parametrize("side", [5, 20, 40, 60, 196])
+def test_a_field_that_is_tiny_in_its_picture_is_shown_enlarged(side: int) -> None:
+    [entry] = contexts(side, count=1)
+    assert entry.projection is not None
+    figure, box = draw([entry]), entry.box
+    patch = entry.picture[box.top : box.bottom, box.left : box.right]
+    signed = entry.projection.full()[box.top : box.bottom, box.left : box.right]
+    for shown in (patch, toned(signed)):
+        times = [n for n in range(2, 40) if places(figure, enlarged(shown, n))]
+        assert len(times) == (side < 224 / 5)
+
+
+def test_many_hits_come_in_reading_order_in_three_columns() -> None:
+    colours: list[Colour] = [(10 * n, 200 - 10 * n, 77) for n in range(9)]
+    sheet = pixels_of(draw([_plain(colour, Box(20, 20, 60, 60)) for colour in colours]))
+    corners = [np.argwhere((sheet == colour).all(axis=2)).min(axis=0) for colour in colours]
+    tops, lefts = np.array(corners).T.reshape(2, 3, 3)
+    assert (tops == tops[:, :1]).all()
+    assert (lefts == lefts[:1]).all()
+    assert (np.diff(tops[:, 0]) > 0).all()
+    assert (np.diff(lefts[0]) > 0).all()
+
+
+@pytest.mark.parametrize("side", [5, 92, 300])
+@pytest.mark.parametrize("illustrated", [0, 2, 9])
+def test_every_sheet_fits_its_figure(side: int, illustrated: int) -> None:
+    assert margin_is_empty(draw(contexts(side, count=9, illustrated=illustrated)))
+
+
 def test_contexts_look_as_approved() -> None:
     assert_looks_like(draw(contexts(92)), "context")
+
+
+def test_a_sheet_of_tiny_fields_looks_as_approved() -> None:
+    assert_looks_like(draw(contexts(11, count=4, illustrated=3)), "context_sheet")
 
 
 def _plain(colour: Colour, box: Box, *, side: int = 100) -> Context:

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from retroscope.errors import RetroscopeError
+from retroscope.image import crop
 from retroscope.render.draw import draw
 from retroscope.render.layout import enlarged, row
-from retroscope.render.mosaics import mosaic
-from retroscope.render.palette import BAND, DEAD
-from retroscope.results import Plate
+from retroscope.render.mosaics import folded, mosaic
+from retroscope.render.palette import BAND, DEAD, WARM
+from retroscope.render.tone import toned
+from retroscope.results import Patch, Pixels, Plate
 from tests.render.looking import count_of, margin_is_empty, pixels_of, places
 from tests.render.snapshot import assert_looks_like
 from tests.render.specimens import plate, stats
@@ -89,6 +91,32 @@ def test_a_note_of_several_projections_is_said_once() -> None:
     assert added == draw(one).height - draw(plate(40, count=1)).height > 0
 
 
+def test_a_note_that_holds_for_some_folds_their_corners() -> None:
+    some = _noted(plate(40), {3, 7})
+    figure, plain = draw(some), draw(plate(40))
+    for n, patch in enumerate(some.patches):
+        assert patch.projection is not None
+        for shown in (patch.pixels, toned(cropped(patch))):
+            tile = enlarged(shown, 3)
+            assert len(places(figure, tile)) == (n not in {3, 7})
+            assert len(places(figure, folded(tile))) == (n in {3, 7})
+    assert figure.height > plain.height
+    assert _same(draw(some, words=False), draw(plate(40), words=False))
+
+
+def test_a_note_that_holds_for_all_folds_none() -> None:
+    noted = plate(40, notes=NOTES)
+    assert all(places(draw(noted), enlarged(patch.pixels, 3)) for patch in noted.patches)
+
+
+def test_channels_that_hardly_fire_are_coloured() -> None:
+    live, rare, dead = (plate(measured=stats(firing=share)) for share in (0.5, 0.004, 0))
+    coloured = [count_of(draw([one]), WARM) for one in (live, rare, dead)]
+    assert coloured[0] == 0
+    assert min(coloured[1:]) > 0
+    assert not _same(draw([live, rare]), draw([live, dead]))
+
+
 def test_a_sheet_shows_every_channel_once_in_order() -> None:
     plates = _channels()
     figure = draw(plates)
@@ -144,6 +172,23 @@ def test_a_sheet_of_plates_looks_as_approved() -> None:
 @cache
 def _channels() -> tuple[Plate, ...]:
     return tuple(plate(40, channel=n) for n in range(6))
+
+
+def _noted(shown: Plate, some: set[int]) -> Plate:
+    """The plate with a note to the projections of some patches."""
+    patches = tuple(
+        replace(patch, projection=replace(patch.projection, notes=("not excited here",)))
+        if n in some and patch.projection
+        else patch
+        for n, patch in enumerate(shown.patches)
+    )
+    return replace(shown, patches=patches)
+
+
+def cropped(patch: Patch) -> Pixels:
+    """The projection under the patch's box, zero where that leaves the picture."""
+    assert patch.projection is not None
+    return crop(patch.projection.full(), patch.box, fill=0)
 
 
 def _empty(*, images: int) -> Plate:

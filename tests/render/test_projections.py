@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from retroscope.geometry import Box
 from retroscope.render.draw import draw
 from retroscope.render.layout import MARGIN, enlarged, factor_for
+from retroscope.render.palette import PAPER
 from retroscope.render.tone import GREY, TONES, toned
-from tests.render.looking import margin_is_empty, pixels_of, places
-from tests.render.specimens import corner_patch, projection
+from tests.render.looking import count_of, margin_is_empty, pixels_of, places
+from tests.render.specimens import corner_patch, patch, projection
 
 SIDES = st.integers(1, 120)
 
@@ -104,11 +105,11 @@ def test_a_bare_sheet_is_a_grid_of_toned_pixels() -> None:
 
 
 def test_the_projection_of_a_patch_lies_where_its_box_does() -> None:
-    patch = corner_patch()
-    assert patch.projection is not None
-    factor, figure = factor_for(50, 50), draw(patch)
-    [(patch_top, patch_left)] = places(figure, enlarged(patch.pixels, factor))
-    [(top, left)] = places(figure, enlarged(toned(patch.projection.pixels), factor))
+    shown = corner_patch()
+    assert shown.projection is not None
+    factor, figure = factor_for(50, 50), draw(shown)
+    [(patch_top, patch_left)] = places(figure, enlarged(shown.pixels, factor))
+    [(top, left)] = places(figure, enlarged(toned(shown.projection.pixels), factor))
     assert top - patch_top == 10 * factor
     tile_width = 50 * factor + 2
     assert (left - 20 * factor - patch_left - tile_width) in range(1, 20)
@@ -124,3 +125,22 @@ def test_a_patch_without_a_projection_is_drawn_alone() -> None:
 def test_a_sheet_of_patches_shows_each_of_them() -> None:
     patch = corner_patch()
     assert len(places(draw([patch] * 9), enlarged(patch.pixels, factor_for(50, 50)))) == 9
+
+
+def test_a_sheet_of_patches_says_whose_they_are() -> None:
+    shown = [patch(40, 20, 20, seed=n, illustrated=False) for n in range(3)]
+    names = ["features.28:1@1,1", "features.28:2@1,1", "features.28:3@1,1"]
+    plain, named = draw(shown), draw(shown, names=names, line_below="the best of all")
+    assert margin_is_empty(named)
+    assert plain.height < named.height, "where the score stood is the name now"
+    for one in shown:
+        assert len(places(named, enlarged(one.pixels, 3))) == 1
+
+
+def test_a_note_of_some_on_a_sheet_says_of_which() -> None:
+    several = [projection(channel=n, notes=("a note",)) for n in range(3)]
+    plain = projection(channel=3)
+    shared, partly = draw(several), draw([*several[:2], plain])
+    assert shared.height == partly.height
+    said = [figure.crop((0, figure.height - 40, 400, figure.height)) for figure in (shared, partly)]
+    assert count_of(said[0], PAPER) > count_of(said[1], PAPER), "the names take their room"

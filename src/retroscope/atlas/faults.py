@@ -82,6 +82,19 @@ def holds_nothing(connection: sqlite3.Connection) -> bool:
     return not tables
 
 
+def refuse_no_place(path: Path) -> None:
+    """Raises where there is no folder for the file, or a folder in its place."""
+    try:
+        if path.is_dir():
+            raise AtlasError(f"{named(path)} is a folder; name a file for the atlas in it")
+        if not path.parent.is_dir():
+            raise AtlasError(
+                f"there is no folder {named(path.parent)} for the atlas; make it first"
+            )
+    except (OSError, ValueError) as error:
+        raise AtlasError(f"cannot write {named(path)} ({error}); choose another place") from error
+
+
 def refuse_missing(path: Path) -> None:
     """Raises where there is no file to read."""
     try:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.sources import Dataset, Pictures, pictures
 from retroscope.atlas.writer import AtlasWriter, Hit
 from retroscope.errors import RetroscopeError
+from retroscope.lookup import checked
 from retroscope.methods.deconv import deconv_many
 from retroscope.network import Network, Prepared
 from retroscope.rules import rule_book
@@ -26,9 +28,10 @@ HowMany = str | int | bool
 def illustrate(
     atlas: str | Path,
     net: Network,
-    images: str | Path | Dataset,
+    images: str | Path | Dataset | None = None,
     *,
     layers: Sequence[str] = (),
+    units: Sequence[str | Unit] | None = None,
     ranks: HowMany = "all",
     rules: str = "deconvnet",
     labels: str | Path | None = None,
@@ -38,24 +41,58 @@ def illustrate(
 ) -> None:
     """Projects the winners of a scanned atlas that have no projection by these rules yet.
 
-    `ranks` is `all`, or how many hits of each channel; `layers` the names of some. The images are
-    named as they were for the scan.
+    `ranks` is `all`, or how many hits of each channel; `layers` and `units` name some: layers,
+    channels, or hits at one position. The images are named as they were for the scan; left out,
+    they are those that the atlas remembers. The copies in the atlas would not do: what little
+    WebP loses changes switches, and with them the projections of deep layers.
     """
-    listed = pictures(images, glob=glob, labels=labels)
     with open_atlas(atlas) as scanned:
+        listed = _listed(scanned, images, glob=glob, labels=labels)
         _refuse_other(scanned, net, listed)
-    with AtlasWriter(atlas) as writer:
-        names = [net.layer(name).name for name in layers]
-        keep_pictures(writer, net, listed, workers=workers or default_workers(), progress=progress)
-        illustrate_winners(
-            writer,
-            net,
-            listed,
-            ranks=ranks_of(ranks),
-            layers=names or None,
-            rules=rules,
-            progress=progress,
+        wanted = _named(scanned, layers, units)
+        with AtlasWriter(atlas) as writer:
+            readers = workers or default_workers()
+            keep_pictures(writer, net, listed, workers=readers, progress=progress)
+            illustrate_winners(
+                writer,
+                net,
+                listed,
+                ranks=ranks_of(ranks),
+                wanted=wanted,
+                rules=rules,
+                progress=progress,
+            )
+
+
+def _listed(
+    scanned: Atlas,
+    images: str | Path | Dataset | None,
+    *,
+    glob: str | None,
+    labels: str | Path | None,
+) -> Pictures:
+    """The images that are named, or that the atlas remembers."""
+    meta = scanned.meta
+    source = images if images is not None else meta.get("source")
+    if source is None:
+        raise RetroscopeError(
+            f"{str(scanned.path)!r} does not remember its images; give them as for the scan"
         )
+    if images is not None:
+        return pictures(images, glob=glob, labels=labels)
+    remembered = meta.get("glob")
+    return pictures(str(source), glob=glob or (str(remembered) if remembered else None))
+
+
+def _named(
+    scanned: Atlas, layers: Sequence[str], units: Sequence[str | Unit] | None
+) -> frozenset[Unit] | None:
+    """What some layers and units stand for under the layers' own names; None for everything."""
+    if not layers and units is None:
+        return None
+    asked = [Unit.parse(unit) if isinstance(unit, str) else unit for unit in units or ()]
+    named = [replace(checked(one, scanned.layer(one.layer)), whole_map=False) for one in asked]
+    return frozenset([*named, *(Unit(scanned.layer(name).name) for name in layers)])
 
 
 def _refuse_other(scanned: Atlas, net: Network, listed: Pictures) -> None:
@@ -68,9 +105,14 @@ def _refuse_other(scanned: Atlas, net: Network, listed: Pictures) -> None:
         )
     if meta["preprocessing"] != repr(net.preprocessing):
         raise RetroscopeError(f"{name} was scanned with another preprocessing; give the same")
-    if len(listed.keys) != meta["images"]:
+    _refuse_other_images(scanned, listed)
+
+
+def _refuse_other_images(scanned: Atlas, listed: Pictures) -> None:
+    count, name = len(scanned.images), repr(str(scanned.path))
+    if len(listed.keys) != count:
         raise RetroscopeError(
-            f"{name} is of {meta['images']} images, not of {len(listed.keys)}; give the same images"
+            f"{name} is of {count} images, not of {len(listed.keys)}; give the same images"
         )
     for image, key in zip(scanned.images, listed.keys, strict=True):
         if image.key != key:
@@ -136,17 +178,17 @@ def illustrate_winners(
     listed: Pictures,
     *,
     ranks: int | None,
-    layers: Sequence[str] | None = None,
+    wanted: frozenset[Unit] | None = None,
     rules: str = "deconvnet",
     progress: Listener = silent,
 ) -> None:
-    """Puts the projections of the winners that have none into the atlas, layer by layer."""
+    """Puts the projections of the winners that have none into the atlas.
+
+    The hits by maximum come first, layer by layer, then those by mean alone: so stopped at any
+    moment what people look at first is there first.
+    """
     book = rule_book(rules)
-    hits = [
-        hit
-        for layer in (layers or (None,))
-        for hit in writer.missing_projections(layer, ranks=ranks, rules=book.name)
-    ]
+    hits = _to_project(writer, wanted, ranks=ranks, rules=book.name)
     shelf = Shelf(net, listed, default_workers())
     watch = Watch("illustrate", len(hits), progress)
     for start, some in _parts(hits):
@@ -157,8 +199,34 @@ def illustrate_winners(
             for hit, projection in zip(some, projections, strict=True):
                 writer.put_projection(hit.image, projection)
         watch.at(start + len(some))
-    with writer.transaction():
-        writer.put_meta({"state": "illustrated" if ranks != 0 else "scanned"})
+    if wanted is None or any(unit.channel is None for unit in wanted):
+        with writer.transaction():
+            writer.put_meta({"state": "illustrated" if ranks != 0 else "scanned"})
+
+
+def _to_project(
+    writer: AtlasWriter, wanted: frozenset[Unit] | None, *, ranks: int | None, rules: str
+) -> list[Hit]:
+    """The hits that lack a projection, the most wanted first."""
+    layers = [None] if wanted is None else sorted({unit.layer for unit in wanted})
+    hits = [
+        hit
+        for layer in layers
+        for hit in writer.missing_projections(layer, ranks=ranks, rules=rules)
+        if wanted is None or _is_wanted(hit, wanted)
+    ]
+    return sorted(hits, key=_by_mean_alone)
+
+
+def _by_mean_alone(hit: Hit) -> bool:
+    """Only a hit by maximum has its score."""
+    return hit.score is None
+
+
+def _is_wanted(hit: Hit, wanted: frozenset[Unit]) -> bool:
+    here = _unit(hit)
+    names = {here, replace(here, position=None), Unit(hit.layer)}
+    return not wanted.isdisjoint(names)
 
 
 def _unit(hit: Hit) -> Unit:

@@ -6,8 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from retroscope.atlas.connection import connect
-from retroscope.atlas.faults import explained, holds_nothing, named, refuse_strangers
-from retroscope.atlas.schema import SCHEMA_VERSION, TABLES, AtlasError, statements
+from retroscope.atlas.faults import (
+    explained,
+    holds_nothing,
+    refuse_no_place,
+    refuse_strangers,
+)
+from retroscope.atlas.schema import SCHEMA_VERSION, TABLES, statements
 
 _SETTINGS = ("auto_vacuum = INCREMENTAL", "journal_mode = DELETE", "cache_size = -65536")
 """Room can be given back; one file when closed; 64 MiB before a transaction must lock readers."""
@@ -21,7 +26,7 @@ def open_for_writing(
     A file that is there is emptied in place: whoever has it open would go on with the old one, and
     with the journal of the new.
     """
-    _refuse_no_place(path)
+    refuse_no_place(path)
     made = not path.exists()
     with explained(path):
         connection = connect(path, "rwc", patience)
@@ -77,15 +82,3 @@ def _clear(connection: sqlite3.Connection) -> None:
 def _stamp(connection: sqlite3.Connection) -> None:
     now = json.dumps(datetime.now(UTC).isoformat())
     connection.execute("INSERT INTO meta VALUES ('created', ?)", (now,))
-
-
-def _refuse_no_place(path: Path) -> None:
-    try:
-        if path.is_dir():
-            raise AtlasError(f"{named(path)} is a folder; name a file for the atlas in it")
-        if not path.parent.is_dir():
-            raise AtlasError(
-                f"there is no folder {named(path.parent)} for the atlas; make it first"
-            )
-    except (OSError, ValueError) as error:
-        raise AtlasError(f"cannot write {named(path)} ({error}); choose another place") from error

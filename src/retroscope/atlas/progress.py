@@ -40,6 +40,7 @@ class Watch:
         self._stage, self._total, self._listener, self._skipped = stage, total, listener, done
         self._start = perf_counter()
         self.at(done)
+        self._start = perf_counter()  # what the listener did first is not of this work
 
     def at(self, done: int) -> None:
         """So many items are done; where there is none to do, nobody is told."""

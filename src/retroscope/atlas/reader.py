@@ -13,6 +13,7 @@ from retroscope.atlas.faults import named
 from retroscope.atlas.pictures import decode_picture
 from retroscope.atlas.rows import (
     LAYER_COLUMNS,
+    HitRow,
     Images,
     Label,
     classes_of,
@@ -33,6 +34,11 @@ _STATS = (
     "SELECT images, positions, mean, std, maximum, fired_images, fired_positions, non_finite, "
     "histogram FROM channels WHERE layer = ? AND channel = ?"
 )
+_HITS = (
+    "SELECT channel, y, x, score, image, key, label FROM named_hits "
+    "WHERE layer = ? AND ranked_by = ? AND "
+)
+_BEST_FIRST = "ORDER BY score DESC, image, channel LIMIT ?"
 _CLASSES = "SELECT mean_maximum, fired_share FROM class_stats WHERE layer = ? AND channel = ?"
 
 
@@ -165,6 +171,23 @@ class Atlas:
         patches = ((row[0], patch_of(found, row)) for row in rows)
         return tuple(
             (Unit(found.name, channel, patch.position), patch) for channel, patch in patches
+        )
+
+    def hits(
+        self, unit: Unit | str, count: int = 9, *, ranked_by: str = "max"
+    ) -> tuple[HitRow, ...]:
+        """What `plate` shows of a channel, or `top` of a layer, as numbers and names."""
+        _refuse_unknown_ranking(ranked_by)
+        asked = Unit.parse(unit) if isinstance(unit, str) else unit
+        if asked.channel is None:
+            layer = self.layer(asked.layer)
+            found = self._ask(f"{_HITS} TRUE {_BEST_FIRST}", layer.name, ranked_by, count)
+        else:
+            asked, layer = self._channel(asked)
+            query = f"{_HITS} channel = ? ORDER BY rank"
+            found = self._ask(query, layer.name, ranked_by, asked.channel)
+        return tuple(
+            HitRow(Unit(layer.name, channel, (y, x)), *row) for channel, y, x, *row in found
         )
 
     def __iter__(self) -> Iterator[Unit]:

@@ -11,6 +11,7 @@ from retroscope.atlas.connection import Row
 from retroscope.atlas.schema import Value
 from retroscope.geometry import Field, ReceptiveField
 from retroscope.results import ChannelStats, ClassStats, Layer
+from retroscope.unit import Unit
 
 Ask = Callable[[str, Sequence[Value]], list[Row]]
 
@@ -29,6 +30,17 @@ class ImageRow:
     label: str | None
     status: str
     error: str | None
+
+
+@dataclass(frozen=True)
+class HitRow:
+    """A place that excites a channel, and the image that it lies in: number, key and class."""
+
+    unit: Unit
+    score: float
+    image: int
+    key: str
+    label: str | None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from retroscope.atlas.plan import Plan, chosen, known_precision, refuse_change, 
 from retroscope.atlas.precision import candidates, narrowed, to_score_again
 from retroscope.atlas.progress import Progress, silent
 from retroscope.atlas.reader import Atlas, open_atlas
+from retroscope.atlas.schema import Json
 from retroscope.atlas.sources import Dataset, pictures
 from retroscope.atlas.sweeping import Pass, resumed, run_pass
 from retroscope.atlas.writer import AtlasWriter
@@ -51,7 +52,7 @@ def scan(
     workers = workers or default_workers()
     with AtlasWriter(to, restart=restart) as writer:
         if "state" not in writer.meta:  # new, or left before the scan was put down
-            _begin(writer, plan)
+            _begin(writer, plan, named=_named(images, glob))
         else:
             refuse_change(writer.meta, plan.facts(), str(to))
         _sweep(writer, plan, workers=workers, progress=progress)
@@ -60,9 +61,14 @@ def scan(
     return open_atlas(to)
 
 
-def _begin(writer: AtlasWriter, plan: Plan) -> None:
+def _named(images: str | Path | Dataset, glob: str | None) -> dict[str, Json]:
+    """Where the images are, so that they can be found again; a data set is nowhere."""
+    return {"source": str(images), "glob": glob} if isinstance(images, str | Path) else {}
+
+
+def _begin(writer: AtlasWriter, plan: Plan, *, named: dict[str, Json]) -> None:
     with writer.transaction():
-        facts = {**plan.facts(), "batch_size": plan.batch_size, "state": "scanning"}
+        facts = {**plan.facts(), **named, "batch_size": plan.batch_size, "state": "scanning"}
         writer.put_meta({**facts, "next": 0, "readable": 0})
         writer.put_layers(plan.layers)
         writer.put_images(plan.pictures.keys, plan.pictures.labels, plan.pictures.names)

@@ -1,13 +1,15 @@
 """Commands that make an atlas."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from retroscope.cli.options import aside, opened, runs_a_network
+from retroscope.cli.options import aside, opened_from, runs_a_network
 from retroscope.cli.progress import in_time, shown_progress
-from retroscope.cli.writing import counted
+from retroscope.cli.writing import check_atlas_place, counted
 
 if TYPE_CHECKING:
     from retroscope.atlas.progress import Progress
@@ -47,6 +49,13 @@ _workers = click.option(
     help="How many hits of each channel get a projection.",
 )
 @click.option("--no-illustrate", is_flag=True, help="Short for --illustrate none.")
+@click.option(
+    "--precision",
+    default="full",
+    show_default=True,
+    metavar="full|bf16",
+    help="bf16 sweeps in narrow numbers and scores the candidates again in full.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images at once; what fits.")
 @_workers
 @click.option("--restart", is_flag=True, help="Begin anew, whatever the file holds.")
@@ -67,11 +76,12 @@ def scan(
     """
     from retroscope.atlas.scan import scan as run
 
-    net = _opened_from(model, options)
+    check_atlas_place(Path(options["to"]))
+    net = opened_from(model, options)
     wanted = _names(layers) or ["conv"]
     how_many = "none" if no_illustrate else illustrate
     with aside():
-        words = _estimate(net, images, wanted, illustrate=how_many, **options)
+        words = partial(_estimate, net, images, wanted, illustrate=how_many, **options)
         with shown_progress() as progress:
             atlas = run(
                 net,
@@ -108,17 +118,10 @@ def illustrate(
     """
     from retroscope.atlas.illustrate import illustrate as run
 
-    net = _opened_from(model, options)
+    net = opened_from(model, options)
     with aside(), shown_progress() as progress:
         run(atlas, net, images, layers=_names(layers), progress=progress, **options)
     click.echo(atlas)
-
-
-def _opened_from(model: str, options: dict[str, Any]) -> "Network":
-    """The network of a command's options, which are taken out of them."""
-    names = ("random_weights", "device", "resize", "threads")
-    with aside():
-        return opened(model, **{name: options.pop(name) for name in names})
 
 
 def _names(layers: Iterable[str]) -> list[str]:
@@ -134,42 +137,43 @@ def _estimate(
     top: int,
     glob: str | None,
     labels: str | None,
+    precision: str,
+    workers: int | None,
     **_others: object,
 ) -> str:
-    from retroscope.atlas.estimate import PROJECTION_BYTES, estimate
+    from retroscope.atlas.estimate import estimate
     from retroscope.atlas.illustrate import ranks_of
     from retroscope.atlas.plan import chosen
     from retroscope.atlas.sources import pictures
 
-    ranks = ranks_of(illustrate)
     listed = pictures(images, glob=glob, labels=labels)
     picked = chosen(net.layers, layers, net)
-    facts = estimate(net, picked, len(listed.keys), top=top, classes=len(listed.names))
-    projections = facts.projections
-    if ranks is not None:
-        projections = min(projections, 2 * ranks * facts.channels)
-    disk = facts.disk - (facts.projections - projections) * PROJECTION_BYTES
+    ranks = ranks_of(illustrate)
+    facts = estimate(
+        net, picked, listed, top=top, ranks=ranks, precision=precision, workers=workers
+    )
     counts = (
         counted(facts.images, "image"),
         counted(len(picked), "layer"),
         counted(facts.channels, "channel"),
     )
+    later = f"{in_time(facts.projecting)} for up to " if facts.projections else "up to "
     return (
-        f"{', '.join(counts)}: about {in_time(facts.seconds)} for the pass, "
-        f"{_size(facts.memory)} of memory, up to {projections} projections and "
-        f"{_size(disk)} on disk"
+        f"{', '.join(counts)}: about {in_time(facts.seconds)} for the pass and "
+        f"{later}{counted(facts.projections, 'projection')}, "
+        f"{_size(facts.memory)} of memory and {_size(facts.disk)} on disk"
     )
 
 
 def _after_saying(
-    words: str, progress: "Callable[[Progress], None]"
+    words: "Callable[[], str]", progress: "Callable[[Progress], None]"
 ) -> "Callable[[Progress], None]":
     """A listener that says something as the pass begins: a scan that is refused has no estimate."""
     left = [words]
 
     def told(now: "Progress") -> None:
         if left and now.stage == "scan":
-            click.echo(left.pop(), err=True)
+            click.echo(left.pop()(), err=True)
         progress(now)
 
     return told

@@ -23,7 +23,8 @@ HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 def main(context: click.Context) -> None:
     """A microscope that looks back through a convolutional network.
 
-    MODEL is a torchvision name (vgg16), timm/NAME, package.module:factory or file.py:factory.
+    MODEL is a torchvision name (vgg16), timm/NAME, the path of a weight file,
+    package.module:factory or file.py:factory.
     UNIT is LAYER:CHANNEL, LAYER:CHANNEL@Y,X or LAYER:CHANNEL@* for a whole map; `layers` lists
     the layers. For example:
 

@@ -1,9 +1,13 @@
 """What commands leave behind: pictures, tables and JSON."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from errno import EACCES
 from math import isfinite
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -95,6 +99,37 @@ def check_writable(path: Path | None, inputs: Sequence[str] = ()) -> None:
             f"cannot write {str(path)!r}: its ending says no kind of picture; use .png, .jpg, "
             ".webp or .pdf"
         )
+
+
+def check_atlas_place(path: Path) -> None:
+    """Says before the work what would be in the way of making an atlas there, or going on with it.
+
+    A file is made beside it and deleted again: permissions alone do not tell.
+    """
+    from retroscope.atlas.faults import refuse_no_place
+
+    refuse_no_place(path)
+    try:
+        with TemporaryFile(dir=path.parent):
+            found = path.stat().st_size if path.exists() else 0
+            if found and not os.access(path, os.W_OK):
+                raise PermissionError(EACCES, "the file is read-only")
+    except OSError as error:
+        raise RetroscopeError(
+            f"cannot write {str(path)!r} ({error.strerror}); choose another place for the atlas"
+        ) from error
+    if found:
+        _refuse_other_file(path)
+
+
+def _refuse_other_file(path: Path) -> None:
+    """What is no atlas is not written over; one that was left right after it was made is."""
+    from retroscope.atlas.connection import PATIENCE, connect
+    from retroscope.atlas.faults import explained, holds_nothing, refuse_strangers
+
+    with explained(path), closing(connect(path, "rw", PATIENCE)) as connection:
+        if not holds_nothing(connection):
+            refuse_strangers(connection, path)
 
 
 def save(thing: Any, path: Path, *, to_stderr: bool = False, **options: Any) -> None:

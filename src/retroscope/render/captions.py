@@ -1,8 +1,12 @@
 """What is said under a plate: counts, shares and reasons, in words."""
 
+from collections.abc import Sequence
+
 from retroscope.render.mosaics import PLACES
 from retroscope.results import ChannelStats, Plate
 
+RARE = 0.01
+"""A channel that fires in a smaller share of the images is one that hardly fires."""
 _CLASSES = 5
 
 
@@ -19,6 +23,67 @@ def fires(stats: ChannelStats) -> str:
     if stats.dead:
         return f"never fires in {counted(stats.images, 'image')}"
     return f"fires in {percent(stats.fired_image_share)} of images"
+
+
+def is_quiet(stats: ChannelStats) -> bool:
+    """Whether a channel never fires, or in hardly any image."""
+    return stats.fired_image_share < RARE and stats.images > 0
+
+
+def quiet_line(channels: Sequence[ChannelStats]) -> str:
+    """How many of some channels never fire, and how many hardly ever."""
+    dead = sum(stats.dead and is_quiet(stats) for stats in channels)
+    rare = sum(map(is_quiet, channels)) - dead
+    return joined(
+        f"{dead} {'never fires' if dead == 1 else 'never fire'}" if dead else "",
+        f"{rare} {'fires' if rare == 1 else 'fire'} in under {percent(RARE)} of images"
+        if rare
+        else "",
+    )
+
+
+def remarks(plate: Plate) -> dict[str, list[int]]:
+    """Each note of the projections, with the patches that it is of, counted from 0."""
+    found: dict[str, list[int]] = {}
+    for n, patch in enumerate(plate.patches):
+        for note in patch.projection.notes if patch.projection else ():
+            found.setdefault(note, []).append(n)
+    return found
+
+
+def every(plate: Plate) -> list[int]:
+    """The patches that have a projection, counted from 0."""
+    return [n for n, patch in enumerate(plate.patches) if patch.projection]
+
+
+def remark_lines(plate: Plate) -> list[str]:
+    """The notes; what does not hold for all patches says for which, as they are counted below."""
+    return [
+        note if places == every(plate) else f"{_which(places)}, with a folded corner: {note}"
+        for note, places in remarks(plate).items()
+    ]
+
+
+def _which(places: Sequence[int]) -> str:
+    return f"{'patch' if len(places) == 1 else 'patches'} {runs([n + 1 for n in places])}"
+
+
+def runs(numbers: Sequence[int]) -> str:
+    """Rising numbers in words.
+
+    >>> runs([1, 3, 4, 5, 8, 9])
+    '1, 3 to 5, 8, 9'
+    """
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    texts = [
+        f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in found
+    ]
+    return ", ".join(texts)
 
 
 def percent(share: float) -> str:

@@ -11,7 +11,7 @@ from retroscope.errors import RetroscopeError, did_you_mean
 from retroscope.geometry import Box
 from retroscope.image import Size, crop
 from retroscope.render.layout import enlarged, factor_for, grid
-from retroscope.render.palette import BAND, HAIRLINE, MUTED
+from retroscope.render.palette import BAND, HAIRLINE, INK, MUTED, PAPER
 from retroscope.render.text import LABEL, line, width_of
 from retroscope.render.tone import GREY, finite, toned
 from retroscope.results import Patch, Picture, Pixels
@@ -22,6 +22,7 @@ LEGIBLE = 112
 """Pixels that the longer side of a tile should have."""
 KINDS = ("patch", "projection")
 _ROOM = 1.2
+_FOLD, _LEAST_FOLD = 7, 4
 
 
 def mosaic(
@@ -125,6 +126,16 @@ def pale(size: tuple[int, int], words: str = "") -> Image.Image:
         label = ImageChops.darker(label, Image.new("RGB", label.size, BAND))
         tile.paste(label, ((size[0] - label.width) // 2, (size[1] - label.height) // 2))
     return tile
+
+
+def folded(tile: Image.Image) -> Image.Image:
+    """The tile with a corner turned down: something is said of it."""
+    marked, side = tile.copy(), max(min(tile.size) // _FOLD, _LEAST_FOLD)
+    right, corner = tile.width - 1, (tile.width - 1 - side, side)
+    pen = ImageDraw.Draw(marked)
+    pen.polygon([(corner[0], 0), (right, 0), (right, side)], fill=PAPER)
+    pen.polygon([(corner[0], 0), corner, (right, side)], fill=HAIRLINE, outline=INK)
+    return marked
 
 
 def _window(patch: Patch) -> Box:

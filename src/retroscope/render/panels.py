@@ -27,6 +27,7 @@ _WIDEST_CAPTION = 560
 _LEAST_CELL = 170
 _SHEET_WIDTH = 1200
 _SHEET_GAP = 24
+_TITLES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +108,23 @@ def _tile(picture: Picture, factor: int) -> Image.Image:
 
 
 def _notes(panels: Sequence[Panel], width: int) -> list[Image.Image]:
-    notes = dict.fromkeys(note for panel in panels for note in panel.notes)
-    lines = [block for note in notes for block in paragraph(note, width=width)]
+    """Each note once; one that does not hold for all names those for which it does."""
+    held: dict[str, list[str]] = {}
+    for panel in panels:
+        for note in dict.fromkeys(panel.notes):
+            held.setdefault(note, []).append(panel.title)
+    texts = [
+        note if len(titles) == len(panels) else f"{_some(titles)}: {note}"
+        for note, titles in held.items()
+    ]
+    lines = [block for text in texts for block in paragraph(text, width=width)]
     return [column(lines, gap=TIGHT)] if lines else []
+
+
+def _some(titles: Sequence[str]) -> str:
+    more = len(titles) - _TITLES
+    named = ", ".join(titles[:_TITLES])
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def _factor(panels: Sequence[Panel], scale: int | None) -> int:

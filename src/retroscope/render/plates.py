@@ -4,7 +4,17 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image
 
-from retroscope.render.captions import counted, fires, joined, plate_lines
+from retroscope.render.captions import (
+    counted,
+    every,
+    fires,
+    is_quiet,
+    joined,
+    plate_lines,
+    quiet_line,
+    remark_lines,
+    remarks,
+)
 from retroscope.render.histogram import draw_histogram
 from retroscope.render.layout import TIGHT, column, grid, page, row
 from retroscope.render.mosaics import (
@@ -14,11 +24,12 @@ from retroscope.render.mosaics import (
     block,
     columns_for,
     factor_of,
+    folded,
     pale,
     size_of,
     tiles_of,
 )
-from retroscope.render.palette import INK, MUTED
+from retroscope.render.palette import INK, MUTED, WARM
 from retroscope.render.text import HEADING, LABEL, SMALL, line, paragraph, width_of
 from retroscope.render.tiles import FACES
 from retroscope.results import Patch, Plate
@@ -43,6 +54,7 @@ def draw_plate(
 ) -> Image.Image:
     """Nine patches beside their nine projections in the same order, the facts below.
 
+    Where a note holds for some of them only, their corners are folded and the note counts them up.
     `words=False` for the two blocks only; `histogram` adds the images by their largest value.
     """
     factor = factor_of(map(size_of, plate.patches), scale=scale)
@@ -85,9 +97,13 @@ def _blocks(plate: Plate, factor: float, *, tone: str, words: bool) -> list[Imag
     if not patches:
         return [_face(plate)]
     across = columns_for(len(patches))
+    marked = _marked(plate) if words else ()
     return [
         block(
-            tiles_of(patches, kind, factor=factor, tone=tone),
+            [
+                folded(tile) if tile and n in marked else tile
+                for n, tile in enumerate(tiles_of(patches, kind, factor=factor, tone=tone))
+            ],
             columns=across,
             places=max(PLACES, -(-len(patches) // across) * across),
             gap=_TILE_GAP,
@@ -96,6 +112,11 @@ def _blocks(plate: Plate, factor: float, *, tone: str, words: bool) -> list[Imag
         )
         for kind in (KINDS if any(patch.projection for patch in patches) else KINDS[:1])
     ]
+
+
+def _marked(plate: Plate) -> set[int]:
+    """The patches for which something holds that does not for all, counted from 0."""
+    return {n for places in remarks(plate).values() for n in places if places != every(plate)}
 
 
 def _face(plate: Plate) -> Image.Image:
@@ -150,8 +171,13 @@ def _label(plate: Plate, width: int, *, one_layer: bool) -> Image.Image:
     best = f"{plate.ranked_by} {plate.patches[0].score:.4g}" if plate.patches else ""
     number = line(name, width=min(width_of(name, SMALL), width), size=SMALL, colour=INK)
     left = width - number.width - 2 * TIGHT
-    said = line(joined(best, fires(plate.stats)), width=left, size=SMALL, colour=MUTED)
-    return row([number, said], gap=2 * TIGHT)
+    often = fires(plate.stats)
+    room = min(width_of(often, SMALL), left)
+    colour = WARM if is_quiet(plate.stats) else MUTED
+    said = [line(often, width=room, size=SMALL, colour=colour)]
+    if best and left - room > width_of(best, SMALL) + 2 * TIGHT:
+        said.append(line(best, size=SMALL, colour=MUTED))
+    return row([number, *said], gap=2 * TIGHT)
 
 
 def _sheet_heading(plates: Sequence[Plate], width: int) -> Image.Image:
@@ -160,14 +186,15 @@ def _sheet_heading(plates: Sequence[Plate], width: int) -> Image.Image:
     beside = "patches beside projections" if _rules(plates) else "patches, not illustrated yet"
     ranked = sorted({f"ranked by {plate.ranked_by}" for plate in plates})
     facts = joined(beside, *_rules(plates), *ranked)
-    texts = paragraph(facts, width=width)
+    texts = [
+        *paragraph(facts, width=width),
+        *paragraph(quiet_line([plate.stats for plate in plates]), width=width, colour=WARM),
+    ]
     return column([line(title, width=width, size=HEADING), *texts], gap=TIGHT)
 
 
 def _notes(plate: Plate, width: int) -> list[Image.Image]:
-    shown = [patch.projection for patch in plate.patches if patch.projection]
-    notes = dict.fromkeys(note for projection in shown for note in projection.notes)
-    texts = [each for note in notes for each in paragraph(note, width=width)]
+    texts = [each for note in remark_lines(plate) for each in paragraph(note, width=width)]
     return [column(texts, gap=TIGHT)] if texts else []
 
 

@@ -68,11 +68,32 @@ def draw_patches(
     scale: int | None = None,
     columns: int | None = None,
     title: str = "",
+    line_below: str = "",
+    names: Sequence[str] = (),
 ) -> Image.Image:
-    """A sheet of patches, each beside its projection where there is one."""
-    panels = [_patch_panel(each, tone=tone) for each in patches]
-    title = title or _counted(len(panels), "patch", "patches")
-    return draw_sheet(panels, title=title, scale=scale, columns=columns)
+    """A sheet of patches, each beside its projection where there is one.
+
+    `names` say which unit saw each; a patch that has no projection does not know.
+    """
+    rules = _shared(each.projection.rules for each in patches if each.projection)
+    panels = [
+        _patch_panel(each, tone=tone, name=name, known={rules})
+        for each, name in zip(patches, names or [""] * len(patches), strict=True)
+    ]
+    return draw_sheet(
+        panels,
+        title=title or _counted(len(panels), "patch", "patches"),
+        line_below=_joined(line_below, _beside(patches), rules),
+        scale=scale,
+        columns=columns,
+    )
+
+
+def _beside(patches: Sequence[Patch]) -> str:
+    dark = sum(each.projection is None for each in patches)
+    if dark == len(patches):
+        return "not illustrated yet"
+    return f"each patch beside its projection{f', {dark} not illustrated yet' if dark else ''}"
 
 
 def _projection_panel(projection: Projection, *, tone: str, known: Iterable[str] = ()) -> Panel:
@@ -90,18 +111,20 @@ def _projection_panel(projection: Projection, *, tone: str, known: Iterable[str]
     )
 
 
-def _patch_panel(patch: Patch, *, tone: str) -> Panel:
-    lines = (_joined("position {},{}".format(*patch.position), _place(patch.box)), patch.source)
-    projection = patch.projection
+def _patch_panel(patch: Patch, *, tone: str, name: str = "", known: Iterable[str] = ()) -> Panel:
+    lines = (_place(patch.box), patch.source)
+    score, projection = f"score {patch.score:.4g}", patch.projection
     if projection is None:
-        return Panel((("patch", patch.pixels),), f"score {patch.score:.4g}", lines)
+        at = "position {},{}".format(*patch.position)
+        said = (score,) if name else ()
+        return Panel((("patch", patch.pixels),), name or _joined(score, at), (*said, *lines))
     around = patch.box.union(projection.box)
     seen = _placed(patch.pixels, patch.box, around)
     shown = _placed(toned(projection.pixels, tone), projection.box, around)
     return Panel(
         pictures=(("patch", seen), ("projection", shown)),
-        title=str(projection.unit),
-        lines=(_joined(f"score {patch.score:.4g}", projection.rules), *lines),
+        title=name or str(projection.unit),
+        lines=(_joined(score, "" if projection.rules in known else projection.rules), *lines),
         notes=projection.notes,
     )
 

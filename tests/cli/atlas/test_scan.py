@@ -1,0 +1,127 @@
+"""scan and illustrate, as somebody at a terminal meets them."""
+
+import pytest
+
+import retroscope as rs
+from tests.cli.atlas.making import SCANNED, TINY, count, names
+from tests.cli.terminal import Retroscope
+
+
+def test_a_scan_says_what_it_will_take_how_far_it_is_and_where_the_atlas_lies(
+    retroscope: Retroscope,
+) -> None:
+    said = retroscope(*SCANNED)
+    assert (said.status, said.out) == (0, "new.atlas\n")
+    first, *lines = said.err.splitlines()
+    assert first.startswith("13 images, 2 layers, 12 channels: about a second for the pass and ")
+    assert f"for up to {2 * 12 * 9} projections, " in first
+    assert lines[0] == "scan 0/13"
+    assert any(line.startswith("illustrate ") for line in lines)
+    assert lines[-1].startswith("1 unreadable image")
+    assert names() == ["0", "3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--layers", "conv1,relu2"], ["0", "4"]),
+        (["--layers", "conv1", "--layers", "3"], ["0", "3"]),
+        (["--layers", "relu*, pool"], ["1", "2", "4"]),
+        (["--layers", "[34]"], ["3", "4"]),
+    ],
+)
+def test_layers_are_chosen_by_name_alias_glob_and_kind(
+    retroscope: Retroscope, words: list[str], expected: list[str]
+) -> None:
+    assert retroscope(*SCANNED, "--no-illustrate", *words).status == 0
+    assert names() == expected
+
+
+@pytest.mark.parametrize("words", [["--no-illustrate"], ["--illustrate", "none"]])
+def test_without_the_second_pass_there_are_no_projections(
+    retroscope: Retroscope, words: list[str]
+) -> None:
+    said = retroscope(*SCANNED, *words)
+    assert said.status == 0
+    assert "up to 0 projections" in said.err
+    assert count("projections") == 0
+    assert count("hits") == 2 * 12 * 9
+
+
+def test_illustrate_of_a_scan_is_for_the_strongest(retroscope: Retroscope) -> None:
+    said = retroscope(*SCANNED, "--illustrate", "2", "--top", "3")
+    assert said.status == 0
+    assert f"up to {2 * 2 * 12} projections" in said.err
+    with rs.open_atlas("new.atlas") as atlas:
+        shown = [patch.projection is not None for patch in atlas["conv1:0"].patches]
+    assert shown[:2] == [True, True]
+    assert len(shown) == 3
+
+
+def test_a_table_gives_the_classes_and_a_glob_the_files(retroscope: Retroscope) -> None:
+    words = ["--labels", "classes.csv", "--glob", "[01].png", "--no-illustrate"]
+    assert retroscope(*SCANNED, *words).status == 0
+    with rs.open_atlas("new.atlas") as atlas:
+        assert [image.key for image in atlas.images] == ["a/0.png", "b/1.png"]
+        assert {label.name for label in atlas.labels} == {"odd", "even"}
+
+
+def test_a_list_of_paths_is_scanned(retroscope: Retroscope) -> None:
+    said = retroscope("scan", TINY, "list.txt", "--to", "new.atlas")
+    assert said.status == 0
+    assert said.err.startswith("2 images, ")
+
+
+def test_the_same_command_again_finds_everything_done(retroscope: Retroscope) -> None:
+    assert retroscope(*SCANNED).status == 0
+    again = retroscope(*SCANNED)
+    assert (again.status, again.out) == (0, "new.atlas\n")
+    assert "scan" not in again.err
+    assert "about" not in again.err, "nothing is left to estimate"
+
+
+def test_a_stopped_scan_goes_on_where_it_was(
+    retroscope: Retroscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("retroscope.atlas.illustrate.deconv_many", stop)
+        stopped = retroscope(*SCANNED)
+    assert (stopped.status, stopped.out) == (130, "")
+    assert stopped.err.endswith("retroscope: stopped\n")
+    again = retroscope(*SCANNED)
+    assert (again.status, "scan 0/13" in again.err) == (0, False)
+    assert count("projections") == count("projections", "done.atlas") - _of_relu2()
+
+
+def _of_relu2() -> int:
+    return count("projections JOIN layers ON layers.id = layer WHERE name = '4'", "done.atlas")
+
+
+def test_restart_begins_anew_with_what_is_asked_now(retroscope: Retroscope) -> None:
+    assert retroscope(*SCANNED, "--no-illustrate").status == 0
+    words = [*SCANNED, "--no-illustrate", "--layers", "relu1"]
+    assert retroscope(*words).status == 2
+    assert retroscope(*words, "--restart").status == 0
+    assert names() == ["1"]
+
+
+def test_values_that_are_not_finite_are_counted(retroscope: Retroscope) -> None:
+    words = ["scan", "nets.py:not_a_number", "images", "--to", "new.atlas", "--no-illustrate"]
+    said = retroscope(*words)
+    assert said.status == 0
+    assert "12 channels with values that are not finite" in said.err
+
+
+def test_illustrate_adds_what_is_missing_and_no_more(retroscope: Retroscope) -> None:
+    words = ["illustrate", "bare.atlas", TINY, "images"]
+    assert retroscope(*words, "--layers", "conv2", "--ranks", "1").out == "bare.atlas\n"
+    few = count("projections", "bare.atlas")
+    assert 0 < few <= 2 * 4
+    assert retroscope(*words).status == 0
+    every = count("projections", "bare.atlas")
+    assert every > few
+    assert retroscope(*words).status == 0
+    assert count("projections", "bare.atlas") == every
