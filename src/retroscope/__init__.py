@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from retroscope.atlas.scan import scan
     from retroscope.errors import RetroscopeError
     from retroscope.geometry import Box, Field, ReceptiveField, Window
+    from retroscope.heat import Explanation, HeatMap, OcclusionMap, Target
     from retroscope.image import Fit, Image, read_image
     from retroscope.methods.activations import activations
+    from retroscope.methods.cam.cam import cam, cam_many
     from retroscope.methods.deconv import deconv, deconv_many
+    from retroscope.methods.explain import explain
+    from retroscope.methods.occlusion.occlusion import occlusion
+    from retroscope.methods.saliency import saliency
     from retroscope.network import Network
     from retroscope.render.draw import draw
     from retroscope.results import Activations, Layer, Patch, Plate, Projection
@@ -32,9 +37,14 @@ _HOMES = {
     "atlas.scan": ["scan"],
     "errors": ["RetroscopeError"],
     "geometry": ["Box", "Field", "ReceptiveField", "Window"],
+    "heat": ["Explanation", "HeatMap", "OcclusionMap", "Target"],
     "image": ["Fit", "Image", "read_image"],
     "methods.activations": ["activations"],
+    "methods.cam.cam": ["cam", "cam_many"],
     "methods.deconv": ["deconv", "deconv_many"],
+    "methods.explain": ["explain"],
+    "methods.occlusion.occlusion": ["occlusion"],
+    "methods.saliency": ["saliency"],
     "network": ["Network"],
     "render.draw": ["draw"],
     "results": ["Activations", "Layer", "Patch", "Plate", "Projection"],
@@ -51,11 +61,14 @@ __all__ = [
     "Activations",
     "Atlas",
     "Box",
+    "Explanation",
     "Field",
     "Fit",
+    "HeatMap",
     "Image",
     "Layer",
     "Network",
+    "OcclusionMap",
     "Patch",
     "Plate",
     "Projection",
@@ -63,16 +76,22 @@ __all__ = [
     "RetroscopeError",
     "Rule",
     "RuleBook",
+    "Target",
     "Unit",
     "Window",
     "activations",
+    "cam",
+    "cam_many",
     "deconv",
     "deconv_many",
     "draw",
+    "explain",
     "illustrate",
+    "occlusion",
     "open_atlas",
     "open_model",
     "read_image",
+    "saliency",
     "scan",
 ]
 

@@ -4,8 +4,11 @@ import sys
 from io import BytesIO
 from typing import Any
 
-SHOWN = ("Activations", "Patch", "Plate", "Projection")
-"""Results with a picture of their own, by the names that `retroscope.results` gives them."""
+SHOWN = {
+    "results": ("Activations", "Patch", "Plate", "Projection"),
+    "heat": ("Explanation", "HeatMap", "OcclusionMap"),
+}
+"""Results with a picture of their own, by the files that they are defined in."""
 
 
 def display_results() -> None:
@@ -17,8 +20,9 @@ def display_results() -> None:
     if shell is None:
         return
     formatter = shell.display_formatter.formatters["image/png"]
-    for name in SHOWN:
-        formatter.for_type_by_name("retroscope.results", name, png)
+    for home, names in SHOWN.items():
+        for name in names:
+            formatter.for_type_by_name(f"retroscope.{home}", name, png)
 
 
 def png(result: object) -> bytes:

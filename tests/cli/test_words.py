@@ -17,6 +17,8 @@ FACE = {
     "top": "which units are asked for",
     "tone": "of `draw`",
     "bare": "of `draw`",
+    "colours": "of `draw`",
+    "original": "of `draw`",
 }
 """The options that belong to the command line and not to the function."""
 
@@ -24,6 +26,10 @@ FUNCTIONS: dict[str, Callable[..., object] | None] = {
     "layers": None,  # an attribute of the network
     "activations": rs.activations,
     "deconv": rs.deconv,
+    "saliency": rs.saliency,
+    "cam": rs.cam,
+    "occlusion": rs.occlusion,
+    "explain": rs.explain,
 }
 ATLAS_FUNCTIONS: dict[str, Callable[..., object]] = {
     "scan": rs.scan,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from retroscope import __version__
-from retroscope.cli import atlas, network, show
+from retroscope.cli import atlas, explaining, network, show
 from retroscope.errors import RetroscopeError
 
 HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
@@ -32,6 +32,7 @@ def main(context: click.Context) -> None:
         retroscope layers vgg16
         retroscope deconv vgg16 conv5_3:42 cat.jpg -o unit.png
         retroscope deconv vgg16 conv5_3 cat.jpg --top 12
+        retroscope explain vgg16 cat.jpg -o cat.html
         retroscope scan vgg16 photos/ --to vgg16.atlas
         retroscope show vgg16.atlas conv5_3:42
     """
@@ -39,7 +40,7 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (*network.COMMANDS, *atlas.COMMANDS, *show.COMMANDS):
+for _command in (*network.COMMANDS, *explaining.COMMANDS, *atlas.COMMANDS, *show.COMMANDS):
     _command.context_settings = HELP
     main.add_command(_command)
 

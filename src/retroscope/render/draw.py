@@ -7,9 +7,12 @@ from typing import Any
 from PIL import Image
 
 from retroscope.errors import RetroscopeError
+from retroscope.heat import Explanation, HeatMap, OcclusionMap
 from retroscope.render.context import Context, draw_context
+from retroscope.render.heats import draw_heat, draw_heats
 from retroscope.render.layers import draw_layers
 from retroscope.render.maps import draw_activations
+from retroscope.render.occlusions import draw_occlusion
 from retroscope.render.plates import draw_plate, draw_plates
 from retroscope.render.projections import (
     draw_patch,
@@ -17,6 +20,7 @@ from retroscope.render.projections import (
     draw_projection,
     draw_projections,
 )
+from retroscope.render.report import draw_explanation
 from retroscope.results import Activations, Layer, Patch, Plate, Projection
 
 MARKS: dict[type, Callable[..., Image.Image]] = {
@@ -24,6 +28,9 @@ MARKS: dict[type, Callable[..., Image.Image]] = {
     Patch: draw_patch,
     Plate: draw_plate,
     Activations: draw_activations,
+    HeatMap: draw_heat,
+    OcclusionMap: draw_occlusion,
+    Explanation: draw_explanation,
 }
 """What draws one result. A mark's options are its keywords."""
 
@@ -33,6 +40,7 @@ SHEETS: dict[type, Callable[..., Image.Image]] = {
     Plate: draw_plates,
     Context: draw_context,
     Layer: draw_layers,
+    HeatMap: draw_heats,
 }
 """What draws a list of results of one type."""
 

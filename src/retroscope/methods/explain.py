@@ -1,0 +1,129 @@
+"""One picture explained: what it is taken for, where that is seen, and what fires unusually."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+import torch
+
+from retroscope.caveats import caveats_of
+from retroscope.engine import undisturbed
+from retroscope.errors import RetroscopeError
+from retroscope.heat import Explanation, Finding, Prediction, Unusual
+from retroscope.methods.asked import stack
+from retroscope.methods.cam.cam import cam
+from retroscope.methods.deconv import deconv_many
+from retroscope.methods.scores import Verdict, judged
+from retroscope.methods.targets import Wanted, target_at
+from retroscope.methods.unusual import Ranked, Reference, most_unusual, refuse_another
+from retroscope.network import AnyImage, Network, Prepared
+from retroscope.results import Activations, Layer
+
+_TOP = 5
+
+
+def explain(
+    net: Network,
+    image: AnyImage,
+    *,
+    atlas: Reference | None = None,
+    layers: Sequence[str] = (),
+    units: int = 4,
+    target: Wanted = None,
+    method: str = "gradcam",
+) -> Explanation:
+    """What the network sees in a picture: classes, a heat map, and unusual units of each layer.
+
+    Without `layers`, those that end a size of map: the last convolution of each. Units are ranked
+    by how few images of the atlas excite them as much, or, without an atlas, by how far their peak
+    stands out of their own map.
+
+    >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
+    >>> told = explain(net, torch.rand(3, 8, 8), units=2)
+    >>> len(told.predictions), [finding.layer.name for finding in told.findings]
+    (4, ['0'])
+    """
+    if units < 1:
+        raise RetroscopeError(f"{units} units of each layer; give 1 or more")
+    prepared = net.prepare(image)
+    chosen = _chosen(net, prepared, layers, atlas)
+    verdict, seen = _looked_at(net, prepared, chosen)
+    found = [(one.layer, most_unusual(one, units, atlas)) for one in seen]
+    return Explanation(
+        predictions=_top(net, verdict),
+        heat=cam(net, prepared, method=method, target=target),
+        findings=tuple(_with_projections(net, prepared, found)),
+        network=net.name,
+        compared=COMPARED[atlas is not None],
+        caveats=caveats_of("explain"),
+        picture=prepared.picture,
+        source=prepared.source,
+    )
+
+
+COMPARED = {
+    True: "ranked by how few images of the atlas excite them as much",
+    False: "ranked by how far their peak stands out of their own map; an atlas would compare them "
+    "with other images",
+}
+
+
+def _chosen(
+    net: Network, prepared: Prepared, names: Sequence[str], atlas: Reference | None
+) -> list[Layer]:
+    every = net.survey(prepared.size).layers
+    if atlas is not None:
+        refuse_another(atlas, every, net.name)
+        known = {layer.name for layer in atlas.layers}
+        every = tuple(layer for layer in every if layer.name in known)
+    if not names:
+        return ends_of_sizes(every)
+    asked = [net.layer(name, prepared.size) for name in names]
+    missing = [layer.name for layer in asked if layer not in every]
+    if missing:
+        raise RetroscopeError(f"the atlas does not keep {', '.join(missing)}; scan these layers")
+    return asked
+
+
+def ends_of_sizes(layers: Iterable[Layer]) -> list[Layer]:
+    """The last convolution of each size of map, in running order."""
+    last = {one.size: one for one in layers if one.kind == "conv" and max(one.size) > 1}
+    return sorted(last.values(), key=lambda layer: layer.index)
+
+
+def _looked_at(
+    net: Network, prepared: Prepared, layers: Sequence[Layer]
+) -> tuple[Verdict, list[Activations]]:
+    """The scores of the classes and the maps of the layers, from one forward pass."""
+    survey = net.survey(prepared.size)
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(index: int, maps: torch.Tensor) -> None:
+        kept[index] = maps[0].float().cpu().clone()
+
+    with undisturbed(net.module), torch.no_grad():
+        picture = stack(net, [prepared], channels_last=survey.channels_last)
+        watched = {one.index: partial(keep, one.index) for one in layers}
+        verdict = judged(net, survey, picture, seen=watched)
+    shown = [Activations(one, kept[one.index].numpy(), prepared.source) for one in layers]
+    return verdict, shown
+
+
+def _top(net: Network, verdict: Verdict) -> tuple[Prediction, ...]:
+    shares = verdict.probabilities[0]
+    best = shares.argsort(descending=True, stable=True)[:_TOP].tolist()
+    return tuple(
+        Prediction(target_at(net, index, len(shares)), float(shares[index])) for index in best
+    )
+
+
+def _with_projections(
+    net: Network, prepared: Prepared, found: Sequence[tuple[Layer, Sequence[Ranked]]]
+) -> Iterable[Finding]:
+    asked = [(ranked[0], prepared) for _, units in found for ranked in units]
+    projections = deconv_many(net, asked)
+    for layer, units in found:
+        made = [
+            Unusual(unit, activation, contrast, share, next(projections))
+            for unit, activation, contrast, share in units
+        ]
+        yield Finding(layer, tuple(made))

@@ -1,0 +1,97 @@
+"""The same page as one HTML file, its pictures inside, so that it opens anywhere offline."""
+
+from base64 import b64encode
+from html import escape
+from io import BytesIO
+
+from PIL import Image
+
+from retroscope.heat import Explanation, Finding, Prediction, Unusual
+from retroscope.render.captions import joined, percent
+from retroscope.render.overlay import OPACITY, overlay
+from retroscope.render.report import (
+    all_notes,
+    compared_of,
+    heading_of,
+    heat_name,
+    layer_name,
+    pair_of,
+    unit_lines,
+)
+from retroscope.results import Picture
+
+_LEAST = 96
+_STYLE = """
+:root{color-scheme:light dark}
+body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem;margin:0}h2{font-size:1rem;margin:2rem 0 .5rem}
+p,figcaption,small{color:GrayText}
+.row{display:flex;flex-wrap:wrap;gap:1.25rem}figure{margin:0}
+img{image-rendering:pixelated;border:1px solid #8884}
+.unit img{height:7rem;max-width:48%}.unit{width:15rem}
+meter{width:16rem}dl{margin:0}dd{margin:0 0 .6rem}
+"""
+
+
+def html_report(
+    told: Explanation, *, colours: str = "inferno", opacity: float = OPACITY, tone: str = "tile"
+) -> str:
+    """The page as text of HTML."""
+    heat = overlay(told.picture, told.heat, colours=colours, opacity=opacity)
+    answers = "".join(map(_answer, told.predictions))
+    layers = "".join(_layer(each, tone) for each in told.findings)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in all_notes(told))
+    title = escape(heading_of(told))
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
+        f"<p>{escape(joined(told.source, told.network))}</p>"
+        f'<div class="row">{_figure(told.picture, "picture")}'
+        f"{_figure(heat, heat_name(told))}<dl>{answers}</dl></div>"
+        f"<p>{escape(compared_of(told))}</p>{layers}"
+        f"<h2>What these pictures can and cannot tell</h2><ul>{notes}</ul></body></html>\n"
+    )
+
+
+def _answer(each: Prediction) -> str:
+    share = f"{each.probability:.6f}"
+    return (
+        f"<dt>{escape(str(each.target))}, {escape(percent(each.probability))}</dt>"
+        f'<dd><meter value="{share}" max="1">{share}</meter></dd>'
+    )
+
+
+def _layer(finding: Finding, tone: str) -> str:
+    units = "".join(_unit(each, tone) for each in finding.units)
+    body = f'<div class="row">{units}</div>' if units else "<p>no channel fires in this picture</p>"
+    return f"<h2>{escape(layer_name(finding))}</h2>{body}"
+
+
+def _unit(unit: Unusual, tone: str) -> str:
+    patch, shown = (
+        _image(each, name) for each, name in zip(pair_of(unit, tone), _SAID, strict=True)
+    )
+    words = "<br>".join(map(escape, unit_lines(unit)))
+    return (
+        f'<figure class="unit">{patch} {shown}'
+        f"<figcaption>{escape(str(unit.unit))}<br><small>{words}</small></figcaption></figure>"
+    )
+
+
+_SAID = ("the patch", "its projection")
+
+
+def _figure(picture: Picture, name: str) -> str:
+    return f"<figure>{_image(picture, name)}<figcaption>{escape(name)}</figcaption></figure>"
+
+
+def _image(picture: Picture, name: str) -> str:
+    """A picture as a PNG inside the page; a small one in whole steps, so that it stays crisp."""
+    tile = Image.fromarray(picture)
+    factor = max(-(-_LEAST // max(tile.size)), 1)
+    tile = tile.resize((tile.width * factor, tile.height * factor), Image.Resampling.NEAREST)
+    file = BytesIO()
+    tile.save(file, "PNG", optimize=True)
+    data = b64encode(file.getvalue()).decode("ascii")
+    return f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">'

@@ -1,0 +1,288 @@
+"""saliency, cam, occlusion and explain, as somebody at a terminal meets them."""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import PIL.Image
+import pytest
+
+import retroscope as rs
+from retroscope.cli import main, run
+from retroscope.cli.explaining import COMMANDS
+from retroscope.methods.cam.cam import cam
+from retroscope.methods.explain import explain
+from retroscope.methods.occlusion.occlusion import occlusion
+from retroscope.methods.saliency import saliency
+from retroscope.render.report_html import html_report
+from retroscope.zoo import open_model
+
+NETS = """
+import torch
+from torch import nn
+
+
+def tiny():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 4, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+    )
+    net.input_size = (32, 40)
+    net.labels = ["tabby", "Great Dane", "pier"]
+    return net
+
+
+def vector():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 40, 3))
+    net.input_size = (32, 40)
+    return net
+"""
+TINY = "nets.py:tiny"
+FACE = {"output", "as_json", "bare", "colours", "original"}
+FUNCTIONS: dict[str, Callable[..., object]] = {
+    "saliency": saliency,
+    "cam": cam,
+    "occlusion": occlusion,
+    "explain": explain,
+}
+OPENING = {one.name for one in inspect.signature(open_model).parameters.values()} | {"threads"}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered."""
+
+    status: int
+    out: str
+    err: str
+
+
+Retroscope = Callable[..., Said]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder: two networks and a few pictures."""
+    (tmp_path / "nets.py").write_text(NETS, "utf-8")
+    (tmp_path / "images").mkdir()
+    for seed in range(5):
+        pixels = np.random.default_rng(seed).integers(0, 256, (48, 90, 3), np.uint8)
+        PIL.Image.fromarray(pixels).save(tmp_path / "images" / f"{seed}.png")
+    PIL.Image.fromarray(pixels).save(tmp_path / "cat.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def retroscope(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Retroscope:
+    """The console script, called with words in the user's folder."""
+    assert desk.is_dir()
+    for command in COMMANDS:
+        monkeypatch.setitem(main.commands, str(command.name), command)
+
+    def call(*words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["retroscope", *words])
+        status = 0
+        try:
+            run()
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return Said(status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def tiny(desk: Path) -> rs.Network:
+    assert desk.is_dir()
+    return rs.open_model(TINY, device="cpu")
+
+
+def pixels_of(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    with PIL.Image.open(path) as shown:
+        return np.asarray(shown.convert("RGB"))
+
+
+def check_is_drawing(path: Path, of: object, **options: object) -> None:
+    """The file holds what the library draws of the same result."""
+    np.testing.assert_array_equal(pixels_of(path), np.asarray(rs.draw(of, **options)))
+
+
+# The commands and the library say the same words
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command.name))
+def test_arguments_and_options_are_those_of_the_function(command: click.Command) -> None:
+    taken = inspect.signature(FUNCTIONS[str(command.name)]).parameters.values()
+    arguments = [one.name for one in command.params if isinstance(one, click.Argument)]
+    assert arguments == ["model", "image"]
+    context = click.Context(command, resilient_parsing=True)
+    command.parse_args(context, [])
+    options = [one.name for one in command.params if isinstance(one, click.Option)]
+    own = {name: context.params[name] for name in options if name not in FACE | OPENING}
+    named = {one.name: one.default for one in taken if one.kind is one.KEYWORD_ONLY}
+    assert {name: default or None for name, default in own.items()} == {
+        name: default or None for name, default in named.items()
+    }
+
+
+# Pictures
+
+
+def test_cam_draws_the_heat_of_the_most_probable_class(
+    retroscope: Retroscope, tiny: rs.Network
+) -> None:
+    said = retroscope("cam", TINY, "cat.png")
+    heat = cam(tiny, "cat.png")
+    name = f"cat.{str(heat.target).replace(' ', '-')}.gradcam.png"
+    assert (said.status, said.out, said.err) == (0, f"{name}\n", "")
+    check_is_drawing(Path(name), heat)
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["--target", "great dane", "--method", "layercam"], {"target": 1, "method": "layercam"}),
+        (["--target", "2", "--layer", "conv1"], {"target": 2, "layer": "conv1"}),
+    ],
+)
+def test_cam_takes_what_the_function_takes(
+    retroscope: Retroscope, tiny: rs.Network, words: list[str], options: dict[str, Any]
+) -> None:
+    said = retroscope("cam", TINY, "cat.png", *words, "-o", "heat.png", "--colours", "viridis")
+    assert (said.status, said.out) == (0, "heat.png\n")
+    check_is_drawing(Path("heat.png"), cam(tiny, "cat.png", **options), colours="viridis")
+
+
+def test_heat_may_lie_on_the_original_at_its_own_size(
+    retroscope: Retroscope, tiny: rs.Network
+) -> None:
+    said = retroscope("cam", TINY, "cat.png", "--original", "--bare", "-o", "heat.png")
+    assert said.status == 0
+    assert pixels_of(Path("heat.png")).shape == (48, 90, 3)
+    check_is_drawing(Path("heat.png"), cam(tiny, "cat.png"), over="cat.png", bare=True)
+
+
+def test_saliency_draws_a_class_or_a_unit(retroscope: Retroscope, tiny: rs.Network) -> None:
+    words = ["--method", "smoothgrad", "--samples", "2", "--seed", "4", "--target", "pier"]
+    assert retroscope("saliency", TINY, "cat.png", *words, "-o", "a.png").status == 0
+    expected = saliency(tiny, "cat.png", method="smoothgrad", samples=2, seed=4, target="pier")
+    check_is_drawing(Path("a.png"), expected)
+    assert retroscope("saliency", TINY, "cat.png", "--unit", "conv2:1", "-o", "b.png").status == 0
+    check_is_drawing(Path("b.png"), saliency(tiny, "cat.png", unit="conv2:1"))
+
+
+def test_occlusion_draws_what_covering_finds(retroscope: Retroscope, tiny: rs.Network) -> None:
+    words = ["--size", "8", "--stride", "8", "--fill", "0.25", "--target", "0"]
+    said = retroscope("occlusion", TINY, "cat.png", *words, "-o", "covered.png")
+    assert (said.status, said.out) == (0, "covered.png\n")
+    shown = occlusion(tiny, "cat.png", size=8, stride=8, fill="0.25", target=0)
+    check_is_drawing(Path("covered.png"), shown)
+
+
+def test_explain_draws_a_page_or_writes_one(retroscope: Retroscope, tiny: rs.Network) -> None:
+    said = retroscope("explain", TINY, "cat.png", "--units", "2")
+    assert (said.status, said.out) == (0, "cat.explained.png\n")
+    check_is_drawing(Path("cat.explained.png"), explain(tiny, "cat.png", units=2))
+    said = retroscope("explain", TINY, "cat.png", "-o", "page.html")
+    assert (said.status, said.out) == (0, "page.html\n")
+    assert Path("page.html").read_text("utf-8") == html_report(explain(tiny, "cat.png"))
+
+
+def test_explain_compares_with_the_images_of_an_atlas(
+    retroscope: Retroscope, tiny: rs.Network
+) -> None:
+    with rs.scan(tiny, "images", to="some.atlas", illustrate=False) as atlas:
+        expected = explain(tiny, "cat.png", atlas=atlas)
+    said = retroscope("explain", TINY, "cat.png", "--atlas", "some.atlas", "--json")
+    layers = json.loads(said.out)["layers"]
+    shares = [unit["rarity"] for layer in layers for unit in layer["units"]]
+    told = [one.rarity for each in expected.findings for one in each.units]
+    assert shares == told
+    assert None not in shares
+
+
+# JSON
+
+
+def test_json_of_heat_says_what_it_is_and_how_far_to_trust_it(
+    retroscope: Retroscope, tiny: rs.Network
+) -> None:
+    said = retroscope("cam", TINY, "cat.png", "--target", "pier", "--json")
+    heat = cam(tiny, "cat.png", target="pier")
+    told = json.loads(said.out)
+    assert (told["target"], told["class"], told["layer"]) == ("pier", 2, heat.layer)
+    assert told["probability"] == pytest.approx(heat.probability)
+    assert told["caveats"] == list(heat.caveats)
+    np.testing.assert_allclose(told["values"], heat.values)
+    assert list(Path().glob("*.gradcam.png")) == []
+
+
+def test_json_and_a_picture_can_both_be_had(retroscope: Retroscope) -> None:
+    said = retroscope("saliency", TINY, "cat.png", "--json", "-o", "a.png")
+    assert json.loads(said.out)["method"] == "gradient"
+    assert said.err == "a.png\n"
+    assert Path("a.png").exists()
+
+
+def test_json_of_an_occlusion_is_its_grids(retroscope: Retroscope, tiny: rs.Network) -> None:
+    words = ["--size", "8", "--stride", "16", "--json"]
+    told = json.loads(retroscope("occlusion", TINY, "cat.png", *words).out)
+    shown = occlusion(tiny, "cat.png", size=8, stride=16)
+    np.testing.assert_allclose(told["probabilities"], shown.probabilities)
+    np.testing.assert_array_equal(told["classes"], shown.classes)
+    assert (told["tops"], told["lefts"]) == (list(shown.tops), list(shown.lefts))
+    assert told["caveats"]
+
+
+def test_json_of_an_explanation_lists_classes_and_units(
+    retroscope: Retroscope, tiny: rs.Network
+) -> None:
+    told = json.loads(retroscope("explain", TINY, "cat.png", "--json").out)
+    expected = explain(tiny, "cat.png")
+    assert [one["target"] for one in told["predictions"]] == [
+        str(one.target) for one in expected.predictions
+    ]
+    units = [unit["unit"] for layer in told["layers"] for unit in layer["units"]]
+    assert units == [str(one.unit) for each in expected.findings for one in each.units]
+    assert told["caveats"]
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["cam", TINY, "cat.png", "--target", "tabbi"], "did you mean 'tabby'?"),
+        (["cam", TINY, "cat.png", "--method", "camgrad"], "no class activation map 'camgrad'"),
+        (["cam", "nets.py:vector", "cat.png"], "no convolution whose maps"),
+        (["cam", TINY, "cat.png", "-o", "cat.png"], "'cat.png' is a picture to look at"),
+        (["cam", TINY, "cat.png", "-o", "heat.html"], "only `explain` writes pages"),
+        (["cam", TINY, "cat.png", "--colours", "hot"], "no colours 'hot'"),
+        (["saliency", TINY, "cat.png", "--method", "grad"], "no saliency 'grad'"),
+        (["saliency", TINY, "cat.png", "--unit", "conv2:9"], "no channel 9"),
+        (["occlusion", TINY, "cat.png", "--size", "64"], "larger than the picture of 32x40"),
+        (["occlusion", TINY, "cat.png", "--size", "8", "--fill", "gry"], "did you mean 'grey'?"),
+        (["explain", TINY, "cat.png", "--atlas", "no.atlas"], "no atlas 'no.atlas'"),
+        (["explain", TINY, "cat.png", "-o", "no/page.html"], "there is no folder 'no'"),
+        (["explain", TINY, "no.png"], "cannot open 'no.png'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    retroscope: Retroscope, words: list[str], says: str
+) -> None:
+    said = retroscope(*words)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("retroscope: ")
+    assert len(said.err.splitlines()) == 1
+    assert says in said.err

@@ -1,0 +1,111 @@
+"""The page that explains a picture, as a figure and as one file of HTML."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from retroscope.heat import Explanation, Finding, Prediction, Target, Unusual
+from retroscope.render.draw import draw
+from retroscope.render.report_html import html_report
+from retroscope.results import Layer
+from tests.render.looking import margin_is_empty
+from tests.render.snapshot import assert_looks_like
+from tests.render.specimens import field, photo, projection
+from tests.render.test_heats import heat
+
+
+def told(*, rarity: float | None = 0.004, units: int = 4) -> Explanation:
+    """A made-up page."""
+    findings = tuple(
+        Finding(
+            Layer(name, "conv", 64, (28, 28), field(side), ("conv1", alias)),
+            tuple(
+                Unusual(shown.unit, shown.activation, 4.5, rarity, shown)
+                for shown in (projection(side, side, channel=side + n) for n in range(units))
+            ),
+        )
+        for name, alias, side in (("features.2", "conv1_2", 5), ("features.28", "conv5_3", 92))
+    )
+    names = ("tabby", "lynx <b>&", "tiger cat", "beach wagon", "pier")
+    predictions = [Prediction(Target(n, name), 0.5 / 2**n) for n, name in enumerate(names)]
+    return Explanation(
+        predictions=tuple(predictions),
+        heat=heat(),
+        findings=findings,
+        network="vgg16",
+        compared="ranked by how few images of the atlas excite them as much",
+        caveats=("Look at the patch first.",),
+        picture=photo(96, 96),
+        source="photos/<cat>.jpg",
+    )
+
+
+class Page(HTMLParser):
+    """What a browser would load, and the text that it would show."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.says: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+
+    def handle_data(self, data: str) -> None:
+        self.says.append(data)
+
+
+def test_the_page_looks_as_approved() -> None:
+    assert_looks_like(draw(told()), "explanation")
+
+
+def test_the_page_keeps_its_margin_whatever_is_on_it() -> None:
+    assert margin_is_empty(draw(told(units=0)))
+    assert margin_is_empty(draw(told(units=7, rarity=None)))
+
+
+def test_the_html_asks_nobody_for_anything() -> None:
+    text = html_report(told())
+    page = Page(text)
+    assert page.loads
+    assert all(one.startswith("data:image/png;base64,") for one in page.loads)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert not re.search(r"https?:|@import|url\(", text)
+
+
+def test_the_html_says_what_the_figure_says() -> None:
+    page = Page(html_report(told()))
+    says = " ".join(page.says)
+    for words in ("tabby", "50 %", "lynx <b>&", "photos/<cat>.jpg", "features.28:92@6,7"):
+        assert words in says
+    for words in ("conv5_3", "Look at the patch first.", "as high in 0.4 % of the atlas's images"):
+        assert words in says
+    assert page.tags.count("img") == 2 + 2 * 8
+
+
+def test_the_html_closes_what_it_opens() -> None:
+    text = html_report(told(units=0))
+    for tag in ("html", "head", "body", "div", "figure", "ul", "dl", "p", "h1", "h2"):
+        assert len(re.findall(f"<{tag}[ >]", text)) == text.count(f"</{tag}>")
+
+
+@pytest.mark.parametrize(
+    ("rarity", "says"),
+    [(None, "4.5 sd above the mean of its map"), (0.0, "above all of the atlas's images")],
+)
+def test_how_unusual_a_unit_is_is_said(rarity: float | None, says: str) -> None:
+    assert says in " ".join(Page(html_report(told(rarity=rarity))).says)
+
+
+def test_drawing_leaves_the_page_as_it_was() -> None:
+    page = told()
+    kept = page.heat.values.copy(), page.picture.copy()
+    draw(page)
+    html_report(page)
+    assert np.array_equal(page.heat.values, kept[0])
+    assert np.array_equal(page.picture, kept[1])
