@@ -2,19 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MODEL := vgg16
 DEMO := demo
 
 .PHONY: demo test check bench docs clean
 
 demo: $(VENV)/.run
-	$(BIN)/python tools/scene.py $(DEMO)/scene.png
-	$(BIN)/retroscope layers $(MODEL) --random-weights 0
-	$(BIN)/retroscope deconv $(MODEL) conv3_3 $(DEMO)/scene.png --top 12 --random-weights 0 \
-		-o $(DEMO)/projections.png
-	$(BIN)/retroscope activations $(MODEL) relu2_2 $(DEMO)/scene.png --random-weights 0 \
-		-o $(DEMO)/activations.png
-	@echo "Look at $(DEMO)/projections.png and $(DEMO)/activations.png"
+	$(BIN)/retroscope demo $(DEMO)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto
@@ -31,9 +24,9 @@ bench: $(VENV)/.bench
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/commands.py docs/reference/commands.md
-	$(BIN)/python tools/scene.py $(DEMO)/scene.png
-	$(BIN)/retroscope deconv vgg16 conv3_3 $(DEMO)/scene.png --top 9 --random-weights 0 \
-		-o docs/images/projections.png
+	$(BIN)/retroscope demo $(DEMO) --no-open
+	$(BIN)/python tools/pictures.py $(DEMO) docs/images
+	$(BIN)/python tools/purity.py docs/world.md
 	$(BIN)/python -m pytest tests/test_docs.py
 
 clean:

@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+import PIL.Image
 import pytest
 from tools.commands import commands
-from tools.scene import scene
 
+import retroscope as rs
 from retroscope.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -18,14 +19,12 @@ def photos(folder: Path) -> Path:
     for number in range(4):
         place = folder / "photos" / "ab"[number % 2]
         place.mkdir(parents=True, exist_ok=True)
-        scene().rotate(30 * number).save(place / f"{number}.jpg")
+        PIL.Image.fromarray(rs.scene(number).pixels).save(place / f"{number}.jpg")
     return folder / "photos"
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
-    import numpy as np
-
-    names = {"scene": np.asarray(scene()), "folder": tmp_path, "photos": photos(tmp_path)}
+    names = {"folder": tmp_path, "photos": photos(tmp_path)}
     text = (ROOT / "README.md").read_text("utf-8")
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         code = compile(block, "README.md", "exec")

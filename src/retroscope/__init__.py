@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from retroscope.render.draw import draw
     from retroscope.results import Activations, Layer, Patch, Plate, Projection
     from retroscope.rules import DECONVNET, GRADIENT, GUIDED, Rule, RuleBook
+    from retroscope.tour import demo
     from retroscope.unit import Unit
+    from retroscope.world import scene, write_world
     from retroscope.zoo import open_model
 
 __version__ = "0.1.0.dev0"
@@ -49,7 +51,9 @@ _HOMES = {
     "render.draw": ["draw"],
     "results": ["Activations", "Layer", "Patch", "Plate", "Projection"],
     "rules": ["DECONVNET", "GRADIENT", "GUIDED", "Rule", "RuleBook"],
+    "tour": ["demo"],
     "unit": ["Unit"],
+    "world": ["scene", "write_world"],
     "zoo": ["open_model"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -84,6 +88,7 @@ __all__ = [
     "cam_many",
     "deconv",
     "deconv_many",
+    "demo",
     "draw",
     "explain",
     "illustrate",
@@ -93,6 +98,8 @@ __all__ = [
     "read_image",
     "saliency",
     "scan",
+    "scene",
+    "write_world",
 ]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from retroscope.atlas import estimate as estimating
 from retroscope.atlas.estimate import Estimate, estimate
+from retroscope.atlas.illustrate import Ranks
 from retroscope.atlas.scan import scan
 from retroscope.atlas.sources import Pictures, pictures
 from retroscope.network import Network
@@ -49,7 +50,7 @@ def priced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_there_are_never_more_projections_than_were_said(
     folder: Path, tmp_path: Path, top: int, ranks: int | None
 ) -> None:
-    said = estimated(tiny(), pictures(folder), top=top, ranks=ranks)
+    said = estimated(tiny(), pictures(folder), top=top, ranks=Ranks(ranks))
     wish = "all" if ranks is None else ranks
     atlas = scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, top=top, illustrate=wish)
     ((made,),) = atlas.sql("SELECT count(*) FROM projections")
@@ -64,10 +65,10 @@ def test_nothing_is_tried_where_all_projections_are_soon_done(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimating, "deconv_many", lambda *_: pytest.fail("tried"))
-    said = estimated(tiny(), pictures(folder), ranks=1)
+    said = estimated(tiny(), pictures(folder), ranks=Ranks(1))
     assert said.seconds > 0
     assert said.projecting > 0
-    none = estimated(tiny(), pictures(folder), ranks=0)
+    none = estimated(tiny(), pictures(folder), ranks=Ranks(0))
     assert none.projections == 0
     assert none.projecting < said.projecting
 
@@ -76,7 +77,7 @@ def test_the_projections_of_all_layers_are_added_up(folder: Path, priced: list[s
     """Layers that are not tried lie between their neighbours that are."""
     net, listed = tiny(), pictures(folder)
     layers = layers_of(net)
-    said = estimated(net, listed, ranks=2)
+    said = estimated(net, listed, ranks=Ranks(2))
     places = [0, 1, 2, 4, 5]
     assert priced == [layers[place].name for place in places]
     channels = [layer.channels for layer in layers]
@@ -84,7 +85,7 @@ def test_the_projections_of_all_layers_are_added_up(folder: Path, priced: list[s
     total = 4 * float(np.dot(channels, prices))
     assert said.projecting == pytest.approx(total, rel=0.01)
     assert said.projecting > total, "the pictures are read again"
-    less = estimated(net, listed, ranks=0)
+    less = estimated(net, listed, ranks=Ranks(0))
     assert said.disk - less.disk == pytest.approx(100 * total, rel=1e-9)
 
 
@@ -98,7 +99,7 @@ def test_the_pass_takes_longer_the_more_images_there_are_and_the_slower_they_are
     def seconds(count: int, reading: float) -> float:
         monkeypatch.setattr(estimating, "_read", lambda *_: (some, reading))
         many = replace(listed, keys=list(listed.keys) * count, labels=list(listed.labels) * count)
-        return estimated(tiny(), many, ranks=0, workers=1).seconds
+        return estimated(tiny(), many, ranks=Ranks(0), workers=1).seconds
 
     assert seconds(10, 0.1) == pytest.approx(10 * seconds(1, 0.1))
     assert seconds(1, 0.0) >= 12 * 2.0 * (1 - 1e-9)

@@ -191,6 +191,17 @@ def test_images_that_the_atlas_does_not_remember_must_be_named(tmp_path: Path) -
         illustrate(tmp_path / "a", tiny())
 
 
+def test_hits_by_maximum_alone_are_projected_on_request(folder: Path, tmp_path: Path) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate="max", top=3)
+    for unit in atlas:
+        assert all(patch.projection for patch in atlas[unit].patches)
+    by_mean = [atlas.plate(unit, ranked_by="mean").patches for unit in atlas]
+    assert any(patch.projection is None for patches in by_mean for patch in patches)
+    illustrate(atlas.path, tiny(), folder)
+    whole = scan(tiny(), folder, to=tmp_path / "whole", top=3)
+    assert content(atlas.path) == content(whole.path)
+
+
 def test_illustrating_leaves_no_trace_on_the_network(folder: Path, tmp_path: Path) -> None:
     scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
     net = tiny()
@@ -235,5 +246,5 @@ def test_a_winner_that_is_gone_since_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wish", ["some", "-1", -1, "1.5", ""])
 def test_a_wish_that_is_none_of_the_known_ones_is_refused(wish: str | int) -> None:
-    with pytest.raises(RetroscopeError, match="write all, none, or a number of hits"):
+    with pytest.raises(RetroscopeError, match="write all, max, none, or a number of hits"):
         ranks_of(wish)

@@ -35,6 +35,8 @@ ATLAS_FUNCTIONS: dict[str, Callable[..., object]] = {
     "scan": rs.scan,
     "illustrate": rs.illustrate,
     "show": rs.Atlas.plate,
+    "demo": rs.demo,
+    "world": rs.write_world,
 }
 """Commands whose options, for files and words, are close to the function's but not the same."""
 

@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from retroscope.atlas.illustrate import PICTURES_KEPT
+from retroscope.atlas.illustrate import PICTURES_KEPT, Ranks
 from retroscope.atlas.loading import default_workers
 from retroscope.atlas.passing import Gathered, swept
 from retroscope.atlas.pictures import encode_projection
@@ -26,6 +26,7 @@ from retroscope.unit import Unit
 PICTURE_BYTES, PROJECTION_BYTES = 20_000, 2_500
 """About what a winning picture and a projection take in the file."""
 _PICTURES, _LAYERS, _FEW, _MANY = 4, 5, 2, 32
+ALL = Ranks()
 _QUICK = 0.1
 """Up to so many seconds a piece is run again, and more of it."""
 _SOON = 1.0
@@ -63,17 +64,17 @@ def estimate(
     listed: Pictures,
     *,
     top: int = 9,
-    ranks: int | None = None,
+    ranks: Ranks = ALL,
     precision: str = "full",
     workers: int | None = None,
 ) -> Estimate:
-    """About what a scan of the listed images takes, with `ranks` hits of each channel projected.
+    """About what a scan of the listed images takes, with these `ranks` of each channel projected.
 
     A few images are read and swept, and a few units of some layers projected.
     """
     images, channels = len(listed.keys), sum(layer.channels for layer in layers)
     hits = min(top, images)
-    shown = 2 * min(hits if ranks is None else ranks, hits)
+    shown = (1 + ranks.by_mean) * min(hits if ranks.most is None else ranks.most, hits)
     threads = min(workers or default_workers(), _processors())
     some, reading = _read(net, listed)
     running = _seconds_of_picture(net, layers, some, top=top) if some else 0.0

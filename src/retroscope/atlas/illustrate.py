@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,10 +41,10 @@ def illustrate(
 ) -> None:
     """Projects the winners of a scanned atlas that have no projection by these rules yet.
 
-    `ranks` is `all`, or how many hits of each channel; `layers` and `units` name some: layers,
-    channels, or hits at one position. The images are named as they were for the scan; left out,
-    they are those that the atlas remembers. The copies in the atlas would not do: what little
-    WebP loses changes switches, and with them the projections of deep layers.
+    `ranks` is `all`, `max` (the hits by maximum), or how many hits of each channel; `layers` and
+    `units` name some: layers, channels, or hits at one position. The images are named as they were
+    for the scan; left out, they are those that the atlas remembers. The copies in the atlas would
+    not do: what little WebP loses changes switches, and with them the projections of deep layers.
     """
     with open_atlas(atlas) as scanned:
         listed = _listed(scanned, images, glob=glob, labels=labels)
@@ -121,16 +121,31 @@ def _refuse_other_images(scanned: Atlas, listed: Pictures) -> None:
             )
 
 
-def ranks_of(how_many: HowMany) -> int | None:
-    """How many hits of each channel are illustrated; None for all."""
-    if isinstance(how_many, bool):
-        return None if how_many else 0
-    text = str(how_many)
-    if text in ("all", "none"):
-        return None if text == "all" else 0
+@dataclass(frozen=True)
+class Ranks:
+    """How many hits of each ranking are projected, None for all; `by_mean` or those by maximum."""
+
+    most: int | None = None
+    by_mean: bool = True
+
+
+def ranks_of(how_many: HowMany) -> Ranks:
+    """What the words of a user ask for.
+
+    >>> ranks_of("max"), ranks_of(False).most
+    (Ranks(most=None, by_mean=False), 0)
+    """
+    text = {"True": "all", "False": "none"}.get(str(how_many), str(how_many))
+    if text in _WORDS:
+        return _WORDS[text]
     if not text.isdecimal():
-        raise RetroscopeError(f"cannot illustrate {text!r}; write all, none, or a number of hits")
-    return int(text)
+        raise RetroscopeError(
+            f"cannot illustrate {text!r}; write all, max, none, or a number of hits"
+        )
+    return Ranks(int(text))
+
+
+_WORDS = {"all": Ranks(), "max": Ranks(by_mean=False), "none": Ranks(0)}
 
 
 class Shelf:
@@ -177,7 +192,7 @@ def illustrate_winners(
     net: Network,
     listed: Pictures,
     *,
-    ranks: int | None,
+    ranks: Ranks,
     wanted: frozenset[Unit] | None = None,
     rules: str = "deconvnet",
     progress: Listener = silent,
@@ -201,19 +216,20 @@ def illustrate_winners(
         watch.at(start + len(some))
     if wanted is None or any(unit.channel is None for unit in wanted):
         with writer.transaction():
-            writer.put_meta({"state": "illustrated" if ranks != 0 else "scanned"})
+            writer.put_meta({"state": "illustrated" if ranks.most != 0 else "scanned"})
 
 
 def _to_project(
-    writer: AtlasWriter, wanted: frozenset[Unit] | None, *, ranks: int | None, rules: str
+    writer: AtlasWriter, wanted: frozenset[Unit] | None, *, ranks: Ranks, rules: str
 ) -> list[Hit]:
     """The hits that lack a projection, the most wanted first."""
     layers = [None] if wanted is None else sorted({unit.layer for unit in wanted})
     hits = [
         hit
         for layer in layers
-        for hit in writer.missing_projections(layer, ranks=ranks, rules=rules)
-        if wanted is None or _is_wanted(hit, wanted)
+        for hit in writer.missing_projections(layer, ranks=ranks.most, rules=rules)
+        if (wanted is None or _is_wanted(hit, wanted))
+        and (ranks.by_mean or not _by_mean_alone(hit))
     ]
     return sorted(hits, key=_by_mean_alone)
 

@@ -38,10 +38,10 @@ def scan(
     """Finds for every channel of the layers the pictures that excite it most.
 
     `images` is a folder, whose sub-folders are classes, a text file of paths, or a data set.
-    `layers` takes names, aliases, globs and kinds. `illustrate` is `all`, `none`, or how many hits
-    of each channel get a projection. `precision` bf16 sweeps a copy of the network in narrow
-    numbers, and scores the candidates again in full. Interrupted, the same call goes on where it
-    was.
+    `layers` takes names, aliases, globs and kinds. `illustrate` is `all`, `max` (the hits by
+    maximum), `none`, or how many hits of each channel get a projection. `precision` bf16 sweeps a
+    copy of the network in narrow numbers, and scores the candidates again in full. Interrupted, the
+    same call goes on where it was.
     """
     refuse_less_than_one(top=top, batch_size=batch_size, workers=workers)
     listed = pictures(images, glob=glob, labels=labels)

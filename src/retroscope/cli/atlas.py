@@ -45,8 +45,8 @@ _workers = click.option(
     "--illustrate",
     default="all",
     show_default=True,
-    metavar="all|none|N",
-    help="How many hits of each channel get a projection.",
+    metavar="all|max|none|N",
+    help="Which hits of each channel get a projection; max: those by maximum.",
 )
 @click.option("--no-illustrate", is_flag=True, help="Short for --illustrate none.")
 @click.option(
@@ -101,7 +101,7 @@ def scan(
 @click.argument("images")
 @_layers
 @click.option(
-    "--ranks", default="all", show_default=True, metavar="all|N", help="Hits of each channel."
+    "--ranks", default="all", show_default=True, metavar="all|max|N", help="Hits of each channel."
 )
 @click.option(
     "--rules", default="deconvnet", show_default=True, help="deconvnet, guided or gradient."

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from retroscope import __version__
-from retroscope.cli import atlas, explaining, network, show
+from retroscope.cli import atlas, demo, explaining, network, show
 from retroscope.errors import RetroscopeError
 
 HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
@@ -24,11 +24,12 @@ def main(context: click.Context) -> None:
     """A microscope that looks back through a convolutional network.
 
     MODEL is a torchvision name (vgg16), timm/NAME, the path of a weight file,
-    package.module:factory or file.py:factory.
+    package.module:factory, file.py:factory, or demo, which comes along.
     UNIT is LAYER:CHANNEL, LAYER:CHANNEL@Y,X or LAYER:CHANNEL@* for a whole map; `layers` lists
     the layers. For example:
 
     \b
+        retroscope demo
         retroscope layers vgg16
         retroscope deconv vgg16 conv5_3:42 cat.jpg -o unit.png
         retroscope deconv vgg16 conv5_3 cat.jpg --top 12
@@ -40,7 +41,8 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (*network.COMMANDS, *explaining.COMMANDS, *atlas.COMMANDS, *show.COMMANDS):
+_FILES = (demo, network, explaining, atlas, show)
+for _command in (command for file in _FILES for command in file.COMMANDS):
     _command.context_settings = HELP
     main.add_command(_command)
 

@@ -10,7 +10,7 @@ import torch
 from retroscope.errors import ModelError, did_you_mean
 from retroscope.image import Fit
 from retroscope.network import Network, in_words
-from retroscope.zoo import caffe_models, factory, files, timm_models, torchvision_models
+from retroscope.zoo import caffe_models, demo, factory, files, timm_models, torchvision_models
 
 Opener = Callable[[str, bool], Network]
 """A network from the rest of its name; with trained weights, or as it is initialised."""
@@ -115,6 +115,8 @@ def _open(name: str, arch: str | None, *, trained: bool) -> Network:
     base = name.partition("?")[0]
     if ":" in base or base.endswith(".py"):
         return factory.open_named(name, trained)
+    if demo.is_ours(name):
+        return demo.open_named(name, trained)
     source, slash, rest = name.partition("/")
     if not slash:
         return torchvision_models.open_named(name, trained)

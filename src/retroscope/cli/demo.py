@@ -1,0 +1,87 @@
+"""Commands of the embedded world: its pictures, and the whole way on them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from retroscope.cli.progress import shown_progress
+from retroscope.cli.writing import counted, save
+
+if TYPE_CHECKING:
+    from retroscope.atlas.reader import Atlas
+
+_seed = click.option("--seed", type=int, default=0, show_default=True, help="Which world.")
+_threads = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processor threads; so small a network gains little by more.",
+)
+
+
+@click.command(short_help="Paint pictures whose truth is known.")
+@click.argument("folder")
+@click.option("--count", type=int, default=500, show_default=True, help="How many pictures.")
+@_seed
+@click.option("--masks", is_flag=True, help="Also FOLDER-parts: the part that each pixel is of.")
+@click.option("--shortcut", is_flag=True, help="One class bears a watermark.")
+def world(folder: str, *, count: int, seed: int, masks: bool, shortcut: bool) -> None:
+    """Paint a world into FOLDER: pictures in folders by class, and labels.csv."""
+    from retroscope.atlas.progress import Watch
+    from retroscope.world import write_world
+
+    with shown_progress() as progress:
+        watch = Watch("paint", count, progress)
+        write_world(
+            folder,
+            count=count,
+            seed=seed,
+            masks=masks,
+            shortcut=shortcut,
+            progress=lambda done, _: watch.at(done),
+        )
+    click.echo(folder)
+
+
+@click.command(short_help="The whole way, on a world and a network that come along.")
+@click.argument("folder", default="retroscope-demo")
+@click.option("--count", type=int, default=500, show_default=True, help="How many pictures.")
+@_seed
+@click.option("--no-open", is_flag=True, help="Say where everything is, and end.")
+@_threads
+def demo(folder: str, *, count: int, seed: int, no_open: bool, threads: int) -> None:
+    """Paint a world, scan the network that comes with it, and show what its units look for.
+
+    Everything lands in FOLDER. Nothing is downloaded.
+    """
+    import torch
+
+    from retroscope.tour import demo as run
+
+    torch.set_num_threads(threads)
+    with shown_progress() as progress:
+        atlas = run(folder, count=count, seed=seed, progress=progress)
+    with atlas:
+        _show_telling(atlas)
+        click.echo(str(atlas.path))
+    if not no_open:
+        _open(atlas.path)
+
+
+def _show_telling(atlas: "Atlas") -> None:
+    from retroscope.tour import telling
+
+    for one in telling(atlas):
+        where = f"in {counted(len(one.classes), 'class', 'classes')}: {', '.join(one.classes)}"
+        click.echo(f"{one.unit} shows {one.part!r} in {one.share:.0%} of its patches, {where}")
+        name = f"{one.part}.{str(one.unit).replace(':', '_')}.png"
+        save(atlas.plate(one.unit), atlas.path.parent / name)
+
+
+def _open(path: Path) -> None:
+    click.echo(f'"retroscope show {path} LAYER:CHANNEL" draws the plate of any other unit')
+
+
+COMMANDS = (world, demo)

@@ -1,0 +1,59 @@
+"""world and demo, as somebody at a terminal meets them."""
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import retroscope as rs
+from retroscope.tour import telling
+from retroscope.world import Scene, scene_of
+from tests.cli.terminal import Retroscope, check_is_drawing
+
+
+def test_a_world_is_painted_with_its_labels_and_masks(retroscope: Retroscope) -> None:
+    said = retroscope("world", "small", "--count", "20", "--seed", "5", "--masks")
+    assert (said.status, said.out) == (0, "small\n")
+    rows = Path("small/labels.csv").read_text().splitlines()
+    assert len(rows) == 21
+    path, label = rows[1].split(",")
+    with PIL.Image.open(Path("small") / path) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), painted(path).pixels)
+    assert painted(path).label == label
+    with PIL.Image.open(Path("small-parts") / path) as mask:
+        np.testing.assert_array_equal(np.asarray(mask), painted(path).parts)
+
+
+def painted(path: str) -> Scene:
+    return scene_of(5, int(Path(path).stem))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["world", "folder/../cat.png"], "is a file; name a new folder"),
+        (["world", "new", "--count", "0"], "no world of 0 pictures"),
+        (["world", "new", "--seed", "-1"], "no world -1; a seed is a number from 0"),
+        (["world", "."], "is not empty; name a new one"),
+        (["demo", "cat.png", "--no-open"], "cannot make the folder 'cat.png': it is a file"),
+        (["layers", "demo@7"], "no checkpoint '7' of demo; there are 0, "),
+        (["layers", "demo-shortcuts"], "no model 'demo-shortcuts' in the picture world"),
+    ],
+)
+def test_mistakes_are_one_line(retroscope: Retroscope, words: list[str], says: str) -> None:
+    said = retroscope(*words)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.splitlines()[-1].startswith("retroscope: ")
+    assert says in said.err
+
+
+def test_the_demo_says_where_everything_is(retroscope: Retroscope) -> None:
+    said = retroscope("demo", "here", "--count", "60", "--no-open")
+    assert said.status == 0
+    *told, place = said.out.splitlines()
+    assert place == str(Path("here/demo.atlas"))
+    with rs.open_atlas(place) as atlas:
+        for one, words, path in zip(telling(atlas), told[::2], told[1::2], strict=True):
+            assert words.startswith(f"{one.unit} shows {one.part!r} in ")
+            check_is_drawing(path, atlas[one.unit])
