@@ -20,14 +20,22 @@ if TYPE_CHECKING:
     from retroscope.methods.cam.cam import cam, cam_many
     from retroscope.methods.deconv import deconv, deconv_many
     from retroscope.methods.explain import explain
+    from retroscope.methods.filters import filters
     from retroscope.methods.occlusion.occlusion import occlusion
     from retroscope.methods.saliency import saliency
+    from retroscope.methods.synthesis.synthesize import (
+        synthesize,
+        synthesize_many,
+        synthesize_varied,
+    )
     from retroscope.network import Network
     from retroscope.render.draw import draw
-    from retroscope.results import Activations, Layer, Patch, Plate, Projection
+    from retroscope.results import Activations, Filters, Layer, Patch, Pattern, Plate, Projection
     from retroscope.rules import DECONVNET, GRADIENT, GUIDED, Rule, RuleBook
     from retroscope.tour import demo
     from retroscope.unit import Unit
+    from retroscope.web.export import export
+    from retroscope.web.server import serve
     from retroscope.world import scene, write_world
     from retroscope.zoo import open_model
 
@@ -46,13 +54,17 @@ _HOMES = {
     "methods.deconv": ["deconv", "deconv_many"],
     "methods.explain": ["explain"],
     "methods.occlusion.occlusion": ["occlusion"],
+    "methods.filters": ["filters"],
     "methods.saliency": ["saliency"],
+    "methods.synthesis.synthesize": ["synthesize", "synthesize_many", "synthesize_varied"],
     "network": ["Network"],
     "render.draw": ["draw"],
-    "results": ["Activations", "Layer", "Patch", "Plate", "Projection"],
+    "results": ["Activations", "Filters", "Layer", "Patch", "Pattern", "Plate", "Projection"],
     "rules": ["DECONVNET", "GRADIENT", "GUIDED", "Rule", "RuleBook"],
     "tour": ["demo"],
     "unit": ["Unit"],
+    "web.export": ["export"],
+    "web.server": ["serve"],
     "world": ["scene", "write_world"],
     "zoo": ["open_model"],
 }
@@ -67,6 +79,7 @@ __all__ = [
     "Box",
     "Explanation",
     "Field",
+    "Filters",
     "Fit",
     "HeatMap",
     "Image",
@@ -74,6 +87,7 @@ __all__ = [
     "Network",
     "OcclusionMap",
     "Patch",
+    "Pattern",
     "Plate",
     "Projection",
     "ReceptiveField",
@@ -91,6 +105,8 @@ __all__ = [
     "demo",
     "draw",
     "explain",
+    "export",
+    "filters",
     "illustrate",
     "occlusion",
     "open_atlas",
@@ -99,6 +115,10 @@ __all__ = [
     "saliency",
     "scan",
     "scene",
+    "serve",
+    "synthesize",
+    "synthesize_many",
+    "synthesize_varied",
     "write_world",
 ]
 

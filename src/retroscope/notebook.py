@@ -5,7 +5,7 @@ from io import BytesIO
 from typing import Any
 
 SHOWN = {
-    "results": ("Activations", "Patch", "Plate", "Projection"),
+    "results": ("Activations", "Filters", "Patch", "Pattern", "Plate", "Projection"),
     "heat": ("Explanation", "HeatMap", "OcclusionMap"),
 }
 """Results with a picture of their own, by the files that they are defined in."""

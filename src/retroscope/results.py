@@ -150,3 +150,47 @@ class Plate:
     patches: tuple[Patch, ...]
     stats: ChannelStats
     ranked_by: str = "max"
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """A picture made so that a unit, or whatever its objective says, fires as much as it can.
+
+    `picture` is what is looked at, `pixels` the same for the network, where it is at hand.
+    `activation` is what it reaches there, without any transform: the largest of the channel's
+    positions, or the objective itself where that is not about one unit. `natural` is the best that
+    a picture of an atlas reaches. `score` is the objective at the end, `started_at` at the start.
+    `opacity`, from 0 to 1, says which parts matter, where the recipe finds out.
+    """
+
+    picture: Picture
+    objective: str
+    activation: float
+    recipe: str
+    seed: int
+    steps: int
+    score: float
+    started_at: float
+    pixels: Pixels | None = None
+    unit: Unit | None = None
+    opacity: npt.NDArray[np.float32] | None = None
+    natural: float | None = None
+    notes: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.picture.shape[0], self.picture.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Filters:
+    """The filters of a convolution that reads the picture itself: filters, height, width, channels.
+
+    They are signed, and for pixels as the network takes them.
+    """
+
+    layer: Layer
+    weights: npt.NDArray[np.float32]
+    notes: tuple[str, ...] = ()

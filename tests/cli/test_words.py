@@ -30,12 +30,16 @@ FUNCTIONS: dict[str, Callable[..., object] | None] = {
     "cam": rs.cam,
     "occlusion": rs.occlusion,
     "explain": rs.explain,
+    "synthesize": rs.synthesize,
+    "filters": rs.filters,
 }
 ATLAS_FUNCTIONS: dict[str, Callable[..., object]] = {
     "scan": rs.scan,
     "illustrate": rs.illustrate,
     "show": rs.Atlas.plate,
     "demo": rs.demo,
+    "serve": rs.serve,
+    "export": rs.export,
     "world": rs.write_world,
 }
 """Commands whose options, for files and words, are close to the function's but not the same."""

@@ -12,7 +12,7 @@ from retroscope.atlas.faults import (
     refuse_no_place,
     refuse_strangers,
 )
-from retroscope.atlas.schema import SCHEMA_VERSION, TABLES, statements
+from retroscope.atlas.schema import ADDED, SCHEMA_VERSION, TABLES, statements
 
 _SETTINGS = ("auto_vacuum = INCREMENTAL", "journal_mode = DELETE", "cache_size = -65536")
 """Room can be given back; one file when closed; 64 MiB before a transaction must lock readers."""
@@ -50,6 +50,7 @@ def _prepared(connection: sqlite3.Connection, path: Path, *, restart: bool) -> b
         _make(connection)
     else:
         refuse_strangers(connection, path)
+        _add_what_is_new(connection)
         _try_to_write(connection)
     if restart and not is_empty:
         _clear(connection)
@@ -67,6 +68,12 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
 def _make(connection: sqlite3.Connection) -> None:
     for statement in statements():
         connection.execute(statement)
+
+
+def _add_what_is_new(connection: sqlite3.Connection) -> None:
+    """Tables that came after the first atlases were written."""
+    for name in ADDED:
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({TABLES[name]}\n)")
 
 
 def _try_to_write(connection: sqlite3.Connection) -> None:

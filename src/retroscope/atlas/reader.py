@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,8 @@ from typing import Self, TypeVar, cast
 
 from retroscope.atlas.connection import PATIENCE, Reading, Row
 from retroscope.atlas.faults import named
+from retroscope.atlas.pattern_rows import OF_CHANNEL as PATTERNS_OF_CHANNEL
+from retroscope.atlas.pattern_rows import pattern_of
 from retroscope.atlas.pictures import decode_picture
 from retroscope.atlas.rows import (
     LAYER_COLUMNS,
@@ -24,7 +27,7 @@ from retroscope.atlas.schema import RANKINGS, TABLES, VIEWS, AtlasError, Json, V
 from retroscope.atlas.shown import OF_CHANNEL, OF_LAYER, patch_of
 from retroscope.errors import UnitError, did_you_mean
 from retroscope.lookup import checked, find_layer
-from retroscope.results import ChannelStats, ClassStats, Layer, Patch, Picture, Plate
+from retroscope.results import ChannelStats, ClassStats, Layer, Patch, Pattern, Picture, Plate
 from retroscope.unit import Unit
 
 Kept = TypeVar("Kept")
@@ -39,6 +42,7 @@ _HITS = (
     "WHERE layer = ? AND ranked_by = ? AND "
 )
 _BEST_FIRST = "ORDER BY score DESC, image, channel LIMIT ?"
+_HAS_PATTERNS = "SELECT 1 FROM sqlite_master WHERE name = 'patterns'"
 _CLASSES = "SELECT mean_maximum, fired_share FROM class_stats WHERE layer = ? AND channel = ?"
 
 
@@ -160,6 +164,15 @@ class Atlas:
         for row in self._ask(_CLASSES, *values):
             classes = classes_of(row, self.labels)
         return stats_of(found[0], classes)
+
+    def patterns(self, unit: Unit | str) -> tuple[Pattern, ...]:
+        """The patterns of a channel, one for each recipe, beside what its best image reaches."""
+        unit, layer = self._channel(unit)
+        if not self._ask(_HAS_PATTERNS):
+            return ()
+        rows = self._ask(PATTERNS_OF_CHANNEL, self._number(layer), unit.channel)
+        natural = self.stats(unit).maximum if rows else None
+        return tuple(replace(pattern_of(layer, row), natural=natural) for row in rows)
 
     def top(
         self, layer: str, count: int = 9, *, ranked_by: str = "max", rules: str = "deconvnet"

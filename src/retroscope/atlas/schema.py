@@ -100,10 +100,27 @@ TABLES = {
         depth INTEGER NOT NULL,
         note TEXT NOT NULL,
         PRIMARY KEY (layer, channel, image, y, x, rules)""",
+    "patterns": """
+        layer INTEGER NOT NULL REFERENCES layers (id),
+        channel INTEGER NOT NULL,
+        recipe TEXT NOT NULL,
+        seed INTEGER NOT NULL,
+        steps INTEGER NOT NULL,
+        activation REAL,
+        score REAL,
+        started_at REAL,
+        blob BLOB NOT NULL,
+        opacity BLOB,
+        note TEXT NOT NULL,
+        caveat TEXT NOT NULL,
+        PRIMARY KEY (layer, channel, recipe)""",
     "state": """
         key TEXT PRIMARY KEY,
         value BLOB NOT NULL""",
 }
+
+ADDED = ("patterns",)
+"""Tables that an atlas of this version may lack, until it is next opened for writing."""
 
 CLUSTERED = ("channels", "hits")
 """Small rows that lie in the order of their key; a table with blobs is better off with rowids."""

@@ -26,10 +26,11 @@ from retroscope.atlas.packing import (
     label_rows,
     projection_row,
 )
+from retroscope.atlas.pattern_rows import COLUMNS, MISSING, pattern_row
 from retroscope.atlas.pictures import encode_picture
 from retroscope.atlas.rows import layer_row
 from retroscope.atlas.schema import OK, PENDING, RANKINGS, UNREADABLE, AtlasError, Json
-from retroscope.results import Layer, Picture, Projection
+from retroscope.results import Layer, Pattern, Picture, Projection
 
 _MISSING = """
     SELECT channel, image, y, x, max(CASE ranked_by WHEN 'max' THEN score END)
@@ -217,6 +218,18 @@ class AtlasWriter:
         """What in an image made a unit fire; the unit has a channel and a position."""
         number, _ = self._layer(projection.unit.layer)
         self._put_whole("projections", 13, [projection_row(number, image, projection)])
+
+    def put_pattern(self, pattern: Pattern) -> None:
+        """What a channel would most like to see, in place of one by the same recipe."""
+        assert pattern.unit is not None
+        number, _ = self._layer(pattern.unit.layer)
+        self._put_whole("patterns", COLUMNS, [pattern_row(number, pattern)])
+
+    def missing_patterns(self, layer: str, recipe: str, *, seed: int, steps: int) -> list[int]:
+        """The channels of a layer that have no such pattern yet."""
+        number, channels = self._layer(layer)
+        found = self._ask(MISSING, channels, number, recipe, seed, steps)
+        return [channel for (channel,) in found]
 
     def missing_pictures(self) -> list[int]:
         """The images among the hits whose picture is not kept yet."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from retroscope.cli.options import aside, opened_from, runs_a_network
+from retroscope.cli.patterns import methods_named, put_patterns
 from retroscope.cli.progress import in_time, shown_progress
 from retroscope.cli.writing import check_atlas_place, counted
 
@@ -98,8 +99,17 @@ def scan(
 @click.command(short_help="Project the winners of a scanned atlas.")
 @click.argument("atlas")
 @click.argument("model")
-@click.argument("images")
+@click.argument("images", required=False)
 @_layers
+@click.option(
+    "--methods",
+    default="deconv",
+    show_default=True,
+    metavar="NAMES",
+    help="deconv, synthesize, or both with a comma between.",
+)
+@click.option("--recipe", default="olah", show_default=True, help="Of synthesize.")
+@click.option("--steps", type=click.IntRange(min=1), help="Of synthesize; the recipe's own.")
 @click.option(
     "--ranks", default="all", show_default=True, metavar="all|max|N", help="Hits of each channel."
 )
@@ -111,16 +121,28 @@ def scan(
 @_workers
 @runs_a_network
 def illustrate(
-    atlas: str, model: str, images: str, *, layers: Sequence[str], **options: Any
+    atlas: str,
+    model: str,
+    images: str | None = None,
+    *,
+    layers: Sequence[str],
+    methods: str,
+    recipe: str,
+    steps: int | None,
+    **options: Any,
 ) -> None:
-    """Put the projections that ATLAS does not have yet into it, with the MODEL and IMAGES of its
-    scan.
+    """Put the projections and patterns that ATLAS does not have yet into it, with the MODEL of its
+    scan. IMAGES are those that it remembers, where none are given; patterns need none.
     """
     from retroscope.atlas.illustrate import illustrate as run
 
+    wanted = methods_named(methods)
     net = opened_from(model, options)
-    with aside(), shown_progress() as progress:
-        run(atlas, net, images, layers=_names(layers), progress=progress, **options)
+    if "deconv" in wanted:
+        with aside(), shown_progress() as progress:
+            run(atlas, net, images, layers=_names(layers), progress=progress, **options)
+    if "synthesize" in wanted:
+        put_patterns(atlas, net, _names(layers), recipe=recipe, steps=steps)
     click.echo(atlas)
 
 

@@ -1,5 +1,6 @@
 """Commands of the embedded world: its pictures, and the whole way on them."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,14 @@ def _show_telling(atlas: "Atlas") -> None:
 
 
 def _open(path: Path) -> None:
-    click.echo(f'"retroscope show {path} LAYER:CHANNEL" draws the plate of any other unit')
+    """The viewer, where somebody is there to end it."""
+    if not sys.stdout.isatty():
+        click.echo(f'"retroscope serve {path} --model demo" opens the viewer', err=True)
+        return
+    from retroscope.web.server import serve
+    from retroscope.zoo import open_model
+
+    serve(path, model=open_model("demo"), told=lambda at: click.echo(f"{at}  (Ctrl-C ends it)"))
 
 
 COMMANDS = (world, demo)

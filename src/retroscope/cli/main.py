@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from retroscope import __version__
-from retroscope.cli import atlas, demo, explaining, network, show
+from retroscope.cli import atlas, demo, explaining, network, patterns, show, viewing
 from retroscope.errors import RetroscopeError
 
 HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
@@ -36,12 +36,13 @@ def main(context: click.Context) -> None:
         retroscope explain vgg16 cat.jpg -o cat.html
         retroscope scan vgg16 photos/ --to vgg16.atlas
         retroscope show vgg16.atlas conv5_3:42
+        retroscope serve vgg16.atlas
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-_FILES = (demo, network, explaining, atlas, show)
+_FILES = (demo, network, explaining, patterns, atlas, show, viewing)
 for _command in (command for file in _FILES for command in file.COMMANDS):
     _command.context_settings = HELP
     main.add_command(_command)

@@ -9,10 +9,12 @@ from PIL import Image
 from retroscope.errors import RetroscopeError
 from retroscope.heat import Explanation, HeatMap, OcclusionMap
 from retroscope.render.context import Context, draw_context
+from retroscope.render.filters import draw_filters
 from retroscope.render.heats import draw_heat, draw_heats
 from retroscope.render.layers import draw_layers
 from retroscope.render.maps import draw_activations
 from retroscope.render.occlusions import draw_occlusion
+from retroscope.render.patterns import draw_pattern, draw_patterns
 from retroscope.render.plates import draw_plate, draw_plates
 from retroscope.render.projections import (
     draw_patch,
@@ -21,7 +23,7 @@ from retroscope.render.projections import (
     draw_projections,
 )
 from retroscope.render.report import draw_explanation
-from retroscope.results import Activations, Layer, Patch, Plate, Projection
+from retroscope.results import Activations, Filters, Layer, Patch, Pattern, Plate, Projection
 
 MARKS: dict[type, Callable[..., Image.Image]] = {
     Projection: draw_projection,
@@ -31,6 +33,8 @@ MARKS: dict[type, Callable[..., Image.Image]] = {
     HeatMap: draw_heat,
     OcclusionMap: draw_occlusion,
     Explanation: draw_explanation,
+    Pattern: draw_pattern,
+    Filters: draw_filters,
 }
 """What draws one result. A mark's options are its keywords."""
 
@@ -41,6 +45,7 @@ SHEETS: dict[type, Callable[..., Image.Image]] = {
     Context: draw_context,
     Layer: draw_layers,
     HeatMap: draw_heats,
+    Pattern: draw_patterns,
 }
 """What draws a list of results of one type."""
 

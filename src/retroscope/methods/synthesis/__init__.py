@@ -1,0 +1,1 @@
+"""Patterns by optimisation: an objective, a canvas, transforms and an ascent make a picture."""

@@ -1,0 +1,82 @@
+"""The classes of the images, and the units that respond to one class more than to others."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from retroscope.atlas.rows import Label
+from retroscope.web import queries
+from retroscope.web.selectivity import means_of, selectivity
+from retroscope.web.site import (
+    Facts,
+    Params,
+    Site,
+    image_path,
+    label_at,
+    label_path,
+    picture_path,
+    plate_path,
+    unit_path,
+)
+
+_UNITS = 120
+_PICTURES = 24
+
+
+def classes(site: Site, _params: Params) -> Facts:
+    """All classes, each with its images and how many units respond to it most."""
+    counts = queries.units_per_label(site.atlas)
+    return {
+        "classes": [_label(label) | _links(site, label, counts) for label in site.atlas.labels],
+    }
+
+
+def label(site: Site, params: Params) -> Facts:
+    """A class: the units most selective for it, and its images among the hits."""
+    found = label_at(site, params["label"])
+    rows = queries.of_label(site.atlas, found.id)
+    kept = queries.kept_images(site.atlas, label=found.id)
+    return _label(found) | {
+        "units": _most_selective(site, rows),
+        "units_in_all": len(rows),
+        "pictures": [
+            {"image": image, "href": image_path(image), "picture": picture_path(image)}
+            for image in kept[:_PICTURES]
+        ],
+        "pictures_in_all": len(kept),
+    }
+
+
+def every_label(site: Site) -> Iterator[Params]:
+    for one in site.atlas.labels:
+        path = label_path(site, one.name)
+        yield {"label": path.removeprefix("class/").removesuffix(".html")}
+
+
+def _label(label: Label) -> Facts:
+    return {"id": label.id, "name": label.name, "images": label.images}
+
+
+def _links(site: Site, label: Label, counts: dict[int, int]) -> Facts:
+    return {"units": counts.get(label.id, 0), "href": label_path(site, label.name)}
+
+
+def _most_selective(site: Site, rows: queries.Rows) -> list[Facts]:
+    """The most selective of the units that respond to a class most."""
+    indices = selectivity(means_of({n: row[2] for n, row in enumerate(rows)}))
+    order = np.argsort(-np.nan_to_num(indices), kind="stable")[:_UNITS]
+    return [_unit(site, rows[n], float(np.nan_to_num(indices[n]))) for n in order.tolist()]
+
+
+def _unit(site: Site, row: tuple[object, ...], index: float) -> Facts:
+    layer, channel, _, fired, images = row
+    number = int(str(channel))
+    return {
+        "unit": f"{layer}:{number}",
+        "layer": layer,
+        "channel": number,
+        "selectivity": index,
+        "fired": int(str(fired)) / (int(str(images)) or 1),
+        "href": unit_path(site, str(layer), number),
+        "plate": plate_path(site, str(layer), number, ranked_by="max", what="patches"),
+    }

@@ -1,0 +1,21 @@
+// The page of an image: pointing at a unit frames what it saw.
+"use strict";
+(() => {
+  const where = document.getElementById("where");
+  const frame = (link) => {
+    const [top, left, bottom, right] = link.dataset.box.split(" ").map(Number);
+    for (const id of ["halo", "box"]) {
+      const shape = document.getElementById(id);
+      for (const [name, value] of Object.entries({ x: left, y: top, width: right - left, height: bottom - top })) {
+        shape.setAttribute(name, value);
+      }
+    }
+    where.textContent = `${link.querySelector("img").alt}: y ${top} to ${bottom}, x ${left} to ${right}`;
+  };
+  for (const kind of ["pointerover", "focusin"]) {
+    document.addEventListener(kind, (event) => {
+      const link = event.target.closest("[data-box]");
+      if (link) frame(link);
+    });
+  }
+})();

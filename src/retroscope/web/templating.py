@@ -1,0 +1,75 @@
+"""Facts to HTML."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from retroscope import __version__
+from retroscope.render.captions import counted, percent
+from retroscope.web.site import Facts, Site
+
+
+def rendered(template: str, facts: Facts, site: Site, path: str) -> bytes:
+    """A page at its path; all its links are relative to that."""
+    page = _environment().get_template(template)
+    text = page.render(
+        facts,
+        root="../" * path.count("/"),
+        path=path,
+        twin=path.removesuffix(".html").rpartition("/")[2] + ".json",
+        site_name=site.name,
+        is_other=site.beside is not None,
+        has_other=site.other is not None or site.beside is not None,
+        has_classes=bool(site.atlas.labels),
+        version=__version__,
+    )
+    return text.encode("utf-8", "replace")
+
+
+def number(value: float | None) -> str:
+    """Four digits; a dash for none.
+
+    >>> number(0.123456), number(None)
+    ('0.1235', '\u2013')
+    """
+    return "\N{EN DASH}" if value is None else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def breakable(text: str) -> Markup:
+    """An address or a path that may be broken behind each dot and slash.
+
+    >>> breakable("features.0")
+    Markup('features.<wbr>0')
+    """
+    safe = str(Markup.escape(text))
+    for sign in "./_:":
+        safe = safe.replace(sign, f"{sign}<wbr>") if sign not in ":" else safe
+    return Markup(safe)  # noqa: S704 - escaped above
+
+
+def _script(facts: object) -> Markup:
+    """JSON that may stand in a script element."""
+    return Markup(json.dumps(facts).replace("<", "\\u003c"))  # noqa: S704 - no tag can end it
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "breakable": breakable,
+        "script": _script,
+    }
+    environment.globals |= {"counted": counted}
+    return environment

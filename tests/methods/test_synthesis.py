@@ -1,0 +1,425 @@
+"""Patterns of networks whose answer is known, and what every pattern must hold."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import nn
+
+from retroscope.errors import RetroscopeError, UnitError
+from retroscope.methods.synthesis.canvas import Fourier
+from retroscope.methods.synthesis.objective import (
+    Objective,
+    diverse,
+    excite,
+    of_class,
+    towards,
+)
+from retroscope.methods.synthesis.recipes import MACO, OLAH, RECIPES, Recipe, recipe_named
+from retroscope.methods.synthesis.synthesize import (
+    Step,
+    synthesize,
+    synthesize_many,
+    synthesize_varied,
+)
+from retroscope.network import Network
+from retroscope.results import Pattern
+from tests.conftest import built, no_trace, numbers
+from tests.methods.planted import COLOUR, CORNER, DEAD, EDGE, SHUT, SIDE, filters, planted
+
+Maps = npt.NDArray[np.float64]
+
+
+def alike(pattern: Pattern, channel: int) -> float:
+    """The correlation of a pattern with a planted filter."""
+    wanted = filters()[channel].permute(1, 2, 0).numpy()
+    shown = pattern.picture.astype(np.float64)
+    return float(np.corrcoef(shown.ravel(), wanted.ravel())[0, 1])
+
+
+def pixels_of(pattern: Pattern) -> npt.NDArray[np.float32]:
+    assert pattern.pixels is not None
+    return pattern.pixels
+
+
+def maps_of(net: Network, pixels: npt.NDArray[np.float32], path: str) -> Maps:
+    """A layer's maps for the pixels as a picture of their own, by torch's own hook."""
+    kept: list[torch.Tensor] = []
+    hook = net.module.get_submodule(path).register_forward_hook(lambda *io: kept.append(io[2]))
+    with torch.no_grad():
+        net.module(torch.from_numpy(pixels).permute(2, 0, 1)[None].to(net.dtype))
+    hook.remove()
+    return kept[0][0].double().numpy()
+
+
+IN_ANY_COLOUR = replace(OLAH, name="any colour", canvas=Fourier(decorrelated=False))
+"""On decorrelated axes light and dark come before colour, as in photographs."""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "steps", "wanted"),
+    [
+        (OLAH, 512, [EDGE, CORNER]),
+        (IN_ANY_COLOUR, 512, [EDGE, COLOUR, CORNER]),
+        ("plain", 200, [EDGE, COLOUR, CORNER]),
+        ("yosinski", 300, [EDGE, COLOUR, CORNER]),
+    ],
+)
+def test_patterns_are_the_filters_that_were_planted(
+    recipe: str | Recipe, steps: int, wanted: list[int]
+) -> None:
+    units = [f"first:{channel}" for channel in wanted]
+    found = synthesize_many(planted(), units, recipe=recipe, steps=steps)
+    assert all(pattern.size == (SIDE, SIDE) for pattern in found)
+    assert min(map(alike, found, wanted)) >= 0.9
+
+
+def test_a_pattern_of_a_larger_canvas_repeats_what_was_planted() -> None:
+    net = planted()
+    pattern = synthesize(net, f"first:{EDGE}", size=20, steps=100)
+    assert pattern.size == (20, 20)
+    maps = maps_of(net, pixels_of(pattern), "first")[EDGE, 3:-3, 3:-3]
+    assert pattern.score == pytest.approx(maps.mean(), rel=1e-4)
+    assert pattern.activation == pytest.approx(maps.max(), rel=1e-4)
+
+
+def test_the_activation_is_that_of_the_picture_inside_of_any_other() -> None:
+    net = Network(built(_two_layers), input_size=(40, 40), mean=(0.5,) * 3, std=(0.25,) * 3)
+    pattern = synthesize(net, "conv2:3", steps=30)
+    box = net.layer("conv2").field.box(6, 7)
+    assert pattern.size == (box.height, box.width)
+    around = numbers(40, 40, 3).float().numpy()
+    around[box.top : box.bottom, box.left : box.right] = pixels_of(pattern)
+    found = maps_of(net, around, "3")[3, 6, 7]
+    assert pattern.activation == pytest.approx(found, rel=1e-4)
+
+
+def test_the_pixels_are_what_the_network_makes_of_the_picture() -> None:
+    net = planted()
+    pattern = synthesize(net, "first:0", steps=10)
+    fed = net.preprocessing.numbers(pattern.picture).transpose(1, 2, 0)
+    np.testing.assert_allclose(pixels_of(pattern), fed, rtol=0, atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_picture_and_another_another() -> None:
+    net = planted()
+    first, again, other = (
+        synthesize(net, "later:1", steps=12, seed=seed).picture for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_makes_the_objective_rise(name: str) -> None:
+    recipe = replace(RECIPES[name], size=None)
+    pattern = synthesize(planted(), "later:2", recipe=recipe, steps=80)
+    assert pattern.score > pattern.started_at + 0.05
+    assert pattern.recipe == name
+    assert pattern.steps == 80 * recipe.stages
+
+
+def test_more_steps_climb_higher() -> None:
+    net = planted()
+    scores = [synthesize(net, "later:2", steps=steps).score for steps in (5, 40, 160)]
+    assert scores == sorted(scores)
+
+
+def test_patterns_made_together_are_those_made_alone() -> None:
+    net = Network(
+        built(_two_layers).double(), input_size=(40, 40), mean=(0.5,) * 3, std=(0.25,) * 3
+    )
+    units = ["conv2:3", "conv1:0", "conv2:0", "conv2:3@2,5"]
+    together = synthesize_many(net, units, steps=8)
+    for unit, pattern in zip(units, together, strict=True):
+        alone = synthesize(net, unit, steps=8)
+        assert str(pattern.unit) == str(alone.unit)
+        difference = np.abs(pattern.picture.astype(int) - alone.picture.astype(int))
+        assert difference.max() <= 1, unit
+        assert pattern.activation == pytest.approx(alone.activation, rel=1e-2)
+
+
+def test_a_position_is_asked_for_where_it_is() -> None:
+    net = Network(built(_two_layers), input_size=(40, 40), mean=(0.5,) * 3, std=(0.25,) * 3)
+    pattern = synthesize(net, "conv2:1@0,0", steps=20)
+    box = net.layer("conv2").field.box(0, 0).clipped(40, 40)
+    assert pattern.size == (box.height, box.width)
+    around = numbers(40, 40, 3).float().numpy()
+    around[: box.bottom, : box.right] = pixels_of(pattern)
+    found = maps_of(net, around, "3")[1, 0, 0]
+    assert pattern.activation == pytest.approx(found, rel=1e-4)
+
+
+def test_a_whole_map_takes_a_canvas_as_large_as_the_input() -> None:
+    net = planted()
+    pattern = synthesize(net, "first:1@*", steps=3)
+    assert pattern.size == (32, 32)
+    maps = maps_of(net, pixels_of(pattern), "first")[1]
+    assert pattern.score == pytest.approx(maps.mean(), rel=1e-4)
+    assert pattern.activation == pytest.approx(maps.max(), rel=1e-4)
+
+
+def test_a_class_is_scored_before_its_softmax() -> None:
+    net = planted()
+    ended = Network(
+        nn.Sequential(net.module, nn.Softmax(dim=1)),
+        input_size=(32, 32),
+        mean=(0.5, 0.4, 0.45),
+        std=(0.25, 0.22, 0.24),
+        labels=net.labels,
+    )
+    pattern = synthesize(ended, of_class("dog"), steps=20)
+    with torch.no_grad():
+        fed = torch.from_numpy(pixels_of(pattern)).permute(2, 0, 1)[None]
+        scores = net.module(fed)
+    assert pattern.size == (32, 32)
+    assert pattern.unit is None
+    assert pattern.activation == pytest.approx(float(scores[0, 1]), rel=1e-4)
+    assert pattern.score > pattern.started_at
+
+
+def test_objectives_add_up() -> None:
+    net = planted()
+    both = 2 * excite("first:0@*") - excite("later:1@*")
+    pattern = synthesize(net, both, steps=3, size=20)
+    first = maps_of(net, pixels_of(pattern), "first")[0].mean()
+    later = maps_of(net, pixels_of(pattern), "later")[1].mean()
+    assert pattern.score == pytest.approx(2 * first - later, rel=1e-4)
+    assert pattern.objective == "2 x first:0@* - later:1@*"
+
+
+def test_a_layer_counts_the_squares_of_its_maps() -> None:
+    net = planted()
+    pattern = synthesize(net, "later", steps=5, size=20)
+    maps = maps_of(net, pixels_of(pattern), "later")
+    assert pattern.score == pytest.approx((maps**2).mean(), rel=1e-4)
+    assert pattern.score > pattern.started_at
+
+
+def test_a_direction_is_a_product_with_the_channels() -> None:
+    net = planted()
+    direction = (1.0, -2.0, 0.5, 0.0)
+    pattern = synthesize(net, towards("later", direction), steps=5, size=20)
+    means = maps_of(net, pixels_of(pattern), "later").mean((1, 2))
+    assert pattern.score == pytest.approx(float(means @ direction), rel=1e-4)
+
+
+def test_diverse_patterns_differ_more() -> None:
+    net = Network(built(_two_layers), input_size=(40, 40), mean=(0.5,) * 3, std=(0.25,) * 3)
+    found = [
+        _likeness(net, synthesize_varied(net, "conv2:3@*", 3, weight=weight, steps=60))
+        for weight in (0, 4)
+    ]
+    assert found[1] < found[0] - 0.01
+
+
+def _likeness(net: Network, patterns: list[Pattern]) -> float:
+    """The mean cosine between the patterns' matrices of products of channels."""
+    matrices = []
+    for pattern in patterns:
+        maps = maps_of(net, pixels_of(pattern), "3").reshape(6, -1)
+        matrix = (maps @ maps.T).ravel()
+        matrices.append(matrix / np.linalg.norm(matrix))
+    cosines = np.stack(matrices) @ np.stack(matrices).T
+    return float(cosines[np.triu_indices(len(patterns), 1)].mean())
+
+
+def test_what_is_shut_at_the_start_is_opened_and_said() -> None:
+    pattern = synthesize(planted(), f"act:{SHUT}", steps=400)
+    assert pattern.started_at == 0
+    assert pattern.activation > 0.1
+    assert alike(pattern, SHUT) >= 0.9
+    assert any("shut at the start" in note for note in pattern.notes)
+
+
+def test_a_dead_channel_is_said_to_be_dead() -> None:
+    pattern = synthesize(planted(), f"act:{DEAD}", steps=40)
+    assert pattern.activation == 0
+    assert any("gradient stayed zero" in note for note in pattern.notes)
+
+
+def test_a_live_channel_beside_a_dead_one_is_not_disturbed() -> None:
+    net = planted()
+    together = synthesize_many(net, [f"act:{DEAD}", f"act:{EDGE}"], steps=400)
+    assert alike(together[1], EDGE) >= 0.9
+    assert not any("stayed zero" in note for note in together[1].notes)
+
+
+def test_a_canvas_smaller_than_the_field_says_so() -> None:
+    net = planted()
+    pattern = synthesize(net, "first:0", size=5, steps=10)
+    maps = maps_of(net, pixels_of(pattern), "first")[0]
+    assert pattern.size == (5, 5)
+    assert pattern.score == pytest.approx(maps.mean(), rel=1e-4)
+    assert any("smaller than what the unit sees (8x8" in note for note in pattern.notes)
+
+
+def test_a_picture_can_be_the_start() -> None:
+    net = planted()
+    photo = numbers(3, 32, 32).float().clamp(-1, 1)
+    pattern = synthesize(net, "later:0", start=photo, steps=1)
+    shown = np.abs(pixels_of(pattern) - photo.permute(1, 2, 0).numpy())
+    noise = pixels_of(synthesize(net, "later:0", size=32, steps=1))
+    assert shown.mean() < 0.5 * np.abs(noise - photo.permute(1, 2, 0).numpy()).mean()
+
+
+def test_maco_says_which_parts_matter() -> None:
+    pattern = synthesize(planted(), "first:0", recipe=MACO, steps=20, size=16)
+    assert pattern.opacity is not None
+    assert pattern.opacity.shape == (16, 16)
+    assert 0 <= pattern.opacity.min() < 0.5 < pattern.opacity.max() <= 1
+
+
+def test_an_alpha_channel_fades_what_the_unit_does_not_need() -> None:
+    recipe = replace(OLAH, name="alpha", opacity="alpha", transforms=())
+    net = planted(64)
+    pattern = synthesize(net, "later:1@32,32", recipe=recipe, steps=5)
+    assert pattern.opacity is not None
+    assert pattern.opacity.shape == pattern.size
+
+
+def test_nothing_beyond_the_layer_is_run() -> None:
+    runs: list[int] = []
+
+    class Counts(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            runs.append(1)
+            return x.relu()
+
+    net = Network(nn.Sequential(nn.Conv2d(3, 4, 3), Counts()), input_size=(16, 16))
+    assert net.layers
+    assert runs, "the survey runs all of it"
+    runs.clear()
+    synthesize(net, "conv1:0", steps=4)
+    synthesize(net, excite("conv1:0@*") + excite("conv1:1@*"), steps=4, size=16)
+    assert not runs
+
+
+def test_steps_are_told_with_their_pictures() -> None:
+    told: list[Step] = []
+    shown = []
+
+    def watch(step: Step) -> None:
+        told.append(step)
+        shown.append(step.pictures())
+
+    patterns = synthesize_many(planted(), ["first:0", "first:1"], steps=3, watch=watch)
+    assert [(step.step, step.done, step.total) for step in told] == [
+        (1, 2, 6),
+        (2, 4, 6),
+        (3, 6, 6),
+    ]
+    for n in range(2):
+        np.testing.assert_array_equal(shown[-1][n], patterns[n].picture)
+
+
+def test_octaves_grow() -> None:
+    recipe = replace(recipe_named("octaves"), size=None, stages=3, growth=2, least=8)
+    sizes = []
+    synthesize(
+        planted(),
+        "first:0@*",
+        recipe=recipe,
+        steps=2,
+        size=24,
+        watch=lambda step: sizes.append(step.pictures()[0].shape[0]),
+    )
+    assert sizes == [8, 8, 12, 12, 24, 24]
+
+
+@pytest.mark.parametrize("unit", ["act:1", "later:1@3,3", "later", of_class(1)])
+def test_synthesis_leaves_no_trace(unit: str | Objective) -> None:
+    net = planted()
+    net.module.train()
+    with no_trace(net.module):
+        synthesize(net, unit, steps=3)
+
+
+def test_a_failing_watcher_leaves_no_trace() -> None:
+    net = planted()
+
+    def stop(_step: Step) -> None:
+        raise KeyboardInterrupt
+
+    with no_trace(net.module), pytest.raises(KeyboardInterrupt):
+        synthesize(net, "later:1", steps=3, watch=stop)
+
+
+def test_a_grey_network_gets_a_grey_pattern() -> None:
+    net = Network(built(lambda: nn.Conv2d(1, 2, 5)), input_size=(16, 16), mean=(0.5,), std=(0.2,))
+    pattern = synthesize(net, "conv1:1", steps=30)
+    assert pixels_of(pattern).shape == (5, 5, 1)
+    assert (pattern.picture == pattern.picture[..., :1]).all()
+    assert pattern.score > pattern.started_at
+
+
+def test_a_network_of_many_channels_has_patterns_too() -> None:
+    net = Network(built(lambda: nn.Conv2d(5, 2, 3)), input_size=(16, 16))
+    pattern = synthesize(net, "conv1:1", steps=10)
+    assert pixels_of(pattern).shape == (3, 3, 5)
+    assert pattern.picture.shape == (3, 3, 3)
+
+
+def test_gates_of_the_whole_picture_are_run_on_the_whole_picture() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x)
+            return (x * x.mean((2, 3), keepdim=True).sigmoid()).relu()
+
+    net = Network(built(Gated), input_size=(16, 16))
+    assert synthesize(net, "relu1:1", steps=3).size == (16, 16)
+
+
+WRONG: dict[str, tuple[Callable[[Network], object], type[RetroscopeError], str]] = {
+    "recipe": (lambda net: synthesize(net, "first:0", recipe="olaf"), RetroscopeError, "'olah'"),
+    "steps": (lambda net: synthesize(net, "first:0", steps=0), RetroscopeError, "1 or more"),
+    "size": (lambda net: synthesize(net, "first:0", size=0), RetroscopeError, "1 or more"),
+    "layer": (lambda net: synthesize(net, "frist:0"), UnitError, "did you mean 'first'"),
+    "channel": (lambda net: synthesize(net, "first:9"), UnitError, "it has 5, 0 to 4"),
+    "place": (lambda net: synthesize(net, "first:0@99,0"), UnitError, "31x31"),
+    "placed": (lambda net: synthesize(net, "first:0@1,1", size=9), UnitError, "leave the size"),
+    "class": (lambda net: synthesize(net, of_class("cow")), RetroscopeError, "no class 'cow'"),
+    "many": (lambda net: synthesize_varied(net, "first:0", 0), RetroscopeError, "1 or more"),
+    "vary": (lambda net: synthesize_varied(net, of_class(0), 2), RetroscopeError, "needs a unit"),
+    "short": (lambda net: synthesize(net, towards("later", (1,))), RetroscopeError, "4 channels"),
+    "places": (
+        lambda net: synthesize(net, excite("first:0@1,1") + excite("first:1@2,2")),
+        UnitError,
+        "different positions",
+    ),
+    "nothing": (lambda net: synthesize(net, Objective(())), RetroscopeError, "without terms"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_is_said_in_one_line(case: str) -> None:
+    ask, kind, words = WRONG[case]
+    with pytest.raises(kind, match=words) as caught:
+        ask(planted())
+    assert "\n" not in str(caught.value)
+
+
+def test_objectives_read_as_they_are_written() -> None:
+    text = str(-excite("a:1") + 0.5 * of_class("dog") - 2 * diverse("b"))
+    assert text == "-a:1 + 0.5 x class dog - 2 x diversity of b"
+    assert excite("a:1").unit is not None
+    assert (excite("a:1") + diverse("a")).unit == excite("a:1").unit
+    assert (-excite("a:1")).unit is None
+    assert (excite("a:1") + excite("a:2")).unit is None
+
+
+def _two_layers() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 5, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(5, 6, 5, padding=2, stride=2),
+        nn.ReLU(inplace=True),
+    )

@@ -1,0 +1,239 @@
+"""synthesize and filters, as somebody at a terminal meets them."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import pytest
+
+import retroscope as rs
+from retroscope.cli import main, run
+from retroscope.cli.patterns import COMMANDS
+from retroscope.methods.filters import filters
+from retroscope.methods.synthesis.objective import of_class
+from retroscope.methods.synthesis.synthesize import synthesize, synthesize_many, synthesize_varied
+
+NETS = """
+import torch
+from torch import nn
+
+
+def tiny():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 4, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+    )
+    net.input_size = (32, 40)
+    net.labels = ["tabby", "Great Dane", "pier"]
+    return net
+
+
+def dead():
+    net = tiny()
+    nn.init.constant_(net[0].weight, 0)
+    nn.init.constant_(net[0].bias, -1)
+    return net
+
+
+def without_convolution():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 40, 3))
+    net.input_size = (32, 40)
+    return net
+"""
+TINY = "nets.py:tiny"
+FEW = ["--steps", "3"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered."""
+
+    status: int
+    out: str
+    err: str
+
+
+Retroscope = Callable[..., Said]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder: networks, images and an atlas of them."""
+    (tmp_path / "nets.py").write_text(NETS, "utf-8")
+    (tmp_path / "images").mkdir()
+    for seed in range(3):
+        pixels = np.random.default_rng(seed).integers(0, 256, (36, 44, 3), np.uint8)
+        PIL.Image.fromarray(pixels).save(tmp_path / "images" / f"{seed}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def net(desk: Path) -> rs.Network:
+    return rs.open_model(f"{desk / 'nets.py'}:tiny", device="cpu")
+
+
+@pytest.fixture
+def retroscope(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Retroscope:
+    """The console script, called with words in the user's folder."""
+    assert desk.is_dir()
+    for command in COMMANDS:
+        monkeypatch.setitem(main.commands, str(command.name), command)
+
+    def call(*words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["retroscope", *words, "--device", "cpu"])
+        status = 0
+        try:
+            run()
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return Said(status, *capsys.readouterr())
+
+    return call
+
+
+def pixels_of(path: str | Path) -> npt.NDArray[np.uint8]:
+    with PIL.Image.open(path) as shown:
+        return np.asarray(shown.convert("RGB"))
+
+
+def check_is_drawing(path: str, of: object, **options: object) -> None:
+    np.testing.assert_array_equal(pixels_of(path), np.asarray(rs.draw(of, **options)))
+
+
+def test_a_unit_gets_a_picture(retroscope: Retroscope, net: rs.Network) -> None:
+    said = retroscope("synthesize", TINY, "conv2:1", *FEW, "-o", "unit.png")
+    assert (said.status, said.out) == (0, "unit.png\n")
+    pattern = synthesize(net, "conv2:1", steps=3)
+    check_is_drawing("unit.png", pattern)
+    assert f"activation {pattern.activation:.4g}" in said.err
+    assert "synthesize 3/3" in said.err
+
+
+def test_without_a_name_the_picture_has_that_of_unit_and_recipe(retroscope: Retroscope) -> None:
+    said = retroscope("synthesize", TINY, "conv2:1", *FEW, "--recipe", "plain")
+    assert said.out == "nets.conv2_1.plain.png\n"
+    assert Path("nets.conv2_1.plain.png").exists()
+
+
+def test_a_layer_gets_a_sheet_of_its_channels(retroscope: Retroscope, net: rs.Network) -> None:
+    said = retroscope("synthesize", TINY, "conv1", "--channels", "0-2,5", *FEW, "-o", "sheet.png")
+    assert said.status == 0, said.err
+    units = [f"conv1:{channel}" for channel in (0, 1, 2, 5)]
+    check_is_drawing("sheet.png", synthesize_many(net, units, steps=3))
+
+
+def test_a_class_is_named(retroscope: Retroscope, net: rs.Network) -> None:
+    said = retroscope("synthesize", TINY, "--class", "pier", *FEW, "-o", "class.png", "--bare")
+    assert said.status == 0, said.err
+    pattern = synthesize(net, of_class("pier"), steps=3)
+    np.testing.assert_array_equal(pixels_of("class.png"), pattern.picture)
+
+
+def test_diverse_patterns_stand_side_by_side(retroscope: Retroscope, net: rs.Network) -> None:
+    words = ("conv2:1", "--diversity", "3", *FEW, "-o", "varied.png")
+    assert retroscope("synthesize", TINY, *words).status == 0
+    check_is_drawing("varied.png", synthesize_varied(net, "conv2:1", 3, steps=3))
+
+
+def test_a_picture_can_be_the_start(retroscope: Retroscope, net: rs.Network) -> None:
+    words = ("conv2:1", "--seed-image", "images/0.png", *FEW, "-o", "from.png")
+    assert retroscope("synthesize", TINY, *words).status == 0
+    check_is_drawing("from.png", synthesize(net, "conv2:1", start="images/0.png", steps=3))
+
+
+def test_the_way_is_saved_every_few_steps(retroscope: Retroscope, net: rs.Network) -> None:
+    words = ("conv1:1", "--steps", "6", "--save-every", "2", "-o", "way.png")
+    said = retroscope("synthesize", TINY, *words)
+    assert said.out == "way.png\n"
+    assert sorted(path.name for path in Path().glob("way.*.png")) == [
+        f"way.step{step:05}.png" for step in (2, 4, 6)
+    ]
+    early = synthesize(net, "conv1:1", steps=2)
+    np.testing.assert_array_equal(pixels_of("way.step00002.png"), early.picture)
+
+
+def test_json_tells_what_was_reached(retroscope: Retroscope, net: rs.Network) -> None:
+    said = retroscope("synthesize", TINY, "conv2", "--channels", "0,3", *FEW, "--json")
+    rows = json.loads(said.out)
+    patterns = synthesize_many(net, ["conv2:0", "conv2:3"], steps=3)
+    assert [row["unit"] for row in rows] == [str(pattern.unit) for pattern in patterns]
+    assert [row["activation"] for row in rows] == [pattern.activation for pattern in patterns]
+    assert all(row["steps"] == 3 and row["recipe"] == "olah" for row in rows)
+    assert not list(Path().glob("*.png"))
+
+
+def test_an_atlas_tells_the_best_natural_image(retroscope: Retroscope, net: rs.Network) -> None:
+    rs.scan(net, "images", to="tiny.atlas", illustrate=False).close()
+    words = ("conv2:1", *FEW, "--atlas", "tiny.atlas", "--json")
+    said = retroscope("synthesize", TINY, *words)
+    with rs.open_atlas("tiny.atlas") as atlas:
+        natural = atlas.stats("conv2:1").maximum
+    assert json.loads(said.out)[0]["natural"] == natural
+    assert f"the best natural image {natural:.4g}" in said.err
+
+
+def test_a_dead_channel_is_said_to_be(retroscope: Retroscope) -> None:
+    said = retroscope("synthesize", "nets.py:dead", "relu1:2", *FEW)
+    assert said.status == 0
+    assert "its gradient stayed zero" in said.err
+
+
+def test_a_canvas_smaller_than_the_field_is_said_to_be(retroscope: Retroscope) -> None:
+    said = retroscope("synthesize", TINY, "conv2:2", *FEW, "--size", "6")
+    assert said.status == 0
+    assert "smaller than what the unit sees (8x8 pixels)" in said.err
+
+
+def test_filters_are_drawn(retroscope: Retroscope, net: rs.Network) -> None:
+    said = retroscope("filters", TINY, "-o", "filters.png")
+    assert (said.status, said.out) == (0, "filters.png\n")
+    check_is_drawing("filters.png", filters(net))
+    assert retroscope("filters", TINY, "conv1", "--bare").out == "nets.0.filters.png\n"
+    check_is_drawing("nets.0.filters.png", filters(net), bare=True)
+
+
+MISTAKES: dict[str, tuple[list[str], str]] = {
+    "nothing": (["synthesize", TINY], "neither a unit nor a class"),
+    "both": (["synthesize", TINY, "conv1:0", "--class", "pier"], "both 'conv1:0' and a class"),
+    "a unit": (["synthesize", TINY, "conv1:0", "--channels", "0-3"], "give the layer 'conv1'"),
+    "no numbers": (["synthesize", TINY, "conv1", "--channels", "a-3"], "write 0-63, or 3,7,9"),
+    "backwards": (["synthesize", TINY, "conv1", "--channels", "3-1"], "write 0-63, or 3,7,9"),
+    "too many": (["synthesize", TINY, "conv1", "--channels", "0-63"], "it has 8, 0 to 7"),
+    "no layer": (["synthesize", TINY, "cnov1:0"], "did you mean 'conv1'"),
+    "no recipe": (["synthesize", TINY, "conv1:0", "--recipe", "ola"], "did you mean 'olah'"),
+    "no class": (["synthesize", TINY, "--class", "tabbi"], "did you mean 'tabby'"),
+    "class and channels": (
+        ["synthesize", TINY, "--class", "pier", "--channels", "1"],
+        "leave out --class",
+    ),
+    "diverse channels": (
+        ["synthesize", TINY, "conv1", "--channels", "0-1", "--diversity", "2"],
+        "leave out --channels",
+    ),
+    "no picture": (["synthesize", TINY, "conv1:0", "--seed-image", "no.png"], "no.png"),
+    "no atlas": (["synthesize", TINY, "conv1:0", *FEW, "--atlas", "no.atlas"], "no atlas"),
+    "no folder": (["synthesize", TINY, "conv1:0", "-o", "no/unit.png"], "no folder"),
+    "deep filters": (["filters", TINY, "conv2"], "not pixels"),
+    "no filters": (["filters", "nets.py:without_convolution"], "runs no convolution"),
+    "no tone": (["filters", TINY, "--tone", "tiel"], "did you mean 'tile'"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_line(retroscope: Retroscope, case: str) -> None:
+    words, expected = MISTAKES[case]
+    said = retroscope(*words)
+    assert said.status == 2, said
+    last = said.err.strip().splitlines()[-1]
+    assert last.startswith("retroscope: ")
+    assert expected in last
+    assert not list(Path().glob("*.png"))

@@ -1,0 +1,152 @@
+"""A site as it is served and as it is exported, and a real browser to look at it with."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvicorn
+
+from retroscope.web.export import write_site
+from retroscope.web.server import application, listening_on
+from retroscope.web.site import Site, compared
+from tests.web.making import odd
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """An atlas beside another one, all oddities in it."""
+    folder = tmp_path_factory.mktemp("atlases")
+    with odd(folder / "one.atlas") as one, odd(folder / "two.atlas", seed=1) as two:
+        yield compared(one, two)
+
+
+@pytest.fixture(scope="session")
+def written(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as files, in a folder below what a host shows."""
+    folder = tmp_path_factory.mktemp("exports") / "some where" / "site"
+    write_site(site, folder)
+    return folder
+
+
+@contextmanager
+def running(app: Any) -> Iterator[str]:
+    """The address of a server that runs meanwhile."""
+    with listening_on("127.0.0.1", 0) as listening:
+        config = uvicorn.Config(app, log_level="error", lifespan="off", server_header=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=partial(server.run, sockets=[listening]))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=20)
+
+
+@contextmanager
+def hosting(folder: Path) -> Iterator[str]:
+    """The address of a plain file server."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_said: object) -> None:
+            pass
+
+    class Host(ThreadingHTTPServer):
+        def handle_error(self, *_request: object) -> None:
+            """A browser that goes to another page hangs up on what it had asked for."""
+
+    with Host(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def served(site: Site) -> Iterator[str]:
+    with running(application(site)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def hosted(written: Path) -> Iterator[str]:
+    with hosting(written.parent.parent) as address:
+        yield f"{address}some%20where/site/"
+
+
+@pytest.fixture(params=["served", "hosted", "folder"])
+def address(request: pytest.FixtureRequest, written: Path) -> str:
+    """Where the site is looked at: from our server, from any host, from a folder."""
+    if request.param == "folder":
+        return f"{written.as_uri()}/"
+    found: str = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="session")
+def chromium() -> "Iterator[Browser]":
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine")
+    with playwright.sync_playwright() as running_playwright:
+        browser = running_playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+Looks = Callable[..., "Page"]
+
+
+@pytest.fixture
+def look(chromium: "Browser") -> Iterator[Looks]:
+    """Opens a page; at the end nothing was asked from elsewhere, and nothing was complained of."""
+    complaints: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def opened(url: str, **options: Any) -> "Page":
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: _keep(complaints, message.type, message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: _keep_strangers(complaints, request.url))
+        page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+def _keep(complaints: list[str], kind: str, text: str) -> None:
+    if kind in {"error", "warning"}:
+        complaints.append(text)
+
+
+def _keep_strangers(complaints: list[str], url: str) -> None:
+    if not url.startswith(("http://127.0.0.1:", "file:", "data:", "blob:", "about:blank")):
+        complaints.append(f"asked for {url}")

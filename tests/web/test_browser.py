@@ -1,0 +1,338 @@
+"""The pages in a real browser: from our server, from any host, and from a folder."""
+
+import json
+import re
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from retroscope.render.mosaics import tiles_of
+from retroscope.web.site import Site
+from tests.web.conftest import Looks
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"
+PAGES = (
+    "index.html",
+    "layer/features.0.html",
+    "unit/features.0/3.html",
+    "classes.html",
+    "class/cats.html",
+    "images.html",
+    "image/3.html",
+    "names.html",
+    "compare.html",
+    "compare/features.0.html",
+    "compare/features.0/3.html",
+    "mine.html",
+    "other/index.html",
+    "other/unit/features.0/3.html",
+)
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_opens_and_its_pictures_are_there(address: str, look: Looks, path: str) -> None:
+    page = look(address + path, viewport=DESK)
+    page.wait_for_load_state("networkidle")
+    assert page.locator("h1").count() == 1
+    broken = page.evaluate(
+        "[...document.images].filter((one) => one.src && one.complete && !one.naturalWidth).length"
+    )
+    assert broken == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_has_a_serious_barrier(served: str, look: Looks, path: str, theme: str) -> None:
+    page = look(served + path, viewport=DESK, color_scheme=theme, bypass_csp=True)
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    serious = [
+        f"{one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0]['failureSummary']}"
+        for one in found["violations"]
+        if one["impact"] in {"serious", "critical"}
+    ]
+    assert not serious
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_is_wider_than_a_phone(served: str, look: Looks, path: str) -> None:
+    page = look(served + path, viewport=PHONE)
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_reads_without_scripts(served: str, look: Looks, path: str) -> None:
+    page = look(served + path, viewport=DESK, java_script_enabled=False)
+    assert page.locator("h1").is_visible()
+    for tool in page.locator(".needs-script").all():
+        assert not tool.is_visible()
+    assert page.locator("main a, main code").first.is_visible()
+
+
+def layer_page(address: str, look: Looks) -> "Page":
+    """The page of a layer, its script at work."""
+    page = look(f"{address}layer/features.0.html", viewport=DESK)
+    page.wait_for_selector("#grid[data-ready]")
+    return page
+
+
+def channels(page: "Page") -> list[int]:
+    return [int(one.get_attribute("data-channel") or -1) for one in page.locator(".plate").all()]
+
+
+def test_a_layer_is_shown_by_patches_projections_or_both(address: str, look: Looks) -> None:
+    page = layer_page(address, look)
+    first = page.locator(".plate").first
+    assert "0.max.patches.webp" in str(first.locator("img").get_attribute("src"))
+    page.keyboard.press("d")
+    assert "0.max.projections.webp" in str(first.locator("img").get_attribute("src"))
+    page.keyboard.press("b")
+    assert first.locator("img").count() == 2
+    page.keyboard.press("m")
+    assert "0.mean.patches.webp" in str(first.locator("img").first.get_attribute("src"))
+    page.keyboard.press("p")
+    assert first.locator("img").count() == 1
+
+
+def test_a_layer_is_shown_by_its_patterns_where_there_are_any(address: str, look: Looks) -> None:
+    page = layer_page(address, look)
+    page.keyboard.press("s")
+    plates = page.locator(".plate")
+    assert str(plates.nth(2).locator("img").get_attribute("src")).endswith("features.0/2.webp")
+    assert plates.nth(3).inner_text().startswith("no pattern")
+    plates.nth(2).locator("a").click()
+    page.wait_for_url(re.compile("/unit/features.0/2.html"))
+    assert page.get_by_alt_text("A synthetic picture that excites features.0:2").is_visible()
+
+
+def test_what_is_chosen_before_the_script_is_ready_counts(served: str, look: Looks) -> None:
+    page = look("about:blank", viewport=DESK)
+    held: list[Any] = []
+    page.route("**/layer/features.0.js", lambda route: held.append(route))  # noqa: PLW0108
+    page.goto(f"{served}layer/features.0.html")
+    page.keyboard.press("d")
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    page.wait_for_selector("#grid[data-ready]")
+    first = page.locator(".plate").first
+    assert "0.max.projections.webp" in str(first.locator("img").get_attribute("src"))
+
+
+def test_a_layer_is_sorted_by_what_the_atlas_says(address: str, look: Looks) -> None:
+    page = layer_page(address, look)
+    rows = facts("layer/features.0.json", address)["plates"]
+    orders = {
+        "score": lambda one: -one["maximum"],
+        "fired": lambda one: -one["fired"],
+        "selectivity": lambda one: -one["selectivity"],
+    }
+    for name, key in orders.items():
+        page.select_option("[name=sort]", name)
+        assert channels(page) == [one["channel"] for one in sorted(rows, key=key)], name
+    page.select_option("[name=sort]", "dead")
+    assert channels(page)[0] == next(one["channel"] for one in rows if one["dead"])
+
+
+def test_a_layer_is_filtered_by_class_and_by_firing_share(address: str, look: Looks) -> None:
+    page = layer_page(address, look)
+    rows = facts("layer/features.0.json", address)["plates"]
+    page.select_option("[name=class]", "cats")
+    assert channels(page) == [one["channel"] for one in rows if one["class"] == "cats"]
+    page.select_option("[name=class]", "")
+    page.select_option("[name=least]", "0.5")
+    expected = [one["channel"] for one in rows if one["fired"] >= 0.5]
+    assert channels(page) == expected
+    assert page.locator("#count").inner_text() == f"{len(expected)} of {len(rows)} channels"
+
+
+def test_what_was_chosen_is_in_the_address_and_comes_back(address: str, look: Looks) -> None:
+    page = layer_page(address, look)
+    page.select_option("[name=sort]", "score")
+    page.keyboard.press("d")
+    sorted_channels = channels(page)
+    page.locator(".plate a").first.click()
+    page.wait_for_url(re.compile(r"/unit/features\.0/"))
+    page.go_back()
+    page.wait_for_selector("#grid[data-ready]")
+    assert channels(page) == sorted_channels
+    assert page.locator("[name=show][value=projections]").is_checked()
+
+
+def test_a_layer_of_many_channels_draws_those_near_the_window(address: str, look: Looks) -> None:
+    page = look(f"{address}layer/add_2_b_~2.html", viewport=DESK)
+    page.wait_for_selector("[aria-setsize='244']")
+    page.keyboard.press("End")
+    page.wait_for_selector(".plate[data-channel='243']")
+    assert page.locator(".plate[data-channel='243']").is_visible()
+
+
+def test_a_layer_of_many_channels_has_pages_without_scripts(served: str, look: Looks) -> None:
+    page = look(f"{served}layer/add_2_b_~2.html", java_script_enabled=False)
+    assert page.locator(".plate").count() == 240
+    page.get_by_role("link", name="2", exact=True).click()
+    assert channels(page) == list(range(240, 244))
+
+
+def test_keys_lead_from_unit_to_unit_and_up(address: str, look: Looks) -> None:
+    page = look(f"{address}unit/features.0/3.html", viewport=DESK)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/unit/features.0/4.html*")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url("**/unit/features.0/3.html*")
+    page.go_back()
+    page.wait_for_url("**/unit/features.0/4.html*")
+    page.keyboard.press("u")
+    page.wait_for_url("**/layer/features.0.html")
+    page.keyboard.press("u")
+    page.wait_for_url("**/index.html")
+
+
+def test_pointing_at_a_patch_frames_it_in_its_picture(address: str, look: Looks) -> None:
+    page = look(f"{address}unit/features.0/3.html", viewport=DESK)
+    hits = facts("unit/features.0/3.json", address)["rankings"]["max"]["hits"]
+    eye = page.locator("[data-ranking=max]")
+    for number in (0, 4, 8):
+        eye.locator(".patches .tile").nth(number).hover()
+        check_context(page, hits[number])
+    page.keyboard.press("2")
+    check_context(page, hits[1])
+    eye.locator(".projections .tile").nth(5).focus()
+    check_context(page, hits[5])
+
+
+def check_context(page: "Page", hit: dict[str, Any]) -> None:
+    context = page.locator("[data-ranking=max] .context")
+    assert context.locator("[data-fact=source]").inner_text() == hit["source"]
+    assert str(context.locator("image").get_attribute("href")).endswith(str(hit["picture"]))
+    box = context.locator("rect.box")
+    top, left, bottom, right = hit["box"]
+    found = [float(str(box.get_attribute(name))) for name in ("y", "x", "height", "width")]
+    assert found == [top, left, bottom - top, right - left]
+
+
+def test_a_tap_shows_the_picture_and_stays(served: str, look: Looks) -> None:
+    page = look(f"{served}unit/features.0/3.html", viewport=PHONE, has_touch=True)
+    hits = facts("unit/features.0/3.json", served)["rankings"]["max"]["hits"]
+    page.locator("[data-ranking=max] .patches .tile").nth(6).tap()
+    check_context(page, hits[6])
+    assert page.url.startswith(f"{served}unit/features.0/3.html")
+
+
+def test_a_unit_is_ranked_by_the_mean_too(address: str, look: Looks) -> None:
+    page = look(f"{address}unit/features.0/3.html", viewport=DESK)
+    assert page.locator("[data-ranking=max]").is_visible()
+    page.keyboard.press("m")
+    assert page.locator("[data-ranking=mean]").is_visible()
+    assert not page.locator("[data-ranking=max]").is_visible()
+    page.keyboard.press("p")
+    assert not page.locator("[data-ranking=mean] .projections").is_visible()
+    page.reload()
+    assert page.locator("[data-ranking=mean] .patches").is_visible()
+    assert not page.locator("[data-ranking=mean] .projections").is_visible()
+
+
+def test_a_patch_and_its_projection_are_cut_from_the_right_place(
+    served: str, site: Site, look: Looks
+) -> None:
+    """The pixels on the screen are those that `draw` gives for the same plate."""
+    page = look(f"{served}unit/features.0/3.html", viewport=DESK)
+    page.wait_for_load_state("networkidle")
+    check_pixels(page, site)
+
+
+def check_pixels(page: "Page", site: Site) -> None:
+    patches = site.atlas["features.0:3"].patches
+    for kind, what in (("patches", "patch"), ("projections", "projection")):
+        expected = tiles_of(patches, what, factor=1)
+        for number in range(9):
+            cut = page.locator(f"[data-ranking=max] .{kind} .cut").nth(number)
+            shown = Image.open(BytesIO(cut.screenshot())).convert("RGB")
+            tile = expected[number]
+            assert tile is not None
+            small = np.asarray(shown.resize(tile.size, Image.Resampling.NEAREST), int)
+            inner = (slice(1, -1), slice(1, -1))
+            difference = np.abs(small - np.asarray(tile, int))[inner]
+            assert (difference > 40).mean() < 0.08, (kind, number)
+
+
+@pytest.mark.parametrize(
+    ("text", "leads_to"),
+    [
+        ("conv1:7", "/unit/features.0/7.html"),
+        ("features.0", "/layer/features.0.html"),
+        ("conv1_1:3@2,1", "/unit/features.0/3.html"),
+        ("dogs", "/class/dogs_i_wolves_i_~1.html"),
+        ("add#2", "/layer/add_2_b_~2.html"),
+    ],
+)
+def test_the_search_box_leads_to_any_address(
+    address: str, look: Looks, text: str, leads_to: str
+) -> None:
+    page = look(f"{address}unit/features.0/3.html", viewport=DESK)
+    page.keyboard.press("/")
+    page.keyboard.type(text)
+    page.wait_for_selector("#found [aria-selected=true]")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{leads_to}")
+
+
+def test_help_and_theme_are_a_key_away(address: str, look: Looks) -> None:
+    page = look(f"{address}index.html", viewport=DESK, color_scheme="light")
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("#help").is_visible()
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.keyboard.press("t")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert light != dark
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+
+
+def test_the_address_and_the_commands_can_be_copied(served: str, look: Looks) -> None:
+    page = look(
+        f"{served}unit/features.0/3.html", permissions=["clipboard-read", "clipboard-write"]
+    )
+    for text in (
+        "features.0:3",
+        "retroscope show one.atlas features.0:3",
+        "rs.draw(rs.open_atlas('one.atlas')['features.0:3']).save('plate.png')",
+    ):
+        page.locator(f'[data-copy="{text}"]').click()
+        page.locator("#said").filter(has_text=f"copied {text}").wait_for(state="attached")
+        assert page.evaluate("navigator.clipboard.readText()") == text
+
+
+def test_pointing_at_a_unit_frames_what_it_saw_in_an_image(address: str, look: Looks) -> None:
+    page = look(f"{address}image/3.html", viewport=DESK)
+    link = page.locator("[data-box]").first
+    link.hover()
+    top, left, bottom, right = map(float, str(link.get_attribute("data-box")).split())
+    box = page.locator("#box")
+    found = [float(str(box.get_attribute(name))) for name in ("y", "x", "height", "width")]
+    assert found == [top, left, bottom - top, right - left]
+
+
+def facts(path: str, address: str) -> dict[str, Any]:
+    """What the JSON twin says; read here, since a page in a folder may not."""
+    url = address + path
+    if url.startswith("file:"):
+        text = Path(unquote(urlparse(url).path)).read_text("utf-8")
+    else:
+        with urlopen(url) as answer:  # noqa: S310 - our own server
+            text = answer.read().decode()
+    found: dict[str, Any] = json.loads(text)
+    return found

@@ -1,0 +1,115 @@
+"""serve and export, as somebody at a terminal meets them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from click.testing import CliRunner
+
+from retroscope.cli import viewing
+from retroscope.errors import RetroscopeError
+from retroscope.web import server
+from tests.web.making import bare
+
+SERVE = "from retroscope.cli.viewing import serve; serve()"
+
+
+@pytest.fixture
+def atlas(tmp_path: Path) -> Path:
+    bare(tmp_path / "small.atlas").close()
+    return tmp_path / "small.atlas"
+
+
+def test_export_writes_a_site_and_says_what_it_takes(atlas: Path, tmp_path: Path) -> None:
+    ended = CliRunner().invoke(viewing.export, [str(atlas), str(tmp_path / "site")])
+    assert ended.exit_code == 0, ended.output
+    assert ended.stdout.strip() == str(tmp_path / "site/index.html")
+    assert "files, about 1 MB" in ended.stderr
+    assert (tmp_path / "site/index.html").is_file()
+
+
+def test_export_beside_another_atlas_compares_the_two(atlas: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    ended = CliRunner().invoke(viewing.export, [str(atlas), str(site), "--compare", str(atlas)])
+    assert ended.exit_code == 0, ended.output
+    facts = json.loads((site / "compare.json").read_text("utf-8"))
+    assert [one["change"] for one in facts["units"]] == pytest.approx([0.0] * 5)
+    assert (site / "other/index.html").is_file()
+
+
+def test_export_to_a_full_folder_is_refused(atlas: Path, tmp_path: Path) -> None:
+    ended = CliRunner().invoke(viewing.export, [str(atlas), str(tmp_path)])
+    assert isinstance(ended.exception, RetroscopeError)
+    assert "no exported site" in str(ended.exception)
+
+
+def test_serve_says_its_address_answers_and_ends_on_interrupt(atlas: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(atlas), "--no-open"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        address = said.split()[0]
+        assert address.startswith("http://127.0.0.1:")
+        with urlopen(f"{address}index.json") as answer:  # noqa: S310 - our own server
+            assert json.load(answer)["atlas"] == "small"
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=30)
+    assert "Traceback" not in complaints
+
+
+def test_serving_needs_no_torch(atlas: Path) -> None:
+    code = f"""
+import sys
+from starlette.testclient import TestClient
+from retroscope.web.server import application
+from retroscope.web.site import opened_site
+from retroscope.web.pages import every_path
+with opened_site({str(atlas)!r}) as site:
+    client = TestClient(application(site), base_url='http://localhost')
+    for path in every_path(site):
+        assert client.get('/' + path).status_code == 200
+assert 'torch' not in sys.modules"""
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(("host", "is_warned"), [("127.0.0.1", False), ("0.0.0.0", True)])  # noqa: S104
+def test_a_host_that_others_reach_is_warned_of(
+    atlas: Path, host: str, is_warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_run", lambda _app, _listening: None)
+    ended = CliRunner().invoke(viewing.serve, [str(atlas), "--no-open", "--host", host])
+    assert ended.exit_code == 0, ended.output
+    assert ("anybody who reaches" in ended.stderr) == is_warned
+
+
+def test_a_port_that_is_taken_is_said(atlas: Path) -> None:
+    with server.listening_on("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        ended = CliRunner().invoke(viewing.serve, [str(atlas), "--no-open", "--port", port])
+    assert isinstance(ended.exception, RetroscopeError)
+    assert f"port {port}" in str(ended.exception)
+
+
+def test_a_browser_is_opened_unless_told_not_to(
+    atlas: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(server, "_run", lambda _app, _listening: None)
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    server.serve(atlas)
+    server.serve(atlas, browser=False)
+    assert len(opened) == 1
+    assert opened[0].startswith("http://127.0.0.1:")

@@ -1,0 +1,324 @@
+"""An image of the reader's own, looked at with the network."""
+
+import gc
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from starlette.testclient import TestClient
+from torch import nn
+
+import retroscope as rs
+from retroscope.errors import RetroscopeError
+from retroscope.web import looking, uploads
+from retroscope.web.server import application
+from retroscope.web.site import Site, compared
+from tests.atlas.scanning import photos, picture
+from tests.conftest import built, no_trace
+from tests.web.conftest import Looks, running
+
+SIDE = 24
+
+
+def classifier() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 7),
+    )
+
+
+@pytest.fixture(scope="module")
+def net() -> rs.Network:
+    labels = [f"kind {n}" for n in range(7)]
+    return rs.Network(built(classifier), input_size=(SIDE, SIDE), labels=labels, name="small")
+
+
+@pytest.fixture(scope="module")
+def own(net: rs.Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("mine")
+    with rs.scan(net, photos(folder / "photos", 12), to=folder / "own.atlas") as atlas:
+        yield compared(atlas)
+
+
+@pytest.fixture(scope="module")
+def client(own: Site, net: rs.Network) -> TestClient:
+    app = application(own, routes=looking.routes(own, net))
+    return TestClient(app, base_url="http://localhost")
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture that the scan has not seen."""
+    file = tmp_path_factory.mktemp("pictures") / "mine.png"
+    picture(99, SIDE).save(file)
+    return file
+
+
+def asked(client: TestClient, data: bytes, ask: str, **params: object) -> list[dict[str, Any]]:
+    query = {"ask": ask} | {key: str(value) for key, value in params.items()}
+    answer = client.post("/look", params=query, content=data)
+    assert answer.status_code == 200, answer.text
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def shown(source: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    from base64 import b64decode
+
+    head, _, data = source.partition(",")
+    assert head == "data:image/png;base64"
+    return np.asarray(PIL.Image.open(BytesIO(b64decode(data))).convert("RGB"))
+
+
+def test_it_is_taken_for_what_the_network_says(
+    client: TestClient, net: rs.Network, mine: Path
+) -> None:
+    found = asked(client, mine.read_bytes(), "first")
+    (predictions,) = (one["predictions"] for one in found if "predictions" in one)
+    with torch.no_grad():
+        shares = net.module(net.prepare(mine).numbers[None]).softmax(1)[0]
+    expected = sorted(range(7), key=lambda index: -float(shares[index]))[:5]
+    assert [one["index"] for one in predictions] == expected
+    for one in predictions:
+        assert one["probability"] == pytest.approx(float(shares[one["index"]]), rel=1e-5)
+        assert one["label"] == f"kind {one['index']}"
+
+
+def test_the_picture_is_shown_as_the_network_takes_it(
+    client: TestClient, net: rs.Network, mine: Path
+) -> None:
+    first = asked(client, mine.read_bytes(), "first")[0]
+    np.testing.assert_array_equal(shown(first["picture"]), net.prepare(mine).picture)
+
+
+def test_unusual_units_are_those_that_few_images_excite_as_much(
+    client: TestClient, own: Site, net: rs.Network, mine: Path
+) -> None:
+    layers = {one["layer"]: one["units"] for one in asked(client, mine.read_bytes(), "first")[2:]}
+    assert set(layers) == {"0", "3"}
+    for name, units in layers.items():
+        peaks = rs.activations(net, name, mine).maps.max(axis=(1, 2))
+        for one in units:
+            assert one["activation"] == pytest.approx(float(peaks[one["channel"]]), rel=1e-5)
+            above = own.atlas.stats(f"{name}:{one['channel']}").maximum < one["activation"]
+            assert above == (one["rarity"] == 0)
+        rarities = [one["rarity"] for one in units]
+        assert rarities == sorted(rarities)
+
+
+def test_a_unit_is_projected_as_the_library_does(
+    client: TestClient, net: rs.Network, mine: Path
+) -> None:
+    from retroscope.render.tone import toned
+
+    (found,) = asked(client, mine.read_bytes(), "unit", unit="3:5@4,7")
+    expected = rs.deconv(net, "3:5@4,7", mine)
+    assert found["unit"] == "3:5@4,7"
+    assert found["activation"] == pytest.approx(expected.activation, rel=1e-5)
+    top, left, bottom, right = found["box"]
+    assert (bottom - top, right - left) == (8, 8)
+    box = expected.box
+    inside = shown(found["projection"])[box.top - top : box.bottom - top]
+    inside = inside[:, box.left - left : box.right - left]
+    assert np.abs(inside.astype(int) - toned(expected.pixels).astype(int)).max() <= 1
+
+
+def test_without_a_position_a_unit_is_at_its_strongest(
+    client: TestClient, net: rs.Network, mine: Path
+) -> None:
+    (found,) = asked(client, mine.read_bytes(), "unit", unit="3:5")
+    assert found["unit"] == str(rs.deconv(net, "3:5", mine).unit)
+    assert found["cells"] == list(net.layer("3").size)
+
+
+@pytest.mark.parametrize("ask", ["cam", "occlusion"])
+def test_a_class_has_a_map_over_the_picture(client: TestClient, mine: Path, ask: str) -> None:
+    (best,) = asked(client, mine.read_bytes(), ask)
+    (other,) = asked(client, mine.read_bytes(), ask, target=2)
+    assert other["title"].startswith("kind 2")
+    assert shown(best["picture"]).shape == (SIDE, SIDE, 3)
+    assert best["notes"]
+
+
+def test_a_camera_asks_for_the_classes_alone(client: TestClient, mine: Path) -> None:
+    found = asked(client, mine.read_bytes(), "live")
+    assert [list(one) for one in found] == [["predictions"]]
+
+
+def test_looking_leaves_no_trace(client: TestClient, net: rs.Network, mine: Path) -> None:
+    with no_trace(net.module):
+        for ask in ("first", "live", "cam", "occlusion"):
+            asked(client, mine.read_bytes(), ask)
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of a few bytes that says it is a very large picture."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def test_pictures_that_are_none_are_refused(client: TestClient, mine: Path) -> None:
+    good = mine.read_bytes()
+    for data in (
+        b"",
+        b"no picture",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"%!PS-Adobe-3.0 EPSF-3.0",
+        good[: len(good) // 2],
+        good[:40],
+        bomb(100),
+        b"GIF89a" + bytes(100),
+        b"\xff\xd8\xff\xe0" + bytes(100),
+    ):
+        answer = client.post("/look?ask=first", content=data)
+        assert answer.status_code == 400, data[:20]
+        assert "this is no JPEG" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("side", [8_000, 12_000, 60_000])
+def test_bombs_are_refused_before_they_are_unpacked(client: TestClient, side: int) -> None:
+    answer = client.post("/look?ask=first", content=bomb(side))
+    assert answer.status_code in {400, 413}
+
+
+def test_more_bytes_than_are_taken_are_not_kept(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MOST_BYTES", 1000)
+    answer = client.post("/look?ask=first", content=bytes(5000))
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "ask=nothing",
+        "ask=unit",
+        "ask=unit&unit=nolayer:1",
+        "ask=unit&unit=3:999",
+        "ask=unit&unit=3:1@99,99",
+        "ask=unit&unit=3:1@*",
+        "ask=unit&unit=../../etc/passwd",
+        "ask=cam&target=99",
+        "ask=cam&target=-1",
+        "ask=occlusion&target=cat",
+    ],
+)
+def test_questions_that_have_no_answer_are_refused(
+    client: TestClient, mine: Path, query: str
+) -> None:
+    answer = client.post(f"/look?{query}", content=mine.read_bytes())
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+    assert str(mine.parent.parent) not in answer.text
+
+
+def test_a_refused_look_makes_room_for_the_next(client: TestClient, mine: Path) -> None:
+    for _ in range(3 * looking._WAITING):
+        client.post("/look?ask=first", content=b"no picture")
+        client.post("/look?ask=cam&target=99", content=mine.read_bytes())
+    gc.collect()
+    assert asked(client, mine.read_bytes(), "live")
+
+
+def test_nothing_is_stored(
+    client: TestClient, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tempfile
+
+    data = mine.read_bytes()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for ask in ("first", "cam", "occlusion"):
+        asked(client, data, ask)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_network_of_another_atlas_is_refused(own: Site) -> None:
+    other = rs.Network(nn.Conv2d(3, 4, 3), input_size=(SIDE, SIDE), name="other")
+    with pytest.raises(RetroscopeError, match="another network"):
+        looking.routes(own, other)
+
+
+def test_the_whole_page_works(own: Site, net: rs.Network, mine: Path, look: Looks) -> None:
+    with running(application(own, routes=looking.routes(own, net))) as address:
+        page = look(f"{address}index.html", viewport={"width": 1280, "height": 900})
+        page.get_by_role("link", name="My image").click()
+        page.set_input_files("#file", mine)
+        page.wait_for_selector("#unusual section:nth-child(2)")
+        assert page.locator("#predictions li").count() == 5
+        page.locator("#predictions button").nth(1).click()
+        page.locator("#caption").filter(has_text="gradcam").wait_for()
+        page.locator("[data-show=occlusion]").click()
+        page.locator("#caption").filter(has_text="square").wait_for()
+        page.locator("#unusual button").first.click()
+        page.wait_for_selector("#unit:not([hidden])")
+        page.locator("#map").scroll_into_view_if_needed()
+        box = page.locator("#map").bounding_box()
+        assert box is not None
+        cells = [int(n) for n in str(page.locator("#map").get_attribute("data-cells")).split(",")]
+        y, x = cells[0] // 2, cells[1] // 3
+        page.mouse.click(
+            box["x"] + (x + 0.5) * box["width"] / cells[1],
+            box["y"] + (y + 0.5) * box["height"] / cells[0],
+        )
+        page.locator("#unit-name").filter(has_text=f"@{y},{x}").wait_for()
+        assert page.locator("#over").is_visible()
+
+
+def test_a_picture_is_dropped_or_pasted(
+    own: Site, net: rs.Network, mine: Path, look: Looks
+) -> None:
+    give = """([kind, bytes]) => {
+        const file = new File([new Uint8Array(bytes)], "mine.png", { type: "image/png" });
+        const data = new DataTransfer();
+        data.items.add(file);
+        const made = kind === "drop"
+            ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
+            : new ClipboardEvent("paste", { clipboardData: data, bubbles: true });
+        document.body.dispatchEvent(made);
+    }"""
+    with running(application(own, routes=looking.routes(own, net))) as address:
+        for kind in ("drop", "paste"):
+            page = look(f"{address}mine.html")
+            page.evaluate(give, [kind, list(mine.read_bytes())])
+            page.wait_for_selector("#predictions li")
+
+
+def test_a_camera_is_followed_and_its_last_picture_looked_at(
+    own: Site, net: rs.Network, look: Looks
+) -> None:
+    with running(application(own, routes=looking.routes(own, net))) as address:
+        page = look(f"{address}mine.html", permissions=["camera"])
+        page.locator("#camera").click()
+        page.wait_for_selector("#predictions li")
+        page.locator("#camera").click()
+        page.wait_for_selector("#unusual section:nth-child(2)")
+        assert page.locator("#camera").inner_text() == "Camera"
+
+
+def test_without_a_network_the_page_says_what_to_do(served: str, look: Looks) -> None:
+    page = look(f"{served}mine.html")
+    assert page.get_by_text("retroscope serve one.atlas --model MODEL").is_visible()
+    assert not page.locator("#file").is_visible()
+    assert not page.get_by_role("link", name="My image").is_visible()
