@@ -19,13 +19,14 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks deconv
-	$(BIN)/python -m benchmarks scan
+	for name in deconv scan cam occlusion synthesis; do $(BIN)/python -m benchmarks $$name; done
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/commands.py docs/reference/commands.md
 	$(BIN)/retroscope demo $(DEMO) --no-open
 	$(BIN)/python tools/pictures.py $(DEMO) docs/images
+	$(BIN)/python tools/screenshots.py $(DEMO)/demo.atlas docs/images --only --model demo \
+		--image $(DEMO)/world/cat/000005.png
 	$(BIN)/python tools/purity.py docs/world.md
 	$(BIN)/python -m pytest tests/test_docs.py
 

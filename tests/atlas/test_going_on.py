@@ -149,7 +149,7 @@ def test_what_is_done_is_told_and_ends_with_all_of_it(folder: Path, tmp_path: Pa
         ({"layers": []}, "no layers"),
         ({"layers": ["nothing*"]}, "no layer of tiny matches"),
         ({"layers": ["secnd"]}, "did you mean 'second'"),
-        ({"illustrate": "some"}, "all, none, or a number"),
+        ({"illustrate": "some"}, "all, max, none, or a number"),
         ({"top": 0}, "top"),
         ({"batch_size": -1}, "batch"),
         ({"workers": -1}, "workers"),

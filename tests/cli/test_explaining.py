@@ -125,7 +125,7 @@ def test_arguments_and_options_are_those_of_the_function(command: click.Command)
     taken = inspect.signature(FUNCTIONS[str(command.name)]).parameters.values()
     arguments = [one.name for one in command.params if isinstance(one, click.Argument)]
     assert arguments == ["model", "image"]
-    context = click.Context(command, resilient_parsing=True)
+    context = click.Context(command, resilient_parsing=True, **command.context_settings)
     command.parse_args(context, [])
     options = [one.name for one in command.params if isinstance(one, click.Option)]
     own = {name: context.params[name] for name in options if name not in FACE | OPENING}

@@ -30,13 +30,13 @@ FUNCTIONS: dict[str, Callable[..., object] | None] = {
     "cam": rs.cam,
     "occlusion": rs.occlusion,
     "explain": rs.explain,
-    "synthesize": rs.synthesize,
     "filters": rs.filters,
 }
 ATLAS_FUNCTIONS: dict[str, Callable[..., object]] = {
     "scan": rs.scan,
     "illustrate": rs.illustrate,
     "show": rs.Atlas.plate,
+    "synthesize": rs.synthesize,
     "demo": rs.demo,
     "serve": rs.serve,
     "export": rs.export,

@@ -21,7 +21,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["scan", TINY, "images", *TO, "--layers", "block*"], "matches 'block*'"),
     (["scan", TINY, "images", *TO, "--labels", "none.csv"], "none.csv"),
     (["scan", TINY, "images", *TO, "--labels", "strange.csv"], "name none of the images"),
-    (["scan", TINY, "images", *TO, "--illustrate", "some"], "all, none, or a number"),
+    (["scan", TINY, "images", *TO, "--illustrate", "some"], "all, max, none, or a number"),
     (["scan", TINY, "images", *TO, "--top", "0"], "x>=1"),
     (["scan", TINY, "images", "--to", "none/new.atlas"], "no folder 'none'"),
     (["scan", TINY, "images", "--to", "empty"], "is a folder"),
