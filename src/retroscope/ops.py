@@ -126,8 +126,14 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     (Operation("norm", calls.response_norm, Role.RESPONSE_NORM), named("local_response_norm")),
     (Operation("norm", calls.layer_norm), named("layer_norm", "rms_norm")),
     (Operation("norm", calls.gate), named("group_norm", "instance_norm")),
-    (Operation("add", calls.combine), named("add", "sub", "__radd__", "__rsub__", "rsub")),
-    (Operation("mul", calls.combine), named("mul", "div", "true_divide", "__rmul__", "__rdiv__")),
+    (
+        Operation("add", calls.combine),
+        named("add", "sub", "subtract", "__radd__", "__rsub__", "rsub"),
+    ),
+    (
+        Operation("mul", calls.combine),
+        named("mul", "multiply", "div", "divide", "true_divide", "__rmul__", "__rdiv__"),
+    ),
     (Operation("max", calls.combine), named("maximum", "minimum")),
     (_silent(calls.largest), [torch.max, torch.min, torch.Tensor.max, torch.Tensor.min]),
     (Operation("concat", calls.join), named("cat", "concat", "concatenate")),

@@ -1,5 +1,8 @@
 """Shapes that differ in how layers are wired."""
 
+from collections.abc import Callable
+from operator import add, mul
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,8 +16,9 @@ from tests.reference.programs import Node
 class Residual(nn.Module):
     """A skip that joins before the last ReLU of its block (ResNet), or after it."""
 
-    def __init__(self, *, relu_last: bool) -> None:
+    def __init__(self, *, relu_last: bool, join: Callable[[Tensor, Tensor], Tensor] = add) -> None:
         super().__init__()
+        self.join = join
         self.relu_last = relu_last
         self.stem = nn.Sequential(conv(3, 6), nn.ReLU())
         self.conv = conv(6, 6)
@@ -23,7 +27,8 @@ class Residual(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.stem(image)
-        y = self.relu(self.conv(x) + x) if self.relu_last else self.relu(self.conv(x)) + x
+        y = self.conv(x)
+        y = self.relu(self.join(y, x)) if self.relu_last else self.join(self.relu(y), x)
         result: Tensor = self.head(y)
         return result
 
@@ -89,8 +94,9 @@ def _channel_shuffle(script: Script, image: Node) -> Node:
 class SqueezeExcitation(nn.Module):
     """A gate per channel, made from the whole map."""
 
-    def __init__(self) -> None:
+    def __init__(self, product: Callable[[Tensor, Tensor], Tensor] = mul) -> None:
         super().__init__()
+        self.product = product
         self.stem = conv(3, 6)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.gate = nn.Sequential(nn.Conv2d(6, 4, 1), nn.ReLU(), nn.Conv2d(4, 6, 1), nn.Sigmoid())
@@ -99,7 +105,7 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.stem(image)
-        result: Tensor = self.head(self.relu(x * self.gate(self.pool(x))))
+        result: Tensor = self.head(self.relu(self.product(x, self.gate(self.pool(x)))))
         return result
 
 
@@ -226,6 +232,13 @@ GRAPH_SHAPES: dict[str, Shape] = {
     "residual_add_after_relu": shape(
         lambda: Residual(relu_last=False),
         lambda script, x: _residual(script, x, relu_last=False),
+    ),
+    "residual_by_torchs_long_names": shape(
+        lambda: Residual(relu_last=True, join=lambda y, x: torch.divide(torch.subtract(y, -x), 1)),
+        lambda script, x: _residual(script, x, relu_last=True),
+    ),
+    "squeeze_excitation_by_multiply": shape(
+        lambda: SqueezeExcitation(torch.multiply), _squeeze_excitation
     ),
     "in_place_add": shape(InPlaceAdd, _in_place_add),
     "channel_shuffle": shape(ChannelShuffle, _channel_shuffle),

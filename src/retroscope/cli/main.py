@@ -23,7 +23,7 @@ HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 def main(context: click.Context) -> None:
     """A microscope that looks back through a convolutional network.
 
-    MODEL is a torchvision name (vgg16), timm/NAME, the path of a weight file,
+    MODEL is a torchvision name (vgg16), timm/NAME, keras/NAME, the path of a weight file,
     package.module:factory, file.py:factory, or demo, which comes along.
     UNIT is LAYER:CHANNEL, LAYER:CHANNEL@Y,X or LAYER:CHANNEL@* for a whole map; `layers` lists
     the layers. For example:

@@ -8,7 +8,7 @@ import torch
 from retroscope.errors import ModelError
 from retroscope.image import Fit
 from retroscope.network import Network
-from retroscope.zoo import state_dicts, torchvision_models
+from retroscope.zoo import keras_models, onnx_models, state_dicts, torchvision_models
 from retroscope.zoo.architectures import (
     ARCHITECTURES,
     Architecture,
@@ -30,9 +30,15 @@ from retroscope.zoo.weights.foreign import (
 
 SUFFIXES = (
     *(".h5", ".hdf5", ".npy", ".npz", ".caffemodel"),
-    *(".safetensors", ".pt", ".pth", ".ckpt"),
+    *(".safetensors", ".pt", ".pth", ".ckpt", ".keras", ".onnx"),
 )
 """A name that ends so is meant as a file, also where there is none."""
+
+WHOLE = (
+    (keras_models.is_saved, keras_models.open_saved),
+    (onnx_models.is_saved, onnx_models.open_saved),
+)
+"""Files that have their network with its weights: how one is known, and how it is opened."""
 
 ByName = Callable[[str], Network]
 """Opens a network by its name, without trained weights."""
@@ -51,6 +57,9 @@ def open_file(name: str, arch: str | None, by_name: ByName) -> Network:
     path = Path(name)
     if not path.is_file():
         raise ModelError(f"no file {name!r}; give the path of a weight file")
+    whole = next((opened for is_one, opened in WHOLE if is_one(path)), None)
+    if whole is not None:
+        return _whole(path, arch, whole)
     found = read_weights(path)
     if isinstance(found, State):
         return state_dicts.open_state(found, arch, by_name)
@@ -59,6 +68,12 @@ def open_file(name: str, arch: str | None, by_name: ByName) -> Network:
     if arch is None or named:
         return _told(upright, named or ARCHITECTURES)
     return _into(upright, arch, by_name(arch))
+
+
+def _whole(path: Path, arch: str | None, opened: Callable[[Path], Network]) -> Network:
+    if arch is not None:
+        raise ModelError(f"{path} tells its network itself; leave out arch (--arch)")
+    return opened(path)
 
 
 def _told(foreign: Foreign, among: Sequence[Architecture]) -> Network:

@@ -10,7 +10,15 @@ import torch
 from retroscope.errors import ModelError, did_you_mean
 from retroscope.image import Fit
 from retroscope.network import Network, in_words
-from retroscope.zoo import caffe_models, demo, factory, files, timm_models, torchvision_models
+from retroscope.zoo import (
+    caffe_models,
+    demo,
+    factory,
+    files,
+    keras_models,
+    timm_models,
+    torchvision_models,
+)
 
 Opener = Callable[[str, bool], Network]
 """A network from the rest of its name; with trained weights, or as it is initialised."""
@@ -19,6 +27,7 @@ SOURCES: dict[str, Opener] = {
     "torchvision": torchvision_models.open_named,
     "timm": timm_models.open_named,
     "caffe": caffe_models.open_named,
+    "keras": keras_models.open_named,
 }
 """What stands before the slash in a model's name."""
 
@@ -38,8 +47,9 @@ def open_model(
 ) -> Network:
     """The network of this name, with its weights, preprocessing and labels.
 
-    `torchvision/NAME` or the bare name, `timm/NAME`, `package.module:factory`, `file.py:factory`,
-    or the path of a weight file, whose network `arch` names where the file does not tell it.
+    `torchvision/NAME` or the bare name, `timm/NAME`, `keras/NAME`, `package.module:factory`,
+    `file.py:factory`, or the path of a weight file, whose network `arch` names where the file does
+    not tell it.
     `random_weights` is a seed: the network is initialised by it, and nothing is downloaded.
     `resize` says how pictures get to the input size, as `Fit` does. `input_size`, `mean` and `std`,
     of pixels from 0 to 1, take the place of the network's own.
@@ -121,7 +131,9 @@ def _open(name: str, arch: str | None, *, trained: bool) -> Network:
     if not slash:
         return torchvision_models.open_named(name, trained)
     if source not in SOURCES:
-        hint = did_you_mean(source, SOURCES) or "there are torchvision/NAME and timm/NAME"
+        hint = did_you_mean(source, SOURCES) or (
+            "there are torchvision/NAME and timm/NAME, caffe/NAME and keras/NAME"
+        )
         raise ModelError(f"no source {source!r} of models in {name!r}; {hint}")
     return SOURCES[source](rest, trained)
 
