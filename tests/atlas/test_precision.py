@@ -36,6 +36,21 @@ def test_hits_are_those_of_the_full_scan(folder: Path, tmp_path: Path, top: int)
         assert slim.images == wide.images
 
 
+def test_classes_are_counted_once_and_for_all_images(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        photos(tmp_path / "photos" / name, 6)
+    full, narrow = (
+        scan(tiny(), tmp_path / "photos", to=tmp_path / f"{name}.atlas", precision=name)
+        for name in ("full", "bf16")
+    )
+    assert narrow.sql(HITS) == full.sql(HITS)
+    for wide, slim in zip(
+        full.stats("second:0").classes, narrow.stats("second:0").classes, strict=True
+    ):
+        assert (wide.label, wide.images) == (slim.label, slim.images)
+        assert slim.mean_maximum == pytest.approx(wide.mean_maximum, rel=0.02)
+
+
 def test_the_network_itself_stays_as_it_is(folder: Path, tmp_path: Path) -> None:
     net = tiny(torch.float32)
     with no_trace(net.module):

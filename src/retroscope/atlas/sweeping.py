@@ -78,7 +78,7 @@ def _take(one: Pass, running: Running, loaded: Loaded, scratch: Scratch) -> None
             running.gathered,
             loaded.images,
             numbers=loaded.numbers,
-            labels=[one.listed.labels[number] for number in loaded.numbers],
+            labels=[one.listed.labels[number] if one.classes else -1 for number in loaded.numbers],
             scratch=scratch,
         )
     running.why = running.why or next((why for _, why in loaded.failed), "")
