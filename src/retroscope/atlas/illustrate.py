@@ -20,7 +20,7 @@ from retroscope.network import Network, Prepared
 from retroscope.rules import rule_book
 from retroscope.unit import Unit
 
-HITS_AT_ONCE, PICTURES_KEPT = 512, 384
+HITS_AT_ONCE, PICTURES_KEPT, PICTURES_AT_ONCE = 512, 384, 32
 
 HowMany = str | int | bool
 
@@ -151,8 +151,10 @@ _WORDS = {"all": Ranks(), "max": Ranks(by_mean=False), "none": Ranks(0)}
 class Shelf:
     """Pictures of the list, prepared by threads; the last ones used stay at hand."""
 
-    def __init__(self, net: Network, listed: Pictures, workers: int) -> None:
-        self._net, self._listed, self._workers = net, listed, workers
+    def __init__(
+        self, net: Network, listed: Pictures, workers: int, *, most: int = PICTURES_KEPT
+    ) -> None:
+        self._net, self._listed, self._workers, self._most = net, listed, workers, most
         self._kept: OrderedDict[int, Prepared] = OrderedDict()
 
     def fetch(self, numbers: Sequence[int]) -> dict[int, Prepared]:
@@ -163,7 +165,7 @@ class Shelf:
         found = {number: self._kept[number] for number in numbers}
         for number in found:
             self._kept.move_to_end(number)
-        while len(self._kept) > PICTURES_KEPT:
+        while len(self._kept) > self._most:
             self._kept.popitem(last=False)
         return found
 
@@ -178,8 +180,9 @@ def keep_pictures(
     missing = writer.missing_pictures()
     if not missing:
         return
-    shelf, watch = Shelf(net, listed, workers), Watch("keep pictures", len(missing), progress)
-    for start, some in _parts(missing):
+    shelf = Shelf(net, listed, workers, most=0)
+    watch = Watch("keep pictures", len(missing), progress)
+    for start, some in _parts(missing, PICTURES_AT_ONCE):
         found = shelf.fetch(some)
         with writer.transaction():
             for number, prepared in found.items():
@@ -206,7 +209,7 @@ def illustrate_winners(
     hits = _to_project(writer, wanted, ranks=ranks, rules=book.name)
     shelf = Shelf(net, listed, default_workers())
     watch = Watch("illustrate", len(hits), progress)
-    for start, some in _parts(hits):
+    for start, some in _parts(hits, HITS_AT_ONCE):
         found = shelf.fetch([hit.image for hit in some])
         shown = deconv_many(net, [(_unit(hit), found[hit.image]) for hit in some], rules=book)
         projections = list(shown)
@@ -252,6 +255,6 @@ def _unit(hit: Hit) -> Unit:
 Item = TypeVar("Item")
 
 
-def _parts(items: Sequence[Item]) -> Iterator[tuple[int, Sequence[Item]]]:
-    for start in range(0, len(items), HITS_AT_ONCE):
-        yield start, items[start : start + HITS_AT_ONCE]
+def _parts(items: Sequence[Item], size: int) -> Iterator[tuple[int, Sequence[Item]]]:
+    for start in range(0, len(items), size):
+        yield start, items[start : start + size]
