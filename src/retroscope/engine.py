@@ -70,11 +70,18 @@ def run(module: torch.nn.Module, picture: torch.Tensor, handler: Handler) -> obj
         # ended the pass is what counts, and is raised below.
         if watch.ended is None:
             raise
-    if watch.ended is None:
+    ended, watch.ended = watch.ended, None
+    if ended is None:
         return result
-    if isinstance(watch.ended, Reached):
+    if isinstance(ended, Ended):
+        # It holds its frames, and with them every map of the pass.
+        ended.__traceback__ = None
+    if isinstance(ended, Reached):
         return None
-    raise watch.ended
+    try:
+        raise ended
+    finally:
+        del ended
 
 
 def ruled(book: RuleBook) -> Handler:

@@ -1,6 +1,9 @@
 """Batches grow smaller where memory runs out, and the results do not depend on it."""
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from retroscope.engine import Ended, Reached, run
 from retroscope.errors import RetroscopeError
 from retroscope.memory import budget, in_batches, is_out_of_memory
 from retroscope.methods import deconv as deconv_file
@@ -16,6 +20,36 @@ from retroscope.network import Network
 from retroscope.region import Look, look
 from retroscope.survey import Survey
 from tests.conftest import built, numbers
+
+
+class Stop(Ended):
+    """Ends a pass, but not because the answer is known."""
+
+
+@pytest.mark.parametrize("kind", [Reached, Stop])
+def test_a_pass_that_is_ended_leaves_no_map_behind(kind: type[Ended]) -> None:
+    """Without waiting for the collector of circles: a long scan would grow until it comes."""
+    left: list[weakref.ref[torch.Tensor]] = []
+
+    def handle(function: Any, args: Any, kwargs: Any) -> object:
+        found = function(*args, **kwargs)
+        if isinstance(found, torch.Tensor):
+            left.append(weakref.ref(found))
+        if len(left) > 3:
+            raise kind
+        return found
+
+    net = nn.Sequential(*(nn.Sequential(nn.MaxPool2d(1), nn.ReLU()) for _ in range(4)))
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(Stop):
+            run(net, torch.ones(1, 3, 4, 4), handle)
+        assert left
+        assert not any(one() is not None for one in left)
+    finally:
+        gc.enable()
+
 
 SAYS_SO: list[BaseException] = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
