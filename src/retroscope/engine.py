@@ -18,7 +18,16 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from retroscope.errors import ModelError, RetroscopeError
-from retroscope.ops import TABLE, Args, Function, Kwargs, name_of, positional, tensors_in
+from retroscope.ops import (
+    TABLE,
+    Args,
+    Function,
+    Kwargs,
+    name_of,
+    positional,
+    tensors_in,
+    with_tensors,
+)
 from retroscope.rules import Rule, RuleBook
 
 
@@ -125,17 +134,11 @@ def _same(kept: torch.Tensor) -> torch.Tensor:
 
 def _frozen(value: Any) -> Any:
     """The same arguments with parameters taken out of the graph: nobody asks for their gradient."""
-    if isinstance(value, torch.nn.Parameter):
-        return value.detach()
-    if isinstance(value, tuple | list):
-        return type(value)(_frozen(one) for one in value) if _plain(value) else value
-    if isinstance(value, dict):
-        return {key: _frozen(one) for key, one in value.items()}
-    return value
+    return with_tensors(value, _detached_parameter)
 
 
-def _plain(value: tuple[object, ...] | list[object]) -> bool:
-    return type(value) in (tuple, list)
+def _detached_parameter(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach() if isinstance(tensor, torch.nn.Parameter) else tensor
 
 
 def _under_rule(rule: Rule, function: Function, args: Args, kwargs: Kwargs) -> object:

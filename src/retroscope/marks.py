@@ -45,3 +45,9 @@ class Marks(Generic[Mark]):
         """Takes the tensor's mark away."""
         if tensor in self:
             del self._marks[tensor]
+
+
+def instead(swaps: Marks[torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
+    """What stands in for a tensor: its mark, or the tensor itself."""
+    other = swaps.get(tensor)
+    return tensor if other is None else other

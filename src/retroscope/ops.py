@@ -4,7 +4,7 @@ A new layer type is one row in `ROWS`. A row's `motion` takes a `Place` and then
 parameters of the torch function, so that Python itself binds the call's arguments.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from inspect import signature
@@ -210,6 +210,22 @@ def channels_stand_last(function: Function) -> bool:
 def name_of(function: Function) -> str:
     """What people call a torch function."""
     return str(torch.overrides.resolve_name(function) or getattr(function, "__name__", function))
+
+
+def with_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The same arguments with every tensor in them changed; only plain lists are looked into."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if type(value) in (list, tuple):
+        return type(value)(with_tensors(one, change) for one in value)
+    if isinstance(value, dict):
+        return {key: with_tensors(one, change) for key, one in value.items()}
+    return value
+
+
+def with_others(value: Any, others: Mapping[int, torch.Tensor]) -> Any:
+    """The same arguments with other tensors, by the identity of those that they replace."""
+    return with_tensors(value, lambda one: others.get(id(one), one))
 
 
 def tensors_in(*values: object) -> Iterator[torch.Tensor]:

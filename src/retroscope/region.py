@@ -7,18 +7,28 @@ What cannot be known from the crop stays unknown; a target that needs it is run 
 picture instead.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
 
 from retroscope.engine import Ended, Handler, Reached, run
 from retroscope.errors import RetroscopeError
-from retroscope.marks import Marks
+from retroscope.marks import Marks, instead
 from retroscope.memory import is_out_of_memory
 from retroscope.motion import Move, Slide, Stay
-from retroscope.ops import Args, Function, Kwargs, asks_only, is_itself, makes_anew, tensors_in
+from retroscope.ops import (
+    Args,
+    Function,
+    Kwargs,
+    asks_only,
+    is_itself,
+    makes_anew,
+    tensors_in,
+    with_others,
+    with_tensors,
+)
 from retroscope.span import Held, Span, cut
 from retroscope.survey import Step, Survey, canonical, written
 from retroscope.windows import READERS, Windows
@@ -98,7 +108,9 @@ class _Region:
         return seen
 
     def _current(self, value: Any) -> Any:
-        return _swapped(value, self.stand_ins) if len(self.stand_ins) else value
+        if not len(self.stand_ins):
+            return value
+        return with_tensors(value, partial(instead, self.stand_ins))
 
     def _next(self, function: Function) -> Step:
         if self.count > self.target or self.survey.steps[self.count].function != function:
@@ -176,9 +188,7 @@ class _Region:
         }
         changed = written(step.function, args, kwargs)
         function = step.function if changed is None else self._out_of_place(step.function, changed)
-        result = self.execute(
-            function, _cropped(args, crops), cast("Kwargs", _cropped(kwargs, crops))
-        )
+        result = self.execute(function, with_others(args, crops), with_others(kwargs, crops))
         if changed is not None:
             self.stand_ins[changed] = cast("torch.Tensor", result)
         return self._hold(result, met)
@@ -206,27 +216,6 @@ class _Region:
         work = Windows((motion.y, motion.x), (y, x), held.axes)
         result = READERS[reading](work, self.execute, args, kwargs)
         return self._hold(result, Held(y.gives, x.gives, held.axes))
-
-
-def _swapped(value: Any, swaps: Marks[torch.Tensor]) -> Any:
-    if isinstance(value, torch.Tensor):
-        current = swaps.get(value)
-        return value if current is None else current
-    if type(value) in (list, tuple):
-        return type(value)(_swapped(one, swaps) for one in value)
-    if isinstance(value, dict):
-        return {key: _swapped(one, swaps) for key, one in value.items()}
-    return value
-
-
-def _cropped(value: Any, crops: Mapping[int, torch.Tensor]) -> Any:
-    if isinstance(value, torch.Tensor):
-        return crops.get(id(value), value)
-    if type(value) in (list, tuple):
-        return type(value)(_cropped(one, crops) for one in value)
-    if isinstance(value, dict):
-        return {key: _cropped(one, crops) for key, one in value.items()}
-    return value
 
 
 def _meeting(parts: list[Held]) -> Held | None:

@@ -305,6 +305,21 @@ def test_a_picture_is_dropped_or_pasted(
             page.wait_for_selector("#predictions li")
 
 
+def test_a_picture_picked_before_the_script_came_is_looked_at(
+    own: Site, net: rs.Network, mine: Path, look: Looks
+) -> None:
+    held: list[Any] = []
+    with running(application(own, routes=looking.routes(own, net))) as address:
+        page = look(f"{address}index.html")
+        page.route("**/static/mine.js", lambda route: held.append(route))  # noqa: PLW0108 - it is marked
+        page.goto(f"{address}mine.html", wait_until="commit")
+        page.set_input_files("#file", mine)
+        while not held:
+            page.wait_for_timeout(20)
+        held[0].continue_()
+        page.wait_for_selector("#predictions li")
+
+
 def test_a_camera_is_followed_and_its_last_picture_looked_at(
     own: Site, net: rs.Network, look: Looks
 ) -> None:

@@ -184,7 +184,9 @@ def _sent(address: str, raw: bytes) -> bytes:
             connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65536):
                 answer += piece
-        except ConnectionError:
+        except TimeoutError:
+            raise
+        except OSError:
             return answer  # the server hung up on what it had read of it
     return answer
 

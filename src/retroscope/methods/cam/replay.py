@@ -1,16 +1,25 @@
 """The second half of a network again and again, for other maps of the layer where it begins."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from functools import partial
 
 import torch
 
 from retroscope.engine import run
-from retroscope.marks import Marks
+from retroscope.marks import Marks, instead
 from retroscope.methods.scores import Ends, judged, verdict_of
 from retroscope.methods.stand_ins import Lost, blank, next_step, refuse_layout
 from retroscope.network import Network
-from retroscope.ops import Args, Function, Kwargs, asks_only, is_itself, makes_anew, tensors_in
+from retroscope.ops import (
+    Args,
+    Function,
+    Kwargs,
+    asks_only,
+    is_itself,
+    makes_anew,
+    tensors_in,
+    with_tensors,
+)
 from retroscope.results import Layer
 from retroscope.survey import Step, Survey, canonical, written
 
@@ -62,7 +71,8 @@ class _Replay:
         self.count = 0
 
     def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
-        args, kwargs = _swapped(args, self.swaps), cast("Kwargs", _swapped(kwargs, self.swaps))
+        current = partial(instead, self.swaps)
+        args, kwargs = with_tensors(args, current), with_tensors(kwargs, current)
         known = not any(one in self.unknown for one in tensors_in(args, kwargs))
         if asks_only(function):
             if not known:
@@ -104,14 +114,3 @@ class _Replay:
         if changed is not None:
             self.swaps[changed] = given
         return given
-
-
-def _swapped(value: Any, swaps: Marks[torch.Tensor]) -> Any:
-    if isinstance(value, torch.Tensor):
-        current = swaps.get(value)
-        return value if current is None else current
-    if type(value) in (list, tuple):
-        return type(value)(_swapped(one, swaps) for one in value)
-    if isinstance(value, dict):
-        return {key: _swapped(one, swaps) for key, one in value.items()}
-    return value

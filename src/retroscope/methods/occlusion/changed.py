@@ -8,7 +8,6 @@ the table does not know, and what a patch covers most of, is computed whole.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -30,6 +29,7 @@ from retroscope.ops import (
     is_itself,
     makes_anew,
     tensors_in,
+    with_others,
 )
 from retroscope.span import Cut, Span
 from retroscope.survey import Step, Survey, canonical, written
@@ -102,7 +102,7 @@ class _Call:
 
     def on(self, tensors: dict[int, torch.Tensor]) -> object:
         """The same call on other tensors, by the identity of those that they replace."""
-        args, kwargs = _with(self.args, tensors), _with(self.kwargs, tensors)
+        args, kwargs = with_others(self.args, tensors), with_others(self.kwargs, tensors)
         return self.step.function(*args, **kwargs)
 
 
@@ -222,7 +222,7 @@ class _Changed:
         )
         work = Windows((motion.y, motion.x), cuts, held.axes)
         swap = {id(source): held.part(y, x, fill=_FILLS.get(operation.reading, 0.0))}
-        args, kwargs = _with(call.args, swap), _with(call.kwargs, swap)
+        args, kwargs = with_others(call.args, swap), with_others(call.kwargs, swap)
         return READERS[operation.reading](work, plainly, args, kwargs)
 
     def _note_aliases(self, call: _Call, crops: dict[int, torch.Tensor], made: object) -> None:
@@ -274,13 +274,3 @@ def _reads_alone(step: Step, motion: Slide, held: Patched) -> bool:
         window.before == 0 and window.reads(window.outputs(full) - 1)[1] <= full
         for window, full in axes
     )
-
-
-def _with(value: Any, tensors: dict[int, torch.Tensor]) -> Any:
-    if isinstance(value, torch.Tensor):
-        return tensors.get(id(value), value)
-    if type(value) in (list, tuple):
-        return type(value)(_with(one, tensors) for one in value)
-    if isinstance(value, dict):
-        return {key: _with(one, tensors) for key, one in value.items()}
-    return value

@@ -277,4 +277,5 @@
     follow(stream);
   });
   if (!navigator.mediaDevices) camera.hidden = true;
+  giveFile(byId("file").files); // picked before this script came, or kept by the browser on the way back
 })();
