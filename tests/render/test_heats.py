@@ -192,7 +192,7 @@ def test_a_frame_larger_than_the_picture_is_cut() -> None:
 def test_a_figure_shows_picture_heat_and_both() -> None:
     figure = draw(heat())
     for block in (photo(*SIZE), in_colours(*SIZE), overlay(photo(*SIZE), heat())):
-        assert places(figure, enlarged(block, 1))
+        assert places(figure, enlarged(block, 2))
     assert margin_is_empty(figure)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retroscope.geometry import Box
 from retroscope.render.draw import draw
-from retroscope.render.layout import MARGIN, enlarged, factor_for
+from retroscope.render.layout import CLEAR, MARGIN, enlarged, factor_for
 from retroscope.render.palette import PAPER
 from retroscope.render.tone import GREY, TONES, toned
 from tests.render.looking import count_of, margin_is_empty, pixels_of, places
@@ -18,11 +18,16 @@ from tests.render.specimens import corner_patch, patch, projection
 SIDES = st.integers(1, 120)
 
 
+def alone(height: int, width: int) -> int:
+    """How much a picture is enlarged that has a figure to itself."""
+    return factor_for(height, width, visible=CLEAR)
+
+
 @pytest.mark.parametrize("side", [1, 5, 40, 150])
 def test_a_patch_stands_left_of_its_projection_at_the_same_scale(side: int) -> None:
     shown = projection(side, side)
     assert shown.patch is not None
-    factor, figure = factor_for(side, side), draw(shown)
+    factor, figure = alone(side, side), draw(shown)
     [(patch_top, patch_left)] = places(figure, enlarged(shown.patch, factor))
     [(top, left)] = places(figure, enlarged(toned(shown.pixels), factor))
     assert patch_top == top
@@ -31,7 +36,7 @@ def test_a_patch_stands_left_of_its_projection_at_the_same_scale(side: int) -> N
 
 def test_without_a_patch_the_projection_stands_alone() -> None:
     shown = projection(patch=False)
-    [(_, left)] = places(draw(shown), enlarged(toned(shown.pixels), factor_for(40, 40)))
+    [(_, left)] = places(draw(shown), enlarged(toned(shown.pixels), alone(40, 40)))
     assert left == MARGIN + 1
 
 
@@ -53,7 +58,7 @@ def test_every_tile_and_every_caption_fits_the_figure(
     shown = projection(height, width, source=source, notes=(note,))
     figure = draw(shown)
     assert margin_is_empty(figure)
-    assert places(figure, enlarged(toned(shown.pixels), factor_for(height, width)))
+    assert places(figure, enlarged(toned(shown.pixels), alone(height, width)))
 
 
 def test_each_note_adds_to_the_figure() -> None:
@@ -107,7 +112,7 @@ def test_a_bare_sheet_is_a_grid_of_toned_pixels() -> None:
 def test_the_projection_of_a_patch_lies_where_its_box_does() -> None:
     shown = corner_patch()
     assert shown.projection is not None
-    factor, figure = factor_for(50, 50), draw(shown)
+    factor, figure = alone(50, 50), draw(shown)
     [(patch_top, patch_left)] = places(figure, enlarged(shown.pixels, factor))
     [(top, left)] = places(figure, enlarged(toned(shown.projection.pixels), factor))
     assert top - patch_top == 10 * factor
@@ -118,7 +123,7 @@ def test_the_projection_of_a_patch_lies_where_its_box_does() -> None:
 
 def test_a_patch_without_a_projection_is_drawn_alone() -> None:
     patch = replace(corner_patch(), projection=None)
-    [(_, left)] = places(draw(patch), enlarged(patch.pixels, factor_for(50, 50)))
+    [(_, left)] = places(draw(patch), enlarged(patch.pixels, alone(50, 50)))
     assert left == MARGIN + 1
 
 

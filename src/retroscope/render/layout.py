@@ -15,6 +15,9 @@ TIGHT = 3
 VISIBLE = 96
 """Pixels that the longer side of an enlarged tile has at least."""
 
+CLEAR = 176
+"""The same where a few pictures are all that is shown."""
+
 _NOTHING = 24
 
 

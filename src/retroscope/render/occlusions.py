@@ -8,7 +8,7 @@ from retroscope.heat import OcclusionMap, Target
 from retroscope.image import GREY
 from retroscope.render.captions import joined, percent
 from retroscope.render.colours import CLASSES, OTHER_CLASSES, coloured
-from retroscope.render.layout import TIGHT, column, enlarged, factor_for, framed, page, row
+from retroscope.render.layout import CLEAR, TIGHT, column, enlarged, factor_for, framed, page, row
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.palette import MUTED, Colour
 from retroscope.render.text import HEADING, LABEL, height_of, line, paragraph
@@ -30,7 +30,7 @@ def draw_occlusion(
     `bare` is what covering costs, over the picture, without a word.
     """
     picture = _picture(shown)
-    factor = factor_for(*shown.size, scale=scale)
+    factor = factor_for(*shown.size, visible=CLEAR, scale=scale)
     costs = overlay(picture, shown.heat, colours=colours, opacity=opacity)
     if bare:
         return enlarged(costs, factor)

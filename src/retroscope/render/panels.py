@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from PIL import Image
 
 from retroscope.render.layout import (
+    CLEAR,
     GAP,
     TIGHT,
+    VISIBLE,
     blank,
     column,
     enlarged,
@@ -42,7 +44,7 @@ class Panel:
 
 def draw_panel(panel: Panel, *, scale: int | None = None) -> Image.Image:
     """One panel as a figure: names over the pictures, caption and notes below."""
-    factor = _factor([panel], scale)
+    factor = _factor([panel], scale, visible=CLEAR)
     tiles = row([_named(name, _tile(picture, factor)) for name, picture in panel.pictures])
     texts = [width_of(panel.title, HEADING), *map(width_of, panel.lines)]
     width = max(tiles.width, _LEAST_WIDTH, min(max(texts), _WIDEST_CAPTION))
@@ -127,9 +129,9 @@ def _some(titles: Sequence[str]) -> str:
     return f"{named} and {more} more" if more > 0 else named
 
 
-def _factor(panels: Sequence[Panel], scale: int | None) -> int:
+def _factor(panels: Sequence[Panel], scale: int | None, *, visible: int = VISIBLE) -> int:
     pictures = [picture for panel in panels for _, picture in panel.pictures]
-    return factor_for(*_largest(pictures), scale=scale)
+    return factor_for(*_largest(pictures), visible=visible, scale=scale)
 
 
 def _largest(pictures: Sequence[Picture]) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from retroscope.heat import Explanation, Finding, Prediction, Unusual
 from retroscope.render.captions import joined, percent
 from retroscope.render.heats import notes_of, title_of
 from retroscope.render.layout import (
+    CLEAR,
     TIGHT,
     column,
     enlarged,
@@ -34,7 +35,7 @@ def draw_explanation(
     """The page as a picture."""
     heat = overlay(told.picture, told.heat, colours=colours, opacity=opacity)
     answers = column([bar_of(each) for each in told.predictions], gap=2 * TIGHT)
-    factor = factor_for(*told.picture.shape[:2])
+    factor = factor_for(*told.picture.shape[:2], visible=CLEAR)
     named = {"picture": told.picture, heat_name(told): heat}
     tiles = [_named(name, framed(enlarged(each, factor))) for name, each in named.items()]
     body = [_layer(each, tone) for each in told.findings]
@@ -56,8 +57,11 @@ def heading_of(told: Explanation) -> str:
 
 
 def heat_name(told: Explanation) -> str:
-    """What the heat map is of."""
-    return f"{title_of(told.heat)}: {told.heat.method} of {told.heat.layer}"
+    """What the heat map is of; how probable that is, where no bar tells it."""
+    target = told.heat.target
+    known = any(each.target == target for each in told.predictions)
+    title = str(target) if known else title_of(told.heat)
+    return f"{title}: {told.heat.method} of {told.heat.layer}"
 
 
 def compared_of(told: Explanation) -> str:
@@ -125,11 +129,11 @@ def _unit(unit: Unusual, tone: str) -> Image.Image:
 def _fitted(tile: Image.Image) -> Image.Image:
     """A tile whose longer side is what a cell has room for: small ones in whole steps."""
     longer = max(tile.size)
-    if longer >= _VISIBLE:
-        width, height = (max(side * _VISIBLE // longer, 1) for side in tile.size)
-        return tile.resize((width, height), Image.Resampling.LANCZOS)
-    factor = max(_VISIBLE // longer, 1)
-    return tile.resize((tile.width * factor, tile.height * factor), Image.Resampling.NEAREST)
+    factor = _VISIBLE // longer
+    if factor > 1:
+        return tile.resize((tile.width * factor, tile.height * factor), Image.Resampling.NEAREST)
+    width, height = (max(side * _VISIBLE // longer, 1) for side in tile.size)
+    return tile.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _named(name: str, tile: Image.Image) -> Image.Image:

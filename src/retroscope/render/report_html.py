@@ -4,10 +4,9 @@ from base64 import b64encode
 from html import escape
 from io import BytesIO
 
-from PIL import Image
-
 from retroscope.heat import Explanation, Finding, Prediction, Unusual
 from retroscope.render.captions import joined, percent
+from retroscope.render.layout import CLEAR, enlarged, factor_for
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.report import (
     all_notes,
@@ -20,15 +19,15 @@ from retroscope.render.report import (
 )
 from retroscope.results import Picture
 
-_LEAST = 96
 _STYLE = """
 :root{color-scheme:light dark}
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin:0}h2{font-size:1rem;margin:2rem 0 .5rem}
 p,figcaption,small{color:GrayText}
 .row{display:flex;flex-wrap:wrap;gap:1.25rem}figure{margin:0}
-img{image-rendering:pixelated;border:1px solid #8884}
-.unit img{height:7rem;max-width:48%}.unit{width:15rem}
+.units{display:grid;grid-template-columns:repeat(auto-fill,minmax(13rem,1fr));gap:1.25rem}
+img{image-rendering:pixelated;border:1px solid #8884;box-sizing:border-box}
+.row img{max-width:100%}.unit img{width:calc(50% - .25rem)}
 meter{width:16rem}dl{margin:0}dd{margin:0 0 .6rem}
 """
 
@@ -64,7 +63,9 @@ def _answer(each: Prediction) -> str:
 
 def _layer(finding: Finding, tone: str) -> str:
     units = "".join(_unit(each, tone) for each in finding.units)
-    body = f'<div class="row">{units}</div>' if units else "<p>no channel fires in this picture</p>"
+    body = (
+        f'<div class="units">{units}</div>' if units else "<p>no channel fires in this picture</p>"
+    )
     return f"<h2>{escape(layer_name(finding))}</h2>{body}"
 
 
@@ -88,9 +89,7 @@ def _figure(picture: Picture, name: str) -> str:
 
 def _image(picture: Picture, name: str) -> str:
     """A picture as a PNG inside the page; a small one in whole steps, so that it stays crisp."""
-    tile = Image.fromarray(picture)
-    factor = max(-(-_LEAST // max(tile.size)), 1)
-    tile = tile.resize((tile.width * factor, tile.height * factor), Image.Resampling.NEAREST)
+    tile = enlarged(picture, factor_for(*picture.shape[:2], visible=CLEAR))
     file = BytesIO()
     tile.save(file, "PNG", optimize=True)
     data = b64encode(file.getvalue()).decode("ascii")
