@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from retroscope.brief import Brief
 from retroscope.image import Fit
 from retroscope.results import Layer, Picture, Pixels, Projection
 from retroscope.unit import Unit
@@ -37,8 +38,8 @@ class Prediction:
     probability: float
 
 
-@dataclass(frozen=True, eq=False)
-class HeatMap:
+@dataclass(frozen=True, eq=False, repr=False)
+class HeatMap(Brief):
     """Where in a picture something speaks for a class, or for a unit.
 
     `values` are at the layer's own resolution; without a `layer`, at the picture's. `pixels` is
@@ -91,8 +92,8 @@ def _between(length: int, wanted: int) -> tuple[npt.NDArray[np.int64], Map]:
     return before, (places - before).astype(np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class OcclusionMap:
+@dataclass(frozen=True, eq=False, repr=False)
+class OcclusionMap(Brief):
     """What a network says while an occluder covers each place in turn (Zeiler & Fergus, Fig. 7).
 
     For each position of the occluder, in rows and columns: how probable the target is, the most
@@ -152,8 +153,8 @@ def _spread(shown: OcclusionMap, values: Map) -> Map:
     return (total / np.maximum(covered, 1)).astype(np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class Unusual:
+@dataclass(frozen=True, eq=False, repr=False)
+class Unusual(Brief):
     """A unit that responds unusually. `rarity` is the share of an atlas's images that excite its
     channel as much or more; None where no atlas tells, and `contrast` alone ranks it: how many
     standard deviations of its map the peak stands above the map's mean.
@@ -166,16 +167,16 @@ class Unusual:
     projection: Projection
 
 
-@dataclass(frozen=True, eq=False)
-class Finding:
+@dataclass(frozen=True, eq=False, repr=False)
+class Finding(Brief):
     """The units of one layer that respond most unusually, the most unusual first."""
 
     layer: Layer
     units: tuple[Unusual, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Explanation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation(Brief):
     """One picture explained: what it is taken for, where that comes from, what fires unusually."""
 
     predictions: tuple[Prediction, ...]

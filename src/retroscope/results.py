@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from retroscope.brief import Brief
 from retroscope.geometry import Box, ReceptiveField
 from retroscope.unit import Unit
 
@@ -32,8 +33,8 @@ class Layer:
     note: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Projection:
+@dataclass(frozen=True, eq=False, repr=False)
+class Projection(Brief):
     """What in the picture made a unit fire, back in the space of the network's input.
 
     `pixels` is signed and covers `box`, which is clipped to the picture; zero is "no part in
@@ -57,8 +58,8 @@ class Projection:
         return whole
 
 
-@dataclass(frozen=True, eq=False)
-class Activations:
+@dataclass(frozen=True, eq=False, repr=False)
+class Activations(Brief):
     """The maps of a layer for one picture: channels, height, width."""
 
     layer: Layer
@@ -78,8 +79,8 @@ class Activations:
         ]
 
 
-@dataclass(frozen=True, eq=False)
-class Patch:
+@dataclass(frozen=True, eq=False, repr=False)
+class Patch(Brief):
     """The piece of a picture that a unit saw, padded with grey where its field leaves it."""
 
     score: float
@@ -100,8 +101,8 @@ class ClassStats:
     fired_share: float
 
 
-@dataclass(frozen=True, eq=False)
-class ChannelStats:
+@dataclass(frozen=True, eq=False, repr=False)
+class ChannelStats(Brief):
     """How a channel responds over all pictures of a scan.
 
     `histogram` counts the pictures by their maximum, in the half-octave bins of
@@ -138,8 +139,8 @@ HISTOGRAM_EDGES: npt.NDArray[np.float64] = 2.0 ** (np.arange(63) / 2 - 16)
 """63 edges, half an octave apart from 2**-16 to 2**15, of 64 bins that no data moves."""
 
 
-@dataclass(frozen=True, eq=False)
-class Plate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Plate(Brief):
     """The patches of one channel that excite it most, strongest first, and its statistics.
 
     `ranked_by` is `max`, or `mean` over the positions of the map.
@@ -152,8 +153,8 @@ class Plate:
     ranked_by: str = "max"
 
 
-@dataclass(frozen=True, eq=False)
-class Pattern:
+@dataclass(frozen=True, eq=False, repr=False)
+class Pattern(Brief):
     """A picture made so that a unit, or whatever its objective says, fires as much as it can.
 
     `picture` is what is looked at, `pixels` the same for the network, where it is at hand.
@@ -184,8 +185,8 @@ class Pattern:
         return self.picture.shape[0], self.picture.shape[1]
 
 
-@dataclass(frozen=True, eq=False)
-class Filters:
+@dataclass(frozen=True, eq=False, repr=False)
+class Filters(Brief):
     """The filters of a convolution that reads the picture itself: filters, height, width, channels.
 
     They are signed, and for pixels as the network takes them.

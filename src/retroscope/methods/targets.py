@@ -32,6 +32,8 @@ def target_of(net: Network, wanted: str | int, classes: int) -> Target:
         return target_at(net, found[0], classes)
     if text.lstrip("-").isdecimal():
         return target_at(net, int(text), classes)
+    if not isinstance(wanted, str | int):
+        raise RetroscopeError(f"a class is a name or a number, not {wanted!r}; name one at a time")
     raise RetroscopeError(f"no class {wanted!r} in {net.name}; {_hint(net, text, classes)}")
 
 
