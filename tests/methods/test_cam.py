@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retroscope.errors import ModelError, RetroscopeError, UnitError
-from retroscope.heat import Target
 from retroscope.methods.cam import weighing
 from retroscope.methods.cam.cam import cam, cam_many
 from retroscope.methods.cam.replay import replayed
@@ -193,46 +192,6 @@ def test_the_layer_is_the_last_map_before_the_head() -> None:
 
 def test_a_layer_may_be_written_as_any_of_its_names() -> None:
     assert cam(network(), picture(), layer="conv2").layer == "deep"
-
-
-def labelled(*labels: str) -> Network:
-    return Network(built(pooled).double(), input_size=SIZE, labels=labels, name="small")
-
-
-def test_without_a_target_the_most_probable_class_is_shown() -> None:
-    net = labelled("cat", "dog", "owl", "elk")
-    heat = cam(net, picture())
-    with torch.no_grad():
-        shares = net.module(picture()[None]).softmax(dim=1)[0]
-    best = int(shares.argmax())
-    assert heat.target == Target(best, net.labels[best])
-    assert heat.probability == pytest.approx(shares[best].item(), abs=1e-6)
-
-
-def test_a_class_may_be_named_in_many_ways() -> None:
-    net = labelled("tabby, tabby cat", "Great Dane", "owl", "7")
-    asked = {"tabby, tabby cat": 0, "tabby cat": 0, "TABBY": 0, "great dane": 1, "2": 2, "7": 3}
-    assert {name: cam(net, picture(), target=name).target.index for name in asked} == asked  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(
-    ("target", "says"),
-    [
-        ("tabbi", r"no class 'tabbi' in small; did you mean 'tabby'"),
-        ("zzz", r"it has 4 classes, 'tabby' to 'owl'"),
-        (4, "no class 4 in small; it has 4, 0 to 3"),
-        (-1, "no class -1"),
-        ("owl", "2 classes of small are called 'owl'; say which by its number, 2 or 3"),
-    ],
-)
-def test_a_class_that_is_not_there_is_answered(target: str | int, says: str) -> None:
-    with pytest.raises(RetroscopeError, match=says):
-        cam(labelled("tabby", "dog", "owl", "owl"), picture(), target=target)
-
-
-def test_a_name_for_a_network_without_labels_is_answered() -> None:
-    with pytest.raises(RetroscopeError, match="no labels; give a number from 0 to 6"):
-        cam(network(), picture(), target="cat")
 
 
 @pytest.mark.parametrize("ending", [nn.Softmax(dim=1), nn.LogSoftmax(dim=1)])

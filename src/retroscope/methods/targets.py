@@ -1,5 +1,7 @@
 """Which class is asked for: by its number, by its name, or the most probable one."""
 
+from numbers import Integral
+
 from retroscope.errors import RetroscopeError, did_you_mean
 from retroscope.heat import Target
 from retroscope.network import Network
@@ -20,20 +22,22 @@ def target_at(net: Network, index: int, classes: int) -> Target:
 
 def target_of(net: Network, wanted: str | int, classes: int) -> Target:
     """The class of this name or number; a name may be in any case, or one of several synonyms."""
-    text = str(wanted).strip()
+    if isinstance(wanted, Integral):
+        return target_at(net, int(wanted), classes)
+    if not isinstance(wanted, str):
+        raise RetroscopeError(f"a class is a name or a number, not {wanted!r}; name one at a time")
+    text = wanted.strip()
     exact = [place for place, label in enumerate(net.labels) if label == text]
-    loose = [place for place, label in enumerate(net.labels) if text.lower() in _names(label)]
-    if not isinstance(wanted, int) and (found := exact or loose):
-        if len(found) > 1:
-            raise RetroscopeError(
-                f"{len(found)} classes of {net.name} are called {wanted!r}; say which by its "
-                f"number, {' or '.join(map(str, found))}"
-            )
+    found = exact or [n for n, label in enumerate(net.labels) if text.lower() in _names(label)]
+    if len(found) > 1:
+        raise RetroscopeError(
+            f"{len(found)} classes of {net.name} are called {wanted!r}; say which by its "
+            f"number, {' or '.join(map(str, found))}"
+        )
+    if found:
         return target_at(net, found[0], classes)
     if text.lstrip("-").isdecimal():
         return target_at(net, int(text), classes)
-    if not isinstance(wanted, str | int):
-        raise RetroscopeError(f"a class is a name or a number, not {wanted!r}; name one at a time")
     raise RetroscopeError(f"no class {wanted!r} in {net.name}; {_hint(net, text, classes)}")
 
 
