@@ -2,19 +2,15 @@
 
 import inspect
 import json
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-import PIL.Image
 import pytest
 
 import retroscope as rs
-from retroscope.cli import main, run
 from retroscope.cli.explaining import COMMANDS
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.explain import explain
@@ -22,6 +18,7 @@ from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.methods.saliency import saliency
 from retroscope.render.report_html import html_report
 from retroscope.zoo import open_model
+from tests.cli.terminal import Retroscope, check_is_drawing, picture, pixels_of
 
 NETS = """
 import torch
@@ -45,6 +42,7 @@ def vector():
     return net
 """
 TINY = "nets.py:tiny"
+TWO = ["--target", "pier", "--target", "tabby"]
 FACE = {"output", "as_json", "bare", "colours", "original"}
 FUNCTIONS: dict[str, Callable[..., object]] = {
     "saliency": saliency,
@@ -55,66 +53,23 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
 OPENING = {one.name for one in inspect.signature(open_model).parameters.values()} | {"threads"}
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a command answered."""
-
-    status: int
-    out: str
-    err: str
-
-
-Retroscope = Callable[..., Said]
-
-
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's folder: two networks and a few pictures."""
     (tmp_path / "nets.py").write_text(NETS, "utf-8")
     (tmp_path / "images").mkdir()
     for seed in range(5):
-        pixels = np.random.default_rng(seed).integers(0, 256, (48, 90, 3), np.uint8)
-        PIL.Image.fromarray(pixels).save(tmp_path / "images" / f"{seed}.png")
-    PIL.Image.fromarray(pixels).save(tmp_path / "cat.png")
+        picture(seed=seed).save(tmp_path / "images" / f"{seed}.png")
+    picture(seed=4).save(tmp_path / "cat.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def retroscope(
-    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Retroscope:
-    """The console script, called with words in the user's folder."""
-    assert desk.is_dir()
-    for command in COMMANDS:
-        monkeypatch.setitem(main.commands, str(command.name), command)
-
-    def call(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["retroscope", *words])
-        status = 0
-        try:
-            run()
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return Said(status, *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture
 def tiny(desk: Path) -> rs.Network:
+    """Opened from the user's folder, since a page names the network as it was asked for."""
     assert desk.is_dir()
     return rs.open_model(TINY, device="cpu")
-
-
-def pixels_of(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    with PIL.Image.open(path) as shown:
-        return np.asarray(shown.convert("RGB"))
-
-
-def check_is_drawing(path: Path, of: object, **options: object) -> None:
-    """The file holds what the library draws of the same result."""
-    np.testing.assert_array_equal(pixels_of(path), np.asarray(rs.draw(of, **options)))
 
 
 # The commands and the library say the same words
@@ -161,6 +116,15 @@ def test_cam_takes_what_the_function_takes(
     said = retroscope("cam", TINY, "cat.png", *words, "-o", "heat.png", "--colours", "viridis")
     assert (said.status, said.out) == (0, "heat.png\n")
     check_is_drawing(Path("heat.png"), cam(tiny, "cat.png", **options), colours="viridis")
+
+
+def test_several_classes_stand_side_by_side(retroscope: Retroscope, tiny: rs.Network) -> None:
+    said = retroscope("cam", TINY, "cat.png", *TWO)
+    assert (said.status, said.out) == (0, "cat.2-classes.gradcam.png\n")
+    heats = [cam(tiny, "cat.png", target=one) for one in ("pier", "tabby")]
+    check_is_drawing(Path("cat.2-classes.gradcam.png"), heats)
+    told = json.loads(retroscope("cam", TINY, "cat.png", *TWO, "--json").out)
+    assert [one["target"] for one in told] == ["pier", "tabby"]
 
 
 def test_heat_may_lie_on_the_original_at_its_own_size(
@@ -269,6 +233,8 @@ def test_json_of_an_explanation_lists_classes_and_units(
         (["cam", TINY, "cat.png", "-o", "cat.png"], "'cat.png' is a picture to look at"),
         (["cam", TINY, "cat.png", "-o", "heat.html"], "only `explain` writes pages"),
         (["cam", TINY, "cat.png", "--colours", "hot"], "no colours 'hot'"),
+        (["cam", TINY, "cat.png", "--original", *TWO], "several classes over the original"),
+        (["cam", TINY, "cat.png", *TWO, "--target", "4"], "no class 4"),
         (["saliency", TINY, "cat.png", "--method", "grad"], "no saliency 'grad'"),
         (["saliency", TINY, "cat.png", "--unit", "conv2:9"], "no channel 9"),
         (["occlusion", TINY, "cat.png", "--size", "64"], "larger than the picture of 32x40"),

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from retroscope.errors import RetroscopeError
+from retroscope.errors import RetroscopeError, UnitError
 from retroscope.methods.filters import filters
 from retroscope.network import Network
 from retroscope.render.draw import draw
@@ -46,6 +46,12 @@ def test_deeper_filters_are_no_pictures() -> None:
     for layer in ("conv2", "relu1"):
         with pytest.raises(RetroscopeError, match="not pixels, so that"):
             filters(net, layer)
+
+
+def test_filters_are_those_of_a_layer_not_of_a_unit() -> None:
+    net = Network(built(deep), input_size=(32, 32))
+    with pytest.raises(UnitError, match="give 'conv1', not 'conv1:3'"):
+        filters(net, "conv1:3")
 
 
 def test_filters_of_groups_say_what_they_read() -> None:

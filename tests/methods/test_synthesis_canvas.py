@@ -7,6 +7,7 @@ import torch
 from retroscope.methods.synthesis.ascent import Blur, ClipNorms, Decay, blurred
 from retroscope.methods.synthesis.canvas import Canvas, Fourier, Phases, Pixels, frequencies
 from retroscope.methods.synthesis.colour import colour_matrix, coloured, decorrelated
+from retroscope.methods.synthesis.squash import WHITE, squashed, unsquashed
 from tests.conftest import numbers
 
 SPREAD = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]])
@@ -43,6 +44,29 @@ def test_decorrelating_undoes_colouring() -> None:
     torch.testing.assert_close(coloured(planes[:, :1]), planes[:, :1])
 
 
+def test_squashing_reaches_black_and_white_and_can_be_undone() -> None:
+    pixels = torch.linspace(0, 1, 256)
+    inside = unsquashed(pixels)
+    assert (float(inside[0]), float(inside[-1])) == pytest.approx((-WHITE, WHITE), abs=1e-5)
+    torch.testing.assert_close(squashed(inside), pixels, rtol=0, atol=1e-6)
+    ends = squashed(torch.tensor([-40.0, 40.0]))
+    torch.testing.assert_close(ends, torch.tensor([0.0, 1.0]), rtol=0, atol=1e-6)
+
+
+def test_a_gradient_ends_where_it_would_lead_beyond_black_or_white() -> None:
+    numbers = torch.tensor([-4.0, -4.0, 0.5, 0.5, 4.0, 4.0]).requires_grad_()
+    pulls = torch.tensor([-1.0, 1.0, -1.0, 1.0, -1.0, 1.0])
+    (found,) = torch.autograd.grad((squashed(numbers) * pulls).sum(), numbers)
+    edge, inner = (_slope(number) for number in (WHITE, 0.5))
+    expected = torch.tensor([0.0, edge, -inner, inner, -edge, 0.0])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+def _slope(number: float) -> float:
+    """The derivative of tanh(number / 2) / tanh(WHITE / 2) / 2, which `squashed` is."""
+    return float(0.25 / (np.cosh(number / 2) ** 2 * np.tanh(WHITE / 2)))
+
+
 @pytest.mark.parametrize("size", [(8, 8), (7, 5), (6, 9), (1, 1), (3, 4)])
 def test_frequencies_are_those_of_numpy(size: tuple[int, int]) -> None:
     y, x = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None]
@@ -57,7 +81,8 @@ def test_a_spectrum_is_scaled_transformed_coloured_and_squashed(size: tuple[int,
     spectrum = drawn[..., 0].double().numpy() + 1j * drawn[..., 1].double().numpy()
     scaled = spectrum / frequencies(*size).double().numpy()
     planes = np.fft.irfft2(scaled, s=size, norm="ortho") / 4
-    expected = 1 / (1 + np.exp(-np.einsum("rc,nchw->nrhw", SPREAD / 0.46195, planes)))
+    coloured_planes = np.einsum("rc,nchw->nrhw", SPREAD / 0.46195, planes).clip(-1.5, 1.5)
+    expected = 0.5 + 0.5 * np.tanh(coloured_planes / 2) / np.tanh(0.75)
     found = Fourier().picture(drawn, shape).numpy()
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
@@ -70,15 +95,18 @@ def test_a_canvas_is_told_a_picture_exactly(canvas: Canvas, size: tuple[int, int
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("wanted", [smooth(32, 32), smooth(32, 32).round()], ids=["soft", "hard"])
 @pytest.mark.parametrize("canvas", [Fourier(), Pixels()])
-def test_a_canvas_can_be_fitted_to_a_picture_step_by_step(canvas: Canvas) -> None:
-    wanted, shape = smooth(32, 32), (1, 3, 32, 32)
+def test_a_canvas_can_be_fitted_to_a_picture_step_by_step(
+    canvas: Canvas, wanted: torch.Tensor
+) -> None:
+    shape = (1, 3, 32, 32)
     drawn = canvas.start(shape, chance()).requires_grad_()
-    optimiser = torch.optim.Adam([drawn], lr=0.05)
-    for _ in range(300):
+    optimiser = torch.optim.Adam([drawn], lr=0.05, maximize=True)
+    for _ in range(1000):
         optimiser.zero_grad()
-        distance = (canvas.picture(drawn, shape) - wanted).square().sum()
-        distance.backward()  # type: ignore[no-untyped-call]
+        nearness = -(canvas.picture(drawn, shape) - wanted).square().sum()
+        nearness.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         with torch.no_grad():
             canvas.settle(drawn)

@@ -93,9 +93,16 @@ def test_one_channel_is_shown_in_greys() -> None:
     assert (shown == shown[..., :1]).all()
 
 
-def test_an_unknown_tone_is_refused_with_a_list() -> None:
-    with pytest.raises(RetroscopeError, match=r"'gama'; did you mean 'gamma'.*tile, percentile"):
-        toned(np.zeros((1, 1, 3), np.float32), "gama")
+@pytest.mark.parametrize(
+    ("tone", "says"),
+    [
+        ("gama", r"'gama'; did you mean 'gamma'\?$"),
+        ("x", "'x'; there are tile, percentile, gamma$"),
+    ],
+)
+def test_an_unknown_tone_is_answered_with_what_there_is(tone: str, says: str) -> None:
+    with pytest.raises(RetroscopeError, match=says):
+        toned(np.zeros((1, 1, 3), np.float32), tone)
 
 
 @given(MAPS)

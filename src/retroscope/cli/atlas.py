@@ -96,7 +96,7 @@ def scan(
         _say_end(atlas)
 
 
-@click.command(short_help="Project the winners of a scanned atlas.")
+@click.command(short_help="Project the winners of an atlas, or add patterns to it.")
 @click.argument("atlas")
 @click.argument("model")
 @click.argument("images", required=False)

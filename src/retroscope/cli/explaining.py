@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from retroscope.cli.options import aside, json_option, opened, output_option, runs_a_network
-from retroscope.cli.writing import check_writable, file_name, print_object, save
+from retroscope.cli.writing import check_writable, file_name, print_json, print_object, save
 from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
     from retroscope.atlas.reader import Atlas
     from retroscope.heat import Explanation, HeatMap
+    from retroscope.network import Network
 
 _HTML = (".html", ".htm")
 
@@ -71,21 +72,9 @@ def saliency(
     """Show which pixels of IMAGE the score of a class, or of a UNIT, answers to."""
     from retroscope.methods.saliency import saliency as look
 
-    drawing, network = _apart(options)
-    _check(drawing, image)
-    with aside():
-        net = opened(model, **network)
-        heat = look(
-            net,
-            image,
-            method=method,
-            target=target,
-            unit=unit,
-            samples=samples,
-            noise=noise,
-            steps=steps,
-            seed=seed,
-        )
+    asked: Options = {"samples": samples, "noise": noise, "steps": steps, "seed": seed}
+    with _looking(model, image, options) as (net, drawing):
+        heat = look(net, image, method=method, target=target, unit=unit, **asked)
     _give_heat(heat, image, drawing)
 
 
@@ -100,7 +89,12 @@ def saliency(
     "guided-gradcam.",
 )
 @click.option("--layer", metavar="LAYER", help="The last maps before the head, if not given.")
-@_target
+@click.option(
+    "--target",
+    multiple=True,
+    metavar="CLASS",
+    help="A class by name or number; the most probable one. Several stand side by side.",
+)
 @_original
 @_draws_heat
 def cam(
@@ -109,18 +103,23 @@ def cam(
     *,
     method: str,
     layer: str | None,
-    target: str | None,
+    target: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Show where in IMAGE a class is seen, by the maps of a layer."""
-    from retroscope.methods.cam.cam import cam as look
+    from retroscope.methods.cam.cam import cam_many
 
-    drawing, network = _apart(options)
-    _check(drawing, image)
-    with aside():
-        net = opened(model, **network)
-        heat = look(net, image, method=method, layer=layer, target=target)
-    _give_heat(heat, image, drawing)
+    if len(target) > 1 and options["original"]:
+        raise RetroscopeError(
+            "several classes over the original; give one --target, or no --original"
+        )
+    with _looking(model, image, options) as (net, drawing):
+        asked = [(image, each) for each in target or (None,)]
+        heats = list(cam_many(net, asked, method=method, layer=layer))
+    if len(heats) == 1:
+        _give_heat(heats[0], image, drawing)
+    else:
+        _give_heats(heats, image, drawing)
 
 
 @click.command(short_help="Cover each part of a picture and see what the network says.")
@@ -146,10 +145,7 @@ def occlusion(
     """Show what the network says while a square covers each place of IMAGE."""
     from retroscope.methods.occlusion.occlusion import occlusion as look
 
-    drawing, network = _apart(options)
-    _check(drawing, image)
-    with aside():
-        net = opened(model, **network)
+    with _looking(model, image, options) as (net, drawing):
         shown = look(net, image, target=target, size=size, stride=stride, fill=fill)
     if drawing["as_json"]:
         from retroscope.cli.facts import occlusion_facts
@@ -188,10 +184,7 @@ def explain(
     """
     from retroscope.methods.explain import explain as look
 
-    drawing, network = _apart(options)
-    _check(drawing, image)
-    with aside(), _atlas(atlas) as other:
-        net = opened(model, **network)
+    with _atlas(atlas) as other, _looking(model, image, options) as (net, drawing):
         told = look(
             net, image, atlas=other, layers=layers, units=units, target=target, method=method
         )
@@ -216,6 +209,15 @@ def _apart(options: Options) -> tuple[Options, Options]:
     """What is asked of the drawing, and what opens the network."""
     drawing = {name: options[name] for name in _FACE if name in options}
     return drawing, {name: one for name, one in options.items() if name not in _FACE}
+
+
+@contextmanager
+def _looking(model: str, image: str, options: Options) -> "Iterator[tuple[Network, Options]]":
+    """The network, and what is asked of the drawing; what it prints stays out of the answer."""
+    drawing, network = _apart(options)
+    _check(drawing, image)
+    with aside():
+        yield opened(model, **network), drawing
 
 
 def _check(drawing: Options, image: str) -> None:
@@ -249,6 +251,15 @@ def _give_heat(heat: "HeatMap", image: str, drawing: Options) -> None:
         print_object(heat_facts(heat))
     more = {"over": image} if drawing["original"] else {}
     _draw(heat, _path(drawing, image, str(heat.target), heat.method), drawing, **more)
+
+
+def _give_heats(heats: "Sequence[HeatMap]", image: str, drawing: Options) -> None:
+    if drawing["as_json"]:
+        from retroscope.cli.facts import heat_facts
+
+        print_json(map(heat_facts, heats))
+    path = _path(drawing, image, f"{len(heats)}-classes", heats[0].method)
+    _draw(heats, path, drawing)
 
 
 def _draw(thing: object, path: Path | None, drawing: Options, **more: object) -> None:

@@ -91,14 +91,16 @@ def synthesize(
 
     named = _one_of(unit, target)
     recipe_named(options["recipe"])
-    check_writable(output, [options["start"] or ""])
-    net = opened_from(model, options)
-    path = output or file_name(model, named, str(options["recipe"]))
+    path = output or file_name(model, named.replace(" ", "-"), str(options["recipe"]))
+    check_writable(path, [options["start"] or ""])
     wanted = _wanted(unit, target, channels)
+    net = opened_from(model, options)
+    naturals = _naturals(atlas, net, wanted)
     with aside(), shown_progress() as progress:
         watch = _watcher(progress, path, save_every, len(wanted))
         made = _made(net, wanted, diversity, watch=watch, **options)
-    made = [_compared(pattern, atlas) for pattern in made]
+    pairs = zip(made, naturals * (diversity or 1), strict=True)
+    made = [replace(pattern, natural=natural) for pattern, natural in pairs]
     for said in dict.fromkeys(note for pattern in made for note in _said(pattern)):
         click.echo(said, err=True)
     if as_json:
@@ -223,17 +225,24 @@ def _save_step(step: "Step", path: Path, count: int) -> None:
     )
 
 
-def _compared(pattern: "Pattern", atlas: str | None) -> "Pattern":
-    """The pattern with the best that a natural image of an atlas reaches."""
+def _naturals(
+    atlas: str | None, net: "Network", wanted: "Sequence[Unit | Objective]"
+) -> list[float | None]:
+    """The best that a natural image of an atlas reaches, for each that is one channel's."""
+    from retroscope.atlas.patterns import refuse_other_weights
+    from retroscope.atlas.reader import open_atlas
     from retroscope.unit import Unit
 
-    unit = pattern.unit
-    if atlas is None or unit is None or unit.channel is None:
-        return pattern
-    from retroscope.atlas.reader import open_atlas
-
+    if atlas is None:
+        return [None] * len(wanted)
     with open_atlas(atlas) as scanned:
-        return replace(pattern, natural=scanned.stats(Unit(unit.layer, unit.channel)).maximum)
+        refuse_other_weights(scanned, net)
+        return [
+            scanned.stats(Unit(each.layer, each.channel)).maximum
+            if isinstance(each, Unit) and each.channel is not None
+            else None
+            for each in wanted
+        ]
 
 
 def _said(pattern: "Pattern") -> list[str]:
@@ -264,12 +273,14 @@ METHODS = ("deconv", "synthesize")
 
 
 def methods_named(text: str) -> list[str]:
-    """The methods of `deconv,synthesize`.
+    """The methods of `deconv,synthesize`, one or both.
 
     >>> methods_named("deconv, synthesize")
     ['deconv', 'synthesize']
     """
     names = text.replace(",", " ").split()
+    if not names:
+        raise RetroscopeError(f"no method to illustrate with; there are {' and '.join(METHODS)}")
     for name in names:
         if name not in METHODS:
             hint = did_you_mean(name, METHODS) or f"there are {' and '.join(METHODS)}"

@@ -99,26 +99,30 @@ def check_writable(path: Path | None, inputs: Sequence[str] = ()) -> None:
             f"cannot write {str(path)!r}: its ending says no kind of picture; use .png, .jpg, "
             ".webp or .pdf"
         )
+    _check_place(path, "choose another place for the picture")
 
 
-def check_atlas_place(path: Path) -> None:
-    """Says before the work what would be in the way of making an atlas there, or going on with it.
+def _check_place(path: Path, advice: str) -> int:
+    """The size of the file there, 0 if there is none; a file can be made and this one changed.
 
     A file is made beside it and deleted again: permissions alone do not tell.
     """
-    from retroscope.atlas.faults import refuse_no_place
-
-    refuse_no_place(path)
     try:
         with TemporaryFile(dir=path.parent):
             found = path.stat().st_size if path.exists() else 0
             if found and not os.access(path, os.W_OK):
                 raise PermissionError(EACCES, "the file is read-only")
     except OSError as error:
-        raise RetroscopeError(
-            f"cannot write {str(path)!r} ({error.strerror}); choose another place for the atlas"
-        ) from error
-    if found:
+        raise RetroscopeError(f"cannot write {str(path)!r} ({error.strerror}); {advice}") from error
+    return found
+
+
+def check_atlas_place(path: Path) -> None:
+    """Says before the work what would be in the way of making an atlas there, or going on."""
+    from retroscope.atlas.faults import refuse_no_place
+
+    refuse_no_place(path)
+    if _check_place(path, "choose another place for the atlas"):
         _refuse_other_file(path)
 
 

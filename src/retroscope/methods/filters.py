@@ -3,7 +3,7 @@
 import torch
 
 from retroscope.engine import undisturbed
-from retroscope.errors import RetroscopeError
+from retroscope.errors import RetroscopeError, UnitError
 from retroscope.follow import follow, plainly
 from retroscope.network import Network
 from retroscope.ops import Args, Function, Kwargs, positional
@@ -16,7 +16,7 @@ def filters(net: Network, layer: str | None = None) -> Filters:
     >>> filters(Network(torch.nn.Conv2d(3, 8, 5), input_size=(32, 32))).weights.shape
     (8, 5, 5, 3)
     """
-    found = _first(net) if layer is None else net.layer(layer)
+    found = _first(net) if layer is None else net.layer(_alone(layer))
     weights = _weights(net, found) if found.kind == "conv" else None
     if weights is None or not _reads_pixels(found, weights):
         raise RetroscopeError(
@@ -26,6 +26,14 @@ def filters(net: Network, layer: str | None = None) -> Filters:
         )
     shown = weights.detach().permute(0, 2, 3, 1).float().cpu().numpy().copy()
     return Filters(found, shown, _notes(net, weights))
+
+
+def _alone(layer: str) -> str:
+    """The address of a layer, not of one of its units."""
+    name = layer.partition(":")[0]
+    if name != layer:
+        raise UnitError(f"filters are drawn a layer at a time; give {name!r}, not {layer!r}")
+    return layer
 
 
 def _first(net: Network) -> Layer:

@@ -14,6 +14,8 @@ from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_shee
 from retroscope.render.tone import GREY, toned
 from retroscope.results import Picture
 
+_ON_SHEET = 152
+
 
 def draw_heat(
     heat: HeatMap,
@@ -57,7 +59,9 @@ def draw_heats(
     ]
     sources = ", ".join(dict.fromkeys(each.source for each in heats if each.source))
     title = f"{len(heats)} heat map{'' if len(heats) == 1 else 's'}"
-    return draw_sheet(panels, title=title, line_below=sources, scale=scale, columns=columns)
+    return draw_sheet(
+        panels, title=title, line_below=sources, scale=scale, visible=_ON_SHEET, columns=columns
+    )
 
 
 def title_of(heat: HeatMap) -> str:

@@ -53,7 +53,7 @@ def tiles_of(
 ) -> list[Image.Image | None]:
     """What each place shows; a patch and its projection show the same part of the picture."""
     if what not in KINDS:
-        hint = " ".join(filter(None, (did_you_mean(what, KINDS), f"There are {', '.join(KINDS)}.")))
+        hint = did_you_mean(what, KINDS) or f"there are {', '.join(KINDS)}"
         raise RetroscopeError(f"no mosaic of {what!r}; {hint}")
     if what == "patch":
         return [resized(_seen(patch), factor) for patch in patches]

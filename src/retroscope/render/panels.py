@@ -61,10 +61,11 @@ def draw_sheet(
     title: str,
     line_below: str = "",
     scale: int | None = None,
+    visible: int = VISIBLE,
     columns: int | None = None,
 ) -> Image.Image:
     """Many panels at one scale, in reading order under one heading."""
-    factor = _factor(panels, scale)
+    factor = _factor(panels, scale, visible=visible)
     strips = [row([_tile(each, factor) for _, each in panel.pictures]) for panel in panels]
     cells = _captioned(panels, strips)
     across = _columns_for(len(cells), cells[0].width) if columns is None else columns

@@ -43,13 +43,11 @@ def draw_patterns(
     pictures = [faded(each) for each in patterns]
     if bare:
         return contact_sheet(pictures, scale=scale, columns=across)
-    layers = {each.unit.layer for each in patterns if each.unit is not None}
-    one_layer = len(layers) == 1 and all(each.unit is not None for each in patterns)
+    title, names = _titled(patterns)
     panels = [
-        Panel((("", shown),), _name(each, short=one_layer), (_reached(each),), notes_of(each))
-        for each, shown in zip(patterns, pictures, strict=True)
+        Panel((("", shown),), name, (_reached(each),), notes_of(each))
+        for each, name, shown in zip(patterns, names, pictures, strict=True)
     ]
-    title = f"{len(patterns)} patterns" + (f" of {layers.pop()}" if one_layer else "")
     made = joined(*dict.fromkeys(_made(each) for each in patterns))
     largest = [max(each.size[axis] for each in patterns) for axis in (0, 1)]
     factor = factor_for(*largest, visible=_VISIBLE_ON_SHEET, scale=scale)
@@ -70,9 +68,23 @@ def notes_of(pattern: Pattern) -> tuple[str, ...]:
     return (*pattern.notes, *pattern.caveats)
 
 
-def _name(pattern: Pattern, *, short: bool) -> str:
-    unit = pattern.unit
-    return str(unit.channel) if short and unit and unit.channel is not None else pattern.objective
+def _titled(patterns: Sequence[Pattern]) -> tuple[str, list[str]]:
+    """What a sheet is of, as it was asked for, and what each of its patterns adds to that."""
+    count = f"{len(patterns)} patterns"
+    asked = {each.objective for each in patterns}
+    if len(asked) == 1 and len(patterns) > 1:
+        return f"{count} of {asked.pop()}", [f"seed {each.seed}" for each in patterns]
+    parts = [each.objective.partition(":") for each in patterns]
+    layers = {layer for layer, _, _ in parts}
+    channels = [channel for _, _, channel in parts]
+    if len(layers) == 1 and all(channels) and all(map(_is_address, patterns)):
+        return f"{count} of {layers.pop()}", channels
+    return count, [each.objective for each in patterns]
+
+
+def _is_address(pattern: Pattern) -> bool:
+    """Whether its objective is nothing but a unit."""
+    return pattern.unit is not None and " " not in pattern.objective
 
 
 def _reached(pattern: Pattern) -> str:

@@ -48,7 +48,7 @@ TONES: dict[str, Callable[[Numbers], Numbers]] = {
 def tone_named(name: str) -> Callable[[Numbers], Numbers]:
     """The tone of this name."""
     if name not in TONES:
-        hint = " ".join(filter(None, (did_you_mean(name, TONES), f"There are {', '.join(TONES)}.")))
+        hint = did_you_mean(name, TONES) or f"there are {', '.join(TONES)}"
         raise RetroscopeError(f"no tone {name!r}; {hint}")
     return TONES[name]
 

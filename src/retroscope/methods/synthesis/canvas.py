@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from retroscope.methods.synthesis.colour import coloured, decorrelated
+from retroscope.methods.synthesis.squash import squashed, unsquashed
 
 Shape = tuple[int, int, int, int]
 """Pictures, channels, height, width."""
@@ -76,10 +77,10 @@ class Fourier:
         scale = self._scale(shape[2], shape[3]).to(numbers)
         spectrum = torch.view_as_complex(numbers * scale[..., None])
         planes = torch.fft.irfft2(spectrum, s=shape[2:], norm="ortho") / _MAGIC
-        return torch.sigmoid(coloured(planes) if self.decorrelated else planes)
+        return squashed(coloured(planes) if self.decorrelated else planes)
 
     def fitted(self, picture: torch.Tensor) -> torch.Tensor:
-        planes = _unsquashed(picture)
+        planes = unsquashed(picture)
         planes = _MAGIC * (decorrelated(planes) if self.decorrelated else planes)
         spectrum = torch.fft.rfft2(planes, norm="ortho")
         scale = self._scale(picture.shape[2], picture.shape[3]).to(planes)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from sys import maxsize
 from typing import Self
 
 import torch
@@ -17,7 +18,7 @@ from retroscope.methods.synthesis.objective import (
     Towards,
 )
 from retroscope.methods.synthesis.view import CLASSES, Place, View
-from retroscope.methods.targets import target_at, target_of
+from retroscope.methods.targets import target_of
 from retroscope.network import Network, Size, checked
 from retroscope.results import Layer
 from retroscope.rules import GRADIENT, RuleBook
@@ -164,15 +165,20 @@ def _towards(net: Network, maps: Maps, part: Part, origin: Place) -> torch.Tenso
 def _class(net: Network, maps: Maps, part: Part, origin: Place) -> torch.Tensor:
     del origin
     asked = [term.target for term in part.terms if isinstance(term, ClassScore)]
-    classes = [class_number(net, target, maps.shape[2]) for target in asked]
+    classes = [target_of(net, target, maps.shape[2]).index for target in asked]
     return maps[part.rows, :, classes].mean((1, 2, 3))
 
 
-def class_number(net: Network, target: str | int, classes: int) -> int:
-    """Which of the network's scores is the class's."""
-    if isinstance(target, int):
-        return target_at(net, target, classes).index
-    return target_of(net, target, classes).index
+def labelled(net: Network, objective: Objective) -> Objective:
+    """The objective of classes that the network has, called by their labels where it has some."""
+    return Objective(tuple((weight, _labelled(net, term)) for weight, term in objective.terms))
+
+
+def _labelled(net: Network, term: Term) -> Term:
+    if not isinstance(term, ClassScore):
+        return term
+    target = target_of(net, term.target, maxsize)
+    return ClassScore(target.label or target.index)
 
 
 def _diverse(net: Network, maps: Maps, part: Part, origin: Place) -> torch.Tensor:

@@ -5,7 +5,8 @@ what they see, and no further than their layer.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 
@@ -15,11 +16,11 @@ import torch.nn.functional as F
 
 from retroscope.engine import undisturbed
 from retroscope.errors import RetroscopeError
-from retroscope.memory import budget, in_batches
+from retroscope.memory import budget, in_batches, is_out_of_memory
 from retroscope.methods.synthesis.climb import Climb, standardised
 from retroscope.methods.synthesis.objective import Objective, as_objective, diverse
 from retroscope.methods.synthesis.recipes import Recipe, recipe_named, with_steps
-from retroscope.methods.synthesis.scoring import Scorer, bind
+from retroscope.methods.synthesis.scoring import Scorer, bind, labelled
 from retroscope.methods.synthesis.site import Site, site_of
 from retroscope.methods.synthesis.view import Place, View
 from retroscope.network import AnyImage, Network, Size, checked
@@ -27,6 +28,7 @@ from retroscope.results import Pattern, Picture
 from retroscope.unit import Unit
 
 Wanted = str | Unit | Objective
+_SEEDS = 10**18
 
 CAVEATS = (
     "Natural patches explain a unit better than synthetic pictures (Borowski 2021): look at the "
@@ -151,8 +153,9 @@ def _made(
     watch: Watcher | None,
 ) -> list[Pattern]:
     recipe, found = order.recipe, dict[int, Pattern]()
+    _check_seeds(order)
     image = None if start is None else _image(net, start)
-    with undisturbed(net.module):
+    with undisturbed(net.module), _memory_is_enough():
         groups = _grouped(net, order, size if image is None else size or max(image.shape[2:]))
         counter = _Counter(len(order.objectives) * recipe.ascent.steps * recipe.stages, watch)
         for site, rows in groups.items():
@@ -160,6 +163,23 @@ def _made(
             for patterns in in_batches(rows, job.at_once(len(rows)), job.patterns):
                 found.update(patterns)
     return [found[n] for n in range(len(order.objectives))]
+
+
+def _check_seeds(order: _Order) -> None:
+    for seed in order.seeds:
+        if abs(seed) >= _SEEDS:
+            raise RetroscopeError(f"no seed {seed}; give one of 18 digits or fewer")
+
+
+@contextmanager
+def _memory_is_enough() -> Iterator[None]:
+    """For canvases so large that not even one can be tried."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RetroscopeError("memory ran out on one picture; give a smaller size") from error
 
 
 def _grouped(net: Network, order: _Order, size: int | None) -> dict[Site, list[int]]:
@@ -288,7 +308,7 @@ class _Job:
                 row,
                 Pattern(
                     pixels=pixels[n].copy(),
-                    objective=str(self.order.objectives[row]),
+                    objective=str(labelled(self.net, self.order.objectives[row])),
                     activation=scores[n] if peaks[n] is None else float(peaks[n] or 0),
                     recipe=recipe.name,
                     seed=self.order.seeds[row],

@@ -1,22 +1,16 @@
 """synthesize and filters, as somebody at a terminal meets them."""
 
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import PIL.Image
 import pytest
 
 import retroscope as rs
-from retroscope.cli import main, run
-from retroscope.cli.patterns import COMMANDS
 from retroscope.methods.filters import filters
 from retroscope.methods.synthesis.objective import of_class
 from retroscope.methods.synthesis.synthesize import synthesize, synthesize_many, synthesize_varied
+from tests.cli.terminal import Retroscope, check_is_drawing, picture, pixels_of
 
 NETS = """
 import torch
@@ -41,6 +35,12 @@ def dead():
     return net
 
 
+def other():
+    net = tiny()
+    nn.init.normal_(net[0].weight)
+    return net
+
+
 def without_convolution():
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 40, 3))
     net.input_size = (32, 40)
@@ -50,26 +50,14 @@ TINY = "nets.py:tiny"
 FEW = ["--steps", "3"]
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a command answered."""
-
-    status: int
-    out: str
-    err: str
-
-
-Retroscope = Callable[..., Said]
-
-
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's folder: networks, images and an atlas of them."""
+    """The user's folder: networks, images, and files that only look like them."""
     (tmp_path / "nets.py").write_text(NETS, "utf-8")
     (tmp_path / "images").mkdir()
     for seed in range(3):
-        pixels = np.random.default_rng(seed).integers(0, 256, (36, 44, 3), np.uint8)
-        PIL.Image.fromarray(pixels).save(tmp_path / "images" / f"{seed}.png")
+        picture(36, 44, seed).save(tmp_path / "images" / f"{seed}.png")
+    (tmp_path / "notes.txt").write_text("no picture, no atlas", "utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -77,36 +65,6 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def net(desk: Path) -> rs.Network:
     return rs.open_model(f"{desk / 'nets.py'}:tiny", device="cpu")
-
-
-@pytest.fixture
-def retroscope(
-    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Retroscope:
-    """The console script, called with words in the user's folder."""
-    assert desk.is_dir()
-    for command in COMMANDS:
-        monkeypatch.setitem(main.commands, str(command.name), command)
-
-    def call(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["retroscope", *words, "--device", "cpu"])
-        status = 0
-        try:
-            run()
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return Said(status, *capsys.readouterr())
-
-    return call
-
-
-def pixels_of(path: str | Path) -> npt.NDArray[np.uint8]:
-    with PIL.Image.open(path) as shown:
-        return np.asarray(shown.convert("RGB"))
-
-
-def check_is_drawing(path: str, of: object, **options: object) -> None:
-    np.testing.assert_array_equal(pixels_of(path), np.asarray(rs.draw(of, **options)))
 
 
 def test_a_unit_gets_a_picture(retroscope: Retroscope, net: rs.Network) -> None:
@@ -124,6 +82,11 @@ def test_without_a_name_the_picture_has_that_of_unit_and_recipe(retroscope: Retr
     assert Path("nets.conv2_1.plain.png").exists()
 
 
+def test_the_name_of_a_class_becomes_a_file_name_without_blanks(retroscope: Retroscope) -> None:
+    said = retroscope("synthesize", TINY, "--class", "great dane", *FEW)
+    assert said.out == "nets.great-dane.olah.png\n"
+
+
 def test_a_layer_gets_a_sheet_of_its_channels(retroscope: Retroscope, net: rs.Network) -> None:
     said = retroscope("synthesize", TINY, "conv1", "--channels", "0-2,5", *FEW, "-o", "sheet.png")
     assert said.status == 0, said.err
@@ -136,6 +99,12 @@ def test_a_class_is_named(retroscope: Retroscope, net: rs.Network) -> None:
     assert said.status == 0, said.err
     pattern = synthesize(net, of_class("pier"), steps=3)
     np.testing.assert_array_equal(pixels_of("class.png"), pattern.picture)
+
+
+def test_a_class_asked_for_by_number_is_called_by_its_label(retroscope: Retroscope) -> None:
+    said = retroscope("synthesize", TINY, "--class", "1", *FEW, "--json")
+    assert json.loads(said.out)[0]["objective"] == "class Great Dane"
+    assert "class Great Dane: activation" in said.err
 
 
 def test_diverse_patterns_stand_side_by_side(retroscope: Retroscope, net: rs.Network) -> None:
@@ -179,6 +148,39 @@ def test_an_atlas_tells_the_best_natural_image(retroscope: Retroscope, net: rs.N
         natural = atlas.stats("conv2:1").maximum
     assert json.loads(said.out)[0]["natural"] == natural
     assert f"the best natural image {natural:.4g}" in said.err
+    varied = retroscope("synthesize", TINY, *words, "--diversity", "2")
+    assert [row["natural"] for row in json.loads(varied.out)] == [natural, natural]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([TINY, "conv2:1", "--atlas", "no.atlas"], "no atlas 'no.atlas'"),
+        ([TINY, "conv2:1", "--atlas", "notes.txt"], "is not an atlas"),
+        ([TINY, "relu1:1", "--atlas", "tiny.atlas"], "relu1"),
+        (["nets.py:other", "conv2:1", "--atlas", "tiny.atlas"], "other weights"),
+    ],
+)
+def test_an_atlas_that_cannot_be_compared_with_is_refused_before_the_work(
+    retroscope: Retroscope, net: rs.Network, words: list[str], says: str
+) -> None:
+    rs.scan(net, "images", to="tiny.atlas", illustrate=False).close()
+    said = retroscope("synthesize", *words)
+    assert (said.status, said.out, len(said.err.splitlines())) == (2, "", 1)
+    assert says in said.err
+
+
+def test_what_was_stopped_leaves_no_picture(
+    retroscope: Retroscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("retroscope.methods.synthesis.climb.stepped", stop)
+    said = retroscope("synthesize", TINY, "conv2:1", "-o", "unit.png")
+    assert said.status == 130
+    assert said.err.endswith("retroscope: stopped\n")
+    assert not list(Path().glob("*.png"))
 
 
 def test_a_dead_channel_is_said_to_be(retroscope: Retroscope) -> None:
@@ -220,8 +222,23 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         "leave out --channels",
     ),
     "no picture": (["synthesize", TINY, "conv1:0", "--seed-image", "no.png"], "no.png"),
-    "no atlas": (["synthesize", TINY, "conv1:0", *FEW, "--atlas", "no.atlas"], "no atlas"),
+    "bad picture": (["synthesize", TINY, "conv1:0", "--seed-image", "notes.txt"], "notes.txt"),
+    "onto it": (
+        ["synthesize", TINY, "conv1:0", "--seed-image", "images/0.png", "-o", "images/0.png"],
+        "give -o another name",
+    ),
+    "no steps": (["synthesize", TINY, "conv1:0", "--steps", "0"], "not in the range x>=1"),
+    "no size": (["synthesize", TINY, "conv1:0", "--size", "-3"], "not in the range x>=1"),
+    "placed": (["synthesize", TINY, "conv1:0@2,2", "--size", "9"], "leave the size out"),
+    "off the map": (["synthesize", TINY, "conv1:0@99,0"], "its maps are 32x40"),
+    "a long seed": (["synthesize", TINY, "conv1:0", "--seed", "9" * 30], "18 digits or fewer"),
+    "diverse class": (
+        ["synthesize", TINY, "--class", "pier", "--diversity", "2"],
+        "needs a unit or a layer",
+    ),
     "no folder": (["synthesize", TINY, "conv1:0", "-o", "no/unit.png"], "no folder"),
+    "no kind": (["synthesize", TINY, "conv1:0", "-o", "unit.xyz"], "no kind of picture"),
+    "a unit's filters": (["filters", TINY, "conv1:3"], "give 'conv1', not 'conv1:3'"),
     "deep filters": (["filters", TINY, "conv2"], "not pixels"),
     "no filters": (["filters", "nets.py:without_convolution"], "runs no convolution"),
     "no tone": (["filters", TINY, "--tone", "tiel"], "did you mean 'tile'"),

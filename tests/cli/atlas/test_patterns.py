@@ -1,0 +1,118 @@
+"""illustrate --methods synthesize, as somebody at a terminal meets it."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import retroscope as rs
+from retroscope.results import Pattern
+from tests.cli.atlas.making import TINY, count
+from tests.cli.terminal import Retroscope
+
+PUT = ["illustrate", "bare.atlas", TINY, "--methods", "synthesize", "--steps", "3"]
+
+
+def patterns(path: str = "bare.atlas") -> dict[str, Pattern]:
+    """The patterns of an atlas by their units."""
+    with rs.open_atlas(path) as atlas:
+        return {str(unit): one for unit in atlas for one in atlas.patterns(unit)}
+
+
+def test_patterns_are_put_into_the_atlas(retroscope: Retroscope) -> None:
+    said = retroscope(*PUT)
+    assert (said.status, said.out) == (0, "bare.atlas\n")
+    net = rs.open_model(TINY, device="cpu")
+    kept = patterns()
+    with rs.open_atlas("bare.atlas") as atlas:
+        assert list(kept) == [str(unit) for unit in atlas]
+        best = {str(unit): atlas.stats(unit).maximum for unit in atlas}
+    for unit, pattern in kept.items():
+        alone = rs.synthesize(net, unit, steps=3)
+        np.testing.assert_array_equal(pattern.picture, alone.picture)
+        assert pattern.activation == pytest.approx(alone.activation, rel=1e-3)
+        assert pattern.natural == best[unit]
+    assert count("projections", "bare.atlas") == 0, "nothing but what was asked for"
+
+
+def test_how_many_and_how_long_is_said_first(retroscope: Retroscope) -> None:
+    first, *rest = retroscope(*PUT).err.splitlines()
+    assert first.startswith("12 patterns: about ")
+    assert rest[-1].startswith("synthesize 12/12")
+    assert retroscope(*PUT).err == "", "nothing is left to estimate"
+
+
+def test_the_layers_and_the_recipe_asked_for_are_made(retroscope: Retroscope) -> None:
+    assert retroscope(*PUT, "--layers", "conv2", "--recipe", "plain").status == 0
+    assert {pattern.recipe for pattern in patterns().values()} == {"plain"}
+    assert list(patterns()) == [f"3:{channel}" for channel in range(4)]
+
+
+def test_projections_and_patterns_come_in_one_go(retroscope: Retroscope) -> None:
+    words = ["illustrate", "bare.atlas", TINY, "images", "--methods", "deconv,synthesize"]
+    assert retroscope(*words, "--steps", "3").status == 0
+    assert len(patterns()) == 12
+    assert count("projections", "bare.atlas") > 0
+
+
+def test_a_stopped_run_goes_on_and_makes_none_again(
+    retroscope: Retroscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retroscope.methods.synthesis.synthesize import synthesize_many
+
+    made: list[str] = []
+
+    def one_batch(net: rs.Network, units: Sequence[rs.Unit], **options: object) -> list[Pattern]:
+        if len(made) >= 5:
+            raise KeyboardInterrupt
+        made.extend(map(str, units))
+        return synthesize_many(net, units, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("retroscope.atlas.patterns.AT_ONCE", 5)
+    monkeypatch.setattr("retroscope.atlas.patterns.seconds_for", lambda *_: 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr("retroscope.atlas.patterns.synthesize_many", one_batch)
+        stopped = retroscope(*PUT)
+    assert (stopped.status, stopped.out) == (130, "")
+    assert stopped.err.endswith("retroscope: stopped\n")
+    kept = patterns()
+    assert list(kept) == made
+    again = retroscope(*PUT)
+    assert again.err.startswith("7 patterns: about ")
+    assert again.err.splitlines()[-1].startswith("synthesize 7/7")
+    every = patterns()
+    assert len(every) == 12
+    for unit, pattern in kept.items():
+        np.testing.assert_array_equal(every[unit].picture, pattern.picture)
+
+
+MISTAKES = {
+    "no atlas": (["none.atlas", TINY], "none.atlas"),
+    "other weights": (["bare.atlas", "nets.py:other"], "other weights"),
+    "other pictures": (["bare.atlas", TINY, "--mean", ".1,.2,.3"], "another preprocessing"),
+    "layer": (["bare.atlas", TINY, "--layers", "conv9"], "did you mean 'conv2'"),
+    "unscanned": (["bare.atlas", TINY, "--layers", "relu2"], "relu2"),
+    "recipe": (["bare.atlas", TINY, "--recipe", "olaf"], "did you mean 'olah'"),
+    "steps": (["bare.atlas", TINY, "--steps", "0"], "not in the range x>=1"),
+    "method": (["bare.atlas", TINY, "--methods", "synthesise"], "did you mean 'synthesize'"),
+    "no method": (["bare.atlas", TINY, "--methods", ","], "there are deconv and synthesize"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_line_and_leaves_the_atlas_as_it_was(
+    retroscope: Retroscope, case: str
+) -> None:
+    words, says = MISTAKES[case]
+    before = _state()
+    said = retroscope("illustrate", "--methods", "synthesize", *words)
+    assert (said.status, said.out, len(said.err.splitlines())) == (2, "", 1)
+    assert said.err.startswith("retroscope: ")
+    assert says in said.err
+    assert _state() == before
+
+
+def _state() -> str:
+    return hashlib.sha256(Path("bare.atlas").read_bytes()).hexdigest()
