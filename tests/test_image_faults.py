@@ -8,7 +8,7 @@ import pytest
 
 import retroscope.image
 from retroscope.errors import ImageError
-from retroscope.image import read_image
+from retroscope.image import TooLargeError, decode_image, read_image
 from tests.image_files import UPRIGHT, picture, png_header, saved, tagged
 
 # Decoding at reduced size
@@ -132,6 +132,25 @@ def test_a_damaged_file_is_an_image_or_an_image_error_in_one_line(
         except ImageError as error:
             assert "\n" not in str(error)  # noqa: PT017
             assert f"a.{suffix}" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "bmp"])
+def test_bytes_are_read_as_their_file_is(tmp_path: Path, suffix: str) -> None:
+    path = saved(tmp_path / f"a.{suffix}", picture())
+    read = decode_image(path.read_bytes())
+    np.testing.assert_array_equal(read.pixels, read_image(path).pixels)
+    assert read.source == "memory"
+
+
+def test_bytes_of_a_kind_that_is_not_asked_for_are_no_image(tmp_path: Path) -> None:
+    content = saved(tmp_path / "a.tif", picture()).read_bytes()
+    with pytest.raises(ImageError, match="the picture is not an image of a known format"):
+        decode_image(content, formats=("PNG", "JPEG"))
+
+
+def test_bytes_of_more_pixels_than_are_asked_for_are_refused_undecoded() -> None:
+    with pytest.raises(TooLargeError, match="600 x 500 pixels, over the limit of 299,999"):
+        decode_image(png_header(600, 500), max_pixels=299_999)
 
 
 def test_a_picture_that_promises_too_many_pixels_is_refused_undecoded(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ are trained with. Sizes are `(height, width)`.
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -62,6 +62,10 @@ _WHITES: dict[str, tuple[float, ...]] = {
 """The values that may stand for white in a deep grey mode."""
 
 _RESAMPLING = {choice.name.lower(): choice for choice in Resampling}
+
+
+class TooLargeError(ImageError):
+    """A picture of more bytes or pixels than are taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,13 +150,26 @@ def read_image(path: str | Path, *, at_least: Size | None = None) -> Image:
     name = repr(str(path))
     if not str(path):
         raise ImageError("an image without a name; give the path of a file")
-    with _open_file(Path(path), name) as file, _damage_reported(name):
-        picture = _recognised(file, name)
-        _refuse_impossible((picture.height, picture.width), f"{name} is")
-        if at_least:
-            _draft(picture, at_least)
-        picture.load()
-        return Image(_rgb(_upright(picture)), str(path))
+    with _open_file(Path(path), name) as file:
+        return Image(_decoded(file, name, at_least=at_least), str(path))
+
+
+def decode_image(
+    data: bytes,
+    *,
+    at_least: Size | None = None,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int | None = None,
+) -> Image:
+    """The picture in the bytes of a file, as `read_image` reads it; `formats` are Pillow's names.
+
+    >>> decode_image(Image(np.zeros((2, 3, 3), np.uint8))._repr_png_()).width
+    3
+    """
+    file = BytesIO(data)
+    return Image(
+        _decoded(file, "the picture", formats=formats, max_pixels=max_pixels, at_least=at_least)
+    )
 
 
 def as_image(
@@ -232,6 +249,23 @@ def _open_file(path: Path, name: str) -> IO[bytes]:
         raise ImageError(f"cannot open {name} ({reason}); check it") from error
 
 
+def _decoded(
+    file: IO[bytes],
+    name: str,
+    *,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int | None = None,
+    at_least: Size | None = None,
+) -> Picture:
+    with _damage_reported(name):
+        picture = _recognised(file, name, formats)
+        _refuse_impossible((picture.height, picture.width), f"{name} is", max_pixels)
+        if at_least:
+            _draft(picture, at_least)
+        picture.load()
+        return _rgb(_upright(picture))
+
+
 @contextmanager
 def _damage_reported(name: str) -> Iterator[None]:
     """The one place where what Pillow raises becomes ours."""
@@ -242,7 +276,7 @@ def _damage_reported(name: str) -> Iterator[None]:
         raise ImageError(f"cannot decode {name} ({reason}); copy or convert it again") from error
 
 
-def _recognised(file: IO[bytes], name: str) -> PIL.Image.Image:
+def _recognised(file: IO[bytes], name: str, formats: Sequence[str]) -> PIL.Image.Image:
     """The picture's header, read by the first of Pillow's readers that knows the file.
 
     `PIL.Image.open` does the same, but warns of pictures between one and two times its own limit.
@@ -252,7 +286,7 @@ def _recognised(file: IO[bytes], name: str) -> PIL.Image.Image:
     """
     PIL.Image.init()
     prefix = file.read(16)
-    for reader, accepts in filter(None, map(PIL.Image.OPEN.get, FORMATS)):
+    for reader, accepts in filter(None, map(PIL.Image.OPEN.get, formats)):
         if accepts and accepts(prefix) is True:  # a text says why Pillow was built without it
             file.seek(0)
             # No file name: Pillow would map the file, and die of SIGBUS if it shrinks meanwhile.
@@ -340,9 +374,10 @@ def _refuse_unknown(what: str, asked: str, known: Iterable[str]) -> None:
         raise ImageError(f"no {what} {asked!r}; there are {', '.join(known)}")
 
 
-def _refuse_impossible(size: Size, subject: str) -> None:
+def _refuse_impossible(size: Size, subject: str, max_pixels: int | None = None) -> None:
     pixels = f"{subject} {size[0]} x {size[1]} pixels"
     if min(size) < 1:
         raise ImageError(f"{pixels}; sizes are 1 or more")
-    if size[0] * size[1] > MAX_PIXELS:
-        raise ImageError(f"{pixels}, over the limit of {MAX_PIXELS:,}; make it smaller")
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    if size[0] * size[1] > limit:
+        raise TooLargeError(f"{pixels}, over the limit of {limit:,}; make it smaller")

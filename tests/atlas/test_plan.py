@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from retroscope.atlas.plan import WORDS, Plan, chosen, fingerprint, refuse_change
+from retroscope.atlas.plan import WORDS, Plan, chosen, refuse_change
 from retroscope.atlas.sources import Pictures
 from retroscope.errors import RetroscopeError
+from retroscope.methods.same import fingerprint
 from retroscope.network import Network
 from tests.atlas.scanning import Tiny, network, tiny
 from tests.conftest import built

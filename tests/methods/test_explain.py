@@ -12,6 +12,7 @@ from retroscope.methods.activations import activations
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.deconv import deconv
 from retroscope.methods.explain import ends_of_sizes, explain
+from retroscope.methods.same import fingerprint
 from retroscope.methods.unusual import rarity
 from retroscope.network import Network
 from retroscope.results import HISTOGRAM_EDGES, ChannelStats, Layer
@@ -57,6 +58,7 @@ class Scanned:
 
     def __init__(self, net: Network, layers: tuple[str, ...], pictures: int = 40) -> None:
         self.layers = tuple(net.layer(name) for name in layers)
+        self.meta: dict[str, object] = {"model": net.name, "weights": fingerprint(net.module)}
         self.maxima: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = {}
         for layer in self.layers:
             seen = [activations(net, layer.name, picture(seed + 1)) for seed in range(pictures)]
@@ -188,6 +190,21 @@ class Another(Scanned):
 def test_an_atlas_of_another_network_is_refused(net: Network) -> None:
     with pytest.raises(RetroscopeError, match="its 2 has 512 channels, small has 8"):
         explain(net, picture(), atlas=Another(net))
+
+
+def test_an_atlas_of_the_same_network_with_other_weights_is_refused(net: Network) -> None:
+    """Its channels have other meanings."""
+    atlas = Scanned(net, ("2",), 1)
+    other = Network(built(small, seed=1), input_size=SIZE, name="retrained")
+    said = "scanned with small, and the weights of retrained are others; give the network"
+    with pytest.raises(RetroscopeError, match=said):
+        explain(other, picture(), atlas=atlas)
+
+
+def test_an_atlas_that_remembers_no_weights_is_taken_by_its_layers(net: Network) -> None:
+    atlas = Scanned(net, ("2",), 1)
+    atlas.meta = {}
+    assert explain(net, picture(), atlas=atlas).findings
 
 
 def test_a_layer_that_the_atlas_does_not_keep_is_told(net: Network) -> None:

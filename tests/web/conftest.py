@@ -3,7 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE = 120_000
+"""Milliseconds that a busy machine may take for a step."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -118,16 +120,28 @@ def chromium() -> "Iterator[Browser]":
 
 
 Looks = Callable[..., "Page"]
+Serves = Callable[[Any], str]
 
 
 @pytest.fixture
-def look(chromium: "Browser") -> Iterator[Looks]:
+def serve() -> Iterator[Serves]:
+    """Serves an application until the test has ended and its pages are closed: a page whose server
+    is gone complains of whatever it still wanted.
+    """
+    with ExitStack() as stack:
+        yield lambda app: stack.enter_context(running(app))
+
+
+@pytest.fixture
+def look(chromium: "Browser", serve: Serves) -> Iterator[Looks]:
     """Opens a page; at the end nothing was asked from elsewhere, and nothing was complained of."""
+    del serve  # which ends after the pages
     complaints: list[str] = []
     contexts: list[BrowserContext] = []
 
     def opened(url: str, **options: Any) -> "Page":
         context = chromium.new_context(**options)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: _keep(complaints, message.type, message.text))
@@ -140,6 +154,15 @@ def look(chromium: "Browser") -> Iterator[Looks]:
     for context in contexts:
         context.close()
     assert not complaints
+
+
+def wait_for_pictures(page: "Page") -> None:
+    """Until those are there that the page has asked for."""
+    page.evaluate(
+        """Promise.all([...document.images]
+        .filter((one) => one.src && !one.complete && one.loading !== "lazy")
+        .map((one) => new Promise((done) => (one.onload = one.onerror = done))))"""
+    )
 
 
 def _keep(complaints: list[str], kind: str, text: str) -> None:

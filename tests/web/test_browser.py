@@ -14,7 +14,7 @@ from PIL import Image
 
 from retroscope.render.mosaics import tiles_of
 from retroscope.web.site import Site
-from tests.web.conftest import Looks
+from tests.web.conftest import Looks, wait_for_pictures
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -42,12 +42,15 @@ PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_opens_and_its_pictures_are_there(address: str, look: Looks, path: str) -> None:
     page = look(address + path, viewport=DESK)
-    page.wait_for_load_state("networkidle")
     assert page.locator("h1").count() == 1
-    broken = page.evaluate(
-        "[...document.images].filter((one) => one.src && one.complete && !one.naturalWidth).length"
+    page.evaluate(
+        "for (const one of document.images) if (one.hasAttribute('src')) one.loading = 'eager'"
     )
-    assert broken == 0
+    wait_for_pictures(page)
+    broken = page.evaluate(
+        "[...document.images].filter((one) => one.src && !one.naturalWidth).map((one) => one.src)"
+    )
+    assert not broken
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -67,7 +70,7 @@ def test_no_page_has_a_serious_barrier(served: str, look: Looks, path: str, them
 @pytest.mark.parametrize("path", PAGES)
 def test_no_page_is_wider_than_a_phone(served: str, look: Looks, path: str) -> None:
     page = look(served + path, viewport=PHONE)
-    page.wait_for_load_state("networkidle")
+    wait_for_pictures(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
@@ -120,7 +123,7 @@ def test_what_is_chosen_before_the_script_is_ready_counts(served: str, look: Loo
     page = look("about:blank", viewport=DESK)
     held: list[Any] = []
     page.route("**/layer/features.0.js", lambda route: held.append(route))  # noqa: PLW0108
-    page.goto(f"{served}layer/features.0.html")
+    page.goto(f"{served}layer/features.0.html", wait_until="domcontentloaded")
     page.keyboard.press("d")
     while not held:
         page.wait_for_timeout(20)
@@ -206,6 +209,7 @@ def test_pointing_at_a_patch_frames_it_in_its_picture(address: str, look: Looks)
     for number in (0, 4, 8):
         eye.locator(".patches .tile").nth(number).hover()
         check_context(page, hits[number])
+    page.mouse.move(0, 0)
     page.keyboard.press("2")
     check_context(page, hits[1])
     eye.locator(".projections .tile").nth(5).focus()
@@ -248,7 +252,6 @@ def test_a_patch_and_its_projection_are_cut_from_the_right_place(
 ) -> None:
     """The pixels on the screen are those that `draw` gives for the same plate."""
     page = look(f"{served}unit/features.0/3.html", viewport=DESK)
-    page.wait_for_load_state("networkidle")
     check_pixels(page, site)
 
 
@@ -288,6 +291,36 @@ def test_the_search_box_leads_to_any_address(
     page.wait_for_url(f"**{leads_to}")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("unicorn", "nothing is called unicorn"),
+        ("conv1:99", "features.0 has the channels 0 to 11"),
+    ],
+)
+def test_the_search_box_says_what_there_is_not(
+    address: str, look: Looks, text: str, said: str
+) -> None:
+    page = look(f"{address}index.html", viewport=DESK)
+    page.keyboard.press("/")
+    page.keyboard.type(text)
+    page.locator("#none").filter(has_text=said).wait_for()
+    page.keyboard.press("Enter")
+    page.locator("#said").filter(has_text=said).wait_for(state="attached")
+    page.keyboard.press("Escape")
+    assert not page.locator("#none").is_visible()
+
+
+def test_a_filter_that_leaves_nothing_says_so(address: str, look: Looks) -> None:
+    page = layer_page(address, look)
+    page.select_option("[name=least]", "0.9")
+    page.select_option("[name=most]", "0.01")
+    assert page.locator("#grid").inner_text() == "No channel is of this class and fires so often."
+    page.select_option("[name=least]", "0")
+    page.select_option("[name=most]", "1")
+    assert len(channels(page)) == 12
+
+
 def test_help_and_theme_are_a_key_away(address: str, look: Looks) -> None:
     page = look(f"{address}index.html", viewport=DESK, color_scheme="light")
     page.keyboard.press("?")
@@ -324,6 +357,35 @@ def test_pointing_at_a_unit_frames_what_it_saw_in_an_image(address: str, look: L
     box = page.locator("#box")
     found = [float(str(box.get_attribute(name))) for name in ("y", "x", "height", "width")]
     assert found == [top, left, bottom - top, right - left]
+
+
+def test_a_tap_frames_what_a_unit_saw_and_a_second_one_leads_to_it(
+    served: str, look: Looks
+) -> None:
+    page = look(f"{served}image/3.html", viewport=PHONE, has_touch=True)
+    link = page.locator("[data-box]").first
+    link.tap()
+    top, left, bottom, right = map(float, str(link.get_attribute("data-box")).split())
+    box = page.locator("#box")
+    found = [float(str(box.get_attribute(name))) for name in ("y", "x", "height", "width")]
+    assert found == [top, left, bottom - top, right - left]
+    assert page.url == f"{served}image/3.html"
+    link.tap()
+    page.wait_for_url("**/unit/**")
+
+
+@pytest.mark.parametrize("path", [one for one in PAGES if not one.startswith("other")])
+def test_a_finger_can_hit_every_button_of_a_page(served: str, look: Looks, path: str) -> None:
+    """Buttons, choices and the links that stand alone; links within a sentence are as it is."""
+    page = look(served + path, viewport=PHONE, has_touch=True)
+    small = page.evaluate(
+        """[...document.querySelectorAll("button, select, input[type=search], .choice span, "
+            + ".sides a, .bar nav a, .pager a, .crumbs a, .plate a, .tile")]
+        .filter((one) => one.offsetParent)
+        .filter((one) => one.getBoundingClientRect().height < 40)
+        .map((one) => one.outerHTML.slice(0, 80))"""
+    )
+    assert not small
 
 
 def facts(path: str, address: str) -> dict[str, Any]:

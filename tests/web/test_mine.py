@@ -2,12 +2,15 @@
 
 import gc
 import json
+import socket
 import struct
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import Request, urlopen
 
 import numpy as np
 import PIL.Image
@@ -23,7 +26,7 @@ from retroscope.web.server import application
 from retroscope.web.site import Site, compared
 from tests.atlas.scanning import photos, picture
 from tests.conftest import built, no_trace
-from tests.web.conftest import Looks, running
+from tests.web.conftest import Looks, Serves
 
 SIDE = 24
 
@@ -58,6 +61,12 @@ def own(net: rs.Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def client(own: Site, net: rs.Network) -> TestClient:
     app = application(own, routes=looking.routes(own, net))
     return TestClient(app, base_url="http://localhost")
+
+
+@pytest.fixture
+def live(own: Site, net: rs.Network, serve: Serves) -> str:
+    """The address of a server with the network."""
+    return serve(application(own, routes=looking.routes(own, net)))
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +111,16 @@ def test_the_picture_is_shown_as_the_network_takes_it(
 ) -> None:
     first = asked(client, mine.read_bytes(), "first")[0]
     np.testing.assert_array_equal(shown(first["picture"]), net.prepare(mine).picture)
+
+
+def test_a_large_photograph_is_seen_as_the_library_sees_its_file(
+    client: TestClient, net: rs.Network, tmp_path: Path
+) -> None:
+    """Of a JPEG no more is decoded than the network takes: the same, whoever reads it."""
+    photo = tmp_path / "large.jpg"
+    picture(7, 40 * SIDE).save(photo, quality=90)
+    first = asked(client, photo.read_bytes(), "first")[0]
+    np.testing.assert_array_equal(shown(first["picture"]), net.prepare(photo).picture)
 
 
 def test_unusual_units_are_those_that_few_images_excite_as_much(
@@ -233,6 +252,23 @@ def test_questions_that_have_no_answer_are_refused(
     assert str(mine.parent.parent) not in answer.text
 
 
+def test_a_picture_that_is_broken_off_is_refused_and_makes_room(
+    live: str, mine: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A reader who goes away meanwhile is no failure of ours."""
+    where = urlparse(live)
+    head = f"POST /look?ask=live HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Length: 9999\r\n\r\n"
+    for _ in range(2 * looking._WAITING):
+        with socket.create_connection((where.hostname or "", where.port or 80)) as connection:
+            connection.sendall(head.encode() + b"some of it")
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1000)
+    request = Request(f"{live}look?ask=live", mine.read_bytes())  # noqa: S310 - our own server
+    with urlopen(request) as answer:  # noqa: S310
+        assert b"predictions" in answer.read()
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_refused_look_makes_room_for_the_next(client: TestClient, mine: Path) -> None:
     for _ in range(3 * looking._WAITING):
         client.post("/look?ask=first", content=b"no picture")
@@ -260,35 +296,67 @@ def test_the_network_of_another_atlas_is_refused(own: Site) -> None:
         looking.routes(own, other)
 
 
-def test_the_whole_page_works(own: Site, net: rs.Network, mine: Path, look: Looks) -> None:
-    with running(application(own, routes=looking.routes(own, net))) as address:
-        page = look(f"{address}index.html", viewport={"width": 1280, "height": 900})
-        page.get_by_role("link", name="My image").click()
-        page.set_input_files("#file", mine)
-        page.wait_for_selector("#unusual section:nth-child(2)")
-        assert page.locator("#predictions li").count() == 5
-        page.locator("#predictions button").nth(1).click()
-        page.locator("#caption").filter(has_text="gradcam").wait_for()
-        page.locator("[data-show=occlusion]").click()
-        page.locator("#caption").filter(has_text="square").wait_for()
-        page.locator("#unusual button").first.click()
-        page.wait_for_selector("#unit:not([hidden])")
-        page.locator("#map").scroll_into_view_if_needed()
-        box = page.locator("#map").bounding_box()
-        assert box is not None
-        cells = [int(n) for n in str(page.locator("#map").get_attribute("data-cells")).split(",")]
-        y, x = cells[0] // 2, cells[1] // 3
-        page.mouse.click(
-            box["x"] + (x + 0.5) * box["width"] / cells[1],
-            box["y"] + (y + 0.5) * box["height"] / cells[0],
-        )
-        page.locator("#unit-name").filter(has_text=f"@{y},{x}").wait_for()
-        assert page.locator("#over").is_visible()
+def test_the_same_network_with_other_weights_is_refused(own: Site) -> None:
+    other = rs.Network(built(classifier, seed=1), input_size=(SIDE, SIDE), name="retrained")
+    said = "scanned with small, and the weights of retrained are others"
+    with pytest.raises(RetroscopeError, match=said):
+        looking.routes(own, other)
 
 
-def test_a_picture_is_dropped_or_pasted(
-    own: Site, net: rs.Network, mine: Path, look: Looks
+def test_the_whole_page_works(live: str, mine: Path, look: Looks) -> None:
+    page = look(f"{live}index.html", viewport={"width": 1280, "height": 900})
+    page.get_by_role("link", name="My image").click()
+    page.set_input_files("#file", mine)
+    page.wait_for_selector("#unusual section:nth-child(2)")
+    assert page.locator("#predictions li").count() == 5
+    page.locator("#predictions button").nth(1).click()
+    page.locator("#caption").filter(has_text="gradcam").wait_for()
+    page.locator("[data-show=occlusion]").click()
+    page.locator("#caption").filter(has_text="square").wait_for()
+    page.locator("#unusual button").first.click()
+    page.wait_for_selector("#unit:not([hidden])")
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    cells = [int(n) for n in str(page.locator("#map").get_attribute("data-cells")).split(",")]
+    y, x = cells[0] // 2, cells[1] // 3
+    page.locator("#map").click(
+        position={
+            "x": (x + 0.5) * box["width"] / cells[1],
+            "y": (y + 0.5) * box["height"] / cells[0],
+        }
+    )
+    page.locator("#unit-name").filter(has_text=f"@{y},{x}").wait_for()
+    assert page.locator("#over").is_visible()
+
+
+def test_what_is_pointed_at_is_framed_for_the_moment_and_what_is_chosen_stays(
+    live: str, mine: Path, look: Looks
 ) -> None:
+    page = look(f"{live}mine.html")
+    page.set_input_files("#file", mine)
+    page.wait_for_selector("#unusual section:nth-child(2)")
+    plates = page.locator("#unusual button")
+    plates.nth(0).click()
+    chosen = page.locator("#caption").filter(has_text="sees what is framed")
+    page.wait_for_selector("#unit:not([hidden])")
+    said = chosen.inner_text()
+    plates.nth(8).hover()
+    page.locator("#caption").filter(has_not_text=said).wait_for()
+    assert page.locator("#over").is_visible()
+    page.mouse.move(1, 1)
+    page.locator("#caption").filter(has_text=said).wait_for()
+
+
+def test_the_map_that_is_shown_is_told_by_its_button(live: str, mine: Path, look: Looks) -> None:
+    page = look(f"{live}mine.html")
+    page.set_input_files("#file", mine)
+    for name in ("picture", "cam", "occlusion"):
+        page.locator(f"[data-show={name}]").click()
+        page.wait_for_selector(f"[data-show={name}][aria-pressed=true]")
+        assert page.locator("[data-show][aria-pressed=true]").count() == 1
+
+
+def test_a_picture_is_dropped_or_pasted(live: str, mine: Path, look: Looks) -> None:
     give = """([kind, bytes]) => {
         const file = new File([new Uint8Array(bytes)], "mine.png", { type: "image/png" });
         const data = new DataTransfer();
@@ -298,38 +366,33 @@ def test_a_picture_is_dropped_or_pasted(
             : new ClipboardEvent("paste", { clipboardData: data, bubbles: true });
         document.body.dispatchEvent(made);
     }"""
-    with running(application(own, routes=looking.routes(own, net))) as address:
-        for kind in ("drop", "paste"):
-            page = look(f"{address}mine.html")
-            page.evaluate(give, [kind, list(mine.read_bytes())])
-            page.wait_for_selector("#predictions li")
+    for kind in ("drop", "paste"):
+        page = look(f"{live}mine.html")
+        page.evaluate(give, [kind, list(mine.read_bytes())])
+        page.wait_for_selector("#predictions li")
 
 
 def test_a_picture_picked_before_the_script_came_is_looked_at(
-    own: Site, net: rs.Network, mine: Path, look: Looks
+    live: str, mine: Path, look: Looks
 ) -> None:
     held: list[Any] = []
-    with running(application(own, routes=looking.routes(own, net))) as address:
-        page = look(f"{address}index.html")
-        page.route("**/static/mine.js", lambda route: held.append(route))  # noqa: PLW0108 - it is marked
-        page.goto(f"{address}mine.html", wait_until="commit")
-        page.set_input_files("#file", mine)
-        while not held:
-            page.wait_for_timeout(20)
-        held[0].continue_()
-        page.wait_for_selector("#predictions li")
+    page = look(f"{live}index.html")
+    page.route("**/static/mine.js", lambda route: held.append(route))  # noqa: PLW0108 - it is marked
+    page.goto(f"{live}mine.html", wait_until="commit")
+    page.set_input_files("#file", mine)
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    page.wait_for_selector("#predictions li")
 
 
-def test_a_camera_is_followed_and_its_last_picture_looked_at(
-    own: Site, net: rs.Network, look: Looks
-) -> None:
-    with running(application(own, routes=looking.routes(own, net))) as address:
-        page = look(f"{address}mine.html", permissions=["camera"])
-        page.locator("#camera").click()
-        page.wait_for_selector("#predictions li")
-        page.locator("#camera").click()
-        page.wait_for_selector("#unusual section:nth-child(2)")
-        assert page.locator("#camera").inner_text() == "Camera"
+def test_a_camera_is_followed_and_its_last_picture_looked_at(live: str, look: Looks) -> None:
+    page = look(f"{live}mine.html", permissions=["camera"])
+    page.locator("#camera").click()
+    page.wait_for_selector("#predictions li")
+    page.locator("#camera").click()
+    page.wait_for_selector("#unusual section:nth-child(2)")
+    assert page.locator("#camera").inner_text() == "Camera"
 
 
 def test_without_a_network_the_page_says_what_to_do(served: str, look: Looks) -> None:

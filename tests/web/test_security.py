@@ -148,24 +148,31 @@ def _damaged(chance: random.Random, path: str, signs: str) -> str:
     return path[:at] + chance.choice(signs) + path[at + chance.randrange(2) :]
 
 
+CLOSE = b"Host: localhost\r\nConnection: close\r\n"
 RAW = (
-    b"GET / HTTP/1.1\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
-    b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
-    b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n\r\n",
-    b"GET /../../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"POST /look HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: evil.example\r\n" + CLOSE + b"\r\n",
+    b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n" + CLOSE + b"\r\n",
+    b"GET / HTTP/1.1\r\n" + CLOSE + b"X: " + b"a" * 200_000 + b"\r\n\r\n",
+    b"GET /\xff\xfe HTTP/1.1\r\n" + CLOSE + b"\r\n",
+    b"GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+    b"GET /../../../etc/passwd HTTP/1.1\r\n" + CLOSE + b"\r\n",
+    b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\n" + CLOSE + b"\r\n",
+    b"GET //etc/passwd HTTP/1.1\r\n" + CLOSE + b"\r\n",
+    b"POST /look HTTP/1.1\r\n" + CLOSE + b"Content-Length: -5\r\n\r\n",
+    b"POST /look HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+    b"GET /look HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     b"\x00" * 1000 + b"\r\n\r\n",
 )
 
 
 def test_bytes_that_are_no_request_are_refused(served: str) -> None:
+    """Aloud; of a very long one the server may hang up while it is still sent."""
     for raw in RAW:
         answer = _sent(served, raw)
-        assert answer[:10] in {b"HTTP/1.1 4", b""}, (raw[:60], answer[:60])
+        refused = {b"HTTP/1.1 4", b""} if len(raw) > 100_000 else {b"HTTP/1.1 4"}
+        assert answer[:10] in refused, (raw[:60], answer[:60])
         assert b"root:" not in answer
 
 
@@ -177,11 +184,10 @@ def test_absolute_addresses_of_ours_hold_no_other_file(served: str) -> None:
 def _sent(address: str, raw: bytes) -> bytes:
     where = urlparse(address)
     assert where.hostname is not None
-    with socket.create_connection((where.hostname, where.port or 80), timeout=20) as connection:
+    with socket.create_connection((where.hostname, where.port or 80), timeout=120) as connection:
         answer = b""
         try:
             connection.sendall(raw)
-            connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65536):
                 answer += piece
         except TimeoutError:

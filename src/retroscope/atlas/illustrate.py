@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from retroscope.atlas.loading import default_workers
-from retroscope.atlas.plan import fingerprint
 from retroscope.atlas.progress import Listener, Watch, silent
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.sources import Dataset, Pictures, pictures
@@ -16,6 +15,7 @@ from retroscope.atlas.writer import AtlasWriter, Hit
 from retroscope.errors import RetroscopeError
 from retroscope.lookup import checked
 from retroscope.methods.deconv import deconv_many
+from retroscope.methods.same import fingerprint
 from retroscope.network import Network, Prepared
 from retroscope.rules import rule_book
 from retroscope.unit import Unit

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from retroscope.atlas.plan import fingerprint
 from retroscope.atlas.progress import Listener, Watch, silent
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError
+from retroscope.methods.same import fingerprint
 from retroscope.methods.synthesis.recipes import Recipe, recipe_named, with_steps
 from retroscope.methods.synthesis.synthesize import synthesize_many
 from retroscope.network import Network

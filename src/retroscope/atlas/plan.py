@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from hashlib import blake2b
 from importlib.metadata import version
-
-import torch
 
 from retroscope.atlas.schema import Json
 from retroscope.atlas.sources import Pictures
 from retroscope.errors import RetroscopeError
+from retroscope.methods.same import fingerprint
 from retroscope.network import Network
 from retroscope.results import Layer
 
@@ -79,20 +77,11 @@ def refuse_less_than_one(**counts: int | None) -> None:
             raise RetroscopeError(f"{name} is {count}; it must be 1 or more")
 
 
-def fingerprint(module: torch.nn.Module) -> str:
-    """Changes with any weight or buffer of the network."""
-    digest = blake2b(digest_size=16)
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        flat = tensor.detach().cpu().contiguous().flatten()
-        digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
-    return digest.hexdigest()
-
-
 def chosen(layers: Sequence[Layer], wanted: Sequence[str], net: Network) -> list[Layer]:
     """The layers that names, aliases, globs or kinds pick, in running order.
 
-    >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()))
+    >>> from torch import nn
+    >>> net = Network(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()))
     >>> [layer.name for layer in chosen(net.layers, ["relu"], net)]
     ['1']
     """

@@ -12,9 +12,10 @@ from retroscope.heat import Explanation, Finding, Prediction, Unusual
 from retroscope.methods.asked import stack
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.deconv import deconv_many
+from retroscope.methods.same import refuse_another
 from retroscope.methods.scores import Verdict, judged
 from retroscope.methods.targets import Wanted, target_at
-from retroscope.methods.unusual import Ranked, Reference, most_unusual, refuse_another
+from retroscope.methods.unusual import Ranked, Reference, most_unusual
 from retroscope.network import AnyImage, Network, Prepared
 from retroscope.results import Activations, Layer
 
@@ -72,7 +73,7 @@ def _chosen(
 ) -> list[Layer]:
     every = net.survey(prepared.size).layers
     if atlas is not None:
-        refuse_another(atlas, every, net.name)
+        refuse_another(atlas, net, every)
         known = {layer.name for layer in atlas.layers}
         every = tuple(layer for layer in every if layer.name in known)
     if not names:

@@ -4,25 +4,20 @@ Against an atlas: those whose maximum few of its images reach. Without one: thos
 stands out most from their own map, or, in a layer without maps, from the layer's other channels.
 """
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.errors import RetroscopeError
-from retroscope.results import HISTOGRAM_EDGES, Activations, ChannelStats, Layer
+from retroscope.methods.same import Scanned
+from retroscope.results import HISTOGRAM_EDGES, Activations, ChannelStats
 from retroscope.unit import Unit
 
 Numbers = npt.NDArray[np.float64]
 
 
-class Reference(Protocol):
+class Reference(Scanned, Protocol):
     """What an atlas tells of other images."""
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers that it knows."""
 
     def stats(self, unit: Unit | str) -> ChannelStats:
         """How a channel responds over all its images."""
@@ -101,16 +96,3 @@ def _strongest(shown: Activations, channel: int) -> Unit:
     values = np.nan_to_num(shown.maps[channel], nan=-np.inf)
     y, x = divmod(int(values.argmax()), values.shape[1])
     return Unit(shown.layer.name, channel, (y, x))
-
-
-def refuse_another(atlas: Reference, layers: Sequence[Layer], name: str) -> None:
-    """An atlas of another network would call everything unusual."""
-    known = {layer.name: layer for layer in layers}
-    for own in atlas.layers:
-        here = known.get(own.name)
-        if here is None or here.channels != own.channels:
-            there = "has no such layer" if here is None else f"has {here.channels}"
-            raise RetroscopeError(
-                f"the atlas is of another network than {name}: its {own.name} has {own.channels} "
-                f"channels, {name} {there}; give an atlas that was scanned with {name}"
-            )

@@ -6,13 +6,14 @@ from math import isnan
 
 from retroscope.results import Layer
 from retroscope.web import units
-from retroscope.web.comparison import Change, changes, common_layers
+from retroscope.web.comparison import Change, change_of, changes, common_layers
 from retroscope.web.networks import layer_facts
 from retroscope.web.site import (
     Facts,
     NotThereError,
     Params,
     Site,
+    around,
     channel_at,
     layer_at,
     layer_names,
@@ -66,21 +67,19 @@ def unit(site: Site, params: Params) -> Facts:
     other = _other(site)
     found = _common(site, params)
     channel = channel_at(found, params["channel"])
-    change = changes(site.atlas, other.atlas, found)[channel]
+    change = change_of(site.atlas, other.atlas, found, channel)
     sides = [
         {"name": one.name, "folder": folder, "slug": slugs(layer_names(one))[found.name]}
         | units.unit(one, {**params, "layer": slugs(layer_names(one))[found.name]})
         for one, folder in ((site, ""), (other, "other/"))
     ]
-    wanted = {"previous": channel - 1, "next": channel + 1}
     return _unit(site, found, change) | {
         "layer": layer_facts(site, found) | {"href": _layer_path(site, found)},
-        "around": {
-            key: {"channel": n, "href": _unit_path(site, found, n)}
-            if 0 <= n < found.channels
-            else None
-            for key, n in wanted.items()
-        },
+        "around": around(
+            channel,
+            found.channels,
+            lambda n: {"channel": n, "href": _unit_path(site, found, n)},
+        ),
         "sides": sides,
     }
 

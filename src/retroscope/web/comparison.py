@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-
-import numpy as np
+from math import isnan
 
 from retroscope.atlas.reader import Atlas
 from retroscope.results import Layer
 from retroscope.web import queries
 from retroscope.web.selectivity import Means, means_of
-from retroscope.web.similar import cosine
+from retroscope.web.similar import cosines
 
 
 @dataclass(frozen=True)
@@ -35,27 +34,34 @@ def common_layers(one: Atlas, other: Atlas) -> list[Layer]:
 def changes(one: Atlas, other: Atlas, layer: Layer) -> tuple[Change, ...]:
     """How much every channel of a layer changed, in their order."""
     versions = tuple(atlas.sql("PRAGMA data_version")[0] for atlas in (one, other))
-    return _changes(one, other, layer.name, versions)
+    return _kept(one, other, layer.name, versions)
+
+
+def change_of(one: Atlas, other: Atlas, layer: Layer, channel: int) -> Change:
+    """How much one channel changed, without a look at the others."""
+    return _changes((one, other), layer.name, range(channel, channel + 1))[0]
 
 
 @lru_cache(maxsize=512)
-def _changes(one: Atlas, other: Atlas, name: str, _versions: object) -> tuple[Change, ...]:
+def _kept(one: Atlas, other: Atlas, name: str, _versions: object) -> tuple[Change, ...]:
     """Kept while neither file is written."""
-    atlases = one, other
-    layers = [atlas.layer(name) for atlas in atlases]
-    pairs = list(zip(atlases, layers, strict=True))
-    winners = [queries.winners(*pair) for pair in pairs]
+    return _changes((one, other), name, range(one.layer(name).channels))
+
+
+def _changes(atlases: tuple[Atlas, Atlas], name: str, span: range) -> tuple[Change, ...]:
+    pairs = [(atlas, atlas.layer(name)) for atlas in atlases]
+    winners = [queries.winners(*pair, span) for pair in pairs]
     dead = [queries.dead_channels(*pair) for pair in pairs]
-    profiles = [_profiles(*pair) for pair in pairs]
-    places = _common_classes(*atlases)
-    found = []
-    for channel in range(layers[0].channels):
-        sets = [own.get(channel, frozenset()) for own in winners]
-        rows = [own.get(channel) for own in profiles]
-        alike = _alike(rows, places)
-        states = channel in dead[0], channel in dead[1]
-        found.append(_change(channel, sets, alike, states))
-    return tuple(found)
+    alike = _alike(pairs, span)
+    return tuple(
+        _change(
+            channel,
+            [own.get(channel, frozenset()) for own in winners],
+            alike.get(channel, float("nan")),
+            (channel in dead[0], channel in dead[1]),
+        )
+        for channel in span
+    )
 
 
 def _change(
@@ -68,24 +74,31 @@ def _change(
     shared = len(sets[0] & sets[1])
     most = max(map(len, sets))
     likenesses = [shared / most] if most else []
-    likenesses += [] if np.isnan(classes) else [classes]
-    change = 1 - float(np.mean(likenesses)) if likenesses else 0.0
+    likenesses += [] if isnan(classes) else [classes]
+    change = 1 - sum(likenesses) / len(likenesses) if likenesses else 0.0
     if dead[0] != dead[1]:
         change = 1.0
     empty = not sets[0], not sets[1]
     return Change(channel, 0.0 if all(dead) else change, shared, classes, dead, empty)
 
 
-def _alike(rows: "list[Means | None]", places: tuple[list[int], list[int]]) -> float:
-    one, other = rows
-    if one is None or other is None or not places[0]:
-        return float("nan")
-    return cosine(one[places[0]], other[places[1]])
+def _alike(pairs: list[tuple[Atlas, Layer]], span: range) -> dict[int, float]:
+    """The cosine between the responses to the common classes, for the channels known in both."""
+    one, other = (queries.class_means(*pair, span) for pair in pairs)
+    both = [channel for channel in one if channel in other]
+    places = _common_classes(pairs[0][0], pairs[1][0])
+    if not both or not places[0]:
+        return {}
+    rows = [
+        _columns(means_of({channel: own[channel] for channel in both}), ours)
+        for own, ours in zip((one, other), places, strict=True)
+    ]
+    return dict(zip(both, cosines(*rows).tolist(), strict=True))
 
 
-def _profiles(atlas: Atlas, layer: Layer) -> dict[int, Means]:
-    blobs = queries.class_means(atlas, layer, range(layer.channels))
-    return dict(zip(blobs, means_of(blobs), strict=True))
+def _columns(means: Means, places: list[int]) -> Means:
+    """Those of some classes; as they are, where these are all: a choice of columns is a copy."""
+    return means if places == list(range(means.shape[1])) else means[:, places]
 
 
 def _common_classes(one: Atlas, other: Atlas) -> tuple[list[int], list[int]]:

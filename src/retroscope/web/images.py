@@ -10,11 +10,11 @@ from retroscope.web.site import (
     NotThereError,
     Params,
     Site,
+    around,
     image_path,
     label_path,
     picture_path,
-    plate_path,
-    unit_path,
+    unit_facts,
 )
 from retroscope.web.sizes import picture_sizes
 
@@ -89,26 +89,21 @@ def _unit(site: Site, row: tuple[object, ...]) -> Facts:
     name, channel, rank, score, y, x = row
     layer, number = site.atlas.layer(str(name)), int(str(channel))
     box = layer.field.box(int(str(y)), int(str(x)))
-    return {
-        "unit": f"{layer.name}:{number}",
-        "channel": number,
+    return unit_facts(site, layer.name, number) | {
         "rank": rank,
         "score": score,
         "position": [y, x],
         "box": [box.top, box.left, box.bottom, box.right],
-        "href": unit_path(site, layer.name, number),
-        "plate": plate_path(site, layer.name, number, ranked_by="max", what="patches"),
     }
 
 
 def _around(site: Site, number: int) -> Facts:
     kept = queries.kept_images(site.atlas)
-    at = kept.index(number)
-    wanted = {"previous": at - 1, "next": at + 1}
-    return {
-        key: {"image": kept[n], "href": image_path(kept[n])} if 0 <= n < len(kept) else None
-        for key, n in wanted.items()
-    }
+    return around(
+        kept.index(number),
+        len(kept),
+        lambda n: {"image": kept[n], "href": image_path(kept[n])},
+    )
 
 
 def _page_path(page: int) -> str:

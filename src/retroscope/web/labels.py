@@ -13,10 +13,9 @@ from retroscope.web.site import (
     Site,
     image_path,
     label_at,
-    label_path,
+    label_paths,
     picture_path,
-    plate_path,
-    unit_path,
+    unit_facts,
 )
 
 _UNITS = 120
@@ -25,9 +24,18 @@ _PICTURES = 24
 
 def classes(site: Site, _params: Params) -> Facts:
     """All classes, each with its images and how many units respond to it most."""
-    counts = queries.units_per_label(site.atlas)
+    counts, paths = queries.units_per_label(site.atlas), label_paths(site)
+    shown = queries.first_pictures(site.atlas)
     return {
-        "classes": [_label(label) | _links(site, label, counts) for label in site.atlas.labels],
+        "classes": [
+            _label(label)
+            | {
+                "units": counts.get(label.id, 0),
+                "href": paths[label.name],
+                "picture": picture_path(shown[label.id]) if label.id in shown else None,
+            }
+            for label in site.atlas.labels
+        ],
     }
 
 
@@ -48,17 +56,12 @@ def label(site: Site, params: Params) -> Facts:
 
 
 def every_label(site: Site) -> Iterator[Params]:
-    for one in site.atlas.labels:
-        path = label_path(site, one.name)
+    for path in label_paths(site).values():
         yield {"label": path.removeprefix("class/").removesuffix(".html")}
 
 
 def _label(label: Label) -> Facts:
     return {"id": label.id, "name": label.name, "images": label.images}
-
-
-def _links(site: Site, label: Label, counts: dict[int, int]) -> Facts:
-    return {"units": counts.get(label.id, 0), "href": label_path(site, label.name)}
 
 
 def _most_selective(site: Site, rows: queries.Rows) -> list[Facts]:
@@ -71,12 +74,8 @@ def _most_selective(site: Site, rows: queries.Rows) -> list[Facts]:
 def _unit(site: Site, row: tuple[object, ...], index: float) -> Facts:
     layer, channel, _, fired, images = row
     number = int(str(channel))
-    return {
-        "unit": f"{layer}:{number}",
+    return unit_facts(site, str(layer), number) | {
         "layer": layer,
-        "channel": number,
         "selectivity": index,
         "fired": int(str(fired)) / (int(str(images)) or 1),
-        "href": unit_path(site, str(layer), number),
-        "plate": plate_path(site, str(layer), number, ranked_by="max", what="patches"),
     }

@@ -15,6 +15,7 @@ from retroscope.web.site import (
     NotThereError,
     Params,
     Site,
+    around,
     layer_at,
     layer_path,
     pattern_path,
@@ -139,12 +140,11 @@ def _shown(first: tuple[float, bool] | None) -> list[str]:
 
 def _around(site: Site, layer: Layer) -> Facts:
     names = [one.name for one in site.atlas.layers]
-    at = names.index(layer.name)
-    wanted = {"previous": at - 1, "next": at + 1}
-    return {
-        key: {"name": names[n], "href": layer_path(site, names[n])} if 0 <= n < len(names) else None
-        for key, n in wanted.items()
-    }
+    return around(
+        names.index(layer.name),
+        len(names),
+        lambda n: {"name": names[n], "href": layer_path(site, names[n])},
+    )
 
 
 def _known(value: float | None) -> float | None:

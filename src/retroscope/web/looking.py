@@ -9,18 +9,19 @@ from threading import BoundedSemaphore, Lock
 from weakref import finalize
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from retroscope.errors import RetroscopeError
-from retroscope.methods.unusual import refuse_another
+from retroscope.image import TooLargeError
+from retroscope.methods.same import refuse_another
 from retroscope.network import Network, Prepared
 from retroscope.web.names import as_script
 from retroscope.web.questions import QUESTIONS, Answers, Looking
 from retroscope.web.remembered import Remembered
 from retroscope.web.site import Facts, Site
-from retroscope.web.uploads import TooLargeError, picture_in, received
+from retroscope.web.uploads import picture_in, received
 
 _WAITING = 8
 """How many may look at once; each holds its picture in memory."""
@@ -28,7 +29,7 @@ _WAITING = 8
 
 def routes(site: Site, net: Network) -> list[BaseRoute]:
     """What a server answers with a network attached."""
-    refuse_another(site.atlas, net.layers, net.name)
+    refuse_another(site.atlas, net, net.layers)
     looking = Looking(site, net, Remembered(site.atlas), Lock(), BoundedSemaphore(_WAITING))
 
     async def look(request: Request) -> Response:
@@ -55,6 +56,9 @@ async def _answered(looking: Looking, request: Request) -> Response:
     except RetroscopeError as error:
         looking.room.release()
         return _refused(str(error), 413 if isinstance(error, TooLargeError) else 400)
+    except ClientDisconnect:
+        looking.room.release()
+        return _refused("the picture did not come to its end")
     except BaseException:
         looking.room.release()
         raise
@@ -64,7 +68,9 @@ async def _answered(looking: Looking, request: Request) -> Response:
 
 
 def _prepared(looking: Looking, data: bytes) -> Prepared:
-    return looking.net.prepare(picture_in(data))
+    """As the network reads a file of its own, so that both see the same."""
+    net = looking.net
+    return net.prepare(picture_in(data, at_least=net.preprocessing.fit.enough))
 
 
 def _next(looking: Looking, answers: Answers) -> Facts | None:

@@ -3,12 +3,12 @@
 import json
 
 from retroscope.web import queries
-from retroscope.web.site import Facts, Params, Site, label_path, layer_path, unit_path
+from retroscope.web.site import Facts, Params, Site, label_paths, layer_path, unit_path
 
 
 def everything(site: Site, _params: Params) -> Facts:
     """Every layer under all its names, and every class."""
-    counts = queries.units_per_label(site.atlas)
+    counts, paths = queries.units_per_label(site.atlas), label_paths(site)
     return {
         "layers": [
             {
@@ -24,7 +24,7 @@ def everything(site: Site, _params: Params) -> Facts:
             {
                 "name": label.name,
                 "units": counts.get(label.id, 0),
-                "href": label_path(site, label.name),
+                "href": paths[label.name],
             }
             for label in site.atlas.labels
         ],
@@ -43,7 +43,7 @@ def script(site: Site, _params: Params) -> bytes:
         ]
         for layer in site.atlas.layers
     ]
-    classes = [[label.name, label_path(site, label.name)] for label in site.atlas.labels]
+    classes = [[name, path] for name, path in label_paths(site).items()]
     return as_script("names", {"layers": layers, "classes": classes})
 
 

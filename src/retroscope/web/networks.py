@@ -8,8 +8,7 @@ from retroscope.web.site import (
     Params,
     Site,
     layer_path,
-    plate_path,
-    unit_path,
+    unit_facts,
 )
 
 _STRIP = 8
@@ -82,10 +81,6 @@ def _condition(counts: tuple[int, int, int]) -> Facts:
 def _strip(site: Site, layer: Layer) -> list[Facts]:
     """The live channels with the highest maxima, to look at first."""
     return [
-        {
-            "channel": channel,
-            "href": unit_path(site, layer.name, channel),
-            "plate": plate_path(site, layer.name, channel, ranked_by="max", what="patches"),
-        }
+        unit_facts(site, layer.name, channel)
         for channel in queries.strongest(site.atlas, layer, _STRIP)
     ]

@@ -163,6 +163,14 @@ def kept_images(atlas: Atlas, *, label: int | None = None) -> list[int]:
     return [image for (image,) in rows]
 
 
+def first_pictures(atlas: Atlas) -> dict[int, int]:
+    """A kept picture of each class that has one."""
+    query = """
+        SELECT images.label, min(images.id) FROM winner_pictures
+        JOIN images ON images.id = image WHERE images.label IS NOT NULL GROUP BY images.label"""
+    return dict(_ask(atlas, query))
+
+
 def picture_blob(atlas: Atlas, image: int) -> bytes | None:
     """A kept picture as it is stored."""
     rows = _ask(atlas, "SELECT blob FROM winner_pictures WHERE image = ?", image)
@@ -197,13 +205,15 @@ def histograms(atlas: Atlas, layer: Layer) -> Rows:
     return _ask(atlas, query, layer_id(atlas, layer))
 
 
-def winners(atlas: Atlas, layer: Layer) -> dict[int, frozenset[str]]:
-    """The names of the images that excite each channel of a layer most."""
+def winners(atlas: Atlas, layer: Layer, span: range) -> dict[int, frozenset[str]]:
+    """The names of the images that excite channels of a layer most."""
     rows = _ask(
         atlas,
         "SELECT hits.channel, images.key FROM hits JOIN images ON images.id = hits.image "
-        "WHERE hits.layer = ? AND hits.ranked_by = 'max' AND hits.rank < 9 ORDER BY hits.channel",
+        "WHERE hits.layer = ? AND hits.ranked_by = 'max' AND hits.channel BETWEEN ? AND ? "
+        "AND hits.rank < 9 ORDER BY hits.channel",
         layer_id(atlas, layer),
+        *_ends(span),
     )
     by_channel = groupby(rows, key=lambda row: row[0])
     return {channel: frozenset(key for _, key in own) for channel, own in by_channel}

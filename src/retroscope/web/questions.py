@@ -32,7 +32,7 @@ from retroscope.render.tone import toned
 from retroscope.results import Activations, Layer, Picture
 from retroscope.unit import Unit
 from retroscope.web.remembered import Remembered
-from retroscope.web.site import Facts, Params, Site, plate_path, unit_path
+from retroscope.web.site import Facts, Params, Site, unit_facts, unit_path
 from retroscope.web.units import window
 
 _TOP, _UNITS = 5, 6
@@ -170,16 +170,12 @@ def _predictions(net: Network, verdict: Verdict) -> list[Facts]:
 def _unusual(looking: Looking, layer: Layer, ranked: Ranked) -> Facts:
     unit, activation, _, rarity = ranked
     assert unit.channel is not None
-    path = partial(plate_path, looking.site, layer.name, unit.channel, ranked_by="max")
     box = layer.field.box(*_place(unit))
-    return {
+    return unit_facts(looking.site, layer.name, unit.channel) | {
         "unit": str(unit),
-        "channel": unit.channel,
         "activation": activation,
         "rarity": rarity,
         "box": [box.top, box.left, box.bottom, box.right],
-        "href": unit_path(looking.site, layer.name, unit.channel),
-        "plate": path(what="patches"),
     }
 
 

@@ -1,5 +1,6 @@
 """How the channels of a layer respond over all images of an atlas, read a layer at a time."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +24,10 @@ class Remembered:
     @property
     def layers(self) -> tuple[Layer, ...]:
         return self._atlas.layers
+
+    @property
+    def meta(self) -> Mapping[str, object]:
+        return self._atlas.meta
 
     def stats(self, unit: Unit | str) -> ChannelStats:
         """How a channel responds over all images, its classes left out."""

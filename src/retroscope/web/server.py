@@ -28,6 +28,7 @@ from retroscope.web.security import (
     origin_allowed,
 )
 from retroscope.web.site import NotThereError, Site, opened_site
+from retroscope.web.templating import prepare
 
 if TYPE_CHECKING:
     from retroscope.network import Network
@@ -100,6 +101,7 @@ def serve(
     with opened_site(atlas, compare) as site:
         routes = _looking(site, model)
         app = application(site, host=host, routes=routes)
+        prepare()
         with listening_on(host, port) as listening:
             address = _address(listening, host)
             told(address)
@@ -110,7 +112,7 @@ def serve(
 
 def _run(app: Starlette, listening: socket.socket) -> None:
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, lifespan="off"
+        app, log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none"
     )
     uvicorn.Server(config).run(sockets=[listening])
 

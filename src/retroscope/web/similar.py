@@ -8,7 +8,7 @@ import numpy.typing as npt
 from retroscope.atlas.reader import Atlas
 from retroscope.results import Layer
 from retroscope.web import queries
-from retroscope.web.selectivity import means_of
+from retroscope.web.selectivity import Means, means_of
 
 _CANDIDATES = 64
 
@@ -37,23 +37,26 @@ def similar(atlas: Atlas, layer: Layer, channel: int, *, count: int = 6) -> list
     return sorted(found, key=_alike_first)[:count]
 
 
-def cosine(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
-    """Of the angle between two profiles, above zero and where both are known; NaN where one is 0.
+def cosines(one: Means, other: Means) -> npt.NDArray[np.float64]:
+    """Of the angle between the profiles in each row of two tables, above zero and where both are
+    known; NaN where one is 0.
 
-    >>> cosine(np.array([1.0, 0.0]), np.array([2.0, 0.0]))
-    1.0
+    >>> cosines(np.array([[1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 1.0]])).tolist()
+    [1.0, 0.0]
     """
     known = np.isfinite(one) & np.isfinite(other)
-    a, b = one[known].clip(min=0), other[known].clip(min=0)
-    lengths = np.linalg.norm(a) * np.linalg.norm(b)
-    return float(a @ b / lengths) if lengths > 0 else float("nan")
+    a, b = (np.where(known, each, 0).clip(min=0) for each in (one, other))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    along = np.einsum("ij,ij->i", a, b)
+    return np.where(lengths > 0, along / np.where(lengths > 0, lengths, 1), np.nan)
 
 
 def _cosines(blobs: dict[int, bytes], channel: int) -> dict[int, float]:
     if channel not in blobs:
         return {}
-    rows = dict(zip(blobs, means_of(blobs), strict=True))
-    return {other: cosine(rows[channel], row) for other, row in rows.items()}
+    rows = means_of(blobs)
+    own = rows[list(blobs).index(channel)]
+    return dict(zip(blobs, cosines(own[None], rows).tolist(), strict=True))
 
 
 def _alike_first(likeness: Likeness) -> tuple[float, int]:

@@ -1,8 +1,9 @@
 """What the viewer shows: an atlas, maybe beside another one, and where its things are found."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from retroscope.atlas.reader import Atlas, open_atlas
@@ -95,14 +96,39 @@ def plate_path(site: Site, layer: str, channel: int, *, ranked_by: str, what: st
     return f"plate/{slugs(layer_names(site))[layer]}/{channel}.{ranked_by}.{what}.webp"
 
 
+def unit_facts(site: Site, layer: str, channel: int) -> Facts:
+    """What a link to a unit shows of it: its address, its page and its plate."""
+    return {
+        "unit": f"{layer}:{channel}",
+        "channel": channel,
+        "href": unit_path(site, layer, channel),
+        "plate": plate_path(site, layer, channel, ranked_by="max", what="patches"),
+    }
+
+
+def around(at: int, count: int, facts: Callable[[int], Facts]) -> Facts:
+    """What is before and behind a place in a row; None where the row ends."""
+    wanted = {"previous": at - 1, "next": at + 1}
+    return {name: facts(n) if 0 <= n < count else None for name, n in wanted.items()}
+
+
 def pattern_path(site: Site, layer: str, channel: int) -> str:
     """The picture that was made to excite a channel."""
     return f"pattern/{slugs(layer_names(site))[layer]}/{channel}.webp"
 
 
 def label_path(site: Site, name: str) -> str:
-    names = tuple(label.name for label in site.atlas.labels)
-    return f"class/{slugs(names)[name]}.html"
+    return label_paths(site)[name]
+
+
+def label_paths(site: Site) -> Mapping[str, str]:
+    """Where the page of each class is: for pages with many, where asking for one by one is slow."""
+    return _label_paths(tuple(label.name for label in site.atlas.labels))
+
+
+@lru_cache(maxsize=8)
+def _label_paths(names: tuple[str, ...]) -> Mapping[str, str]:
+    return {name: f"class/{slug}.html" for name, slug in slugs(names).items()}
 
 
 def image_path(image: int) -> str:

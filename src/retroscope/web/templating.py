@@ -12,6 +12,12 @@ from retroscope.render.captions import counted, percent
 from retroscope.web.site import Facts, Site
 
 
+def prepare() -> None:
+    """Makes all templates ready, so that no reader waits for that."""
+    for name in _environment().list_templates():
+        _environment().get_template(name)
+
+
 def rendered(template: str, facts: Facts, site: Site, path: str) -> bytes:
     """A page at its path; all its links are relative to that."""
     page = _environment().get_template(template)
@@ -38,6 +44,15 @@ def number(value: float | None) -> str:
     return "\N{EN DASH}" if value is None else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
 
 
+def brief(value: float | None) -> str:
+    """Two digits behind the point: enough for what lies between 0 and 1.
+
+    >>> brief(0.98765), brief(None)
+    ('0.99', '\u2013')
+    """
+    return "\N{EN DASH}" if value is None else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
 def breakable(text: str) -> Markup:
     """An address or a path that may be broken behind each dot and slash.
 
@@ -45,8 +60,8 @@ def breakable(text: str) -> Markup:
     Markup('features.<wbr>0')
     """
     safe = str(Markup.escape(text))
-    for sign in "./_:":
-        safe = safe.replace(sign, f"{sign}<wbr>") if sign not in ":" else safe
+    for sign in "./_":
+        safe = safe.replace(sign, f"{sign}<wbr>")
     return Markup(safe)  # noqa: S704 - escaped above
 
 
@@ -67,6 +82,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "number": number,
+        "brief": brief,
         "percent": percent,
         "breakable": breakable,
         "script": _script,

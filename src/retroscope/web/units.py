@@ -20,13 +20,15 @@ from retroscope.web.site import (
     Facts,
     Params,
     Site,
+    around,
     channel_at,
     image_path,
-    label_path,
+    label_paths,
     layer_at,
     pattern_path,
     picture_path,
     plate_path,
+    unit_facts,
     unit_path,
 )
 from retroscope.web.sizes import picture_sizes
@@ -131,13 +133,14 @@ def _stats(site: Site, unit: Unit) -> Facts | None:
 
 
 def _classes(site: Site, stats: ChannelStats) -> list[Facts]:
+    paths = label_paths(site)
     return [
         {
             "name": each.label,
             "images": each.images,
             "mean_maximum": _number(each.mean_maximum),
             "fired_share": _number(each.fired_share),
-            "href": label_path(site, each.label),
+            "href": paths[each.label],
         }
         for each in stats.classes
     ]
@@ -169,26 +172,18 @@ def _patterns(site: Site, layer: Layer, channel: int) -> list[Facts]:
 
 def _similar(site: Site, layer: Layer, channel: int) -> list[Facts]:
     return [
-        {
-            "unit": f"{layer.name}:{like.channel}",
-            "channel": like.channel,
-            "shared": like.shared,
-            "classes": _number(like.classes),
-            "href": unit_path(site, layer.name, like.channel),
-            "plate": plate_path(site, layer.name, like.channel, ranked_by="max", what="patches"),
-        }
+        unit_facts(site, layer.name, like.channel)
+        | {"shared": like.shared, "classes": _number(like.classes)}
         for like in similar(site.atlas, layer, channel)
     ]
 
 
 def _around(site: Site, layer: Layer, channel: int) -> Facts:
-    wanted = {"previous": channel - 1, "next": channel + 1}
-    return {
-        key: {"unit": f"{layer.name}:{n}", "href": unit_path(site, layer.name, n)}
-        if 0 <= n < layer.channels
-        else None
-        for key, n in wanted.items()
-    }
+    return around(
+        channel,
+        layer.channels,
+        lambda n: {"unit": f"{layer.name}:{n}", "href": unit_path(site, layer.name, n)},
+    )
 
 
 def _compare(site: Site, layer: Layer, channel: int) -> str | None:

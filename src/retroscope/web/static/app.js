@@ -29,6 +29,7 @@
   // -- search
   const box = byId("search");
   const list = byId("found");
+  const none = byId("none");
   let rows = [];
   let chosen = 0;
 
@@ -76,6 +77,11 @@
       .filter(([name]) => name.toLowerCase().includes(text.toLowerCase()))
       .map(([name, href]) => ({ title: name, note: "class", href }));
 
+  const missing = (text) => {
+    const [, layerText] = /^(.*?)[:\s]\s*\d+/.exec(text) ?? [];
+    const layer = layerText && retroscope.names.layers.filter(([name, aliases]) => matches(layerText, name, aliases))[0];
+    return layer ? `${layer[0]} has the channels 0 to ${layer[2] - 1}` : `nothing is called ${text}`;
+  };
   const find = (text) =>
     text ? [...unitRows(text), ...layerRows(text), ...classRows(text)].slice(0, 12) : [];
 
@@ -88,7 +94,7 @@
       item.scrollIntoView({ block: "nearest" });
     } else box.removeAttribute("aria-activedescendant");
   };
-  const show = (found) => {
+  const show = (found, otherwise = "") => {
     rows = found;
     list.replaceChildren(
       ...found.map(({ title, note }, n) => {
@@ -103,13 +109,17 @@
         return item;
       }),
     );
+    none.textContent = otherwise;
+    none.hidden = !otherwise;
     list.hidden = found.length === 0;
     box.setAttribute("aria-expanded", String(found.length > 0));
     choose(0);
   };
   const search = async () => {
     await namesLoaded();
-    show(find(box.value.trim()));
+    const text = box.value.trim();
+    const found = find(text);
+    show(found, text && !found.length ? missing(text) : "");
   };
   const go = (row) => {
     location.href = root + row.href;
@@ -136,7 +146,7 @@
     event.preventDefault();
     await search();
     if (rows[chosen]) go(rows[chosen]);
-    else say(`nothing is called ${box.value}`);
+    else say(none.textContent);
   });
 
   // -- buttons

@@ -12,6 +12,18 @@
     }
     where.textContent = `${link.querySelector("img").alt}: y ${top} to ${bottom}, x ${left} to ${right}`;
   };
+  // A first tap frames; a second one follows the link.
+  let framed = null;
+  let tapped = false;
+  document.addEventListener("pointerdown", (event) => (tapped = event.pointerType !== "mouse"));
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-box]");
+    if (!link || !tapped || link === framed) return;
+    event.preventDefault();
+    framed = link;
+    frame(link);
+    where.scrollIntoView({ block: "nearest" });
+  });
   for (const kind of ["pointerover", "focusin"]) {
     document.addEventListener(kind, (event) => {
       const link = event.target.closest("[data-box]");

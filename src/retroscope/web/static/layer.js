@@ -137,6 +137,12 @@
       gap: parseFloat(style.rowGap) || 0,
     };
   };
+  const none = () => {
+    const made = document.createElement("p");
+    made.className = "note";
+    made.textContent = "No channel is of this class and fires so often.";
+    return made;
+  };
   const lay = () => {
     near.disconnect();
     const probe = document.createElement("ol");
@@ -157,6 +163,7 @@
       chunks.push(chunk);
     }
     grid.replaceChildren(...chunks);
+    if (!rows.length) grid.append(none());
     if (chunks[0]) fill(chunks[0]);
     for (const chunk of chunks) near.observe(chunk);
   };

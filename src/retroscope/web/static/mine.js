@@ -69,11 +69,14 @@
     if (facts.predictions) showPredictions(facts.predictions);
     if (facts.layer) showLayer(facts);
   };
-  const showPlain = () => {
-    shown.src = plain;
-    byId("caption").textContent = "Your picture, as the network takes it.";
-    byId("notes").textContent = "";
-    frame(null);
+  const showPlain = () => showPicture({ source: plain, title: "Your picture, as the network takes it.", what: "picture" });
+  const showPicture = ({ source, title, what, notes = [], box = null }) => {
+    shown.src = source;
+    byId("notes").textContent = notes.join(" ");
+    settle(box, title);
+    for (const button of document.querySelectorAll("[data-show]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.show === what));
+    }
   };
   const showPredictions = (found) => {
     byId("predictions").replaceChildren(
@@ -103,7 +106,7 @@
     const list = document.createElement("ul");
     title.className = "note";
     title.textContent = layer;
-    list.className = "plates small-plates stacked";
+    list.className = "plates six stacked";
     list.append(
       ...units.map((unit) => {
         const item = document.createElement("li");
@@ -120,15 +123,20 @@
         plate.src = retroscope.root + unit.plate;
         plate.width = plate.height = 160;
         plate.alt = `Patches of ${unit.unit} in the atlas`;
+        plate.classList.toggle("pixels", unit.box[3] - unit.box[1] < 40);
         said.className = "said";
         name.textContent = unit.channel;
         fact.textContent =
-          unit.rarity === 0 ? "above all images" : unit.rarity === null ? number(unit.activation) : `in ${percent(unit.rarity)} of images`;
+          unit.rarity === 0 ? "none" : unit.rarity === null ? number(unit.activation) : percent(unit.rarity);
         frameOf.append(plate);
         said.append(name, fact);
         button.append(frameOf, said);
         button.addEventListener("click", () => lookAt(unit.unit));
-        button.addEventListener("pointerenter", () => frame(unit.box));
+        // Only a pointer that moves: a page that moves under it points at nothing.
+        button.addEventListener("pointermove", ({ movementX, movementY }) => {
+          if (movementX || movementY) point(unit.box, `${unit.unit} sees what is framed.`);
+        });
+        button.addEventListener("pointerleave", () => point(...settled));
         item.append(button);
         return item;
       }),
@@ -137,7 +145,16 @@
     byId("unusual").append(section);
   };
 
-  // -- a unit in the picture
+  // -- a unit in the picture: pointed at for the moment, or chosen
+  let settled = [null, ""];
+  const settle = (box, text) => {
+    settled = [box, text];
+    point(box, text);
+  };
+  const point = (box, text) => {
+    frame(box);
+    byId("caption").textContent = text;
+  };
   const frame = (box) => {
     const over = byId("over");
     over.toggleAttribute("hidden", !box);
@@ -164,10 +181,8 @@
         byId(name).src = facts[name];
         byId(name).classList.toggle("pixels", facts.box[3] - facts.box[1] < 64);
       }
-      shown.src = plain;
-      frame(facts.box);
-      byId("caption").textContent = `${facts.unit} sees what is framed.`;
-      byId("notes").textContent = facts.notes.join(" ");
+      const title = `${facts.unit} sees what is framed.`;
+      showPicture({ source: plain, title, what: "picture", notes: facts.notes, box: facts.box });
       byId("unit").scrollIntoView({ block: "nearest", behavior: "auto" });
     });
   byId("map").addEventListener("click", (event) => {
@@ -191,12 +206,9 @@
 
   // -- maps of a class
   const showMap = (question) =>
-    asking(question, target === "" ? {} : { target }, (facts) => {
-      shown.src = facts.picture;
-      frame(null);
-      byId("caption").textContent = facts.title;
-      byId("notes").textContent = facts.notes.join(" ");
-    });
+    asking(question, target === "" ? {} : { target }, ({ picture: source, title, notes }) =>
+      showPicture({ source, title, what: question, notes }),
+    );
   byId("predictions").addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
@@ -270,7 +282,7 @@
     look += 1;
     byId("unusual").replaceChildren();
     byId("unit").hidden = true;
-    frame(null);
+    settle(null, "What the camera sees.");
     camera.textContent = "Stop and look";
     video.srcObject = stream;
     await video.play();

@@ -40,11 +40,12 @@
       source: hit.source,
       unit: `${document.body.dataset.unit}@${hit.position}`,
       field: `y ${top} to ${bottom}, x ${left} to ${right}`,
-      notes: hit.notes.join("; ") || "–",
+      notes: hit.notes.join("; "),
     };
     for (const [name, text] of Object.entries(facts)) {
       context.querySelector(`[data-fact=${name}]`).textContent = text;
     }
+    context.querySelector("[data-fact=notes]").parentElement.hidden = !facts.notes;
     if (!hit.picture) return;
     const link = context.querySelector("a[data-fact=source]");
     link.href = retroscope.root + hit.href;
@@ -72,6 +73,7 @@
       if (!tile || !tapped) return;
       event.preventDefault();
       choose(ranking, tile.dataset.hit);
+      ranking.querySelector(".context").scrollIntoView({ block: "nearest" });
     });
     choose(ranking, "0");
   }
