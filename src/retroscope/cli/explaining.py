@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from retroscope.cli.options import aside, json_option, opened, output_option, runs_a_network
-from retroscope.cli.writing import check_writable, file_name, print_json, print_object, save
+from retroscope.cli.writing import (
+    PAGES,
+    check_writable,
+    file_name,
+    print_json,
+    print_object,
+    put,
+    save,
+)
 from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
     from retroscope.atlas.reader import Atlas
     from retroscope.heat import Explanation, HeatMap
     from retroscope.network import Network
-
-_HTML = (".html", ".htm")
 
 _target = click.option(
     "--target", metavar="CLASS", help="A class by name or number; the most probable one."
@@ -195,7 +201,7 @@ def explain(
     if drawing["output"] is None and drawing["as_json"]:
         return
     path = drawing["output"] or Path(f"{Path(image).stem}.explained.png")
-    if path.suffix.lower() in _HTML:
+    if path.suffix.lower() in PAGES:
         _write_html(told, path, drawing)
     else:
         save(told, path, to_stderr=drawing["as_json"], colours=drawing["colours"])
@@ -225,12 +231,10 @@ def _check(drawing: Options, image: str) -> None:
     from retroscope.render.colours import scale_named
 
     scale_named(drawing["colours"])
-    output = drawing["output"]
-    if output is not None and output.suffix.lower() in _HTML:
-        if "bare" in drawing:
-            raise RetroscopeError(f"cannot write {str(output)!r}: only `explain` writes pages")
-        output = output.with_suffix(".png")
-    check_writable(output, [image])
+    output, is_page = drawing["output"], "bare" not in drawing
+    if output is not None and output.suffix.lower() in PAGES and not is_page:
+        raise RetroscopeError(f"cannot write {str(output)!r}: only `explain` writes pages")
+    check_writable(output, [image], or_page=is_page)
 
 
 @contextmanager
@@ -285,8 +289,8 @@ def _path(drawing: Options, image: str, target: str, what: str) -> Path | None:
 def _write_html(told: "Explanation", path: Path, drawing: Options) -> None:
     from retroscope.render.report_html import html_report
 
-    path.write_text(html_report(told, colours=drawing["colours"]), "utf-8")
-    click.echo(str(path), err=drawing["as_json"])
+    page = html_report(told, colours=drawing["colours"])
+    put(page.encode(), path, to_stderr=drawing["as_json"])
 
 
 COMMANDS = (saliency, cam, occlusion, explain)

@@ -69,9 +69,10 @@ def serve(
 @_compare
 def export(atlas: str, site: str, *, compare: str | None) -> None:
     """Write ATLAS to the folder SITE, for any web host, or to be opened from there as it is."""
-    from retroscope.web.export import files_and_bytes, write_site
+    from retroscope.web.export import files_and_bytes, refuse_no_place, write_site
     from retroscope.web.site import opened_site
 
+    refuse_no_place(Path(site))
     with opened_site(atlas, compare) as opened:
         files, size = files_and_bytes(opened)
         click.echo(f"{files:,} files, about {max(size / 1e6, 1):,.0f} MB", err=True)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from errno import EACCES
+from io import BytesIO
 from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -80,7 +81,10 @@ def file_name(image: str, unit: str, what: str) -> Path:
     return Path(f"{Path(image).stem}.{safe}.{what}.png")
 
 
-def check_writable(path: Path | None, inputs: Sequence[str] = ()) -> None:
+PAGES = (".html", ".htm")
+
+
+def check_writable(path: Path | None, inputs: Sequence[str] = (), *, or_page: bool = False) -> None:
     """Says before the work what would be in the way of writing a picture there after it."""
     from PIL.Image import registered_extensions
 
@@ -94,12 +98,13 @@ def check_writable(path: Path | None, inputs: Sequence[str] = ()) -> None:
         )
     if str(path) in inputs:
         raise RetroscopeError(f"{str(path)!r} is a picture to look at; give -o another name")
-    if path.suffix.lower() not in registered_extensions():
+    pages = PAGES if or_page else ()
+    if path.suffix.lower() not in {*registered_extensions(), *pages}:
+        endings = ", ".join([".png", ".jpg", ".webp", *pages[:1]])
         raise RetroscopeError(
-            f"cannot write {str(path)!r}: its ending says no kind of picture; use .png, .jpg, "
-            ".webp or .pdf"
+            f"cannot write {str(path)!r}: its ending says no kind of picture; use {endings} or .pdf"
         )
-    _check_place(path, "choose another place for the picture")
+    _check_place(path, "choose another place for it")
 
 
 def _check_place(path: Path, advice: str) -> int:
@@ -153,9 +158,25 @@ def make_folder(folder: Path) -> None:
 
 def write(drawing: "Image", path: Path, *, to_stderr: bool = False) -> None:
     """Writes a picture and prints its name."""
+    from PIL.Image import registered_extensions
+
+    file = BytesIO()
     try:
-        drawing.save(path)
+        drawing.save(file, registered_extensions()[path.suffix.lower()])
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        raise RetroscopeError(f"cannot write {str(path)!r}: {error}") from error
+    put(file.getvalue(), path, to_stderr=to_stderr)
+
+
+def put(data: bytes, path: Path, *, to_stderr: bool = False) -> None:
+    """Writes a file, whole or not at all, and prints its name."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
         raise RetroscopeError(f"cannot write {str(path)!r}: {reason}") from error
+    finally:
+        part.unlink(missing_ok=True)
     click.echo(str(path), err=to_stderr)

@@ -48,10 +48,16 @@ def _heading(activations: Activations, facts: list[str], width: int) -> Image.Im
     return column([line(layer.name, width=width, size=HEADING), *texts], gap=TIGHT)
 
 
+_IN_WORDS = {"dead": "silent here"}
+"""Dead is what fires in no picture at all, and this is only one."""
+
+
 def _map_facts(maps: Pixels, *, marks: str = " ({})") -> str:
     found = Counter(condition(values) for values in maps)
     return ", ".join(
-        f"{found[name]} {name}{marks.format(how)}" for name, how in SAID.items() if found[name]
+        f"{found[name]} {_IN_WORDS.get(name, name)}{marks.format(how)}"
+        for name, how in SAID.items()
+        if found[name]
     )
 
 

@@ -102,7 +102,11 @@ def _projection_panel(projection: Projection, *, tone: str, known: Iterable[str]
     rules, source = (
         "" if fact in known else fact for fact in (projection.rules, projection.source)
     )
-    lines = (_joined(f"activation {projection.activation:.4g}", rules), _place(box), source)
+    lines = (
+        _joined(f"activation {projection.activation:.4g}", rules),
+        _place(box, projection.size),
+        source,
+    )
     return Panel(
         pictures=(shown,) if projection.patch is None else (("patch", projection.patch), shown),
         title=str(projection.unit),
@@ -137,10 +141,12 @@ def _placed(picture: Picture, box: Box, around: Box) -> Picture:
     return canvas
 
 
-def _place(box: Box) -> str:
+def _place(box: Box, size: tuple[int, int] | None = None) -> str:
+    """Where a box is in what the network was shown, whose size that is."""
     if not (box.height and box.width):
         return "no pixels: only padding is seen"
-    return f"{box.height}x{box.width} px from y {box.top}, x {box.left}"
+    whole = f" of {size[0]}x{size[1]}" if size else ""
+    return f"{box.height}x{box.width} px{whole} from y {box.top}, x {box.left}"
 
 
 def _shared(facts: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from retroscope.atlas.progress import Listener, Watch, silent
 from retroscope.atlas.reader import Atlas
@@ -37,6 +38,7 @@ def export(
 
 def write_site(site: Site, folder: Path, *, progress: Listener = silent) -> None:
     """Writes every file of a site."""
+    refuse_no_place(folder)
     paths = list(every_path(site))
     watch = Watch("export", len(paths), progress)
     try:
@@ -52,6 +54,23 @@ def write_site(site: Site, folder: Path, *, progress: Listener = silent) -> None
         raise RetroscopeError(
             f"cannot write the site {str(folder)!r} ({error.strerror or error}); run the same "
             "again once there is room and leave to write"
+        ) from error
+
+
+def refuse_no_place(folder: Path) -> None:
+    """Says before the work what would be in the way of a site in this folder."""
+    is_ours = (folder / LIST).is_file()
+    if not is_ours and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
+        raise RetroscopeError(
+            f"{str(folder)!r} holds something that is no exported site; name a new folder"
+        )
+    nearest = next(one for one in (folder, *folder.absolute().parents) if one.is_dir())
+    try:
+        with TemporaryFile(dir=nearest):
+            return
+    except OSError as error:
+        raise RetroscopeError(
+            f"cannot write the site {str(folder)!r} ({error.strerror}); choose another place"
         ) from error
 
 
@@ -74,10 +93,6 @@ def _prepare(folder: Path) -> set[str]:
     listed = folder / LIST
     if listed.is_file():
         return set(listed.read_text("utf-8").splitlines())
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise RetroscopeError(
-            f"{str(folder)!r} holds something that is no exported site; name a new folder"
-        )
     folder.mkdir(parents=True, exist_ok=True)
     listed.touch()
     (folder / ".nojekyll").touch()

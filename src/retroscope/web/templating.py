@@ -1,6 +1,7 @@
 """Facts to HTML."""
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -65,6 +66,19 @@ def breakable(text: str) -> Markup:
     return Markup(safe)  # noqa: S704 - escaped above
 
 
+_SETTING = re.compile(r"(\w+)=(\([^)]*\)|'[^']*'|[\w.+-]++)(?!\()")
+
+
+def plain(written: str) -> str:
+    """Settings as Python writes them, without the words that only Python needs.
+
+    >>> plain("Preprocessing(fit=Fit(size=(96, 96), mode='network', shorter=None), mean=(0.5,))")
+    'size (96, 96) · mode network · mean (0.5,)'
+    """
+    found = [(name, value.strip("'")) for name, value in _SETTING.findall(written)]
+    return " · ".join(f"{name} {value}" for name, value in found if value != "None")
+
+
 def _script(facts: object) -> Markup:
     """JSON that may stand in a script element."""
     return Markup(json.dumps(facts).replace("<", "\\u003c"))  # noqa: S704 - no tag can end it
@@ -85,6 +99,7 @@ def _environment() -> Environment:
         "brief": brief,
         "percent": percent,
         "breakable": breakable,
+        "plain": plain,
         "script": _script,
     }
     environment.globals |= {"counted": counted}

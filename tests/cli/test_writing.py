@@ -1,0 +1,36 @@
+"""Files that commands leave behind: whole, or not at all."""
+
+from errno import ENOSPC
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from retroscope.cli.writing import put, write
+from retroscope.errors import RetroscopeError
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "pdf"])
+def test_a_picture_is_written_as_its_ending_says(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"red.{ending}"
+    write(Image.new("RGB", (20, 10), "red"), path)
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    if ending != "pdf":
+        with Image.open(path) as shown:
+            assert shown.size == (20, 10)
+
+
+def test_a_full_disk_leaves_what_was_there_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:3])
+        raise OSError(ENOSPC, "No space left on device")
+
+    path = tmp_path / "page.html"
+    path.write_bytes(b"an older page")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(RetroscopeError, match=r"cannot write .*page.html': No space left"):
+        put(b"a newer page", path)
+    assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"an older page"]
