@@ -69,14 +69,15 @@ def breakable(text: str) -> Markup:
 _SETTING = re.compile(r"(\w+)=(\([^)]*\)|'[^']*'|[\w.+-]++)(?!\()")
 
 
-def plain(written: str) -> str:
-    """Settings as Python writes them, without the words that only Python needs.
+def plain(written: object) -> str:
+    """Settings as Python writes them, without the words that only Python needs; others as they are.
 
     >>> plain("Preprocessing(fit=Fit(size=(96, 96), mode='network', shorter=None), mean=(0.5,))")
     'size (96, 96) · mode network · mean (0.5,)'
     """
-    found = [(name, value.strip("'")) for name, value in _SETTING.findall(written)]
-    return " · ".join(f"{name} {value}" for name, value in found if value != "None")
+    found = [(name, value.strip("'")) for name, value in _SETTING.findall(str(written))]
+    said = " · ".join(f"{name} {value}" for name, value in found if value != "None")
+    return said or str(written)
 
 
 def _script(facts: object) -> Markup:
