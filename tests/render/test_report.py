@@ -1,6 +1,7 @@
 """The page that explains a picture, as a figure and as one file of HTML."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -67,6 +68,24 @@ def test_the_page_looks_as_approved() -> None:
 def test_the_page_keeps_its_margin_whatever_is_on_it() -> None:
     assert margin_is_empty(draw(told(units=0)))
     assert margin_is_empty(draw(told(units=7, rarity=None)))
+
+
+def test_what_is_to_be_known_of_the_network_stands_under_the_title_and_only_there() -> None:
+    remark = "random weights, seed 0"
+    page = told()
+    known = replace(page, remarks=(remark,), heat=replace(page.heat, notes=(remark,)))
+    text = html_report(known)
+    assert text.count(remark) == 1
+    assert text.index("</h1>") < text.index(remark) < text.index("<img")
+    assert np.asarray(draw(known)).shape == np.asarray(draw(page)).shape
+    head = np.asarray(draw(known))[:80] != np.asarray(draw(page))[:80]
+    assert head.any()
+
+
+def test_a_file_name_that_is_no_utf_8_is_written_as_its_code() -> None:
+    text = html_report(replace(told(), source="s\udcfe.png"))
+    assert text.encode("utf-8").decode("utf-8") == text
+    assert r"s\udcfe.png" in text
 
 
 def test_the_html_asks_nobody_for_anything() -> None:

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retroscope.render import faces
+from retroscope.render.faces import face_for
 from retroscope.render.palette import PAPER
 from retroscope.render.text import (
     BODY,
@@ -79,3 +81,19 @@ def test_no_letter_is_cut_at_its_head_or_foot(size: int) -> None:
     assert (shown[0] == PAPER).all()
     assert (shown[-1] == PAPER).all()
     assert (np.asarray(shown) != PAPER).any()
+
+
+def test_names_in_other_letters_are_told_apart() -> None:
+    if face_for(frozenset("cät")) is None:
+        pytest.skip("this machine has no face with an umlaut")
+    assert drawable("cät") == "cät"
+    assert (pixels_of(line("cät", width=60)) != pixels_of(line("cat", width=60))).any()
+
+
+def test_where_no_face_has_a_letter_its_base_letter_stands_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(faces, "_machine", tuple)
+    face_for.cache_clear()
+    assert (drawable("Café"), drawable("猫.jpg")) == ("Cafe", "?.jpg")
+    face_for.cache_clear()

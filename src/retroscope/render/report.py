@@ -43,7 +43,7 @@ def draw_explanation(
     width = max(top.width, _WIDE, *(each.width for each in body), 1)
     heading = [
         line(heading_of(told), width=width, size=HEADING),
-        *paragraph(joined(told.source, told.network), width=width),
+        *paragraph(origin_of(told), width=width),
     ]
     compared = paragraph(compared_of(told), width=width)
     notes = [each for text in all_notes(told) for each in paragraph(text, width=width)]
@@ -54,6 +54,11 @@ def heading_of(told: Explanation) -> str:
     """The first answer, and how probable it is."""
     first = told.predictions[0]
     return f"{first.target}, {percent(first.probability)}"
+
+
+def origin_of(told: Explanation) -> str:
+    """The picture, the network, and what is to be known of it before all else."""
+    return joined(told.source, told.network, *told.remarks)
 
 
 def heat_name(told: Explanation) -> str:
@@ -70,9 +75,10 @@ def compared_of(told: Explanation) -> str:
 
 
 def all_notes(told: Explanation) -> list[str]:
-    """All that is to be said under the page, each sentence once."""
+    """All that is to be said under the page, each sentence once, and none that its top says."""
     own = [note for each in told.findings for unit in each.units for note in unit.projection.notes]
-    return list(dict.fromkeys((*notes_of(told.heat), *told.caveats, *own)))
+    said = dict.fromkeys((*notes_of(told.heat), *told.caveats, *own))
+    return [note for note in said if note not in told.remarks]
 
 
 def unit_lines(unit: Unusual) -> tuple[str, ...]:

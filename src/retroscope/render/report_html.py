@@ -5,7 +5,7 @@ from html import escape
 from io import BytesIO
 
 from retroscope.heat import Explanation, Finding, Prediction, Unusual
-from retroscope.render.captions import joined, percent
+from retroscope.render.captions import percent
 from retroscope.render.layout import CLEAR, enlarged, factor_for
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.report import (
@@ -14,6 +14,7 @@ from retroscope.render.report import (
     heading_of,
     heat_name,
     layer_name,
+    origin_of,
     pair_of,
     unit_lines,
 )
@@ -35,22 +36,25 @@ meter{width:16rem}dl{margin:0}dd{margin:0 0 .6rem}
 def html_report(
     told: Explanation, *, colours: str = "inferno", opacity: float = OPACITY, tone: str = "tile"
 ) -> str:
-    """The page as text of HTML."""
+    """The page as text of HTML that can be written as UTF-8: in a name that is none, what no
+    character stands for is written as its code.
+    """
     heat = overlay(told.picture, told.heat, colours=colours, opacity=opacity)
     answers = "".join(map(_answer, told.predictions))
     layers = "".join(_layer(each, tone) for each in told.findings)
     notes = "".join(f"<li>{escape(note)}</li>" for note in all_notes(told))
     title = escape(heading_of(told))
-    return (
+    text = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
-        f"<p>{escape(joined(told.source, told.network))}</p>"
+        f"<p>{escape(origin_of(told))}</p>"
         f'<div class="row">{_figure(told.picture, "picture")}'
         f"{_figure(heat, heat_name(told))}<dl>{answers}</dl></div>"
         f"<p>{escape(compared_of(told))}</p>{layers}"
         f"<h2>What these pictures can and cannot tell</h2><ul>{notes}</ul></body></html>\n"
     )
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _answer(each: Prediction) -> str:

@@ -1,60 +1,55 @@
 """Type: lines that are cut to their width, and paragraphs that wrap, so that none is clipped.
 
-The type is Pillow's own Aileron, which every installation has. It knows plain Latin letters
-only: any other letter is drawn as its base letter, or as a question mark.
+Plain Latin is set in Pillow's own face, the same everywhere. A line with other letters is set in
+the first face of the machine that has them all; where there is none, each is drawn as its base
+letter, or as a question mark.
 """
 
-from functools import lru_cache
 from unicodedata import normalize
 
 from PIL import Image, ImageDraw, ImageFont
 
+from retroscope.render.faces import face_for, font, has
 from retroscope.render.palette import INK, MUTED, PAPER, Colour
 
 LABEL, SMALL, BODY, HEADING = 10, 11, 13, 17
 """The sizes of type, in pixels."""
 
 ELLIPSIS = "…"
-_DRAWABLE = {chr(code) for code in range(32, 127)} | {ELLIPSIS, "·"}
 _LOOKS_LIKE = {"\u00d7": "x", "\u2013": "-", "\u2014": "-", "\u2212": "-", "\u2019": "'"}
 _TAIL = 0.6
 _FINER = 4
 """Type is set this much larger and reduced: whole-pixel setting closes the gaps of small words."""
 
 
-@lru_cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """The type at a size."""
-    found = ImageFont.load_default(size=size)
-    assert isinstance(found, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
-    return found
-
-
 def drawable(text: str) -> str:
-    """The text with each character that the type lacks replaced by one that it has.
+    """The text with each character for which there is no shape replaced by one that has it.
 
-    >>> drawable("Café"), drawable("猫.jpg")
-    ('Cafe', '?.jpg')
+    >>> drawable("a \u2013 b"), drawable("\ue000.jpg")
+    ('a - b', '?.jpg')
     """
-    return "".join(map(_drawable, text))
+    plain = "".join(_LOOKS_LIKE.get(one, one) for one in text)
+    return plain if face_for(frozenset(plain)) is not None else "".join(map(_drawable, plain))
 
 
 def _drawable(character: str) -> str:
-    if character in _DRAWABLE:
-        return character
-    base = _LOOKS_LIKE.get(character) or normalize("NFKD", character)[0]
-    return base if base in _DRAWABLE else "?"
+    base = normalize("NFKD", character)[0]
+    return base if has("", base) else "?"
 
 
 def width_of(text: str, size: int = BODY) -> int:
     """How many pixels a line needs."""
-    fine = font(size * _FINER)
+    fine = _font(text, size)
     return -(-round(max(fine.getlength(text), fine.getbbox(text)[2])) // _FINER)
+
+
+def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
+    return font(face_for(frozenset(text)) or "", size * _FINER)
 
 
 def height_of(size: int = BODY) -> int:
     """How many pixels a line of this size is high."""
-    return -(-sum(font(size * _FINER).getmetrics()) // _FINER) + 1
+    return -(-sum(font("", size * _FINER).getmetrics()) // _FINER) + 1
 
 
 def fitted(text: str, width: int, *, size: int = BODY) -> str:
@@ -91,7 +86,8 @@ def line(
     shown = drawable(text) if width is None else fitted(text, width, size=size)
     room = max(width_of(shown, size) if width is None else width, 1)
     ink = Image.new("L", (room * _FINER, height_of(size) * _FINER))
-    ImageDraw.Draw(ink).text((0, 0), shown, font=font(size * _FINER), fill=255)
+    baseline = font("", size * _FINER).getmetrics()[0]
+    ImageDraw.Draw(ink).text((0, baseline), shown, font=_font(shown, size), fill=255, anchor="ls")
     block = Image.new("RGB", (room, height_of(size)), PAPER)
     block.paste(colour, mask=ink.reduce(_FINER))
     return block
