@@ -1,8 +1,11 @@
 """An image from anything: resized, fitted and cropped."""
 
+import re
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +16,8 @@ from hypothesis import strategies as st
 
 from retroscope.errors import ImageError
 from retroscope.geometry import Box
-from retroscope.image import Fit, Image, as_image, crop, fitted, resize
+from retroscope.image import Fit, Image, as_image, crop, fitted, read_image, resize
+from retroscope.world import scene
 from tests.image_files import picture, png_header, saved
 
 
@@ -43,8 +47,52 @@ def test_a_lazy_pil_image_that_turns_out_broken_is_refused() -> None:
 
 
 def test_what_is_no_image_is_refused() -> None:
-    with pytest.raises(ImageError, match="not a ndarray"):
-        as_image(picture())  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match=r"uint8 array .* torch tensor .*; not a list"):
+        as_image(picture().tolist())
+
+
+def test_an_array_of_pixels_is_a_picture_and_one_of_two_dimensions_is_grey() -> None:
+    shown = picture()
+    assert np.array_equal(as_image(shown).pixels, shown)
+    assert all(
+        np.array_equal(as_image(shown[..., 1]).pixels[..., n], shown[..., 1]) for n in (0, 2)
+    )
+
+
+def test_a_scene_of_the_picture_world_is_a_picture() -> None:
+    shown = scene(7)
+    assert np.array_equal(as_image(shown).pixels, shown.pixels)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 3), (4, 5)])
+def test_an_array_of_other_numbers_is_told_what_pixels_are(shape: tuple[int, ...]) -> None:
+    other: Any = np.zeros(shape, np.float32)
+    with pytest.raises(ImageError, match=r"an image is uint8 of shape .*, not float32"):
+        as_image(other)
+
+
+def test_what_has_pixels_of_another_kind_is_no_picture() -> None:
+    other: Any = SimpleNamespace(pixels=np.zeros((4, 5, 3), np.float32))
+    with pytest.raises(ImageError, match="not a SimpleNamespace"):
+        as_image(other)
+
+
+@pytest.mark.parametrize("given", [PIL.Image.new("RGB", (3, 3)), "cat.png", None])
+def test_an_image_of_anything_but_an_array_is_told_what_to_do(given: Any) -> None:
+    with pytest.raises(ImageError, match=rf"not of a {type(given).__name__}; read_image reads"):
+        Image(given)
+
+
+def test_an_array_cannot_be_read_like_a_file() -> None:
+    pixels: Any = picture()
+    with pytest.raises(ImageError, match=r"not a ndarray; rs.Image\(pixels\) makes a picture"):
+        read_image(pixels)
+
+
+@pytest.mark.parametrize("size", [32, "32", (32,), (32, 32, 32), (3.5, 4), None])
+def test_a_size_is_a_height_and_a_width(size: Any) -> None:
+    with pytest.raises(ImageError, match=rf"such as \(224, 224\), not {re.escape(repr(size))}$"):
+        Fit(size)
 
 
 @pytest.mark.parametrize(

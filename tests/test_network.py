@@ -1,5 +1,6 @@
 """A network and all that belongs to it: what it is fed, what it is called, what it refuses."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,10 @@ def test_every_form_of_a_picture_is_fed_alike(tmp_path: Path) -> None:
     shown.save(path)
     first, *others = [
         prepared(net, image)
-        for image in (path, str(path), shown, rs.Image(np.asarray(shown)), rs.read_image(path))
+        for image in (
+            *(path, str(path), shown, np.asarray(shown)),
+            *(rs.Image(np.asarray(shown)), rs.read_image(path)),
+        )
     ]
     assert first.shape == (3, *SIZE)
     for other in others:
@@ -170,8 +174,8 @@ def test_a_picture_file_has_no_four_channels() -> None:
 
 
 def test_what_is_no_picture_is_refused() -> None:
-    with pytest.raises(ImageError, match="not a ndarray"):
-        opened().prepare(pixels())  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="float torch tensor of its input; not a list"):
+        opened().prepare(pixels().tolist())
 
 
 @pytest.mark.parametrize(
@@ -274,6 +278,59 @@ def test_a_network_that_fails_without_words_is_said_to_fail_by_kind() -> None:
 
     with pytest.raises(ModelError, match=r"pixels: NotImplementedError$"):
         _ = rs.Network(Unfinished()).layers
+
+
+def test_a_layer_of_the_list_is_found_like_its_name() -> None:
+    net = opened()
+    assert all(net.layer(layer) is layer for layer in net.layers)
+    assert net.layer(net.layers[0], (22, 33)).size == (20, 31)
+
+
+@pytest.mark.parametrize("wanted", [3, None, ("conv1", 3)])
+def test_what_is_no_name_of_a_layer_is_told_what_is(wanted: Any) -> None:
+    with pytest.raises(UnitError, match=r"'conv5_3', or one of net\.layers, not"):
+        opened().layer(wanted)
+
+
+def test_a_unit_where_a_layer_is_asked_for_is_told_its_layer() -> None:
+    with pytest.raises(UnitError, match=r"^'conv1:3' is a unit; give the layer 'conv1'$"):
+        opened().layer("conv1:3")
+
+
+@pytest.mark.parametrize("given", [0.5, "grey", ["a"], [None]])
+@pytest.mark.parametrize("what", ["mean", "std"])
+def test_what_is_no_number_for_each_channel_is_shown_one(what: str, given: Any) -> None:
+    with pytest.raises(ModelError, match=rf"^the {what} is a number for each channel, such as"):
+        rs.Network(tiny(), **{what: given})
+
+
+def test_means_of_another_number_than_the_network_takes_are_told_so() -> None:
+    net = rs.Network(tiny(1), input_size=SIZE, mean=(0, 0, 0))
+    with pytest.raises(ModelError, match=r"takes 1; give one number in mean and in std "):
+        _ = net.layers
+
+
+# What looks through it
+
+LOOKS: list[Callable[..., Any]] = [
+    lambda net: rs.activations(net, "conv1", pixels()),
+    lambda net: rs.cam(net, pixels()),
+    lambda net: rs.deconv(net, "conv1:0", pixels()),
+    lambda net: rs.explain(net, pixels()),
+    rs.filters,
+    lambda net: rs.occlusion(net, pixels()),
+    lambda net: rs.saliency(net, pixels()),
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_what_is_no_network_yet_is_told_how_it_becomes_one(look: Callable[..., Any]) -> None:
+    with pytest.raises(ModelError, match=r"^'demo' is no Network; .* rs\.open_model\('demo'\)$"):
+        look("demo")
+    with pytest.raises(ModelError, match=r"^this Sequential is a module; rs\.Network\(module, "):
+        look(tiny())
+    with pytest.raises(ModelError, match=r"^a int is no Network"):
+        look(3)
 
 
 # What a network is made of

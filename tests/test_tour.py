@@ -64,6 +64,48 @@ def test_called_again_what_is_there_is_used(home: Path, atlas: rs.Atlas) -> None
     assert not told
 
 
+def test_where_nothing_is_asked_the_world_that_is_there_is_used(
+    home: Path, atlas: rs.Atlas
+) -> None:
+    before = content(atlas.path)
+    demo(home).close()
+    assert content(atlas.path) == before
+
+
+@pytest.mark.parametrize("asked", [{"count": 9}, {"seed": 0}, {"count": COUNT, "seed": 4}])
+def test_a_world_of_others_than_were_asked_for_is_refused(
+    home: Path, atlas: rs.Atlas, asked: dict[str, int]
+) -> None:
+    before = content(atlas.path)
+    said = f"'{home}' holds a world of {COUNT} pictures of seed {SEED}; name another folder"
+    with pytest.raises(rs.RetroscopeError) as caught:
+        demo(home, count=asked.get("count"), seed=asked.get("seed"))
+    assert str(caught.value) == said
+    assert content(atlas.path) == before
+
+
+@pytest.mark.parametrize("asked", [{"count": 0}, {"count": -1}, {"seed": -1}])
+def test_a_world_that_cannot_be_leaves_no_folder(tmp_path: Path, asked: dict[str, int]) -> None:
+    with pytest.raises(rs.RetroscopeError, match="no world"):
+        demo(tmp_path / "new", count=asked.get("count"), seed=asked.get("seed"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_demo_stopped_while_it_paints_leaves_no_folder(tmp_path: Path) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        demo(tmp_path / "new", count=3, progress=stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_few_pictures_nothing_is_told(tmp_path: Path) -> None:
+    with demo(tmp_path, count=3) as few:
+        assert telling(few) == []
+
+
 def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(rs.RetroscopeError, match="it is a file"):

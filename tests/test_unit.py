@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retroscope.errors import UnitError
-from retroscope.unit import Unit
+from retroscope.unit import Unit, as_unit
 
 LAYERS = st.from_regex(r"[A-Za-z0-9_.~-]{1,12}", fullmatch=True)
 COUNTS = st.integers(0, 4096)
@@ -139,3 +140,19 @@ def test_the_order_does_not_depend_on_where_it_starts(units: list[Unit], shuffle
     shuffled.shuffle(units)
     assert all(not later < earlier for earlier, later in pairwise(once))
     assert [one._rank() for one in sorted(units)] == [one._rank() for one in once]
+
+
+# What stands for a unit
+
+
+@given(unit=UNITS)
+def test_a_unit_and_its_address_mean_the_same(unit: Unit) -> None:
+    assert as_unit(unit) == as_unit(str(unit)) == unit
+
+
+@pytest.mark.parametrize("given", [36, None, ["conv5", 36], ("conv5", 36), ("conv5", 36, 2), 2.5])
+def test_what_is_no_address_is_shown_one(given: object) -> None:
+    with pytest.raises(UnitError) as refused:
+        as_unit(given)
+    assert str(refused.value).startswith(f"{given!r} is no unit; ")
+    assert re.search(r"'(conv5:36|conv5_3:42)'$", str(refused.value))

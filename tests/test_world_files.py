@@ -1,6 +1,8 @@
 """A world on disk: pictures in folders by class, their labels, and where their parts are."""
 
 import csv
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 from retroscope.atlas.sources import pictures
 from retroscope.errors import RetroscopeError
 from retroscope.world import LABELS, MARKED, PARTS, scene_of, write_world
+from retroscope.world.aside import clear_left
+from retroscope.world.files import Made, world_in
 
 
 def read(path: Path) -> list[list[str]]:
@@ -63,18 +67,81 @@ def test_parts_are_told_apart_by_their_colours(tmp_path: Path) -> None:
 def test_progress_counts_every_picture(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     write_world(tmp_path / "world", count=3, progress=lambda *done: told.append(done))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
-def test_the_labels_are_written_when_all_is_there(tmp_path: Path) -> None:
+def test_a_world_that_was_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
     def break_off(done: int, _count: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        write_world(tmp_path / "world", count=3, progress=break_off)
-    assert len(list((tmp_path / "world").rglob("*.png"))) == 2
-    assert not (tmp_path / "world" / "labels.csv").exists()
+    for there in (False, True):
+        place = tmp_path / "new" / "world"
+        if there:
+            place.mkdir(parents=True)
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(KeyboardInterrupt):
+            write_world(place, count=3, masks=True, progress=break_off)
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_is_in_its_place_before_all_is_painted(tmp_path: Path) -> None:
+    def look(*_: int) -> None:
+        assert not (tmp_path / "world").exists()
+        assert not (tmp_path / "world-parts").exists()
+
+    write_world(tmp_path / "world", count=3, masks=True, progress=look)
+    assert {path.name for path in tmp_path.iterdir()} == {"world", "world-parts"}
+
+
+def test_an_empty_folder_gets_the_same_world_as_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "new"):
+        write_world(tmp_path / name, count=3)
+    found = [
+        {path.relative_to(home): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+        for home in (tmp_path / "empty", tmp_path / "new")
+    ]
+    assert found[0] == found[1]
+    assert len(found[0]) == 3 + 2
+
+
+KILLED = """
+import os, sys
+from retroscope.world import write_world
+write_world(sys.argv[1], count=3, progress=lambda done, _: done == 2 and os._exit(9))
+"""
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_a_killed_painter_left_is_cleared_by_the_next(tmp_path: Path, there: bool) -> None:
+    place = tmp_path / "world"
+    if there:
+        place.mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    assert subprocess.run([sys.executable, "-c", KILLED, place], check=False).returncode == 9
+    assert sorted(tmp_path.rglob("*")) != before
+    write_world(place, count=3)
+    assert {path.name for path in tmp_path.iterdir()} == {"world"}
+    assert not list(place.glob(".*"))
+
+
+def test_a_painter_at_work_is_not_cleared_by_another_of_the_same_place(tmp_path: Path) -> None:
+    def also(done: int, _count: int) -> None:
+        if done == 1:
+            clear_left(tmp_path / "world")
+
+    write_world(tmp_path / "world", count=3, progress=also)
+    assert len(list((tmp_path / "world").rglob("*.png"))) == 3
+
+
+def test_a_world_tells_what_it_is_of(tmp_path: Path) -> None:
+    folder = write_world(tmp_path / "world", count=3, seed=7, shortcut=True)
+    assert world_in(folder) == Made(3, 7, shortcut=True)
+    (folder / "world.json").unlink()
+    assert world_in(folder) == Made(3, None), "as those were written that had no such file"
+    (folder / "labels.csv").unlink()
+    assert world_in(folder) is None
 
 
 # What is refused
@@ -116,5 +183,5 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RetroscopeError, match="is a file; name a new folder"):
         write_world(tmp_path / "file", count=1)
-    with pytest.raises(RetroscopeError, match=r"cannot write '.*file/world/bicycle/000000\.png'"):
+    with pytest.raises(RetroscopeError, match=r"cannot make the folder '.*file': it is a file"):
         write_world(tmp_path / "file" / "world", count=1)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from retroscope.methods.filters import filters
     from retroscope.methods.occlusion.occlusion import occlusion
     from retroscope.methods.saliency import saliency
+    from retroscope.methods.synthesis.objective import Objective, excite, of_class, towards
+    from retroscope.methods.synthesis.recipes import RECIPES, Recipe
     from retroscope.methods.synthesis.synthesize import (
         synthesize,
         synthesize_many,
@@ -56,6 +58,8 @@ _HOMES = {
     "methods.occlusion.occlusion": ["occlusion"],
     "methods.filters": ["filters"],
     "methods.saliency": ["saliency"],
+    "methods.synthesis.objective": ["Objective", "excite", "of_class", "towards"],
+    "methods.synthesis.recipes": ["RECIPES", "Recipe"],
     "methods.synthesis.synthesize": ["synthesize", "synthesize_many", "synthesize_varied"],
     "network": ["Network"],
     "render.draw": ["draw"],
@@ -74,6 +78,7 @@ __all__ = [
     "DECONVNET",
     "GRADIENT",
     "GUIDED",
+    "RECIPES",
     "Activations",
     "Atlas",
     "Box",
@@ -85,12 +90,14 @@ __all__ = [
     "Image",
     "Layer",
     "Network",
+    "Objective",
     "OcclusionMap",
     "Patch",
     "Pattern",
     "Plate",
     "Projection",
     "ReceptiveField",
+    "Recipe",
     "RetroscopeError",
     "Rule",
     "RuleBook",
@@ -104,11 +111,13 @@ __all__ = [
     "deconv_many",
     "demo",
     "draw",
+    "excite",
     "explain",
     "export",
     "filters",
     "illustrate",
     "occlusion",
+    "of_class",
     "open_atlas",
     "open_model",
     "read_image",
@@ -119,6 +128,7 @@ __all__ = [
     "synthesize",
     "synthesize_many",
     "synthesize_varied",
+    "towards",
     "write_world",
 ]
 

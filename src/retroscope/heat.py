@@ -187,3 +187,4 @@ class Explanation(Brief):
     caveats: tuple[str, ...]
     picture: Picture
     source: str = ""
+    remarks: tuple[str, ...] = ()

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
+from numbers import Integral
+from os import PathLike
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import IO, TypeVar
+from typing import IO, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ import PIL.Image
 from PIL.ExifTags import Base as Tag
 from PIL.Image import Resampling, Transpose
 
+from retroscope.deep_grey import WHITES, shallow
 from retroscope.errors import ImageError
 from retroscope.geometry import Box
 
@@ -55,12 +58,6 @@ _UPRIGHT: dict[int, Transpose] = {
 }
 """The turn that undoes each EXIF orientation; from 5 on it swaps height and width."""
 
-_WHITES: dict[str, tuple[float, ...]] = {
-    "I": (2**8 - 1, 2**16 - 1, 2**31 - 1),
-    "F": (1, 2**8 - 1, 2**16 - 1),
-} | dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), (2**16 - 1,))
-"""The values that may stand for white in a deep grey mode."""
-
 _RESAMPLING = {choice.name.lower(): choice for choice in Resampling}
 
 
@@ -80,6 +77,11 @@ class Image:
     source: str = "memory"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.pixels, np.ndarray):
+            raise ImageError(
+                f"an Image is made of an array of pixels, not of a {type(self.pixels).__name__}; "
+                "read_image reads a file, and a PIL image is taken wherever a picture is asked for"
+            )
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
             raise ImageError(
                 f"an image is uint8 of shape (height, width, 3), not {self.pixels.dtype} of shape "
@@ -104,6 +106,14 @@ class Image:
         return buffer.getvalue()
 
 
+class Pictured(Protocol):
+    """What has the pixels of a picture, as a scene of the picture world does."""
+
+    @property
+    def pixels(self) -> Picture:
+        """Height, width, 3."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """How a picture gets to the size that a network takes.
@@ -125,6 +135,7 @@ class Fit:
     def __post_init__(self) -> None:
         _refuse_unknown("mode", self.mode, _RESIZED_SIZE)
         _refuse_unknown("resample", self.resample, _RESAMPLING)
+        _refuse_no_size(self.size)
         _refuse_impossible(self.size, "the network's input is")
         if self.shorter is not None:
             _refuse_impossible((self.shorter, self.shorter), "with its shorter side, a square is")
@@ -147,6 +158,11 @@ def read_image(path: str | Path, *, at_least: Size | None = None) -> Image:
     Traceback (most recent call last):
     retroscope.errors.ImageError: cannot open 'no-such.jpg' (No such file or directory); check it
     """
+    if not isinstance(path, str | PathLike):
+        raise ImageError(
+            f"read_image takes the path of a file, not a {type(path).__name__}; rs.Image(pixels) "
+            "makes a picture of a uint8 array"
+        )
     name = repr(str(path))
     if not str(path):
         raise ImageError("an image without a name; give the path of a file")
@@ -173,12 +189,12 @@ def decode_image(
 
 
 def as_image(
-    image: "str | Path | PIL.Image.Image | Image", *, at_least: Size | None = None
+    image: "str | Path | PIL.Image.Image | Picture | Pictured", *, at_least: Size | None = None
 ) -> Image:
-    """The image meant by a path, a PIL image or an image.
+    """The image meant by a path, a PIL image, an array, or what has the pixels of a picture.
 
-    A PIL image is taken as it stands, also where it carries an orientation tag: its owner has
-    decided which way is up.
+    An array of two dimensions is grey. A PIL image is taken as it stands, also where it carries an
+    orientation tag: its owner has decided which way is up.
 
     >>> as_image(PIL.Image.new("L", (4, 3))).pixels.shape
     (3, 4, 3)
@@ -191,7 +207,15 @@ def as_image(
         case PIL.Image.Image():
             with _damage_reported("the PIL image"):
                 return Image(_rgb(image))
-    raise ImageError(f"an image is a path, a PIL image or an Image, not a {type(image).__name__}")
+        case np.ndarray():
+            return Image(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image)
+    pixels = getattr(image, "pixels", None)
+    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8:
+        return Image(pixels)
+    raise ImageError(
+        "an image is a path, a PIL image, a uint8 array of (height, width, 3), or, where a network "
+        f"looks at it, a float torch tensor of its input; not a {type(image).__name__}"
+    )
 
 
 def resize(image: Image, size: Size, *, resample: str = "bilinear") -> Image:
@@ -314,26 +338,12 @@ def _orientation(picture: PIL.Image.Image) -> int:
 
 
 def _rgb(picture: PIL.Image.Image) -> Picture:
-    if picture.mode in _WHITES:
-        return np.repeat(_shallow(picture)[..., None], 3, axis=2)
+    if picture.mode in WHITES:
+        return np.repeat(shallow(picture)[..., None], 3, axis=2)
     if picture.has_transparency_data:
         white = PIL.Image.new("RGBA", picture.size, "white")
         picture = PIL.Image.alpha_composite(white, picture.convert("RGBA"))
     return np.array(picture.convert("RGB"))
-
-
-def _shallow(picture: PIL.Image.Image) -> Picture:
-    """Deep grey in 8 bits: white is the smallest of the mode's whites that holds every value.
-
-    Negative values and those that are no number are black.
-    """
-    values: npt.NDArray[np.float32] = np.array(picture, np.float32)
-    values[np.isnan(values)] = 0
-    brightest = values.max(where=np.isfinite(values), initial=0)
-    whites = _WHITES[picture.mode]
-    white = next((white for white in whites if brightest <= white), whites[-1])
-    shown: Picture = np.rint(255 * (values / white).clip(0, 1)).astype(np.uint8)
-    return shown
 
 
 def _network_size(image: Image, fit: Fit) -> Size:
@@ -372,6 +382,11 @@ def _centre(image: Image, size: Size) -> Box:
 def _refuse_unknown(what: str, asked: str, known: Iterable[str]) -> None:
     if asked not in known:
         raise ImageError(f"no {what} {asked!r}; there are {', '.join(known)}")
+
+
+def _refuse_no_size(size: object) -> None:
+    if not (isinstance(size, Sequence) and [isinstance(n, Integral) for n in size] == [True] * 2):
+        raise ImageError(f"a size is a height and a width, such as (224, 224), not {size!r}")
 
 
 def _refuse_impossible(size: Size, subject: str, max_pixels: int | None = None) -> None:

@@ -40,15 +40,23 @@ def is_out_of_memory(error: BaseException) -> bool:
 def in_batches(
     items: Sequence[Item], size: int, work: Callable[[Sequence[Item]], Result]
 ) -> Iterator[Result]:
-    """The work on the items, `size` at a time; where memory runs out, half as many."""
+    """The work on the items, `size` at a time; where memory runs out, half as many.
+
+    Not every network's code takes a batch: where one fails, its items are worked on one by one.
+    """
     done = 0
     while done < len(items):
         batch = items[done : done + max(size, 1)]
         try:
             result = work(batch)
-        except (RuntimeError, MemoryError) as error:
+        except RetroscopeError:
+            raise
+        except Exception as error:
             if not is_out_of_memory(error):
-                raise
+                if len(batch) == 1:
+                    raise
+                size = 1
+                continue
             if len(batch) == 1:
                 raise RetroscopeError(
                     "memory ran out on a single picture; give a smaller input size, or another "

@@ -12,11 +12,11 @@ import torch
 
 from retroscope.engine import device_of, dtype_of, original
 from retroscope.errors import ImageError, ModelError, RetroscopeError
-from retroscope.image import Fit, Image, as_image, fitted
+from retroscope.image import Fit, Pictured, as_image, fitted
 from retroscope.lookup import checked as checked  # noqa: PLC0414 - passed on
 from retroscope.lookup import find_layer
 from retroscope.memory import is_out_of_memory
-from retroscope.results import Layer, Picture
+from retroscope.results import Layer, Picture, layer_asked
 from retroscope.survey import Survey, survey
 
 Size = tuple[int, int]
@@ -88,7 +88,7 @@ class Prepared:
         return self.numbers.shape[1], self.numbers.shape[2]
 
 
-AnyImage = str | Path | PIL.Image.Image | Image | torch.Tensor | Prepared
+AnyImage = str | Path | PIL.Image.Image | Picture | Pictured | torch.Tensor | Prepared
 
 
 class Network:
@@ -116,11 +116,12 @@ class Network:
         decided: Sequence[str] = (),
     ) -> None:
         self.module = _module(module)
+        mean, std = _of_channels("mean", mean), _of_channels("std", std)
         channels = len(mean) or len(std) or _channels_taken(self.module)
         self.preprocessing = Preprocessing(
             fit or Fit(input_size),
-            tuple(mean) or (0.0,) * channels,
-            tuple(std) or (1.0,) * channels,
+            mean or (0.0,) * channels,
+            std or (1.0,) * channels,
         )
         self.labels = tuple(labels)
         self.name = name or type(self.module).__name__
@@ -180,14 +181,17 @@ class Network:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
+            why, taken = in_words(error), _channels_taken(self.module)
+            if taken != shape[0]:
+                why = f"its first convolution takes {taken}; {_numbers_for(taken)} ({why})"
             raise ModelError(
                 f"{self.name} cannot run a picture of {shape[0]} channels and "
-                f"{shape[1]}x{shape[2]} pixels: {in_words(error)}"
+                f"{shape[1]}x{shape[2]} pixels: {why}"
             ) from error
 
-    def layer(self, name: str, size: Size | None = None) -> Layer:
-        """The layer of this name or alias."""
-        return find_layer(self.survey(size).layers, name, self.name)
+    def layer(self, name: str | Layer, size: Size | None = None) -> Layer:
+        """The layer of this name or alias, or as pictures of another size run through it."""
+        return find_layer(self.survey(size).layers, layer_asked(name), self.name)
 
     def prepare(self, image: AnyImage) -> Prepared:
         """A picture as the network takes it. A tensor is taken as it is."""
@@ -211,6 +215,37 @@ class Network:
         numbers = tensor.detach().to(dtype_of(self.module), copy=True)
         shown = self.preprocessing.picture(numbers.float().cpu().numpy())
         return Prepared(numbers, shown, "")
+
+
+def refuse_no_network(given: object) -> None:
+    """What looks through a network is given one, ready to be fed."""
+    if isinstance(given, Network):
+        return
+    if isinstance(given, str | Path):
+        raise ModelError(
+            f"{str(given)!r} is no Network; open it with rs.open_model({str(given)!r})"
+        )
+    if isinstance(given, torch.nn.Module):
+        raise ModelError(f"this {type(given).__name__} is a module; {MAKES_A_NETWORK}")
+    raise ModelError(f"a {type(given).__name__} is no Network; rs.open_model(NAME) opens one")
+
+
+MAKES_A_NETWORK = "rs.Network(module, input_size=(H, W)) makes a network of it"
+
+
+def _of_channels(what: str, numbers: object) -> tuple[float, ...]:
+    """A number for each channel, of any sequence or array of them."""
+    try:
+        return tuple(float(number) for number in numbers)  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"the {what} is a number for each channel, such as (0.5, 0.5, 0.5), not {numbers!r}"
+        ) from error
+
+
+def _numbers_for(channels: int) -> str:
+    """How a network is opened that takes so many channels."""
+    return f"give {'one number' if channels == 1 else f'{channels} numbers'} in mean and in std"
 
 
 def _module(given: object) -> torch.nn.Module:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.brief import Brief
+from retroscope.errors import UnitError
 from retroscope.geometry import Box, ReceptiveField
 from retroscope.unit import Unit
 
@@ -31,6 +32,23 @@ class Layer:
     aliases: tuple[str, ...] = ()
     index: int = 0
     note: str = ""
+
+
+def layer_asked(given: str | Layer) -> str:
+    """The name of a layer that is asked for, by its name or as one of a network's layers.
+
+    >>> layer_asked("conv5:3")
+    Traceback (most recent call last):
+    retroscope.errors.UnitError: 'conv5:3' is a unit; give the layer 'conv5'
+    """
+    if isinstance(given, Layer):
+        return given.name
+    if not isinstance(given, str):
+        raise UnitError(f"a layer is a name such as 'conv5_3', or one of net.layers, not {given!r}")
+    layer, colon, _ = given.partition(":")
+    if colon:
+        raise UnitError(f"{given!r} is a unit; give the layer {layer!r}")
+    return given
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -54,8 +54,13 @@ class RuleBook:
 
 
 GRADIENT = RuleBook("gradient")
+"""The plain gradient everywhere (Simonyan et al. 2014)."""
+
 DECONVNET = RuleBook("deconvnet", {Role.RECTIFIER: RECTIFY, Role.RESPONSE_NORM: PASS})
+"""A rectifier rectifies the signal itself, wherever it fired (Zeiler & Fergus 2014)."""
+
 GUIDED = RuleBook("guided", {Role.RECTIFIER: RECTIFY_AND_MASK})
+"""A rectifier rectifies the signal, and lets it pass only where it fired (Springenberg 2015)."""
 
 RULE_BOOKS = {book.name: book for book in (DECONVNET, GUIDED, GRADIENT)}
 

@@ -1,47 +1,54 @@
 """The whole way on the embedded world: pictures, a scan, and the plates that tell most."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import PIL.Image
 
-from retroscope.atlas.progress import Progress, Watch, silent
+from retroscope.atlas.progress import Listener, silent, watched
 from retroscope.atlas.reader import Atlas
 from retroscope.atlas.scan import scan
 from retroscope.errors import RetroscopeError
 from retroscope.results import Plate
 from retroscope.unit import Unit
 from retroscope.world import write_world
+from retroscope.world.aside import clear_left, is_free
+from retroscope.world.files import Made, check_world, world_in
 from retroscope.world.truth import Parts, agreed, shown_part
 from retroscope.zoo import open_model
 
-WORLD, TRUTH, LABELS = "world", "world-parts", "labels.csv"
+WORLD, TRUTH = "world", "world-parts"
+COUNT = 500
+"""How many pictures a demo has of its own accord."""
 _LAST_LAYERS = 3
+_ENOUGH, _MOSTLY = 6, 2 / 3
+"""In how many patches, and in what share of them, a part is to be seen for a plate to tell it."""
 
 
 @dataclass(frozen=True)
 class Telling:
-    """A channel whose plate shows one part, in how many of its patches, and in which classes."""
+    """A channel whose plate shows one part: in what share of how many patches, in which classes."""
 
     unit: Unit
     part: str
     share: float
     classes: tuple[str, ...]
+    patches: int
 
 
 def demo(
     folder: str | Path = "retroscope-demo",
     *,
-    count: int = 500,
-    seed: int = 0,
-    progress: Callable[[Progress], None] = silent,
+    count: int | None = None,
+    seed: int | None = None,
+    progress: Listener = silent,
 ) -> Atlas:
     """Paints a world, scans the network that comes with it, and projects all winners.
 
-    Everything lands in the folder; called again, what is there is used.
+    Everything lands in the folder; called again, what is there is used. The world is of 500
+    pictures of seed 0 where nothing else is asked; one that is there and is of others is refused.
     """
     home = Path(folder)
     _paint(home, count, seed, progress)
@@ -49,44 +56,56 @@ def demo(
     return scan(net, home / WORLD, to=atlas, glob="*.png", progress=progress)
 
 
-def _paint(home: Path, count: int, seed: int, progress: Callable[[Progress], None]) -> None:
-    """The world is painted aside and put in its place whole."""
-    if (home / WORLD / LABELS).is_file():
+def _paint(home: Path, count: int | None, seed: int | None, progress: Listener) -> None:
+    """The world, where it is not there yet."""
+    place, truth = home / WORLD, home / TRUTH
+    clear_left(place)
+    clear_left(truth)
+    made = world_in(place)
+    if made is not None:
+        _refuse_other(home, made, count, seed)
         return
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        aside = Path(mkdtemp(prefix=".painting-", dir=home))
-    except OSError as error:
-        reason = "it is a file" if home.is_file() else error.strerror
-        raise RetroscopeError(f"cannot make the folder {str(home)!r}: {reason}") from error
-    watch = Watch("paint", count, progress)
+    check_world(COUNT if count is None else count, seed or 0)
+    for one in (place, truth):
+        if one.exists() and not (one.is_dir() and is_free(one)):
+            raise RetroscopeError(
+                f"{str(one)!r} is in the way of the demo's world; name another folder"
+            )
     write_world(
-        aside / WORLD, count=count, seed=seed, masks=True, progress=lambda done, _: watch.at(done)
+        place,
+        count=COUNT if count is None else count,
+        seed=seed or 0,
+        masks=True,
+        progress=watched("paint", progress),
     )
-    for name in (TRUTH, WORLD):
-        _put(aside / name, home / name)
-    aside.rmdir()
 
 
-def _put(made: Path, place: Path) -> None:
-    try:
-        made.replace(place)
-    except OSError as error:
-        raise RetroscopeError(
-            f"{str(place)!r} is in the way of the demo's world; name another folder"
-        ) from error
+def _refuse_other(home: Path, made: Made, count: int | None, seed: int | None) -> None:
+    """A world that is there is used, where none or the same is asked for."""
+    if count in (None, made.count) and seed in (None, made.seed):
+        return
+    which = "of a seed that it does not tell" if made.seed is None else f"of seed {made.seed}"
+    pictures = "picture" if made.count == 1 else "pictures"
+    raise RetroscopeError(
+        f"{str(home)!r} holds a world of {made.count} {pictures} {which}; name another folder"
+    )
 
 
 def telling(atlas: Atlas, *, count: int = 3) -> list[Telling]:
     """The channels of the last layers whose plates tell most, each of another part.
 
     A channel tells much that shows one part in all of its patches, in objects of several classes.
+    Of few pictures, or of a part that is seldom in them, none tells anything.
     """
-    found = sorted(_candidates(atlas), key=_worth, reverse=True)
+    found = sorted(filter(_tells, _candidates(atlas)), key=_worth, reverse=True)
     best: dict[str, Telling] = {}
     for one in found:
         best.setdefault(one.part, one)
     return list(best.values())[:count]
+
+
+def _tells(one: Telling) -> bool:
+    return one.patches * one.share >= _ENOUGH and one.share >= _MOSTLY
 
 
 def _worth(one: Telling) -> tuple[float, int]:
@@ -110,7 +129,7 @@ def _told(plate: Plate, truth: "_Truth") -> Telling:
     ]
     part, share = agreed(shown)
     classes = dict.fromkeys(patch.source.partition("/")[0] for patch in plate.patches)
-    return Telling(plate.unit, part, share, tuple(classes))
+    return Telling(plate.unit, part, share, tuple(classes), len(shown))
 
 
 class _Truth:

@@ -72,3 +72,20 @@ class Unit:
         natural = tuple(int(piece) if n % 2 else piece for n, piece in enumerate(pieces))
         channel = -1 if self.channel is None else self.channel
         return natural, channel, self.whole_map, self.position or (-1, -1)
+
+
+def as_unit(given: object) -> Unit:
+    """The unit meant by an address.
+
+    >>> as_unit(("conv5", 36))
+    Traceback (most recent call last):
+    retroscope.errors.UnitError: ('conv5', 36) is no unit; write 'conv5:36'
+    """
+    match given:
+        case Unit():
+            return given
+        case str():
+            return Unit.parse(given)
+        case (str() as layer, int() as channel):
+            raise UnitError(f"{given!r} is no unit; write {f'{layer}:{channel}'!r}")
+    raise UnitError(f"{given!r} is no unit; give one by its address, such as 'conv5_3:42'")

@@ -107,6 +107,14 @@ def test_the_pass_takes_longer_the_more_images_there_are_and_the_slower_they_are
     assert seconds(1, 50.0) > seconds(1, 5.0)
 
 
+def test_there_are_no_more_hits_than_images(folder: Path) -> None:
+    listed = pictures(folder)
+    for precision in ("full", "bf16"):
+        many = estimated(tiny(), listed, top=10**8, precision=precision)
+        every = estimated(tiny(), listed, top=len(listed.keys), precision=precision)
+        assert (many.memory, many.projections) == (every.memory, every.projections)
+
+
 def test_images_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     images = photos(tmp_path / "photos", 5)
     for number in (0, 1, 2):

@@ -1,8 +1,13 @@
 """A scan goes on where it was, refuses what has changed, and leaves nothing behind."""
 
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -12,7 +17,9 @@ from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.scan import scan
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError
+from retroscope.methods.deconv import deconv_many
 from retroscope.network import Network
+from retroscope.results import Projection
 from tests.atlas.scanning import (
     MEAN,
     OF_TINY,
@@ -76,17 +83,22 @@ def stop_at(stage: str, done: int) -> Callable[[Progress], None]:
     return listen
 
 
+def keep_every(seconds: float, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sweeping, "CHECKPOINT_SECONDS", seconds)
+    patch.setattr(sweeping, "CHECKPOINT_SHARE", 1e9)
+
+
 @pytest.fixture(params=[0.0, 1000.0])
 def seconds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
     """A checkpoint after every batch, and none before the end."""
-    monkeypatch.setattr(sweeping, "CHECKPOINT_SECONDS", request.param)
-    monkeypatch.setattr(sweeping, "CHECKPOINT_SHARE", 1e9)
+    keep_every(request.param, monkeypatch)
     return float(request.param)
 
 
+@pytest.mark.usefixtures("seconds")
 @pytest.mark.parametrize("stage", ["scan", "score again", "keep pictures", "illustrate"])
 def test_stopped_anywhere_the_same_call_ends_with_the_same_atlas(
-    folder: Path, tmp_path: Path, stage: str, seconds: float
+    folder: Path, tmp_path: Path, stage: str
 ) -> None:
     precision = "bf16" if stage == "score again" else "full"
 
@@ -99,9 +111,118 @@ def test_stopped_anywhere_the_same_call_ends_with_the_same_atlas(
     open_atlas(tmp_path / "stopped").close()
     skipped: list[int] = []
     run("stopped", progress=lambda told: skipped.append(told.skipped))
-    assert [*skipped, 0][0] == (4 if stage in ("scan", "score again") and not seconds else 0)
+    assert [*skipped, 0][0] == (8 if stage in ("scan", "score again") else 0)
     run("whole")
     assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+
+
+def test_projections_that_are_there_when_it_is_stopped_are_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few(*given: Any, **options: Any) -> Iterator[Projection]:
+        yield from islice(deconv_many(*given, **options), 5)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("retroscope.atlas.illustrate.deconv_many", few)
+        with pytest.raises(KeyboardInterrupt):
+            scan(tiny(), folder, to=tmp_path / "stopped")
+    for name in ("stopped", "whole"):
+        assert name == "whole" or len(content(tmp_path / name)["projections"]) == 5
+        scan(tiny(), folder, to=tmp_path / name).close()
+    stopped, whole = content(tmp_path / "stopped"), content(tmp_path / "whole")
+    assert len(stopped["projections"]) == len(whole["projections"]) > 5
+    assert stopped["hits"] == whole["hits"]
+
+
+def test_a_second_ctrl_c_loses_what_the_first_would_have_kept_and_no_more(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_every(0, monkeypatch)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def twice(progress: Progress) -> None:
+        if progress.done == 8:
+            monkeypatch.setattr(AtlasWriter, "put_meta", interrupt)
+            raise KeyboardInterrupt
+
+    words = {"batch_size": 4, "illustrate": False}
+    with monkeypatch.context(), pytest.raises(KeyboardInterrupt):
+        scan(tiny(), folder, to=tmp_path / "stopped", progress=twice, **words)  # type: ignore[arg-type]
+    monkeypatch.undo()
+    told: list[Progress] = []
+    scan(tiny(), folder, to=tmp_path / "stopped", progress=told.append, **words)  # type: ignore[arg-type]
+    assert told[0].done == 4
+    scan(tiny(), folder, to=tmp_path / "whole", **words)  # type: ignore[arg-type]
+    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+
+
+@contextmanager
+def ctrl_c_at_line(number: int) -> Iterator[list[int]]:
+    """A KeyboardInterrupt before the line of the pass that is the `number`th to run."""
+    passed, before = [0], sys.gettrace()
+
+    def line(_frame: FrameType, event: str, _given: object) -> Any:
+        if event == "line":
+            passed[0] += 1
+            if passed[0] == number:
+                raise KeyboardInterrupt
+        return line
+
+    def call(frame: FrameType, _event: str, _given: object) -> Any:
+        return line if frame.f_code.co_filename == sweeping.__file__ else None
+
+    sys.settrace(call)
+    try:
+        yield passed
+    finally:
+        sys.settrace(before)
+
+
+def test_ctrl_c_at_any_line_of_the_pass_counts_no_picture_twice_and_none_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    def run(to: Path) -> None:
+        scan(tiny(), folder, to=to, batch_size=5, layers=["conv1"], illustrate=False).close()
+
+    with ctrl_c_at_line(0) as lines:
+        run(tmp_path / "whole")
+    whole = content(tmp_path / "whole")
+    for number in range(1, lines[0], 5):
+        to = tmp_path / str(number)
+        with ctrl_c_at_line(number), pytest.raises(KeyboardInterrupt):
+            run(to)
+        run(to)
+        assert content(to) == whole, number
+
+
+def test_no_more_hits_are_asked_for_than_there_are_pictures(folder: Path, tmp_path: Path) -> None:
+    """As many as the pictures, or many more, find the same."""
+    for precision in ("full", "bf16"):
+        some, every = tmp_path / f"13.{precision}", tmp_path / f"all.{precision}"
+        for to, top in ((some, 13), (every, 10**8)):
+            scan(tiny(), folder, to=to, top=top, precision=precision, illustrate=False).close()
+        assert content(every)["hits"] == content(some)["hits"]
+        assert content(every)["channels"] == content(some)["channels"]
+
+
+def test_layers_may_be_named_in_one_string_as_at_the_terminal(folder: Path, tmp_path: Path) -> None:
+    scan(tiny(), folder, to=tmp_path / "a", layers="conv1, relu", illustrate=False).close()
+    with open_atlas(tmp_path / "a") as atlas:
+        assert [layer.name for layer in atlas.layers] == ["first", "act", "last_act"]
+
+
+def test_a_list_of_paths_is_scanned_as_the_folder_of_them(folder: Path, tmp_path: Path) -> None:
+    paths: list[str | Path] = sorted(folder.iterdir())
+    paths[0] = str(paths[0])
+    for name, images in (("folder", folder), ("list", paths), ("tuple", tuple(paths))):
+        scan(tiny(), images, to=tmp_path / name, illustrate=False).close()
+    hits = content(tmp_path / "folder")["hits"]
+    assert content(tmp_path / "list")["hits"] == content(tmp_path / "tuple")["hits"] == hits
+    with open_atlas(tmp_path / "list") as atlas:
+        assert [image.key for image in atlas.images] == [str(path) for path in paths]
 
 
 def test_a_scan_leaves_the_network_and_all_around_it_as_it_was(
@@ -147,6 +268,7 @@ def test_what_is_done_is_told_and_ends_with_all_of_it(folder: Path, tmp_path: Pa
     ("options", "said"),
     [
         ({"layers": []}, "no layers"),
+        ({"layers": ""}, "no layers"),
         ({"layers": ["nothing*"]}, "no layer of tiny matches"),
         ({"layers": ["secnd"]}, "did you mean 'second'"),
         ({"illustrate": "some"}, "all, max, none, or a number"),

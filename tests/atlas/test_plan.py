@@ -6,11 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from retroscope.atlas.plan import WORDS, Plan, chosen, refuse_change
+from retroscope.atlas.plan import (
+    BYTES_OF_LAYER,
+    WORDS,
+    Plan,
+    chosen,
+    refuse_change,
+    refuse_too_many_hits,
+)
 from retroscope.atlas.sources import Pictures
 from retroscope.errors import RetroscopeError
 from retroscope.methods.same import fingerprint
 from retroscope.network import Network
+from retroscope.sweep.sweep import Sweep
 from tests.atlas.scanning import Tiny, network, tiny
 from tests.conftest import built
 
@@ -45,8 +53,26 @@ def test_a_layer_that_there_is_not_is_named(wanted: list[str], said: str) -> Non
 
 def test_a_network_without_convolutions_says_so() -> None:
     net = network(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2)), 8)
-    with pytest.raises(RetroscopeError, match="conv"):
+    said = r"tiny runs no convolution; choose with --layers \(linear1, \.\.\.\)"
+    with pytest.raises(RetroscopeError, match=said):
         chosen(net.layers, ["conv"], net)
+
+
+def test_what_is_gathered_of_a_layer_is_refused_at_once_where_it_could_not_be_kept() -> None:
+    """Kept are a score, an image and a place, 8 bytes each, in two rankings, in one piece."""
+    net = tiny()
+    layers = chosen(net.layers, ["conv"], net)
+    widest = max(layer.channels for layer in layers)
+    with pytest.raises(RetroscopeError, match=r"a top \(--top\) of (\d+) or less") as caught:
+        refuse_too_many_hits(10**8, layers)
+    most = int(str(caught.value).split(" of ")[-1].split()[0])
+    refuse_too_many_hits(most, layers)
+    sweep = Sweep.empty(widest, top=1000)
+    kept = sum(len(ranking.tobytes()) for ranking in sweep.arrays().values())
+    rest = sum(len(ranking.tobytes()) for ranking in Sweep.empty(widest, top=0).arrays().values())
+    assert (kept - rest) * most / 1000 <= BYTES_OF_LAYER < 1e9
+    with pytest.raises(RetroscopeError, match="too many"):
+        refuse_too_many_hits(most + 1, layers)
 
 
 def test_the_fingerprint_changes_with_every_weight_and_buffer() -> None:

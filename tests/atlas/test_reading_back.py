@@ -1,11 +1,13 @@
 """What is written is read back."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from retroscope.atlas import shown
 from retroscope.atlas.reader import Atlas, open_atlas
+from retroscope.atlas.schema import AtlasError
 from retroscope.atlas.writer import AtlasWriter, Hit
 from retroscope.errors import UnitError
 from retroscope.geometry import Box
@@ -146,6 +149,34 @@ def test_iterating_gives_every_channel(atlas: Atlas) -> None:
     assert len(atlas) == 5
     assert list(map(str, atlas)) == [*(f"features.0:{n}" for n in range(3)), "head:0", "head:1"]
     assert all(atlas[unit].unit == unit for unit in atlas)
+
+
+def test_an_address_is_in_the_atlas_if_it_has_a_plate(atlas: Atlas) -> None:
+    there: list[Unit | str] = ["features.0:2", "conv1:0", "conv1_1:1", "head:1", Unit("conv1", 2)]
+    not_there: list[object] = ["features.0:3", "head", "conv1:0@1,1", "conv1:0@*", "nowhere:0"]
+    not_there += ["", "conv1:", 3, None, ("conv1", 0), Unit("head", 2)]
+    assert all(unit in atlas for unit in (*there, *atlas))
+    assert all(atlas[unit].unit in atlas for unit in there)
+    assert not any(unit in atlas for unit in not_there)
+
+
+@pytest.mark.parametrize("asked", [3, None, ("conv1", 2)])
+def test_what_is_no_address_is_told_what_is(atlas: Atlas, asked: Any) -> None:
+    for ask in (atlas.plate, atlas.__getitem__, atlas.stats, atlas.hits):
+        with pytest.raises(UnitError, match=re.escape(f"{asked!r} is no unit; ")):
+            ask(asked)
+
+
+def test_a_layer_of_the_atlas_is_found_like_its_name(atlas: Atlas) -> None:
+    assert all(atlas.layer(layer) == layer for layer in atlas.layers)
+    with pytest.raises(UnitError, match=r"^'conv1:2' is a unit; give the layer 'conv1'$"):
+        atlas.layer("conv1:2")
+
+
+@pytest.mark.parametrize("path", [None, 3, ["a.atlas"]])
+def test_an_atlas_is_opened_by_its_path_alone(path: Any) -> None:
+    with pytest.raises(AtlasError, match=re.escape(f"path of its file, not {path!r}; name one")):
+        open_atlas(path)
 
 
 def test_a_notebook_shows_a_short_table(atlas: Atlas) -> None:

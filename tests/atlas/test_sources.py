@@ -87,6 +87,50 @@ def test_what_is_no_list_is_refused_in_a_line(tmp_path: Path, content: bytes) ->
     assert "\n" not in str(caught.value)
 
 
+def test_a_list_of_paths_is_read_as_the_same_list_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["b/x.png", "a/y.jpg", str(tmp_path / "z.png"), "../w.png", "a/any.thing"]
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    monkeypatch.chdir(tmp_path)
+    written = pictures("list.txt")
+    for given in (names, tuple(map(Path, names))):
+        found = pictures(given)
+        assert [found.get(n) for n in range(5)] == [written.get(n) for n in range(5)]
+        assert (found.labels, found.names) == (written.labels, written.names)
+    assert list(found.keys[:2]) == names[:2]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("b/x.png,first\n")
+    assert pictures(names, labels=labels).names == ["first"]
+
+
+def test_what_is_no_list_of_images_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="the list of images is empty"):
+        pictures([])
+    with pytest.raises(RetroscopeError, match="a list names its files; leave glob out"):
+        pictures(["a.png"], glob="*.png")
+    with pytest.raises(RetroscopeError, match="a generator cannot be scanned; give a folder, a li"):
+        pictures(tmp_path.glob("*.png"))  # type: ignore[arg-type]
+
+
+def test_a_folder_without_images_says_which_endings_are_images(tmp_path: Path) -> None:
+    touched(tmp_path, "notes.txt")
+    with pytest.raises(ImageError) as caught:
+        pictures(tmp_path)
+    assert all(f" {suffix}" in str(caught.value) for suffix in (".jpg", ".png", ".webp", ".heic"))
+    (tmp_path / "list.txt").touch()
+    with pytest.raises(ImageError, match="it names no file; write a path on each line"):
+        pictures(tmp_path / "list.txt")
+
+
+def test_labels_that_are_not_there_are_told_with_what_they_are(tmp_path: Path) -> None:
+    touched(tmp_path, "a.png")
+    with pytest.raises(RetroscopeError) as caught:
+        pictures(tmp_path, labels="nope.csv")
+    said = "cannot read the labels 'nope.csv' (No such file or directory); give a CSV file with"
+    assert str(caught.value).startswith(said)
+
+
 def test_an_empty_folder_and_none_at_all_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no images in"):
         pictures(tmp_path)

@@ -48,6 +48,28 @@ def test_mistakes_are_one_line(retroscope: Retroscope, words: list[str], says: s
     assert says in said.err
 
 
+def test_a_folder_in_use_is_refused_before_anything_is_painted(retroscope: Retroscope) -> None:
+    said = retroscope("world", ".")
+    assert len(said.err.splitlines()) == 1
+
+
+def test_another_world_than_the_one_that_is_there_is_refused(retroscope: Retroscope) -> None:
+    said = retroscope("demo", "here", "--count", "3", "--no-open")
+    assert (said.status, said.out.splitlines()[-1]) == (0, str(Path("here/demo.atlas")))
+    assert said.out.startswith("of 3 pictures no channel shows one part again and again; ")
+    for words in (["--count", "9"], ["--seed", "3"]):
+        again = retroscope("demo", "here", "--no-open", *words)
+        line = "'here' holds a world of 3 pictures of seed 0; name another folder"
+        assert (again.status, again.err) == (2, f"retroscope: {line}\n")
+    assert retroscope("demo", "here", "--no-open").status == 0
+
+
+def test_help_says_which_folder_is_meant(retroscope: Retroscope) -> None:
+    said = retroscope("demo", "--help").out
+    assert "retroscope-demo" in said
+    assert "500" in said
+
+
 def test_the_demo_says_where_everything_is(retroscope: Retroscope) -> None:
     said = retroscope("demo", "here", "--count", "60", "--no-open")
     assert said.status == 0

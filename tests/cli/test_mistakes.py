@@ -73,7 +73,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["deconv", "nets.py:four_channels", "conv", "cat.png"], "takes 4 channels"),
     (["deconv", "nets.py:without_layers", "conv1", "cat.png"], "no layer 'conv1'"),
     (["activations", TINY, "conv2"], "Missing argument 'IMAGE'"),
-    (["activations", TINY, "conv2:1", "cat.png"], "did you mean 'conv2'"),
+    (["activations", TINY, "conv2:1", "cat.png"], "give the layer 'conv2'"),
     (["activations", TINY, "conv2", "cat.png", "dog.png"], "(dog.png)"),
     (["activations", TINY, "conv2", "none.png"], "cannot open 'none.png'"),
     (["activations", TINY, "conv2", "cat.png", "-o", "folder"], "it is a folder"),

@@ -108,11 +108,27 @@ def test_one_item_that_does_not_fit_is_said_plainly(error: BaseException) -> Non
 
 
 @pytest.mark.parametrize("error", SAYS_ELSE, ids=repr)
-def test_other_errors_pass_through_at_once(error: BaseException) -> None:
+def test_where_a_batch_fails_its_items_are_worked_on_one_by_one(error: BaseException) -> None:
+    tried: list[int] = []
+    found = in_batches(range(5), 4, lambda items: doubled(items, 1, error, tried))
+    assert [one for batch in found for one in batch] == [0, 2, 4, 6, 8]
+    assert tried == [4, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("error", SAYS_ELSE, ids=repr)
+def test_an_error_that_a_single_item_meets_passes_through(error: BaseException) -> None:
     tried: list[int] = []
     with pytest.raises(type(error)) as caught:
-        list(in_batches(range(8), 4, lambda items: doubled(items, 1, error, tried)))
+        list(in_batches(range(8), 4, lambda items: doubled(items, 0, error, tried)))
     assert caught.value is error
+    assert tried == [4, 1]
+
+
+@pytest.mark.parametrize("error", [RetroscopeError("no class 9"), KeyboardInterrupt()], ids=repr)
+def test_what_says_what_is_wrong_passes_through_at_once(error: BaseException) -> None:
+    tried: list[int] = []
+    with pytest.raises(type(error)):
+        list(in_batches(range(8), 4, lambda items: doubled(items, 1, error, tried)))
     assert tried == [4]
 
 

@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from retroscope.errors import ImageError, RetroscopeError, UnitError
+from retroscope.image import Image
 from retroscope.methods.deconv import Request, deconv, deconv_many
+from retroscope.methods.saliency import saliency
 from retroscope.network import AnyImage, Network
 from retroscope.unit import Unit
 from tests.methods.conftest import SIZE, almost_same, picture
@@ -96,6 +100,29 @@ def test_a_picture_that_changes_between_requests_is_read_anew(net: Network) -> N
     first, second = deconv_many(net, frames())
     assert almost_same(first, deconv(net, "3:1@4,4", picture(1)))
     assert almost_same(second, deconv(net, "3:1@4,4", picture(2)))
+
+
+def test_an_array_that_is_filled_anew_between_requests_is_read_anew(net: Network) -> None:
+    buffer = np.zeros((*SIZE, 3), np.uint8)
+    frames = [
+        np.random.default_rng(seed).integers(0, 256, buffer.shape, np.uint8) for seed in (1, 2)
+    ]
+
+    def shown() -> Iterator[Request]:
+        for frame in frames:
+            buffer[:] = frame
+            yield "3:1@4,4", buffer
+
+    for found, frame in zip(deconv_many(net, shown()), frames, strict=True):
+        assert almost_same(found, deconv(net, "3:1@4,4", Image(frame)))
+
+
+@pytest.mark.parametrize("unit", [("3", 1), 3, ["3", 1]])
+def test_what_is_no_unit_is_told_in_a_line(net: Network, unit: Any) -> None:
+    with pytest.raises(UnitError, match="is no unit; "):
+        deconv(net, unit, picture())
+    with pytest.raises(UnitError, match="is no unit; "):
+        saliency(net, picture(), unit=unit)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """One picture explained: the classes, and which units are called unusual, and why."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,6 +95,22 @@ def test_the_layers_are_the_last_convolutions_of_each_size(net: Network) -> None
     told = explain(net, picture())
     assert [finding.layer.name for finding in told.findings] == ["2", "5"]
     assert [layer.name for layer in ends_of_sizes(net.layers)] == ["2", "5"]
+
+
+def test_what_is_to_be_known_of_the_network_is_told_with_the_page() -> None:
+    net = Network(built(small), input_size=SIZE, remarks=["random weights, seed 0"])
+    assert explain(net, picture(), units=1).remarks == ("random weights, seed 0",)
+
+
+def test_the_path_of_an_atlas_is_told_how_it_is_opened(net: Network) -> None:
+    path: Any = "w.atlas"
+    with pytest.raises(RetroscopeError, match=r"^'w.atlas' is no Atlas; .*rs.open_atlas\('w.atl"):
+        explain(net, picture(), atlas=path)
+
+
+def test_layers_may_be_those_of_the_list(net: Network) -> None:
+    told = explain(net, picture(), layers=net.layers[:1], units=1)
+    assert [finding.layer for finding in told.findings] == [net.layers[0]]
 
 
 def test_layers_may_be_named(net: Network) -> None:

@@ -1,6 +1,7 @@
 """Occlusion against the loop that covers the picture and runs the network, place by place."""
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -240,6 +241,39 @@ def test_occlusion_of_a_linear_network_has_a_closed_form() -> None:
             assert shown.probabilities[row, column] == pytest.approx(share, abs=1e-6)
     assert shown.unit is None
     assert shown.activations is None
+
+
+class OneByOne(nn.Module):
+    """Takes no batches."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 1:
+            raise ValueError("one picture at a time")
+        return x
+
+
+def test_a_network_that_takes_no_batches_is_covered_one_place_at_a_time() -> None:
+    alone, together = around(OneByOne), around(nn.Identity)
+    image, places = picture(), {"size": 6, "stride": 4}
+    shown, expected = (occlusion(net, image, **places) for net in (alone, together))
+    np.testing.assert_allclose(shown.probabilities, expected.probabilities, atol=1e-6)
+    np.testing.assert_array_equal(shown.classes, expected.classes)
+    assert shown.activations is not None
+    assert expected.activations is not None
+    np.testing.assert_allclose(shown.activations, expected.activations, rtol=1e-6)
+
+
+def test_a_network_that_fails_one_by_one_too_says_why() -> None:
+    turns = count()
+
+    class Failing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if next(turns) > 3:
+                raise ValueError("no more")
+            return x
+
+    with pytest.raises(ValueError, match="no more"):
+        occlusion(around(Failing), picture(), size=6, stride=2)
 
 
 @pytest.mark.parametrize(("length", "size", "stride"), [(27, 5, 4), (20, 20, 8), (23, 7, 100)])

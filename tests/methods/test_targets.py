@@ -1,5 +1,7 @@
 """Which class is meant: by number, by name, or the most probable one."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,11 @@ from torch import Tensor, nn
 
 from retroscope.errors import RetroscopeError
 from retroscope.heat import Target
-from retroscope.methods.cam.cam import cam
+from retroscope.image import Image
+from retroscope.methods.cam.cam import cam, cam_many
+from retroscope.methods.explain import explain
+from retroscope.methods.occlusion.occlusion import occlusion
+from retroscope.methods.saliency import saliency
 from retroscope.network import Network
 from tests.conftest import built, numbers
 
@@ -71,3 +77,54 @@ def test_a_class_that_is_not_there_is_answered(target: Any, says: str) -> None:
 def test_a_name_for_a_network_without_labels_is_answered() -> None:
     with pytest.raises(RetroscopeError, match="no labels; give a number from 0 to 3"):
         cam(labelled(), picture(), target="cat")
+
+
+def test_labels_of_another_number_than_the_scores_are_refused() -> None:
+    with pytest.raises(RetroscopeError, match=r"^small has 4 outputs, 1 label; give a label for"):
+        cam(labelled("a"), picture())
+    with pytest.raises(RetroscopeError, match=r"^small has 4 outputs, 5 labels;"):
+        saliency(labelled(*"abcde"), picture())
+
+
+# Scores that are no numbers
+
+
+class Blinded(nn.Module):
+    """Has no scores for a bright picture."""
+
+    def __init__(self, sees: nn.Module) -> None:
+        super().__init__()
+        self.sees = sees
+
+    def forward(self, x: Tensor) -> Tensor:
+        light = x.mean(dim=(1, 2, 3))
+        scores: Tensor = self.sees(x) + (0.5 - light).sqrt()[:, None]
+        return scores
+
+
+LOOKS: list[Callable[..., Any]] = [cam, explain, partial(occlusion, size=4), saliency]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("score", ["nan", "inf", "-inf"])
+def test_scores_that_are_not_finite_are_told_in_a_line(
+    look: Callable[..., Any], score: str
+) -> None:
+    net = labelled()
+    head = list(net.module.modules())[-1]
+    assert isinstance(head, nn.Linear)
+    head.bias.data[2] = float(score)
+    with pytest.raises(RetroscopeError) as refused:
+        look(net, picture())
+    said = f"the scores of small for this picture are not finite ({score}); check its weights"
+    assert str(refused.value).startswith(said)
+    assert "\n" not in str(refused.value)
+
+
+def test_of_several_pictures_the_one_without_scores_is_named() -> None:
+    healthy, sick = (np.full((*SIZE, 3), n, np.uint8) for n in (0, 255))
+    net = Network(Blinded(built(small)), input_size=SIZE, name="blinded")
+    asked = [(Image(healthy, "dark.png"), None), (Image(sick, "bright.png"), None)]
+    assert next(cam_many(net, asked[:1])).score < float("inf")
+    with pytest.raises(RetroscopeError, match=r"of blinded for 'bright.png' are not finite"):
+        list(cam_many(net, asked))

@@ -355,3 +355,23 @@ def test_the_networks_of_a_factory_are_seeded_by_random_weights(written: Written
     assert isinstance(first, nn.Conv2d)
     assert isinstance(again, nn.Conv2d)
     assert torch.equal(first.weight, again.weight)
+
+
+# A network that is there already
+
+
+def test_a_network_in_a_file_is_used_as_what_a_function_would_return(written: Written) -> None:
+    name = written(f"make = {CONV}\nmake.input_size = (20, 24)\nmake.labels = ['a', 'b']")
+    net = rs.open_model(name)
+    assert isinstance(net.module, nn.Conv2d)
+    assert (net.input_size, net.labels) == ((20, 24), ("a", "b"))
+
+
+def test_a_ready_network_in_a_file_keeps_its_own_words(written: Written) -> None:
+    name = written(f"make = rs.Network({CONV}, input_size=(9, 7), name='mine')")
+    assert repr(rs.open_model(name, device="cpu")) == "<Network mine: 9x7 on cpu>"
+
+
+def test_a_network_in_a_file_takes_no_arguments(written: Written) -> None:
+    with pytest.raises(ModelError, match="is a network, which takes no arguments; leave them out"):
+        rs.open_model(f"{written(f'make = {CONV}')}?width=2")

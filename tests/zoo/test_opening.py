@@ -3,6 +3,7 @@
 import random
 import socket
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -273,3 +274,45 @@ def test_a_weight_file_has_its_weights(tmp_path: Path) -> None:
 def test_arch_is_of_weight_files_only() -> None:
     with pytest.raises(ModelError, match=f"'{SMALL}' is no weight file; arch"):
         rs.open_model(SMALL, arch="alexnet")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("dmeo", "demo"),
+        ("Demo", "demo"),
+        ("demo_shortcut", "demo-shortcut"),
+        ("caffe-googlenet", "caffe/googlenet"),
+        ("resnet-50", "resnet50"),
+    ],
+)
+def test_a_bare_name_that_is_unknown_is_told_the_nearest_of_all_sources(
+    name: str, near: str
+) -> None:
+    with pytest.raises(ModelError, match=f"^no model '{name}'; did you mean .*'{near}'"):
+        rs.open_model(name)
+
+
+def test_a_name_may_be_a_path() -> None:
+    assert repr(rs.open_model(Path("demo"), device="cpu")) == "<Network demo: 96x96 on cpu>"
+
+
+def test_a_module_is_no_name_and_told_how_it_becomes_a_network() -> None:
+    given: Any = nn.Conv2d(3, 2, 3)
+    with pytest.raises(ModelError, match=r"not a Conv2d; rs\.Network\(module, input_size"):
+        rs.open_model(given)
+    given = None
+    with pytest.raises(ModelError, match="not a NoneType; write torchvision/NAME"):
+        rs.open_model(given)
+
+
+@pytest.mark.parametrize("size", ["32", (32,), (3, 32, 32), 4.5])
+def test_an_input_size_that_is_none_is_told_in_a_line(size: Any) -> None:
+    with pytest.raises(ImageError, match="a size is a height and a width"):
+        rs.open_model("demo", input_size=size)
+
+
+def test_one_number_is_no_mean_of_three_channels() -> None:
+    mean: Any = 0.5
+    with pytest.raises(ModelError, match="the mean is a number for each channel"):
+        rs.open_model("demo", mean=mean)

@@ -77,15 +77,16 @@ def estimate(
     shown = (1 + ranks.by_mean) * min(hits if ranks.most is None else ranks.most, hits)
     threads = min(workers or default_workers(), _processors())
     some, reading = _read(net, listed)
-    running = _seconds_of_picture(net, layers, some, top=top) if some else 0.0
+    running = _seconds_of_picture(net, layers, some, top=hits) if some else 0.0
     beside, sweeping, again = partial(_beside, net, reading, threads), running, 0
     if precision != "full" and some:
-        sweeping = _seconds_of_picture(narrowed(net), layers, some, top=candidates(top))
-        again = min(images, 2 * channels * candidates(top))
+        several = min(candidates(hits), images)
+        sweeping = _seconds_of_picture(narrowed(net), layers, some, top=several)
+        again = min(images, 2 * channels * several)
     prices = _prices(net, layers, some, at_most=_PASSES * running, count=channels * shown)
     counts = [shown * layer.channels for layer in layers]
     winners = min(images, 2 * channels * hits)
-    kept = channels * (2 * top * 24 + 64 * 8 + 64)
+    kept = channels * (2 * hits * 24 + 64 * 8 + 64)
     return Estimate(
         images=images,
         channels=channels,

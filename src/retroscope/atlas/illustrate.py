@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from retroscope.atlas.loading import default_workers
+from retroscope.atlas.plan import named_layers
 from retroscope.atlas.progress import Listener, Watch, silent
 from retroscope.atlas.reader import Atlas, open_atlas
-from retroscope.atlas.sources import Dataset, Pictures, pictures
+from retroscope.atlas.sources import Pictures, Source, pictures
 from retroscope.atlas.writer import AtlasWriter, Hit
 from retroscope.errors import RetroscopeError
 from retroscope.lookup import checked
 from retroscope.methods.deconv import deconv_many
-from retroscope.methods.same import fingerprint
+from retroscope.methods.same import refuse_other_weights
 from retroscope.network import Network, Prepared
+from retroscope.results import Projection
 from retroscope.rules import rule_book
 from retroscope.unit import Unit
 
@@ -28,9 +30,9 @@ HowMany = str | int | bool
 def illustrate(
     atlas: str | Path,
     net: Network,
-    images: str | Path | Dataset | None = None,
+    images: Source | None = None,
     *,
-    layers: Sequence[str] = (),
+    layers: str | Sequence[str] = (),
     units: Sequence[str | Unit] | None = None,
     ranks: HowMany = "all",
     rules: str = "deconvnet",
@@ -49,7 +51,7 @@ def illustrate(
     with open_atlas(atlas) as scanned:
         listed = _listed(scanned, images, glob=glob, labels=labels)
         _refuse_other(scanned, net, listed)
-        wanted = _named(scanned, layers, units)
+        wanted = _named(scanned, named_layers(layers), units)
         with AtlasWriter(atlas) as writer:
             readers = workers or default_workers()
             keep_pictures(writer, net, listed, workers=readers, progress=progress)
@@ -66,7 +68,7 @@ def illustrate(
 
 def _listed(
     scanned: Atlas,
-    images: str | Path | Dataset | None,
+    images: Source | None,
     *,
     glob: str | None,
     labels: str | Path | None,
@@ -99,12 +101,7 @@ def _refuse_other(scanned: Atlas, net: Network, listed: Pictures) -> None:
     meta, name = scanned.meta, repr(str(scanned.path))
     if meta.get("state") not in ("scanned", "illustrated"):
         raise RetroscopeError(f"{name} is not scanned to its end; scan first")
-    if meta["weights"] != fingerprint(net.module):
-        raise RetroscopeError(
-            f"{name} is of {meta['model']} with other weights; give the same model"
-        )
-    if meta["preprocessing"] != repr(net.preprocessing):
-        raise RetroscopeError(f"{name} was scanned with another preprocessing; give the same")
+    refuse_other_weights(scanned, net, name)
     _refuse_other_images(scanned, listed)
 
 
@@ -212,10 +209,13 @@ def illustrate_winners(
     for start, some in _parts(hits, HITS_AT_ONCE):
         found = shelf.fetch([hit.image for hit in some])
         shown = deconv_many(net, [(_unit(hit), found[hit.image]) for hit in some], rules=book)
-        projections = list(shown)
-        with writer.transaction():
-            for hit, projection in zip(some, projections, strict=True):
-                writer.put_projection(hit.image, projection)
+        projections: list[Projection] = []
+        try:
+            projections.extend(shown)  # what is there when it is stopped is kept
+        finally:
+            with writer.transaction():
+                for hit, projection in zip(some, projections, strict=False):
+                    writer.put_projection(hit.image, projection)
         watch.at(start + len(some))
     if wanted is None or any(unit.channel is None for unit in wanted):
         with writer.transaction():

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
+from retroscope.atlas.plan import named_layers
 from retroscope.atlas.progress import Listener, Watch, silent
-from retroscope.atlas.reader import Atlas, open_atlas
+from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.writer import AtlasWriter
-from retroscope.errors import RetroscopeError
-from retroscope.methods.same import fingerprint
+from retroscope.methods.same import refuse_other_weights
 from retroscope.methods.synthesis.recipes import Recipe, recipe_named, with_steps
 from retroscope.methods.synthesis.synthesize import synthesize_many
 from retroscope.network import Network
@@ -94,7 +94,7 @@ def synthesize_into(
     atlas: str | Path,
     net: Network,
     *,
-    layers: Sequence[str] = (),
+    layers: str | Sequence[str] = (),
     recipe: str | Recipe = "olah",
     steps: int | None = None,
     seed: int = 0,
@@ -107,22 +107,11 @@ def synthesize_into(
     """
     made = with_steps(recipe_named(recipe), steps)
     with open_atlas(atlas) as scanned:
-        refuse_other_weights(scanned, net)
-        names = [scanned.layer(name).name for name in layers]
+        refuse_other_weights(scanned, net, repr(str(scanned.path)))
+        names = [scanned.layer(name).name for name in named_layers(layers)]
         every = names or [layer.name for layer in scanned.layers]
     with AtlasWriter(atlas) as writer:
         missing = lacking(writer, every, made, seed=seed)
         if estimate is not None and any(missing.values()):
             estimate(sum(map(len, missing.values())), seconds_for(net, missing, made))
         illustrate_patterns(writer, net, missing, recipe=made, seed=seed, progress=progress)
-
-
-def refuse_other_weights(scanned: Atlas, net: Network) -> None:
-    """Patterns belong to the network that was scanned."""
-    meta, name = scanned.meta, repr(str(scanned.path))
-    if meta.get("weights") != fingerprint(net.module):
-        raise RetroscopeError(
-            f"{name} is of {meta.get('model')} with other weights; give the same model"
-        )
-    if meta.get("preprocessing") != repr(net.preprocessing):
-        raise RetroscopeError(f"{name} was scanned with another preprocessing; give the same")

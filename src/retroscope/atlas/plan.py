@@ -24,6 +24,11 @@ class Plan:
     batch_size: int
     precision: str = "full"
 
+    @property
+    def most(self) -> int:
+        """How many hits of a channel there can be: of each picture one."""
+        return min(self.top, len(self.pictures.keys))
+
     def facts(self) -> dict[str, Json]:
         """What the atlas remembers of the scan, and what must not change while it is unfinished."""
         return {
@@ -77,6 +82,30 @@ def refuse_less_than_one(**counts: int | None) -> None:
             raise RetroscopeError(f"{name} is {count}; it must be 1 or more")
 
 
+BYTES_OF_HIT, BYTES_OF_LAYER = 2 * 24, 900_000_000
+"""Of a place in both rankings, and of what the running state may keep of a layer."""
+
+
+def refuse_too_many_hits(most: int, layers: Sequence[Layer]) -> None:
+    """What is gathered of a layer is kept in one piece, which SQLite keeps under a gigabyte."""
+    widest = max(layers, key=lambda layer: layer.channels)
+    room = BYTES_OF_LAYER // (BYTES_OF_HIT * widest.channels)
+    if most > room:
+        raise RetroscopeError(
+            f"{most} hits of each channel are too many for the {widest.channels} channels of "
+            f"{widest.name}; give a top (--top) of {room} or less"
+        )
+
+
+def named_layers(layers: str | Sequence[str]) -> list[str]:
+    """The names in a list, or in a string with commas or spaces between.
+
+    >>> named_layers("conv1, relu"), named_layers(["conv1"])
+    (['conv1', 'relu'], ['conv1'])
+    """
+    return layers.replace(",", " ").split() if isinstance(layers, str) else list(layers)
+
+
 def chosen(layers: Sequence[Layer], wanted: Sequence[str], net: Network) -> list[Layer]:
     """The layers that names, aliases, globs or kinds pick, in running order.
 
@@ -92,11 +121,33 @@ def chosen(layers: Sequence[Layer], wanted: Sequence[str], net: Network) -> list
             picked.update(layer.name for layer in layers if layer.kind == text)
         elif any(sign in text for sign in "*?["):
             picked.update(_matching(layers, text, net.name))
+        elif text in _RUNS and not any(text in layer.aliases for layer in layers):
+            raise RetroscopeError(f"{net.name} runs no {_RUNS[text]}; {_others(layers, net.name)}")
         else:
             picked.add(net.layer(text).name)
     if not picked:
         raise RetroscopeError("no layers are asked for; name some, or a kind such as conv")
     return [layer for layer in layers if layer.name in picked]
+
+
+_RUNS = {
+    "conv": "convolution",
+    "relu": "ReLU",
+    "pool": "pooling",
+    "linear": "linear layer",
+}
+"""What a network without such a layer does not do."""
+
+
+def _others(layers: Sequence[Layer], network: str) -> str:
+    """Some layers of every kind that there is, to be named instead."""
+    of_kind: dict[str, str] = {}
+    for layer in layers:
+        of_kind.setdefault(layer.kind, next(iter(layer.aliases), layer.name))
+    return (
+        f"choose with --layers ({', '.join([*list(of_kind.values())[:3], '...'])}); "
+        f'"retroscope layers {network}" lists them'
+    )
 
 
 def _matching(layers: Sequence[Layer], glob: str, network: str) -> list[str]:

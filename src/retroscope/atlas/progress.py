@@ -33,6 +33,19 @@ def silent(_progress: Progress) -> None:
     """Tells nobody."""
 
 
+def watched(stage: str, listener: Listener) -> Callable[[int, int], None]:
+    """Tells a listener of work that says how many of how many are done; its first word begins."""
+    watches: list[Watch] = []
+
+    def tell(done: int, total: int) -> None:
+        if not watches:
+            watches.append(Watch(stage, total, listener, done=done))
+        else:
+            watches[0].at(done)
+
+    return tell
+
+
 class Watch:
     """Tells a listener how far one stage is."""
 

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html import escape
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
@@ -27,8 +28,17 @@ from retroscope.atlas.schema import RANKINGS, TABLES, VIEWS, AtlasError, Json, V
 from retroscope.atlas.shown import OF_CHANNEL, OF_LAYER, patch_of
 from retroscope.errors import UnitError, did_you_mean
 from retroscope.lookup import checked, find_layer
-from retroscope.results import ChannelStats, ClassStats, Layer, Patch, Pattern, Picture, Plate
-from retroscope.unit import Unit
+from retroscope.results import (
+    ChannelStats,
+    ClassStats,
+    Layer,
+    Patch,
+    Pattern,
+    Picture,
+    Plate,
+    layer_asked,
+)
+from retroscope.unit import Unit, as_unit
 
 Kept = TypeVar("Kept")
 
@@ -55,6 +65,8 @@ def open_atlas(path: str | Path, *, patience: float = PATIENCE) -> "Atlas":
     Traceback (most recent call last):
     retroscope.atlas.schema.AtlasError: no atlas 'no-such.atlas'; 'retroscope scan' makes one
     """
+    if not isinstance(path, str | PathLike):
+        raise AtlasError(f"an atlas is opened by the path of its file, not {path!r}; name one")
     return Atlas(Reading(Path(path), patience))
 
 
@@ -95,13 +107,13 @@ class Atlas:
         """The layers that were scanned, in running order."""
         return tuple(layer for _, layer in self._numbered_layers())
 
-    def layer(self, name: str) -> Layer:
+    def layer(self, name: str | Layer) -> Layer:
         """The layer of this name or alias."""
         layers = self.layers
         listing = "it keeps no layers yet"
         if layers:
             listing = f"it keeps {len(layers)} layers, {layers[0].name} to {layers[-1].name}"
-        return find_layer(layers, name, str(self.path), listing=listing)
+        return find_layer(layers, layer_asked(name), str(self.path), listing=listing)
 
     @property
     def images(self) -> Images:
@@ -191,7 +203,7 @@ class Atlas:
     ) -> tuple[HitRow, ...]:
         """What `plate` shows of a channel, or `top` of a layer, as numbers and names."""
         _refuse_unknown_ranking(ranked_by)
-        asked = Unit.parse(unit) if isinstance(unit, str) else unit
+        asked = as_unit(unit)
         if asked.channel is None:
             layer = self.layer(asked.layer)
             found = self._ask(f"{_HITS} TRUE {_BEST_FIRST}", layer.name, ranked_by, count)
@@ -202,6 +214,16 @@ class Atlas:
         return tuple(
             HitRow(Unit(layer.name, channel, (y, x)), *row) for channel, y, x, *row in found
         )
+
+    def __contains__(self, unit: object) -> bool:
+        """Whether an address is that of a channel that there is, under any name of its layer."""
+        if not isinstance(unit, str | Unit):
+            return False
+        try:
+            self._channel(unit)
+        except UnitError:
+            return False
+        return True
 
     def __iter__(self) -> Iterator[Unit]:
         for layer in self.layers:
@@ -247,7 +269,7 @@ class Atlas:
 
     def _channel(self, unit: Unit | str) -> tuple[Unit, Layer]:
         """The unit under its layer's own name, known to be a whole channel that there is."""
-        asked = Unit.parse(unit) if isinstance(unit, str) else unit
+        asked = as_unit(unit)
         layer = self.layer(asked.layer)
         if asked.channel is None:
             raise UnitError(

@@ -7,12 +7,20 @@ from retroscope.atlas.illustrate import illustrate_winners, keep_pictures, ranks
 from retroscope.atlas.keeping import finish
 from retroscope.atlas.loading import default_workers
 from retroscope.atlas.passing import Gathered, fitting_batch
-from retroscope.atlas.plan import Plan, chosen, known_precision, refuse_change, refuse_less_than_one
+from retroscope.atlas.plan import (
+    Plan,
+    chosen,
+    known_precision,
+    named_layers,
+    refuse_change,
+    refuse_less_than_one,
+    refuse_too_many_hits,
+)
 from retroscope.atlas.precision import candidates, narrowed, to_score_again
 from retroscope.atlas.progress import Progress, silent
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.schema import Json
-from retroscope.atlas.sources import Dataset, pictures
+from retroscope.atlas.sources import Source, pictures
 from retroscope.atlas.sweeping import Pass, resumed, run_pass
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import ImageError
@@ -21,10 +29,10 @@ from retroscope.network import Network
 
 def scan(
     net: Network,
-    images: str | Path | Dataset,
+    images: Source,
     *,
     to: str | Path,
-    layers: Sequence[str] = ("conv",),
+    layers: str | Sequence[str] = ("conv",),
     top: int = 9,
     labels: str | Path | None = None,
     glob: str | None = None,
@@ -37,15 +45,16 @@ def scan(
 ) -> Atlas:
     """Finds for every channel of the layers the pictures that excite it most.
 
-    `images` is a folder, whose sub-folders are classes, a text file of paths, or a data set.
-    `layers` takes names, aliases, globs and kinds. `illustrate` is `all`, `max` (the hits by
-    maximum), `none`, or how many hits of each channel get a projection. `precision` bf16 sweeps a
-    copy of the network in narrow numbers, and scores the candidates again in full. Interrupted, the
-    same call goes on where it was.
+    `images` is a folder, whose sub-folders are classes, a text file of paths, a list of paths, or
+    a data set. `layers` takes names, aliases, globs and kinds; in a string, with commas between.
+    `illustrate` is `all`, `max` (the hits by maximum), `none`, or how many hits of each channel
+    get a projection. `precision` bf16 sweeps a copy of the network in narrow numbers, and scores
+    the candidates again in full. Interrupted, the same call goes on where it was.
     """
     refuse_less_than_one(top=top, batch_size=batch_size, workers=workers)
     listed = pictures(images, glob=glob, labels=labels)
-    picked = chosen(net.layers, layers, net)
+    picked = chosen(net.layers, named_layers(layers), net)
+    refuse_too_many_hits(min(top, len(listed.keys)), picked)
     ranks = ranks_of(illustrate)
     size = batch_size or fitting_batch(net, picked)
     plan = Plan(net, listed, picked, top, batch_size=size, precision=known_precision(precision))
@@ -61,8 +70,8 @@ def scan(
     return open_atlas(to)
 
 
-def _named(images: str | Path | Dataset, glob: str | None) -> dict[str, Json]:
-    """Where the images are, so that they can be found again; a data set is nowhere."""
+def _named(images: Source, glob: str | None) -> dict[str, Json]:
+    """Where the images are, so that they can be found again; a list or a data set is nowhere."""
     return {"source": str(images), "glob": glob} if isinstance(images, str | Path) else {}
 
 
@@ -103,13 +112,14 @@ def _sweep(
 
 
 def _all_pictures(writer: AtlasWriter, plan: Plan, *, narrow: bool) -> Pass:
+    top = candidates(plan.most) if narrow else plan.most
     return Pass(
         "scan",
         narrowed(plan.net) if narrow else plan.net,
         plan.layers,
         plan.pictures,
         range(len(plan.pictures.keys)),
-        top=candidates(plan.top) if narrow else plan.top,
+        top=min(top, len(plan.pictures.keys)),
         batch_size=int(str(writer.meta["batch_size"])),
         classes=len(plan.pictures.names),
         places=not narrow,
@@ -123,7 +133,7 @@ def _candidates(writer: AtlasWriter, plan: Plan, gathered: Gathered) -> Pass:
         plan.layers,
         plan.pictures,
         to_score_again(gathered),
-        top=plan.top,
+        top=plan.most,
         batch_size=int(str(writer.meta["batch_size"])),
     )
 

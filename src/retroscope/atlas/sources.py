@@ -44,6 +44,10 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
 
+Source = str | Path | Sequence[str | Path] | Dataset
+"""A folder or a list in a text file, a list of paths, or a data set."""
+
+
 @dataclass(frozen=True)
 class Pictures:
     """A numbered list of pictures: what each is called, its class, and how to get it.
@@ -67,18 +71,29 @@ class Pictures:
 
 
 def pictures(
-    source: str | Path | Dataset, *, glob: str | None = None, labels: str | Path | None = None
+    source: Source, *, glob: str | None = None, labels: str | Path | None = None
 ) -> Pictures:
     """The pictures that a source names.
 
     A folder is read with all that is below it; its sub-folders are classes. A text file holds a
-    path on each line. `labels` is a CSV file of paths and classes.
+    path on each line; so does a list of paths, which are relative to where we are. `labels` is a
+    CSV file of paths and classes.
     """
+    table = None if labels is None else Path(labels)
     if isinstance(source, str | Path):
-        return _from_paths(Path(source), glob, None if labels is None else Path(labels))
+        return _from_paths(Path(source), glob, table)
+    if isinstance(source, list | tuple) and all(isinstance(one, str | Path) for one in source):
+        if glob:
+            raise RetroscopeError("a list names its files; leave glob out")
+        return _of_files([Path(one) for one in source], Path(), table)
     if glob or labels:
         raise RetroscopeError(
             "glob and labels are of files; a data set brings its own pictures and classes"
+        )
+    if not isinstance(source, Dataset):
+        raise RetroscopeError(
+            f"a {type(source).__name__} cannot be scanned; give a folder, a list of paths, or a "
+            "data set"
         )
     return _from_dataset(source)
 
@@ -91,8 +106,22 @@ def _from_paths(source: Path, glob: str | None, labels: Path | None) -> Pictures
     root = source if source.is_dir() else source.parent
     paths = _in_folder(source, glob) if source.is_dir() else _in_list(source)
     if not paths:
-        what = glob or "images"
-        raise ImageError(f"no {what} in {str(source)!r}; it has no file of that kind")
+        raise ImageError(f"no {glob or 'images'} in {str(source)!r}; {_why_none(source, glob)}")
+    return _of_files(paths, root, labels)
+
+
+def _why_none(source: Path, glob: str | None) -> str:
+    if not source.is_dir():
+        return "it names no file; write a path on each line"
+    if glob:
+        return "no file's name is like that; write a pattern such as '*.jpg'"
+    endings = ", ".join(sorted(SUFFIXES))
+    return f"no file below it ends in {endings}; glob (--glob '*.xyz') takes other endings"
+
+
+def _of_files(paths: Sequence[Path], root: Path, labels: Path | None) -> Pictures:
+    if not paths:
+        raise ImageError("the list of images is empty; give the paths of some")
     keys = [_key(path, root) for path in paths]
     classes = _from_table(labels, keys) if labels else [_folder_class(key) for key in keys]
     names = sorted(set(filter(None, classes)))
@@ -137,7 +166,11 @@ def _from_table(file: Path, keys: Iterable[str]) -> list[str]:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             rows = [row for row in csv.reader(lines) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RetroscopeError(f"cannot read the labels {str(file)!r} ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise RetroscopeError(
+            f"cannot read the labels {str(file)!r} ({reason}); give a CSV file with rows of "
+            "path,class, or leave labels out: then the sub-folders are the classes"
+        ) from error
     if any(len(row) < 2 for row in rows):
         raise RetroscopeError(f"the labels {str(file)!r} need two columns: path,class")
     known = {row[0]: row[1] for row in rows}

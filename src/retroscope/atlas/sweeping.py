@@ -1,7 +1,7 @@
 """A pass that can be interrupted: what it gathers is put into the atlas now and then."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from retroscope.atlas.keeping import kept, sweep_state
@@ -33,33 +33,38 @@ class Pass:
     places: bool = True
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Running:
-    """Where a pass is: what is gathered, and what has not been kept yet."""
+    """Where a pass is: what is gathered, and since which picture nothing has been kept.
+
+    It is replaced whole: a Ctrl-C finds a batch either all in it or not at all.
+    """
 
     gathered: Gathered
     done: int
     readable: int
-    read: list[int] = field(default_factory=list)
-    failed: list[tuple[int, str]] = field(default_factory=list)
+    kept: int
+    failed: tuple[tuple[int, str], ...] = ()
     why: str = ""
     kept_at: float = field(default_factory=perf_counter)
     price: float = 0.0
 
 
 def run_pass(writer: AtlasWriter, one: Pass, *, workers: int, progress: Listener) -> Running:
-    """Runs a pass, or what is left of it, to its end."""
+    """Runs a pass, or what is left of it, to its end. However it ends, what it gathered is kept."""
     running, count, size = resumed(writer, one), len(one.numbers), one.batch_size
     batches = (one.numbers[at : at + size] for at in range(running.done, count, size))
     watch = Watch(one.stage, count, progress, done=running.done)
     scratch = Scratch()
-    with undisturbed(one.net.module):
-        for loaded in load(one.net, one.listed, batches, workers=workers):
-            _take(one, running, loaded, scratch)
-            watch.at(running.done)
-            if _is_time(running):
-                checkpoint(writer, one, running)
-    checkpoint(writer, one, running)
+    try:
+        with undisturbed(one.net.module):
+            for loaded in load(one.net, one.listed, batches, workers=workers):
+                running = _taken(one, running, loaded, scratch)
+                watch.at(running.done)
+                if _is_time(running):
+                    running = checkpoint(writer, one, running)
+    finally:
+        running = checkpoint(writer, one, running)
     return running
 
 
@@ -68,24 +73,30 @@ def resumed(writer: AtlasWriter, one: Pass) -> Running:
     empty = Gathered.empty(one.net, one.layers, top=one.top, classes=one.classes, places=one.places)
     meta = writer.meta
     gathered = kept(writer.state(), empty, stage=one.stage, device=one.net.device)
-    return Running(gathered, int(str(meta["next"])), int(str(meta["readable"])))
+    done = int(str(meta["next"]))
+    return Running(gathered, done, int(str(meta["readable"])), kept=done)
 
 
-def _take(one: Pass, running: Running, loaded: Loaded, scratch: Scratch) -> None:
+def _taken(one: Pass, running: Running, loaded: Loaded, scratch: Scratch) -> Running:
+    """With one batch more."""
+    gathered = running.gathered
     if loaded.images:
-        running.gathered = swept(
+        gathered = swept(
             one.net,
-            running.gathered,
+            gathered,
             loaded.images,
             numbers=loaded.numbers,
             labels=[one.listed.labels[number] if one.classes else -1 for number in loaded.numbers],
             scratch=scratch,
         )
-    running.why = running.why or next((why for _, why in loaded.failed), "")
-    running.readable += len(loaded.numbers)
-    running.read += loaded.numbers
-    running.failed += loaded.failed
-    running.done += len(loaded.numbers) + len(loaded.failed)
+    return replace(
+        running,
+        gathered=gathered,
+        done=running.done + len(loaded.numbers) + len(loaded.failed),
+        readable=running.readable + len(loaded.numbers),
+        failed=(*running.failed, *loaded.failed),
+        why=running.why or next((why for _, why in loaded.failed), ""),
+    )
 
 
 def _is_time(running: Running) -> bool:
@@ -94,19 +105,23 @@ def _is_time(running: Running) -> bool:
     return waited > max(CHECKPOINT_SECONDS, running.price / CHECKPOINT_SHARE)
 
 
-def checkpoint(writer: AtlasWriter, one: Pass, running: Running) -> None:
-    """Keeps all that is gathered, in one transaction."""
+def checkpoint(writer: AtlasWriter, one: Pass, running: Running) -> Running:
+    """Keeps all that is gathered, in one transaction, where that is not kept yet."""
+    if running.kept == running.done:
+        return running
     start = perf_counter()
     with writer.transaction():
-        _keep_statuses(writer, running)
+        _keep_statuses(writer, one.numbers[running.kept : running.done], running.failed)
         writer.put_state(sweep_state(running.gathered, stage=one.stage))
         writer.put_meta({"next": running.done, "readable": running.readable})
-    running.kept_at = perf_counter()
-    running.price = running.kept_at - start
+    now = perf_counter()
+    return replace(running, kept=running.done, failed=(), kept_at=now, price=now - start)
 
 
-def _keep_statuses(writer: AtlasWriter, running: Running) -> None:
-    writer.mark_read(running.read)
-    for number, why in running.failed:
+def _keep_statuses(
+    writer: AtlasWriter, numbers: Sequence[int], failed: Sequence[tuple[int, str]]
+) -> None:
+    broken = dict(failed)
+    writer.mark_read(number for number in numbers if number not in broken)
+    for number, why in failed:
         writer.mark_unreadable(number, why)
-    running.read, running.failed = [], []

@@ -1,6 +1,6 @@
 """Commands that make an atlas."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +9,9 @@ import click
 
 from retroscope.cli.options import aside, opened_from, runs_a_network
 from retroscope.cli.patterns import methods_named, put_patterns
-from retroscope.cli.progress import in_time, shown_progress
+from retroscope.cli.progress import in_time, resumable
 from retroscope.cli.writing import check_atlas_place, counted
+from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
     from retroscope.atlas.progress import Progress
@@ -79,11 +80,11 @@ def scan(
 
     check_atlas_place(Path(options["to"]))
     net = opened_from(model, options)
-    wanted = _names(layers) or ["conv"]
+    wanted = _names(layers) if layers else ["conv"]
     how_many = "none" if no_illustrate else illustrate
     with aside():
         words = partial(_estimate, net, images, wanted, illustrate=how_many, **options)
-        with shown_progress() as progress:
+        with resumable(Path(options["to"])) as progress:
             atlas = run(
                 net,
                 images,
@@ -93,7 +94,7 @@ def scan(
                 **options,
             )
     with atlas:
-        _say_end(atlas)
+        _say_end(atlas, was_done=progress.last is None)
 
 
 @click.command(short_help="Project the winners of an atlas, or add patterns to it.")
@@ -136,18 +137,23 @@ def illustrate(
     """
     from retroscope.atlas.illustrate import illustrate as run
 
-    wanted = methods_named(methods)
+    wanted, chosen = methods_named(methods), _names(layers)
     net = opened_from(model, options)
     if "deconv" in wanted:
-        with aside(), shown_progress() as progress:
-            run(atlas, net, images, layers=_names(layers), progress=progress, **options)
+        with aside(), resumable(Path(atlas)) as progress:
+            run(atlas, net, images, layers=chosen, progress=progress, **options)
+        if progress.last is None:
+            click.echo(f"{atlas} has all of these projections", err=True)
     if "synthesize" in wanted:
-        put_patterns(atlas, net, _names(layers), recipe=recipe, steps=steps)
+        put_patterns(atlas, net, chosen, recipe=recipe, steps=steps)
     click.echo(atlas)
 
 
-def _names(layers: Iterable[str]) -> list[str]:
-    return [name for text in layers for name in text.replace(",", " ").split()]
+def _names(layers: Sequence[str]) -> list[str]:
+    found = [name for text in layers for name in text.replace(",", " ").split()]
+    if layers and not found:
+        raise RetroscopeError("--layers names none; name some layers, or a kind such as conv")
+    return found
 
 
 def _estimate(
@@ -207,7 +213,10 @@ def _size(count: float) -> str:
     return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
-def _say_end(atlas: "Atlas") -> None:
+def _say_end(atlas: "Atlas", *, was_done: bool) -> None:
+    if was_done:
+        parts = counted(len(atlas.images), "image"), counted(len(atlas.layers), "layer")
+        click.echo(f"{atlas.path} is complete: {', '.join(parts)}", err=True)
     facts = []
     for words, query in _FINDINGS.items():
         ((count,),) = atlas.sql(query)
@@ -215,7 +224,22 @@ def _say_end(atlas: "Atlas") -> None:
             facts.append(counted(int(str(count)), *words))
     if facts:
         click.echo(", ".join(facts), err=True)
+    _say_unreadable(atlas)
     click.echo(str(atlas.path))
+
+
+def _say_unreadable(atlas: "Atlas") -> None:
+    """The first images that could not be read, each with why, and how to see all."""
+    found = atlas.sql(_UNREADABLE)
+    for key, why in found[:_NAMED]:
+        click.echo(f"  {key!s}: {why!s}", err=True)
+    if found[_NAMED:]:
+        count = len(found) - _NAMED
+        click.echo(f'  and {count} more: sqlite3 {atlas.path} "{_UNREADABLE}"', err=True)
+
+
+_NAMED = 3
+_UNREADABLE = "SELECT key, error FROM images WHERE status = 'unreadable' ORDER BY id"
 
 
 _FINDINGS = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retroscope.cli.progress import shown_progress
+from retroscope.cli.progress import resumable, shown_progress
 from retroscope.cli.writing import counted, save
 
 if TYPE_CHECKING:
@@ -30,39 +30,39 @@ _threads = click.option(
 @click.option("--shortcut", is_flag=True, help="One class bears a watermark.")
 def world(folder: str, *, count: int, seed: int, masks: bool, shortcut: bool) -> None:
     """Paint a world into FOLDER: pictures in folders by class, and labels.csv."""
-    from retroscope.atlas.progress import Watch
+    from retroscope.atlas.progress import watched
     from retroscope.world import write_world
 
     with shown_progress() as progress:
-        watch = Watch("paint", count, progress)
         write_world(
             folder,
             count=count,
             seed=seed,
             masks=masks,
             shortcut=shortcut,
-            progress=lambda done, _: watch.at(done),
+            progress=watched("paint", progress),
         )
     click.echo(folder)
 
 
 @click.command(short_help="The whole way, on a world and a network that come along.")
 @click.argument("folder", default="retroscope-demo")
-@click.option("--count", type=int, default=500, show_default=True, help="How many pictures.")
-@_seed
+@click.option("--count", type=int, show_default="500", help="How many pictures.")
+@click.option("--seed", type=int, show_default="0", help="Which world.")
 @click.option("--no-open", is_flag=True, help="Say where everything is, and end.")
 @_threads
-def demo(folder: str, *, count: int, seed: int, no_open: bool, threads: int) -> None:
+def demo(folder: str, *, count: int | None, seed: int | None, no_open: bool, threads: int) -> None:
     """Paint a world, scan the network that comes with it, and show what its units look for.
 
-    Everything lands in FOLDER. Nothing is downloaded.
+    Everything lands in FOLDER, retroscope-demo if none is named. Called again, what is there is
+    used. Nothing is downloaded.
     """
     import torch
 
     from retroscope.tour import demo as run
 
     torch.set_num_threads(threads)
-    with shown_progress() as progress:
+    with resumable(Path(folder) / "demo.atlas") as progress:
         atlas = run(folder, count=count, seed=seed, progress=progress)
     with atlas:
         _show_telling(atlas)
@@ -74,7 +74,11 @@ def demo(folder: str, *, count: int, seed: int, no_open: bool, threads: int) -> 
 def _show_telling(atlas: "Atlas") -> None:
     from retroscope.tour import telling
 
-    for one in telling(atlas):
+    found = telling(atlas)
+    if not found:
+        few = counted(len(atlas.images), "picture")
+        click.echo(f"of {few} no channel shows one part again and again; more (--count) would tell")
+    for one in found:
         where = f"in {counted(len(one.classes), 'class', 'classes')}: {', '.join(one.classes)}"
         click.echo(f"{one.unit} shows {one.part!r} in {one.share:.0%} of its patches, {where}")
         name = f"{one.part}.{str(one.unit).replace(':', '_')}.png"

@@ -229,8 +229,8 @@ def _naturals(
     atlas: str | None, net: "Network", wanted: "Sequence[Unit | Objective]"
 ) -> list[float | None]:
     """The best that a natural image of an atlas reaches, for each that is one channel's."""
-    from retroscope.atlas.patterns import refuse_other_weights
     from retroscope.atlas.reader import open_atlas
+    from retroscope.methods.same import refuse_other_weights
     from retroscope.unit import Unit
 
     if atlas is None:

@@ -1,7 +1,9 @@
 """Progress on a terminal as a bar, elsewhere as a plain line now and then."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,44 @@ def shown_progress() -> "Iterator[Callable[[Progress], None]]":
     )
     with Bars(*columns, console=console) as bars:
         yield _Bars(bars)
+
+
+@contextmanager
+def resumable(atlas: Path) -> "Iterator[_Told]":
+    """Shows how far work is that an atlas keeps; stopped, it says where that goes on, and ends."""
+    told = None
+    try:
+        with shown_progress() as progress:
+            told = _Told(progress)
+            yield told
+    except KeyboardInterrupt:
+        if told is None or told.last is None or not atlas.is_file():
+            raise
+        click.echo(f"retroscope: {_where_stopped(atlas, told.last)}", err=True)
+        sys.exit(130)
+
+
+class _Told:
+    """A listener that remembers what it was told last; None where there was nothing to do."""
+
+    def __init__(self, listener: "Callable[[Progress], None]") -> None:
+        self._listener = listener
+        self.last: Progress | None = None
+
+    def __call__(self, progress: "Progress") -> None:
+        self.last = progress
+        self._listener(progress)
+
+
+def _where_stopped(atlas: Path, last: "Progress") -> str:
+    """How far the atlas is. It knows best: what was told of a pass may not have been kept."""
+    from retroscope.atlas.reader import open_atlas
+
+    with open_atlas(atlas) as kept:
+        scanning = kept.meta.get("state") in ("scanning", "scoring")
+        done = kept.meta["next"] if scanning else last.done
+    stage = "" if last.stage == "scan" else f"{last.stage!r} "
+    return f"stopped at {stage}{done} of {last.total}; the same command goes on"
 
 
 class _Bars:

@@ -164,7 +164,8 @@ def write(drawing: "Image", path: Path, *, to_stderr: bool = False) -> None:
     try:
         drawing.save(file, registered_extensions()[path.suffix.lower()])
     except (OSError, ValueError) as error:
-        raise RetroscopeError(f"cannot write {str(path)!r}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise RetroscopeError(f"cannot write {str(path)!r}: {reason}") from error
     put(file.getvalue(), path, to_stderr=to_stderr)
 
 

@@ -4,17 +4,18 @@ import torch
 
 from retroscope.engine import undisturbed
 from retroscope.follow import follow
-from retroscope.network import AnyImage, Network
-from retroscope.results import Activations
+from retroscope.network import AnyImage, Network, refuse_no_network
+from retroscope.results import Activations, Layer
 
 
-def activations(net: Network, layer: str, image: AnyImage) -> Activations:
+def activations(net: Network, layer: str | Layer, image: AnyImage) -> Activations:
     """The maps of a layer for one picture.
 
     >>> net = Network(torch.nn.Conv2d(3, 8, 3), input_size=(32, 32))
     >>> activations(net, "conv1", torch.zeros(3, 32, 32)).maps.shape
     (8, 30, 30)
     """
+    refuse_no_network(net)
     prepared = net.prepare(image)
     found = net.layer(layer, prepared.size)
     kept: list[torch.Tensor] = []

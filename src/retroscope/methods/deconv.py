@@ -13,6 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 
 from retroscope.crops import Asked, Crops, Gallery, alike, how_many, worth_cropping
@@ -21,13 +22,13 @@ from retroscope.errors import ModelError
 from retroscope.follow import follow
 from retroscope.geometry import Box
 from retroscope.memory import budget, in_batches, is_out_of_memory
-from retroscope.network import AnyImage, Network, Prepared, Size, checked
+from retroscope.network import AnyImage, Network, Prepared, Size, checked, refuse_no_network
 from retroscope.peaks import placed
 from retroscope.region import look
 from retroscope.results import Layer, Pixels, Projection
 from retroscope.rules import RuleBook, rule_book
 from retroscope.survey import Survey
-from retroscope.unit import Unit
+from retroscope.unit import Unit, as_unit
 
 Request = tuple[str | Unit, AnyImage]
 Back = tuple[torch.Tensor, torch.Tensor]
@@ -62,6 +63,7 @@ def deconv_many(
 
     `memory` is how many bytes a batch may take; what the device has decides where it is not given.
     """
+    refuse_no_network(net)
     book = rule_book(rules)
     room = memory or budget(net.device)
     waiting = iter(requests)
@@ -74,14 +76,14 @@ def deconv_many(
 def _read(net: Network, requests: Iterator[Request]) -> list[Asked]:
     """The next requests that are worth doing together, each picture prepared once."""
     images: dict[object, tuple[AnyImage, Prepared]] = {}
-    units: dict[tuple[str | Unit, Size], tuple[Unit, Layer]] = {}
+    units: dict[tuple[Unit, Size], tuple[Unit, Layer]] = {}
     asked: list[Asked] = []
     for wanted, image in islice(requests, _REQUESTS_AT_ONCE):
         key = _identity(image)
         if key not in images:
             images[key] = image, net.prepare(image)
         prepared = images[key][1]
-        named = wanted, prepared.size
+        named = as_unit(wanted), prepared.size
         if named not in units:
             units[named] = _found(net, *named)
         asked.append(Asked(len(asked), *units[named], prepared))
@@ -101,11 +103,12 @@ def _identity(image: AnyImage) -> object:
             image.dtype,
             image.device,
         )
+    if isinstance(image, np.ndarray):  # which its owner may fill with the next picture
+        return image.shape, image.dtype, image.tobytes()
     return str(image) if isinstance(image, str | Path) else id(image)
 
 
-def _found(net: Network, wanted: str | Unit, size: Size) -> tuple[Unit, Layer]:
-    unit = wanted if isinstance(wanted, Unit) else Unit.parse(wanted)
+def _found(net: Network, unit: Unit, size: Size) -> tuple[Unit, Layer]:
     layer = net.layer(unit.layer, size)
     return checked(unit, layer), layer
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -13,10 +14,10 @@ from retroscope.methods.asked import stack
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.deconv import deconv_many
 from retroscope.methods.same import refuse_another
-from retroscope.methods.scores import Verdict, judged
+from retroscope.methods.scores import Verdict, judged, refuse_not_finite
 from retroscope.methods.targets import Wanted, target_at
 from retroscope.methods.unusual import Ranked, Reference, most_unusual
-from retroscope.network import AnyImage, Network, Prepared
+from retroscope.network import AnyImage, Network, Prepared, refuse_no_network
 from retroscope.results import Activations, Layer
 
 _TOP = 5
@@ -27,7 +28,7 @@ def explain(
     image: AnyImage,
     *,
     atlas: Reference | None = None,
-    layers: Sequence[str] = (),
+    layers: Sequence[str | Layer] = (),
     units: int = 4,
     target: Wanted = None,
     method: str = "gradcam",
@@ -43,6 +44,8 @@ def explain(
     >>> len(told.predictions), [finding.layer.name for finding in told.findings]
     (4, ['0'])
     """
+    refuse_no_network(net)
+    _refuse_no_atlas(atlas)
     if units < 1:
         raise RetroscopeError(f"{units} units of each layer; give 1 or more")
     prepared = net.prepare(image)
@@ -58,6 +61,7 @@ def explain(
         caveats=caveats_of("explain"),
         picture=prepared.picture,
         source=prepared.source,
+        remarks=net.remarks,
     )
 
 
@@ -68,8 +72,15 @@ COMPARED = {
 }
 
 
+def _refuse_no_atlas(given: object) -> None:
+    if isinstance(given, str | Path):
+        raise RetroscopeError(
+            f"{str(given)!r} is no Atlas; open it with rs.open_atlas({str(given)!r})"
+        )
+
+
 def _chosen(
-    net: Network, prepared: Prepared, names: Sequence[str], atlas: Reference | None
+    net: Network, prepared: Prepared, names: Sequence[str | Layer], atlas: Reference | None
 ) -> list[Layer]:
     every = net.survey(prepared.size).layers
     if atlas is not None:
@@ -105,6 +116,7 @@ def _looked_at(
         picture = stack(net, [prepared], channels_last=survey.channels_last)
         watched = {one.index: partial(keep, one.index) for one in layers}
         verdict = judged(net, survey, picture, seen=watched)
+    refuse_not_finite(net, verdict)
     shown = [Activations(one, kept[one.index].numpy(), prepared.source) for one in layers]
     return verdict, shown
 

@@ -5,17 +5,18 @@ import torch
 from retroscope.engine import undisturbed
 from retroscope.errors import RetroscopeError, UnitError
 from retroscope.follow import follow, plainly
-from retroscope.network import Network
+from retroscope.network import Network, refuse_no_network
 from retroscope.ops import Args, Function, Kwargs, positional
 from retroscope.results import Filters, Layer
 
 
-def filters(net: Network, layer: str | None = None) -> Filters:
+def filters(net: Network, layer: str | Layer | None = None) -> Filters:
     """The filters of a convolution that reads pixels; the first one, if none is named.
 
     >>> filters(Network(torch.nn.Conv2d(3, 8, 5), input_size=(32, 32))).weights.shape
     (8, 5, 5, 3)
     """
+    refuse_no_network(net)
     found = _first(net) if layer is None else net.layer(_alone(layer))
     weights = _weights(net, found) if found.kind == "conv" else None
     if weights is None or not _reads_pixels(found, weights):
@@ -28,8 +29,10 @@ def filters(net: Network, layer: str | None = None) -> Filters:
     return Filters(found, shown, _notes(net, weights))
 
 
-def _alone(layer: str) -> str:
+def _alone(layer: str | Layer) -> str | Layer:
     """The address of a layer, not of one of its units."""
+    if not isinstance(layer, str):
+        return layer
     name = layer.partition(":")[0]
     if name != layer:
         raise UnitError(f"filters are drawn a layer at a time; give {name!r}, not {layer!r}")

@@ -22,7 +22,7 @@ def last_map(net: Network, size: Size) -> Layer:
     return [one for one in layers if one.size == last.size and one.index >= last.index][-1]
 
 
-def map_named(net: Network, name: str | None, size: Size) -> Layer:
+def map_named(net: Network, name: str | Layer | None, size: Size) -> Layer:
     """The layer of this name, which must have maps; the last map, if none is named."""
     if name is None:
         return last_map(net, size)

@@ -19,14 +19,14 @@ from retroscope.follow import follow
 from retroscope.heat import HeatMap, Target
 from retroscope.memory import budget, in_batches, is_out_of_memory
 from retroscope.methods.asked import fit_of
-from retroscope.methods.scores import judged
+from retroscope.methods.scores import judged, refuse_not_finite
 from retroscope.methods.targets import Wanted, refuse_both, target_at, target_of
-from retroscope.network import AnyImage, Network, Prepared, checked
+from retroscope.network import AnyImage, Network, Prepared, checked, refuse_no_network
 from retroscope.peaks import strongest
 from retroscope.results import Layer
 from retroscope.rules import GRADIENT, GUIDED, RuleBook
 from retroscope.survey import Survey
-from retroscope.unit import Unit
+from retroscope.unit import Unit, as_unit
 
 Scored = Callable[[torch.Tensor, RuleBook], torch.Tensor]
 """The score of each picture of a batch, with a way back by a rule book."""
@@ -54,6 +54,7 @@ def saliency(
     >>> heat.values.shape, heat.pixels.shape
     ((8, 8), (8, 8, 3))
     """
+    refuse_no_network(net)
     refuse_both(target, unit)
     options = _Options(samples, noise, steps, seed)
     making = _method(method)
@@ -131,6 +132,7 @@ class _Ask:
 def _class_ask(net: Network, survey: Survey, numbers: torch.Tensor, target: Wanted) -> _Ask:
     with torch.no_grad():
         verdict = judged(net, survey, _stored(numbers[None], survey.channels_last))
+    refuse_not_finite(net, verdict)
     classes = verdict.scores.shape[1]
     top = int(verdict.scores[0].argmax())
     found = target_at(net, top, classes) if target is None else target_of(net, target, classes)
@@ -145,7 +147,7 @@ def _class_ask(net: Network, survey: Survey, numbers: torch.Tensor, target: Want
 
 
 def _unit_ask(net: Network, survey: Survey, numbers: torch.Tensor, wanted: str | Unit) -> _Ask:
-    named = wanted if isinstance(wanted, Unit) else Unit.parse(wanted)
+    named = as_unit(wanted)
     layer = net.layer(named.layer, survey.size)
     asked = checked(named, layer)
     picture = _stored(numbers[None], survey.channels_last)

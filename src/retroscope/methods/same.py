@@ -51,14 +51,29 @@ def refuse_another(atlas: Scanned, net: Network, layers: Sequence[Layer]) -> Non
                 f"{own.channels} channels, {net.name} {there}; give an atlas that was scanned "
                 f"with {net.name}"
             )
-    _refuse_other_weights(atlas, net)
+    _refuse_weights(atlas, net, "the atlas")
 
 
-def _refuse_other_weights(atlas: Scanned, net: Network) -> None:
-    scanned = atlas.meta.get("weights")
-    if scanned is not None and scanned != fingerprint(net.module):
+def refuse_other_weights(atlas: Scanned, net: Network, name: str = "the atlas") -> None:
+    """What is put into an atlas, or compared with it, is of the weights and the preprocessing of
+    its scan.
+    """
+    _refuse_weights(atlas, net, name)
+    if atlas.meta.get("preprocessing") not in (None, repr(net.preprocessing)):
+        raise RetroscopeError(f"{name} was scanned with another preprocessing; give the same")
+
+
+def _refuse_weights(atlas: Scanned, net: Network, name: str) -> None:
+    if atlas.meta.get("weights") in (None, fingerprint(net.module)):
+        return
+    model = atlas.meta.get("model")
+    if model == net.name:
         raise RetroscopeError(
-            f"the atlas was scanned with {atlas.meta.get('model') or 'a network'}, and the weights "
-            f"of {net.name} are others; give the network of the scan, or an atlas that was scanned "
-            f"with {net.name}"
+            f"{name} was scanned with other weights than {model} has now; where they are random "
+            "each time, random_weights (--random-weights SEED) makes them the same, for the scan "
+            "and for all that follows"
         )
+    raise RetroscopeError(
+        f"{name} was scanned with {model or 'a network'}, and the weights of {net.name} are "
+        "others; give the network of the scan, or scan the other weights into another atlas"
+    )

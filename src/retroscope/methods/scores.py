@@ -4,7 +4,7 @@ Where a network ends in a softmax or a sigmoid, the score is what goes into it: 
 1 hardly changes, whatever the picture does.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,7 +72,31 @@ def verdict_of(net: Network, result: object, ends: Ends, pictures: int) -> Verdi
             f"{net.name} gives {tuple(output.shape)} for {pictures} pictures and not one score "
             "for each class; name a unit instead of a class"
         )
+    _refuse_other_labels(net, scores.shape[1])
     return Verdict(scores.flatten(1), ending)
+
+
+def _refuse_other_labels(net: Network, classes: int) -> None:
+    """A label of another class would be worse than none."""
+    if net.labels and len(net.labels) != classes:
+        outputs = "1 output" if classes == 1 else f"{classes} outputs"
+        labels = "1 label" if len(net.labels) == 1 else f"{len(net.labels)} labels"
+        raise ModelError(
+            f"{net.name} has {outputs}, {labels}; give a label for each output, or none"
+        )
+
+
+def refuse_not_finite(net: Network, verdict: Verdict, sources: Sequence[str] = ()) -> None:
+    """Of scores that are no numbers no class is the most probable, and nothing leads back."""
+    scores = verdict.scores.detach()
+    strange = (~scores.isfinite()).nonzero().tolist()
+    if strange:
+        row, place = strange[0]
+        picture = repr(sources[row]) if len(sources) > 1 else "this picture"
+        raise ModelError(
+            f"the scores of {net.name} for {picture} are not finite ({float(scores[row, place])}); "
+            "check its weights, its mean and std, and whether half precision is too small for it"
+        )
 
 
 class _Pass:

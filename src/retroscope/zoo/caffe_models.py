@@ -10,7 +10,7 @@ WHITE = 255
 
 def open_named(name: str, trained: bool) -> Network:
     """The network of this name as it was published, but initialised by chance."""
-    known = {row.name.removeprefix("caffe/"): row for row in ARCHITECTURES}
+    known = _known()
     if name not in known:
         hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
         raise ModelError(f"no model {name!r} of Caffe's; {hint}")
@@ -29,6 +29,15 @@ def open_named(name: str, trained: bool) -> Network:
         mean=of_one(row.mean),
         std=unscaled(row.mean),
     )
+
+
+def names() -> list[str]:
+    """Every network that is known, without what stands before the slash."""
+    return list(_known())
+
+
+def _known() -> dict[str, Architecture]:
+    return {row.name.removeprefix("caffe/"): row for row in ARCHITECTURES}
 
 
 def fit(row: Architecture, side: int) -> Fit:

@@ -43,12 +43,21 @@ def _from_function(
     module: ModuleType, attribute: str, name: str, /, **arguments: object
 ) -> Network:
     make = getattr(module, attribute, None)
+    if isinstance(make, torch.nn.Module | Network):
+        return _as_network(_ready(make, name, arguments), name)
     if not callable(make):
         there = {one: value for one, value in vars(module).items() if callable(value)}
         own = [one for one in there if getattr(there[one], "__module__", "") == module.__name__]
         hint = did_you_mean(attribute, there) or f"it defines {', '.join(own) or 'none'}"
         raise ModelError(f"no function {attribute!r} for {name}; {hint}")
     return _as_network(_made(make, name, **arguments), name)
+
+
+def _ready(made: object, name: str, arguments: dict[str, object]) -> object:
+    """A network that is there already, and can be told nothing."""
+    if arguments:
+        raise ModelError(f"{name!r} is a network, which takes no arguments; leave them out")
+    return made
 
 
 def _made(make: Callable[..., object], name: str, /, **arguments: object) -> object:

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from retroscope.errors import ModelError, did_you_mean
 from retroscope.image import Fit
-from retroscope.network import Network, in_words
+from retroscope.network import MAKES_A_NETWORK, Network, in_words
 from retroscope.zoo import (
     caffe_models,
     demo,
@@ -35,7 +36,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def open_model(
-    name: str,
+    name: str | Path,
     *,
     arch: str | None = None,
     random_weights: int | None = None,
@@ -57,6 +58,9 @@ def open_model(
     >>> open_model("squeezenet1_1", random_weights=0, device="cpu")
     <Network squeezenet1_1: 224x224 on cpu>
     """
+    if not isinstance(name, str | Path):
+        raise ModelError(_no_name(name))
+    name = str(name)
     place = _device(device)
     _check_asked(name, arch, random_weights)
     if random_weights is None:
@@ -72,6 +76,13 @@ def open_model(
     return net.of_module(_channels_last(net.module.to(place)), fit, remarks=remarks)
 
 
+def _no_name(given: object) -> str:
+    kind = type(given).__name__
+    known = isinstance(given, torch.nn.Module)
+    advice = MAKES_A_NETWORK if known else "write torchvision/NAME or the path of a weight file"
+    return f"a network is opened by its name, not a {kind}; {advice}"
+
+
 def _check_asked(name: str, arch: str | None, seed: int | None) -> None:
     weights = files.is_file(name)
     if arch is not None and not weights:
@@ -85,7 +96,7 @@ def _check_asked(name: str, arch: str | None, seed: int | None) -> None:
 
 def _refed(net: Network, size: int | tuple[int, int] | None, **numbers: Any) -> Network:
     """The same network for pictures of another size, mean or std, where they are given."""
-    given = {key: tuple(value) for key, value in numbers.items() if value is not None}
+    given = {key: value for key, value in numbers.items() if value is not None}
     if size is None and not given:
         return net
     own = net.preprocessing
@@ -106,11 +117,9 @@ def _refed(net: Network, size: int | tuple[int, int] | None, **numbers: Any) -> 
 
 def _resized(own: Fit, size: int | tuple[int, int]) -> Fit:
     """The same share of a picture at another size."""
-    height, width = (size, size) if isinstance(size, int) else size
-    share = min(height, width) / min(own.size)
-    return replace(
-        own, size=(height, width), shorter=own.shorter and max(1, round(own.shorter * share))
-    )
+    other = replace(own, size=(size, size) if isinstance(size, int) else size)
+    share = min(other.size) / min(own.size)
+    return replace(other, shorter=own.shorter and max(1, round(own.shorter * share)))
 
 
 def _channels_last(module: torch.nn.Module) -> torch.nn.Module:
@@ -129,6 +138,7 @@ def _open(name: str, arch: str | None, *, trained: bool) -> Network:
         return demo.open_named(name, trained)
     source, slash, rest = name.partition("/")
     if not slash:
+        _check_known(base)
         return torchvision_models.open_named(name, trained)
     if source not in SOURCES:
         hint = did_you_mean(source, SOURCES) or (
@@ -136,6 +146,16 @@ def _open(name: str, arch: str | None, *, trained: bool) -> Network:
         )
         raise ModelError(f"no source {source!r} of models in {name!r}; {hint}")
     return SOURCES[source](rest, trained)
+
+
+def _check_known(name: str) -> None:
+    """A bare name is torchvision's; a wrong one may have been meant for any source."""
+    known = torchvision_models.names()
+    if name not in known:
+        ours = [one for one in demo.names() if "@" not in one]
+        every = [*ours, *known, *(f"caffe/{one}" for one in caffe_models.names())]
+        hint = did_you_mean(name, every) or torchvision_models.FORMS
+        raise ModelError(f"no model {name!r}; {hint}")
 
 
 def _initialised(name: str) -> Network:

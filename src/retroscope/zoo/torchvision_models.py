@@ -20,6 +20,11 @@ UNTRAINED: dict[str, dict[str, Any]] = {
 }
 """What a builder must be told besides: these two would draw their numbers for half a minute."""
 
+FORMS = (
+    "write torchvision/NAME, timm/NAME, package.module:factory or file.py:factory, or give the "
+    "path of a weight file"
+)
+
 
 def open_named(name: str, trained: bool) -> Network:
     """A torchvision network, with its default weights or as it is initialised.
@@ -29,10 +34,7 @@ def open_named(name: str, trained: bool) -> Network:
     name, arguments = split(name)
     known = names()
     if name not in known:
-        hint = did_you_mean(name, known) or (
-            "write torchvision/NAME, timm/NAME, package.module:factory or file.py:factory, or "
-            "give the path of a weight file"
-        )
+        hint = did_you_mean(name, known) or FORMS
         raise ModelError(f"no model {name!r} in torchvision; {hint}")
     weights = torchvision.models.get_model_weights(name).DEFAULT
     module = _downloaded(name, weights, **arguments) if trained else _initialised(name, **arguments)

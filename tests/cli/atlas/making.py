@@ -23,6 +23,23 @@ def other():
     return tiny(1)
 
 
+class Unseeded(nn.Module):
+    input_size = (32, 40)
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return self.first(x)
+
+
+def perceptron():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4), nn.ReLU(), nn.Linear(4, 2))
+    net.input_size = 8
+    return net
+
+
 def fails():
     raise ValueError("no weights today")
 

@@ -1,8 +1,12 @@
 """scan and illustrate, as somebody at a terminal meets them."""
 
+from pathlib import Path
+
 import pytest
 
 import retroscope as rs
+from retroscope.atlas.progress import Progress
+from retroscope.cli.progress import _Lines
 from tests.cli.atlas.making import SCANNED, TINY, count, names
 from tests.cli.terminal import Retroscope
 
@@ -17,7 +21,10 @@ def test_a_scan_says_what_it_will_take_how_far_it_is_and_where_the_atlas_lies(
     assert f"for up to {2 * 12 * 9} projections, " in first
     assert lines[0] == "scan 0/13"
     assert any(line.startswith("illustrate ") for line in lines)
-    assert lines[-1].startswith("1 unreadable image")
+    assert lines[-2].startswith("1 unreadable image")
+    with rs.open_atlas("new.atlas") as atlas:
+        (broken,) = [image for image in atlas.images if image.error]
+    assert lines[-1] == f"  {broken.key}: {broken.error}"
     assert names() == ["0", "3"]
 
 
@@ -78,6 +85,21 @@ def test_the_same_command_again_finds_everything_done(retroscope: Retroscope) ->
     assert (again.status, again.out) == (0, "new.atlas\n")
     assert "scan" not in again.err
     assert "about" not in again.err, "nothing is left to estimate"
+    assert again.err.splitlines()[0] == "new.atlas is complete: 13 images, 2 layers"
+
+
+def test_of_many_unreadable_images_three_are_named_and_a_question_lists_all(
+    retroscope: Retroscope, desk: Path
+) -> None:
+    for number in range(4):
+        (desk / "images" / f"{number}.jpg").write_bytes(b"nope")
+    lines = retroscope(*SCANNED, "--no-illustrate").err.splitlines()
+    with rs.open_atlas("new.atlas") as atlas:
+        broken = [f"  {image.key}: {image.error}" for image in atlas.images if image.error]
+        assert lines[-4:-1] == broken[:3]
+        assert lines[-1].startswith("  and 2 more: sqlite3 new.atlas ")
+        _, query, _ = lines[-1].split('"')
+        assert [f"  {key!s}: {why!s}" for key, why in atlas.sql(query)] == broken
 
 
 def test_a_stopped_scan_goes_on_where_it_was(
@@ -90,10 +112,45 @@ def test_a_stopped_scan_goes_on_where_it_was(
         patched.setattr("retroscope.atlas.illustrate.deconv_many", stop)
         stopped = retroscope(*SCANNED)
     assert (stopped.status, stopped.out) == (130, "")
-    assert stopped.err.endswith("retroscope: stopped\n")
+    line = stopped.err.splitlines()[-1]
+    assert line.startswith("retroscope: stopped at 'illustrate' 0 of ")
     again = retroscope(*SCANNED)
     assert (again.status, "scan 0/13" in again.err) == (0, False)
     assert count("projections") == count("projections", "done.atlas") - _of_relu2()
+
+
+def test_a_pass_that_is_stopped_says_where_and_goes_on_there(
+    retroscope: Retroscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show = _Lines.__call__
+
+    def stop(lines: _Lines, progress: Progress) -> None:
+        show(lines, progress)
+        if progress.done == 4:
+            raise KeyboardInterrupt
+
+    words = [*SCANNED, "--batch-size", "4"]
+    with monkeypatch.context() as patched:
+        patched.setattr(_Lines, "__call__", stop)
+        stopped = retroscope(*words)
+    assert (stopped.status, stopped.out) == (130, "")
+    line = "retroscope: stopped at 4 of 13; the same command goes on"
+    assert stopped.err.splitlines()[-1] == line
+    again = retroscope(*words)
+    assert (again.status, "scan 4/13" in again.err) == (0, True)
+    assert count("projections") == count("projections", "done.atlas") - _of_relu2()
+
+
+def test_a_scan_stopped_before_it_began_only_says_so(
+    retroscope: Retroscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("retroscope.atlas.scan.pictures", stop)
+    stopped = retroscope(*SCANNED)
+    assert (stopped.status, stopped.out) == (130, "")
+    assert stopped.err.endswith("retroscope: stopped\n")
 
 
 def _of_relu2() -> int:
@@ -115,6 +172,18 @@ def test_values_that_are_not_finite_are_counted(retroscope: Retroscope) -> None:
     assert "12 channels with values that are not finite" in said.err
 
 
+def test_weights_that_are_random_each_time_can_be_made_the_same(retroscope: Retroscope) -> None:
+    words, seeded = ["scan", "nets.py:Unseeded", "images"], ["--random-weights", "5"]
+    assert retroscope(*words, "--no-illustrate", "--to", "random.atlas").status == 0
+    said = retroscope("illustrate", "random.atlas", "nets.py:Unseeded")
+    assert (said.status, said.out) == (2, "")
+    assert "other weights than nets.py:Unseeded has now" in said.err
+    assert "(--random-weights SEED) makes them the same" in said.err
+    assert retroscope(*words, "--no-illustrate", "--to", "seeded.atlas", *seeded).status == 0
+    assert retroscope("illustrate", "seeded.atlas", "nets.py:Unseeded", *seeded).status == 0
+    assert count("projections", "seeded.atlas") > 0
+
+
 def test_illustrate_adds_what_is_missing_and_no_more(retroscope: Retroscope) -> None:
     words = ["illustrate", "bare.atlas", TINY, "images"]
     assert retroscope(*words, "--layers", "conv2", "--ranks", "1").out == "bare.atlas\n"
@@ -123,5 +192,7 @@ def test_illustrate_adds_what_is_missing_and_no_more(retroscope: Retroscope) -> 
     assert retroscope(*words).status == 0
     every = count("projections", "bare.atlas")
     assert every > few
-    assert retroscope(*words).status == 0
+    done = retroscope(*words)
+    assert (done.status, done.out) == (0, "bare.atlas\n")
+    assert done.err == "bare.atlas has all of these projections\n"
     assert count("projections", "bare.atlas") == every

@@ -18,8 +18,9 @@ from retroscope.methods.cam.halves import Halves, halves
 from retroscope.methods.cam.weighing import METHODS, Method
 from retroscope.methods.last_map import map_named
 from retroscope.methods.saliency import saliency
+from retroscope.methods.scores import refuse_not_finite
 from retroscope.methods.targets import Wanted, target_at, target_of
-from retroscope.network import AnyImage, Network, Size
+from retroscope.network import AnyImage, Network, Size, refuse_no_network
 from retroscope.results import Layer
 from retroscope.survey import Survey
 
@@ -32,7 +33,7 @@ def cam(
     image: AnyImage,
     *,
     method: str = "gradcam",
-    layer: str | None = None,
+    layer: str | Layer | None = None,
     target: Wanted = None,
 ) -> HeatMap:
     """Where in the picture a class is seen: the most probable one, if none is named.
@@ -52,7 +53,7 @@ def cam_many(
     requests: Iterable[Request],
     *,
     method: str = "gradcam",
-    layer: str | None = None,
+    layer: str | Layer | None = None,
     memory: int | None = None,
 ) -> Iterator[HeatMap]:
     """The heat maps of many classes in many pictures, `(image, target)`, in the order asked.
@@ -60,6 +61,7 @@ def cam_many(
     Pictures of one size run together, and all classes of one picture in one forward pass. `memory`
     is how many bytes a batch may take.
     """
+    refuse_no_network(net)
     making = _method(method)
     room = memory or budget(net.device)
     waiting = iter(requests)
@@ -105,6 +107,7 @@ class _Job:
         images = [one.image for one in shown]
         pictures = stack(self.net, images, channels_last=survey.channels_last)
         half = halves(self.net, survey, self.layer, pictures)
+        refuse_not_finite(self.net, half.verdict, [image.source for image in images])
         probabilities = half.verdict.probabilities
         found: dict[int, HeatMap] = {}
         for turn in range(max(len(one.wanted) for one in shown)):

@@ -22,9 +22,9 @@ from retroscope.methods.last_map import last_map
 from retroscope.methods.occlusion.changed import Clean, changed
 from retroscope.methods.occlusion.occluders import Occluders, cover
 from retroscope.methods.occlusion.patched import Patched, Strip
-from retroscope.methods.scores import Verdict, judged
+from retroscope.methods.scores import Verdict, judged, refuse_not_finite
 from retroscope.methods.targets import Wanted, target_at, target_of
-from retroscope.network import AnyImage, Network, Size
+from retroscope.network import AnyImage, Network, Size, refuse_no_network
 from retroscope.results import Layer
 from retroscope.survey import Step, Survey
 from retroscope.unit import Unit
@@ -51,6 +51,7 @@ def occlusion(
     >>> occlusion(net, torch.ones(3, 8, 8), size=4, stride=2, target=1).probabilities.shape
     (3, 3)
     """
+    refuse_no_network(net)
     prepared = net.prepare(image)
     occluders = Occluders.over(prepared.size, size=size, stride=stride)
     numbers = prepared.numbers.to(net.device)
@@ -109,6 +110,7 @@ class _Looking:
         kept: list[torch.Tensor] = []
         seen = {} if layer is None else {layer.index: lambda maps: kept.append(_totals(maps))}
         verdict = judged(net, survey, picture.clone(), seen=seen)
+        refuse_not_finite(net, verdict)
         scores = verdict.scores[0]
         if wanted is None:
             target = target_at(net, int(scores.argmax()), len(scores))

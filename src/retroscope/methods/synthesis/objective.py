@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from retroscope.errors import RetroscopeError
-from retroscope.unit import Unit
+from retroscope.unit import Unit, as_unit
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _signed(place: int, weight: float, term: Term) -> str:
 
 def excite(unit: str | Unit) -> Objective:
     """A unit, a channel, or a layer: what synthesis does where it is only given an address."""
-    return _alone(Excite(Unit.parse(unit) if isinstance(unit, str) else unit))
+    return _alone(Excite(as_unit(unit)))
 
 
 def towards(layer: str, direction: tuple[float, ...]) -> Objective:

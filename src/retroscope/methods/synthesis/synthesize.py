@@ -23,7 +23,7 @@ from retroscope.methods.synthesis.recipes import Recipe, recipe_named, with_step
 from retroscope.methods.synthesis.scoring import Scorer, bind, labelled
 from retroscope.methods.synthesis.site import Site, site_of
 from retroscope.methods.synthesis.view import Place, View
-from retroscope.network import AnyImage, Network, Size, checked
+from retroscope.network import AnyImage, Network, Size, checked, refuse_no_network
 from retroscope.results import Pattern, Picture
 from retroscope.unit import Unit
 
@@ -97,6 +97,7 @@ def synthesize_many(
     watch: Watcher | None = None,
 ) -> list[Pattern]:
     """The patterns of many units, in the order asked; those of one layer run as one batch."""
+    refuse_no_network(net)
     made = with_steps(recipe_named(recipe), steps)
     objectives = [as_objective(unit) for unit in units]
     order = _Order(made, objectives, [seed] * len(units), seed)
@@ -119,6 +120,7 @@ def synthesize_varied(
 
     `weight` says how much their difference counts against the activation.
     """
+    refuse_no_network(net)
     if count < 1:
         raise RetroscopeError(f"cannot make {count} patterns; give 1 or more")
     objective = as_objective(unit)
