@@ -12,7 +12,8 @@ from pathlib import Path
 from statistics import median
 
 import retroscope as rs
-from retroscope.methods.synthesis.synthesize import Step, Watcher, synthesize_many
+from retroscope.methods.synthesis.making import Step, Watcher
+from retroscope.methods.synthesis.synthesize import synthesize_many
 from retroscope.results import Layer, Pattern
 
 MARKS = "<!-- made by tools/pattern_table.py -->\n", "<!-- end -->"

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from retroscope.methods.synthesis.canvas import Fourier
+from retroscope.methods.synthesis.making import Step
 from retroscope.methods.synthesis.objective import (
     Objective,
     excite,
@@ -17,7 +18,6 @@ from retroscope.methods.synthesis.objective import (
 )
 from retroscope.methods.synthesis.recipes import MACO, OLAH, RECIPES, Recipe, recipe_named
 from retroscope.methods.synthesis.synthesize import (
-    Step,
     synthesize,
     synthesize_many,
     synthesize_varied,

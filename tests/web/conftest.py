@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvicorn
+from torch import nn
 
+import retroscope as rs
+from retroscope.web import looking
 from retroscope.web.export import write_site
 from retroscope.web.server import application, listening_on
 from retroscope.web.site import Site, compared
+from tests.atlas.scanning import photos, picture
+from tests.conftest import built
 from tests.web.making import odd
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
+SIDE = 24
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE = 120_000
 """Milliseconds that a busy machine may take for a step."""
@@ -173,3 +179,43 @@ def _keep(complaints: list[str], kind: str, text: str) -> None:
 def _keep_strangers(complaints: list[str], url: str) -> None:
     if not url.startswith(("http://127.0.0.1:", "file:", "data:", "blob:", "about:blank")):
         complaints.append(f"asked for {url}")
+
+
+def classifier() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 7),
+    )
+
+
+@pytest.fixture(scope="module")
+def net() -> rs.Network:
+    labels = [f"kind {n}" for n in range(7)]
+    return rs.Network(built(classifier), input_size=(SIDE, SIDE), labels=labels, name="small")
+
+
+@pytest.fixture(scope="module")
+def own(net: rs.Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("mine")
+    with rs.scan(net, photos(folder / "photos", 12), to=folder / "own.atlas") as atlas:
+        yield compared(atlas)
+
+
+@pytest.fixture
+def live(own: Site, net: rs.Network, serve: Serves) -> str:
+    """The address of a server with the network."""
+    return serve(application(own, routes=looking.routes(own, net)))
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture that the scan has not seen."""
+    file = tmp_path_factory.mktemp("pictures") / "mine.png"
+    picture(99, SIDE).save(file)
+    return file

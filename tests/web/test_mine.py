@@ -5,7 +5,6 @@ import json
 import socket
 import struct
 import zlib
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,58 +22,16 @@ import retroscope as rs
 from retroscope.errors import RetroscopeError
 from retroscope.web import looking, uploads
 from retroscope.web.server import application
-from retroscope.web.site import Site, compared
-from tests.atlas.scanning import photos, picture
+from retroscope.web.site import Site
+from tests.atlas.scanning import picture
 from tests.conftest import built, no_trace
-from tests.web.conftest import Looks, Serves
-
-SIDE = 24
-
-
-def classifier() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(6, 8, 3, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(8, 7),
-    )
-
-
-@pytest.fixture(scope="module")
-def net() -> rs.Network:
-    labels = [f"kind {n}" for n in range(7)]
-    return rs.Network(built(classifier), input_size=(SIDE, SIDE), labels=labels, name="small")
-
-
-@pytest.fixture(scope="module")
-def own(net: rs.Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("mine")
-    with rs.scan(net, photos(folder / "photos", 12), to=folder / "own.atlas") as atlas:
-        yield compared(atlas)
+from tests.web.conftest import SIDE, classifier
 
 
 @pytest.fixture(scope="module")
 def client(own: Site, net: rs.Network) -> TestClient:
     app = application(own, routes=looking.routes(own, net))
     return TestClient(app, base_url="http://localhost")
-
-
-@pytest.fixture
-def live(own: Site, net: rs.Network, serve: Serves) -> str:
-    """The address of a server with the network."""
-    return serve(application(own, routes=looking.routes(own, net)))
-
-
-@pytest.fixture(scope="module")
-def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture that the scan has not seen."""
-    file = tmp_path_factory.mktemp("pictures") / "mine.png"
-    picture(99, SIDE).save(file)
-    return file
 
 
 def asked(client: TestClient, data: bytes, ask: str, **params: object) -> list[dict[str, Any]]:
@@ -301,102 +258,3 @@ def test_the_same_network_with_other_weights_is_refused(own: Site) -> None:
     said = "scanned with small, and the weights of retrained are others"
     with pytest.raises(RetroscopeError, match=said):
         looking.routes(own, other)
-
-
-def test_the_whole_page_works(live: str, mine: Path, look: Looks) -> None:
-    page = look(f"{live}index.html", viewport={"width": 1280, "height": 900})
-    page.get_by_role("link", name="My image").click()
-    page.set_input_files("#file", mine)
-    page.wait_for_selector("#unusual section:nth-child(2)")
-    assert page.locator("#predictions li").count() == 5
-    page.locator("#predictions button").nth(1).click()
-    page.locator("#caption").filter(has_text="gradcam").wait_for()
-    page.locator("[data-show=occlusion]").click()
-    page.locator("#caption").filter(has_text="square").wait_for()
-    page.locator("#unusual button").first.click()
-    page.wait_for_selector("#unit:not([hidden])")
-    box = page.locator("#map").bounding_box()
-    assert box is not None
-    cells = [int(n) for n in str(page.locator("#map").get_attribute("data-cells")).split(",")]
-    y, x = cells[0] // 2, cells[1] // 3
-    page.locator("#map").click(
-        position={
-            "x": (x + 0.5) * box["width"] / cells[1],
-            "y": (y + 0.5) * box["height"] / cells[0],
-        }
-    )
-    page.locator("#unit-name").filter(has_text=f"@{y},{x}").wait_for()
-    assert page.locator("#over").is_visible()
-
-
-def test_what_is_pointed_at_is_framed_for_the_moment_and_what_is_chosen_stays(
-    live: str, mine: Path, look: Looks
-) -> None:
-    page = look(f"{live}mine.html")
-    page.set_input_files("#file", mine)
-    page.wait_for_selector("#unusual section:nth-child(2)")
-    plates = page.locator("#unusual button")
-    plates.nth(0).click()
-    chosen = page.locator("#caption").filter(has_text="sees what is framed")
-    page.wait_for_selector("#unit:not([hidden])")
-    said = chosen.inner_text()
-    plates.nth(8).hover()
-    page.locator("#caption").filter(has_not_text=said).wait_for()
-    assert page.locator("#over").is_visible()
-    page.mouse.move(1, 1)
-    page.locator("#caption").filter(has_text=said).wait_for()
-
-
-def test_the_map_that_is_shown_is_told_by_its_button(live: str, mine: Path, look: Looks) -> None:
-    page = look(f"{live}mine.html")
-    page.set_input_files("#file", mine)
-    for name in ("picture", "cam", "occlusion"):
-        page.locator(f"[data-show={name}]").click()
-        page.wait_for_selector(f"[data-show={name}][aria-pressed=true]")
-        assert page.locator("[data-show][aria-pressed=true]").count() == 1
-
-
-def test_a_picture_is_dropped_or_pasted(live: str, mine: Path, look: Looks) -> None:
-    give = """([kind, bytes]) => {
-        const file = new File([new Uint8Array(bytes)], "mine.png", { type: "image/png" });
-        const data = new DataTransfer();
-        data.items.add(file);
-        const made = kind === "drop"
-            ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
-            : new ClipboardEvent("paste", { clipboardData: data, bubbles: true });
-        document.body.dispatchEvent(made);
-    }"""
-    for kind in ("drop", "paste"):
-        page = look(f"{live}mine.html")
-        page.evaluate(give, [kind, list(mine.read_bytes())])
-        page.wait_for_selector("#predictions li")
-
-
-def test_a_picture_picked_before_the_script_came_is_looked_at(
-    live: str, mine: Path, look: Looks
-) -> None:
-    held: list[Any] = []
-    page = look(f"{live}index.html")
-    page.route("**/static/mine.js", lambda route: held.append(route))  # noqa: PLW0108 - it is marked
-    page.goto(f"{live}mine.html", wait_until="commit")
-    page.set_input_files("#file", mine)
-    while not held:
-        page.wait_for_timeout(20)
-    held[0].continue_()
-    page.wait_for_selector("#predictions li")
-
-
-def test_a_camera_is_followed_and_its_last_picture_looked_at(live: str, look: Looks) -> None:
-    page = look(f"{live}mine.html", permissions=["camera"])
-    page.locator("#camera").click()
-    page.wait_for_selector("#predictions li")
-    page.locator("#camera").click()
-    page.wait_for_selector("#unusual section:nth-child(2)")
-    assert page.locator("#camera").inner_text() == "Camera"
-
-
-def test_without_a_network_the_page_says_what_to_do(served: str, look: Looks) -> None:
-    page = look(f"{served}mine.html")
-    assert page.get_by_text("retroscope serve one.atlas --model MODEL").is_visible()
-    assert not page.locator("#file").is_visible()
-    assert not page.get_by_role("link", name="My image").is_visible()

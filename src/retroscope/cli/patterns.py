@@ -21,8 +21,8 @@ from retroscope.errors import RetroscopeError, UnitError, did_you_mean
 
 if TYPE_CHECKING:
     from retroscope.atlas.progress import Progress
+    from retroscope.methods.synthesis.making import Step
     from retroscope.methods.synthesis.objective import Objective
-    from retroscope.methods.synthesis.synthesize import Step
     from retroscope.network import Network
     from retroscope.results import Pattern
     from retroscope.unit import Unit

@@ -1,0 +1,105 @@
+"""The page of an image of the reader's own, in a real browser."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.web.conftest import Looks
+
+
+def test_the_whole_page_works(live: str, mine: Path, look: Looks) -> None:
+    page = look(f"{live}index.html", viewport={"width": 1280, "height": 900})
+    page.get_by_role("link", name="My image").click()
+    page.set_input_files("#file", mine)
+    page.wait_for_selector("#unusual section:nth-child(2)")
+    assert page.locator("#predictions li").count() == 5
+    page.locator("#predictions button").nth(1).click()
+    page.locator("#caption").filter(has_text="gradcam").wait_for()
+    page.locator("[data-show=occlusion]").click()
+    page.locator("#caption").filter(has_text="square").wait_for()
+    page.locator("#unusual button").first.click()
+    page.wait_for_selector("#unit:not([hidden])")
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    cells = [int(n) for n in str(page.locator("#map").get_attribute("data-cells")).split(",")]
+    y, x = cells[0] // 2, cells[1] // 3
+    page.locator("#map").click(
+        position={
+            "x": (x + 0.5) * box["width"] / cells[1],
+            "y": (y + 0.5) * box["height"] / cells[0],
+        }
+    )
+    page.locator("#unit-name").filter(has_text=f"@{y},{x}").wait_for()
+    assert page.locator("#over").is_visible()
+
+
+def test_what_is_pointed_at_is_framed_for_the_moment_and_what_is_chosen_stays(
+    live: str, mine: Path, look: Looks
+) -> None:
+    page = look(f"{live}mine.html")
+    page.set_input_files("#file", mine)
+    page.wait_for_selector("#unusual section:nth-child(2)")
+    plates = page.locator("#unusual button")
+    plates.nth(0).click()
+    chosen = page.locator("#caption").filter(has_text="sees what is framed")
+    page.wait_for_selector("#unit:not([hidden])")
+    said = chosen.inner_text()
+    plates.nth(8).hover()
+    page.locator("#caption").filter(has_not_text=said).wait_for()
+    assert page.locator("#over").is_visible()
+    page.mouse.move(1, 1)
+    page.locator("#caption").filter(has_text=said).wait_for()
+
+
+def test_the_map_that_is_shown_is_told_by_its_button(live: str, mine: Path, look: Looks) -> None:
+    page = look(f"{live}mine.html")
+    page.set_input_files("#file", mine)
+    for name in ("picture", "cam", "occlusion"):
+        page.locator(f"[data-show={name}]").click()
+        page.wait_for_selector(f"[data-show={name}][aria-pressed=true]")
+        assert page.locator("[data-show][aria-pressed=true]").count() == 1
+
+
+def test_a_picture_is_dropped_or_pasted(live: str, mine: Path, look: Looks) -> None:
+    give = """([kind, bytes]) => {
+        const file = new File([new Uint8Array(bytes)], "mine.png", { type: "image/png" });
+        const data = new DataTransfer();
+        data.items.add(file);
+        const made = kind === "drop"
+            ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
+            : new ClipboardEvent("paste", { clipboardData: data, bubbles: true });
+        document.body.dispatchEvent(made);
+    }"""
+    for kind in ("drop", "paste"):
+        page = look(f"{live}mine.html")
+        page.evaluate(give, [kind, list(mine.read_bytes())])
+        page.wait_for_selector("#predictions li")
+
+
+def test_a_picture_picked_before_the_script_came_is_looked_at(
+    live: str, mine: Path, look: Looks
+) -> None:
+    held: list[Any] = []
+    page = look(f"{live}index.html")
+    page.route("**/static/mine.js", lambda route: held.append(route))  # noqa: PLW0108 - it is marked
+    page.goto(f"{live}mine.html", wait_until="commit")
+    page.set_input_files("#file", mine)
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    page.wait_for_selector("#predictions li")
+
+
+def test_a_camera_is_followed_and_its_last_picture_looked_at(live: str, look: Looks) -> None:
+    page = look(f"{live}mine.html", permissions=["camera"])
+    page.locator("#camera").click()
+    page.wait_for_selector("#predictions li")
+    page.locator("#camera").click()
+    page.wait_for_selector("#unusual section:nth-child(2)")
+    assert page.locator("#camera").inner_text() == "Camera"
+
+
+def test_without_a_network_the_page_says_what_to_do(served: str, look: Looks) -> None:
+    page = look(f"{served}mine.html")
+    assert page.get_by_text("retroscope serve one.atlas --model MODEL").is_visible()
+    assert not page.locator("#file").is_visible()
+    assert not page.get_by_role("link", name="My image").is_visible()
