@@ -15,7 +15,7 @@ from retroscope.cli.options import (
     output_option,
     runs_a_network,
 )
-from retroscope.cli.progress import in_time, shown_progress
+from retroscope.cli.progress import in_time, resumable, shown_progress
 from retroscope.cli.writing import check_writable, counted, file_name, print_json, save, write
 from retroscope.errors import RetroscopeError, UnitError, did_you_mean
 
@@ -295,8 +295,10 @@ def put_patterns(atlas: str, net: "Network", layers: Sequence[str], **options: A
     def estimate(count: int, seconds: float) -> None:
         click.echo(f"{counted(count, 'pattern')}: about {in_time(seconds)}", err=True)
 
-    with aside(), shown_progress() as progress:
+    with aside(), resumable(Path(atlas)) as progress:
         synthesize_into(atlas, net, layers=layers, estimate=estimate, progress=progress, **options)
+    if progress.last is None:
+        click.echo(f"{atlas} has all of these patterns", err=True)
 
 
 COMMANDS = (synthesize, filters)
