@@ -25,8 +25,9 @@ docs: $(VENV)/.dev
 	$(BIN)/python tools/commands.py docs/reference/commands.md
 	$(BIN)/retroscope demo $(DEMO) --no-open
 	$(BIN)/python tools/pictures.py $(DEMO) docs/images
+	$(BIN)/retroscope scan demo-shortcut $(DEMO)/world --to $(DEMO)/shortcut.atlas
 	$(BIN)/python tools/screenshots.py $(DEMO)/demo.atlas docs/images --only --model demo \
-		--image $(DEMO)/world/cat/000005.png
+		--compare $(DEMO)/shortcut.atlas --image $(DEMO)/world/cat/000005.png
 	$(BIN)/python tools/purity.py docs/world.md
 	$(BIN)/python -m pytest tests/test_docs.py
 
