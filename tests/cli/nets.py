@@ -119,3 +119,20 @@ def a_class():
 SIZES = (32, 40)
 """
 TINY = "nets.py:tiny"
+
+CLASSIFIER = """
+import torch
+from torch import nn
+
+
+def tiny():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 4, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+    )
+    net.input_size = (32, 40)
+    net.labels = ["tabby", "Great Dane", "pier"]
+    return net
+"""
+"""A healthy one with classes, called `tiny` too, for the tests that need some."""

@@ -18,23 +18,11 @@ from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.methods.saliency import saliency
 from retroscope.render.report_html import html_report
 from retroscope.zoo import open_model
+from tests.cli.nets import CLASSIFIER
 from tests.cli.terminal import Retroscope, check_is_drawing, picture, pixels_of
 
-NETS = """
-import torch
-from torch import nn
-
-
-def tiny():
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 4, 3), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
-    )
-    net.input_size = (32, 40)
-    net.labels = ["tabby", "Great Dane", "pier"]
-    return net
-
+NETS = f"""
+{CLASSIFIER}
 
 def vector():
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 40, 3))

@@ -10,23 +10,11 @@ import retroscope as rs
 from retroscope.methods.filters import filters
 from retroscope.methods.synthesis.objective import of_class
 from retroscope.methods.synthesis.synthesize import synthesize, synthesize_many, synthesize_varied
+from tests.cli.nets import CLASSIFIER
 from tests.cli.terminal import Retroscope, check_is_drawing, picture, pixels_of
 
-NETS = """
-import torch
-from torch import nn
-
-
-def tiny():
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 4, 3), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
-    )
-    net.input_size = (32, 40)
-    net.labels = ["tabby", "Great Dane", "pier"]
-    return net
-
+NETS = f"""
+{CLASSIFIER}
 
 def dead():
     net = tiny()
