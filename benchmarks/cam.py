@@ -13,8 +13,8 @@ from torch import nn
 
 import retroscope as rs
 from benchmarks.timing import in_turn, machine, ratio, table
+from retroscope.engine.batching import Prepared
 from retroscope.methods.cam.cam import cam_many
-from retroscope.network import Prepared
 
 LAYERS = {"vgg16": "features.29", "resnet50": "layer4.2"}
 BATCH, SIZE, ROUNDS = 8, 224, 9

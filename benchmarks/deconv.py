@@ -14,8 +14,8 @@ from captum.attr import NeuronDeconvolution
 
 import retroscope as rs
 from benchmarks.timing import in_turn, machine, ratio, table
-from retroscope.motion import Slide
-from retroscope.survey import Survey
+from retroscope.engine.motion import Slide
+from retroscope.engine.survey import Survey
 
 UNITS = {"conv1_2": 4096, "conv2_2": 1024, "conv3_3": 128, "conv4_3": 32, "conv5_3": 8}
 """How many units of each layer run in one of our rounds."""

@@ -15,12 +15,12 @@ import torch
 
 import retroscope as rs
 from benchmarks.timing import in_turn, machine, ratio, seconds, table
-from retroscope.atlas.passing import Gathered, swept
-from retroscope.atlas.plan import chosen
-from retroscope.atlas.precision import candidates, narrowed
-from retroscope.engine import undisturbed
-from retroscope.network import Prepared
-from retroscope.sweep.summary import Scratch
+from retroscope.engine.batching import Prepared
+from retroscope.engine.intercept import undisturbed
+from retroscope.scanning.one_pass import Gathered, swept
+from retroscope.scanning.plan import chosen
+from retroscope.scanning.precision import candidates, narrowed
+from retroscope.scanning.statistics.summary import Scratch
 
 MODELS = {"vgg16": 4, "resnet50": 8}
 """How many pictures run at once."""

@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn.modules import module as torch_modules
 from torch.overrides import _get_current_function_mode_stack
 
-from retroscope.methods import deconv
+from retroscope.engine.region import Look, look
+from retroscope.methods.deconv import deconv
 from retroscope.network import Network
-from retroscope.region import Look, look
 
 torch.set_num_threads(1)  # the networks are small, and the tests run side by side
 

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from retroscope.geometry import Window
-from retroscope.motion import Axes, Mix, Motion, Move, Place, Slide, Stay
-from retroscope.ops import (
+from retroscope.engine.motion import Axes, Mix, Motion, Move, Place, Slide, Stay
+from retroscope.engine.operations import (
     TABLE,
     Args,
     Function,
@@ -18,6 +17,7 @@ from retroscope.ops import (
     Operation,
     tensors_in,
 )
+from retroscope.geometry import Window
 
 Call = Callable[[torch.Tensor], Any]
 FRONT, LAST = (1, 4, 6, 5), (1, 6, 5, 4)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import retroscope as rs
+from retroscope.engine.survey import Survey, survey
 from retroscope.errors import ImageError, ModelError, UnitError
 from retroscope.network import Preprocessing
-from retroscope.survey import Survey, survey
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE = (12, 16)

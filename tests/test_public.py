@@ -60,7 +60,7 @@ except SystemExit:
 
 def test_the_ground_and_the_pictures_stand_without_torch() -> None:
     names = torchless()
-    assert {"retroscope.image", "retroscope.render.draw"} <= set(names)
+    assert {"retroscope.imaging.image", "retroscope.render.draw"} <= set(names)
     imported = modules_after("import " + ", ".join(names))
     assert imported >= set(names)
     assert not {"torch", "torchvision"} & imported

@@ -19,7 +19,7 @@ import PIL.Image
 
 import retroscope as rs
 from retroscope.methods.cam.cam import cam
-from retroscope.methods.cam.weighing import METHODS as CAMS
+from retroscope.methods.cam.cam_methods import METHODS as CAMS
 from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.methods.saliency import METHODS as SALIENCIES
 from retroscope.methods.saliency import saliency

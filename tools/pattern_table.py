@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import median
 
 import retroscope as rs
-from retroscope.methods.synthesis.making import Step, Watcher
+from retroscope.methods.synthesis.generation import Step, Watcher
 from retroscope.methods.synthesis.synthesize import synthesize_many
-from retroscope.results import Layer, Pattern
+from retroscope.results.values import Layer, Pattern
 
 MARKS = "<!-- made by tools/pattern_table.py -->\n", "<!-- end -->"
 AT_ONCE = 32

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import retroscope as rs
-from retroscope.tour import telling
+from retroscope.demo_atlas import telling
 
 
 def main(home: Path, target: Path) -> None:

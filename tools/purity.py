@@ -19,7 +19,7 @@ import torch
 from retroscope import Layer, Network, Unit, deconv_many
 from retroscope.world import Scene, scene_of
 from retroscope.world.truth import agreed, shown_part
-from retroscope.zoo.demo import open_named
+from retroscope.zoo.demo_networks import open_named
 
 WORLD, SCENES, TOP, PURE = 11, 1500, 9, 0.8
 MARKS = "<!-- made by tools/purity.py -->\n", "<!-- end -->"

@@ -19,10 +19,10 @@ import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from retroscope.atlas.queries import strongest
 from retroscope.atlas.reader import Atlas
-from retroscope.web.queries import strongest
 from retroscope.web.server import application, listening_on
-from retroscope.web.site import Site, image_path, layer_path, opened_site, unit_path
+from retroscope.web.site.site import Site, image_path, layer_path, opened_site, unit_path
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 WIDTHS = {390: 844, 1280: 900, 1920: 1080}
@@ -129,10 +129,10 @@ def look(page: Page, image: Path) -> None:
 def served(site: Site, model: str | None) -> Iterator[str]:
     routes: Any = ()
     if model:
-        from retroscope.web.looking import routes as looking_routes
+        from retroscope.web.live.own_image import routes as own_image_routes
         from retroscope.zoo import open_model
 
-        routes = looking_routes(site, open_model(model, device="cpu"))
+        routes = own_image_routes(site, open_model(model, device="cpu"))
     with listening_on("127.0.0.1", 0) as listening:
         config = uvicorn.Config(application(site, routes=routes), log_level="error", lifespan="off")
         server = uvicorn.Server(config)

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from retroscope.world import LABELS, SIZE, scene
-from retroscope.zoo.demo import MEAN, STD, demo_module
+from retroscope.zoo.demo_networks import MEAN, STD, demo_module
 
 HOME = Path(__file__).parent.parent / "src/retroscope/world/weights"
 TRAIN_FROM, TEST_FROM, TESTED = 10**9, 2 * 10**9, 4000

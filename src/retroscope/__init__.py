@@ -9,16 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from retroscope.atlas.illustrate import illustrate
     from retroscope.atlas.reader import Atlas, open_atlas
-    from retroscope.atlas.scan import scan
+    from retroscope.demo_atlas import demo
+    from retroscope.engine.rules import DECONVNET, GRADIENT, GUIDED, Rule, RuleBook
     from retroscope.errors import RetroscopeError
     from retroscope.geometry import Box, Field, ReceptiveField, Window
-    from retroscope.heat import Explanation, HeatMap, OcclusionMap, Target
-    from retroscope.image import Fit, Image, read_image
+    from retroscope.imaging.image import Fit, Image, read_image
     from retroscope.methods.activations import activations
     from retroscope.methods.cam.cam import cam, cam_many
-    from retroscope.methods.deconv import deconv, deconv_many
+    from retroscope.methods.deconv.deconv import deconv, deconv_many
     from retroscope.methods.explain import explain
     from retroscope.methods.filters import filters
     from retroscope.methods.occlusion.occlusion import occlusion
@@ -32,9 +31,18 @@ if TYPE_CHECKING:
     )
     from retroscope.network import Network
     from retroscope.render.draw import draw
-    from retroscope.results import Activations, Filters, Layer, Patch, Pattern, Plate, Projection
-    from retroscope.rules import DECONVNET, GRADIENT, GUIDED, Rule, RuleBook
-    from retroscope.tour import demo
+    from retroscope.results.heat_maps import Explanation, HeatMap, OcclusionMap, Target
+    from retroscope.results.values import (
+        Activations,
+        Filters,
+        Layer,
+        Patch,
+        Pattern,
+        Plate,
+        Projection,
+    )
+    from retroscope.scanning.illustrate import illustrate
+    from retroscope.scanning.job import scan
     from retroscope.unit import Unit
     from retroscope.web.export import export
     from retroscope.web.server import serve
@@ -44,16 +52,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "atlas.illustrate": ["illustrate"],
+    "scanning.illustrate": ["illustrate"],
     "atlas.reader": ["Atlas", "open_atlas"],
-    "atlas.scan": ["scan"],
+    "scanning.job": ["scan"],
     "errors": ["RetroscopeError"],
     "geometry": ["Box", "Field", "ReceptiveField", "Window"],
-    "heat": ["Explanation", "HeatMap", "OcclusionMap", "Target"],
-    "image": ["Fit", "Image", "read_image"],
+    "results.heat_maps": ["Explanation", "HeatMap", "OcclusionMap", "Target"],
+    "imaging.image": ["Fit", "Image", "read_image"],
     "methods.activations": ["activations"],
     "methods.cam.cam": ["cam", "cam_many"],
-    "methods.deconv": ["deconv", "deconv_many"],
+    "methods.deconv.deconv": ["deconv", "deconv_many"],
     "methods.explain": ["explain"],
     "methods.occlusion.occlusion": ["occlusion"],
     "methods.filters": ["filters"],
@@ -63,9 +71,17 @@ _HOMES = {
     "methods.synthesis.synthesize": ["synthesize", "synthesize_many", "synthesize_varied"],
     "network": ["Network"],
     "render.draw": ["draw"],
-    "results": ["Activations", "Filters", "Layer", "Patch", "Pattern", "Plate", "Projection"],
-    "rules": ["DECONVNET", "GRADIENT", "GUIDED", "Rule", "RuleBook"],
-    "tour": ["demo"],
+    "results.values": [
+        "Activations",
+        "Filters",
+        "Layer",
+        "Patch",
+        "Pattern",
+        "Plate",
+        "Projection",
+    ],
+    "engine.rules": ["DECONVNET", "GRADIENT", "GUIDED", "Rule", "RuleBook"],
+    "demo_atlas": ["demo"],
     "unit": ["Unit"],
     "web.export": ["export"],
     "web.server": ["serve"],

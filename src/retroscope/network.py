@@ -10,16 +10,15 @@ import numpy.typing as npt
 import PIL.Image
 import torch
 
-from retroscope.engine import device_of, dtype_of, original
+from retroscope.engine.batching import Prepared, Size
+from retroscope.engine.intercept import device_of, dtype_of, original
+from retroscope.engine.memory import is_out_of_memory
+from retroscope.engine.survey import Survey, survey
 from retroscope.errors import ImageError, ModelError, RetroscopeError
-from retroscope.image import Fit, Pictured, as_image, fitted
-from retroscope.lookup import checked as checked  # noqa: PLC0414 - passed on
-from retroscope.lookup import find_layer
-from retroscope.memory import is_out_of_memory
-from retroscope.results import Layer, Picture, layer_asked
-from retroscope.survey import Survey, survey
-
-Size = tuple[int, int]
+from retroscope.imaging.image import Fit, Pictured, as_image, fitted
+from retroscope.results.layer_lookup import checked as checked  # noqa: PLC0414 - passed on
+from retroscope.results.layer_lookup import find_layer
+from retroscope.results.values import Layer, Picture, layer_asked
 
 
 @dataclass(frozen=True)
@@ -73,19 +72,6 @@ class Preprocessing:
     @staticmethod
     def _array(numbers: tuple[float, ...]) -> npt.NDArray[np.float32]:
         return np.array(numbers, np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A picture as the network takes it, as it looks, and where it came from."""
-
-    numbers: torch.Tensor
-    picture: Picture
-    source: str
-
-    @property
-    def size(self) -> Size:
-        return self.numbers.shape[1], self.numbers.shape[2]
 
 
 AnyImage = str | Path | PIL.Image.Image | Picture | Pictured | torch.Tensor | Prepared

@@ -5,8 +5,8 @@ from io import BytesIO
 from typing import Any
 
 SHOWN = {
-    "results": ("Activations", "Filters", "Patch", "Pattern", "Plate", "Projection"),
-    "heat": ("Explanation", "HeatMap", "OcclusionMap"),
+    "results.values": ("Activations", "Filters", "Patch", "Pattern", "Plate", "Projection"),
+    "results.heat_maps": ("Explanation", "HeatMap", "OcclusionMap"),
 }
 """Results with a picture of their own, by the files that they are defined in."""
 

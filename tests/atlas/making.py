@@ -11,7 +11,7 @@ import numpy.typing as npt
 from retroscope.atlas.packing import Array
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.geometry import Field, ReceptiveField
-from retroscope.results import Layer, Picture, Projection
+from retroscope.results.values import Layer, Picture, Projection
 from retroscope.unit import Unit
 
 SIDE = 24

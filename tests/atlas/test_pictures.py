@@ -11,7 +11,7 @@ from retroscope.atlas.pictures import (
     encode_projection,
 )
 from retroscope.atlas.schema import AtlasError
-from retroscope.results import Pixels
+from retroscope.results.values import Pixels
 from tests.atlas.making import picture
 
 

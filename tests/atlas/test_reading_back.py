@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retroscope.atlas import shown
+from retroscope.atlas import plates
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.schema import AtlasError
 from retroscope.atlas.writer import AtlasWriter, Hit
 from retroscope.errors import UnitError
 from retroscope.geometry import Box
-from retroscope.image import GREY, crop
-from retroscope.results import Layer
+from retroscope.imaging.image import GREY, crop
+from retroscope.results.values import Layer
 from retroscope.unit import Unit
 from tests.atlas import making
 
@@ -262,7 +262,7 @@ def test_reading_and_writing_import_no_torch(tmp_path: Path) -> None:
     assert done.stdout == "False\n"
 
 
-@pytest.mark.parametrize("query", [shown.OF_CHANNEL, shown.OF_LAYER])
+@pytest.mark.parametrize("query", [plates.OF_CHANNEL, plates.OF_LAYER])
 def test_a_page_reads_only_its_own_rows(atlas: Atlas, query: str) -> None:
     values = [0] * query.count("?")
     steps = [str(step[-1]) for step in atlas.sql(f"EXPLAIN QUERY PLAN {query}", *values)]

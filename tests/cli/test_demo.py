@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 import retroscope as rs
-from retroscope.tour import telling
+from retroscope.demo_atlas import telling
 from retroscope.world import Scene, scene_of
 from tests.cli.terminal import Retroscope, check_is_drawing
 

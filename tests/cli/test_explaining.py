@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import retroscope as rs
-from retroscope.cli.explaining import COMMANDS
+from retroscope.cli.explain_commands import COMMANDS
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.explain import explain
 from retroscope.methods.occlusion.occlusion import occlusion

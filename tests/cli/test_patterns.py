@@ -164,7 +164,7 @@ def test_what_was_stopped_leaves_no_picture(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("retroscope.methods.synthesis.climb.stepped", stop)
+    monkeypatch.setattr("retroscope.methods.synthesis.optimisation.stepped", stop)
     said = retroscope("synthesize", TINY, "conv2:1", "-o", "unit.png")
     assert said.status == 130
     assert said.err.endswith("retroscope: stopped\n")

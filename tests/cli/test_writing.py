@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from retroscope.cli.writing import put, write
+from retroscope.cli.output import put, write
 from retroscope.errors import RetroscopeError
 
 

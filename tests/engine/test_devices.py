@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from retroscope.methods.activations import activations
-from retroscope.methods.deconv import Request, deconv_many
+from retroscope.methods.deconv.deconv import Request, deconv_many
 from retroscope.network import Network
 from tests.conftest import built, numbers
 from tests.reference.shapes import SHAPES

@@ -10,12 +10,12 @@ import torchvision.models
 from torch import nn
 from torchvision.models.maxvit import MaxVit
 
-from retroscope.follow import follow
+from retroscope.engine.forward import follow
+from retroscope.engine.operations import Args, Function, Kwargs, tensors_in
+from retroscope.engine.survey import survey
+from retroscope.engine.tensor_map import Marks
 from retroscope.geometry import Box, Field
-from retroscope.marks import Marks
-from retroscope.ops import Args, Function, Kwargs, tensors_in
-from retroscope.results import Layer
-from retroscope.survey import survey
+from retroscope.results.values import Layer
 from tests.conftest import built, numbers
 
 Size = tuple[int, int]

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import Permute, SqueezeExcitation, deform_conv2d
 
-from retroscope.follow import follow
+from retroscope.engine.forward import follow
 from retroscope.geometry import Box
 from retroscope.network import Network
-from retroscope.results import Layer
+from retroscope.results.values import Layer
 from tests.conftest import built, numbers
 
 # Fields of code as people write it, against what perturbing each pixel finds

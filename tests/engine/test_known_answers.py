@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from retroscope.methods.deconv import deconv
+from retroscope.methods.deconv.deconv import deconv
 from retroscope.network import Network
-from retroscope.results import Pixels, Projection
+from retroscope.results.values import Pixels, Projection
 from tests.conftest import built
 from tests.reference import making
 from tests.reference.making import Shape

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from retroscope.engine import Ended, Reached, run
+from retroscope.engine.intercept import Ended, Reached, run
+from retroscope.engine.memory import budget, in_batches, is_out_of_memory
+from retroscope.engine.region import Look, look
+from retroscope.engine.survey import Survey
 from retroscope.errors import RetroscopeError
-from retroscope.memory import budget, in_batches, is_out_of_memory
-from retroscope.methods import deconv as deconv_file
-from retroscope.methods.deconv import Request, deconv_many
+from retroscope.methods.deconv import deconv as deconv_module
+from retroscope.methods.deconv.deconv import Request, deconv_many
 from retroscope.network import Network
-from retroscope.region import Look, look
-from retroscope.survey import Survey
 from tests.conftest import built, numbers
 
 
@@ -164,13 +164,13 @@ def requests() -> list[Request]:
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many crops or pictures were looked back through at once, each time."""
     seen: list[int] = []
-    looked_back: Callable[..., torch.Tensor] = deconv_file._looked_back
+    looked_back: Callable[..., torch.Tensor] = deconv_module._looked_back
 
     def watched(fired: torch.Tensor, pixels: torch.Tensor, *rest: object, **more: object) -> object:
         seen.append(len(pixels))
         return looked_back(fired, pixels, *rest, **more)
 
-    monkeypatch.setattr(deconv_file, "_looked_back", watched)
+    monkeypatch.setattr(deconv_module, "_looked_back", watched)
     return seen
 
 
@@ -193,14 +193,14 @@ def test_projections_are_the_same_where_memory_runs_out(
 ) -> None:
     net = Network(built(network), input_size=(14, 13))
     expected = list(deconv_many(net, requests()))
-    looked_back: Callable[..., torch.Tensor] = deconv_file._looked_back
+    looked_back: Callable[..., torch.Tensor] = deconv_module._looked_back
 
     def short(fired: torch.Tensor, pixels: torch.Tensor, *rest: object, **more: object) -> object:
         if len(pixels) > 2:
             raise error
         return looked_back(fired, pixels, *rest, **more)
 
-    monkeypatch.setattr(deconv_file, "_looked_back", short)
+    monkeypatch.setattr(deconv_module, "_looked_back", short)
     for one, other in zip(deconv_many(net, requests()), expected, strict=True):
         assert one.unit == other.unit
         np.testing.assert_allclose(one.pixels, other.pixels, rtol=0, atol=1e-12)
@@ -219,7 +219,7 @@ def test_crops_that_do_not_fit_are_not_taken_for_crops_that_do_not_tell(
         found.append(look(module, survey, crops, **more))
         return found[-1]
 
-    monkeypatch.setattr(deconv_file, "look", short)
+    monkeypatch.setattr(deconv_module, "look", short)
     for one, other in zip(deconv_many(net, requests()), expected, strict=True):
         np.testing.assert_allclose(one.pixels, other.pixels, rtol=0, atol=1e-12)
     assert len(found) > 4

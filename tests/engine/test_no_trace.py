@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from retroscope.errors import ModelError, RetroscopeError
 from retroscope.methods.activations import activations
-from retroscope.methods.deconv import deconv, deconv_many
+from retroscope.methods.deconv.deconv import deconv, deconv_many
 from retroscope.network import Network
 from tests.conftest import built, check_unchanged, facts_of, no_trace, numbers, surroundings
 

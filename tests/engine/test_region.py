@@ -10,12 +10,12 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retroscope.engine.region import Look
 from retroscope.errors import ModelError
 from retroscope.geometry import Box
-from retroscope.methods.deconv import Request, deconv, deconv_many
+from retroscope.methods.deconv.deconv import Request, deconv, deconv_many
 from retroscope.network import Network
-from retroscope.region import Look
-from retroscope.results import Layer, Projection
+from retroscope.results.values import Layer, Projection
 from tests.conftest import always_crops, built, never_crops, numbers
 
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retroscope.methods.deconv import deconv
+from retroscope.engine.rules import RULE_BOOKS
+from retroscope.methods.deconv.deconv import deconv
 from retroscope.network import Network
-from retroscope.results import Projection
-from retroscope.rules import RULE_BOOKS
+from retroscope.results.values import Projection
 from retroscope.unit import Unit
 from tests.conftest import numbers
 

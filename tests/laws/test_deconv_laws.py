@@ -13,10 +13,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from retroscope.engine import ruled
-from retroscope.follow import follow
-from retroscope.methods.deconv import deconv, deconv_many
-from retroscope.rules import RULE_BOOKS
+from retroscope.engine.forward import follow
+from retroscope.engine.intercept import ruled
+from retroscope.engine.rules import RULE_BOOKS
+from retroscope.methods.deconv.deconv import deconv, deconv_many
 from retroscope.unit import Unit
 from tests.conftest import always_crops, never_crops, no_trace, numbers
 from tests.laws.networks import CHANNELS, Case, cases, linear_parts, max_pools, pairs

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from retroscope.errors import ImageError, UnitError
-from retroscope.image import read_image
+from retroscope.imaging.image import read_image
 from retroscope.methods.activations import activations
-from retroscope.methods.deconv import deconv
+from retroscope.methods.deconv.deconv import deconv
 from retroscope.network import AnyImage, Network
 from retroscope.unit import Unit
 from tests.conftest import built, numbers

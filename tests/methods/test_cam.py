@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retroscope.errors import ModelError, RetroscopeError, UnitError
-from retroscope.methods.cam import weighing
+from retroscope.methods.cam import cam_methods
 from retroscope.methods.cam.cam import cam, cam_many
+from retroscope.methods.cam.cam_methods import METHODS
 from retroscope.methods.cam.replay import replayed
-from retroscope.methods.cam.weighing import METHODS
-from retroscope.methods.deconv import deconv
+from retroscope.methods.deconv.deconv import deconv
 from retroscope.network import Network
 from tests.conftest import built, no_trace, numbers
 from tests.reference import cams
@@ -128,7 +128,7 @@ def test_only_the_second_half_runs_again_unless_it_reads_more_than_the_layer(
         told.append(scores is not None)
         return scores
 
-    monkeypatch.setattr(weighing, "replayed", watched)
+    monkeypatch.setattr(cam_methods, "replayed", watched)
     cam(network(make), picture(), method="ablationcam", layer="relu2")
     assert set(told) == {answers}
 

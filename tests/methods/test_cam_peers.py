@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from retroscope.heat import HeatMap, resized
 from retroscope.methods.activations import activations
 from retroscope.methods.cam.cam import cam
 from retroscope.network import Network
+from retroscope.results.heat_maps import HeatMap, resized
 from retroscope.zoo import open_model
 from tests.conftest import numbers
 

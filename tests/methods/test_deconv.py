@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from retroscope.engine.rules import DECONVNET, GUIDED
 from retroscope.errors import ImageError, ModelError, RetroscopeError, UnitError
 from retroscope.geometry import Box
-from retroscope.image import Image, read_image
-from retroscope.methods.deconv import deconv, deconv_many
+from retroscope.imaging.image import Image, read_image
+from retroscope.methods.deconv.deconv import deconv, deconv_many
 from retroscope.network import AnyImage, Network
-from retroscope.results import Projection
-from retroscope.rules import DECONVNET, GUIDED
+from retroscope.results.values import Projection
 from retroscope.unit import Unit
 from tests.conftest import built
 from tests.methods.conftest import SIZE, picture, tiny

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from retroscope.errors import ImageError, RetroscopeError, UnitError
-from retroscope.image import Image
-from retroscope.methods.deconv import Request, deconv, deconv_many
+from retroscope.imaging.image import Image
+from retroscope.methods.deconv.deconv import Request, deconv, deconv_many
 from retroscope.methods.saliency import saliency
 from retroscope.network import AnyImage, Network
 from retroscope.unit import Unit

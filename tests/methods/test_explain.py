@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from retroscope.errors import RetroscopeError, UnitError
 from retroscope.methods.activations import activations
+from retroscope.methods.atlas_match import fingerprint
 from retroscope.methods.cam.cam import cam
-from retroscope.methods.deconv import deconv
+from retroscope.methods.deconv.deconv import deconv
 from retroscope.methods.explain import ends_of_sizes, explain
-from retroscope.methods.same import fingerprint
-from retroscope.methods.unusual import rarity
+from retroscope.methods.rarity import rarity
 from retroscope.network import Network
-from retroscope.results import HISTOGRAM_EDGES, ChannelStats, Layer
+from retroscope.results.values import HISTOGRAM_EDGES, ChannelStats, Layer
 from retroscope.unit import Unit
 from tests.conftest import built, no_trace, numbers
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retroscope.errors import RetroscopeError
-from retroscope.heat import OcclusionMap
 from retroscope.methods.occlusion import occlusion as home
-from retroscope.methods.occlusion.changed import changed
+from retroscope.methods.occlusion.incremental import changed
 from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.network import Network
+from retroscope.results.heat_maps import OcclusionMap
 from retroscope.zoo import open_model
 from tests.conftest import built, no_trace, numbers
 from tests.laws.networks import Case, PlainCode, Residual, cases

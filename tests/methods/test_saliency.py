@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from retroscope.errors import ModelError, RetroscopeError
-from retroscope.methods.deconv import deconv
+from retroscope.methods.deconv.deconv import deconv
 from retroscope.methods.saliency import METHODS, saliency
 from retroscope.network import Network
 from retroscope.unit import Unit

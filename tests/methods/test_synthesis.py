@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from retroscope.methods.synthesis.canvas import Fourier
-from retroscope.methods.synthesis.making import Step
+from retroscope.methods.synthesis.generation import Step
 from retroscope.methods.synthesis.objective import (
     Objective,
     excite,
@@ -23,7 +23,7 @@ from retroscope.methods.synthesis.synthesize import (
     synthesize_varied,
 )
 from retroscope.network import Network
-from retroscope.results import Pattern
+from retroscope.results.values import Pattern
 from tests.conftest import built, no_trace, numbers
 from tests.methods.planted import COLOUR, CORNER, DEAD, EDGE, SHUT, SIDE, filters, planted
 

@@ -17,7 +17,7 @@ from retroscope.methods.synthesis.recipes import OLAH, Recipe
 from retroscope.methods.synthesis.synthesize import synthesize
 from retroscope.methods.synthesis.transforms import Jitter, Pad, Rotate, Scale, Trim
 from retroscope.network import Network
-from retroscope.zoo.demo import open_named
+from retroscope.zoo.demo_networks import open_named
 from tests.conftest import built
 
 SIDE, STEPS, CHANNEL = 48, 20, 5

@@ -53,7 +53,7 @@ def test_a_canvas_that_memory_cannot_hold_is_said_to_be_one(
     def full(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("retroscope.methods.synthesis.making.site_of", full)
+    monkeypatch.setattr("retroscope.methods.synthesis.generation.site_of", full)
     with pytest.raises(RetroscopeError, match="give a smaller size"):
         synthesize(planted(), "first:0", size=100_000)
 
@@ -64,7 +64,7 @@ def test_another_fault_of_torch_is_not_taken_for_a_lack_of_memory(
     def broken(*_: object) -> None:
         raise RuntimeError("something else")
 
-    monkeypatch.setattr("retroscope.methods.synthesis.making.site_of", broken)
+    monkeypatch.setattr("retroscope.methods.synthesis.generation.site_of", broken)
     with pytest.raises(RuntimeError, match="something else"):
         synthesize(planted(), "first:0")
 

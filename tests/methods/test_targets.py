@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from retroscope.errors import RetroscopeError
-from retroscope.heat import Target
-from retroscope.image import Image
+from retroscope.imaging.image import Image
 from retroscope.methods.cam.cam import cam, cam_many
 from retroscope.methods.explain import explain
 from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.methods.saliency import saliency
 from retroscope.network import Network
+from retroscope.results.heat_maps import Target
 from tests.conftest import built, numbers
 
 SIZE = (13, 11)

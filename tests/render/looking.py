@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 
 from retroscope.render.layout import MARGIN
-from retroscope.render.palette import PAPER, Colour
-from retroscope.results import Picture
+from retroscope.render.theme import PAPER, Colour
+from retroscope.results.values import Picture
 
 
 def pixels_of(figure: Image.Image) -> Picture:

@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.geometry import Box, Field, ReceptiveField
-from retroscope.image import crop
+from retroscope.imaging.image import crop
 from retroscope.render.context import Context
-from retroscope.results import (
+from retroscope.results.values import (
     HISTOGRAM_EDGES,
     Activations,
     ChannelStats,

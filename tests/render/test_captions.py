@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retroscope.render.captions import percent, plate_lines, quiet_line, remark_lines, runs
-from retroscope.results import Plate
+from retroscope.results.values import Plate
 from tests.render.specimens import field, plate, stats
 
 

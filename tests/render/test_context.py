@@ -10,7 +10,7 @@ from retroscope.geometry import Box
 from retroscope.render.context import RED, Context
 from retroscope.render.draw import draw
 from retroscope.render.layout import enlarged
-from retroscope.render.palette import Colour
+from retroscope.render.theme import Colour
 from retroscope.render.tone import GREY, toned
 from retroscope.unit import Unit
 from tests.render.looking import count_of, margin_is_empty, pixels_of, places

@@ -5,9 +5,9 @@ import pytest
 
 from retroscope.errors import RetroscopeError
 from retroscope.render.draw import MARKS, SHEETS, draw
-from retroscope.render.layers import draw_layers
+from retroscope.render.layer_table import draw_layers
 from retroscope.render.maps import draw_activations
-from retroscope.render.projections import draw_patch, draw_projection, draw_projections
+from retroscope.render.projection_figures import draw_patch, draw_projection, draw_projections
 from tests.render.specimens import activations, blobs, corner_patch, layers, projection
 
 

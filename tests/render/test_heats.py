@@ -10,13 +10,13 @@ import torch
 from torch.nn import functional as F
 
 from retroscope.errors import RetroscopeError
-from retroscope.heat import HeatMap, OcclusionMap, Target, resized
-from retroscope.image import Fit, Image, fitted
+from retroscope.imaging.image import Fit, Image, fitted
 from retroscope.render.colours import EVEN, coloured
 from retroscope.render.draw import draw
 from retroscope.render.layout import enlarged
 from retroscope.render.overlay import frame_in, overlay, overlay_on
-from retroscope.results import Picture
+from retroscope.results.heat_maps import HeatMap, OcclusionMap, Target, resized
+from retroscope.results.values import Picture
 from retroscope.unit import Unit
 from tests.render.looking import margin_is_empty, pixels_of, places
 from tests.render.snapshot import assert_looks_like

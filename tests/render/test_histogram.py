@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from retroscope.render.histogram import BAR, draw_histogram, histogram_words
-from retroscope.render.palette import MUTED
-from retroscope.results import HISTOGRAM_EDGES, ChannelStats
+from retroscope.render.theme import MUTED
+from retroscope.results.values import HISTOGRAM_EDGES, ChannelStats
 from tests.render.looking import pixels_of
 from tests.render.specimens import stats
 

@@ -19,7 +19,7 @@ from retroscope.render.layout import (
     page,
     row,
 )
-from retroscope.render.palette import PAPER, Colour
+from retroscope.render.theme import PAPER, Colour
 from tests.render.looking import count_of, margin_is_empty, pixels_of
 
 SIDES = st.integers(1, 30)

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from retroscope.render.bars import bars
 from retroscope.render.draw import draw
 from retroscope.render.layout import GAP, MARGIN, enlarged, factor_for
-from retroscope.render.palette import ALARM, COOL, DEAD, WARM
+from retroscope.render.theme import ALARM, COOL, DEAD, WARM
 from retroscope.render.tiles import condition, painted, tiles
 from retroscope.render.tone import heat
-from retroscope.results import Pixels
+from retroscope.results.values import Pixels
 from tests.render.looking import count_of, margin_is_empty, pixels_of, places
 from tests.render.specimens import activations, blobs, numbers
 

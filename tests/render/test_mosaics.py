@@ -19,9 +19,9 @@ from retroscope.render.mosaics import (
     resized_projection,
     size_of,
 )
-from retroscope.render.palette import BAND, PAPER
+from retroscope.render.theme import BAND, PAPER
 from retroscope.render.tone import GREY, TONES, toned
-from retroscope.results import Pixels
+from retroscope.results.values import Pixels
 from tests.render.looking import count_of, pixels_of, places
 from tests.render.specimens import corner_patch, patch, plate
 

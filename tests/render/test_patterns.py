@@ -8,10 +8,10 @@ import pytest
 from retroscope.errors import RetroscopeError
 from retroscope.render.draw import draw
 from retroscope.render.layout import enlarged, factor_for
-from retroscope.render.patterns import draw_pattern, draw_patterns, faded
+from retroscope.render.pattern_sheets import draw_pattern, draw_patterns, faded
 from retroscope.render.text import BODY, HEADING, line
 from retroscope.render.tone import GREY
-from retroscope.results import Pattern
+from retroscope.results.values import Pattern
 from retroscope.unit import Unit
 from tests.render.looking import margin_is_empty, pixels_of, places
 

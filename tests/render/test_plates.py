@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from retroscope.errors import RetroscopeError
-from retroscope.image import crop
+from retroscope.imaging.image import crop
 from retroscope.render.draw import draw
 from retroscope.render.layout import enlarged, row
 from retroscope.render.mosaics import folded, mosaic
-from retroscope.render.palette import BAND, DEAD, WARM
+from retroscope.render.theme import BAND, DEAD, WARM
 from retroscope.render.tone import toned
-from retroscope.results import Patch, Pixels, Plate
+from retroscope.results.values import Patch, Pixels, Plate
 from tests.render.looking import count_of, margin_is_empty, pixels_of, places
 from tests.render.snapshot import assert_looks_like
 from tests.render.specimens import plate, stats

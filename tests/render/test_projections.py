@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from retroscope.geometry import Box
 from retroscope.render.draw import draw
 from retroscope.render.layout import CLEAR, MARGIN, enlarged, factor_for
-from retroscope.render.palette import PAPER
+from retroscope.render.theme import PAPER
 from retroscope.render.tone import GREY, TONES, toned
 from tests.render.looking import count_of, margin_is_empty, pixels_of, places
 from tests.render.specimens import corner_patch, patch, projection

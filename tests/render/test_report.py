@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from retroscope.heat import Explanation, Finding, Prediction, Target, Unusual
 from retroscope.render.draw import draw
 from retroscope.render.report_html import html_report
-from retroscope.results import Layer
+from retroscope.results.heat_maps import Explanation, Finding, Prediction, Target, Unusual
+from retroscope.results.values import Layer
 from tests.render.looking import margin_is_empty
 from tests.render.snapshot import assert_looks_like
 from tests.render.specimens import field, photo, projection

@@ -3,8 +3,8 @@
 import numpy as np
 
 from retroscope.render.draw import draw
-from retroscope.render.palette import PAPER
-from retroscope.results import Pixels
+from retroscope.render.theme import PAPER
+from retroscope.results.values import Pixels
 from tests.render import specimens
 from tests.render.snapshot import assert_looks_like, how_different
 

@@ -6,8 +6,8 @@ import pytest
 
 from retroscope.geometry import Field, ReceptiveField
 from retroscope.render.draw import draw
-from retroscope.render.table import LAYER_COLUMNS, layer_cells, layer_rows
-from retroscope.results import Layer
+from retroscope.render.layer_rows import LAYER_COLUMNS, layer_cells, layer_rows
+from retroscope.results.values import Layer
 from tests.render.looking import margin_is_empty
 from tests.render.specimens import layers
 

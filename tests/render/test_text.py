@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retroscope.render import faces
-from retroscope.render.faces import face_for
-from retroscope.render.palette import PAPER
+from retroscope.render import fonts
+from retroscope.render.fonts import face_for
 from retroscope.render.text import (
     BODY,
     ELLIPSIS,
@@ -21,6 +20,7 @@ from retroscope.render.text import (
     width_of,
     wrapped,
 )
+from retroscope.render.theme import PAPER
 from tests.render.looking import pixels_of
 
 SIZES = st.sampled_from([LABEL, SMALL, BODY, HEADING])
@@ -93,7 +93,7 @@ def test_names_in_other_letters_are_told_apart() -> None:
 def test_where_no_face_has_a_letter_its_base_letter_stands_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(faces, "_machine", tuple)
+    monkeypatch.setattr(fonts, "_machine", tuple)
     face_for.cache_clear()
     assert (drawable("Café"), drawable("猫.jpg")) == ("Cafe", "?.jpg")
     face_for.cache_clear()

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from retroscope.errors import RetroscopeError
-from retroscope.render.palette import ALARM, DIVERGING, SEQUENTIAL, Ramp, mixed
+from retroscope.render.theme import ALARM, DIVERGING, SEQUENTIAL, Ramp, mixed
 from retroscope.render.tone import GREY, TONES, Numbers, has_negatives, heat, toned
-from retroscope.results import Picture, Pixels
+from retroscope.results.values import Picture, Pixels
 from tests.render.specimens import numbers
 
 VALUES = st.floats(-1000, 1000, width=32)

@@ -14,12 +14,12 @@ import uvicorn
 from torch import nn
 
 import retroscope as rs
-from retroscope.web import looking
 from retroscope.web.export import write_site
+from retroscope.web.live import own_image
 from retroscope.web.server import application, listening_on
-from retroscope.web.site import Site, compared
-from tests.atlas.scanning import photos, picture
+from retroscope.web.site.site import Site, compared
 from tests.conftest import built
+from tests.scanning.scans import photos, picture
 from tests.web.making import odd
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def own(net: rs.Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 @pytest.fixture
 def live(own: Site, net: rs.Network, serve: Serves) -> str:
     """The address of a server with the network."""
-    return serve(application(own, routes=looking.routes(own, net)))
+    return serve(application(own, routes=own_image.routes(own, net)))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from retroscope.atlas.pictures import encode_picture
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.geometry import Field, ReceptiveField
-from retroscope.results import Layer, Picture, Projection
+from retroscope.results.values import Layer, Picture, Projection
 from retroscope.unit import Unit
 from tests.atlas.making import write
 

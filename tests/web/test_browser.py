@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from retroscope.render.mosaics import tiles_of
-from retroscope.web.site import Site
+from retroscope.web.site.site import Site
 from tests.web.conftest import Looks, wait_for_pictures
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from urllib.request import urlopen
 import pytest
 from click.testing import CliRunner
 
-from retroscope.cli import viewing
+from retroscope.cli import viewer_commands
 from retroscope.errors import RetroscopeError
 from retroscope.web import server
 from tests.web.making import bare
 
-SERVE = "from retroscope.cli.viewing import serve; serve()"
+SERVE = "from retroscope.cli.viewer_commands import serve; serve()"
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def atlas(tmp_path: Path) -> Path:
 
 
 def test_export_writes_a_site_and_says_what_it_takes(atlas: Path, tmp_path: Path) -> None:
-    ended = CliRunner().invoke(viewing.export, [str(atlas), str(tmp_path / "site")])
+    ended = CliRunner().invoke(viewer_commands.export, [str(atlas), str(tmp_path / "site")])
     assert ended.exit_code == 0, ended.output
     assert ended.stdout.strip() == str(tmp_path / "site/index.html")
     assert "files, about 1 MB" in ended.stderr
@@ -35,7 +35,9 @@ def test_export_writes_a_site_and_says_what_it_takes(atlas: Path, tmp_path: Path
 
 def test_export_beside_another_atlas_compares_the_two(atlas: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
-    ended = CliRunner().invoke(viewing.export, [str(atlas), str(site), "--compare", str(atlas)])
+    ended = CliRunner().invoke(
+        viewer_commands.export, [str(atlas), str(site), "--compare", str(atlas)]
+    )
     assert ended.exit_code == 0, ended.output
     facts = json.loads((site / "compare.json").read_text("utf-8"))
     assert [one["change"] for one in facts["units"]] == pytest.approx([0.0] * 5)
@@ -43,7 +45,7 @@ def test_export_beside_another_atlas_compares_the_two(atlas: Path, tmp_path: Pat
 
 
 def test_export_to_a_full_folder_is_refused(atlas: Path, tmp_path: Path) -> None:
-    ended = CliRunner().invoke(viewing.export, [str(atlas), str(tmp_path)])
+    ended = CliRunner().invoke(viewer_commands.export, [str(atlas), str(tmp_path)])
     assert isinstance(ended.exception, RetroscopeError)
     assert "no exported site" in str(ended.exception)
 
@@ -72,8 +74,8 @@ def test_serving_needs_no_torch(atlas: Path) -> None:
 import sys
 from starlette.testclient import TestClient
 from retroscope.web.server import application
-from retroscope.web.site import opened_site
-from retroscope.web.pages import every_path
+from retroscope.web.site.site import opened_site
+from retroscope.web.site.routes import every_path
 with opened_site({str(atlas)!r}) as site:
     client = TestClient(application(site), base_url='http://localhost')
     for path in every_path(site):
@@ -90,7 +92,7 @@ def test_a_host_that_others_reach_is_warned_of(
     atlas: Path, host: str, is_warned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "_run", lambda _app, _listening: None)
-    ended = CliRunner().invoke(viewing.serve, [str(atlas), "--no-open", "--host", host])
+    ended = CliRunner().invoke(viewer_commands.serve, [str(atlas), "--no-open", "--host", host])
     assert ended.exit_code == 0, ended.output
     assert ("anybody who reaches" in ended.stderr) == is_warned
 
@@ -98,7 +100,7 @@ def test_a_host_that_others_reach_is_warned_of(
 def test_a_port_that_is_taken_is_said(atlas: Path) -> None:
     with server.listening_on("127.0.0.1", 0) as taken:
         port = str(taken.getsockname()[1])
-        ended = CliRunner().invoke(viewing.serve, [str(atlas), "--no-open", "--port", port])
+        ended = CliRunner().invoke(viewer_commands.serve, [str(atlas), "--no-open", "--port", port])
     assert isinstance(ended.exception, RetroscopeError)
     assert f"port {port}" in str(ended.exception)
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retroscope.atlas import queries
 from retroscope.atlas.reader import Atlas
-from retroscope.results import ClassStats, Layer
-from retroscope.web import queries
-from retroscope.web.comparison import change_of, changes
-from retroscope.web.pages import answer
-from retroscope.web.similar import cosines
-from retroscope.web.site import Site
+from retroscope.results.values import ClassStats, Layer
+from retroscope.web.site.comparison import change_of, changes
+from retroscope.web.site.routes import answer
+from retroscope.web.site.similar import cosines
+from retroscope.web.site.site import Site
 
 NUMBERS = st.floats(-9, 9, width=32) | st.just(float("nan"))
 

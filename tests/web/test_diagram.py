@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from retroscope.results import Layer
-from retroscope.web.diagram import diagram
+from retroscope.results.values import Layer
+from retroscope.web.site.pages.diagram import diagram
 from tests.web.making import FIELD, LAYERS, SIDE
 
 

@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from retroscope.web.server import application
-from retroscope.web.site import Site, compared
+from retroscope.web.site.site import Site, compared
 from tests.web.conftest import Looks, Serves
 from tests.web.making import large
 

@@ -20,17 +20,17 @@ from torch import nn
 
 import retroscope as rs
 from retroscope.errors import RetroscopeError
-from retroscope.web import looking, uploads
+from retroscope.web.live import own_image, uploads
 from retroscope.web.server import application
-from retroscope.web.site import Site
-from tests.atlas.scanning import picture
+from retroscope.web.site.site import Site
 from tests.conftest import built, no_trace
+from tests.scanning.scans import picture
 from tests.web.conftest import SIDE, classifier
 
 
 @pytest.fixture(scope="module")
 def client(own: Site, net: rs.Network) -> TestClient:
-    app = application(own, routes=looking.routes(own, net))
+    app = application(own, routes=own_image.routes(own, net))
     return TestClient(app, base_url="http://localhost")
 
 
@@ -215,7 +215,7 @@ def test_a_picture_that_is_broken_off_is_refused_and_makes_room(
     """A reader who goes away meanwhile is no failure of ours."""
     where = urlparse(live)
     head = f"POST /look?ask=live HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Length: 9999\r\n\r\n"
-    for _ in range(2 * looking._WAITING):
+    for _ in range(2 * own_image._WAITING):
         with socket.create_connection((where.hostname or "", where.port or 80)) as connection:
             connection.sendall(head.encode() + b"some of it")
             connection.shutdown(socket.SHUT_WR)
@@ -227,7 +227,7 @@ def test_a_picture_that_is_broken_off_is_refused_and_makes_room(
 
 
 def test_a_refused_look_makes_room_for_the_next(client: TestClient, mine: Path) -> None:
-    for _ in range(3 * looking._WAITING):
+    for _ in range(3 * own_image._WAITING):
         client.post("/look?ask=first", content=b"no picture")
         client.post("/look?ask=cam&target=99", content=mine.read_bytes())
     gc.collect()
@@ -250,11 +250,11 @@ def test_nothing_is_stored(
 def test_the_network_of_another_atlas_is_refused(own: Site) -> None:
     other = rs.Network(nn.Conv2d(3, 4, 3), input_size=(SIDE, SIDE), name="other")
     with pytest.raises(RetroscopeError, match="another network"):
-        looking.routes(own, other)
+        own_image.routes(own, other)
 
 
 def test_the_same_network_with_other_weights_is_refused(own: Site) -> None:
     other = rs.Network(built(classifier, seed=1), input_size=(SIDE, SIDE), name="retrained")
     said = "scanned with small, and the weights of retrained are others"
     with pytest.raises(RetroscopeError, match=said):
-        looking.routes(own, other)
+        own_image.routes(own, other)

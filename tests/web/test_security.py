@@ -12,10 +12,10 @@ from urllib.request import urlopen
 import pytest
 from starlette.testclient import TestClient
 
-from retroscope.web.pages import every_path
 from retroscope.web.security import known_hosts
 from retroscope.web.server import application
-from retroscope.web.site import Site
+from retroscope.web.site.routes import every_path
+from retroscope.web.site.site import Site
 from tests.web.conftest import running
 
 HOSTILE = (

@@ -11,9 +11,9 @@ from starlette.testclient import TestClient
 
 from retroscope.errors import RetroscopeError
 from retroscope.web.export import LIST, export, files_and_bytes, write_site
-from retroscope.web.pages import FILES, PAGES, answer, every_path
 from retroscope.web.server import application
-from retroscope.web.site import Site, compared
+from retroscope.web.site.routes import FILES, PAGES, answer, every_path
+from retroscope.web.site.site import Site, compared
 from tests.web.making import LAYERS, NAMES, bare
 
 

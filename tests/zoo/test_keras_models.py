@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import retroscope as rs
+from retroscope.engine.region import Look
 from retroscope.errors import ModelError
-from retroscope.region import Look
 from retroscope.zoo.keras_models import _keras
 from tests.conftest import never_crops, no_trace, surroundings
 

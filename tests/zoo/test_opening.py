@@ -12,7 +12,7 @@ from torch import nn
 
 import retroscope as rs
 from retroscope.errors import ImageError, ModelError
-from retroscope.zoo import opening
+from retroscope.zoo import registry
 
 SMALL = "squeezenet1_1"
 
@@ -125,7 +125,7 @@ def test_auto_is_the_fastest_device_there_is(
     cuda: bool, mps: bool, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has(monkeypatch, cuda=cuda, mps=mps)
-    assert opening._device("auto").type == first
+    assert registry._device("auto").type == first
 
 
 def test_a_device_that_is_not_there_is_told_what_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 import retroscope as rs
 from retroscope.errors import ModelError
-from retroscope.results import Layer
+from retroscope.results.values import Layer
 
 timm: Any = pytest.importorskip("timm")
 SMALL, SAME = "timm/resnet10t", "timm/tf_efficientnet_lite0"

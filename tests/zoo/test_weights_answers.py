@@ -213,7 +213,7 @@ def test_a_thousand_classes_are_imagenets(tmp_path: Path) -> None:
 
 TURN = "retroscope.zoo.weights.foreign._turned"
 ORDER = "retroscope.zoo.architectures.in_channels_first"
-COLOURS = "retroscope.zoo.files.in_red_green_blue"
+COLOURS = "retroscope.zoo.weight_file_networks.in_red_green_blue"
 STEPS = [
     ("keras_0_3", TURN),
     ("applications_th", TURN),

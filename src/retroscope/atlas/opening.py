@@ -5,14 +5,14 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
-from retroscope.atlas.connection import connect
-from retroscope.atlas.faults import (
+from retroscope.atlas.database import connect
+from retroscope.atlas.schema import ADDED, SCHEMA_VERSION, TABLES, statements
+from retroscope.atlas.sqlite_errors import (
     explained,
     holds_nothing,
     refuse_no_place,
     refuse_strangers,
 )
-from retroscope.atlas.schema import ADDED, SCHEMA_VERSION, TABLES, statements
 
 _SETTINGS = ("auto_vacuum = INCREMENTAL", "journal_mode = DELETE", "cache_size = -65536")
 """Room can be given back; one file when closed; 64 MiB before a transaction must lock readers."""

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.atlas.connection import Row, as_text
+from retroscope.atlas.database import Row, as_text
 from retroscope.atlas.pictures import encode_projection
 from retroscope.atlas.schema import PENDING
-from retroscope.results import Projection
+from retroscope.results.values import Projection
 
 Array = npt.NDArray[Any]
 

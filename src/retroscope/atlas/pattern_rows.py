@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.atlas.connection import Row
+from retroscope.atlas.database import Row
 from retroscope.atlas.pictures import decode_picture, encode_picture
-from retroscope.results import Layer, Pattern, Picture
+from retroscope.results.values import Layer, Pattern, Picture
 from retroscope.unit import Unit
 
 COLUMNS = 12

@@ -8,8 +8,8 @@ import PIL.Image
 from PIL.Image import Resampling
 
 from retroscope.atlas.schema import AtlasError
-from retroscope.image import GREY
-from retroscope.results import Picture, Pixels
+from retroscope.imaging.image import GREY
+from retroscope.results.values import Picture, Pixels
 
 LONGEST = 112
 """Pixels of a stored projection's longest side: about what a tile of a plate is shown at."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
-from retroscope.atlas.connection import PATIENCE, Reading, Row
-from retroscope.atlas.faults import named
+from retroscope.atlas.database import PATIENCE, Reading, Row
 from retroscope.atlas.pattern_rows import OF_CHANNEL as PATTERNS_OF_CHANNEL
 from retroscope.atlas.pattern_rows import pattern_of
 from retroscope.atlas.pictures import decode_picture
+from retroscope.atlas.plates import OF_CHANNEL, OF_LAYER, patch_of
 from retroscope.atlas.rows import (
     LAYER_COLUMNS,
     HitRow,
@@ -25,10 +25,10 @@ from retroscope.atlas.rows import (
     stats_of,
 )
 from retroscope.atlas.schema import RANKINGS, TABLES, VIEWS, AtlasError, Json, Value
-from retroscope.atlas.shown import OF_CHANNEL, OF_LAYER, patch_of
+from retroscope.atlas.sqlite_errors import named
 from retroscope.errors import UnitError, did_you_mean
-from retroscope.lookup import checked, find_layer
-from retroscope.results import (
+from retroscope.results.layer_lookup import checked, find_layer
+from retroscope.results.values import (
     ChannelStats,
     ClassStats,
     Layer,

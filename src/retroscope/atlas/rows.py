@@ -7,10 +7,10 @@ from typing import overload
 
 import numpy as np
 
-from retroscope.atlas.connection import Row
+from retroscope.atlas.database import Row
 from retroscope.atlas.schema import Value
 from retroscope.geometry import Field, ReceptiveField
-from retroscope.results import ChannelStats, ClassStats, Layer
+from retroscope.results.values import ChannelStats, ClassStats, Layer
 from retroscope.unit import Unit
 
 Ask = Callable[[str, Sequence[Value]], list[Row]]

@@ -14,8 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from retroscope.atlas.connection import PATIENCE, Row, as_text
-from retroscope.atlas.faults import explained, named
+from retroscope.atlas.database import PATIENCE, Row, as_text
 from retroscope.atlas.opening import open_for_writing
 from retroscope.atlas.packing import (
     Array,
@@ -30,7 +29,8 @@ from retroscope.atlas.pattern_rows import COLUMNS, MISSING, pattern_row
 from retroscope.atlas.pictures import encode_picture
 from retroscope.atlas.rows import layer_row
 from retroscope.atlas.schema import OK, PENDING, RANKINGS, UNREADABLE, AtlasError, Json
-from retroscope.results import Layer, Pattern, Picture, Projection
+from retroscope.atlas.sqlite_errors import explained, named
+from retroscope.results.values import Layer, Pattern, Picture, Projection
 
 _MISSING = """
     SELECT channel, image, y, x, max(CASE ranked_by WHEN 'max' THEN score END)

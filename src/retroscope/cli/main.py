@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from retroscope import __version__
-from retroscope.cli import atlas, demo, explaining, network, patterns, show, viewing
+from retroscope.cli import (
+    demo_commands,
+    explain_commands,
+    network_commands,
+    pattern_commands,
+    scan_commands,
+    show_command,
+    viewer_commands,
+)
 from retroscope.errors import RetroscopeError
 
 HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
@@ -42,7 +50,15 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-_FILES = (demo, network, explaining, patterns, atlas, show, viewing)
+_FILES = (
+    demo_commands,
+    network_commands,
+    explain_commands,
+    pattern_commands,
+    scan_commands,
+    show_command,
+    viewer_commands,
+)
 for _command in (command for file in _FILES for command in file.COMMANDS):
     _command.context_settings = HELP
     main.add_command(_command)

@@ -2,10 +2,10 @@
 
 import torch
 
-from retroscope.engine import undisturbed
-from retroscope.follow import follow
+from retroscope.engine.forward import follow
+from retroscope.engine.intercept import undisturbed
 from retroscope.network import AnyImage, Network, refuse_no_network
-from retroscope.results import Activations, Layer
+from retroscope.results.values import Activations, Layer
 
 
 def activations(net: Network, layer: str | Layer, image: AnyImage) -> Activations:

@@ -6,19 +6,20 @@ from pathlib import Path
 
 import torch
 
-from retroscope.caveats import caveats_of
-from retroscope.engine import undisturbed
+from retroscope.engine.batching import Prepared
+from retroscope.engine.intercept import undisturbed
 from retroscope.errors import RetroscopeError
-from retroscope.heat import Explanation, Finding, Prediction, Unusual
-from retroscope.methods.asked import stack
+from retroscope.methods.atlas_match import refuse_another
 from retroscope.methods.cam.cam import cam
-from retroscope.methods.deconv import deconv_many
-from retroscope.methods.same import refuse_another
-from retroscope.methods.scores import Verdict, judged, refuse_not_finite
+from retroscope.methods.class_requests import stack
+from retroscope.methods.class_scores import Verdict, judged, refuse_not_finite
+from retroscope.methods.deconv.deconv import deconv_many
+from retroscope.methods.rarity import Ranked, Reference, most_unusual
 from retroscope.methods.targets import Wanted, target_at
-from retroscope.methods.unusual import Ranked, Reference, most_unusual
-from retroscope.network import AnyImage, Network, Prepared, refuse_no_network
-from retroscope.results import Activations, Layer
+from retroscope.network import AnyImage, Network, refuse_no_network
+from retroscope.results.caveats import caveats_of
+from retroscope.results.heat_maps import Explanation, Finding, Prediction, Unusual
+from retroscope.results.values import Activations, Layer
 
 _TOP = 5
 

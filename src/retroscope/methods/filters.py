@@ -2,12 +2,12 @@
 
 import torch
 
-from retroscope.engine import undisturbed
+from retroscope.engine.forward import follow, plainly
+from retroscope.engine.intercept import undisturbed
+from retroscope.engine.operations import Args, Function, Kwargs, positional
 from retroscope.errors import RetroscopeError, UnitError
-from retroscope.follow import follow, plainly
 from retroscope.network import Network, refuse_no_network
-from retroscope.ops import Args, Function, Kwargs, positional
-from retroscope.results import Filters, Layer
+from retroscope.results.values import Filters, Layer
 
 
 def filters(net: Network, layer: str | Layer | None = None) -> Filters:

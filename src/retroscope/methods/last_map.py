@@ -1,8 +1,9 @@
 """Which layer a heat map is made of, where none is named: the last map before the head."""
 
+from retroscope.engine.batching import Size
 from retroscope.errors import ModelError
-from retroscope.network import Network, Size
-from retroscope.results import Layer
+from retroscope.network import Network
+from retroscope.results.values import Layer
 
 
 def last_map(net: Network, size: Size) -> Layer:

@@ -11,21 +11,21 @@ from functools import partial
 import numpy as np
 import torch
 
-from retroscope.caveats import caveats_of
-from retroscope.crops import how_many
-from retroscope.engine import ruled, undisturbed
+from retroscope.engine.batching import Prepared, how_many
+from retroscope.engine.forward import follow
+from retroscope.engine.intercept import ruled, undisturbed
+from retroscope.engine.memory import budget, in_batches, is_out_of_memory
+from retroscope.engine.rules import GRADIENT, GUIDED, RuleBook
+from retroscope.engine.survey import Survey
 from retroscope.errors import ModelError, RetroscopeError, did_you_mean
-from retroscope.follow import follow
-from retroscope.heat import HeatMap, Target
-from retroscope.memory import budget, in_batches, is_out_of_memory
-from retroscope.methods.asked import fit_of
-from retroscope.methods.scores import judged, refuse_not_finite
+from retroscope.methods.class_requests import fit_of
+from retroscope.methods.class_scores import judged, refuse_not_finite
+from retroscope.methods.positions import strongest
 from retroscope.methods.targets import Wanted, refuse_both, target_at, target_of
-from retroscope.network import AnyImage, Network, Prepared, checked, refuse_no_network
-from retroscope.peaks import strongest
-from retroscope.results import Layer
-from retroscope.rules import GRADIENT, GUIDED, RuleBook
-from retroscope.survey import Survey
+from retroscope.network import AnyImage, Network, checked, refuse_no_network
+from retroscope.results.caveats import caveats_of
+from retroscope.results.heat_maps import HeatMap, Target
+from retroscope.results.values import Layer
 from retroscope.unit import Unit, as_unit
 
 Scored = Callable[[torch.Tensor, RuleBook], torch.Tensor]

@@ -3,8 +3,8 @@
 from numbers import Integral
 
 from retroscope.errors import RetroscopeError, did_you_mean
-from retroscope.heat import Target
 from retroscope.network import Network
+from retroscope.results.heat_maps import Target
 from retroscope.unit import Unit
 
 Wanted = str | int | None

@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from retroscope.render.layout import column
-from retroscope.render.palette import ALARM, COOL, HAIRLINE, MUTED, PAPER, WARM
 from retroscope.render.text import LABEL, height_of, line, width_of
+from retroscope.render.theme import ALARM, COOL, HAIRLINE, MUTED, PAPER, WARM
 from retroscope.render.tone import finite
-from retroscope.results import Pixels
+from retroscope.results.values import Pixels
 
 BAND_LENGTH = 512
 """Bars in one band at most."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from retroscope.render.mosaics import PLACES
-from retroscope.results import ChannelStats, Plate
+from retroscope.results.values import ChannelStats, Plate
 
 RARE = 0.01
 """A channel that fires in a smaller share of the images is one that hardly fires."""

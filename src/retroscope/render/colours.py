@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.errors import RetroscopeError, did_you_mean
-from retroscope.render.palette import DIVERGING, Colour, Ramp, mixed
+from retroscope.render.theme import DIVERGING, Colour, Ramp, mixed
 from retroscope.render.tone import finite
-from retroscope.results import Picture
+from retroscope.results.values import Picture
 
 
 def _ramp(points: str) -> Ramp:

@@ -7,13 +7,13 @@ from PIL import Image, ImageDraw
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
-from retroscope.image import crop
+from retroscope.imaging.image import crop
 from retroscope.render.captions import counted, joined
 from retroscope.render.layout import GAP, TIGHT, column, grid, padded, page, row
 from retroscope.render.mosaics import factor_of, pale, resized, resized_projection
-from retroscope.render.palette import BAND, PAPER, Colour
 from retroscope.render.text import HEADING, line, paragraph
-from retroscope.results import Picture, Projection
+from retroscope.render.theme import BAND, PAPER, Colour
+from retroscope.results.values import Picture, Projection
 from retroscope.unit import Unit
 
 RED: Colour = (226, 20, 24)

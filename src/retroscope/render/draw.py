@@ -7,23 +7,23 @@ from typing import Any
 from PIL import Image
 
 from retroscope.errors import RetroscopeError
-from retroscope.heat import Explanation, HeatMap, OcclusionMap
 from retroscope.render.context import Context, draw_context
-from retroscope.render.filters import draw_filters
-from retroscope.render.heats import draw_heat, draw_heats
-from retroscope.render.layers import draw_layers
+from retroscope.render.filter_grid import draw_filters
+from retroscope.render.heat_figures import draw_heat, draw_heats
+from retroscope.render.layer_table import draw_layers
 from retroscope.render.maps import draw_activations
-from retroscope.render.occlusions import draw_occlusion
-from retroscope.render.patterns import draw_pattern, draw_patterns
-from retroscope.render.plates import draw_plate, draw_plates
-from retroscope.render.projections import (
+from retroscope.render.occlusion_figures import draw_occlusion
+from retroscope.render.pattern_sheets import draw_pattern, draw_patterns
+from retroscope.render.plate_figures import draw_plate, draw_plates
+from retroscope.render.projection_figures import (
     draw_patch,
     draw_patches,
     draw_projection,
     draw_projections,
 )
 from retroscope.render.report import draw_explanation
-from retroscope.results import Activations, Filters, Layer, Patch, Pattern, Plate, Projection
+from retroscope.results.heat_maps import Explanation, HeatMap, OcclusionMap
+from retroscope.results.values import Activations, Filters, Layer, Patch, Pattern, Plate, Projection
 
 MARKS: dict[type, Callable[..., Image.Image]] = {
     Projection: draw_projection,

@@ -5,9 +5,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from retroscope.render.layout import TIGHT, column
-from retroscope.render.palette import HAIRLINE, MUTED, PAPER, Colour
 from retroscope.render.text import LABEL, height_of, line, paragraph, width_of
-from retroscope.results import HISTOGRAM_EDGES, ChannelStats
+from retroscope.render.theme import HAIRLINE, MUTED, PAPER, Colour
+from retroscope.results.values import HISTOGRAM_EDGES, ChannelStats
 
 BAR: Colour = (164, 173, 187)
 _HEIGHT = 44

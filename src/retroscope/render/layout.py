@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from retroscope.errors import RetroscopeError
-from retroscope.render.palette import BAND, HAIRLINE, PAPER
-from retroscope.results import Picture
+from retroscope.render.theme import BAND, HAIRLINE, PAPER
+from retroscope.results.values import Picture
 
 MARGIN = 20
 GAP = 8

@@ -7,11 +7,11 @@ from PIL import Image
 
 from retroscope.render.bars import bars
 from retroscope.render.layout import TIGHT, column, enlarged, factor_for, page, row
-from retroscope.render.palette import DIVERGING, MUTED, SEQUENTIAL, mixed
 from retroscope.render.text import HEADING, LABEL, height_of, line, paragraph
+from retroscope.render.theme import DIVERGING, MUTED, SEQUENTIAL, mixed
 from retroscope.render.tiles import SAID, condition, painted, tiles
 from retroscope.render.tone import finite, has_negatives
-from retroscope.results import Activations, Pixels
+from retroscope.results.values import Activations, Pixels
 
 _LEAST_WIDTH = 480
 _BAND_LENGTH = 1024

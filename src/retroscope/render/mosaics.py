@@ -9,12 +9,12 @@ from PIL.Image import Resampling
 
 from retroscope.errors import RetroscopeError, did_you_mean
 from retroscope.geometry import Box
-from retroscope.image import Size, crop
+from retroscope.imaging.image import Size, crop
 from retroscope.render.layout import enlarged, factor_for, grid
-from retroscope.render.palette import BAND, HAIRLINE, INK, MUTED, PAPER
 from retroscope.render.text import LABEL, line, width_of
+from retroscope.render.theme import BAND, HAIRLINE, INK, MUTED, PAPER
 from retroscope.render.tone import GREY, finite, toned
-from retroscope.results import Patch, Picture, Pixels
+from retroscope.results.values import Patch, Picture, Pixels
 
 PLACES = 9
 """Tiles of a full block: three rows of three, as in Zeiler & Fergus 2014, figure 2."""

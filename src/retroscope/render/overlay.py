@@ -7,11 +7,11 @@ import PIL.Image
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
-from retroscope.heat import HeatMap
-from retroscope.image import Fit, Image, as_image, crop
+from retroscope.imaging.image import Fit, Image, as_image, crop
 from retroscope.render.colours import coloured
 from retroscope.render.tone import ROBUST_SHARE, finite
-from retroscope.results import Picture
+from retroscope.results.heat_maps import HeatMap
+from retroscope.results.values import Picture
 
 AnyPicture = str | Path | PIL.Image.Image | Image
 OPACITY = 0.6

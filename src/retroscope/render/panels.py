@@ -20,9 +20,9 @@ from retroscope.render.layout import (
     page,
     row,
 )
-from retroscope.render.palette import MUTED
 from retroscope.render.text import BODY, HEADING, LABEL, SMALL, line, paragraph, width_of
-from retroscope.results import Picture
+from retroscope.render.theme import MUTED
+from retroscope.results.values import Picture
 
 _LEAST_WIDTH = 300
 _WIDEST_CAPTION = 560

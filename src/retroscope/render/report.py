@@ -2,9 +2,8 @@
 
 from PIL import Image
 
-from retroscope.heat import Explanation, Finding, Prediction, Unusual
 from retroscope.render.captions import joined, percent
-from retroscope.render.heats import notes_of, title_of
+from retroscope.render.heat_figures import notes_of, title_of
 from retroscope.render.layout import (
     CLEAR,
     TIGHT,
@@ -18,10 +17,11 @@ from retroscope.render.layout import (
     row,
 )
 from retroscope.render.overlay import OPACITY, overlay
-from retroscope.render.palette import BAND, COOL, MUTED
 from retroscope.render.text import BODY, HEADING, LABEL, SMALL, height_of, line, paragraph
+from retroscope.render.theme import BAND, COOL, MUTED
 from retroscope.render.tone import toned
-from retroscope.results import Picture
+from retroscope.results.heat_maps import Explanation, Finding, Prediction, Unusual
+from retroscope.results.values import Picture
 
 _BAR = 260
 _CELL = 232

@@ -4,7 +4,6 @@ from base64 import b64encode
 from html import escape
 from io import BytesIO
 
-from retroscope.heat import Explanation, Finding, Prediction, Unusual
 from retroscope.render.captions import percent
 from retroscope.render.layout import CLEAR, enlarged, factor_for
 from retroscope.render.overlay import OPACITY, overlay
@@ -18,7 +17,8 @@ from retroscope.render.report import (
     pair_of,
     unit_lines,
 )
-from retroscope.results import Picture
+from retroscope.results.heat_maps import Explanation, Finding, Prediction, Unusual
+from retroscope.results.values import Picture
 
 _STYLE = """
 :root{color-scheme:light dark}

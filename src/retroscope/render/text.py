@@ -9,8 +9,8 @@ from unicodedata import normalize
 
 from PIL import Image, ImageDraw, ImageFont
 
-from retroscope.render.faces import face_for, font, has
-from retroscope.render.palette import INK, MUTED, PAPER, Colour
+from retroscope.render.fonts import face_for, font, has
+from retroscope.render.theme import INK, MUTED, PAPER, Colour
 
 LABEL, SMALL, BODY, HEADING = 10, 11, 13, 17
 """The sizes of type, in pixels."""

@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from retroscope.render.layout import GAP, column, enlarged, factor_for, grid
-from retroscope.render.palette import ALARM, DEAD, DEAD_MARK, MUTED, PAPER
 from retroscope.render.text import LABEL, line
+from retroscope.render.theme import ALARM, DEAD, DEAD_MARK, MUTED, PAPER
 from retroscope.render.tone import has_negatives, heat
-from retroscope.results import Picture, Pixels
+from retroscope.results.values import Picture, Pixels
 
 _VISIBLE = 64
 _RULE = 3

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.errors import RetroscopeError, did_you_mean
-from retroscope.render.palette import DIVERGING, SEQUENTIAL, mixed
-from retroscope.results import Picture, Pixels
+from retroscope.render.theme import DIVERGING, SEQUENTIAL, mixed
+from retroscope.results.values import Picture, Pixels
 
 Numbers = npt.NDArray[np.float64]
 

@@ -5,11 +5,11 @@ from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from retroscope.atlas.progress import Listener, Watch, silent
 from retroscope.atlas.reader import Atlas
 from retroscope.errors import RetroscopeError
-from retroscope.web.pages import answer, every_path
-from retroscope.web.site import Site, opened_site
+from retroscope.progress import Listener, Watch, silent
+from retroscope.web.site.routes import answer, every_path
+from retroscope.web.site.site import Site, opened_site
 
 _SAMPLES = 5
 LIST = ".retroscope-site"

@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retroscope.atlas.reader import Atlas
 from retroscope.errors import RetroscopeError
-from retroscope.web.pages import answer
 from retroscope.web.security import (
     HEADERS,
     host_allowed,
@@ -27,8 +26,9 @@ from retroscope.web.security import (
     known_hosts,
     origin_allowed,
 )
-from retroscope.web.site import NotThereError, Site, opened_site
-from retroscope.web.templating import prepare
+from retroscope.web.site.routes import answer
+from retroscope.web.site.site import NotThereError, Site, opened_site
+from retroscope.web.site.templating import prepare
 
 if TYPE_CHECKING:
     from retroscope.network import Network
@@ -120,7 +120,7 @@ def _run(app: Starlette, listening: socket.socket) -> None:
 def _looking(site: Site, model: "Network | None") -> Sequence[BaseRoute]:
     if model is None:
         return ()
-    from retroscope.web.looking import routes
+    from retroscope.web.live.own_image import routes
 
     return routes(site, model)
 

@@ -1,8 +1,8 @@
 """What swims and flies: a fish, a bird, a butterfly."""
 
 from retroscope.world import parts
-from retroscope.world.canvas import Canvas, Pose, Skin
-from retroscope.world.chance import Chance
+from retroscope.world.draws import Chance
+from retroscope.world.painting import Canvas, Pose, Skin
 from retroscope.world.palette import PAINT, WHITE, Colour, mixed, rgb, shade, some
 from retroscope.world.shapes import circle, common, ellipse, polygon, ring, stroke, union
 

@@ -1,8 +1,8 @@
 """What stands: a house, a lighthouse, a church."""
 
 from retroscope.world import parts
-from retroscope.world.canvas import Canvas, Pose, Skin
-from retroscope.world.chance import Chance
+from retroscope.world.draws import Chance
+from retroscope.world.painting import Canvas, Pose, Skin
 from retroscope.world.palette import GLASS, PAINT, ROOF, WALL, WHITE, WOOD, Colour, rgb, shade, some
 from retroscope.world.shapes import box, circle, ellipse, polygon, stroke
 

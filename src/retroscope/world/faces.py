@@ -1,8 +1,8 @@
 """Heads that look at us: a person, a cat, an owl, a rabbit."""
 
 from retroscope.world import parts
-from retroscope.world.canvas import Canvas, Pose, Skin
-from retroscope.world.chance import Chance
+from retroscope.world.draws import Chance
+from retroscope.world.painting import Canvas, Pose, Skin
 from retroscope.world.palette import (
     BLACK,
     FUR,

@@ -1,6 +1,6 @@
 """Colours that go together: red, green and blue from 0 to 1."""
 
-from retroscope.world.chance import Chance
+from retroscope.world.draws import Chance
 
 Colour = tuple[float, float, float]
 

@@ -1,6 +1,6 @@
 """Parts that several objects share: an eye is an eye in a face, an owl and a fish."""
 
-from retroscope.world.canvas import Canvas, Pose, Skin
+from retroscope.world.painting import Canvas, Pose, Skin
 from retroscope.world.palette import BLACK, WHITE, Colour, mixed, rgb, shade
 from retroscope.world.shapes import (
     Point,

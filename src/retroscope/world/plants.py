@@ -1,8 +1,8 @@
 """What grows: a tree and a flower."""
 
 from retroscope.world import parts
-from retroscope.world.canvas import Canvas, Pose, Skin
-from retroscope.world.chance import Chance
+from retroscope.world.draws import Chance
+from retroscope.world.painting import Canvas, Pose, Skin
 from retroscope.world.palette import AUTUMN, LEAF, PETAL, WOOD, Colour, mixed, rgb, shade, some
 from retroscope.world.shapes import circle, direction, ellipse, polygon, stroke, union
 

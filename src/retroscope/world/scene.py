@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from retroscope.errors import RetroscopeError, did_you_mean
 from retroscope.world import animals, buildings, faces, plants, settings, things, vehicles
-from retroscope.world.canvas import Canvas, Pose, Skin
-from retroscope.world.chance import Chance
-from retroscope.world.naming import PARTS
+from retroscope.world.draws import Chance
+from retroscope.world.painting import Canvas, Pose, Skin
 from retroscope.world.palette import WHITE
+from retroscope.world.part_names import PARTS
 from retroscope.world.shapes import circle, direction, ring, stroke, union
 from retroscope.world.textures import SIDE, texture
 

@@ -5,8 +5,8 @@ from math import sqrt
 
 import numpy as np
 
-from retroscope.world.canvas import Canvas, Light, Pose, Skin
-from retroscope.world.chance import Chance
+from retroscope.world.draws import Chance
+from retroscope.world.painting import Canvas, Light, Pose, Skin
 from retroscope.world.palette import (
     GROUND,
     LEAF,

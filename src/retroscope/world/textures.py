@@ -5,7 +5,7 @@ from functools import cache, reduce
 
 import numpy as np
 
-from retroscope.world.chance import Chance
+from retroscope.world.draws import Chance
 from retroscope.world.shapes import Grid
 
 SIDE = 256

@@ -1,8 +1,8 @@
 """What people make: a clock, a ladder, an umbrella, a boat, a cup."""
 
 from retroscope.world import parts
-from retroscope.world.canvas import Canvas, Pose, Skin
-from retroscope.world.chance import Chance
+from retroscope.world.draws import Chance
+from retroscope.world.painting import Canvas, Pose, Skin
 from retroscope.world.palette import (
     METAL,
     PAINT,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.results import Projection
-from retroscope.world.naming import PARTS
+from retroscope.results.values import Projection
+from retroscope.world.part_names import PARTS
 
 Parts = npt.NDArray[np.uint8]
 """The number of a part for each pixel; 0 is no part."""

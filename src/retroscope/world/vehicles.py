@@ -1,8 +1,8 @@
 """What rolls: a car, a bicycle, a train."""
 
 from retroscope.world import parts
-from retroscope.world.canvas import Canvas, Pose, Skin
-from retroscope.world.chance import Chance
+from retroscope.world.draws import Chance
+from retroscope.world.painting import Canvas, Pose, Skin
 from retroscope.world.palette import BLACK, GLASS, METAL, PAINT, WHITE, Colour, rgb, shade, some
 from retroscope.world.shapes import box, circle, ellipse, polygon, stroke, union
 

@@ -1,7 +1,7 @@
 """Caffe's networks by name, without weights; with weights they come from a file."""
 
 from retroscope.errors import ModelError, did_you_mean
-from retroscope.image import Fit
+from retroscope.imaging.image import Fit
 from retroscope.network import Network
 from retroscope.zoo.architectures import ARCHITECTURES, Architecture, imagenet
 

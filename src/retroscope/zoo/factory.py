@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from retroscope.engine import original
+from retroscope.engine.intercept import original
 from retroscope.errors import ModelError, RetroscopeError, did_you_mean
 from retroscope.network import Network, in_words
 from retroscope.zoo.arguments import split

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from retroscope.errors import ModelError, did_you_mean
-from retroscope.image import Fit
+from retroscope.imaging.image import Fit
 from retroscope.network import Network, in_words
 from retroscope.zoo.architectures import imagenet
 from retroscope.zoo.arguments import split

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from retroscope.errors import ModelError
-from retroscope.image import Fit
+from retroscope.imaging.image import Fit
 from retroscope.network import Network, in_words
 from retroscope.zoo.architectures import imagenet
 

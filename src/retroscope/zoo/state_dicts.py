@@ -10,7 +10,7 @@ from retroscope.errors import ModelError
 from retroscope.network import Network
 from retroscope.zoo import torchvision_models
 from retroscope.zoo.caffe_models import of_one, unscaled
-from retroscope.zoo.filling import fill_by_name
+from retroscope.zoo.load_weights import fill_by_name
 from retroscope.zoo.weights.fingerprint import identified
 from retroscope.zoo.weights.foreign import Filters, Foreign, State, in_red_green_blue
 

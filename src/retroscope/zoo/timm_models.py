@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import Any
 
 from retroscope.errors import ModelError, did_you_mean
-from retroscope.image import Fit
+from retroscope.imaging.image import Fit
 from retroscope.network import Network, in_words
 from retroscope.zoo.arguments import split
 

@@ -10,7 +10,7 @@ import torchvision
 from torch.overrides import TorchFunctionMode
 
 from retroscope.errors import ModelError, did_you_mean
-from retroscope.image import Fit
+from retroscope.imaging.image import Fit
 from retroscope.network import Network, in_words
 from retroscope.zoo.arguments import split
 

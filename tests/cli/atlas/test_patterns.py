@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import retroscope as rs
-from retroscope.results import Pattern
+from retroscope.results.values import Pattern
 from tests.cli.atlas.making import TINY, count
 from tests.cli.terminal import Retroscope
 
@@ -70,10 +70,10 @@ def test_a_stopped_run_goes_on_and_makes_none_again(
         made.extend(map(str, units))
         return synthesize_many(net, units, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("retroscope.atlas.patterns.AT_ONCE", 5)
-    monkeypatch.setattr("retroscope.atlas.patterns.seconds_for", lambda *_: 0.0)
+    monkeypatch.setattr("retroscope.scanning.pattern_pass.AT_ONCE", 5)
+    monkeypatch.setattr("retroscope.scanning.pattern_pass.seconds_for", lambda *_: 0.0)
     with monkeypatch.context() as patched:
-        patched.setattr("retroscope.atlas.patterns.synthesize_many", one_batch)
+        patched.setattr("retroscope.scanning.pattern_pass.synthesize_many", one_batch)
         stopped = retroscope(*PUT)
     assert (stopped.status, stopped.out) == (130, "")
     where = "stopped at 'synthesize' 5 of 12; the same command goes on"

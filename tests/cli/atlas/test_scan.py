@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import retroscope as rs
-from retroscope.atlas.progress import Progress
-from retroscope.cli.progress import _Lines
+from retroscope.cli.progress_bar import _Lines
+from retroscope.progress import Progress
 from tests.cli.atlas.making import SCANNED, TINY, count, names
 from tests.cli.terminal import Retroscope
 
@@ -109,7 +109,7 @@ def test_a_stopped_scan_goes_on_where_it_was(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("retroscope.atlas.illustrate.deconv_many", stop)
+        patched.setattr("retroscope.scanning.illustrate.deconv_many", stop)
         stopped = retroscope(*SCANNED)
     assert (stopped.status, stopped.out) == (130, "")
     line = stopped.err.splitlines()[-1]
@@ -147,7 +147,7 @@ def test_a_scan_stopped_before_it_began_only_says_so(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("retroscope.atlas.scan.pictures", stop)
+    monkeypatch.setattr("retroscope.scanning.job.pictures", stop)
     stopped = retroscope(*SCANNED)
     assert (stopped.status, stopped.out) == (130, "")
     assert stopped.err.endswith("retroscope: stopped\n")

@@ -7,22 +7,22 @@ from itertools import islice
 
 import numpy as np
 
-from retroscope.caveats import caveats_of
-from retroscope.crops import how_many
-from retroscope.engine import undisturbed
+from retroscope.engine.batching import Size, how_many
+from retroscope.engine.intercept import undisturbed
+from retroscope.engine.memory import budget, in_batches
+from retroscope.engine.survey import Survey
 from retroscope.errors import RetroscopeError, did_you_mean
-from retroscope.heat import HeatMap, Target
-from retroscope.memory import budget, in_batches
-from retroscope.methods.asked import Shown, by_size, stack
-from retroscope.methods.cam.halves import Halves, halves
-from retroscope.methods.cam.weighing import METHODS, Method
+from retroscope.methods.cam.cam_methods import METHODS, Method
+from retroscope.methods.cam.split_forward import Halves, halves
+from retroscope.methods.class_requests import Shown, by_size, stack
+from retroscope.methods.class_scores import refuse_not_finite
 from retroscope.methods.last_map import map_named
 from retroscope.methods.saliency import saliency
-from retroscope.methods.scores import refuse_not_finite
 from retroscope.methods.targets import Wanted, target_at, target_of
-from retroscope.network import AnyImage, Network, Size, refuse_no_network
-from retroscope.results import Layer
-from retroscope.survey import Survey
+from retroscope.network import AnyImage, Network, refuse_no_network
+from retroscope.results.caveats import caveats_of
+from retroscope.results.heat_maps import HeatMap, Target
+from retroscope.results.values import Layer
 
 Request = tuple[AnyImage, Wanted]
 _AT_ONCE = 64

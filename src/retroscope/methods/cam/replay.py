@@ -5,12 +5,8 @@ from functools import partial
 
 import torch
 
-from retroscope.engine import run
-from retroscope.marks import Marks, instead
-from retroscope.methods.scores import Ends, judged, verdict_of
-from retroscope.methods.stand_ins import Lost, blank, next_step, refuse_layout
-from retroscope.network import Network
-from retroscope.ops import (
+from retroscope.engine.intercept import run
+from retroscope.engine.operations import (
     Args,
     Function,
     Kwargs,
@@ -20,8 +16,12 @@ from retroscope.ops import (
     tensors_in,
     with_tensors,
 )
-from retroscope.results import Layer
-from retroscope.survey import Step, Survey, canonical, written
+from retroscope.engine.placeholders import Lost, blank, next_step, refuse_layout
+from retroscope.engine.survey import Step, Survey, canonical, written
+from retroscope.engine.tensor_map import Marks, instead
+from retroscope.methods.class_scores import Ends, judged, verdict_of
+from retroscope.network import Network
+from retroscope.results.values import Layer
 
 Change = Callable[[torch.Tensor], None]
 """Changes a layer's maps (batch, channels, height, width) in place."""

@@ -7,8 +7,9 @@ from math import isfinite
 import torch
 import torch.nn.functional as F
 
+from retroscope.engine.batching import Size
 from retroscope.errors import RetroscopeError, did_you_mean
-from retroscope.network import Preprocessing, Size
+from retroscope.network import Preprocessing
 
 _BLUR = 1 / 8
 """The spread of the blur, as a share of the picture's shorter side."""

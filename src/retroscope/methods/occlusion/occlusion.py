@@ -11,22 +11,22 @@ from itertools import takewhile
 import numpy as np
 import torch
 
-from retroscope.caveats import caveats_of
-from retroscope.crops import how_many
-from retroscope.engine import undisturbed
+from retroscope.engine.batching import Size, how_many
+from retroscope.engine.intercept import undisturbed
+from retroscope.engine.memory import budget, in_batches
+from retroscope.engine.survey import Step, Survey
 from retroscope.errors import ModelError
-from retroscope.heat import OcclusionMap, Target
-from retroscope.memory import budget, in_batches
-from retroscope.methods.asked import fit_of, stack
+from retroscope.methods.class_requests import fit_of, stack
+from retroscope.methods.class_scores import Verdict, judged, refuse_not_finite
 from retroscope.methods.last_map import last_map
-from retroscope.methods.occlusion.changed import Clean, changed
+from retroscope.methods.occlusion.incremental import Clean, changed
 from retroscope.methods.occlusion.occluders import Occluders, cover
-from retroscope.methods.occlusion.patched import Patched, Strip
-from retroscope.methods.scores import Verdict, judged, refuse_not_finite
+from retroscope.methods.occlusion.patched_maps import Patched, Strip
 from retroscope.methods.targets import Wanted, target_at, target_of
-from retroscope.network import AnyImage, Network, Size, refuse_no_network
-from retroscope.results import Layer
-from retroscope.survey import Step, Survey
+from retroscope.network import AnyImage, Network, refuse_no_network
+from retroscope.results.caveats import caveats_of
+from retroscope.results.heat_maps import OcclusionMap, Target
+from retroscope.results.values import Layer
 from retroscope.unit import Unit
 
 _TOGETHER = 32

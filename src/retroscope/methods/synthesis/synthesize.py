@@ -7,11 +7,11 @@ what they see, and no further than their layer.
 from collections.abc import Sequence
 
 from retroscope.errors import RetroscopeError
-from retroscope.methods.synthesis.making import Order, Watcher, made_of
+from retroscope.methods.synthesis.generation import Order, Watcher, made_of
 from retroscope.methods.synthesis.objective import Objective, as_objective, diverse
 from retroscope.methods.synthesis.recipes import Recipe, recipe_named, with_steps
 from retroscope.network import AnyImage, Network, refuse_no_network
-from retroscope.results import Pattern
+from retroscope.results.values import Pattern
 from retroscope.unit import Unit
 
 Wanted = str | Unit | Objective

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 import torch
 
-from retroscope.crops import how_many
-from retroscope.engine import ruled
+from retroscope.engine.batching import Size, how_many
+from retroscope.engine.forward import follow
+from retroscope.engine.intercept import ruled
+from retroscope.engine.map_regions import Held, Span
+from retroscope.engine.region import look
+from retroscope.engine.rules import GRADIENT, RuleBook
+from retroscope.engine.survey import Survey
 from retroscope.errors import ModelError
-from retroscope.follow import follow
 from retroscope.geometry import Field
-from retroscope.methods.scores import judged
-from retroscope.network import Network, Size
-from retroscope.region import look
-from retroscope.results import Layer
-from retroscope.rules import GRADIENT, RuleBook
-from retroscope.span import Held, Span
-from retroscope.survey import Survey
+from retroscope.methods.class_scores import judged
+from retroscope.network import Network
+from retroscope.results.values import Layer
 
 CLASSES = -1
 """The step that stands for the network's scores of classes."""

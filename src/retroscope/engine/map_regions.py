@@ -1,0 +1,77 @@
+"""The part of a map at hand: what it holds, and what a window operation can make of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from retroscope.engine.motion import Axes
+from retroscope.geometry import Window
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of one axis that a tensor holds: `count` positions from `start`, of `full`."""
+
+    start: int
+    count: int
+    full: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.count
+
+    def meet(self, other: "Span") -> "Span":
+        """What both hold; a count of 0 or less says nothing."""
+        start = max(self.start, other.start)
+        return Span(start, min(self.stop, other.stop) - start, self.full)
+
+
+@dataclass(frozen=True)
+class Held:
+    """The part of a map that a tensor holds, and which dimensions run along it."""
+
+    y: Span
+    x: Span
+    axes: Axes = (2, 3)
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether a tensor of this shape is as large as this says."""
+        y, x = self.axes
+        return len(shape) > max(y, x) and (shape[y], shape[x]) == (self.y.count, self.x.count)
+
+    def meet(self, other: "Held") -> "Held | None":
+        """What both hold; None where they share nothing or lie differently."""
+        if (self.axes, self.y.full, self.x.full) != (other.axes, other.y.full, other.x.full):
+            return None
+        y, x = self.y.meet(other.y), self.x.meet(other.x)
+        return Held(y, x, self.axes) if y.count > 0 and x.count > 0 else None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a window operation runs on a part of an axis of `full`: what it takes, pads, gives."""
+
+    take: tuple[int, int]
+    pad: tuple[int, int]
+    gives: Span
+    full: int
+
+
+def cut(span: Span, window: Window) -> Cut | None:
+    """The outputs whose windows are wholly known; None where there is none.
+
+    >>> cut(Span(0, 4, 8), Window(3, before=1, after=1))
+    Cut(take=(0, 4), pad=(1, 0), gives=Span(start=0, count=3, full=8), full=8)
+    """
+    full = window.outputs(span.full)
+    first = -(-(span.start + window.before) // window.stride) if span.start else 0
+    beyond = (span.stop + window.before - window.reach) // window.stride + 1
+    stop = min(beyond, full) if span.stop < span.full else full
+    first = max(first, 0)
+    if stop <= first:
+        return None
+    begin, end = window.reads(first)[0], window.reads(stop - 1)[1]
+    take = max(begin, 0) - span.start, min(end, span.full) - span.start
+    if take[1] <= take[0]:
+        return None
+    pad = max(-begin, 0), max(end - span.full, 0)
+    return Cut(take, pad, Span(first, stop - first, full), span.full)

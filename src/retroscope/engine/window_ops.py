@@ -1,0 +1,141 @@
+"""Convolutions and pools on a part of a map, padded only where the map truly ends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+
+from retroscope.engine.intercept import Handler
+from retroscope.engine.map_regions import Cut
+from retroscope.engine.motion import Axes
+from retroscope.engine.operations import Args, Kwargs, Reading
+from retroscope.geometry import Window
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A window operation's windows along y and x, and how each runs on the part at hand."""
+
+    windows: tuple[Window, Window]
+    cuts: tuple[Cut, Cut]
+    axes: Axes
+
+    @torch.enable_grad()
+    def taken(self, tensor: torch.Tensor) -> torch.Tensor:
+        for axis, one in zip(self.axes, self.cuts, strict=True):
+            first, stop = one.take
+            if (first, stop) != (0, tensor.shape[axis]):
+                tensor = tensor.narrow(axis, first, stop - first)
+        return tensor
+
+    @torch.enable_grad()
+    def padded(self, tensor: torch.Tensor, value: float = 0.0) -> torch.Tensor:
+        ends = [0] * (2 * (tensor.dim() - min(self.axes)))
+        for axis, one in zip(self.axes, self.cuts, strict=True):
+            behind = 2 * (tensor.dim() - 1 - axis)
+            ends[behind : behind + 2] = one.pad
+        return F.pad(tensor, ends, value=value) if any(ends) else tensor
+
+    def each(self, name: str) -> tuple[int, int]:
+        y, x = self.windows
+        return getattr(y, name), getattr(x, name)
+
+    def own_padding(self, tensor: torch.Tensor) -> tuple[int, int] | None:
+        """Padding that a convolution can do by itself; None where its two ends differ."""
+        pads = []
+        for axis, window, one in zip(self.axes, self.windows, self.cuts, strict=True):
+            before = one.pad[0]
+            alone = Window(window.size, window.stride, before, before, window.dilation)
+            if one.pad[1] > before or alone.outputs(tensor.shape[axis]) != one.gives.count:
+                return None
+            pads.append(before)
+        return pads[0], pads[1]
+
+
+def _convolve(work: Windows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
+    source, weight, bias, groups = _conv_parts(*args, **kwargs)
+    part = work.taken(source)
+    padding = work.own_padding(part)
+    if padding is None:
+        part, padding = work.padded(part), (0, 0)
+    stride, dilation = work.each("stride"), work.each("dilation")
+    return execute(F.conv2d, (part, weight, bias, stride, padding, dilation, groups), {})
+
+
+def _conv_parts(
+    input: torch.Tensor,  # noqa: A002
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: object = 1,
+    padding: object = 0,
+    dilation: object = 1,
+    groups: int = 1,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, int]:
+    del stride, padding, dilation
+    return input, weight, bias, groups
+
+
+def _largest(work: Windows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
+    source = args[0] if args else kwargs["input"]
+    part = work.padded(work.taken(source), float("-inf"))
+    sizes, strides, dilation = work.each("size"), work.each("stride"), work.each("dilation")
+    return execute(F.max_pool2d, (part, sizes, strides, 0, dilation), {})
+
+
+def _average(work: Windows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
+    source = args[0] if args else kwargs["input"]
+    part = work.padded(work.taken(source))
+    sizes, strides = work.each("size"), work.each("stride")
+    if not any(any(one.pad) for one in work.cuts):
+        override = _divisors(*args, **kwargs)[1] if len(args) + len(kwargs) > 2 else None
+        return execute(F.avg_pool2d, (part, sizes, strides, 0, False, True, override), {})
+    sums = cast(
+        "torch.Tensor", execute(F.avg_pool2d, (part, sizes, strides, 0, False, True, 1), {})
+    )
+    return sums / _shares(work, *_divisors(*args, **kwargs)).to(sums)
+
+
+def _divisors(
+    input: object,  # noqa: A002
+    kernel_size: object = None,
+    stride: object = None,
+    padding: object = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> tuple[bool, int | None]:
+    del input, kernel_size, stride, padding, ceil_mode
+    return count_include_pad, divisor_override
+
+
+def _shares(work: Windows, with_padding: bool, override: int | None) -> torch.Tensor:
+    """How many numbers each mean is of: a window over the border counts fewer."""
+    if override is not None:
+        return torch.tensor(override)
+    counts = []
+    for window, one in zip(work.windows, work.cuts, strict=True):
+        low = -window.before if with_padding else 0
+        high = one.full + window.after if with_padding else one.full
+        reads = [window.reads(output) for output in range(one.gives.start, one.gives.stop)]
+        counts.append(torch.tensor([min(stop, high) - max(start, low) for start, stop in reads]))
+    return counts[0][:, None] * counts[1][None, :]
+
+
+def _copy(work: Windows, _execute: Handler, args: Args, kwargs: Kwargs) -> object:
+    source = args[0] if args else kwargs["input"]
+    part = work.padded(work.taken(source))
+    for axis, window in zip(work.axes, work.windows, strict=True):
+        if window.stride > 1:
+            steps = [slice(None)] * axis + [slice(None, None, window.stride)]
+            part = part[tuple(steps)]
+    return part
+
+
+READERS: dict[Reading, Callable[[Windows, Handler, Args, Kwargs], object]] = {
+    Reading.CONVOLUTION: _convolve,
+    Reading.MAXIMUM: _largest,
+    Reading.MEAN: _average,
+    Reading.COPY: _copy,
+}

@@ -1,0 +1,1 @@
+"""Images: read safely, resized, cropped and fitted to a network. No torch."""

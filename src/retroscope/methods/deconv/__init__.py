@@ -1,0 +1,1 @@
+"""Projections: what in an image made a unit fire."""

@@ -1,0 +1,1 @@
+"""The scan: one pass over the images, then the projections of the winners."""

@@ -1,0 +1,1 @@
+"""What the viewer computes with a network beside the atlas."""

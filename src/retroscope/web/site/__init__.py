@@ -1,0 +1,1 @@
+"""The pages of the viewer, made from an atlas alone. No torch."""

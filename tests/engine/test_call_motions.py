@@ -1,0 +1,174 @@
+"""How each operation moves a map is what perturbing the map finds."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from retroscope.engine.motion import Stay
+from retroscope.engine.operations import (
+    ROWS,
+    tensors_in,
+)
+from tests.conftest import built, numbers
+from tests.heard import FRONT, LAST, Call, check, heard
+
+KERNEL, FLAT, SQUARE = numbers(3, 4, 3, 3), numbers(3, 4), numbers(5, 5)
+MAP, GATE = numbers(*FRONT), numbers(1, 4, 1, 1)
+ONES = torch.ones(4, dtype=torch.float64)
+
+
+HEADS = built(lambda: nn.MultiheadAttention(4, 1)).double()
+
+
+def attention(x: torch.Tensor) -> torch.Tensor:
+    tokens = x[0].flatten(1).T
+    mixed: torch.Tensor = HEADS(tokens, tokens, tokens)[0]
+    return mixed
+
+
+CALLS: dict[str, Call] = {
+    "conv": lambda x: F.conv2d(x, KERNEL, padding=1),
+    "conv, strides": lambda x: F.conv2d(x, KERNEL, None, (2, 1), (0, 2)),
+    "conv, dilated": lambda x: F.conv2d(x, KERNEL, dilation=(2, 1)),
+    "conv, same": lambda x: F.conv2d(x, KERNEL, padding="same", dilation=2),
+    "conv, valid": lambda x: torch.conv2d(x, KERNEL, padding="valid"),
+    "conv, named": lambda x: F.conv2d(input=x, weight=KERNEL, stride=2),
+    "max pool": lambda x: F.max_pool2d(x, 2),
+    "max pool, over the end": lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True),
+    "max pool, dilated": lambda x: torch.max_pool2d(x, (2, 3), (2, 1), 0, (2, 1)),
+    "max pool, with its places": lambda x: F.max_pool2d(x, 2, return_indices=True),
+    "mean pool": lambda x: F.avg_pool2d(x, (2, 3), padding=(1, 0), count_include_pad=False),
+    "adaptive mean pool": lambda x: F.adaptive_avg_pool2d(x, (3, None)),
+    "adaptive max pool": lambda x: F.adaptive_max_pool2d(x, (2, 1)),
+    "adaptive max pool, with its places": lambda x: F.adaptive_max_pool2d(
+        x, (2, 5), return_indices=True
+    ),
+    "relu": F.relu,
+    "relu in place": torch.relu_,
+    "a method": lambda x: x.relu(),
+    "relu6": F.relu6,
+    "leaky relu": F.leaky_relu,
+    "prelu": lambda x: F.prelu(x, ONES / 3),
+    "clamp_min": lambda x: x.clamp_min(0),
+    "hardtanh": F.hardtanh,
+    "clamp": lambda x: torch.clamp(x, min=-1, max=9),
+    "threshold": lambda x: F.threshold(x, 0.1, 2),
+    "elu": F.elu,
+    "selu": torch.selu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "mish": F.mish,
+    "hardswish": F.hardswish,
+    "softplus": F.softplus,
+    "sigmoid": torch.sigmoid,
+    "hardsigmoid": F.hardsigmoid,
+    "logsigmoid": F.logsigmoid,
+    "tanh": torch.tanh,
+    "softsign": F.softsign,
+    "softmax over channels": lambda x: F.softmax(x, dim=1),
+    "softmax over the width": lambda x: torch.log_softmax(x, -1),
+    "batch norm": lambda x: F.batch_norm(x, ONES, ONES),
+    "batch norm of its own statistics": lambda x: F.batch_norm(x, None, None, training=True),
+    "response norm": lambda x: F.local_response_norm(x, 3),
+    "layer norm of the map": lambda x: F.layer_norm(x, FRONT[1:]),
+    "group norm": lambda x: F.group_norm(x, 2),
+    "instance norm": lambda x: F.instance_norm(x, eps=1.0),
+    "a sum": lambda x: x + MAP,
+    "a number less": lambda x: 3 - x,
+    "a sum in place": lambda x: x.add_(GATE, alpha=2),
+    "a product": lambda x: GATE * x,
+    "a share": lambda x: x / 3,
+    "the larger": lambda x: torch.maximum(x, MAP),
+    "the larger by max": lambda x: torch.max(x, other=MAP),
+    "the largest channel": lambda x: torch.max(x, 1),
+    "the largest of all": torch.max,
+    "concatenation": lambda x: torch.cat([MAP, x], dim=1),
+    "concatenation along the height": lambda x: torch.concat((x, x), dim=2),
+    "the mean of channels": lambda x: x.mean(dim=1, keepdim=True),
+    "the mean of channels, squeezed": lambda x: x.amax(-3),
+    "the mean of all": torch.mean,
+    "the mean of columns": lambda x: torch.sum(x, (1, 2)),
+    "a piece": lambda x: x.chunk(2, dim=1),
+    "a piece of the width": lambda x: torch.split(x, 2, 3),
+    "a product from the right": lambda x: x @ SQUARE,
+    "attention": attention,
+    "a power": lambda x: x**2,
+    "a mask": lambda x: x.masked_fill(MAP > 1, 0),
+    "dropout": lambda x: F.dropout(x, training=False),
+    "a copy": torch.clone,
+    "less": lambda x: -x,
+    "another type": lambda x: x.to(torch.float64, copy=True),
+    "padding": lambda x: F.pad(x, (1, 0, 0, 2)),
+    "cropping": lambda x: F.pad(x, (-1, 0, -2, 1)),
+    "padding of channels too": lambda x: F.pad(x, (0, 0, 1, 1, 2, 0)),
+    "channels last": lambda x: x.permute(0, 2, 3, 1),
+    "channels last by transposing": lambda x: torch.transpose(x, 1, -1),
+    "expanded along a new dimension": lambda x: x[:, None].expand(-1, 2, -1, -1, -1),
+    "a turned map": lambda x: x.swapaxes(3, 2),
+    "a new dimension": lambda x: x.unsqueeze(1),
+    "a new last dimension": lambda x: torch.unsqueeze(x, -1),
+    "channels in groups": lambda x: x.view(1, 2, 2, 6, 5),
+    "without the batch": lambda x: x.squeeze(0),
+    "channels and rows": lambda x: x.reshape(1, 24, 5),
+    "some channels": lambda x: x[:, 1:3],
+    "one channel": lambda x: x[:, 2],
+    "rows and columns": lambda x: x[:, :, 1:-1, ::2],
+    "all but the last column": lambda x: x[..., :-1],
+    "one more dimension": lambda x: x[:, None],
+    "one row": lambda x: x[:, :, 3],
+    "a roll": lambda x: torch.roll(x, 1, 2),
+    "einsum": lambda x: torch.einsum("nchw->nhcw", x),
+}
+CHANNELS_LAST: dict[str, Call] = {
+    "linear": lambda x: F.linear(x, FLAT),
+    "layer norm": lambda x: F.layer_norm(x, (4,), eps=1.0),
+    "softmax": lambda x: x.softmax(3),
+    "a product": lambda x: torch.matmul(x, FLAT.T),
+    "the mean of channels": lambda x: x.mean(-1, keepdim=True),
+    "concatenation": lambda x: torch.cat([x, x], -1),
+    "slices": lambda x: x[:, 1::2, 1::2, :],
+    "slices that drop the batch": lambda x: x[0, 1::2],
+    "padding": lambda x: F.pad(x, (0, 0, 1, 2, 0, 1)),
+    "channels first": lambda x: x.permute(0, 3, 1, 2),
+    "flattening": lambda x: x.flatten(1, 2),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_motion_is_what_perturbing_a_map_finds(name: str) -> None:
+    assert not getattr(check(CALLS[name], numbers(*FRONT), (2, 3)).motion, "note", "")
+
+
+@pytest.mark.parametrize("name", CHANNELS_LAST)
+def test_a_motion_is_what_perturbing_a_map_with_its_channels_last_finds(name: str) -> None:
+    assert not getattr(check(CHANNELS_LAST[name], numbers(*LAST), (1, 2)).motion, "note", "")
+
+
+def test_every_row_of_the_table_is_tried() -> None:
+    tried = {id(heard(call, numbers(*FRONT), (2, 3)).operation) for call in CALLS.values()}
+    tried |= {id(heard(call, numbers(*LAST), (1, 2)).operation) for call in CHANNELS_LAST.values()}
+    untried = [functions[0] for operation, functions in ROWS if id(operation) not in tried]
+    assert untried == []
+
+
+UNMOVED = {name: call for name, call in CALLS.items() if name != "attention"}
+
+
+@pytest.mark.parametrize("name", UNMOVED)
+def test_a_constant_pins_a_map_to_its_place_if_moving_the_map_moves_more_than_the_result(
+    name: str,
+) -> None:
+    call, x = UNMOVED[name], numbers(*FRONT)
+    told = heard(call, x.clone(), (2, 3))
+    if not isinstance(told.motion, Stay):
+        return
+    moved = next(tensors_in(call(x.roll((2, 1), (2, 3)))))
+    together = torch.allclose(moved, told.result.roll((2, 1), (-2, -1)))
+    assert together != told.motion.pinned
+
+
+def test_bounds_that_vary_pin_a_map_to_its_place() -> None:
+    assert heard(lambda x: x.clamp(MAP, MAP + 1), numbers(*FRONT), (2, 3)).motion == Stay(
+        pinned=True
+    )

@@ -1,0 +1,132 @@
+"""Maps whose sums are exact, and what a sweep of them is by definition: a slow float64 loop."""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, sqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from hypothesis import strategies as st
+
+from retroscope.results.values import HISTOGRAM_EDGES
+from retroscope.scanning.statistics.sweep import Arrays, Sweep
+
+Maps = npt.NDArray[np.float64]
+"""Pictures, channels, height, width."""
+TOP, CLASSES = 3, 2
+FINITE = st.integers(-6, 6).map(lambda number: number / 2)
+VALUES = st.one_of(FINITE, FINITE, FINITE, st.sampled_from([np.nan, np.inf, -np.inf]))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Maps, and the numbers and classes of their pictures."""
+
+    maps: Maps
+    images: Sequence[int]
+    labels: Sequence[int]
+
+    def __getitem__(self, part: slice) -> "Batch":
+        return Batch(self.maps[part], self.images[part], self.labels[part])
+
+
+@st.composite
+def batches(draw: st.DrawFn, values: st.SearchStrategy[float] = VALUES) -> Batch:
+    """Up to eight pictures in any order; maps as small as 1x1."""
+    count, channels = draw(st.integers(1, 8)), draw(st.integers(1, 3))
+    shape = (count, channels, draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    size = int(np.prod(shape))
+    numbers = draw(st.lists(values, min_size=size, max_size=size))
+    images = draw(st.permutations(range(count)))
+    labels = draw(st.lists(st.integers(-1, CLASSES - 1), min_size=count, max_size=count))
+    return Batch(np.array(numbers, np.float64).reshape(shape), images, labels)
+
+
+def swept(batch: Batch, *, top: int = TOP, dtype: torch.dtype = torch.float64) -> Sweep:
+    """The sweep of one batch; an empty one is no picture."""
+    empty = Sweep.empty(batch.maps.shape[1], top=top, classes=CLASSES)
+    return added(empty, batch, dtype=dtype)
+
+
+def added(sweep: Sweep, batch: Batch, *, dtype: torch.dtype = torch.float64) -> Sweep:
+    """With one batch more."""
+    if not len(batch.images):
+        return sweep
+    maps = torch.from_numpy(batch.maps).to(dtype)
+    images = torch.tensor(batch.images)
+    return sweep.take(sweep.look(maps, images), images, batch.labels)
+
+
+def check_same(one: Mapping[str, npt.NDArray[np.generic]], other: Arrays) -> None:
+    assert one.keys() == other.keys()
+    for name, numbers in one.items():
+        np.testing.assert_array_equal(numbers, other[name], err_msg=name)
+
+
+def by_definition(batch: Batch, *, top: int = TOP) -> dict[str, npt.NDArray[Any]]:
+    """All numbers of the sweep of a batch, and its means and standard deviations."""
+    channels = batch.maps.shape[1]
+    rows = [_of_channel(batch, channel, top) for channel in range(channels)]
+    found: dict[str, npt.NDArray[Any]] = {
+        name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]
+    }
+    for name in ("classes.images", "classes.maxima", "classes.fired"):
+        found[name] = found[name].T
+    return found
+
+
+def _of_channel(batch: Batch, channel: int, top: int) -> dict[str, object]:
+    by_max: list[tuple[float, int, int]] = []
+    by_mean: list[tuple[float, int, int]] = []
+    finite: list[float] = []
+    non_finite = fired_images = fired_positions = 0
+    histogram = [0] * 64
+    classes = {name: [0.0] * CLASSES for name in ("images", "maxima", "fired")}
+    for number, image in enumerate(batch.images):
+        values = [float(value) for value in batch.maps[number, channel].flat]
+        own = [value for value in values if isfinite(value)]
+        finite += own
+        non_finite += len(values) - len(own)
+        fired_positions += sum(value > 0 for value in own)
+        if not own:
+            continue
+        highest = max(own)
+        place = values.index(highest)
+        by_max.append((-highest, image, place))
+        by_mean.append((-sum(own) / len(own), image, place))
+        fired_images += highest > 0
+        histogram[bisect_left(HISTOGRAM_EDGES.tolist(), highest)] += 1
+        if (label := batch.labels[number]) >= 0:
+            classes["images"][label] += 1
+            classes["maxima"][label] += highest
+            classes["fired"][label] += highest > 0
+    count = max(len(finite), 1)
+    mean = sum(finite) / count
+    return {
+        **_ranking("by_max", by_max, top),
+        **_ranking("by_mean", by_mean, top),
+        "stats.images": len(by_max),
+        "stats.positions": len(finite),
+        "stats.total": sum(finite),
+        "stats.squares": sum(value * value for value in finite),
+        "stats.maximum": max(finite, default=-np.inf),
+        "stats.fired_images": fired_images,
+        "stats.fired_positions": fired_positions,
+        "stats.non_finite": non_finite,
+        "stats.histogram": histogram,
+        "mean": mean,
+        "std": sqrt(sum((value - mean) ** 2 for value in finite) / count),
+        **{f"classes.{name}": numbers for name, numbers in classes.items()},
+    }
+
+
+def _ranking(name: str, found: list[tuple[float, int, int]], top: int) -> dict[str, object]:
+    best = (sorted(found) + [(np.inf, -1, -1)] * top)[:top]
+    return {
+        f"{name}.score": [-score for score, _, _ in best],
+        f"{name}.image": [image for _, image, _ in best],
+        f"{name}.place": [place for _, _, place in best],
+    }

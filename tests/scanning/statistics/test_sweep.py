@@ -1,0 +1,164 @@
+"""A sweep is what its definition says, and a monoid: in parts, in any order, it is the same."""
+
+from itertools import permutations
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retroscope.scanning.statistics.summary import Scratch
+from retroscope.scanning.statistics.sweep import Seen, Sweep, together
+from tests.scanning.statistics.making import (
+    CLASSES,
+    FINITE,
+    TOP,
+    Batch,
+    added,
+    batches,
+    by_definition,
+    check_same,
+    swept,
+)
+
+CUT = st.integers(0, 8)
+
+
+@given(batches())
+def test_a_sweep_is_what_a_slow_loop_finds(batch: Batch) -> None:
+    found, expected = swept(batch), by_definition(batch)
+    np.testing.assert_allclose(found.stats.mean, expected.pop("mean"), atol=1e-12)
+    np.testing.assert_allclose(found.stats.std, expected.pop("std"), atol=1e-7)
+    check_same(found.arrays(), expected)
+
+
+@given(batches(), CUT)
+def test_merging_two_sweeps_is_sweeping_both(batch: Batch, cut: int) -> None:
+    merged = swept(batch[:cut]).merge(swept(batch[cut:]))
+    check_same(merged.arrays(), swept(batch).arrays())
+
+
+@given(batches(), CUT)
+def test_adding_batch_by_batch_is_adding_all(batch: Batch, cut: int) -> None:
+    check_same(added(swept(batch[:cut]), batch[cut:]).arrays(), swept(batch).arrays())
+
+
+@given(batches(), CUT, CUT)
+@settings(max_examples=60)
+def test_three_sweeps_merge_the_same_in_any_order_and_grouping(
+    batch: Batch, one: int, other: int
+) -> None:
+    low, high = sorted([one, other])
+    parts = [swept(batch[:low]), swept(batch[low:high]), swept(batch[high:])]
+    expected = swept(batch).arrays()
+    for a, b, c in permutations(parts):
+        check_same(a.merge(b).merge(c).arrays(), expected)
+        check_same(a.merge(b.merge(c)).arrays(), expected)
+
+
+@given(batches())
+def test_a_sweep_of_nothing_changes_nothing(batch: Batch) -> None:
+    found = swept(batch)
+    nothing = swept(batch[:0])
+    check_same(nothing.merge(found).arrays(), found.arrays())
+    check_same(found.merge(nothing).arrays(), found.arrays())
+
+
+@given(batches(st.sampled_from([0.0, 1.0])), st.randoms())
+def test_ties_go_to_the_lower_number_whatever_comes_first(batch: Batch, random: Random) -> None:
+    order = list(range(len(batch.images)))
+    random.shuffle(order)
+    mixed = Batch(
+        batch.maps[order],
+        [batch.images[n] for n in order],
+        [batch.labels[n] for n in order],
+    )
+    one_by_one = swept(batch[:0])
+    for n in range(len(order)):
+        one_by_one = added(one_by_one, mixed[n : n + 1])
+    check_same(one_by_one.arrays(), swept(batch).arrays())
+
+
+@given(batches())
+def test_what_is_kept_is_the_sweep_again(batch: Batch) -> None:
+    found = swept(batch)
+    check_same(Sweep.from_arrays(found.arrays()).arrays(), found.arrays())
+
+
+@given(batches(), st.sampled_from([torch.float16, torch.bfloat16, torch.float32]))
+def test_narrow_numbers_are_swept_exactly(batch: Batch, dtype: torch.dtype) -> None:
+    """Halves up to 3 are exact in every float; only a mean is rounded, to float32."""
+    found, exact = swept(batch, dtype=dtype).arrays(), swept(batch).arrays()
+    means = [np.array(one.pop("by_mean.score"), np.float64) for one in (found, exact)]
+    np.testing.assert_allclose(means[0], means[1], rtol=1e-7)
+    check_same(found, exact)
+
+
+@given(batches(), st.sampled_from([torch.float32, torch.float64, torch.bfloat16]))
+def test_the_layout_of_the_maps_plays_no_part(batch: Batch, dtype: torch.dtype) -> None:
+    maps = torch.from_numpy(batch.maps).to(dtype)
+    laid_out = maps.to(memory_format=torch.channels_last)
+    every_other = torch.stack([maps, -maps], dim=4)[..., 0]
+    images, scratch = torch.tensor(batch.images), Scratch()
+    empty = Sweep.empty(maps.shape[1], top=3, classes=2)
+    expected = empty.take(empty.look(maps, images), images, batch.labels).arrays()
+    for same in (maps, laid_out, every_other):
+        seen = empty.look(same, images, scratch=scratch)
+        check_same(empty.take(seen, images, batch.labels).arrays(), expected)
+
+
+@given(batches(), st.integers(1, 3))
+def test_layers_swept_side_by_side_are_each_swept_alone(batch: Batch, copies: int) -> None:
+    """The layers differ in the size of their maps and in the number of their channels."""
+    layers = [batch.maps, np.repeat(batch.maps[:, :1, :1, :1] + 1, copies, axis=1)]
+    alone = [swept(Batch(maps, batch.images, batch.labels)) for maps in layers]
+    rows = [range(layers[0].shape[1]), range(layers[0].shape[1], layers[0].shape[1] + copies)]
+    images = torch.tensor(batch.images)
+    sweep = Sweep.empty(rows[-1].stop, top=TOP, classes=CLASSES)
+    looks = [
+        sweep.part(own).look(torch.from_numpy(maps), images)
+        for own, maps in zip(rows, layers, strict=True)
+    ]
+    sweep = sweep.take(Seen.together(looks), images, batch.labels)
+    check_same(sweep.arrays(), together([one.arrays() for one in alone]))
+    for own, one in zip(rows, alone, strict=True):
+        check_same(sweep.part(own).arrays(), one.arrays())
+
+
+@given(batches(FINITE.map(lambda number: -abs(number) - 1)))
+def test_a_channel_below_zero_is_dead_and_has_its_best_pictures_all_the_same(batch: Batch) -> None:
+    found = swept(batch, top=len(batch.images))
+    assert not found.stats.fired_images.any()
+    assert not found.stats.fired_positions.any()
+    assert (found.stats.maximum < 0).all()
+    assert (found.by_max.image >= 0).all()
+
+
+@given(batches(st.just(float("nan"))))
+def test_a_channel_without_a_finite_number_has_no_hits(batch: Batch) -> None:
+    found = swept(batch)
+    assert (found.by_max.image == found.by_mean.image).all()
+    assert (found.by_max.image == -1).all()
+    assert not found.stats.images.any()
+    assert (found.stats.non_finite == batch.maps[:, 0].size).all()
+    assert (found.stats.mean == 0).all()
+
+
+@pytest.mark.parametrize("top", [1, 4, 9])
+def test_fewer_pictures_than_slots_leave_slots_empty(top: int) -> None:
+    batch = Batch(np.arange(8.0).reshape(4, 2, 1, 1), [0, 1, 2, 3], [-1] * 4)
+    check = by_definition(batch, top=top)
+    found = swept(batch, top=top)
+    assert ((found.by_max.image >= 0).sum(1) == min(top, 4)).all()
+    np.testing.assert_array_equal(found.by_max.image, check["by_max.image"])
+
+
+def test_a_sweep_is_never_changed_by_adding_to_it() -> None:
+    batch = Batch(np.random.default_rng(0).normal(size=(6, 2, 2, 2)), range(6), [0] * 6)
+    first = swept(batch[:3])
+    before = {name: numbers.copy() for name, numbers in first.arrays().items()}
+    added(first, batch[3:])
+    first.merge(swept(batch[3:]))
+    check_same(first.arrays(), before)

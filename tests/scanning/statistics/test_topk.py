@@ -1,0 +1,75 @@
+"""The best k: a sort written out, ties by number, places by the first maximum."""
+
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retroscope.scanning.statistics.topk import TopK, places_in
+
+NOWHERE = torch.tensor([[0]])
+SCORES = st.lists(st.integers(-3, 3), min_size=1, max_size=20)
+
+
+def ranked(scores: list[int], numbers: list[int], count: int) -> TopK:
+    """One channel, a picture at a time."""
+    best = TopK.empty(1, count)
+    for score, number in zip(scores, numbers, strict=True):
+        best = best.add(torch.tensor([[float(score)]]), torch.tensor([number]), NOWHERE)
+    return best
+
+
+@given(SCORES, st.integers(1, 9), st.randoms())
+def test_the_best_are_those_of_a_sort(scores: list[int], count: int, random: Random) -> None:
+    numbers = list(range(len(scores)))
+    random.shuffle(numbers)
+    best = ranked(scores, numbers, count)
+    pairs = sorted(zip([-score for score in scores], numbers, strict=True))[:count]
+    taken = best.image[0] >= 0
+    assert best.image[0][taken].tolist() == [number for _, number in pairs]
+    assert best.score[0][taken].tolist() == [-score for score, _ in pairs]
+
+
+def test_an_empty_slot_has_no_picture_no_place_and_the_lowest_score() -> None:
+    best = ranked([5], [7], 3)
+    assert best.image.tolist() == [[7, -1, -1]]
+    assert best.place.tolist() == [[0, -1, -1]]
+    assert best.score.tolist() == [[5, -torch.inf, -torch.inf]]
+
+
+@given(st.lists(st.sampled_from([-2.0, 0, 1, 3, np.nan, np.inf, -np.inf]), min_size=6, max_size=6))
+def test_the_place_is_the_first_of_the_highest_finite_number(values: list[float]) -> None:
+    finite = [value for value in values if np.isfinite(value)]
+    if not finite:
+        return
+    maps = torch.tensor(values).reshape(1, 1, 2, 3)
+    found = places_in(maps, torch.tensor([[True]]), finite=len(finite) == len(values))
+    assert found.item() == values.index(max(finite))
+
+
+def test_places_are_looked_up_only_where_they_are_wanted() -> None:
+    maps = torch.tensor([[[[0.0, 5]], [[5.0, 0]]], [[[5.0, 0]], [[0.0, 5]]]])
+    wanted = torch.tensor([[True, False], [False, True]])
+    assert places_in(maps, wanted, finite=True).tolist() == [[1, -1], [-1, 1]]
+
+
+def test_those_enter_that_beat_the_last_or_tie_with_an_earlier_number() -> None:
+    best = TopK.empty(2, 1)
+    first, images = torch.tensor([[5.0, 5]]), torch.tensor([3])
+    assert best.enters(first, images).tolist() == [[True, True]]
+    best = best.add(first, images, torch.zeros(1, 2, dtype=torch.int64))
+    later = torch.tensor([[4.0, 6], [5, 5]])
+    assert best.enters(later, torch.tensor([0, 4])).tolist() == [[False, True], [False, False]]
+    assert best.enters(later, torch.tensor([0, 2])).tolist() == [[False, True], [True, True]]
+    never = torch.tensor([[-torch.inf, torch.nan]])
+    assert best.enters(never, torch.tensor([0])).tolist() == [[False, False]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_scores_of_any_float_are_kept_exactly(dtype: torch.dtype) -> None:
+    score = torch.tensor([[0.1]], dtype=dtype)
+    best = TopK.empty(1, 1).add(score, torch.tensor([0]), NOWHERE)
+    assert best.score.item() == score.item()

@@ -1,0 +1,136 @@
+"""What is said before a scan: counted exactly, and timed on pieces of it that are added up."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retroscope.network import Network
+from retroscope.results.values import Layer
+from retroscope.scanning import estimate as estimate_module
+from retroscope.scanning.estimate import Estimate, estimate
+from retroscope.scanning.illustrate import Ranks
+from retroscope.scanning.job import scan
+from retroscope.scanning.sources import Pictures, pictures
+from tests.conftest import no_trace
+from tests.scanning.scans import OF_TINY, photos, tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photos(tmp_path_factory.mktemp("photos"), 12)
+
+
+def layers_of(net: Network) -> list[Layer]:
+    return [layer for layer in net.layers if layer.name in OF_TINY]
+
+
+def estimated(net: Network, listed: Pictures, **options: Any) -> Estimate:
+    return estimate(net, layers_of(net), listed, **options)
+
+
+@pytest.fixture
+def priced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every layer that is tried; its projections cost as many seconds as it has channels."""
+    tried: list[str] = []
+
+    def price(_net: Network, layer: Layer, _images: object) -> object:
+        tried.append(layer.name)
+        return estimate_module._Price(layer.channels, 100 * layer.channels)
+
+    monkeypatch.setattr(estimate_module, "_price", price)
+    monkeypatch.setattr(estimate_module, "_seconds_of_picture", lambda *_, **__: 2.0)
+    monkeypatch.setattr(estimate_module, "_SOON", 0.0)
+    return tried
+
+
+@pytest.mark.parametrize(("top", "ranks"), [(9, None), (3, None), (9, 2), (3, 9), (20, None)])
+def test_there_are_never_more_projections_than_were_said(
+    folder: Path, tmp_path: Path, top: int, ranks: int | None
+) -> None:
+    said = estimated(tiny(), pictures(folder), top=top, ranks=Ranks(ranks))
+    wish = "all" if ranks is None else ranks
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, top=top, illustrate=wish)
+    ((made,),) = atlas.sql("SELECT count(*) FROM projections")
+    shown = min(top, 12, ranks or 99)
+    assert (said.images, said.channels) == (12, len(atlas))
+    assert said.projections == 2 * shown * len(atlas)
+    assert 0 < int(str(made)) <= said.projections
+    assert min(said.disk, said.memory) > 0
+
+
+def test_nothing_is_tried_where_all_projections_are_soon_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate_module, "deconv_many", lambda *_: pytest.fail("tried"))
+    said = estimated(tiny(), pictures(folder), ranks=Ranks(1))
+    assert said.seconds > 0
+    assert said.projecting > 0
+    none = estimated(tiny(), pictures(folder), ranks=Ranks(0))
+    assert none.projections == 0
+    assert none.projecting < said.projecting
+
+
+def test_the_projections_of_all_layers_are_added_up(folder: Path, priced: list[str]) -> None:
+    """Layers that are not tried lie between their neighbours that are."""
+    net, listed = tiny(), pictures(folder)
+    layers = layers_of(net)
+    said = estimated(net, listed, ranks=Ranks(2))
+    places = [0, 1, 2, 4, 5]
+    assert priced == [layers[place].name for place in places]
+    channels = [layer.channels for layer in layers]
+    prices = np.interp(range(len(layers)), places, [channels[place] for place in places])
+    total = 4 * float(np.dot(channels, prices))
+    assert said.projecting == pytest.approx(total, rel=0.01)
+    assert said.projecting > total, "the pictures are read again"
+    less = estimated(net, listed, ranks=Ranks(0))
+    assert said.disk - less.disk == pytest.approx(100 * total, rel=1e-9)
+
+
+def test_the_pass_takes_longer_the_more_images_there_are_and_the_slower_they_are_read(
+    folder: Path, priced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not priced
+    listed = pictures(folder)
+    some, _ = estimate_module._read(tiny(), listed)
+
+    def seconds(count: int, reading: float) -> float:
+        monkeypatch.setattr(estimate_module, "_read", lambda *_: (some, reading))
+        many = replace(listed, keys=list(listed.keys) * count, labels=list(listed.labels) * count)
+        return estimated(tiny(), many, ranks=Ranks(0), workers=1).seconds
+
+    assert seconds(10, 0.1) == pytest.approx(10 * seconds(1, 0.1))
+    assert seconds(1, 0.0) >= 12 * 2.0 * (1 - 1e-9)
+    assert seconds(1, 5.0) >= 12 * 5.0
+    assert seconds(1, 50.0) > seconds(1, 5.0)
+
+
+def test_there_are_no_more_hits_than_images(folder: Path) -> None:
+    listed = pictures(folder)
+    for precision in ("full", "bf16"):
+        many = estimated(tiny(), listed, top=10**8, precision=precision)
+        every = estimated(tiny(), listed, top=len(listed.keys), precision=precision)
+        assert (many.memory, many.projections) == (every.memory, every.projections)
+
+
+def test_images_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+    images = photos(tmp_path / "photos", 5)
+    for number in (0, 1, 2):
+        (images / f"{number:02}.png").write_bytes(b"broken")
+    assert estimated(tiny(), pictures(images)).seconds > 0
+    for file in images.iterdir():
+        file.write_bytes(b"broken")
+    said = estimated(tiny(), pictures(images))
+    assert (said.images, said.projections) == (5, 2 * 5 * said.channels)
+
+
+def test_estimating_leaves_no_trace_on_the_network(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate_module, "_SOON", 0.0)
+    net = tiny()
+    with no_trace(net.module):
+        said = estimated(net, pictures(folder))
+    assert said.projecting > 0

@@ -1,0 +1,251 @@
+"""Projections may be made later, some or all; at the end they are the same."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from retroscope.atlas.reader import Atlas, open_atlas
+from retroscope.engine.batching import Prepared
+from retroscope.errors import RetroscopeError
+from retroscope.methods.deconv.deconv import deconv_many
+from retroscope.network import Network
+from retroscope.progress import Progress
+from retroscope.scanning.illustrate import illustrate, ranks_of
+from retroscope.scanning.job import scan
+from retroscope.unit import Unit
+from tests.atlas import making
+from tests.conftest import no_trace
+from tests.scanning.scans import MEAN, OF_TINY, SIDE, content, photos, tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photos(tmp_path_factory.mktemp("photos"), 12)
+
+
+def hits_and_projections(atlas: Atlas, *, below: int = 99) -> tuple[set[object], set[object]]:
+    """The places that are hits of a rank below a number, and those that have a projection."""
+    hits = atlas.sql("SELECT layer, channel, image, y, x FROM hits WHERE rank < ?", below)
+    kept = atlas.sql("SELECT layer, channel, image, y, x FROM projections")
+    assert len(kept) == len(set(kept))
+    return set(hits), set(kept)
+
+
+@pytest.mark.parametrize(
+    ("wish", "ranks"), [("none", 0), (False, 0), (1, 1), ("3", 3), ("all", 99), (True, 99)]
+)
+def test_as_many_hits_are_projected_as_wished_and_the_rest_later(
+    folder: Path, tmp_path: Path, wish: str | int, ranks: int
+) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate=wish)
+    wanted, kept = hits_and_projections(atlas, below=ranks)
+    assert kept == wanted
+    assert atlas.meta["state"] == ("illustrated" if ranks else "scanned")
+    winners = {image for (image,) in atlas.sql("SELECT DISTINCT image FROM hits")}
+    assert {image for (image,) in atlas.sql("SELECT image FROM winner_pictures")} == winners
+    illustrate(atlas.path, tiny(), folder)
+    wanted, kept = hits_and_projections(atlas)
+    assert kept == wanted
+    assert atlas.meta["state"] == "illustrated"
+    assert all(patch.projection for unit in atlas for patch in atlas[unit].patches)
+
+
+def test_projections_made_later_are_those_made_at_once(folder: Path, tmp_path: Path) -> None:
+    scan(tiny(), folder, to=tmp_path / "once")
+    scan(tiny(), folder, to=tmp_path / "later", illustrate="none")
+    illustrate(tmp_path / "later", tiny(), folder)
+    assert content(tmp_path / "later") == content(tmp_path / "once")
+
+
+def test_the_same_scan_with_another_wish_only_adds(folder: Path, tmp_path: Path) -> None:
+    for wish in ("none", 2, 1, "all"):
+        scan(tiny(), folder, to=tmp_path / "a", illustrate=wish)
+    with open_atlas(tmp_path / "a") as atlas:
+        wanted, kept = hits_and_projections(atlas)
+        assert kept == wanted
+
+
+def test_some_layers_and_other_rules_are_added_to_what_is_there(
+    folder: Path, tmp_path: Path
+) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    illustrate(atlas.path, tiny(), folder, layers=["conv2"], ranks=1)
+    illustrate(atlas.path, tiny(), folder, layers=["conv2"], ranks=1, rules="guided")
+    found = atlas.sql(
+        "SELECT DISTINCT layers.name, rules FROM projections "
+        "JOIN layers ON layers.id = projections.layer ORDER BY 2"
+    )
+    assert found == [("second", "deconvnet"), ("second", "guided")]
+    assert atlas["second:0"].patches[0].projection is not None
+    assert atlas["first:0"].patches[0].projection is None
+
+
+def test_nothing_is_done_twice(folder: Path, tmp_path: Path) -> None:
+    scan(tiny(), folder, to=tmp_path / "a")
+    told: list[Progress] = []
+    illustrate(tmp_path / "a", tiny(), folder, progress=told.append)
+    assert all(one.total == 0 for one in told)
+
+
+def test_what_is_in_both_rankings_is_projected_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = watched(monkeypatch)
+    atlas = scan(tiny(), folder, to=tmp_path / "a")
+    hits, _ = hits_and_projections(atlas)
+    ((by_either,),) = atlas.sql("SELECT count(*) FROM hits")
+    assert len(asked) == len(set(asked)) == len(hits) < int(str(by_either))
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Unit, str]]:
+    """Every unit and picture that is looked back from, from here on."""
+    asked: list[tuple[Unit, str]] = []
+
+    def watching(net: Network, wanted: Sequence[tuple[Unit, Prepared]], **options: Any) -> Any:
+        asked.extend((unit, image.source) for unit, image in wanted)
+        return deconv_many(net, wanted, **options)
+
+    monkeypatch.setattr("retroscope.scanning.illustrate.deconv_many", watching)
+    return asked
+
+
+@pytest.mark.parametrize("stopped_after", [1, 60, 200])
+def test_stopped_at_any_moment_the_hits_by_maximum_are_there_first(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int
+) -> None:
+    def tell(progress: Progress) -> None:
+        if progress.stage == "illustrate" and progress.done >= stopped_after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("retroscope.scanning.illustrate.HITS_AT_ONCE", 7)
+    with pytest.raises(KeyboardInterrupt):
+        scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, progress=tell)
+    with open_atlas(tmp_path / "a") as atlas:
+        hits = "SELECT layer, channel, image, y, x FROM hits WHERE ranked_by = 'max'"
+        kept = "SELECT layer, channel, image, y, x FROM projections"
+        by_max, done = set(atlas.sql(hits)), set(atlas.sql(kept))
+    assert stopped_after <= len(done) < stopped_after + 7
+    assert done <= by_max or by_max < done
+    scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY)
+    scan(tiny(), folder, to=tmp_path / "once", layers=OF_TINY)
+    assert content(tmp_path / "a") == content(tmp_path / "once")
+
+
+def test_units_are_illustrated_alone(folder: Path, tmp_path: Path) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    place = atlas["first:0"].patches[0].position
+    illustrate(atlas.path, tiny(), folder, units=["conv2:1", Unit("first", 0, place)])
+    assert atlas.meta["state"] == "scanned"
+    assert all(patch.projection for patch in atlas["second:1"].patches)
+    for unit in atlas:
+        for patch in atlas[unit].patches:
+            wanted = str(unit) == "second:1" or (str(unit), patch.position) == ("first:0", place)
+            assert (patch.projection is not None) == wanted
+
+
+def test_of_no_unit_nothing_is_illustrated_but_the_model_is_looked_at(
+    folder: Path, tmp_path: Path
+) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    illustrate(atlas.path, tiny(), folder, units=[])
+    assert (atlas.sql("SELECT count(*) FROM projections"), atlas.meta["state"]) == (
+        [(0,)],
+        "scanned",
+    )
+    with pytest.raises(RetroscopeError, match="other weights"):
+        illustrate(atlas.path, tiny(seed=1), folder, units=[])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("last_act", "no layer 'last_act' in .*it keeps 2 layers"),
+        ("second:6", "0 to 5"),
+        ("second:1@9,9", "from 0,0 to 4,4"),
+    ],
+)
+def test_units_that_were_not_scanned_are_refused(
+    folder: Path, tmp_path: Path, name: str, says: str
+) -> None:
+    scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    with pytest.raises(RetroscopeError, match=says):
+        illustrate(tmp_path / "a", tiny(), folder, units=[name])
+
+
+def test_images_that_the_atlas_remembers_need_no_name(folder: Path, tmp_path: Path) -> None:
+    scan(tiny(), folder, to=tmp_path / "once", glob="*.png")
+    atlas = scan(tiny(), folder, to=tmp_path / "a", glob="*.png", illustrate="none")
+    (folder / "more.gif").write_bytes((folder / "00.png").read_bytes())
+    try:
+        illustrate(atlas.path, tiny())
+    finally:
+        (folder / "more.gif").unlink()
+    assert content(atlas.path) == content(tmp_path / "once")
+
+
+def test_images_that_the_atlas_does_not_remember_must_be_named(tmp_path: Path) -> None:
+    making.write(tmp_path / "a")
+    with pytest.raises(RetroscopeError, match="give them as for the scan"):
+        illustrate(tmp_path / "a", tiny())
+
+
+def test_hits_by_maximum_alone_are_projected_on_request(folder: Path, tmp_path: Path) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate="max", top=3)
+    for unit in atlas:
+        assert all(patch.projection for patch in atlas[unit].patches)
+    by_mean = [atlas.plate(unit, ranked_by="mean").patches for unit in atlas]
+    assert any(patch.projection is None for patches in by_mean for patch in patches)
+    illustrate(atlas.path, tiny(), folder)
+    whole = scan(tiny(), folder, to=tmp_path / "whole", top=3)
+    assert content(atlas.path) == content(whole.path)
+
+
+def test_illustrating_leaves_no_trace_on_the_network(folder: Path, tmp_path: Path) -> None:
+    scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    net = tiny()
+    with no_trace(net.module):
+        illustrate(tmp_path / "a", net, folder)
+
+
+@pytest.mark.parametrize("change", ["weights", "preprocessing", "images", "image 3"])
+def test_what_is_not_of_the_scan_is_refused_by_name(
+    folder: Path, tmp_path: Path, change: str
+) -> None:
+    scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    before = content(tmp_path / "a")
+    net, images = tiny(), folder
+    if change == "weights":
+        net = tiny(seed=1)
+    elif change == "preprocessing":
+        net = Network(net.module, input_size=(SIDE, SIDE), mean=MEAN, std=MEAN, name="tiny")
+    elif change == "images":
+        images = photos(tmp_path / "more", 13)
+    else:
+        images = photos(tmp_path / "other", 12)
+        (images / "03.png").rename(images / "030.png")
+    with pytest.raises(RetroscopeError, match=change):
+        illustrate(tmp_path / "a", net, images)
+    assert content(tmp_path / "a") == before
+
+
+def test_where_there_is_no_atlas_none_is_made(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RetroscopeError, match="no atlas"):
+        illustrate(tmp_path / "a", tiny(), folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_winner_that_is_gone_since_is_said(tmp_path: Path) -> None:
+    images = photos(tmp_path / "photos", 3)
+    scan(tiny(torch.float32), images, to=tmp_path / "a", illustrate="none")
+    (images / "01.png").write_bytes(b"")
+    with pytest.raises(RetroscopeError, match=r"01\.png"):
+        illustrate(tmp_path / "a", tiny(torch.float32), images)
+
+
+@pytest.mark.parametrize("wish", ["some", "-1", -1, "1.5", ""])
+def test_a_wish_that_is_none_of_the_known_ones_is_refused(wish: str | int) -> None:
+    with pytest.raises(RetroscopeError, match="write all, max, none, or a number of hits"):
+        ranks_of(wish)

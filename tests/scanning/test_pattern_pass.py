@@ -1,0 +1,147 @@
+"""Patterns in an atlas: made once, kept with what they reach, gone on with."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retroscope.atlas.reader import open_atlas
+from retroscope.atlas.writer import AtlasWriter
+from retroscope.errors import RetroscopeError
+from retroscope.methods.synthesis.recipes import MACO, OLAH, with_steps
+from retroscope.methods.synthesis.synthesize import synthesize
+from retroscope.network import Network
+from retroscope.progress import Progress
+from retroscope.scanning.job import scan
+from retroscope.scanning.pattern_pass import lacking, seconds_for, synthesize_into
+from tests.scanning.scans import content, photos, tiny
+
+STEPS = 4
+
+
+@pytest.fixture
+def scanned(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.atlas"
+    images = photos(tmp_path / "photos", 3)
+    scan(tiny(), images, to=path, layers=["first", "second"], illustrate=False).close()
+    return path
+
+
+def make(path: Path, net: Network | None = None, **options: object) -> None:
+    options = {"steps": STEPS, **options}
+    synthesize_into(path, net or tiny(), **options)  # type: ignore[arg-type]
+
+
+def test_an_atlas_keeps_the_pattern_of_every_channel(scanned: Path) -> None:
+    make(scanned)
+    with open_atlas(scanned) as atlas:
+        for unit in atlas:
+            (kept,) = atlas.patterns(unit)
+            alone = synthesize(tiny(), unit, steps=STEPS)
+            assert kept.unit == alone.unit == unit
+            np.testing.assert_array_equal(kept.picture, alone.picture)
+            assert kept.activation == pytest.approx(alone.activation, rel=1e-6)
+            assert (kept.recipe, kept.steps, kept.seed) == ("olah", STEPS, 0)
+            assert kept.natural == atlas.stats(unit).maximum
+            assert kept.notes == alone.notes
+            assert kept.caveats == alone.caveats
+
+
+def test_an_atlas_without_patterns_has_none(scanned: Path) -> None:
+    with open_atlas(scanned) as atlas:
+        assert atlas.patterns("first:0") == ()
+
+
+def test_the_layers_asked_for_get_patterns(scanned: Path) -> None:
+    make(scanned, layers=["conv2"])
+    with open_atlas(scanned) as atlas:
+        assert not atlas.patterns("first:0")
+        assert atlas.patterns("second:0")
+
+
+def test_an_interrupted_run_goes_on(scanned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retroscope.scanning.pattern_pass.AT_ONCE", 2)
+    told: list[int] = []
+
+    def stop(progress: Progress) -> None:
+        told.append(progress.done)
+        if progress.done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(scanned, progress=stop)
+    with AtlasWriter(scanned) as writer:
+        left = lacking(writer, ["first", "second"], with_steps(OLAH, STEPS))
+    assert left == {"first": [4], "second": [0, 1, 2, 3, 4, 5]}
+    make(scanned)
+    again: list[int] = []
+    make(scanned, progress=lambda progress: again.append(progress.total))
+    assert not again
+    with open_atlas(scanned) as atlas:
+        assert all(atlas.patterns(unit) for unit in atlas)
+
+
+def test_an_atlas_made_in_two_runs_is_that_made_in_one(scanned: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.atlas"
+    other.write_bytes(scanned.read_bytes())
+    make(scanned, layers=["first"])
+    make(scanned)
+    make(other)
+    assert content(scanned)["patterns"] == content(other)["patterns"]
+
+
+def test_another_recipe_stands_beside_and_other_steps_replace(scanned: Path) -> None:
+    make(scanned, layers=["first"])
+    make(scanned, layers=["first"], recipe="maco")
+    make(scanned, layers=["first"], steps=STEPS + 1)
+    with open_atlas(scanned) as atlas:
+        found = {pattern.recipe: pattern for pattern in atlas.patterns("first:1")}
+    assert {name: one.steps for name, one in found.items()} == {"olah": STEPS + 1, "maco": STEPS}
+    alone = synthesize(tiny(), "first:1", recipe=MACO, steps=STEPS)
+    opacity = found["maco"].opacity
+    assert opacity is not None
+    assert alone.opacity is not None
+    np.testing.assert_allclose(opacity, alone.opacity, rtol=0, atol=1 / 255)
+
+
+def test_another_network_is_refused(scanned: Path) -> None:
+    with pytest.raises(RetroscopeError, match="other weights"):
+        make(scanned, tiny(seed=1))
+
+
+WRONG: dict[str, Callable[[Path], object]] = {
+    "no layer": lambda path: make(path, layers=["frist"]),
+    "no recipe": lambda path: make(path, recipe="olaf"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_there_is_not_is_refused(scanned: Path, case: str) -> None:
+    with pytest.raises(RetroscopeError, match="did you mean"):
+        WRONG[case](scanned)
+
+
+def test_what_there_is_to_do_is_told_first(scanned: Path) -> None:
+    told: list[tuple[int, float]] = []
+    make(scanned, layers=["first"], estimate=lambda *facts: told.append(facts))
+    make(scanned, estimate=lambda *facts: told.append(facts))
+    make(scanned, estimate=lambda *facts: told.append(facts))
+    assert [count for count, _ in told] == [5, 6]
+    assert all(seconds >= 0 for _, seconds in told)
+
+
+def test_more_steps_of_more_patterns_take_longer() -> None:
+    some = seconds_for(tiny(), {"first": [0, 1], "second": []}, with_steps(OLAH, 10))
+    more = seconds_for(tiny(), {"first": list(range(5))}, with_steps(OLAH, 100_000))
+    assert 0 <= some < more
+    assert seconds_for(tiny(), {"first": []}) == 0
+
+
+def test_the_file_is_open_to_sql(scanned: Path) -> None:
+    make(scanned, layers=["first"])
+    with closing(open_atlas(scanned)) as atlas:
+        ((count, best),) = atlas.sql("SELECT count(*), max(activation) FROM patterns")
+    assert count == 5
+    assert isinstance(best, float)
