@@ -1,7 +1,10 @@
 """What can go wrong through a user's input, each with one line that helps."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 class RetroscopeError(Exception):
@@ -39,3 +42,22 @@ def did_you_mean(asked: str, known: Iterable[str]) -> str:
     """
     close = nearest(asked, known)
     return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def choose(
+    what: str,
+    name: str,
+    table: Mapping[str, Value],
+    *,
+    error: type[RetroscopeError] = RetroscopeError,
+) -> Value:
+    """The entry of this name; an unknown name is refused with the nearest one, or with them all.
+
+    >>> choose("rule book", "guidet", {"deconvnet": 1, "guided": 2})
+    Traceback (most recent call last):
+    retroscope.errors.RetroscopeError: no rule book 'guidet'; did you mean 'guided'?
+    """
+    if name in table:
+        return table[name]
+    hint = did_you_mean(str(name), table) or f"choose from {', '.join(table)}"
+    raise error(f"no {what} {name!r}; {hint}")
