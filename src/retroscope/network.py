@@ -11,14 +11,14 @@ import PIL.Image
 import torch
 
 from retroscope.engine.batching import Prepared, Size
-from retroscope.engine.intercept import device_of, dtype_of, original
+from retroscope.engine.isolation import device_of, dtype_of, original
 from retroscope.engine.memory import is_out_of_memory
 from retroscope.engine.survey import Survey, survey
 from retroscope.errors import ImageError, ModelError, RetroscopeError
-from retroscope.imaging.image import Fit, Pictured, as_image, fitted
+from retroscope.imaging.image import Fit, Picture, Pictured, as_image, fitted
 from retroscope.results.layer_lookup import checked as checked  # noqa: PLC0414 - passed on
 from retroscope.results.layer_lookup import find_layer
-from retroscope.results.values import Layer, Picture, layer_asked
+from retroscope.results.layers import Layer, layer_asked
 
 
 @dataclass(frozen=True)

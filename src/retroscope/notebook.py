@@ -4,8 +4,10 @@ import sys
 from io import BytesIO
 from typing import Any
 
-SHOWN = {
-    "results.values": ("Activations", "Filters", "Patch", "Pattern", "Plate", "Projection"),
+FIGURE_TYPES = {
+    "results.projections": ("Activations", "Filters", "Projection"),
+    "results.plates": ("Patch", "Plate"),
+    "results.patterns": ("Pattern",),
     "results.heat_maps": ("Explanation", "HeatMap", "OcclusionMap"),
 }
 """Results with a picture of their own, by the files that they are defined in."""
@@ -16,16 +18,16 @@ def display_results() -> None:
 
     By name, so that neither torch nor the results are imported before there is one to show.
     """
-    shell = _shell()
+    shell = _running_ipython()
     if shell is None:
         return
     formatter = shell.display_formatter.formatters["image/png"]
-    for home, names in SHOWN.items():
+    for module, names in FIGURE_TYPES.items():
         for name in names:
-            formatter.for_type_by_name(f"retroscope.{home}", name, png)
+            formatter.for_type_by_name(f"retroscope.{module}", name, figure_png)
 
 
-def png(result: object) -> bytes:
+def figure_png(result: object) -> bytes:
     """The picture of a result, as a file."""
     from retroscope.render.draw import draw
 
@@ -34,8 +36,8 @@ def png(result: object) -> bytes:
     return file.getvalue()
 
 
-def _shell() -> Any:
+def _running_ipython() -> Any:
     """The IPython that runs this process, if one does."""
     ipython = sys.modules.get("IPython")
-    ask = getattr(ipython, "get_ipython", None)
-    return ask() if ask else None
+    get_ipython = getattr(ipython, "get_ipython", None)
+    return get_ipython() if get_ipython else None

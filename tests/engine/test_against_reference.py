@@ -12,7 +12,7 @@ from retroscope.engine.region import Look
 from retroscope.errors import ModelError, UnitError
 from retroscope.methods.deconv.deconv import deconv, deconv_many
 from retroscope.network import Network
-from retroscope.results.values import Projection
+from retroscope.results.projections import Projection
 from retroscope.unit import Unit
 from tests.conftest import always_crops, never_crops
 from tests.reference.operations import Array, Rules

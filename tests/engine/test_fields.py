@@ -15,7 +15,7 @@ from retroscope.engine.operations import Args, Function, Kwargs, tensors_in
 from retroscope.engine.survey import survey
 from retroscope.engine.tensor_map import Marks
 from retroscope.geometry import Box, Field
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 from tests.conftest import built, numbers
 
 Size = tuple[int, int]

@@ -13,7 +13,7 @@ from torchvision.ops import Permute, SqueezeExcitation, deform_conv2d
 from retroscope.engine.forward import follow
 from retroscope.geometry import Box
 from retroscope.network import Network
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 from tests.conftest import built, numbers
 
 # Fields of code as people write it, against what perturbing each pixel finds

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from retroscope.methods.deconv.deconv import deconv
 from retroscope.network import Network
-from retroscope.results.values import Pixels, Projection
+from retroscope.results.projections import Pixels, Projection
 from tests.conftest import built
 from tests.reference import making
 from tests.reference.making import Shape

@@ -11,9 +11,16 @@ from torchvision.models.resnet import BasicBlock
 from retroscope.engine.layer_names import well_known
 from retroscope.errors import UnitError
 from retroscope.network import Network
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 from tests.conftest import built
 from tests.engine.test_fields import blank
+
+
+@pytest.fixture(autouse=True)
+def _random_weights_of_a_test_move_no_other() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        yield
+
 
 # The names that people know
 

@@ -15,7 +15,8 @@ from retroscope.errors import ModelError
 from retroscope.geometry import Box
 from retroscope.methods.deconv.deconv import Request, deconv, deconv_many
 from retroscope.network import Network
-from retroscope.results.values import Layer, Projection
+from retroscope.results.layers import Layer
+from retroscope.results.projections import Projection
 from tests.conftest import always_crops, built, never_crops, numbers
 
 

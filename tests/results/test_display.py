@@ -5,14 +5,14 @@ from dataclasses import fields, is_dataclass
 import numpy as np
 import pytest
 
-from retroscope.results import heat_maps, values
+from retroscope.results import heat_maps, layers, patterns, plates, projections
 from retroscope.results.display import Brief
 from retroscope.unit import Unit
 from tests.render.specimens import patch, projection
 
 HOLDERS = [
     kind
-    for module in (values, heat_maps)
+    for module in (heat_maps, layers, patterns, plates, projections)
     for kind in vars(module).values()
     if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__
 ]

@@ -15,7 +15,8 @@ from retroscope.engine.map_regions import Held, Span
 from retroscope.engine.motion import Slide
 from retroscope.engine.survey import Survey
 from retroscope.geometry import Box
-from retroscope.results.values import Layer, Picture
+from retroscope.imaging.image import Picture
+from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 
 Size = tuple[int, int]

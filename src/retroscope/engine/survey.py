@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from retroscope.engine.field_flow import Operand, Seen, moved
-from retroscope.engine.intercept import device_of, dtype_of, module_calls, run, undisturbed
+from retroscope.engine.intercept import module_calls, run
+from retroscope.engine.isolation import device_of, dtype_of, undisturbed
 from retroscope.engine.layer_names import Naming
 from retroscope.engine.motion import Axes, Mix, Motion, Move, Place, Shape, Slide, Stay
 from retroscope.engine.operations import (
@@ -29,7 +30,7 @@ from retroscope.engine.operations import (
 )
 from retroscope.engine.tensor_map import Marks
 from retroscope.geometry import Field, ReceptiveField
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 
 
 @dataclass(frozen=True)

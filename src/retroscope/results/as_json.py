@@ -1,76 +1,303 @@
-"""What explains a picture, as JSON tells it."""
+"""Results as JSON, with the same keys on the command line, in the viewer and in notebooks.
 
+A unit is its address, a box `[top, left, bottom, right]`, a position or a size `[y, x]`. A number
+that is not finite is null. Pixels are left out; `draw` shows them.
+"""
+
+from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
-from retroscope.results.heat_maps import Explanation, HeatMap, OcclusionMap, Unusual
+import numpy as np
+import numpy.typing as npt
 
-Facts = dict[str, Any]
+from retroscope.errors import RetroscopeError
+from retroscope.geometry import Box
+from retroscope.results.heat_maps import (
+    Explanation,
+    Finding,
+    HeatMap,
+    OcclusionMap,
+    Prediction,
+    Target,
+    Unusual,
+)
+from retroscope.results.layers import Layer
+from retroscope.results.patterns import Pattern
+from retroscope.results.plates import Patch, Plate
+from retroscope.results.projections import Activations, Filters, Projection
+from retroscope.results.statistics import ChannelStats, ClassStats
+from retroscope.unit import Unit
+
+JsonObject = dict[str, Any]
 
 
-def _target_facts(target: object, probability: float | None) -> Facts:
-    index = getattr(target, "index", None)
-    return {"target": str(target), "class": index, "probability": probability}
+def as_json(result: object) -> JsonObject | list[JsonObject]:
+    """A result, or a list of results, as JSON.
+
+    >>> from retroscope.geometry import Field, ReceptiveField
+    >>> layer = Layer("conv1", "conv", 8, (32, 40), ReceptiveField(Field(3), Field(3)))
+    >>> as_json([layer])[0]["size"]
+    [32, 40]
+    """
+    if isinstance(result, list | tuple):
+        return [_convert(entry) for entry in result]
+    return _convert(result)
 
 
-def heat_facts(heat: HeatMap) -> Facts:
-    """A heat map: its values too, where they are a layer's."""
+def _convert(result: object) -> JsonObject:
+    for kind, convert in CONVERSIONS.items():
+        if isinstance(result, kind):
+            return convert(result)
+    kinds = ", ".join(kind.__name__ for kind in CONVERSIONS)
+    raise RetroscopeError(f"no JSON for {type(result).__name__!r}; there is JSON for {kinds}")
+
+
+def number_json(value: float | None) -> float | None:
+    """A number; null if it is not finite.
+
+    >>> number_json(0.5), number_json(float("nan"))
+    (0.5, None)
+    """
+    return value if value is not None and isfinite(value) else None
+
+
+def box_json(box: Box) -> list[int]:
+    return [box.top, box.left, box.bottom, box.right]
+
+
+def layer_json(layer: Layer) -> JsonObject:
+    field = layer.field
+    return {
+        "name": layer.name,
+        "aliases": list(layer.aliases),
+        "kind": layer.kind,
+        "channels": layer.channels,
+        "size": list(layer.size),
+        "field": {
+            "size": [field.y.size, field.x.size],
+            "stride": [field.y.stride, field.x.stride],
+            "start": [field.y.start, field.x.start],
+            "whole": field.whole,
+            "global_context": field.global_context,
+        },
+        "note": layer.note,
+    }
+
+
+def activations_json(activations: Activations) -> JsonObject:
+    """The maximum of each channel and its position, highest first, instead of whole maps."""
+    maps = activations.maps
+    return {
+        "layer": activations.layer.name,
+        "size": list(maps.shape[1:]),
+        "units": [
+            {"unit": str(unit), "activation": _activation(maps, unit)}
+            for unit in activations.strongest(len(maps))
+        ],
+        "source": activations.source,
+    }
+
+
+def _activation(maps: npt.NDArray[np.float32], unit: Unit) -> float | None:
+    assert unit.channel is not None
+    assert unit.position is not None
+    return number_json(float(maps[unit.channel][unit.position]))
+
+
+def filters_json(filters: Filters) -> JsonObject:
+    """The weights as nested lists: filter, y, x, channel."""
+    return {
+        "layer": filters.layer.name,
+        "weights": _numbers(filters.weights),
+        "notes": list(filters.notes),
+    }
+
+
+def projection_json(projection: Projection) -> JsonObject:
+    return {
+        "unit": str(projection.unit),
+        "activation": number_json(projection.activation),
+        "box": box_json(projection.box),
+        "size": list(projection.size),
+        "rules": projection.rules,
+        "source": projection.source,
+        "notes": list(projection.notes),
+    }
+
+
+def plate_json(plate: Plate) -> JsonObject:
+    """A channel with its statistics and its hits, the strongest first."""
+    return {
+        "unit": str(plate.unit),
+        "layer": plate.layer.name,
+        "ranked_by": plate.ranked_by,
+        "stats": stats_json(plate.stats),
+        "hits": [patch_json(patch) for patch in plate.patches],
+    }
+
+
+def patch_json(patch: Patch) -> JsonObject:
+    """One hit; `projected` says whether its projection is in the atlas."""
+    projection = patch.projection
+    return {
+        "score": number_json(patch.score),
+        "source": patch.source,
+        "position": list(patch.position),
+        "box": box_json(patch.box),
+        "projected": projection is not None,
+        "notes": [] if projection is None else list(projection.notes),
+    }
+
+
+def stats_json(stats: ChannelStats) -> JsonObject:
+    """The statistics of a channel; `histogram` has a count for each bin of `HISTOGRAM_EDGES`."""
+    return {
+        "images": stats.images,
+        "positions": stats.positions,
+        "mean": number_json(stats.mean),
+        "std": number_json(stats.std),
+        "maximum": number_json(stats.maximum),
+        "fired_images": stats.fired_images,
+        "fired_image_share": stats.fired_image_share,
+        "fired_positions": stats.fired_positions,
+        "fired_position_share": stats.fired_position_share,
+        "non_finite": stats.non_finite,
+        "dead": stats.dead,
+        "histogram": stats.histogram.tolist(),
+        "classes": [class_stats_json(class_stats) for class_stats in stats.classes],
+    }
+
+
+def class_stats_json(stats: ClassStats) -> JsonObject:
+    return {
+        "label": stats.label,
+        "images": stats.images,
+        "mean_maximum": number_json(stats.mean_maximum),
+        "fired_share": number_json(stats.fired_share),
+    }
+
+
+def prediction_json(prediction: Prediction) -> JsonObject:
+    return _target_json(prediction.target, prediction.probability)
+
+
+def _target_json(target: Target | Unit, probability: float | None) -> JsonObject:
+    """A class by name and number; a unit has no number and no probability."""
+    return {
+        "target": str(target),
+        "index": target.index if isinstance(target, Target) else None,
+        "probability": number_json(probability),
+    }
+
+
+def heat_map_json(heat: HeatMap) -> JsonObject:
+    """A heat map. Its `values` are included if they are a layer's, not one per pixel."""
     peak = divmod(int(heat.full().argmax()), heat.size[1])
     return {
-        **_target_facts(heat.target, heat.probability),
-        "score": heat.score,
+        **_target_json(heat.target, heat.probability),
+        "score": number_json(heat.score),
         "method": heat.method,
         "layer": heat.layer,
         "peak": list(peak),
-        "maximum": float(heat.values.max()),
-        "values": heat.values.tolist() if heat.layer and heat.pixels is None else None,
+        "maximum": number_json(float(heat.values.max())),
+        "values": _numbers(heat.values) if heat.layer and heat.pixels is None else None,
         "source": heat.source,
         "notes": list(heat.notes),
         "caveats": list(heat.caveats),
     }
 
 
-def occlusion_facts(shown: OcclusionMap) -> Facts:
-    """An occlusion: a row of numbers for each row of positions."""
-    activations = shown.activations
+def occlusion_json(occlusion: OcclusionMap) -> JsonObject:
+    """An occlusion: in each grid, a row for each of `tops` and a column for each of `lefts`."""
+    activations = occlusion.activations
     return {
-        **_target_facts(shown.target, shown.probability),
-        "occluder": list(shown.occluder),
-        "fill": shown.fill,
-        "tops": list(shown.tops),
-        "lefts": list(shown.lefts),
-        "probabilities": shown.probabilities.tolist(),
-        "classes": shown.classes.tolist(),
-        "named": {str(one.index): str(one) for one in shown.named},
-        "unit": None if shown.unit is None else str(shown.unit),
-        "activation": shown.activation,
-        "activations": None if activations is None else activations.tolist(),
-        "source": shown.source,
-        "notes": list(shown.notes),
-        "caveats": list(shown.caveats),
+        **_target_json(occlusion.target, occlusion.probability),
+        "occluder": list(occlusion.occluder),
+        "fill": occlusion.fill,
+        "tops": list(occlusion.tops),
+        "lefts": list(occlusion.lefts),
+        "probabilities": _numbers(occlusion.probabilities),
+        "classes": occlusion.classes.tolist(),
+        "labels": {str(target.index): str(target) for target in occlusion.named},
+        "unit": None if occlusion.unit is None else str(occlusion.unit),
+        "activation": number_json(occlusion.activation),
+        "activations": None if activations is None else _numbers(activations),
+        "source": occlusion.source,
+        "notes": list(occlusion.notes),
+        "caveats": list(occlusion.caveats),
     }
 
 
-def explanation_facts(told: Explanation) -> Facts:
-    """A page, without its pictures."""
+def explanation_json(explanation: Explanation) -> JsonObject:
     return {
-        "predictions": [_target_facts(one.target, one.probability) for one in told.predictions],
-        "heat": heat_facts(told.heat),
-        "compared": told.compared,
-        "layers": [
-            {"layer": each.layer.name, "units": [_unit_facts(unit) for unit in each.units]}
-            for each in told.findings
-        ],
-        "source": told.source,
-        "caveats": list(told.caveats),
+        "network": explanation.network,
+        "predictions": [prediction_json(prediction) for prediction in explanation.predictions],
+        "heat": heat_map_json(explanation.heat),
+        "compared": explanation.compared,
+        "layers": [finding_json(finding) for finding in explanation.findings],
+        "source": explanation.source,
+        "remarks": list(explanation.remarks),
+        "caveats": list(explanation.caveats),
     }
 
 
-def _unit_facts(unit: Unusual) -> Facts:
-    box = unit.projection.box
+def finding_json(finding: Finding) -> JsonObject:
+    """The most unusual units of one layer."""
     return {
-        "unit": str(unit.unit),
-        "activation": unit.activation,
-        "contrast": unit.contrast,
-        "rarity": unit.rarity,
-        "box": [box.top, box.left, box.bottom, box.right],
+        "layer": finding.layer.name,
+        "units": [unusual_json(unusual) for unusual in finding.units],
     }
+
+
+def unusual_json(unusual: Unusual) -> JsonObject:
+    return {
+        "unit": str(unusual.unit),
+        "activation": number_json(unusual.activation),
+        "contrast": number_json(unusual.contrast),
+        "rarity": unusual.rarity,
+        "box": box_json(unusual.projection.box),
+    }
+
+
+def pattern_json(pattern: Pattern) -> JsonObject:
+    return {
+        "objective": pattern.objective,
+        "unit": None if pattern.unit is None else str(pattern.unit),
+        "activation": number_json(pattern.activation),
+        "natural": number_json(pattern.natural),
+        "score": number_json(pattern.score),
+        "started_at": number_json(pattern.started_at),
+        "size": list(pattern.size),
+        "recipe": pattern.recipe,
+        "steps": pattern.steps,
+        "seed": pattern.seed,
+        "notes": list(pattern.notes),
+        "caveats": list(pattern.caveats),
+    }
+
+
+def _numbers(array: npt.NDArray[np.floating]) -> Sequence[Any]:
+    """An array as nested lists; null for each value that is not finite."""
+    finite: Sequence[Any] = np.where(np.isfinite(array), array.astype(object), None).tolist()
+    return finite
+
+
+CONVERSIONS: dict[type, Callable[[Any], JsonObject]] = {
+    Layer: layer_json,
+    Activations: activations_json,
+    Filters: filters_json,
+    Projection: projection_json,
+    Plate: plate_json,
+    Patch: patch_json,
+    ChannelStats: stats_json,
+    ClassStats: class_stats_json,
+    Prediction: prediction_json,
+    HeatMap: heat_map_json,
+    OcclusionMap: occlusion_json,
+    Explanation: explanation_json,
+    Finding: finding_json,
+    Unusual: unusual_json,
+    Pattern: pattern_json,
+}
+"""The conversion of each kind of result; a new kind of result is a new row."""

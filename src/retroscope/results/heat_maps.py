@@ -6,9 +6,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.imaging.image import Fit
+from retroscope.imaging.image import Fit, Picture
 from retroscope.results.display import Brief
-from retroscope.results.values import Layer, Picture, Pixels, Projection
+from retroscope.results.layers import Layer
+from retroscope.results.projections import Pixels, Projection
 from retroscope.unit import Unit
 
 Map = npt.NDArray[np.float32]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from retroscope.errors import UnitError, did_you_mean
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 
 

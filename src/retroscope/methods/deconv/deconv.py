@@ -27,7 +27,8 @@ from retroscope.engine.batching import (
     worth_cropping,
 )
 from retroscope.engine.forward import follow
-from retroscope.engine.intercept import ruled, undisturbed
+from retroscope.engine.gradients import ruled
+from retroscope.engine.isolation import undisturbed
 from retroscope.engine.memory import budget, in_batches, is_out_of_memory
 from retroscope.engine.region import look
 from retroscope.engine.rules import RuleBook, rule_book
@@ -36,7 +37,8 @@ from retroscope.errors import ModelError
 from retroscope.geometry import Box
 from retroscope.methods.positions import placed
 from retroscope.network import AnyImage, Network, checked, refuse_no_network
-from retroscope.results.values import Layer, Pixels, Projection
+from retroscope.results.layers import Layer
+from retroscope.results.projections import Pixels, Projection
 from retroscope.unit import Unit, as_unit
 
 Request = tuple[str | Unit, AnyImage]

@@ -1,0 +1,94 @@
+from .atlas.reader import Atlas, open_atlas
+from .demo_atlas import demo
+from .engine.rules import DECONVNET, GRADIENT, GUIDED, Rule, RuleBook
+from .errors import RetroscopeError
+from .geometry import Box, Field, ReceptiveField, Window
+from .imaging.image import Fit, Image, read_image
+from .methods.activations import activations
+from .methods.cam.cam import cam, cam_many
+from .methods.deconv.deconv import deconv, deconv_many
+from .methods.explain import explain
+from .methods.filters import filters
+from .methods.occlusion.occlusion import occlusion
+from .methods.saliency import saliency
+from .methods.synthesis.objectives import Objective, excite, excite_class, excite_direction
+from .methods.synthesis.recipes import RECIPES, Recipe
+from .methods.synthesis.synthesize import (
+    synthesize,
+    synthesize_many,
+    synthesize_varied,
+)
+from .network import Network
+from .render.draw import draw
+from .results.heat_maps import Explanation, HeatMap, OcclusionMap, Target
+from .results.layers import Layer
+from .results.patterns import Pattern
+from .results.plates import Patch, Plate
+from .results.projections import Activations, Filters, Projection
+from .scanning.illustrate import illustrate
+from .scanning.job import scan
+from .unit import Unit
+from .web.export import export
+from .web.server import serve
+from .world import scene, write_world
+from .zoo import open_model
+
+__version__: str
+
+__all__ = [
+    "DECONVNET",
+    "GRADIENT",
+    "GUIDED",
+    "RECIPES",
+    "Activations",
+    "Atlas",
+    "Box",
+    "Explanation",
+    "Field",
+    "Filters",
+    "Fit",
+    "HeatMap",
+    "Image",
+    "Layer",
+    "Network",
+    "Objective",
+    "OcclusionMap",
+    "Patch",
+    "Pattern",
+    "Plate",
+    "Projection",
+    "ReceptiveField",
+    "Recipe",
+    "RetroscopeError",
+    "Rule",
+    "RuleBook",
+    "Target",
+    "Unit",
+    "Window",
+    "activations",
+    "cam",
+    "cam_many",
+    "deconv",
+    "deconv_many",
+    "demo",
+    "draw",
+    "excite",
+    "excite_class",
+    "excite_direction",
+    "explain",
+    "export",
+    "filters",
+    "illustrate",
+    "occlusion",
+    "open_atlas",
+    "open_model",
+    "read_image",
+    "saliency",
+    "scan",
+    "scene",
+    "serve",
+    "synthesize",
+    "synthesize_many",
+    "synthesize_varied",
+    "write_world",
+]

@@ -1,0 +1,37 @@
+"""A channel of an atlas: the patches that excite it most, and its statistics."""
+
+from dataclasses import dataclass, field
+
+from retroscope.geometry import Box
+from retroscope.imaging.image import Picture
+from retroscope.results.display import Brief
+from retroscope.results.layers import Layer
+from retroscope.results.projections import Projection
+from retroscope.results.statistics import ChannelStats
+from retroscope.unit import Unit
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Patch(Brief):
+    """The piece of a picture that a unit saw, padded with grey where its field leaves it."""
+
+    score: float
+    source: str
+    position: tuple[int, int]
+    box: Box
+    pixels: Picture
+    projection: Projection | None = field(default=None)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Plate(Brief):
+    """The patches of one channel that excite it most, strongest first, and its statistics.
+
+    `ranked_by` is `max`, or `mean` over the positions of the map.
+    """
+
+    unit: Unit
+    layer: Layer
+    patches: tuple[Patch, ...]
+    stats: ChannelStats
+    ranked_by: str = "max"
