@@ -14,7 +14,7 @@ from retroscope.errors import ModelError, RetroscopeError, UnitError
 from retroscope.methods.cam import cam_methods
 from retroscope.methods.cam.cam import cam, cam_many
 from retroscope.methods.cam.cam_methods import METHODS
-from retroscope.methods.cam.replay import replayed
+from retroscope.methods.cam.replay import replay_from_layer
 from retroscope.methods.deconv.deconv import deconv
 from retroscope.network import Network
 from tests.conftest import built, no_trace, numbers
@@ -124,11 +124,11 @@ def test_only_the_second_half_runs_again_unless_it_reads_more_than_the_layer(
     told: list[bool] = []
 
     def watched(*args: Any, **options: Any) -> Tensor | None:
-        scores = replayed(*args, **options)
+        scores = replay_from_layer(*args, **options)
         told.append(scores is not None)
         return scores
 
-    monkeypatch.setattr(cam_methods, "replayed", watched)
+    monkeypatch.setattr(cam_methods, "replay_from_layer", watched)
     cam(network(make), picture(), method="ablationcam", layer="relu2")
     assert set(told) == {answers}
 
@@ -301,7 +301,7 @@ class Means(nn.Module):
     [
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(429, 4)), {}, "no convolution whose maps"),
         (pooled, {"layer": "6"}, r"6 has no map to make heat of: 4 channels of 1x1; 3 is the last"),
-        (lambda: nn.Conv2d(3, 4, 3), {}, "not one score for each class; name a unit"),
+        (lambda: nn.Conv2d(3, 4, 3), {}, "not one score per class; give a unit"),
         (pooled, {"method": "gradcan"}, "did you mean 'gradcam'"),
         (pooled, {"layer": "conv9"}, "no layer 'conv9'"),
     ],

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from retroscope.errors import RetroscopeError
 from retroscope.methods.occlusion import occlusion as home
-from retroscope.methods.occlusion.incremental import changed
+from retroscope.methods.occlusion.incremental import run_patched
 from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.network import Network
 from retroscope.results.heat_maps import OcclusionMap
@@ -166,11 +166,11 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     found: list[bool] = []
 
     def watched(*args: Any, **options: Any) -> object:
-        verdict = changed(*args, **options)
+        verdict = run_patched(*args, **options)
         found.append(verdict is not None)
         return verdict
 
-    monkeypatch.setattr(home, "changed", watched)
+    monkeypatch.setattr(home, "run_patched", watched)
     return found
 
 

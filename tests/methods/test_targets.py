@@ -80,9 +80,11 @@ def test_a_name_for_a_network_without_labels_is_answered() -> None:
 
 
 def test_labels_of_another_number_than_the_scores_are_refused() -> None:
-    with pytest.raises(RetroscopeError, match=r"^small has 4 outputs, 1 label; give a label for"):
+    with pytest.raises(
+        RetroscopeError, match=r"^small has 4 outputs but 1 label; give one label per"
+    ):
         cam(labelled("a"), picture())
-    with pytest.raises(RetroscopeError, match=r"^small has 4 outputs, 5 labels;"):
+    with pytest.raises(RetroscopeError, match=r"^small has 4 outputs but 5 labels;"):
         saliency(labelled(*"abcde"), picture())
 
 
@@ -116,7 +118,7 @@ def test_scores_that_are_not_finite_are_told_in_a_line(
     head.bias.data[2] = float(score)
     with pytest.raises(RetroscopeError) as refused:
         look(net, picture())
-    said = f"the scores of small for this picture are not finite ({score}); check its weights"
+    said = f"the scores of small for this image are not finite ({score}); check its weights"
     assert str(refused.value).startswith(said)
     assert "\n" not in str(refused.value)
 

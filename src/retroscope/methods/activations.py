@@ -3,9 +3,10 @@
 import torch
 
 from retroscope.engine.forward import follow
-from retroscope.engine.intercept import undisturbed
+from retroscope.engine.isolation import undisturbed
 from retroscope.network import AnyImage, Network, refuse_no_network
-from retroscope.results.values import Activations, Layer
+from retroscope.results.layers import Layer
+from retroscope.results.projections import Activations
 
 
 def activations(net: Network, layer: str | Layer, image: AnyImage) -> Activations:

@@ -8,7 +8,7 @@ import torch
 
 from retroscope.errors import RetroscopeError
 from retroscope.network import Network
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 
 
 class Scanned(Protocol):

@@ -1,7 +1,7 @@
-"""What a network says of pictures: the score of every class, and its probability.
+"""Class scores and probabilities of a batch of images.
 
-Where a network ends in a softmax or a sigmoid, the score is what goes into it: a probability near
-1 hardly changes, whatever the picture does.
+If the network ends in a softmax or a sigmoid, the scores are its input, since a probability near 1
+barely responds to changes of the image.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,131 +26,142 @@ from retroscope.engine.tensor_map import Marks
 from retroscope.errors import ModelError
 from retroscope.network import Network
 
-Ending = Callable[[torch.Tensor], torch.Tensor]
+ProbabilityFunction = Callable[[torch.Tensor], torch.Tensor]
 
 
 def _softmax(scores: torch.Tensor) -> torch.Tensor:
     return scores.softmax(dim=1)
 
 
-ENDINGS: dict[Function, Ending] = dict.fromkeys(named("softmax", "log_softmax"), _softmax)
-ENDINGS |= dict.fromkeys(named("sigmoid", "logsigmoid"), torch.sigmoid)
-"""What makes probabilities of scores, by the function that a network ends in."""
+PROBABILITY_FUNCTIONS: dict[Function, ProbabilityFunction] = {
+    **dict.fromkeys(named("softmax", "log_softmax"), _softmax),
+    **dict.fromkeys(named("sigmoid", "logsigmoid"), torch.sigmoid),
+}
+"""How scores become probabilities, by the function that ends the network."""
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
-    """What a network says of a batch: the score of each class (pictures, classes)."""
+class ClassScores:
+    """The score of each class for each image of a batch (images, classes)."""
 
     scores: torch.Tensor
-    ending: Ending
+    to_probabilities: ProbabilityFunction
 
     @property
     def probabilities(self) -> torch.Tensor:
-        return self.ending(self.scores.detach().float())
+        return self.to_probabilities(self.scores.detach().float())
 
 
-class Ends:
-    """Remembers what went into a softmax or a sigmoid, in case the network ends there."""
+class ScoreTracker:
+    """Records the input of each softmax and sigmoid, in case the network ends there."""
 
     def __init__(self) -> None:
-        self._before = Marks[tuple[torch.Tensor, Ending]]()
+        self._inputs = Marks[tuple[torch.Tensor, ProbabilityFunction]]()
 
-    def called(self, function: Function, args: Args, kwargs: Kwargs, result: object) -> None:
-        """A function has run."""
-        if function in ENDINGS and isinstance(result, torch.Tensor):
-            self._before[result] = next(tensors_in(args, kwargs)), ENDINGS[function]
+    def record(self, function: Function, args: Args, kwargs: Kwargs, result: object) -> None:
+        """Records a call if it turns scores into probabilities."""
+        if function in PROBABILITY_FUNCTIONS and isinstance(result, torch.Tensor):
+            self._inputs[result] = next(tensors_in(args, kwargs)), PROBABILITY_FUNCTIONS[function]
 
-    def scores_of(self, output: torch.Tensor) -> tuple[torch.Tensor, Ending]:
-        """The scores behind an output, and what makes probabilities of them.
+    def scores_behind(self, output: torch.Tensor) -> tuple[torch.Tensor, ProbabilityFunction]:
+        """The scores behind an output, and the function that makes them probabilities.
 
-        A single number that ends in nothing is taken for the score of a sigmoid.
+        A single raw output counts as the score of a sigmoid, several as those of a softmax.
         """
-        alone = output.dim() > 1 and output.shape[1] == 1
-        return self._before.get(output) or (output, torch.sigmoid if alone else _softmax)
+        is_single_score = output.dim() > 1 and output.shape[1] == 1
+        return self._inputs.get(output) or (output, torch.sigmoid if is_single_score else _softmax)
 
 
-def verdict_of(net: Network, result: object, ends: Ends, pictures: int) -> Verdict:
-    """What the result of a forward pass says, which must be one score for each class."""
-    output = next(tensors_in(result), None)
+def read_class_scores(
+    net: Network, network_output: object, *, tracker: ScoreTracker, batch_size: int
+) -> ClassScores:
+    """The class scores in a network's output, which must be one score per class and image."""
+    output = next(tensors_in(network_output), None)
     if output is None:
-        raise ModelError(f"{net.name} gives no tensor; a class needs a network that scores classes")
-    scores, ending = ends.scores_of(output)
-    if scores.dim() < 2 or scores.shape[0] != pictures or scores[0].numel() != scores.shape[1]:
         raise ModelError(
-            f"{net.name} gives {tuple(output.shape)} for {pictures} pictures and not one score "
-            "for each class; name a unit instead of a class"
+            f"{net.name} does not return a tensor of class scores; give a unit instead of a class"
         )
-    _refuse_other_labels(net, scores.shape[1])
-    return Verdict(scores.flatten(1), ending)
+    scores, to_probabilities = tracker.scores_behind(output)
+    if scores.dim() < 2 or scores.shape[0] != batch_size or scores[0].numel() != scores.shape[1]:
+        raise ModelError(
+            f"{net.name} returns shape {tuple(output.shape)} for {batch_size} "
+            f"{'image' if batch_size == 1 else 'images'}, not one score per class; give a unit "
+            "instead of a class"
+        )
+    _check_label_count(net, scores.shape[1])
+    return ClassScores(scores.flatten(1), to_probabilities)
 
 
-def _refuse_other_labels(net: Network, classes: int) -> None:
-    """A label of another class would be worse than none."""
-    if net.labels and len(net.labels) != classes:
-        outputs = "1 output" if classes == 1 else f"{classes} outputs"
+def _check_label_count(net: Network, class_count: int) -> None:
+    """A missing label is harmless; the label of another class is not."""
+    if net.labels and len(net.labels) != class_count:
+        outputs = "1 output" if class_count == 1 else f"{class_count} outputs"
         labels = "1 label" if len(net.labels) == 1 else f"{len(net.labels)} labels"
         raise ModelError(
-            f"{net.name} has {outputs}, {labels}; give a label for each output, or none"
+            f"{net.name} has {outputs} but {labels}; give one label per output, or none"
         )
 
 
-def refuse_not_finite(net: Network, verdict: Verdict, sources: Sequence[str] = ()) -> None:
-    """Of scores that are no numbers no class is the most probable, and nothing leads back."""
-    scores = verdict.scores.detach()
-    strange = (~scores.isfinite()).nonzero().tolist()
-    if strange:
-        row, place = strange[0]
-        picture = repr(sources[row]) if len(sources) > 1 else "this picture"
+def check_finite_scores(
+    net: Network, class_scores: ClassScores, sources: Sequence[str] = ()
+) -> None:
+    """NaN and infinite scores have neither a most probable class nor a useful gradient."""
+    scores = class_scores.scores.detach()
+    nonfinite = (~scores.isfinite()).nonzero().tolist()
+    if nonfinite:
+        row, class_index = nonfinite[0]
+        image = repr(sources[row]) if len(sources) > 1 else "this image"
+        score = float(scores[row, class_index])
         raise ModelError(
-            f"the scores of {net.name} for {picture} are not finite ({float(scores[row, place])}); "
-            "check its weights, its mean and std, and whether half precision is too small for it"
+            f"the scores of {net.name} for {image} are not finite ({score}); check its weights, "
+            "its mean and std, and whether it overflows in half precision"
         )
 
 
-class _Pass:
-    """Follows the survey's program to its end and shows the steps asked for on the way."""
+class _ClassifierPass:
+    """A whole forward pass that tracks scores and calls the hooks of single steps."""
 
-    def __init__(self, survey: Survey, seen: Mapping[int, Seen], execute: Handler) -> None:
+    def __init__(self, survey: Survey, hooks: Mapping[int, Seen], execute: Handler) -> None:
         self.steps = survey.steps
-        self.seen = seen
+        self.hooks = hooks
         self.execute = execute
-        self.ends = Ends()
-        self.count = 0
+        self.tracker = ScoreTracker()
+        self.step_count = 0
 
     def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
         result = self.execute(function, args, kwargs)
-        self.ends.called(function, args, kwargs, result)
+        self.tracker.record(function, args, kwargs, result)
         first = next(tensors_in(result), None)
         if (first is None and asks_only(function)) or is_itself(function, args):
             return result
-        if self.count in self.seen:
-            self._show(function, first)
-        self.count += 1
+        if self.step_count in self.hooks:
+            self._call_hook(function, first)
+        self.step_count += 1
         return result
 
-    def _show(self, function: Function, first: torch.Tensor | None) -> None:
-        step = self.steps[self.count]
+    def _call_hook(self, function: Function, first: torch.Tensor | None) -> None:
+        step = self.steps[self.step_count]
         if step.function != function or first is None or step.seen is None:
             raise ModelError(
-                f"this network does not run the same way twice: {name_of(function)} where "
-                f"{name_of(step.function)} was; its layers have no fixed place"
+                f"this network does not run the same operations twice: {name_of(function)} where "
+                f"{name_of(step.function)} was expected; its layers cannot be identified"
             )
-        self.seen[self.count](canonical(first, step.seen.axes))
+        self.hooks[self.step_count](canonical(first, step.seen.axes))
 
 
-def judged(
+def run_classifier(
     net: Network,
     survey: Survey,
-    pictures: torch.Tensor,
+    batch: torch.Tensor,
     *,
-    seen: Mapping[int, Seen] | None = None,
+    hooks: Mapping[int, Seen] | None = None,
     execute: Handler = plainly,
-) -> Verdict:
-    """Runs pictures through the whole network; the steps asked for are shown on the way.
+) -> ClassScores:
+    """Runs a batch through the whole network.
 
-    What is shown may be changed in place: the network goes on with it.
+    `hooks` are called with the maps of their step (batch, channels, height, width) and may edit
+    them in place: the network continues with the edited maps.
     """
-    handler = _Pass(survey, seen or {}, execute)
-    result = run(net.module, pictures, handler)
-    return verdict_of(net, result, handler.ends, len(pictures))
+    handler = _ClassifierPass(survey, hooks or {}, execute)
+    network_output = run(net.module, batch, handler)
+    return read_class_scores(net, network_output, tracker=handler.tracker, batch_size=len(batch))

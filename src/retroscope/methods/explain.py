@@ -7,19 +7,20 @@ from pathlib import Path
 import torch
 
 from retroscope.engine.batching import Prepared
-from retroscope.engine.intercept import undisturbed
+from retroscope.engine.isolation import undisturbed
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import refuse_another
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.class_requests import stack
-from retroscope.methods.class_scores import Verdict, judged, refuse_not_finite
+from retroscope.methods.class_scores import ClassScores, check_finite_scores, run_classifier
 from retroscope.methods.deconv.deconv import deconv_many
 from retroscope.methods.rarity import Ranked, Reference, most_unusual
 from retroscope.methods.targets import Wanted, target_at
 from retroscope.network import AnyImage, Network, refuse_no_network
 from retroscope.results.caveats import caveats_of
 from retroscope.results.heat_maps import Explanation, Finding, Prediction, Unusual
-from retroscope.results.values import Activations, Layer
+from retroscope.results.layers import Layer
+from retroscope.results.projections import Activations
 
 _TOP = 5
 
@@ -30,7 +31,7 @@ def explain(
     *,
     atlas: Reference | None = None,
     layers: Sequence[str | Layer] = (),
-    units: int = 4,
+    top: int = 4,
     target: Wanted = None,
     method: str = "gradcam",
 ) -> Explanation:
@@ -41,18 +42,18 @@ def explain(
     stands out of their own map.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
-    >>> told = explain(net, torch.rand(3, 8, 8), units=2)
+    >>> told = explain(net, torch.rand(3, 8, 8), top=2)
     >>> len(told.predictions), [finding.layer.name for finding in told.findings]
     (4, ['0'])
     """
     refuse_no_network(net)
     _refuse_no_atlas(atlas)
-    if units < 1:
-        raise RetroscopeError(f"{units} units of each layer; give 1 or more")
+    if top < 1:
+        raise RetroscopeError(f"{top} units of each layer; give 1 or more")
     prepared = net.prepare(image)
     chosen = _chosen(net, prepared, layers, atlas)
     verdict, seen = _looked_at(net, prepared, chosen)
-    found = [(one.layer, most_unusual(one, units, atlas)) for one in seen]
+    found = [(one.layer, most_unusual(one, top, atlas)) for one in seen]
     return Explanation(
         predictions=_top(net, verdict),
         heat=cam(net, prepared, method=method, target=target),
@@ -105,7 +106,7 @@ def ends_of_sizes(layers: Iterable[Layer]) -> list[Layer]:
 
 def _looked_at(
     net: Network, prepared: Prepared, layers: Sequence[Layer]
-) -> tuple[Verdict, list[Activations]]:
+) -> tuple[ClassScores, list[Activations]]:
     """The scores of the classes and the maps of the layers, from one forward pass."""
     survey = net.survey(prepared.size)
     kept: dict[int, torch.Tensor] = {}
@@ -116,13 +117,13 @@ def _looked_at(
     with undisturbed(net.module), torch.no_grad():
         picture = stack(net, [prepared], channels_last=survey.channels_last)
         watched = {one.index: partial(keep, one.index) for one in layers}
-        verdict = judged(net, survey, picture, seen=watched)
-    refuse_not_finite(net, verdict)
+        verdict = run_classifier(net, survey, picture, hooks=watched)
+    check_finite_scores(net, verdict)
     shown = [Activations(one, kept[one.index].numpy(), prepared.source) for one in layers]
     return verdict, shown
 
 
-def _top(net: Network, verdict: Verdict) -> tuple[Prediction, ...]:
+def _top(net: Network, verdict: ClassScores) -> tuple[Prediction, ...]:
     shares = verdict.probabilities[0]
     best = shares.argsort(descending=True, stable=True)[:_TOP].tolist()
     return tuple(

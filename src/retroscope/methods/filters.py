@@ -3,11 +3,12 @@
 import torch
 
 from retroscope.engine.forward import follow, plainly
-from retroscope.engine.intercept import undisturbed
+from retroscope.engine.isolation import undisturbed
 from retroscope.engine.operations import Args, Function, Kwargs, positional
 from retroscope.errors import RetroscopeError, UnitError
 from retroscope.network import Network, refuse_no_network
-from retroscope.results.values import Filters, Layer
+from retroscope.results.layers import Layer
+from retroscope.results.projections import Filters
 
 
 def filters(net: Network, layer: str | Layer | None = None) -> Filters:

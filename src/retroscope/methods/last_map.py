@@ -3,7 +3,7 @@
 from retroscope.engine.batching import Size
 from retroscope.errors import ModelError
 from retroscope.network import Network
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 
 
 def last_map(net: Network, size: Size) -> Layer:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.methods.atlas_match import Scanned
-from retroscope.results.values import HISTOGRAM_EDGES, Activations, ChannelStats
+from retroscope.results.projections import Activations
+from retroscope.results.statistics import HISTOGRAM_EDGES, ChannelStats
 from retroscope.unit import Unit
 
 Numbers = npt.NDArray[np.float64]

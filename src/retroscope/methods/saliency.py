@@ -13,19 +13,20 @@ import torch
 
 from retroscope.engine.batching import Prepared, how_many
 from retroscope.engine.forward import follow
-from retroscope.engine.intercept import ruled, undisturbed
+from retroscope.engine.gradients import ruled
+from retroscope.engine.isolation import undisturbed
 from retroscope.engine.memory import budget, in_batches, is_out_of_memory
 from retroscope.engine.rules import GRADIENT, GUIDED, RuleBook
 from retroscope.engine.survey import Survey
 from retroscope.errors import ModelError, RetroscopeError, did_you_mean
 from retroscope.methods.class_requests import fit_of
-from retroscope.methods.class_scores import judged, refuse_not_finite
+from retroscope.methods.class_scores import check_finite_scores, run_classifier
 from retroscope.methods.positions import strongest
 from retroscope.methods.targets import Wanted, refuse_both, target_at, target_of
 from retroscope.network import AnyImage, Network, checked, refuse_no_network
 from retroscope.results.caveats import caveats_of
 from retroscope.results.heat_maps import HeatMap, Target
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 from retroscope.unit import Unit, as_unit
 
 Scored = Callable[[torch.Tensor, RuleBook], torch.Tensor]
@@ -131,14 +132,14 @@ class _Ask:
 
 def _class_ask(net: Network, survey: Survey, numbers: torch.Tensor, target: Wanted) -> _Ask:
     with torch.no_grad():
-        verdict = judged(net, survey, _stored(numbers[None], survey.channels_last))
-    refuse_not_finite(net, verdict)
+        verdict = run_classifier(net, survey, _stored(numbers[None], survey.channels_last))
+    check_finite_scores(net, verdict)
     classes = verdict.scores.shape[1]
     top = int(verdict.scores[0].argmax())
     found = target_at(net, top, classes) if target is None else target_of(net, target, classes)
 
     def scored(pictures: torch.Tensor, book: RuleBook) -> torch.Tensor:
-        return judged(net, survey, pictures, execute=ruled(book)).scores[:, found.index]
+        return run_classifier(net, survey, pictures, execute=ruled(book)).scores[:, found.index]
 
     probability = float(verdict.probabilities[0, found.index])
     score = float(verdict.scores[0, found.index])

@@ -8,21 +8,21 @@ from itertools import islice
 import numpy as np
 
 from retroscope.engine.batching import Size, how_many
-from retroscope.engine.intercept import undisturbed
+from retroscope.engine.isolation import undisturbed
 from retroscope.engine.memory import budget, in_batches
 from retroscope.engine.survey import Survey
 from retroscope.errors import RetroscopeError, did_you_mean
 from retroscope.methods.cam.cam_methods import METHODS, Method
 from retroscope.methods.cam.split_forward import Halves, halves
 from retroscope.methods.class_requests import Shown, by_size, stack
-from retroscope.methods.class_scores import refuse_not_finite
+from retroscope.methods.class_scores import check_finite_scores
 from retroscope.methods.last_map import map_named
 from retroscope.methods.saliency import saliency
 from retroscope.methods.targets import Wanted, target_at, target_of
 from retroscope.network import AnyImage, Network, refuse_no_network
 from retroscope.results.caveats import caveats_of
 from retroscope.results.heat_maps import HeatMap, Target
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 
 Request = tuple[AnyImage, Wanted]
 _AT_ONCE = 64
@@ -107,7 +107,7 @@ class _Job:
         images = [one.image for one in shown]
         pictures = stack(self.net, images, channels_last=survey.channels_last)
         half = halves(self.net, survey, self.layer, pictures)
-        refuse_not_finite(self.net, half.verdict, [image.source for image in images])
+        check_finite_scores(self.net, half.verdict, [image.source for image in images])
         probabilities = half.verdict.probabilities
         found: dict[int, HeatMap] = {}
         for turn in range(max(len(one.wanted) for one in shown)):

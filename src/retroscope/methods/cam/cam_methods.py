@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from retroscope.engine.batching import how_many
 from retroscope.engine.memory import budget, in_batches
-from retroscope.methods.cam.replay import replayed, rerun
+from retroscope.methods.cam.replay import replay_from_layer, run_with_edited_maps
 from retroscope.methods.cam.split_forward import Halves
-from retroscope.methods.class_scores import judged
+from retroscope.methods.class_scores import run_classifier
 
 SPACE = (2, 3)
 
@@ -93,7 +93,7 @@ def _seen_through(half: Halves, picture: int, wanted: int) -> torch.Tensor:
         )
         low, high = masks.amin(SPACE, keepdim=True), masks.amax(SPACE, keepdim=True)
         dimmed = numbers * (masks - low) / (high - low + 1e-8)
-        return judged(half.net, half.survey, dimmed).scores[:, wanted]
+        return run_classifier(half.net, half.survey, dimmed).scores[:, wanted]
 
     return _in_batches(half, work)
 
@@ -107,19 +107,21 @@ def _without_each(half: Halves, picture: int, wanted: int) -> torch.Tensor:
         rows = list(range(len(some)))
         emptied = maps.expand(len(some), -1, -1, -1).clone()
         emptied[rows, list(some)] = 0
-        scores = replayed(half.net, half.survey, half.layer, picture=numbers, maps=emptied)
+        scores = replay_from_layer(
+            half.net, half.survey, half.layer, input_tensor=numbers, maps=emptied
+        )
         if scores is None:
 
             def change(shown: torch.Tensor) -> None:
                 shown[rows, list(some)] = 0
 
-            scores = rerun(
+            scores = run_with_edited_maps(
                 half.net,
                 half.survey,
                 half.layer,
-                picture=numbers,
-                times=len(some),
-                change=change,
+                input_tensor=numbers,
+                copies=len(some),
+                edit=change,
             )
         return scores[:, wanted]
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
-from retroscope.engine.intercept import ruled
+from retroscope.engine.gradients import ruled
 from retroscope.engine.memory import is_out_of_memory
 from retroscope.engine.rules import GRADIENT
 from retroscope.engine.survey import Survey
 from retroscope.errors import ModelError
-from retroscope.methods.class_scores import Verdict, judged
+from retroscope.methods.class_scores import ClassScores, run_classifier
 from retroscope.network import Network
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Halves:
     layer: Layer
     pictures: torch.Tensor
     maps: torch.Tensor
-    verdict: Verdict
+    verdict: ClassScores
 
     def gradients(self, classes: Sequence[int]) -> torch.Tensor:
         """How each picture's score of its class answers to each position of each map."""
@@ -66,5 +66,5 @@ def halves(net: Network, survey: Survey, layer: Layer, pictures: torch.Tensor) -
             ) from error
 
     book = ruled(GRADIENT)
-    verdict = judged(net, survey, pictures.clone(), seen={layer.index: cut}, execute=book)
+    verdict = run_classifier(net, survey, pictures.clone(), hooks={layer.index: cut}, execute=book)
     return Halves(net, survey, layer, pictures, kept[0], verdict)

@@ -1,9 +1,10 @@
-"""Runs many pictures that differ from a clean one in a box each, where that changes anything.
+"""Incremental inference for many images that each differ from one clean image inside a box.
 
-The network's own code runs on stand-ins of the full size. Behind each stand-in stands what is
-known: the clean map, computed once, and for each picture the patch that may differ from it. A
-window operation computes the outputs that a patch can reach; where patches meet, their union. What
-the table does not know, and what a patch covers most of, is computed whole.
+The network's own code runs on full-size placeholders. Each placeholder represents the clean maps,
+computed once, and one patch per image that may differ from them. A window operation computes only
+the outputs that a patch can affect; operations with several inputs compute the union of their
+patches. Operations missing from the table, and patches that cover most of a map, are computed on
+full maps.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,64 +32,70 @@ from retroscope.engine.placeholders import Lost, blank, next_step, refuse_layout
 from retroscope.engine.survey import Step, Survey, canonical, written
 from retroscope.engine.tensor_map import Marks
 from retroscope.engine.window_ops import READERS, Windows
-from retroscope.methods.class_scores import Ends, Verdict, verdict_of
-from retroscope.methods.occlusion.patched_maps import Patched, Strip, union
+from retroscope.methods.class_scores import ClassScores, ScoreTracker, read_class_scores
+from retroscope.methods.occlusion.patched_maps import BatchSpan, PatchedMaps, covering_spans
 from retroscope.network import Network
 
-MOST = 0.75
-"""A patch that is a larger share of its map is not worth cutting out."""
-_FILLS = {Reading.MAXIMUM: float("-inf")}
-_SIZED = (call_motions.reshape, call_motions.expand)
-"""Moves whose arguments say how large the result is to be."""
+MAX_PATCH_SHARE = 0.75
+"""Above this share of its map a patch is not worth cropping."""
+_PADDING_VALUES = {Reading.MAXIMUM: float("-inf")}
+_SIZE_DEPENDENT_MOVES = (call_motions.reshape, call_motions.expand)
+"""Moves whose arguments contain the size of the result."""
 
-Seen = Callable[[Patched | torch.Tensor], None]
-"""Is shown a step's maps: as patches, or whole (batch, channels, height, width)."""
+PatchedMapHook = Callable[[PatchedMaps | torch.Tensor], None]
+"""Receives a step's maps, as patches or in full (batch, channels, height, width)."""
 
 
-class Clean:
-    """What the clean picture gives at each step, computed once for all batches."""
+class CleanResults:
+    """The results of every step for the clean image, computed once for all batches."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, object] = {}
+        self._results: dict[int, object] = {}
 
     def result(self, step: int, compute: Callable[[], object]) -> object:
-        """What the step gives; computed where it is not known yet."""
-        if step not in self._kept:
-            self._kept[step] = compute()
-        return self._kept[step]
+        """The result of a step, computed on first use."""
+        if step not in self._results:
+            self._results[step] = compute()
+        return self._results[step]
 
 
-def changed(
-    net: Network, survey: Survey, pictures: Patched, *, clean: Clean, seen: Mapping[int, Seen]
-) -> Verdict | None:
-    """What the network says of the changed pictures; None where stand-ins do not tell."""
-    handler = _Changed(survey, clean, seen)
-    stand_in = handler.standing_for(pictures)
+def run_patched(
+    net: Network,
+    survey: Survey,
+    batch: PatchedMaps,
+    *,
+    clean: CleanResults,
+    hooks: Mapping[int, PatchedMapHook],
+) -> ClassScores | None:
+    """The class scores of the patched images; None if placeholders cannot follow the network."""
+    handler = _PatchedPass(survey, clean, hooks)
+    placeholder = handler.placeholder_for(batch)
     try:
-        result = run(net.module, stand_in, handler)
+        result = run(net.module, placeholder, handler)
     except Lost:
         return None
     output = next(tensors_in(result), None)
-    told = result if output is None else handler.told(output)
-    return verdict_of(net, told, handler.ends, len(pictures.patch))
+    network_output = result if output is None else handler.full_maps_of(output)
+    batch_size = len(batch.patch)
+    return read_class_scores(net, network_output, tracker=handler.tracker, batch_size=batch_size)
 
 
 @dataclass(frozen=True, eq=False)
-class _Way:
-    """Where in each picture's result something may differ, and which dimensions run along it."""
+class _AffectedRegion:
+    """The part of each image's result that may differ from the clean one, and its two axes."""
 
-    y: Strip
-    x: Strip
+    y: BatchSpan
+    x: BatchSpan
     axes: Axes
 
     @property
-    def is_short(self) -> bool:
-        return self.y.count * self.x.count < MOST * self.y.full * self.x.full
+    def is_small(self) -> bool:
+        return self.y.count * self.x.count < MAX_PATCH_SHARE * self.y.full * self.x.full
 
 
 @dataclass(frozen=True, eq=False)
-class _Call:
-    """One torch call on stand-ins: those of its tensors that depend on the picture."""
+class _PatchedCall:
+    """One torch call on placeholders; `inputs` are the tensors that depend on the image."""
 
     step: Step
     inputs: Sequence[torch.Tensor]
@@ -96,180 +103,201 @@ class _Call:
     kwargs: Kwargs
 
     @property
-    def target(self) -> torch.Tensor | None:
+    def mutated_input(self) -> torch.Tensor | None:
         """The tensor that the call changes in place."""
         return written(self.step.function, self.args, self.kwargs)
 
-    def on(self, tensors: dict[int, torch.Tensor]) -> object:
-        """The same call on other tensors, by the identity of those that they replace."""
+    def run_with(self, tensors: dict[int, torch.Tensor]) -> object:
+        """The same call on other tensors, keyed by the `id` of the tensors they replace."""
         args, kwargs = with_others(self.args, tensors), with_others(self.kwargs, tensors)
         return self.step.function(*args, **kwargs)
 
 
-class _Changed:
-    def __init__(self, survey: Survey, clean: Clean, seen: Mapping[int, Seen]) -> None:
+class _PatchedPass:
+    """A forward pass on placeholders, each with its patched or full maps.
+
+    `aliased` marks the tensors that share memory with another one. An in-place operation on them
+    is refused: the other tensor's maps would not change with it.
+    """
+
+    def __init__(
+        self, survey: Survey, clean: CleanResults, hooks: Mapping[int, PatchedMapHook]
+    ) -> None:
         self.steps = survey.steps
         self.clean = clean
-        self.seen = seen
-        self.ends = Ends()
-        self.patched = Marks[Patched]()
-        self.whole = Marks[torch.Tensor]()
+        self.hooks = hooks
+        self.tracker = ScoreTracker()
+        self.patched = Marks[PatchedMaps]()
+        self.full = Marks[torch.Tensor]()
         self.aliased = Marks[bool]()
-        self.count = 0
+        self.step_count = 0
 
     def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
         if is_itself(function, args):
             return args[0]
-        inputs = [one for one in tensors_in(args, kwargs) if self._depends(one)]
+        inputs = [tensor for tensor in tensors_in(args, kwargs) if self._depends_on_image(tensor)]
         if asks_only(function):
             if inputs:
                 refuse_layout(function)
             answer = function(*args, **kwargs)
             if next(tensors_in(answer), None) is None:
                 return answer
-        step = next_step(self.steps, self.count, function)
-        self.count += 1
+        step = next_step(self.steps, self.step_count, function)
+        self.step_count += 1
         if not inputs or makes_anew(function):
             return function(*args, **kwargs)
-        result = self._answer(_Call(step, inputs, args, kwargs))
-        self._show(step, result)
+        result = self._run_step(_PatchedCall(step, inputs, args, kwargs))
+        self._call_hook(step, result)
         return result
 
-    def standing_for(self, patched: Patched) -> torch.Tensor:
-        """A tensor that stands for all of the maps."""
-        shape = list(patched.patch.shape)
-        for axis, strip in zip(patched.axes, (patched.y, patched.x), strict=True):
-            shape[axis] = strip.full
-        stand_in = blank(shape, patched.patch)
-        self.patched[stand_in] = patched
-        return stand_in
+    def placeholder_for(self, maps: PatchedMaps) -> torch.Tensor:
+        """A full-size tensor without values that represents these maps."""
+        shape = list(maps.patch.shape)
+        for axis, span in zip(maps.axes, (maps.y, maps.x), strict=True):
+            shape[axis] = span.full
+        placeholder = blank(shape, maps.patch)
+        self.patched[placeholder] = maps
+        return placeholder
 
-    def told(self, tensor: torch.Tensor) -> torch.Tensor:
-        """All the numbers that a tensor stands for."""
-        known = self.patched.get(tensor)
-        if known is not None:
+    def full_maps_of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The full maps that a tensor represents; the tensor itself if it is not a placeholder."""
+        patched_maps = self.patched.get(tensor)
+        if patched_maps is not None:
             self.patched.drop(tensor)
-            self.whole[tensor] = known.whole()
-        found = self.whole.get(tensor)
-        return tensor if found is None else found
+            self.full[tensor] = patched_maps.full_maps()
+        full_maps = self.full.get(tensor)
+        return tensor if full_maps is None else full_maps
 
-    def _depends(self, tensor: torch.Tensor) -> bool:
-        return tensor in self.patched or tensor in self.whole
+    def _depends_on_image(self, tensor: torch.Tensor) -> bool:
+        return tensor in self.patched or tensor in self.full
 
-    def _show(self, step: Step, result: object) -> None:
-        if self.count - 1 not in self.seen:
+    def _call_hook(self, step: Step, result: object) -> None:
+        if self.step_count - 1 not in self.hooks:
             return
         first, axes = next(tensors_in(result)), step.seen.axes if step.seen else None
-        known = self.patched.get(first)
-        self.seen[self.count - 1](known or canonical(self.told(first), axes))
+        patched_maps = self.patched.get(first)
+        self.hooks[self.step_count - 1](patched_maps or canonical(self.full_maps_of(first), axes))
 
-    def _answer(self, call: _Call) -> object:
-        if call.target is not None and call.target in self.aliased:
+    def _run_step(self, call: _PatchedCall) -> object:
+        if call.mutated_input is not None and call.mutated_input in self.aliased:
             raise Lost
-        parts = [self.patched[one] for one in call.inputs if one in self.patched]
-        alike = {(one.axes, one.y.full, one.x.full) for one in parts}
-        if len(parts) == len(call.inputs) and len(alike) == 1:
-            way = _way(call.step, parts)
-            if way is not None and way.is_short:
-                return self._locally(call, way)
-        return self._wholly(call)
+        maps = [self.patched[tensor] for tensor in call.inputs if tensor in self.patched]
+        layouts = {(operand.axes, operand.y.full, operand.x.full) for operand in maps}
+        if len(maps) == len(call.inputs) and len(layouts) == 1:
+            region = _affected_region(call.step, maps)
+            if region is not None and region.is_small:
+                return self._run_region(call, region)
+        return self._run_full(call)
 
-    def _wholly(self, call: _Call) -> object:
-        told = {id(one): self.told(one) for one in call.inputs}
-        result = call.on(told)
-        self.ends.called(call.step.function, (told[id(call.inputs[0])],), {}, result)
-        for one in tensors_in(result):
-            self.whole[one] = one
+    def _run_full(self, call: _PatchedCall) -> object:
+        full_maps = {id(tensor): self.full_maps_of(tensor) for tensor in call.inputs}
+        result = call.run_with(full_maps)
+        self.tracker.record(call.step.function, (full_maps[id(call.inputs[0])],), {}, result)
+        for output in tensors_in(result):
+            self.full[output] = output
         return result
 
-    def _locally(self, call: _Call, way: _Way) -> object:
-        """The call on what the patches can reach, and once on the clean maps."""
-        clean = self.clean.result(self.count, lambda: self._on_clean(call))
+    def _run_region(self, call: _PatchedCall, region: _AffectedRegion) -> object:
+        """Runs the call on the region that the patches affect, and once on the clean maps."""
+        mutated = call.mutated_input
+        clean = self.clean.result(self.step_count, lambda: self._run_on_clean(call))
         if isinstance(call.step.motion, Slide):
-            made = self._slid(call, call.step.motion, way)
+            result = self._run_window_operation(call, call.step.motion, region)
         elif call.step.is_given(call.args, call.kwargs):
-            crops = {id(one): self._crop(call, one, way) for one in call.inputs}
-            made = call.on(crops)
-            same = [one for one in call.inputs if made is crops[id(one)]]
-            if same:
-                return self._stood_for(call, clean, made, way, target=same[0])
-            self._note_aliases(call, crops, made)
+            crops = {id(tensor): self._crop_input(call, tensor, region) for tensor in call.inputs}
+            result = call.run_with(crops)
+            returned_inputs = [tensor for tensor in call.inputs if result is crops[id(tensor)]]
+            if returned_inputs:
+                mutated = returned_inputs[0]
+            else:
+                self._mark_aliases(call, crops, result)
         else:
             raise Lost
-        return self._stood_for(call, clean, made, way, target=call.target)
+        pairs = zip(tensors_in(clean), tensors_in(result), strict=True)
+        outputs = [
+            PatchedMaps(maps, patch, region.y, region.x, region.axes) for maps, patch in pairs
+        ]
+        return self._wrap_outputs(call, outputs, mutated)
 
-    def _on_clean(self, call: _Call) -> object:
-        cleans = {id(one): self.patched[one].clean for one in call.inputs}
-        if call.target is not None:
-            cleans[id(call.target)] = cleans[id(call.target)].clone()
-        return call.on(cleans)
+    def _run_on_clean(self, call: _PatchedCall) -> object:
+        clean_inputs = {id(tensor): self.patched[tensor].clean for tensor in call.inputs}
+        if call.mutated_input is not None:
+            clean_inputs[id(call.mutated_input)] = clean_inputs[id(call.mutated_input)].clone()
+        return call.run_with(clean_inputs)
 
-    def _crop(self, call: _Call, one: torch.Tensor, way: _Way) -> torch.Tensor:
-        """What a call reads of an input; its own copy, where it is to be changed."""
-        held = self.patched[one]
-        crop = held.patch if isinstance(call.step.motion, Move) else held.part(way.y, way.x)
-        return crop.clone() if one is call.target and crop is held.patch else crop
+    def _crop_input(
+        self, call: _PatchedCall, source: torch.Tensor, region: _AffectedRegion
+    ) -> torch.Tensor:
+        """The part of an input that a call reads, copied if the call changes it in place."""
+        maps = self.patched[source]
+        crop = maps.patch if isinstance(call.step.motion, Move) else maps.crop(region.y, region.x)
+        return crop.clone() if source is call.mutated_input and crop is maps.patch else crop
 
-    def _slid(self, call: _Call, motion: Slide, way: _Way) -> object:
+    def _run_window_operation(
+        self, call: _PatchedCall, motion: Slide, region: _AffectedRegion
+    ) -> object:
+        """Runs a window operation on crops that contain its padding, one crop per image."""
         (source,) = call.inputs
-        held, operation = self.patched[source], call.step.operation
+        maps, operation = self.patched[source], call.step.operation
         assert operation is not None
         assert operation.reading is not None
-        y, x = way.y.read_by(motion.y, held.y.full), way.x.read_by(motion.x, held.x.full)
+        y = region.y.required_inputs(motion.y, maps.y.full)
+        x = region.x.required_inputs(motion.x, maps.x.full)
         cuts = (
-            Cut((0, y.count), (0, 0), Span(0, way.y.count, way.y.full), y.full),
-            Cut((0, x.count), (0, 0), Span(0, way.x.count, way.x.full), x.full),
+            Cut((0, y.count), (0, 0), Span(0, region.y.count, region.y.full), y.full),
+            Cut((0, x.count), (0, 0), Span(0, region.x.count, region.x.full), x.full),
         )
-        work = Windows((motion.y, motion.x), cuts, held.axes)
-        swap = {id(source): held.part(y, x, fill=_FILLS.get(operation.reading, 0.0))}
-        args, kwargs = with_others(call.args, swap), with_others(call.kwargs, swap)
-        return READERS[operation.reading](work, plainly, args, kwargs)
+        windows = Windows((motion.y, motion.x), cuts, maps.axes)
+        crops = {id(source): maps.crop(y, x, fill=_PADDING_VALUES.get(operation.reading, 0.0))}
+        args, kwargs = with_others(call.args, crops), with_others(call.kwargs, crops)
+        return READERS[operation.reading](windows, plainly, args, kwargs)
 
-    def _note_aliases(self, call: _Call, crops: dict[int, torch.Tensor], made: object) -> None:
-        """Marks what shares memory: changed in place, the other would not hear of it."""
-        places = {one.untyped_storage().data_ptr() for one in tensors_in(made)}
-        for one in call.inputs:
-            if crops[id(one)].untyped_storage().data_ptr() in places:
-                self.aliased[one] = True
+    def _mark_aliases(
+        self, call: _PatchedCall, crops: dict[int, torch.Tensor], result: object
+    ) -> None:
+        """Marks the inputs that share memory with the result."""
+        storages = {tensor.untyped_storage().data_ptr() for tensor in tensors_in(result)}
+        for tensor in call.inputs:
+            if crops[id(tensor)].untyped_storage().data_ptr() in storages:
+                self.aliased[tensor] = True
 
-    def _stood_for(
-        self, call: _Call, clean: object, made: object, way: _Way, *, target: torch.Tensor | None
+    def _wrap_outputs(
+        self, call: _PatchedCall, outputs: Sequence[PatchedMaps], mutated: torch.Tensor | None
     ) -> object:
-        """Stand-ins for a result; a changed tensor stands for what it has become."""
-        pairs = zip(tensors_in(clean), tensors_in(made), strict=True)
-        found = [Patched(one, patch, way.y, way.x, way.axes) for one, patch in pairs]
-        if not found or not all(one.fits() for one in found):
+        """Placeholders for the outputs; a tensor changed in place represents its new maps."""
+        if not outputs or not all(maps.is_consistent() for maps in outputs):
             raise Lost
-        if target is not None:
-            self.patched[target] = found[0]
-            return target
-        stand_ins = [self.standing_for(one) for one in found]
-        if any(one in self.aliased for one in call.inputs):
-            for one in stand_ins:
-                self.aliased[one] = True
+        if mutated is not None:
+            self.patched[mutated] = outputs[0]
+            return mutated
+        placeholders = [self.placeholder_for(maps) for maps in outputs]
+        if any(tensor in self.aliased for tensor in call.inputs):
+            for placeholder in placeholders:
+                self.aliased[placeholder] = True
         form = call.step.form
-        return stand_ins[0] if form is torch.Tensor else form(stand_ins)
+        return placeholders[0] if form is torch.Tensor else form(placeholders)
 
 
-def _way(step: Step, parts: Sequence[Patched]) -> _Way | None:
-    """Where a step's result may differ; None where the table does not tell."""
-    motion, first = step.motion, parts[0]
+def _affected_region(step: Step, operands: Sequence[PatchedMaps]) -> _AffectedRegion | None:
+    """The part of a step's result that may differ; None if the table does not say."""
+    motion, first = step.motion, operands[0]
     match motion:
-        case Slide() if len(parts) == 1 and _reads_alone(step, motion, first):
-            return _Way(first.y.meets(motion.y), first.x.meets(motion.x), first.axes)
+        case Slide() if len(operands) == 1 and _can_run_on_crops(step, motion, first):
+            y, x = first.y.affected_outputs(motion.y), first.x.affected_outputs(motion.x)
+            return _AffectedRegion(y, x, first.axes)
         case Stay(gated=False, pinned=False, batch=False):
-            return _Way(*union(parts), first.axes)
-        case Move() if step.operation and step.operation.motion not in _SIZED:
-            return _Way(first.y, first.x, motion.axes)
+            return _AffectedRegion(*covering_spans(operands), first.axes)
+        case Move() if step.operation and step.operation.motion not in _SIZE_DEPENDENT_MOVES:
+            return _AffectedRegion(first.y, first.x, motion.axes)
     return None
 
 
-def _reads_alone(step: Step, motion: Slide, held: Patched) -> bool:
-    """Whether a window operation can be run on crops; a mean must not count the padding."""
+def _can_run_on_crops(step: Step, motion: Slide, maps: PatchedMaps) -> bool:
+    """Whether a window operation can run on crops; a mean must not include padding."""
     reading = step.operation.reading if step.operation else None
     if reading is not Reading.MEAN:
         return reading is not None
-    axes = zip((motion.y, motion.x), (held.y.full, held.x.full), strict=True)
+    axes = zip((motion.y, motion.x), (maps.y.full, maps.x.full), strict=True)
     return all(
         window.before == 0 and window.reads(window.outputs(full) - 1)[1] <= full
         for window, full in axes

@@ -12,21 +12,21 @@ import numpy as np
 import torch
 
 from retroscope.engine.batching import Size, how_many
-from retroscope.engine.intercept import undisturbed
+from retroscope.engine.isolation import undisturbed
 from retroscope.engine.memory import budget, in_batches
 from retroscope.engine.survey import Step, Survey
 from retroscope.errors import ModelError
 from retroscope.methods.class_requests import fit_of, stack
-from retroscope.methods.class_scores import Verdict, judged, refuse_not_finite
+from retroscope.methods.class_scores import ClassScores, check_finite_scores, run_classifier
 from retroscope.methods.last_map import last_map
-from retroscope.methods.occlusion.incremental import Clean, changed
+from retroscope.methods.occlusion.incremental import CleanResults, run_patched
 from retroscope.methods.occlusion.occluders import Occluders, cover
-from retroscope.methods.occlusion.patched_maps import Patched, Strip
+from retroscope.methods.occlusion.patched_maps import BatchSpan, PatchedMaps
 from retroscope.methods.targets import Wanted, target_at, target_of
 from retroscope.network import AnyImage, Network, refuse_no_network
 from retroscope.results.caveats import caveats_of
 from retroscope.results.heat_maps import OcclusionMap, Target
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 
 _TOGETHER = 32
@@ -109,8 +109,8 @@ class _Looking:
         layer = _watched(net, survey.size)
         kept: list[torch.Tensor] = []
         seen = {} if layer is None else {layer.index: lambda maps: kept.append(_totals(maps))}
-        verdict = judged(net, survey, picture.clone(), seen=seen)
-        refuse_not_finite(net, verdict)
+        verdict = run_classifier(net, survey, picture.clone(), hooks=seen)
+        check_finite_scores(net, verdict)
         scores = verdict.scores[0]
         if wanted is None:
             target = target_at(net, int(scores.argmax()), len(scores))
@@ -138,7 +138,7 @@ class _Looking:
         """The rows of all occluders, in reading order."""
         places, size, alone = occluders.places, occluders.size, _mixes(self.survey)
         if not alone:
-            local = partial(self._where_it_changes, Clean(), covered, size)
+            local = partial(self._where_it_changes, CleanResults(), covered, size)
             found = list(takewhile(_is_told, in_batches(places, _TOGETHER, local)))
             if sum(map(len, found)) == len(places):
                 return np.concatenate(found)
@@ -148,23 +148,27 @@ class _Looking:
         return np.concatenate(list(in_batches(places, 1 if alone else together, whole)))
 
     def _where_it_changes(
-        self, clean: Clean, covered: torch.Tensor, size: int, places: Sequence[tuple[int, int]]
+        self,
+        clean: CleanResults,
+        covered: torch.Tensor,
+        size: int,
+        places: Sequence[tuple[int, int]],
     ) -> Rows:
         """The rows of some occluders; none where that takes whole runs."""
         totals: list[torch.Tensor] = []
 
-        def seen(maps: Patched | torch.Tensor) -> None:
+        def seen(maps: PatchedMaps | torch.Tensor) -> None:
             assert self.unit is not None
             assert self.unit.channel is not None
-            if isinstance(maps, Patched):
-                maps = maps.channel(self.unit.channel)
+            if isinstance(maps, PatchedMaps):
+                maps = maps.full_channel(self.unit.channel)
                 totals.append(_totals(maps)[:, 0])
             else:
                 totals.append(_totals(maps)[:, self.unit.channel])
 
         pictures = _patched(self.picture, covered, size, places)
         watched = {} if self.layer is None else {self.layer.index: seen}
-        verdict = changed(self.net, self.survey, pictures, clean=clean, seen=watched)
+        verdict = run_patched(self.net, self.survey, pictures, clean=clean, hooks=watched)
         return _NOTHING if verdict is None else self._rows(verdict, totals)
 
     def _wholly(self, covered: torch.Tensor, size: int, places: Sequence[tuple[int, int]]) -> Rows:
@@ -175,11 +179,11 @@ class _Looking:
             assert self.unit is not None
             totals.append(_totals(maps)[:, self.unit.channel])
 
-        pictures = _patched(self.picture, covered, size, places).whole()
+        pictures = _patched(self.picture, covered, size, places).full_maps()
         watched = {} if self.layer is None else {self.layer.index: seen}
-        return self._rows(judged(self.net, self.survey, pictures, seen=watched), totals)
+        return self._rows(run_classifier(self.net, self.survey, pictures, hooks=watched), totals)
 
-    def _rows(self, verdict: Verdict, totals: Sequence[torch.Tensor]) -> Rows:
+    def _rows(self, verdict: ClassScores, totals: Sequence[torch.Tensor]) -> Rows:
         probable = verdict.probabilities[:, self.target.index].double()
         best = verdict.scores.argmax(dim=1).double()
         total = totals[0].double() if totals else torch.zeros_like(probable)
@@ -204,12 +208,12 @@ def _totals(maps: torch.Tensor) -> torch.Tensor:
 
 def _patched(
     picture: torch.Tensor, covered: torch.Tensor, size: int, places: Sequence[tuple[int, int]]
-) -> Patched:
+) -> PatchedMaps:
     tops, lefts = torch.tensor(places, device=picture.device).T
     patches = [covered[:, top : top + size, left : left + size] for top, left in places]
     height, width = picture.shape[2:]
-    y, x = Strip(tops, size, height), Strip(lefts, size, width)
-    return Patched(picture, torch.stack(patches), y, x, (2, 3))
+    y, x = BatchSpan(tops, size, height), BatchSpan(lefts, size, width)
+    return PatchedMaps(picture, torch.stack(patches), y, x, (2, 3))
 
 
 def _mixes(survey: Survey) -> bool:

@@ -1,4 +1,7 @@
-"""Many maps that differ from one clean map inside a box each, kept as the map and the boxes."""
+"""A batch of maps that differ from one clean map inside a box, stored as the clean map and patches.
+
+Patches of a batch have one size, since they are computed as one tensor, and a place per image.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +14,10 @@ from retroscope.geometry import Window
 
 
 @dataclass(frozen=True, eq=False)
-class Strip:
-    """Along one axis of `full` positions, the part of each picture: `count` from its start.
+class BatchSpan:
+    """One interval per image along an axis of `full` positions: `count` positions from its start.
 
-    >>> Strip(torch.tensor([0, 4]), 3, 8).stop
+    >>> BatchSpan(torch.tensor([0, 4]), 3, 8).stop
     7
     """
 
@@ -24,120 +27,139 @@ class Strip:
 
     @property
     def stop(self) -> int:
+        """The end of the last interval."""
         return int(self.starts.max()) + self.count
 
-    def meets(self, window: Window) -> "Strip":
+    def affected_outputs(self, window: Window) -> "BatchSpan":
         """The outputs of a window operation that read any of these positions.
 
-        All pictures get as many as the one that needs most; the spare ones are the clean map's.
+        Output i reads the inputs i * stride - before ... i * stride - before + reach - 1. Every
+        image gets as many outputs as the one that needs most; the extra ones equal the clean map.
         """
         full = window.outputs(self.full)
-        over = self.starts + window.before
-        first = torch.ceil((over - window.reach + 1) / window.stride).long().clamp(0, full - 1)
-        stop = ((over + self.count - 1).div(window.stride, rounding_mode="floor") + 1).clamp(
-            1, full
-        )
+        padded_starts = self.starts + window.before
+        padded_ends = padded_starts + self.count - 1
+        first = torch.ceil((padded_starts - window.reach + 1) / window.stride).long()
+        first = first.clamp(0, full - 1)
+        stop = (padded_ends.div(window.stride, rounding_mode="floor") + 1).clamp(1, full)
         count = max(int((stop - first).max()), 1)
-        return Strip(first.clamp(max=full - count), count, full)
+        return BatchSpan(first.clamp(max=full - count), count, full)
 
-    def read_by(self, window: Window, full: int) -> "Strip":
+    def required_inputs(self, window: Window, full: int) -> "BatchSpan":
         """The inputs that these outputs of a window operation read, padding included."""
         count = (self.count - 1) * window.stride + window.reach
-        return Strip(self.starts * window.stride - window.before, count, full)
+        return BatchSpan(self.starts * window.stride - window.before, count, full)
 
-    def union(self, other: "Strip") -> "Strip":
-        """The smallest strip of one length for all pictures that covers both."""
-        starts = torch.minimum(self.starts, other.starts)
-        stops = torch.maximum(self.starts + self.count, other.starts + other.count)
+    def union(self, span: "BatchSpan") -> "BatchSpan":
+        """The smallest intervals of one length that cover both."""
+        starts = torch.minimum(self.starts, span.starts)
+        stops = torch.maximum(self.starts + self.count, span.starts + span.count)
         count = int((stops - starts).max())
-        return Strip(starts.clamp(max=self.full - count), count, self.full)
+        return BatchSpan(starts.clamp(max=self.full - count), count, self.full)
 
-    def same(self, other: "Strip") -> bool:
-        """Whether both are the same positions."""
-        return self.count == other.count and torch.equal(self.starts, other.starts)
+    def equals(self, span: "BatchSpan") -> bool:
+        """Whether both contain the same positions."""
+        return self.count == span.count and torch.equal(self.starts, span.starts)
 
     def indices(self, shift: int = 0) -> torch.Tensor:
-        """The positions: pictures, count."""
-        steps = torch.arange(self.count, device=self.starts.device)
-        return self.starts[:, None] + steps + shift
+        """The positions of each image (images, count), shifted by a number of positions."""
+        offsets = torch.arange(self.count, device=self.starts.device)
+        return self.starts[:, None] + offsets + shift
 
 
 @dataclass(frozen=True, eq=False)
-class Patched:
-    """A clean map (1, ...), and for each picture the patch where its own map may differ."""
+class PatchedMaps:
+    """A clean map (1, ...) and, for each image, the patch where its map may differ from it."""
 
     clean: torch.Tensor
     patch: torch.Tensor
-    y: Strip
-    x: Strip
+    y: BatchSpan
+    x: BatchSpan
     axes: Axes
 
-    def fits(self) -> bool:
-        """Whether the patch is as large as its strips say, and the clean map as theirs."""
-        strips, axes = (self.y, self.x), self.axes
+    def is_consistent(self) -> bool:
+        """Whether the sizes of the patch and of the clean map agree with the spans."""
         return all(
-            len(one.shape) > max(axes) and [one.shape[axis] for axis in axes] == sizes
-            for one, sizes in (
-                (self.patch, [strip.count for strip in strips]),
-                (self.clean, [strip.full for strip in strips]),
+            len(tensor.shape) > max(self.axes)
+            and tuple(tensor.shape[axis] for axis in self.axes) == sizes
+            for tensor, sizes in (
+                (self.patch, (self.y.count, self.x.count)),
+                (self.clean, (self.y.full, self.x.full)),
             )
         )
 
-    def whole(self) -> torch.Tensor:
-        """All of each map, in memory of its own."""
-        y, x = (Strip(torch.zeros_like(one.starts), one.full, one.full) for one in (self.y, self.x))
-        whole = self.part(y, x)
-        return whole.clone() if whole is self.patch else whole
+    def full_maps(self) -> torch.Tensor:
+        """The complete maps of all images, in new memory."""
+        zeros = torch.zeros_like(self.y.starts)
+        y = BatchSpan(zeros, self.y.full, self.y.full)
+        x = BatchSpan(zeros, self.x.full, self.x.full)
+        full_maps = self.crop(y, x)
+        return full_maps.clone() if full_maps is self.patch else full_maps
 
-    def channel(self, channel: int) -> torch.Tensor:
-        """All of one channel of each map (pictures, 1, height, width)."""
-        along = next(axis for axis in (1, 2, 3) if axis not in self.axes)
-        clean, patch = (one.narrow(along, channel, 1) for one in (self.clean, self.patch))
-        one = Patched(clean, patch, self.y, self.x, self.axes)
-        return one.whole().movedim((along, *self.axes), (1, 2, 3))
+    def full_channel(self, channel: int) -> torch.Tensor:
+        """The complete map of one channel of each image (images, 1, height, width)."""
+        channel_axis = next(axis for axis in (1, 2, 3) if axis not in self.axes)
+        clean = self.clean.narrow(channel_axis, channel, 1)
+        patch = self.patch.narrow(channel_axis, channel, 1)
+        maps = PatchedMaps(clean, patch, self.y, self.x, self.axes).full_maps()
+        return maps.movedim((channel_axis, *self.axes), (1, 2, 3))
 
-    def part(self, y: Strip, x: Strip, *, fill: float = 0.0) -> torch.Tensor:
-        """Another part of each map; what lies outside of the map is the fill."""
-        if self.y.same(y) and self.x.same(x):
+    def crop(self, y: BatchSpan, x: BatchSpan, *, fill: float = 0.0) -> torch.Tensor:
+        """These intervals of each map; positions outside of the map are `fill`."""
+        if self.y.equals(y) and self.x.equals(x):
             return self.patch
-        source, low = self._reaching(y, x, fill)
-        rows, columns = y.indices(low[0]), x.indices(low[1])
-        picked = source[rows[:, :, None], columns[:, None, :]]
-        self._lay_over(picked, y, x)
-        return picked.movedim((1, 2), self.axes)
+        padded, (top, left) = self._pad_clean(y, x, fill)
+        rows, columns = y.indices(shift=top), x.indices(shift=left)
+        crops = padded[rows[:, :, None], columns[:, None, :]]
+        self._paste_patches(crops, y, x)
+        return crops.movedim((1, 2), self.axes)
 
-    def _reaching(self, y: Strip, x: Strip, fill: float) -> tuple[torch.Tensor, tuple[int, int]]:
-        """The clean map (height, width, ...), grown so far that both strips lie inside."""
-        ends = [0] * (2 * (self.clean.dim() - min(self.axes)))
-        lows = []
-        for axis, strip in zip(self.axes, (y, x), strict=True):
-            behind = 2 * (self.clean.dim() - 1 - axis)
-            lows.append(max(-int(strip.starts.min()), 0))
-            ends[behind : behind + 2] = lows[-1], max(strip.stop - strip.full, 0)
-        grown = F.pad(self.clean, ends, value=fill) if any(ends) else self.clean
-        return grown.movedim(self.axes, (1, 2))[0], (lows[0], lows[1])
+    def _pad_clean(
+        self, y: BatchSpan, x: BatchSpan, fill: float
+    ) -> tuple[torch.Tensor, tuple[int, int]]:
+        """The clean map (height, width, ...), padded to contain both spans, and its top and left
+        padding.
+        """
+        padding = [0] * (2 * (self.clean.dim() - min(self.axes)))
+        before = []
+        for axis, span in zip(self.axes, (y, x), strict=True):
+            pair = 2 * (self.clean.dim() - 1 - axis)  # F.pad counts dimensions from the last
+            before.append(max(-int(span.starts.min()), 0))
+            padding[pair : pair + 2] = before[-1], max(span.stop - span.full, 0)
+        padded = F.pad(self.clean, padding, value=fill) if any(padding) else self.clean
+        return padded.movedim(self.axes, (1, 2))[0], (before[0], before[1])
 
-    def _lay_over(self, picked: torch.Tensor, y: Strip, x: Strip) -> None:
-        """Puts the patches at their places in what was picked of the clean map."""
+    def _paste_patches(self, crops: torch.Tensor, y: BatchSpan, x: BatchSpan) -> None:
+        """Writes each image's patch over its crop of the clean map.
+
+        map of one image
+        +-----------------------+     rows and columns are the patch's positions in the
+        |  crop                 |     coordinates of the crop, for each image:
+        |  +---------+          |
+        |  |      +==+-----+    |         rows = self.y.starts + (0 ... count-1) - y.starts
+        |  |      |##|     |    |
+        |  +------+==+     |    |     Where the patch is not inside the crop, only the
+        |         |  patch |    |     overlap ## is written.
+        |         +--------+    |
+        +-----------------------+
+        """
         rows, columns = self.y.indices() - y.starts[:, None], self.x.indices() - x.starts[:, None]
         patch = self.patch.movedim(self.axes, (1, 2))
-        inside = [
-            (places >= 0) & (places < length)
-            for places, length in zip((rows, columns), picked.shape[1:3], strict=True)
-        ]
-        if all(bool(one.all()) for one in inside):
-            pictures = torch.arange(len(patch), device=patch.device)[:, None, None]
-            picked[pictures, rows[:, :, None], columns[:, None, :]] = patch
+        rows_inside = (rows >= 0) & (rows < crops.shape[1])
+        columns_inside = (columns >= 0) & (columns < crops.shape[2])
+        if bool(rows_inside.all()) and bool(columns_inside.all()):
+            images = torch.arange(len(patch), device=patch.device)[:, None, None]
+            crops[images, rows[:, :, None], columns[:, None, :]] = patch
             return
-        both = inside[0][:, :, None] & inside[1][:, None, :]
-        n, down, right = both.nonzero(as_tuple=True)
-        picked[n, rows[n, down], columns[n, right]] = patch[n, down, right]
+        overlap = rows_inside[:, :, None] & columns_inside[:, None, :]
+        image, down, right = overlap.nonzero(as_tuple=True)
+        crops[image, rows[image, down], columns[image, right]] = patch[image, down, right]
 
 
-def union(parts: Sequence[Patched]) -> tuple[Strip, Strip]:
-    """The strips that cover all patches."""
-    y, x = parts[0].y, parts[0].x
-    for part in parts[1:]:
-        if not (part.y.same(y) and part.x.same(x)):
-            y, x = y.union(part.y), x.union(part.x)
+def covering_spans(maps: Sequence[PatchedMaps]) -> tuple[BatchSpan, BatchSpan]:
+    """The spans that cover the patches of all operands."""
+    y, x = maps[0].y, maps[0].x
+    for operand in maps[1:]:
+        if not (operand.y.equals(y) and operand.x.equals(x)):
+            y, x = y.union(operand.y), x.union(operand.x)
     return y, x

@@ -24,14 +24,14 @@ from retroscope.web.live.uploads import picture_in, received
 from retroscope.web.site.pages.search_index import as_script
 from retroscope.web.site.site import Facts, Site
 
-_WAITING = 8
+_MAX_REQUESTS = 8
 """How many may look at once; each holds its picture in memory."""
 
 
 def routes(site: Site, net: Network) -> list[BaseRoute]:
     """What a server answers with a network attached."""
     refuse_another(site.atlas, net, net.layers)
-    looking = Looking(site, net, Remembered(site.atlas), Lock(), BoundedSemaphore(_WAITING))
+    looking = Looking(site, net, Remembered(site.atlas), Lock(), BoundedSemaphore(_MAX_REQUESTS))
 
     async def look(request: Request) -> Response:
         return await _answered(looking, request)

@@ -8,7 +8,8 @@ import numpy as np
 from retroscope.atlas import queries
 from retroscope.atlas.reader import Atlas
 from retroscope.errors import UnitError
-from retroscope.results.values import ChannelStats, Layer
+from retroscope.results.layers import Layer
+from retroscope.results.statistics import ChannelStats
 from retroscope.unit import Unit
 
 _LAYERS_KEPT = 256

@@ -14,13 +14,13 @@ import PIL.Image
 import torch
 
 from retroscope.engine.batching import Prepared
-from retroscope.engine.intercept import undisturbed
+from retroscope.engine.isolation import undisturbed
 from retroscope.errors import ModelError, UnitError
-from retroscope.imaging.image import crop
+from retroscope.imaging.image import Picture, crop
 from retroscope.methods.activations import activations
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.class_requests import stack
-from retroscope.methods.class_scores import Verdict, judged
+from retroscope.methods.class_scores import ClassScores, run_classifier
 from retroscope.methods.deconv.deconv import deconv
 from retroscope.methods.explain import ends_of_sizes
 from retroscope.methods.occlusion.occlusion import occlusion
@@ -28,9 +28,10 @@ from retroscope.methods.rarity import Ranked, most_unusual
 from retroscope.methods.targets import target_at
 from retroscope.network import Network
 from retroscope.render.overlay import overlay
-from retroscope.render.tone import heat as heat_colours
-from retroscope.render.tone import toned
-from retroscope.results.values import Activations, Layer, Picture
+from retroscope.render.tone import apply_tone
+from retroscope.render.tone import colour_map as heat_colours
+from retroscope.results.layers import Layer
+from retroscope.results.projections import Activations
 from retroscope.unit import Unit
 from retroscope.web.live.channel_memory import Remembered
 from retroscope.web.site.pages.unit_pages import window
@@ -113,7 +114,7 @@ def _unit(looking: Looking, prepared: Prepared, params: Params) -> Answers:
         "map": _shown(heat_colours(maps)),
         "cells": list(maps.shape),
         "patch": _shown(crop(prepared.picture, seen)),
-        "projection": _shown(toned(crop(shown.full(), seen, fill=0))),
+        "projection": _shown(apply_tone(crop(shown.full(), seen, fill=0))),
         "box": [box.top, box.left, box.bottom, box.right],
         "notes": list(shown.notes),
     }
@@ -137,7 +138,7 @@ def _layers(looking: Looking, prepared: Prepared) -> list[Layer]:
 
 def _looked_at(
     net: Network, prepared: Prepared, layers: Sequence[Layer]
-) -> tuple[Verdict | None, list[Activations]]:
+) -> tuple[ClassScores | None, list[Activations]]:
     """The scores of the classes, if it tells classes apart, and the maps of layers, at once."""
     survey = net.survey(prepared.size)
     kept: dict[int, torch.Tensor] = {}
@@ -150,12 +151,12 @@ def _looked_at(
         picture = stack(net, [prepared], channels_last=survey.channels_last)
         watched = {one.index: partial(keep, one.index) for one in layers}
         with suppress(ModelError):  # no classifier: its units can be looked at all the same
-            verdict = judged(net, survey, picture, seen=watched)
+            verdict = run_classifier(net, survey, picture, hooks=watched)
     shown = [one for one in layers if one.index in kept]
     return verdict, [Activations(one, kept[one.index].numpy()) for one in shown]
 
 
-def _predictions(net: Network, verdict: Verdict) -> list[Facts]:
+def _predictions(net: Network, verdict: ClassScores) -> list[Facts]:
     shares = verdict.probabilities[0]
     best = shares.argsort(descending=True, stable=True)[:_TOP].tolist()
     return [
