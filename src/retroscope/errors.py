@@ -8,7 +8,14 @@ Value = TypeVar("Value")
 
 
 class RetroscopeError(Exception):
-    """Says what was asked, what there is, and what to do. `cli.py` catches it once."""
+    """Says what was asked, what there is, and what to do. `cli/main.py` catches it once.
+
+    `parameter` is the function parameter that helps, if any; the command line adds its option.
+    """
+
+    def __init__(self, message: str, *, parameter: str = "") -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class UnitError(RetroscopeError):

@@ -1,4 +1,4 @@
-"""Commands of the embedded world: its pictures, and the whole way on them."""
+"""Commands of the bundled data: painted worlds, and a tour of the tool on one of them."""
 
 import sys
 from pathlib import Path
@@ -6,94 +6,103 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retroscope.cli.output import counted, save
-from retroscope.cli.progress_bar import resumable, shown_progress
+from retroscope.cli.output import write_drawing
+from retroscope.cli.progress_bar import show_progress, show_resumable_progress
+from retroscope.cli.viewer_commands import print_address
 
 if TYPE_CHECKING:
     from retroscope.atlas.reader import Atlas
 
-_seed = click.option("--seed", type=int, default=0, show_default=True, help="Which world.")
-_threads = click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processor threads; so small a network gains little by more.",
-)
 
-
-@click.command(short_help="Paint pictures whose truth is known.")
+@click.command(short_help="Paint images whose parts are known.")
 @click.argument("folder")
-@click.option("--count", type=int, default=500, show_default=True, help="How many pictures.")
-@_seed
-@click.option("--masks", is_flag=True, help="Also FOLDER-parts: the part that each pixel is of.")
-@click.option("--shortcut", is_flag=True, help="One class bears a watermark.")
+@click.option(
+    "--count", type=int, default=500, show_default=True, metavar="N", help="Number of images."
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, metavar="SEED", help="Seed of the world."
+)
+@click.option(
+    "--masks", is_flag=True, help="Also write the part that each pixel belongs to, to FOLDER-parts."
+)
+@click.option("--shortcut", is_flag=True, help="Put a watermark on the images of one class.")
 def world(folder: str, *, count: int, seed: int, masks: bool, shortcut: bool) -> None:
-    """Paint a world into FOLDER: pictures in folders by class, and labels.csv."""
-    from retroscope.progress import watched
+    """Paint a world into FOLDER: images in a folder for each class, and labels.csv."""
+    from retroscope.progress import progress_callback
     from retroscope.world import write_world
 
-    with shown_progress() as progress:
+    with show_progress() as progress:
         write_world(
             folder,
             count=count,
             seed=seed,
             masks=masks,
             shortcut=shortcut,
-            progress=watched("paint", progress),
+            progress=progress_callback("paint", progress),
         )
     click.echo(folder)
 
 
-@click.command(short_help="The whole way, on a world and a network that come along.")
+@click.command(short_help="Try everything on bundled data, without a download.")
 @click.argument("folder", default="retroscope-demo")
-@click.option("--count", type=int, show_default="500", help="How many pictures.")
-@click.option("--seed", type=int, show_default="0", help="Which world.")
-@click.option("--no-open", is_flag=True, help="Say where everything is, and end.")
-@_threads
+@click.option("--count", type=int, show_default="500", metavar="N", help="Number of images.")
+@click.option("--seed", type=int, show_default="0", metavar="SEED", help="Seed of the world.")
+@click.option("--no-open", is_flag=True, help="Print where the files are without opening a viewer.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="CPU threads of torch; more hardly speed up so small a network.",
+)
 def demo(folder: str, *, count: int | None, seed: int | None, no_open: bool, threads: int) -> None:
-    """Paint a world, scan the network that comes with it, and show what its units look for.
+    """Paint a world, scan the bundled network on it, and show what its units look for.
 
-    Everything lands in FOLDER, retroscope-demo if none is named. Called again, what is there is
-    used. Nothing is downloaded.
+    All files are written to FOLDER, by default retroscope-demo; a second run reuses them.
     """
     import torch
 
-    from retroscope.demo_atlas import demo as run
+    from retroscope.demo_atlas import demo as make_demo_atlas
 
     torch.set_num_threads(threads)
-    with resumable(Path(folder) / "demo.atlas") as progress:
-        atlas = run(folder, count=count, seed=seed, progress=progress)
+    with show_resumable_progress(Path(folder) / "demo.atlas") as progress:
+        atlas = make_demo_atlas(folder, count=count, seed=seed, progress=progress)
     with atlas:
-        _show_telling(atlas)
+        _draw_best_plates(atlas)
         click.echo(str(atlas.path))
     if not no_open:
-        _open(atlas.path)
+        _open_viewer(atlas.path)
 
 
-def _show_telling(atlas: "Atlas") -> None:
+def _draw_best_plates(atlas: "Atlas") -> None:
     from retroscope.demo_atlas import telling
+    from retroscope.render.captions import count_noun
 
-    found = telling(atlas)
-    if not found:
-        few = counted(len(atlas.images), "picture")
-        click.echo(f"of {few} no channel shows one part again and again; more (--count) would tell")
-    for one in found:
-        where = f"in {counted(len(one.classes), 'class', 'classes')}: {', '.join(one.classes)}"
-        click.echo(f"{one.unit} shows {one.part!r} in {one.share:.0%} of its patches, {where}")
-        name = f"{one.part}.{str(one.unit).replace(':', '_')}.png"
-        save(atlas.plate(one.unit), atlas.path.parent / name)
+    plates = telling(atlas)
+    if not plates:
+        images = count_noun(len(atlas.images), "image")
+        click.echo(f"in {images} no channel shows one part consistently; try a higher --count")
+    for plate in plates:
+        classes = (
+            f"{count_noun(len(plate.classes), 'class', 'classes')}: {', '.join(plate.classes)}"
+        )
+        click.echo(
+            f"{plate.unit} shows {plate.part!r} in {plate.share:.0%} of its patches, in {classes}"
+        )
+        name = f"{plate.part}.{str(plate.unit).replace(':', '_')}.png"
+        write_drawing(atlas.plate(plate.unit), atlas.path.parent / name)
 
 
-def _open(path: Path) -> None:
-    """The viewer, where somebody is there to end it."""
+def _open_viewer(path: Path) -> None:
+    """Serves the atlas on a terminal; without one, nobody could end the server."""
     if not sys.stdout.isatty():
         click.echo(f'"retroscope serve {path} --model demo" opens the viewer', err=True)
         return
     from retroscope.web.server import serve
     from retroscope.zoo import open_model
 
-    serve(path, model=open_model("demo"), told=lambda at: click.echo(f"{at}  (Ctrl-C ends it)"))
+    serve(path, model=open_model("demo"), on_ready=print_address)
 
 
 COMMANDS = (world, demo)

@@ -1,67 +1,94 @@
-"""Commands that explain one picture: why this class, and where it is seen."""
+"""Commands that explain one image: which class, and which pixels speak for it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from retroscope.cli.options import aside, json_option, opened, output_option, runs_a_network
-from retroscope.cli.output import (
-    PAGES,
-    check_writable,
-    file_name,
-    print_json,
-    print_object,
-    put,
-    save,
+from retroscope.cli.choices import CAM_METHODS, FILLS, SALIENCY_METHODS
+from retroscope.cli.options import (
+    HeatOptions,
+    OpenOptions,
+    colours_option,
+    heat_options,
+    json_option,
+    layers_option,
+    open_options,
+    output_option,
+    stdout_to_stderr,
+    target_option,
 )
+from retroscope.cli.output import (
+    PAGE_SUFFIXES,
+    check_writable,
+    default_path,
+    print_json,
+    write_bytes,
+    write_drawing,
+)
+from retroscope.cli.parameter_types import parse_fill
 from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
     from retroscope.atlas.reader import Atlas
-    from retroscope.network import Network
-    from retroscope.results.heat_maps import Explanation, HeatMap
+    from retroscope.results.heat_maps import Explanation
 
-_target = click.option(
-    "--target", metavar="CLASS", help="A class by name or number; the most probable one."
+_original_option = click.option(
+    "--original", is_flag=True, help="Draw the heat over the image file at its full size."
 )
-_colours = click.option(
-    "--colours", default="inferno", show_default=True, help="inferno, magma, viridis or jet."
-)
-_bare = click.option("--bare", is_flag=True, help="Only the heat over the picture, without words.")
-
-
-def _draws_heat(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of every command that draws heat."""
-    for option in (output_option, json_option, runs_a_network, _bare, _colours):
-        command = option(command)
-    return command
-
-
-_original = click.option(
-    "--original", is_flag=True, help="Lay the heat over the picture file, at its own size."
+_cam_method_option = click.option(
+    "--method",
+    type=click.Choice(CAM_METHODS),
+    default="gradcam",
+    show_default=True,
+    help="Class activation map to compute.",
 )
 
 
-@click.command(short_help="Show which pixels a class or a unit answers to.")
+@click.command(short_help="Show which pixels the score of a class or unit depends on.")
 @click.argument("model")
 @click.argument("image")
 @click.option(
     "--method",
+    type=click.Choice(SALIENCY_METHODS),
     default="gradient",
     show_default=True,
-    help="gradient, smoothgrad, guided, input_x_gradient or integrated.",
+    help="Saliency method.",
 )
-@_target
-@click.option("--unit", metavar="UNIT", help="A unit instead of a class.")
-@click.option("--samples", type=int, default=25, show_default=True, help="Of smoothgrad.")
-@click.option("--noise", type=float, default=0.15, show_default=True, help="Of smoothgrad.")
-@click.option("--steps", type=int, default=64, show_default=True, help="Of integrated.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
-@_original
-@_draws_heat
+@target_option
+@click.option("--unit", metavar="UNIT", help="Unit to explain instead of a class.")
+@click.option(
+    "--samples",
+    type=int,
+    metavar="N",
+    default=25,
+    show_default=True,
+    help="Noisy copies for smoothgrad.",
+)
+@click.option(
+    "--noise",
+    type=float,
+    metavar="SHARE",
+    default=0.15,
+    show_default=True,
+    help="Noise for smoothgrad, as a share of the range of the input.",
+)
+@click.option(
+    "--steps",
+    type=int,
+    metavar="N",
+    default=64,
+    show_default=True,
+    help="Integration steps for integrated.",
+)
+@click.option(
+    "--seed", type=int, metavar="SEED", default=0, show_default=True, help="Seed of the noise."
+)
+@_original_option
+@open_options
+@heat_options
 def saliency(
     model: str,
     image: str,
@@ -73,71 +100,113 @@ def saliency(
     noise: float,
     steps: int,
     seed: int,
-    **options: Any,
+    original: bool,
+    opening: OpenOptions,
+    drawing: HeatOptions,
 ) -> None:
-    """Show which pixels of IMAGE the score of a class, or of a UNIT, answers to."""
-    from retroscope.methods.saliency import saliency as look
+    """Show which pixels of IMAGE the score of a class, or of a unit, depends on."""
+    from retroscope.methods.saliency import saliency as compute_saliency
 
-    asked: Options = {"samples": samples, "noise": noise, "steps": steps, "seed": seed}
-    with _looking(model, image, options) as (net, drawing):
-        heat = look(net, image, method=method, target=target, unit=unit, **asked)
-    _give_heat(heat, image, drawing)
+    _check_output(drawing.output, image)
+    net = opening.open(model)
+    with stdout_to_stderr():
+        heat = compute_saliency(
+            net,
+            image,
+            method=method,
+            target=target,
+            unit=unit,
+            samples=samples,
+            noise=noise,
+            steps=steps,
+            seed=seed,
+        )
+    path = default_path(image, str(heat.target), heat.method)
+    _report(heat, path, drawing, over=image if original else None)
 
 
-@click.command(short_help="Show where in a picture a class is seen.")
+@click.command(short_help="Show where in an image a class is seen.")
 @click.argument("model")
 @click.argument("image")
+@_cam_method_option
 @click.option(
-    "--method",
-    default="gradcam",
-    show_default=True,
-    help="gradcam, gradcam++, hirescam, layercam, xgradcam, eigencam, scorecam, ablationcam or "
-    "guided-gradcam.",
+    "--layer",
+    metavar="LAYER",
+    show_default="the last maps before the head",
+    help="Layer whose maps are weighted.",
 )
-@click.option("--layer", metavar="LAYER", help="The last maps before the head, if not given.")
 @click.option(
     "--target",
     multiple=True,
     metavar="CLASS",
-    help="A class by name or number; the most probable one. Several stand side by side.",
+    show_default="the most probable",
+    help="Class to explain, by name or number; repeat it to compare classes.",
 )
-@_original
-@_draws_heat
+@_original_option
+@open_options
+@heat_options
 def cam(
     model: str,
     image: str,
     *,
     method: str,
     layer: str | None,
-    target: tuple[str, ...],
-    **options: Any,
+    target: Sequence[str],
+    original: bool,
+    opening: OpenOptions,
+    drawing: HeatOptions,
 ) -> None:
-    """Show where in IMAGE a class is seen, by the maps of a layer."""
+    """Show where in IMAGE a class is seen, as a weighted sum of the maps of a layer."""
     from retroscope.methods.cam.cam import cam_many
 
-    if len(target) > 1 and options["original"]:
+    if len(target) > 1 and original:
         raise RetroscopeError(
-            "several classes over the original; give one --target, or no --original"
+            "--original draws one class; give one --target, or leave out --original"
         )
-    with _looking(model, image, options) as (net, drawing):
-        asked = [(image, each) for each in target or (None,)]
-        heats = list(cam_many(net, asked, method=method, layer=layer))
+    _check_output(drawing.output, image)
+    net = opening.open(model)
+    with stdout_to_stderr():
+        requests = [(image, class_name) for class_name in target or (None,)]
+        heats = list(cam_many(net, requests, method=method, layer=layer))
     if len(heats) == 1:
-        _give_heat(heats[0], image, drawing)
+        heat = heats[0]
+        path = default_path(image, str(heat.target), heat.method)
+        _report(heat, path, drawing, over=image if original else None)
     else:
-        _give_heats(heats, image, drawing)
+        path = default_path(image, f"{len(heats)}-classes", method)
+        _report(heats, path, drawing)
 
 
-@click.command(short_help="Cover each part of a picture and see what the network says.")
+@click.command(short_help="Cover each part of an image and watch the class scores.")
 @click.argument("model")
 @click.argument("image")
-@_target
-@click.option("--size", type=int, default=32, show_default=True, help="Of the occluder, in pixels.")
-@click.option("--stride", type=int, default=8, show_default=True, help="From one to the next.")
+@target_option
 @click.option(
-    "--fill", default="grey", show_default=True, help="grey, mean, blur, or a number for the input."
+    "--size",
+    type=int,
+    metavar="PIXELS",
+    default=32,
+    show_default=True,
+    help="Side of the occluder.",
 )
-@_draws_heat
+@click.option(
+    "--stride",
+    type=int,
+    metavar="PIXELS",
+    default=8,
+    show_default=True,
+    help="Step between two positions of the occluder.",
+)
+@click.option(
+    "--fill",
+    type=parse_fill,
+    default="grey",
+    show_default=True,
+    metavar=f"{'|'.join(FILLS)}|NUMBER",
+    help="What covers the pixels; a number is in the units of the network's input.",
+)
+@open_options
+@heat_options
 def occlusion(
     model: str,
     image: str,
@@ -146,151 +215,129 @@ def occlusion(
     size: int,
     stride: int,
     fill: str,
-    **options: Any,
+    opening: OpenOptions,
+    drawing: HeatOptions,
 ) -> None:
-    """Show what the network says while a square covers each place of IMAGE."""
-    from retroscope.methods.occlusion.occlusion import occlusion as look
+    """Show how the probability of a class changes as a square covers each part of IMAGE."""
+    from retroscope.methods.occlusion.occlusion import occlusion as compute_occlusion
 
-    with _looking(model, image, options) as (net, drawing):
-        shown = look(net, image, target=target, size=size, stride=stride, fill=fill)
-    if drawing["as_json"]:
-        from retroscope.results.as_json import occlusion_facts
+    _check_output(drawing.output, image)
+    net = opening.open(model)
+    with stdout_to_stderr():
+        result = compute_occlusion(net, image, target=target, size=size, stride=stride, fill=fill)
+    path = default_path(image, str(result.target), "occlusion")
+    _report(result, path, drawing)
 
-        print_object(occlusion_facts(shown))
-    _draw(shown, _path(drawing, image, str(shown.target), "occlusion"), drawing)
 
-
-@click.command(short_help="One page on one picture: classes, heat, unusual units.")
+@click.command(short_help="Explain an image on one page: classes, heat map, unusual units.")
 @click.argument("model")
 @click.argument("image")
-@click.option("--atlas", metavar="ATLAS", help="Other images to compare with; `scan` makes it.")
-@click.option("--layers", multiple=True, metavar="LAYER", help="The last of each size of map.")
-@click.option("--units", type=int, default=4, show_default=True, help="Of each layer.")
-@_target
-@click.option("--method", default="gradcam", show_default=True, help="Of the heat map; see `cam`.")
-@_colours
-@runs_a_network
-@json_option
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The page: .html, or a picture."
+    "--atlas",
+    metavar="ATLAS",
+    help="Atlas of other images to compare with; `retroscope scan` creates one.",
 )
+@layers_option("Layers to search for unusual units.", shown_default="the last of each map size")
+@click.option(
+    "--top", type=int, default=4, show_default=True, metavar="N", help="Unusual units per layer."
+)
+@target_option
+@_cam_method_option
+@colours_option
+@open_options
+@json_option
+@output_option("Image file, or .html file, to write.", shown_default="named after the image")
 def explain(
     model: str,
     image: str,
     *,
     atlas: str | None,
     layers: Sequence[str],
-    units: int,
+    top: int,
     target: str | None,
     method: str,
-    **options: Any,
+    colours: str,
+    opening: OpenOptions,
+    as_json: bool,
+    output: Path | None,
 ) -> None:
-    """Explain IMAGE on one page: what it is taken for, where that is seen, which units of each
-    layer respond unusually, and what made them fire.
+    """Explain IMAGE on one page.
+
+    It shows the most probable classes, a heat map of one of them, the units of each layer that
+    respond unusually, and what made them fire.
+
+    Write it as a web page with -o FILE.html.
     """
-    from retroscope.methods.explain import explain as look
+    from retroscope.methods.explain import explain as compute_explanation
 
-    with _atlas(atlas) as other, _looking(model, image, options) as (net, drawing):
-        told = look(
-            net, image, atlas=other, layers=layers, units=units, target=target, method=method
-        )
-    if drawing["as_json"]:
-        from retroscope.results.as_json import explanation_facts
+    check_writable(output, [image], accept_page=True)
+    with _open_optional_atlas(atlas) as reference:
+        net = opening.open(model)
+        with stdout_to_stderr():
+            explanation = compute_explanation(
+                net, image, atlas=reference, layers=layers, top=top, target=target, method=method
+            )
+    if as_json:
+        from retroscope.results.as_json import explanation_json
 
-        print_object(explanation_facts(told))
-    if drawing["output"] is None and drawing["as_json"]:
+        print_json(explanation_json(explanation))
+    if output is None and as_json:
         return
-    path = drawing["output"] or Path(f"{Path(image).stem}.explained.png")
-    if path.suffix.lower() in PAGES:
-        _write_html(told, path, drawing)
+    path = output or Path(f"{Path(image).stem}.explained.png")
+    if path.suffix.lower() in PAGE_SUFFIXES:
+        _write_page(explanation, path, colours=colours, to_stderr=as_json)
     else:
-        save(told, path, to_stderr=drawing["as_json"], colours=drawing["colours"])
+        write_drawing(explanation, path, to_stderr=as_json, colours=colours)
 
 
-Options = dict[str, Any]
-_FACE = ("output", "as_json", "bare", "colours", "original")
-
-
-def _apart(options: Options) -> tuple[Options, Options]:
-    """What is asked of the drawing, and what opens the network."""
-    drawing = {name: options[name] for name in _FACE if name in options}
-    return drawing, {name: one for name, one in options.items() if name not in _FACE}
-
-
-@contextmanager
-def _looking(model: str, image: str, options: Options) -> "Iterator[tuple[Network, Options]]":
-    """The network, and what is asked of the drawing; what it prints stays out of the answer."""
-    drawing, network = _apart(options)
-    _check(drawing, image)
-    with aside():
-        yield opened(model, **network), drawing
-
-
-def _check(drawing: Options, image: str) -> None:
-    """Says before the work what would be in the way after it."""
-    from retroscope.render.colours import scale_named
-
-    scale_named(drawing["colours"])
-    output, is_page = drawing["output"], "bare" not in drawing
-    if output is not None and output.suffix.lower() in PAGES and not is_page:
-        raise RetroscopeError(f"cannot write {str(output)!r}: only `explain` writes pages")
-    check_writable(output, [image], or_page=is_page)
+def _check_output(output: Path | None, image: str) -> None:
+    if output is not None and output.suffix.lower() in PAGE_SUFFIXES:
+        raise RetroscopeError(
+            f"cannot write {str(output)!r}: only `retroscope explain` writes web pages"
+        )
+    check_writable(output, [image])
 
 
 @contextmanager
-def _atlas(path: str | None) -> "Iterator[Atlas | None]":
+def _open_optional_atlas(path: str | None) -> "Iterator[Atlas | None]":
     from retroscope.atlas.reader import open_atlas
 
     if path is None:
         yield None
         return
-    with open_atlas(path) as opened_atlas:
-        yield opened_atlas
+    with open_atlas(path) as atlas:
+        yield atlas
 
 
-def _give_heat(heat: "HeatMap", image: str, drawing: Options) -> None:
-    if drawing["as_json"]:
-        from retroscope.results.as_json import heat_facts
+def _report(
+    result: object,
+    path: Path,
+    drawing: HeatOptions,
+    *,
+    over: str | None = None,
+) -> None:
+    """Prints the JSON if it is asked for, and draws the result unless JSON alone is."""
+    from retroscope.results.as_json import as_json
 
-        print_object(heat_facts(heat))
-    more = {"over": image} if drawing["original"] else {}
-    _draw(heat, _path(drawing, image, str(heat.target), heat.method), drawing, **more)
-
-
-def _give_heats(heats: "Sequence[HeatMap]", image: str, drawing: Options) -> None:
-    if drawing["as_json"]:
-        from retroscope.results.as_json import heat_facts
-
-        print_json(map(heat_facts, heats))
-    path = _path(drawing, image, f"{len(heats)}-classes", heats[0].method)
-    _draw(heats, path, drawing)
-
-
-def _draw(thing: object, path: Path | None, drawing: Options, **more: object) -> None:
-    if path is not None:
-        save(
-            thing,
-            path,
-            to_stderr=drawing["as_json"],
-            colours=drawing["colours"],
-            bare=drawing["bare"],
-            **more,
-        )
+    if drawing.as_json:
+        print_json(as_json(result))
+    if drawing.output is None and drawing.as_json:
+        return
+    write_drawing(
+        result,
+        drawing.output or path,
+        to_stderr=drawing.as_json,
+        colours=drawing.colours,
+        bare=drawing.bare,
+        **({} if over is None else {"over": over}),
+    )
 
 
-def _path(drawing: Options, image: str, target: str, what: str) -> Path | None:
-    """Where the picture goes: nowhere, if only JSON was asked for."""
-    path: Path | None = drawing["output"]
-    if path is None and not drawing["as_json"]:
-        path = file_name(image, target.replace(" ", "-"), what)
-    return path
+def _write_page(explanation: "Explanation", path: Path, *, colours: str, to_stderr: bool) -> None:
+    from retroscope.render.explanation_html import html_report
 
-
-def _write_html(told: "Explanation", path: Path, drawing: Options) -> None:
-    from retroscope.render.report_html import html_report
-
-    page = html_report(told, colours=drawing["colours"])
-    put(page.encode(), path, to_stderr=drawing["as_json"])
+    page = html_report(explanation, colours=colours)
+    write_bytes(page.encode(), path, to_stderr=to_stderr)
 
 
 COMMANDS = (saliency, cam, occlusion, explain)

@@ -1,4 +1,4 @@
-"""The group of commands, and what becomes of errors."""
+"""The group of commands, and how errors end the process."""
 
 import sys
 import warnings
@@ -18,13 +18,13 @@ from retroscope.cli import (
 )
 from retroscope.errors import RetroscopeError
 
-HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
 @click.group(
     invoke_without_command=True,
     subcommand_metavar="COMMAND [ARGS]...",
-    context_settings=HELP,
+    context_settings=CONTEXT_SETTINGS,
 )
 @click.version_option(__version__, prog_name="retroscope")
 @click.pass_context
@@ -32,7 +32,7 @@ def main(context: click.Context) -> None:
     """A microscope that looks back through a convolutional network.
 
     MODEL is a torchvision name (vgg16), timm/NAME, keras/NAME, the path of a weight file,
-    package.module:factory, file.py:factory, or demo, which comes along.
+    package.module:factory, file.py:factory, or demo, a small bundled network.
     UNIT is LAYER:CHANNEL, LAYER:CHANNEL@Y,X or LAYER:CHANNEL@* for a whole map; `layers` lists
     the layers. For example:
 
@@ -50,7 +50,7 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-_FILES = (
+_MODULES = (
     demo_commands,
     network_commands,
     explain_commands,
@@ -59,37 +59,49 @@ _FILES = (
     show_command,
     viewer_commands,
 )
-for _command in (command for file in _FILES for command in file.COMMANDS):
-    _command.context_settings = HELP
+for _command in (command for module in _MODULES for command in module.COMMANDS):
+    _command.context_settings = CONTEXT_SETTINGS
     main.add_command(_command)
 
 
 def run() -> None:
-    """The console script: what a user did wrong is one line and exit status 2."""
-    warnings.filterwarnings("ignore", module="PIL")  # damaged tags of a readable picture
+    """The console script: a user's mistake prints one line and exits with status 2."""
+    warnings.filterwarnings("ignore", module="PIL")  # damaged tags of a readable image
     try:
         main(prog_name="retroscope", standalone_mode=False)
     except click.ClickException as error:
-        _fail(_in_one_line(error), error.exit_code)
+        _fail(_describe_click_error(error), error.exit_code)
     except RetroscopeError as error:
-        _fail(str(error), 2)
+        _fail(_add_option(error), 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped", 130)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has enough
+        sys.stderr.close()  # the reader of our output closed it, as `head` does
         sys.exit(0)
     except OSError as error:
-        _fail(f"cannot go on: {error.strerror or error}", 2)
+        _fail(f"cannot continue: {error.strerror or error}", 2)
 
 
-def _in_one_line(error: click.ClickException) -> str:
+def _describe_click_error(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "retroscope"
-    said = error.format_message()
-    end = "" if said.endswith((".", "?")) else ";"
-    return f'{said}{end} "{command} --help" tells more.'
+    message = error.format_message()
+    end = "" if message.endswith((".", "?")) else ";"
+    return f'{message}{end} see "{command} --help"'
 
 
-def _fail(line: str, status: int) -> None:
-    click.echo(f"retroscope: {' '.join(line.splitlines())}", err=True)
+def _add_option(error: RetroscopeError) -> str:
+    """The message, with the option that stands for the parameter which helps."""
+    options = {
+        parameter.name: parameter.opts[-1]
+        for command in main.commands.values()
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+    }
+    option = options.get(error.parameter)
+    return f"{error} ({option})" if option else str(error)
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"retroscope: {' '.join(message.splitlines())}", err=True)
     sys.exit(status)

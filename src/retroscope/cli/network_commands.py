@@ -1,81 +1,108 @@
-"""Commands that look through a network at pictures."""
+"""Commands that look at what a network computes for an image."""
 
 from collections.abc import Sequence
-from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from retroscope.cli.options import aside, json_option, opened, output_option, runs_a_network
-from retroscope.cli.output import check_writable, file_name, print_json, print_table, save
+from retroscope.cli.options import (
+    OpenOptions,
+    image_output_option,
+    json_option,
+    open_options,
+    output_option,
+    rules_option,
+    stdout_to_stderr,
+    tone_option,
+)
+from retroscope.cli.output import (
+    check_writable,
+    default_path,
+    print_json,
+    print_layer_table,
+    write_drawing,
+)
 from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
     from retroscope.network import Network
-    from retroscope.results.values import Projection
+    from retroscope.unit import Unit
 
 
 @click.command(short_help="List the layers of a network and their receptive fields.")
 @click.argument("model")
-@runs_a_network
+@open_options
 @json_option
-@output_option
-def layers(model: str, *, as_json: bool, output: Path | None, **network: Any) -> None:
-    """List the layers of MODEL: names, kind, channels, size and receptive field.
+@output_option("Image file to draw the table to, instead of printing it.")
+def layers(model: str, *, opening: OpenOptions, as_json: bool, output: Path | None) -> None:
+    """List the layers of MODEL with their names, kind, channels, size and receptive field.
 
-    The field is size/stride/start in pixels: unit i sees SIZE pixels from START + i * STRIDE.
+    A field is SIZE/STRIDE/START in pixels: unit i sees SIZE pixels from START + i * STRIDE on.
     """
-    from retroscope.render.layer_rows import layer_rows
+    from retroscope.results.as_json import layer_json
 
     check_writable(output)
-    with aside():
-        net = opened(model, **network)
-        found = net.layers
-    if not found:
+    net = opening.open(model)
+    with stdout_to_stderr():
+        network_layers = net.layers
+    if not network_layers:
         raise RetroscopeError(f"{net.name} runs no operation that is a layer")
     if as_json:
-        print_json(layer_rows(found))
+        print_json([layer_json(layer) for layer in network_layers])
     elif output is None:
-        print_table(found)
+        print_layer_table(network_layers)
     if output is not None:
-        save(list(found), output, to_stderr=as_json, title=net.name)
+        write_drawing(list(network_layers), output, to_stderr=as_json, title=net.name)
 
 
-@click.command()
+@click.command(short_help="Draw all maps of a layer for an image.")
 @click.argument("model")
 @click.argument("layer")
 @click.argument("image")
-@runs_a_network
-@output_option
-def activations(model: str, layer: str, image: str, *, output: Path | None, **network: Any) -> None:
+@open_options
+@json_option
+@image_output_option
+def activations(
+    model: str,
+    layer: str,
+    image: str,
+    *,
+    opening: OpenOptions,
+    as_json: bool,
+    output: Path | None,
+) -> None:
     """Draw all maps of LAYER for IMAGE, 16 in a row."""
-    from retroscope.methods.activations import activations as look
+    from retroscope.methods.activations import activations as compute_activations
+    from retroscope.results.as_json import activations_json
 
     check_writable(output, [image])
-    with aside():
-        seen = look(opened(model, **network), layer, image)
-    save(seen, output or file_name(image, layer, "activations"))
+    net = opening.open(model)
+    with stdout_to_stderr():
+        maps = compute_activations(net, layer, image)
+    if as_json:
+        print_json(activations_json(maps))
+    if output is not None or not as_json:
+        path = output or default_path(image, layer, "activations")
+        write_drawing(maps, path, to_stderr=as_json)
 
 
-@click.command(short_help="Show what in a picture made a unit fire.")
+@click.command(short_help="Show what in an image made a unit fire.")
 @click.argument("model")
 @click.argument("unit")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@click.option(
-    "--rules", default="deconvnet", show_default=True, help="deconvnet, guided or gradient."
-)
+@rules_option
 @click.option(
     "--top",
     type=click.IntRange(min=1),
     metavar="N",
-    help="The N strongest channels of the layer UNIT in each image.",
+    help="Project the N strongest channels of a layer in each image; UNIT is then a layer.",
 )
-@click.option("--tone", default="tile", show_default=True, help="tile, percentile or gamma.")
-@click.option("--bare", is_flag=True, help="Only the projection, without patch and words.")
-@runs_a_network
+@tone_option
+@click.option("--bare", is_flag=True, help="Draw only the projection, without patch and text.")
+@open_options
 @json_option
-@output_option
+@image_output_option
 def deconv(
     model: str,
     unit: str,
@@ -85,58 +112,41 @@ def deconv(
     top: int | None,
     tone: str,
     bare: bool,
+    opening: OpenOptions,
     as_json: bool,
     output: Path | None,
-    **network: Any,
 ) -> None:
-    """Show what in each IMAGE made UNIT fire, back in the space of the pixels."""
-    from retroscope.engine.rules import rule_book
+    """Project the activation of UNIT back to the pixels of each IMAGE."""
     from retroscope.methods.deconv.deconv import deconv_many
-    from retroscope.render.tone import tone_named
+    from retroscope.results.as_json import projection_json
 
-    tone_named(tone)
-    rule_book(rules)
     check_writable(output, images)
-    with aside():
-        net = opened(model, **network)
-        wanted = [(one, image) for image in images for one in _units(net, unit, image, top)]
-        shown = list(deconv_many(net, wanted, rules=rules))
+    net = opening.open(model)
+    with stdout_to_stderr():
+        requests = [
+            (address, image) for image in images for address in _select_units(net, unit, image, top)
+        ]
+        projections = list(deconv_many(net, requests, rules=rules))
     if as_json:
-        print_json(map(_projection_row, shown))
+        print_json([projection_json(projection) for projection in projections])
     if output is not None or not as_json:
-        thing = shown[0] if len(shown) == 1 else shown
-        what = rules if top is None else f"top{top}.{rules}"
-        save(
-            thing,
-            output or file_name(images[0], unit, what),
-            to_stderr=as_json,
-            tone=tone,
-            bare=bare,
-        )
+        method = rules if top is None else f"top{top}.{rules}"
+        path = output or default_path(images[0], unit, method)
+        result = projections[0] if len(projections) == 1 else projections
+        write_drawing(result, path, to_stderr=as_json, tone=tone, bare=bare)
 
 
-def _units(net: "Network", unit: str, image: str, top: int | None) -> list[Any]:
+def _select_units(net: "Network", unit: str, image: str, top: int | None) -> "Sequence[str | Unit]":
+    """The unit as given, or the strongest channels of the layer in this image."""
     if top is None:
         return [unit]
-    from retroscope.methods.activations import activations as look
+    from retroscope.methods.activations import activations as compute_activations
     from retroscope.unit import Unit
 
-    asked = Unit.parse(unit)
-    if asked.channel is not None:
-        raise RetroscopeError(f"--top picks the channels itself; give the layer {asked.layer!r}")
-    return look(net, asked.layer, image).strongest(top)
-
-
-def _projection_row(shown: "Projection") -> dict[str, object]:
-    box = shown.box
-    return {
-        "unit": str(shown.unit),
-        "activation": shown.activation if isfinite(shown.activation) else None,
-        "box": [box.top, box.left, box.bottom, box.right],
-        "rules": shown.rules,
-        "source": shown.source,
-        "notes": list(shown.notes),
-    }
+    address = Unit.parse(unit)
+    if address.channel is not None:
+        raise RetroscopeError(f"--top picks the channels; give the layer {address.layer!r}")
+    return compute_activations(net, address.layer, image).strongest(top)
 
 
 COMMANDS = (layers, activations, deconv)

@@ -1,101 +1,224 @@
-"""Options that commands share, and the network that they open."""
+"""Options that commands share: how a network is opened, and where the answer goes."""
 
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, redirect_stdout
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from retroscope.cli.choices import COLOURS, RESIZES, RULES, TONES
+from retroscope.cli.parameter_types import parse_device, parse_numbers, parse_size, split_names
+
 if TYPE_CHECKING:
     from retroscope.network import Network
 
-Command = Callable[..., None]
-OPENING = (
-    *("arch", "random_weights", "device", "resize", "input_size", "mean", "std"),
-    "threads",
+CommandFunction = Callable[..., None]
+Decorator = Callable[[CommandFunction], CommandFunction]
+
+
+@dataclass(frozen=True)
+class OpenOptions:
+    """How a command opens its network: the keywords of `open_model`, and threads."""
+
+    arch: str | None
+    random_weights: int | None
+    device: str
+    resize: str
+    input_size: tuple[int, int] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    threads: int | None
+
+    def open(self, model: str) -> "Network":
+        """Opens the network and reports on stderr what was inferred about it."""
+        import torch
+
+        from retroscope.zoo import open_model
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        with stdout_to_stderr():
+            net = open_model(
+                model,
+                arch=self.arch,
+                random_weights=self.random_weights,
+                device=self.device,
+                resize=self.resize,
+                input_size=self.input_size,
+                mean=self.mean,
+                std=self.std,
+            )
+        for decision in net.decided:
+            click.echo(f"{model}: {decision}", err=True)
+        return net
+
+
+@dataclass(frozen=True)
+class HeatOptions:
+    """How a heat map is drawn and where it is written."""
+
+    output: Path | None
+    as_json: bool
+    bare: bool
+    colours: str
+
+
+def stdout_to_stderr() -> AbstractContextManager[object]:
+    """Keeps what a user's own network prints out of the command's output."""
+    return redirect_stdout(sys.stderr)
+
+
+def packed_options(parameter: str, kind: type, *options: Decorator) -> Decorator:
+    """Adds options to a command, which receives them as one value of this dataclass."""
+    names = [field.name for field in fields(kind)]
+
+    def decorate(command: CommandFunction) -> CommandFunction:
+        @wraps(command)
+        def call(**parameters: Any) -> None:
+            values = {name: parameters.pop(name) for name in names}
+            command(**parameters, **{parameter: kind(**values)})
+
+        decorated: CommandFunction = call
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="one per CPU",
+    help="CPU threads for torch.",
 )
-"""What `runs_a_network` adds: how a network is opened."""
-
-
-def _size(text: str) -> tuple[int, int]:
-    """`96`, or `96x128`: height and width."""
-    sides = text.split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise click.BadParameter(f"{text!r} is no size; write 96, or 96x128 for height and width")
-    return int(sides[0]), int(sides[-1])
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    """`.5,.5,.5`: a number for each channel."""
-    try:
-        return tuple(float(number) for number in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is no list of numbers; write .5,.5,.5") from error
-
-
-def runs_a_network(command: Command) -> Command:
-    """The options of every command that runs a network."""
-    for option in reversed(_NETWORK):
-        command = option(command)
-    return command
-
-
-_NETWORK = (
+open_options = packed_options(
+    "opening",
+    OpenOptions,
     click.option(
-        "--arch", metavar="NAME", help="Whose network a weight file is, where it cannot be told."
+        "--arch",
+        metavar="NAME",
+        help="Architecture of the weight file, if it cannot be inferred.",
     ),
     click.option(
         "--random-weights",
         type=int,
         metavar="SEED",
-        help="Initialise the network by a seed; nothing is downloaded.",
+        help="Initialise the weights from this seed instead of downloading them.",
     ),
-    click.option("--device", default="auto", help="auto, cpu, cuda or mps.", show_default=True),
+    click.option(
+        "--device",
+        type=parse_device,
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda|mps",
+        help="Device to run on; cuda:1 picks one of several.",
+    ),
     click.option(
         "--resize",
+        type=click.Choice(RESIZES),
         default="network",
         show_default=True,
-        help="How pictures get to the input size: network (its own way), stretch or crop.",
+        help="How images are fitted to the input size: as the network's preprocessing does, by "
+        "stretching, or by cropping.",
     ),
     click.option(
-        "--input-size", type=_size, metavar="HxW", help="Another size than the network's own."
+        "--input-size",
+        type=parse_size,
+        metavar="HxW",
+        show_default="the network's",
+        help="Input size in pixels.",
     ),
-    click.option("--mean", type=_numbers, metavar="R,G,B", help="Taken from pixels of 0 to 1."),
-    click.option("--std", type=_numbers, metavar="R,G,B", help="Divides them then."),
     click.option(
-        "--threads", type=click.IntRange(min=1), help="Processor threads; all, if not given."
+        "--mean",
+        type=parse_numbers,
+        metavar="R,G,B",
+        show_default="the network's",
+        help="Per-channel mean for pixels scaled to 0-1.",
     ),
+    click.option(
+        "--std",
+        type=parse_numbers,
+        metavar="R,G,B",
+        show_default="the network's",
+        help="Per-channel standard deviation for pixels scaled to 0-1.",
+    ),
+    threads_option,
 )
 
 
-output_option = click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The picture to write."
+def output_option(description: str, *, shown_default: str = "") -> Decorator:
+    """`-o` with the file that a command writes."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        show_default=shown_default or False,
+        help=description,
+    )
+
+
+image_output_option = output_option("Image file to write.", shown_default="named after the inputs")
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the result as JSON; draw only if -o is given.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
+colours_option = click.option(
+    "--colours",
+    type=click.Choice(COLOURS),
+    default="inferno",
+    show_default=True,
+    help="Colour scale of the heat map.",
+)
+heat_options = packed_options(
+    "drawing",
+    HeatOptions,
+    colours_option,
+    click.option("--bare", is_flag=True, help="Draw only the heat over the image, without text."),
+    json_option,
+    image_output_option,
+)
+tone_option = click.option(
+    "--tone",
+    type=click.Choice(TONES),
+    default="tile",
+    show_default=True,
+    help="How signed values are scaled to colours: by the largest of each tile, by its 99.5th "
+    "percentile, or by square root.",
+)
+rules_option = click.option(
+    "--rules",
+    type=click.Choice(RULES),
+    default="deconvnet",
+    show_default=True,
+    help="Backward rules of the projection.",
+)
+target_option = click.option(
+    "--target",
+    metavar="CLASS",
+    show_default="the most probable",
+    help="Class to explain, by name or number.",
+)
 
 
-def aside() -> AbstractContextManager[object]:
-    """What a user's own network prints must not get into what we print."""
-    return redirect_stdout(sys.stderr)
-
-
-def opened_from(model: str, options: dict[str, Any]) -> "Network":
-    """The network of a command's options, which are taken out of them."""
-    with aside():
-        return opened(model, **{name: options.pop(name) for name in OPENING})
-
-
-def opened(model: str, threads: int | None, **options: Any) -> "Network":
-    """The network that a command's options ask for; what was found out about it is said."""
-    import torch
-
-    from retroscope.zoo import open_model
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    net = open_model(model, **options)
-    for decided in net.decided:
-        click.echo(f"{model}: {decided}", err=True)
-    return net
+def layers_option(
+    description: str, *, default: tuple[str, ...] = (), shown_default: str = ""
+) -> Decorator:
+    """`--layers`, repeatable, with commas between names."""
+    return click.option(
+        "--layers",
+        multiple=True,
+        metavar="NAMES",
+        default=default,
+        callback=split_names,
+        show_default=shown_default or True,
+        help=description,
+    )

@@ -1,12 +1,11 @@
-"""What commands leave behind: pictures, tables and JSON."""
+"""What commands write: images, files, tables and JSON."""
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from errno import EACCES
 from io import BytesIO
-from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -18,76 +17,64 @@ from retroscope.errors import RetroscopeError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from retroscope.results.values import Layer
+    from retroscope.results.as_json import JsonObject
+    from retroscope.results.layers import Layer
+
+PAGE_SUFFIXES = (".html", ".htm")
 
 
-def print_json(rows: Iterable[Mapping[str, object]]) -> None:
-    """A list of objects, one on each line."""
-    lines = ",\n".join(_json(row) for row in rows)
-    click.echo(f"[\n{lines}\n]")
+def print_json(value: "JsonObject | Sequence[JsonObject]") -> None:
+    """Prints an object with a key on each line, or a list with an object on each line."""
+    if isinstance(value, dict):
+        lines = [f"{_encode(key)}: {_encode(entry)}" for key, entry in value.items()]
+        opening, closing_bracket = "{}"
+    else:
+        lines = [_encode(entry) for entry in value]
+        opening, closing_bracket = "[]"
+    click.echo("\n".join([opening, ",\n".join(lines), closing_bracket]))
 
 
-def print_object(facts: Mapping[str, object]) -> None:
-    """One object, a fact on each line."""
-    click.echo(_json(facts, indent=1))
-
-
-def _json(facts: Mapping[str, object], **options: Any) -> str:
-    """As JSON knows it: a number that is none is null, a name that is no UTF-8 is escaped."""
-    known = _finite(facts)
-    text = json.dumps(known, ensure_ascii=False, allow_nan=False, **options)
-    if any("\ud800" <= sign <= "\udfff" for sign in text):
-        return json.dumps(known, allow_nan=False, **options)
+def _encode(value: object) -> str:
+    """JSON of one line; names that are not valid UTF-8 are escaped."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return json.dumps(value, allow_nan=False)
     return text
 
 
-def _finite(fact: object) -> object:
-    if isinstance(fact, Mapping):
-        return {key: _finite(one) for key, one in fact.items()}
-    if isinstance(fact, list):
-        return [_finite(one) for one in fact]
-    return None if isinstance(fact, float) and not isfinite(fact) else fact
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """A number of things, in words.
-
-    >>> counted(1, "image"), counted(2, "image")
-    ('1 image', '2 images')
-    """
-    return f"{count} {one if count == 1 else many or one + 's'}"
-
-
-def print_table(rows: Sequence["Layer"]) -> None:
+def print_layer_table(layers: Sequence["Layer"]) -> None:
+    """Prints a table as wide as the terminal, or as wide as its text if it is piped."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    from retroscope.render.layer_rows import FIELD_KEY, LAYER_COLUMNS, layer_cells
+    from retroscope.render.layer_table import FIELD_KEY, LAYER_COLUMNS, layer_cells
 
     table = Table(box=SIMPLE_HEAD, caption=FIELD_KEY, pad_edge=False)
-    for head in LAYER_COLUMNS:
-        table.add_column(head, overflow="fold")
-    for row in rows:
-        table.add_row(*layer_cells(row))
+    for heading in LAYER_COLUMNS:
+        table.add_column(heading, overflow="fold")
+    for layer in layers:
+        table.add_row(*layer_cells(layer))
     console = Console()
     if not console.is_terminal:
         console = Console(width=Console(width=100_000).measure(table).maximum)
     console.print(table)
 
 
-def file_name(image: str, unit: str, what: str) -> Path:
-    safe = unit.replace("/", "_").replace(":", "_").replace("*", "all").replace("@", "_at_")
-    return Path(f"{Path(image).stem}.{safe}.{what}.png")
+def default_path(image: str, subject: str, method: str) -> Path:
+    """The file for a drawing if `-o` is not given.
+
+    >>> str(default_path("photos/cat.jpg", "conv1:3@6,7", "deconvnet"))
+    'cat.conv1_3_at_6,7.deconvnet.png'
+    """
+    safe = subject.replace("/", "_").replace(":", "_").replace("*", "all").replace("@", "_at_")
+    return Path(f"{Path(image).stem}.{safe.replace(' ', '-')}.{method}.png")
 
 
-PAGES = (".html", ".htm")
-
-
-def check_writable(path: Path | None, inputs: Sequence[str] = (), *, or_page: bool = False) -> None:
-    """Says before the work what would be in the way of writing a picture there after it."""
-    from PIL.Image import registered_extensions
-
+def check_writable(
+    path: Path | None, inputs: Sequence[str] = (), *, accept_page: bool = False
+) -> None:
+    """Raises before the work starts if its drawing could not be written to this path."""
     if path is None:
         return
     if path.is_dir():
@@ -97,42 +84,50 @@ def check_writable(path: Path | None, inputs: Sequence[str] = (), *, or_page: bo
             f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}"
         )
     if str(path) in inputs:
-        raise RetroscopeError(f"{str(path)!r} is a picture to look at; give -o another name")
-    pages = PAGES if or_page else ()
-    if path.suffix.lower() not in {*registered_extensions(), *pages}:
-        endings = ", ".join([".png", ".jpg", ".webp", *pages[:1]])
-        raise RetroscopeError(
-            f"cannot write {str(path)!r}: its ending says no kind of picture; use {endings} or .pdf"
-        )
-    _check_place(path, "choose another place for it")
+        raise RetroscopeError(f"cannot write {str(path)!r}: it is an input; give -o another name")
+    _check_suffix(path, PAGE_SUFFIXES if accept_page else ())
+    _probe_file(path, "choose another path")
 
 
-def _check_place(path: Path, advice: str) -> int:
-    """The size of the file there, 0 if there is none; a file can be made and this one changed.
+def _check_suffix(path: Path, page_suffixes: Sequence[str]) -> None:
+    from PIL.Image import registered_extensions
 
-    A file is made beside it and deleted again: permissions alone do not tell.
+    if path.suffix.lower() in {*registered_extensions(), *page_suffixes}:
+        return
+    suffixes = ", ".join([".png", ".jpg", ".webp", *page_suffixes[:1]])
+    raise RetroscopeError(
+        f"cannot write {str(path)!r}: {path.suffix!r} is not an image format; "
+        f"use {suffixes} or .pdf"
+    )
+
+
+def _probe_file(path: Path, advice: str) -> int:
+    """Raises unless the file can be written; returns its present size, 0 if it does not exist.
+
+    Creates a temporary file beside it, because permissions alone do not show a full disk or a
+    read-only mount.
     """
     try:
         with TemporaryFile(dir=path.parent):
-            found = path.stat().st_size if path.exists() else 0
-            if found and not os.access(path, os.W_OK):
+            size = path.stat().st_size if path.exists() else 0
+            if size and not os.access(path, os.W_OK):
                 raise PermissionError(EACCES, "the file is read-only")
     except OSError as error:
         raise RetroscopeError(f"cannot write {str(path)!r} ({error.strerror}); {advice}") from error
-    return found
+    return size
 
 
-def check_atlas_place(path: Path) -> None:
-    """Says before the work what would be in the way of making an atlas there, or going on."""
+def check_atlas_writable(path: Path) -> None:
+    """Raises before the work starts if an atlas could not be created or continued there."""
     from retroscope.atlas.sqlite_errors import refuse_no_place
 
     refuse_no_place(path)
-    if _check_place(path, "choose another place for the atlas"):
-        _refuse_other_file(path)
+    if _probe_file(path, "choose another path for the atlas"):
+        _refuse_to_overwrite(path)
 
 
-def _refuse_other_file(path: Path) -> None:
-    """What is no atlas is not written over; one that was left right after it was made is."""
+def _refuse_to_overwrite(path: Path) -> None:
+    """Raises if the file holds something else than an atlas, complete or just created."""
     from retroscope.atlas.database import PATIENCE, connect
     from retroscope.atlas.sqlite_errors import explained, holds_nothing, refuse_strangers
 
@@ -141,39 +136,40 @@ def _refuse_other_file(path: Path) -> None:
             refuse_strangers(connection, path)
 
 
-def save(thing: Any, path: Path, *, to_stderr: bool = False, **options: Any) -> None:
-    """Draws a thing into a file and prints its name, aside where something else is printed."""
-    from retroscope.render.draw import draw
-
-    write(draw(thing, **options), path, to_stderr=to_stderr)
-
-
-def make_folder(folder: Path) -> None:
+def create_folder(folder: Path) -> None:
+    """Creates a folder, and those above it, unless it exists."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = "it is a file" if folder.is_file() else error.strerror
-        raise RetroscopeError(f"cannot make the folder {str(folder)!r}: {reason}") from error
+        raise RetroscopeError(f"cannot create the folder {str(folder)!r}: {reason}") from error
 
 
-def write(drawing: "Image", path: Path, *, to_stderr: bool = False) -> None:
-    """Writes a picture and prints its name."""
+def write_drawing(result: object, path: Path, *, to_stderr: bool = False, **options: Any) -> None:
+    """Draws a result into a file and prints the path, on stderr if JSON occupies stdout."""
+    from retroscope.render.draw import draw
+
+    write_image(draw(result, **options), path, to_stderr=to_stderr)
+
+
+def write_image(image: "Image", path: Path, *, to_stderr: bool = False) -> None:
+    """Writes an image in the format of the suffix and prints the path."""
     from PIL.Image import registered_extensions
 
-    file = BytesIO()
+    buffer = BytesIO()
     try:
-        drawing.save(file, registered_extensions()[path.suffix.lower()])
+        image.save(buffer, registered_extensions()[path.suffix.lower()])
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RetroscopeError(f"cannot write {str(path)!r}: {reason}") from error
-    put(file.getvalue(), path, to_stderr=to_stderr)
+    write_bytes(buffer.getvalue(), path, to_stderr=to_stderr)
 
 
-def put(data: bytes, path: Path, *, to_stderr: bool = False) -> None:
-    """Writes a file, whole or not at all, and prints its name."""
+def write_bytes(content: bytes, path: Path, *, to_stderr: bool = False) -> None:
+    """Writes a file completely or not at all, and prints the path."""
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(data)
+        part.write_bytes(content)
         part.replace(path)
     except OSError as error:
         reason = error.strerror or error

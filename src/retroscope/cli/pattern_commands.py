@@ -1,302 +1,332 @@
-"""Commands that show what a network looks for, without a picture of yours."""
+"""Commands that show what a network looks for, without an image of the user's."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from math import isfinite
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from retroscope.cli.choices import RECIPES
 from retroscope.cli.options import (
-    aside,
+    OpenOptions,
+    image_output_option,
     json_option,
-    opened_from,
-    output_option,
-    runs_a_network,
+    open_options,
+    packed_options,
+    stdout_to_stderr,
+    tone_option,
 )
-from retroscope.cli.output import check_writable, counted, file_name, print_json, save, write
-from retroscope.cli.progress_bar import in_time, resumable, shown_progress
-from retroscope.errors import RetroscopeError, UnitError, did_you_mean
+from retroscope.cli.output import (
+    check_writable,
+    default_path,
+    print_json,
+    write_drawing,
+    write_image,
+)
+from retroscope.cli.parameter_types import parse_channels
+from retroscope.cli.progress_bar import format_duration, show_progress, show_resumable_progress
+from retroscope.errors import RetroscopeError, UnitError
 
 if TYPE_CHECKING:
-    from retroscope.methods.synthesis.generation import Step
-    from retroscope.methods.synthesis.objective import Objective
+    from retroscope.methods.synthesis.objectives import Objective
+    from retroscope.methods.synthesis.render_patterns import SynthesisStep
     from retroscope.network import Network
     from retroscope.progress import Progress
-    from retroscope.results.values import Pattern
+    from retroscope.results.patterns import Pattern
     from retroscope.unit import Unit
 
-
-@click.command(short_help="Make the picture that a unit would most like to see.")
-@click.argument("model")
-@click.argument("unit", required=False)
-@click.option("--class", "target", metavar="NAME", help="A class instead of a unit.")
-@click.option(
-    "--channels", metavar="0-63", help="Several channels of the layer UNIT, as 0-63 or 3,7,9."
-)
-@click.option(
-    "--diversity",
-    type=click.IntRange(min=2),
-    metavar="N",
-    help="N patterns of one unit, as different as they can be.",
-)
-@click.option(
+recipe_option = click.option(
     "--recipe",
+    type=click.Choice(RECIPES),
     default="olah",
     show_default=True,
-    help="olah, maco, yosinski, octaves or plain.",
+    help="Recipe of the synthesis.",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Steps; the recipe's, if not given.")
-@click.option(
-    "--size",
+steps_option = click.option(
+    "--steps",
     type=click.IntRange(min=1),
-    metavar="PIXELS",
-    help="The side of the picture; what the unit sees, if not given.",
+    metavar="N",
+    show_default="the recipe's",
+    help="Steps of the synthesis.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise it begins with.")
+
+
+@dataclass(frozen=True)
+class SynthesisOptions:
+    """How patterns are made: keywords of `synthesize`, and how many patterns of one unit."""
+
+    recipe: str
+    steps: int | None
+    size: int | None
+    seed: int
+    seed_image: str | None
+    diversity: int | None
+
+
+_synthesis_options = packed_options(
+    "synthesis",
+    SynthesisOptions,
+    click.option(
+        "--diversity",
+        type=click.IntRange(min=2),
+        metavar="N",
+        help="Make N patterns of one unit that differ as much as possible.",
+    ),
+    recipe_option,
+    steps_option,
+    click.option(
+        "--size",
+        type=click.IntRange(min=1),
+        metavar="PIXELS",
+        show_default="the receptive field",
+        help="Side of the pattern.",
+    ),
+    click.option(
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        metavar="SEED",
+        help="Seed of the initial noise.",
+    ),
+    click.option("--seed-image", metavar="IMAGE", help="Image to start from instead of noise."),
+)
+
+
+@click.command(short_help="Synthesize an image that makes a unit fire.")
+@click.argument("model")
+@click.argument("unit", required=False)
+@click.option("--target", metavar="CLASS", help="Class to maximise instead of a unit.")
 @click.option(
-    "--seed-image", "start", metavar="IMAGE", help="A picture to begin with instead of noise."
+    "--channels",
+    type=parse_channels,
+    metavar="LIST",
+    help="Channels of the layer UNIT, as 0-63 or 3,7,10-12.",
 )
-@click.option("--atlas", metavar="ATLAS", help="Compare with its best natural image.")
+@_synthesis_options
+@click.option("--atlas", metavar="ATLAS", help="Atlas whose best natural image to compare with.")
 @click.option(
     "--save-every",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Write the picture after every N steps too.",
+    help="Also write the pattern after every N steps.",
 )
-@click.option("--bare", is_flag=True, help="Only the picture, without words.")
-@runs_a_network
+@click.option("--bare", is_flag=True, help="Draw only the pattern, without text.")
+@open_options
 @json_option
-@output_option
+@image_output_option
 def synthesize(
     model: str,
     unit: str | None = None,
     *,
     target: str | None,
-    channels: str | None,
-    diversity: int | None,
+    channels: tuple[int, ...] | None,
+    synthesis: SynthesisOptions,
     atlas: str | None,
     save_every: int | None,
     bare: bool,
+    opening: OpenOptions,
     as_json: bool,
     output: Path | None,
-    **options: Any,
 ) -> None:
-    """Make the picture that UNIT of MODEL would most like to see.
+    """Synthesize an image that makes UNIT of MODEL fire as much as possible.
 
     UNIT is LAYER:CHANNEL, LAYER:CHANNEL@* for a whole map, LAYER:CHANNEL@Y,X, or a LAYER.
     """
-    from retroscope.methods.synthesis.recipes import recipe_named
+    from retroscope.results.as_json import pattern_json
 
-    named = _one_of(unit, target)
-    recipe_named(options["recipe"])
-    path = output or file_name(model, named.replace(" ", "-"), str(options["recipe"]))
-    check_writable(path, [options["start"] or ""])
-    wanted = _wanted(unit, target, channels)
-    net = opened_from(model, options)
-    naturals = _naturals(atlas, net, wanted)
-    with aside(), shown_progress() as progress:
-        watch = _watcher(progress, path, save_every, len(wanted))
-        made = _made(net, wanted, diversity, watch=watch, **options)
-    pairs = zip(made, naturals * (diversity or 1), strict=True)
-    made = [replace(pattern, natural=natural) for pattern, natural in pairs]
-    for said in dict.fromkeys(note for pattern in made for note in _said(pattern)):
-        click.echo(said, err=True)
+    objectives = _parse_objectives(unit, target, channels)
+    path = output or default_path(model, unit or str(target), synthesis.recipe)
+    check_writable(path, [synthesis.seed_image or ""])
+    net = opening.open(model)
+    naturals = _natural_maxima(atlas, net, objectives)
+    with stdout_to_stderr(), show_progress() as listener:
+        progress = _report_steps(listener, path, save_every, len(objectives))
+        patterns = _synthesize(net, objectives, synthesis, progress)
+    pairs = zip(patterns, naturals * (synthesis.diversity or 1), strict=True)
+    patterns = [replace(pattern, natural=natural) for pattern, natural in pairs]
+    for line in dict.fromkeys(line for pattern in patterns for line in _summarize(pattern)):
+        click.echo(line, err=True)
     if as_json:
-        print_json(map(_row, made))
+        print_json([pattern_json(pattern) for pattern in patterns])
     if output is not None or not as_json:
-        save(made[0] if len(made) == 1 else made, path, to_stderr=as_json, bare=bare)
+        result = patterns[0] if len(patterns) == 1 else patterns
+        write_drawing(result, path, to_stderr=as_json, bare=bare)
 
 
 @click.command(short_help="Draw the filters of a first layer.")
 @click.argument("model")
 @click.argument("layer", required=False)
-@click.option("--tone", default="tile", show_default=True, help="tile, percentile or gamma.")
-@click.option("--bare", is_flag=True, help="Only the filters, without words.")
-@runs_a_network
-@output_option
+@tone_option
+@click.option("--bare", is_flag=True, help="Draw only the filters, without text.")
+@open_options
+@json_option
+@image_output_option
 def filters(
     model: str,
     layer: str | None = None,
     *,
     tone: str,
     bare: bool,
+    opening: OpenOptions,
+    as_json: bool,
     output: Path | None,
-    **options: Any,
 ) -> None:
-    """Draw the filters of a LAYER of MODEL that reads pixels: the first one, if not given."""
-    from retroscope.methods.filters import filters as look
-    from retroscope.render.tone import tone_named
+    """Draw the filters of LAYER of MODEL, a convolution that reads pixels.
 
-    tone_named(tone)
+    Without LAYER, the first convolution.
+    """
+    from retroscope.methods.filters import filters as read_filters
+    from retroscope.results.as_json import filters_json
+
     check_writable(output)
-    with aside():
-        found = look(opened_from(model, options), layer)
-    save(found, output or file_name(model, found.layer.name, "filters"), tone=tone, bare=bare)
+    net = opening.open(model)
+    with stdout_to_stderr():
+        layer_filters = read_filters(net, layer)
+    if as_json:
+        print_json(filters_json(layer_filters))
+    if output is not None or not as_json:
+        path = output or default_path(model, layer_filters.layer.name, "filters")
+        write_drawing(layer_filters, path, to_stderr=as_json, tone=tone, bare=bare)
 
 
-def _one_of(unit: str | None, target: str | None) -> str:
-    """The unit or the class; one of them must be given."""
-    if (unit is None) == (target is None):
-        what = "neither a unit nor a class" if unit is None else f"both {unit!r} and a class"
-        raise RetroscopeError(f"{what}; give LAYER:CHANNEL, a LAYER, or --class NAME")
-    return unit or str(target)
-
-
-def _wanted(unit: str | None, target: str | None, channels: str | None) -> "list[Unit | Objective]":
-    from retroscope.methods.synthesis.objective import of_class
+def _parse_objectives(
+    unit: str | None, target: str | None, channels: Sequence[int] | None
+) -> "list[Unit | Objective]":
+    """What to maximise: a class, a unit, or several channels of a layer."""
+    from retroscope.methods.synthesis.objectives import excite_class
     from retroscope.unit import Unit
 
-    if target is not None and channels is not None:
-        raise RetroscopeError("--channels are those of a layer; leave out --class")
+    if unit is not None and target is not None:
+        raise RetroscopeError(f"both {unit!r} and a class; give a unit, or --target CLASS")
     if target is not None:
-        return [of_class(target)]
-    asked = Unit.parse(str(unit))
-    if channels is None:
-        return [asked]
-    if asked.channel is not None:
-        raise UnitError(
-            f"--channels picks the channels itself; give the layer {asked.layer!r}, not {asked}"
+        if channels is not None:
+            raise RetroscopeError("--channels picks channels of a layer; leave out --target")
+        return [excite_class(target)]
+    if unit is None:
+        raise RetroscopeError(
+            "neither a unit nor a class; give LAYER:CHANNEL, a LAYER, or --target CLASS"
         )
-    return [Unit(asked.layer, channel) for channel in _numbers(channels)]
+    address = Unit.parse(unit)
+    if channels is None:
+        return [address]
+    if address.channel is not None:
+        raise UnitError(
+            f"--channels picks the channels; give the layer {address.layer!r}, not {address}"
+        )
+    return [Unit(address.layer, channel) for channel in channels]
 
 
-def _numbers(text: str) -> list[int]:
-    """The numbers of `0-63` or `3,7,10-12`."""
-    return [number for part in text.split(",") for number in _range(part.strip(), text)]
-
-
-def _range(part: str, text: str) -> Iterator[int]:
-    first, dash, last = part.partition("-")
-    ends = [first, last if dash else first]
-    if not all(end.strip().isdecimal() for end in ends) or int(ends[0]) > int(ends[1]):
-        raise UnitError(f"cannot read the channels {text!r}; write 0-63, or 3,7,9")
-    yield from range(int(ends[0]), int(ends[1]) + 1)
-
-
-def _made(
+def _synthesize(
     net: "Network",
-    wanted: "Sequence[Unit | Objective]",
-    diversity: int | None,
-    *,
-    start: str | None,
-    **options: Any,
+    objectives: "Sequence[Unit | Objective]",
+    options: SynthesisOptions,
+    progress: "Callable[[SynthesisStep], None]",
 ) -> "list[Pattern]":
     from retroscope.methods.synthesis.synthesize import synthesize_many, synthesize_varied
 
-    if diversity is None:
-        return synthesize_many(net, wanted, start=start, **options)
-    if len(wanted) > 1 or start is not None:
+    if options.diversity is None:
+        return synthesize_many(
+            net,
+            objectives,
+            recipe=options.recipe,
+            steps=options.steps,
+            size=options.size,
+            seed=options.seed,
+            seed_image=options.seed_image,
+            progress=progress,
+        )
+    if len(objectives) > 1 or options.seed_image is not None:
         raise RetroscopeError(
             "--diversity makes several patterns of one unit from noise; leave out --channels and "
             "--seed-image"
         )
-    return synthesize_varied(net, wanted[0], diversity, **options)
-
-
-def _watcher(
-    progress: "Callable[[Progress], None]", path: Path, save_every: int | None, count: int
-) -> "Callable[[Step], None]":
-    """Shows how far the work is, and writes the pictures on the way where that is asked for."""
-    from retroscope.progress import Watch
-
-    watches: list[Watch] = []
-
-    def told(step: "Step") -> None:
-        if not watches:
-            watches.append(Watch("synthesize", step.total, progress))
-        watches[0].at(step.done)
-        if save_every is not None and step.step % save_every == 0:
-            _save_step(step, path, count)
-
-    return told
-
-
-def _save_step(step: "Step", path: Path, count: int) -> None:
-    from retroscope.render.panels import contact_sheet
-
-    part = "" if len(step.rows) >= count else f".{step.rows[0]}-{step.rows[-1]}"
-    place = path.with_name(f"{path.stem}.step{step.step:05}{part}{path.suffix}")
-    write(
-        contact_sheet(step.pictures(), scale=1, columns=min(8, len(step.rows))),
-        place,
-        to_stderr=True,
+    return synthesize_varied(
+        net,
+        objectives[0],
+        options.diversity,
+        recipe=options.recipe,
+        steps=options.steps,
+        size=options.size,
+        seed=options.seed,
+        progress=progress,
     )
 
 
-def _naturals(
-    atlas: str | None, net: "Network", wanted: "Sequence[Unit | Objective]"
+def _report_steps(
+    listener: "Callable[[Progress], None]", path: Path, save_every: int | None, count: int
+) -> "Callable[[SynthesisStep], None]":
+    """A listener of the synthesis that shows progress and saves intermediate patterns."""
+    from retroscope.progress import ProgressReporter
+
+    reporters: list[ProgressReporter] = []
+
+    def report(step: "SynthesisStep") -> None:
+        if not reporters:  # the first step knows how many there are
+            reporters.append(ProgressReporter("synthesize", step.total, listener))
+        reporters[0].update(step.done)
+        if save_every is not None and step.step % save_every == 0:
+            _save_step(step, path, count)
+
+    return report
+
+
+def _save_step(step: "SynthesisStep", path: Path, count: int) -> None:
+    from retroscope.render.panels import contact_sheet
+
+    part = "" if len(step.indices) >= count else f".{step.indices[0]}-{step.indices[-1]}"
+    step_path = path.with_name(f"{path.stem}.step{step.step:05}{part}{path.suffix}")
+    sheet = contact_sheet(step.images(), scale=1, columns=min(8, len(step.indices)))
+    write_image(sheet, step_path, to_stderr=True)
+
+
+def _natural_maxima(
+    atlas: str | None, net: "Network", objectives: "Sequence[Unit | Objective]"
 ) -> list[float | None]:
-    """The best that a natural image of an atlas reaches, for each that is one channel's."""
+    """The maximum over the images of an atlas, for each objective that is a channel."""
     from retroscope.atlas.reader import open_atlas
     from retroscope.methods.atlas_match import refuse_other_weights
     from retroscope.unit import Unit
 
     if atlas is None:
-        return [None] * len(wanted)
+        return [None] * len(objectives)
     with open_atlas(atlas) as scanned:
         refuse_other_weights(scanned, net)
         return [
-            scanned.stats(Unit(each.layer, each.channel)).maximum
-            if isinstance(each, Unit) and each.channel is not None
+            scanned.stats(Unit(objective.layer, objective.channel)).maximum
+            if isinstance(objective, Unit) and objective.channel is not None
             else None
-            for each in wanted
+            for objective in objectives
         ]
 
 
-def _said(pattern: "Pattern") -> list[str]:
+def _summarize(pattern: "Pattern") -> list[str]:
     natural = "" if pattern.natural is None else f", the best natural image {pattern.natural:.4g}"
     first = f"{pattern.objective}: activation {pattern.activation:.4g}{natural}"
     return [first, *(f"{pattern.objective}: {note}" for note in pattern.notes)]
 
 
-def _row(pattern: "Pattern") -> dict[str, object]:
-    return {
-        "objective": pattern.objective,
-        "unit": None if pattern.unit is None else str(pattern.unit),
-        "activation": pattern.activation if isfinite(pattern.activation) else None,
-        "natural": pattern.natural,
-        "score": pattern.score,
-        "started_at": pattern.started_at,
-        "size": list(pattern.size),
-        "recipe": pattern.recipe,
-        "steps": pattern.steps,
-        "seed": pattern.seed,
-        "notes": list(pattern.notes),
-        "caveats": list(pattern.caveats),
-    }
-
-
-METHODS = ("deconv", "synthesize")
-"""What an atlas can be illustrated with."""
-
-
-def methods_named(text: str) -> list[str]:
-    """The methods of `deconv,synthesize`, one or both.
-
-    >>> methods_named("deconv, synthesize")
-    ['deconv', 'synthesize']
-    """
-    names = text.replace(",", " ").split()
-    if not names:
-        raise RetroscopeError(f"no method to illustrate with; there are {' and '.join(METHODS)}")
-    for name in names:
-        if name not in METHODS:
-            hint = did_you_mean(name, METHODS) or f"there are {' and '.join(METHODS)}"
-            raise RetroscopeError(f"an atlas is not illustrated with {name!r}; {hint}")
-    return names
-
-
-def put_patterns(atlas: str, net: "Network", layers: Sequence[str], **options: Any) -> None:
-    """Puts the patterns of an atlas's channels into it; says first how long that takes."""
+def add_patterns(
+    atlas: str, net: "Network", layers: Sequence[str], *, recipe: str, steps: int | None
+) -> None:
+    """Adds the missing patterns of an atlas's channels, after an estimate of the time."""
+    from retroscope.render.captions import count_noun
     from retroscope.scanning.pattern_pass import synthesize_into
 
-    def estimate(count: int, seconds: float) -> None:
-        click.echo(f"{counted(count, 'pattern')}: about {in_time(seconds)}", err=True)
+    def show_estimate(count: int, seconds: float) -> None:
+        click.echo(f"{count_noun(count, 'pattern')}: about {format_duration(seconds)}", err=True)
 
-    with aside(), resumable(Path(atlas)) as progress:
-        synthesize_into(atlas, net, layers=layers, estimate=estimate, progress=progress, **options)
+    with stdout_to_stderr(), show_resumable_progress(Path(atlas)) as progress:
+        synthesize_into(
+            atlas,
+            net,
+            layers=layers,
+            recipe=recipe,
+            steps=steps,
+            estimate=show_estimate,
+            progress=progress,
+        )
     if progress.last is None:
         click.echo(f"{atlas} has all of these patterns", err=True)
 

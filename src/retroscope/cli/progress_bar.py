@@ -1,4 +1,4 @@
-"""Progress on a terminal as a bar, elsewhere as a plain line now and then."""
+"""Progress on stderr: bars on a terminal, elsewhere a line every ten seconds."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
+    from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
     from retroscope.progress import Progress
@@ -19,44 +19,44 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def shown_progress() -> "Iterator[Callable[[Progress], None]]":
-    """A listener that shows on stderr how far the work is."""
+def show_progress() -> "Iterator[Callable[[Progress], None]]":
+    """Yields a listener that shows progress on stderr."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _Lines()
+        yield ProgressLines()
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bars
+    from rich.progress import Progress as RichProgress
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[facts]}"),
+        TextColumn("{task.fields[remaining]}"),
     )
-    with Bars(*columns, console=console) as bars:
-        yield _Bars(bars)
+    with RichProgress(*columns, console=console) as bars:
+        yield ProgressBars(bars)
 
 
 @contextmanager
-def resumable(atlas: Path) -> "Iterator[_Told]":
-    """Shows how far work is that an atlas keeps; stopped, it says where that goes on, and ends."""
-    told = None
+def show_resumable_progress(atlas: Path) -> "Iterator[LastProgress]":
+    """Shows progress of work that an atlas saves; Ctrl-C reports where the work will resume."""
+    listener = None
     try:
-        with shown_progress() as progress:
-            told = _Told(progress)
-            yield told
+        with show_progress() as show:
+            listener = LastProgress(show)
+            yield listener
     except KeyboardInterrupt:
-        if told is None or told.last is None or not atlas.is_file():
+        if listener is None or listener.last is None or not atlas.is_file():
             raise
-        click.echo(f"retroscope: {_where_stopped(atlas, told.last)}", err=True)
+        click.echo(f"retroscope: {_describe_interrupt(atlas, listener.last)}", err=True)
         sys.exit(130)
 
 
-class _Told:
-    """A listener that remembers what it was told last; None where there was nothing to do."""
+class LastProgress:
+    """A listener that remembers its last call; `last` is None if there was nothing to do."""
 
     def __init__(self, listener: "Callable[[Progress], None]") -> None:
         self._listener = listener
@@ -67,61 +67,72 @@ class _Told:
         self._listener(progress)
 
 
-def _where_stopped(atlas: Path, last: "Progress") -> str:
-    """How far the atlas is. It knows best: what was told of a pass may not have been kept."""
+def _describe_interrupt(atlas: Path, last: "Progress") -> str:
+    """How far the work is; for a pass the atlas decides, as it may lag behind what was shown."""
     from retroscope.atlas.reader import open_atlas
 
-    with open_atlas(atlas) as kept:
-        scanning = kept.meta.get("state") in ("scanning", "scoring")
-        done = kept.meta["next"] if scanning else last.done
+    with open_atlas(atlas) as scanned:
+        is_scanning = scanned.meta.get("state") in ("scanning", "scoring")
+        done = scanned.meta["next"] if is_scanning else last.done
     stage = "" if last.stage == "scan" else f"{last.stage!r} "
-    return f"stopped at {stage}{done} of {last.total}; the same command goes on"
+    return f"stopped at {stage}{done} of {last.total}; run the same command to resume"
 
 
-class _Bars:
-    def __init__(self, bars: "Bars") -> None:
+class ProgressBars:
+    """Shows a bar for each stage."""
+
+    def __init__(self, bars: "RichProgress") -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, progress: "Progress") -> None:
         if progress.stage not in self._tasks:
-            self._tasks[progress.stage] = self._bars.add_task(progress.stage, facts="")
+            self._tasks[progress.stage] = self._bars.add_task(progress.stage, remaining="")
         self._bars.update(
             self._tasks[progress.stage],
             completed=progress.done,
             total=progress.total,
-            facts=_facts(progress),
+            remaining=_rate_and_time_left(progress),
         )
 
 
-class _Lines:
+class ProgressLines:
+    """Prints a line at the start and end of each stage, and every ten seconds between."""
+
     def __init__(self) -> None:
-        self._said_at = float("-inf")
+        self._printed_at = float("-inf")
         self._stage = ""
 
     def __call__(self, progress: "Progress") -> None:
-        is_due = monotonic() - self._said_at > SECONDS_BETWEEN_LINES
+        is_due = monotonic() - self._printed_at > SECONDS_BETWEEN_LINES
         if progress.done < progress.total and progress.stage == self._stage and not is_due:
             return
-        self._said_at, self._stage = monotonic(), progress.stage
-        parts = (progress.stage, f"{progress.done}/{progress.total}", _facts(progress))
-        click.echo(" ".join(filter(None, parts)), err=True)
+        self._printed_at, self._stage = monotonic(), progress.stage
+        words = (
+            progress.stage,
+            f"{progress.done}/{progress.total}",
+            _rate_and_time_left(progress),
+        )
+        click.echo(" ".join(filter(None, words)), err=True)
 
 
-def _facts(progress: "Progress") -> str:
-    """The rate and, where there is more to do, the time left."""
+def _rate_and_time_left(progress: "Progress") -> str:
+    """`3.2/s, 2 min 3 s left`.
+
+    rich's own columns would count what an earlier run finished as work of this one.
+    """
     if progress.rate == 0:
         return ""
     rate = f"{progress.rate:.1f}/s"
     if progress.done >= progress.total:
         return rate
-    return f"{rate}, {in_time(progress.seconds_left)} left"
+    return f"{rate}, {format_duration(progress.seconds_left)} left"
 
 
-def in_time(seconds: float) -> str:
-    """A length of time for people.
+def format_duration(seconds: float) -> str:
+    """A duration in words.
 
-    >>> in_time(0.2), in_time(75), in_time(3 * 3600 + 120)
+    >>> format_duration(0.2), format_duration(75), format_duration(3 * 3600 + 120)
     ('a second', '1 min 15 s', '3 h 2 min')
     """
     if seconds < 1.5:

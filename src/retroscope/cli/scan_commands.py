@@ -1,248 +1,300 @@
-"""Commands that make an atlas."""
+"""Commands that create an atlas and add to it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from retroscope.cli.options import aside, opened_from, runs_a_network
-from retroscope.cli.output import check_atlas_place, counted
-from retroscope.cli.pattern_commands import methods_named, put_patterns
-from retroscope.cli.progress_bar import in_time, resumable
-from retroscope.errors import RetroscopeError
+from retroscope.cli.choices import ILLUSTRATION_METHODS, PRECISIONS, RANKS
+from retroscope.cli.options import (
+    OpenOptions,
+    layers_option,
+    open_options,
+    packed_options,
+    rules_option,
+    stdout_to_stderr,
+)
+from retroscope.cli.output import check_atlas_writable
+from retroscope.cli.parameter_types import parse_methods, parse_ranks
+from retroscope.cli.pattern_commands import add_patterns, recipe_option, steps_option
+from retroscope.cli.progress_bar import format_duration, show_resumable_progress
 
 if TYPE_CHECKING:
     from retroscope.atlas.reader import Atlas
     from retroscope.network import Network
     from retroscope.progress import Progress
 
-_layers = click.option(
-    "--layers",
-    multiple=True,
-    metavar="NAMES",
-    help="Names, aliases, globs or kinds (conv relu pool), with commas between; conv if not given.",
+_LAYERS_HELP = "Layers by name, alias, glob or kind (conv, relu, pool), separated by commas."
+_projections_option = click.option(
+    "--projections",
+    type=parse_ranks,
+    default="all",
+    show_default=True,
+    metavar=f"{'|'.join(RANKS)}|N",
+    help="Hits of each channel to project; max omits those ranked by mean alone.",
 )
-_workers = click.option(
-    "--workers", type=click.IntRange(min=1), help="Threads that read images; as processors."
+_labels_option = click.option(
+    "--labels",
+    metavar="CSV",
+    show_default="the sub-folders",
+    help="Classes of the images, as rows of path,class.",
+)
+_glob_option = click.option(
+    "--glob", metavar="PATTERN", help="Only files of the folder that match, such as '*.jpg'."
+)
+_workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="one per CPU",
+    help="Image-loading threads.",
+)
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """The keywords of `scan`."""
+
+    to: str
+    layers: tuple[str, ...]
+    top: int
+    labels: str | None
+    glob: str | None
+    projections: str
+    precision: str
+    batch_size: int | None
+    workers: int | None
+    restart: bool
+
+
+_scan_options = packed_options(
+    "options",
+    ScanOptions,
+    click.option(
+        "--to", required=True, metavar="ATLAS", help="Atlas file to create, or to resume."
+    ),
+    layers_option(_LAYERS_HELP, default=("conv",)),
+    click.option(
+        "--top",
+        type=click.IntRange(min=1),
+        default=9,
+        show_default=True,
+        metavar="N",
+        help="Hits to keep of each channel.",
+    ),
+    _labels_option,
+    _glob_option,
+    _projections_option,
+    click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default="full",
+        show_default=True,
+        help="Precision of the pass; bf16 is faster and scores the candidates again in full.",
+    ),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        metavar="N",
+        show_default="as many as fit in memory",
+        help="Images per batch.",
+    ),
+    _workers_option,
+    click.option(
+        "--restart", is_flag=True, help="Discard what the atlas file holds and start over."
+    ),
 )
 
 
 @click.command(short_help="Find what excites every channel, in one pass over images.")
 @click.argument("model")
 @click.argument("images")
-@click.option("--to", required=True, metavar="ATLAS", help="The file to make or to go on with.")
-@_layers
-@click.option(
-    "--top",
-    type=click.IntRange(min=1),
-    default=9,
-    show_default=True,
-    help="How many hits of each channel to keep.",
-)
-@click.option("--labels", metavar="CSV", help="Classes: rows of path,class. Else the sub-folders.")
-@click.option("--glob", metavar="PATTERN", help="Only these files of the folder, as '*.jpg'.")
-@click.option(
-    "--illustrate",
-    default="all",
-    show_default=True,
-    metavar="all|max|none|N",
-    help="Which hits of each channel get a projection; max: those by maximum.",
-)
-@click.option("--no-illustrate", is_flag=True, help="Short for --illustrate none.")
-@click.option(
-    "--precision",
-    default="full",
-    show_default=True,
-    metavar="full|bf16",
-    help="bf16 sweeps in narrow numbers and scores the candidates again in full.",
-)
-@click.option("--batch-size", type=click.IntRange(min=1), help="Images at once; what fits.")
-@_workers
-@click.option("--restart", is_flag=True, help="Begin anew, whatever the file holds.")
-@runs_a_network
-def scan(
-    model: str,
-    images: str,
-    *,
-    layers: Sequence[str],
-    illustrate: str,
-    no_illustrate: bool,
-    **options: Any,
-) -> None:
-    """Find for every channel of MODEL the IMAGES that excite it most.
+@_scan_options
+@open_options
+def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions) -> None:
+    """Find the IMAGES that excite each channel of MODEL most.
 
-    IMAGES is a folder, whose sub-folders are classes, or a text file of paths. Interrupted, the
-    same command goes on where it was.
+    IMAGES is a folder, whose sub-folders are classes, or a text file of paths. Interrupt it at
+    any time; run the same command to resume.
     """
-    from retroscope.scanning.job import scan as run
-
-    check_atlas_place(Path(options["to"]))
-    net = opened_from(model, options)
-    wanted = _names(layers) if layers else ["conv"]
-    how_many = "none" if no_illustrate else illustrate
-    with aside():
-        words = partial(_estimate, net, images, wanted, illustrate=how_many, **options)
-        with resumable(Path(options["to"])) as progress:
-            atlas = run(
-                net,
-                images,
-                layers=wanted,
-                illustrate=how_many,
-                progress=_after_saying(words, progress),
-                **options,
-            )
+    check_atlas_writable(Path(options.to))
+    net = opening.open(model)
+    with stdout_to_stderr(), show_resumable_progress(Path(options.to)) as progress:
+        describe = partial(_describe_estimate, net, images, options)
+        atlas = _scan(net, images, options, _print_before_pass(describe, progress))
     with atlas:
-        _say_end(atlas, was_done=progress.last is None)
+        _print_summary(atlas, was_complete=progress.last is None)
 
 
-@click.command(short_help="Project the winners of an atlas, or add patterns to it.")
+@click.command(short_help="Add projections or patterns to an atlas.")
 @click.argument("atlas")
 @click.argument("model")
 @click.argument("images", required=False)
-@_layers
+@layers_option(_LAYERS_HELP, shown_default="all layers of the atlas")
 @click.option(
     "--methods",
+    type=parse_methods,
     default="deconv",
     show_default=True,
-    metavar="NAMES",
-    help="deconv, synthesize, or both with a comma between.",
+    metavar=",".join(ILLUSTRATION_METHODS),
+    help="What to add: projections, patterns, or both.",
 )
-@click.option("--recipe", default="olah", show_default=True, help="Of synthesize.")
-@click.option("--steps", type=click.IntRange(min=1), help="Of synthesize; the recipe's own.")
-@click.option(
-    "--ranks", default="all", show_default=True, metavar="all|max|N", help="Hits of each channel."
-)
-@click.option(
-    "--rules", default="deconvnet", show_default=True, help="deconvnet, guided or gradient."
-)
-@click.option("--labels", metavar="CSV", help="As for the scan.")
-@click.option("--glob", metavar="PATTERN", help="As for the scan.")
-@_workers
-@runs_a_network
+@recipe_option
+@steps_option
+@_projections_option
+@rules_option
+@_labels_option
+@_glob_option
+@_workers_option
+@open_options
 def illustrate(
     atlas: str,
     model: str,
     images: str | None = None,
     *,
     layers: Sequence[str],
-    methods: str,
+    methods: Sequence[str],
     recipe: str,
     steps: int | None,
-    **options: Any,
+    projections: str,
+    rules: str,
+    labels: str | None,
+    glob: str | None,
+    workers: int | None,
+    opening: OpenOptions,
 ) -> None:
-    """Put the projections and patterns that ATLAS does not have yet into it, with the MODEL of its
-    scan. IMAGES are those that it remembers, where none are given; patterns need none.
-    """
-    from retroscope.scanning.illustrate import illustrate as run
+    """Add the projections and patterns that ATLAS lacks, with the MODEL of its scan.
 
-    wanted, chosen = methods_named(methods), _names(layers)
-    net = opened_from(model, options)
-    if "deconv" in wanted:
-        with aside(), resumable(Path(atlas)) as progress:
-            run(atlas, net, images, layers=chosen, progress=progress, **options)
+    Without IMAGES, the images are read from where the scan read them. Patterns need no images.
+    """
+    from retroscope.scanning.illustrate import illustrate as add_projections
+
+    net = opening.open(model)
+    if "deconv" in methods:
+        with stdout_to_stderr(), show_resumable_progress(Path(atlas)) as progress:
+            add_projections(
+                atlas,
+                net,
+                images,
+                layers=layers,
+                projections=projections,
+                rules=rules,
+                labels=labels,
+                glob=glob,
+                workers=workers,
+                progress=progress,
+            )
         if progress.last is None:
             click.echo(f"{atlas} has all of these projections", err=True)
-    if "synthesize" in wanted:
-        put_patterns(atlas, net, chosen, recipe=recipe, steps=steps)
+    if "synthesize" in methods:
+        add_patterns(atlas, net, layers, recipe=recipe, steps=steps)
     click.echo(atlas)
 
 
-def _names(layers: Sequence[str]) -> list[str]:
-    found = [name for text in layers for name in text.replace(",", " ").split()]
-    if layers and not found:
-        raise RetroscopeError("--layers names none; name some layers, or a kind such as conv")
-    return found
+def _scan(
+    net: "Network", images: str, options: ScanOptions, progress: "Callable[[Progress], None]"
+) -> "Atlas":
+    from retroscope.scanning.job import scan as run_scan
+
+    return run_scan(
+        net,
+        images,
+        to=options.to,
+        layers=options.layers,
+        top=options.top,
+        labels=options.labels,
+        glob=options.glob,
+        projections=options.projections,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        restart=options.restart,
+        progress=progress,
+    )
 
 
-def _estimate(
-    net: "Network",
-    images: str,
-    layers: Sequence[str],
-    *,
-    illustrate: str,
-    top: int,
-    glob: str | None,
-    labels: str | None,
-    precision: str,
-    workers: int | None,
-    **_others: object,
-) -> str:
-    from retroscope.scanning.estimate import estimate
-    from retroscope.scanning.illustrate import ranks_of
-    from retroscope.scanning.plan import chosen
-    from retroscope.scanning.sources import pictures
+def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str:
+    """What the scan will take, in one line."""
+    from rich.filesize import decimal
 
-    listed = pictures(images, glob=glob, labels=labels)
-    picked = chosen(net.layers, layers, net)
-    ranks = ranks_of(illustrate)
-    facts = estimate(
-        net, picked, listed, top=top, ranks=ranks, precision=precision, workers=workers
+    from retroscope.render.captions import count_noun
+    from retroscope.scanning.estimate import estimate_scan
+    from retroscope.scanning.illustrate import parse_ranks as ranks_of
+    from retroscope.scanning.plan import choose_layers
+    from retroscope.scanning.sources import list_images
+
+    layers = choose_layers(net.layers, options.layers, net)
+    estimate = estimate_scan(
+        net,
+        layers,
+        list_images(images, glob=options.glob, labels=options.labels),
+        top=options.top,
+        ranks=ranks_of(options.projections),
+        precision=options.precision,
+        workers=options.workers,
     )
     counts = (
-        counted(facts.images, "image"),
-        counted(len(picked), "layer"),
-        counted(facts.channels, "channel"),
+        count_noun(estimate.images, "image"),
+        count_noun(len(layers), "layer"),
+        count_noun(estimate.channels, "channel"),
     )
-    later = f"{in_time(facts.projecting)} for up to " if facts.projections else "up to "
+    projecting = f"up to {count_noun(estimate.projections, 'projection')}"
+    if estimate.projections:
+        projecting = f"{format_duration(estimate.projection_seconds)} for {projecting}"
     return (
-        f"{', '.join(counts)}: about {in_time(facts.seconds)} for the pass and "
-        f"{later}{counted(facts.projections, 'projection')}, "
-        f"{_size(facts.memory)} of memory and {_size(facts.disk)} on disk"
+        f"{', '.join(counts)}: about {format_duration(estimate.pass_seconds)} for the pass and "
+        f"{projecting}, {decimal(estimate.memory_bytes)} of memory and "
+        f"{decimal(estimate.disk_bytes)} on disk"
     )
 
 
-def _after_saying(
-    words: "Callable[[], str]", progress: "Callable[[Progress], None]"
+def _print_before_pass(
+    describe: "Callable[[], str]", progress: "Callable[[Progress], None]"
 ) -> "Callable[[Progress], None]":
-    """A listener that says something as the pass begins: a scan that is refused has no estimate."""
-    left = [words]
+    """A listener that prints a line when the pass starts, which a refused scan never does."""
+    pending = [describe]
 
-    def told(now: "Progress") -> None:
-        if left and now.stage == "scan":
-            click.echo(left.pop()(), err=True)
-        progress(now)
+    def listen(state: "Progress") -> None:
+        if pending and state.stage == "scan":
+            click.echo(pending.pop()(), err=True)
+        progress(state)
 
-    return told
-
-
-def _size(count: float) -> str:
-    if count < 1e6:
-        return "under 1 MB"
-    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+    return listen
 
 
-def _say_end(atlas: "Atlas", *, was_done: bool) -> None:
-    if was_done:
-        parts = counted(len(atlas.images), "image"), counted(len(atlas.layers), "layer")
+def _print_summary(atlas: "Atlas", *, was_complete: bool) -> None:
+    from retroscope.render.captions import count_noun
+
+    if was_complete:
+        parts = count_noun(len(atlas.images), "image"), count_noun(len(atlas.layers), "layer")
         click.echo(f"{atlas.path} is complete: {', '.join(parts)}", err=True)
-    facts = []
-    for words, query in _FINDINGS.items():
+    problems = []
+    for words, query in _PROBLEMS.items():
         ((count,),) = atlas.sql(query)
         if count:
-            facts.append(counted(int(str(count)), *words))
-    if facts:
-        click.echo(", ".join(facts), err=True)
-    _say_unreadable(atlas)
+            problems.append(count_noun(int(str(count)), *words))
+    if problems:
+        click.echo(", ".join(problems), err=True)
+    _print_unreadable(atlas)
     click.echo(str(atlas.path))
 
 
-def _say_unreadable(atlas: "Atlas") -> None:
-    """The first images that could not be read, each with why, and how to see all."""
-    found = atlas.sql(_UNREADABLE)
-    for key, why in found[:_NAMED]:
-        click.echo(f"  {key!s}: {why!s}", err=True)
-    if found[_NAMED:]:
-        count = len(found) - _NAMED
+def _print_unreadable(atlas: "Atlas") -> None:
+    """The first images that cannot be read, with the reason, and how to list the others."""
+    rows = atlas.sql(_UNREADABLE)
+    for key, reason in rows[:_MAX_UNREADABLE_LINES]:
+        click.echo(f"  {key!s}: {reason!s}", err=True)
+    if rows[_MAX_UNREADABLE_LINES:]:
+        count = len(rows) - _MAX_UNREADABLE_LINES
         click.echo(f'  and {count} more: sqlite3 {atlas.path} "{_UNREADABLE}"', err=True)
 
 
-_NAMED = 3
+_MAX_UNREADABLE_LINES = 3
 _UNREADABLE = "SELECT key, error FROM images WHERE status = 'unreadable' ORDER BY id"
-
-
-_FINDINGS = {
+_PROBLEMS = {
     ("unreadable image",): "SELECT count(*) FROM images WHERE status = 'unreadable'",
     ("channel that never fires", "channels that never fire"): (
         "SELECT count(*) FROM channels WHERE dead"

@@ -1,32 +1,34 @@
-"""Commands that show an atlas to a browser."""
+"""Commands that show an atlas in a browser."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from retroscope.cli.options import opened_from, runs_a_network
-from retroscope.cli.progress_bar import shown_progress
+from retroscope.cli.options import OpenOptions, open_options
+from retroscope.cli.progress_bar import show_progress
 
-_compare = click.option(
-    "--compare", metavar="ATLAS", help="Another atlas of the same network, to see side by side."
+_compare_option = click.option(
+    "--compare", metavar="ATLAS", help="Atlas of the same network to show side by side."
 )
 
 
 @click.command(short_help="Show an atlas in the browser.")
 @click.argument("atlas")
-@click.option("--model", help="The network, to look at images of your own.")
-@_compare
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--model", metavar="MODEL", help="Network to run on images of your own.")
+@_compare_option
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address to listen on."
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
-    show_default=True,
-    help="0 for any that is free.",
+    show_default="any free port",
+    metavar="PORT",
+    help="Port to listen on.",
 )
-@click.option("--no-open", is_flag=True, help="Say the address only; open no browser.")
-@runs_a_network
+@click.option("--no-open", is_flag=True, help="Print the address without opening a browser.")
+@open_options
 def serve(
     atlas: str,
     *,
@@ -35,49 +37,59 @@ def serve(
     host: str,
     port: int,
     no_open: bool,
-    **options: Any,
+    opening: OpenOptions,
 ) -> None:
-    """Show ATLAS in the browser, until Ctrl-C.
+    """Show ATLAS in the browser. Ctrl-C ends the server.
 
-    With --model images of your own can be looked at too. Nothing leaves this machine, and nothing
-    is kept.
+    With --model, images of your own can be examined too. Nothing leaves this machine, and no image
+    is stored.
     """
     from retroscope.web.security import is_local
-    from retroscope.web.server import serve as run
+    from retroscope.web.server import serve as run_server
 
     if not is_local(host):
         click.echo(
-            f"retroscope: warning: anybody who reaches {host} can see this atlas"
-            + (" and use this machine to run the network" if model else ""),
+            f"retroscope: warning: anybody who can reach {host} can see this atlas"
+            + (" and run the network on this machine" if model else ""),
             err=True,
         )
-    net = None if model is None else opened_from(model, options)
-    run(
+    net = None if model is None else opening.open(model)
+    run_server(
         atlas,
         model=net,
         compare=compare,
         host=host,
         port=port,
         browser=not no_open,
-        told=lambda address: click.echo(f"{address}  (Ctrl-C ends it)"),
+        on_ready=print_address,
     )
 
 
-@click.command(short_help="Write an atlas as a site of files.")
+def print_address(address: str) -> None:
+    """Prints the address of a server that accepts requests."""
+    click.echo(f"{address}  (Ctrl-C ends it)")
+
+
+@click.command(short_help="Write an atlas as a static web site.")
 @click.argument("atlas")
 @click.argument("site")
-@_compare
+@_compare_option
 def export(atlas: str, site: str, *, compare: str | None) -> None:
-    """Write ATLAS to the folder SITE, for any web host, or to be opened from there as it is."""
-    from retroscope.web.export import files_and_bytes, refuse_no_place, write_site
-    from retroscope.web.site.site import opened_site
+    """Write ATLAS as a static web site to the folder SITE.
 
-    refuse_no_place(Path(site))
-    with opened_site(atlas, compare) as opened:
-        files, size = files_and_bytes(opened)
-        click.echo(f"{files:,} files, about {max(size / 1e6, 1):,.0f} MB", err=True)
-        with shown_progress() as progress:
-            write_site(opened, Path(site), progress=progress)
+    Any web host can serve it; a browser can also open it directly from the folder.
+    """
+    from rich.filesize import decimal
+
+    from retroscope.web.export import check_folder, estimate_size, write_site
+    from retroscope.web.site.site import open_site
+
+    check_folder(Path(site))
+    with open_site(atlas, compare) as pages:
+        files, size = estimate_size(pages)
+        click.echo(f"{files:,} files, about {decimal(size)}", err=True)
+        with show_progress() as progress:
+            write_site(pages, Path(site), progress=progress)
     click.echo(f"{site}/index.html")
 
 

@@ -26,7 +26,7 @@ from retroscope.results.layers import Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.plates import Patch, Plate
 from retroscope.results.projections import Activations, Filters, Projection
-from retroscope.results.statistics import ChannelStats, ClassStats
+from retroscope.results.statistics import ChannelStats, ClassStats, StatisticValue
 from retroscope.unit import Unit
 
 JsonObject = dict[str, Any]
@@ -151,22 +151,17 @@ def patch_json(patch: Patch) -> JsonObject:
 
 
 def stats_json(stats: ChannelStats) -> JsonObject:
-    """The statistics of a channel; `histogram` has a count for each bin of `HISTOGRAM_EDGES`."""
+    """Every statistic of a channel by name; null for one that an older atlas does not have."""
     return {
-        "images": stats.images,
-        "positions": stats.positions,
-        "mean": number_json(stats.mean),
-        "std": number_json(stats.std),
-        "maximum": number_json(stats.maximum),
-        "fired_images": stats.fired_images,
-        "fired_image_share": stats.fired_image_share,
-        "fired_positions": stats.fired_positions,
-        "fired_position_share": stats.fired_position_share,
-        "non_finite": stats.non_finite,
-        "dead": stats.dead,
-        "histogram": stats.histogram.tolist(),
+        **{name: _statistic_json(value) for name, value in stats.values.items()},
+        "fired_image_share": number_json(stats.fired_image_share),
+        "fired_position_share": number_json(stats.fired_position_share),
         "classes": [class_stats_json(class_stats) for class_stats in stats.classes],
     }
+
+
+def _statistic_json(value: StatisticValue) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else number_json(value)
 
 
 def class_stats_json(stats: ClassStats) -> JsonObject:
@@ -279,8 +274,10 @@ def pattern_json(pattern: Pattern) -> JsonObject:
 
 def _numbers(array: npt.NDArray[np.floating]) -> Sequence[Any]:
     """An array as nested lists; null for each value that is not finite."""
-    finite: Sequence[Any] = np.where(np.isfinite(array), array.astype(object), None).tolist()
-    return finite
+    values = array.astype(object)
+    values[~np.isfinite(array)] = None
+    nested: Sequence[Any] = values.tolist()
+    return nested
 
 
 CONVERSIONS: dict[type, Callable[[Any], JsonObject]] = {

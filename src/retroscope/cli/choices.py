@@ -1,0 +1,23 @@
+"""Names that options accept, listed without importing torch.
+
+The tables that the library looks these names up in are elsewhere; a test compares them.
+"""
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+RESIZES = ("network", "stretch", "crop")
+RULES = ("deconvnet", "guided", "gradient")
+SALIENCY_METHODS = ("gradient", "smoothgrad", "guided", "input_x_gradient", "integrated")
+CAM_METHODS = (
+    *("gradcam", "gradcam++", "hirescam", "layercam", "xgradcam"),
+    *("eigencam", "scorecam", "ablationcam", "guided-gradcam"),
+)
+FILLS = ("grey", "mean", "blur")
+"""An occluder may also have a number as its fill."""
+RECIPES = ("olah", "maco", "yosinski", "octaves", "plain")
+PRECISIONS = ("full", "bf16")
+RANKINGS = ("max", "mean")
+RANKS = ("all", "max", "none")
+"""Hits that get a projection; a number of hits per channel is accepted too."""
+ILLUSTRATION_METHODS = ("deconv", "synthesize")
+TONES = ("tile", "percentile", "gamma")
+COLOURS = ("inferno", "magma", "viridis", "jet")

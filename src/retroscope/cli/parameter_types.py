@@ -1,0 +1,133 @@
+"""Values of options from their text; each parser raises `click.BadParameter`."""
+
+from collections.abc import Iterator, Sequence
+from math import isfinite
+
+import click
+
+from retroscope.cli.choices import DEVICES, FILLS, ILLUSTRATION_METHODS, RANKS
+from retroscope.errors import did_you_mean
+
+_MAX_CHANNEL_DIGITS = 6
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width.
+
+    >>> parse_size("96"), parse_size("96x128")
+    ((96, 96), (96, 128))
+    """
+    sides = text.split("x")
+    if len(sides) > 2 or not all(_is_number(side) and int(side) for side in sides):
+        raise click.BadParameter(
+            f"{text!r} is not a size; write 96, or 96x128 for height and width"
+        )
+    return int(sides[0]), int(sides[-1])
+
+
+def parse_numbers(text: str) -> tuple[float, ...]:
+    """One number per channel.
+
+    >>> parse_numbers(".5,.25,0")
+    (0.5, 0.25, 0.0)
+    """
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not a list of numbers; write .5,.5,.5") from error
+
+
+def parse_channels(text: str) -> tuple[int, ...]:
+    """Channel numbers, in the order written, each once.
+
+    >>> parse_channels("3,7,10-12")
+    (3, 7, 10, 11, 12)
+    """
+    channels = (channel for part in text.split(",") for channel in _channel_range(part, text))
+    return tuple(dict.fromkeys(channels))
+
+
+def _channel_range(part: str, text: str) -> Iterator[int]:
+    first, dash, last = (word.strip() for word in part.partition("-"))
+    ends = (first, last if dash else first)
+    is_readable = all(_is_number(end) and len(end) <= _MAX_CHANNEL_DIGITS for end in ends)
+    if not is_readable or int(ends[0]) > int(ends[1]):
+        raise click.BadParameter(f"{text!r} is not a list of channels; write 5, 0-15 or 3,7,10-12")
+    yield from range(int(ends[0]), int(ends[1]) + 1)
+
+
+def format_channels(channels: Sequence[int]) -> str:
+    """The shortest text that `parse_channels` reads as these numbers.
+
+    >>> format_channels((3, 7, 10, 11, 12))
+    '3,7,10-12'
+    """
+    runs: list[list[int]] = []
+    for channel in channels:
+        if runs and channel == runs[-1][-1] + 1:
+            runs[-1].append(channel)
+        else:
+            runs.append([channel])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def parse_device(text: str) -> str:
+    """A kind of device, or one of several devices of a kind, such as `cuda:1`."""
+    kind, colon, index = text.partition(":")
+    if kind not in DEVICES or (colon and not _is_number(index)):
+        raise click.BadParameter(
+            f"{text!r} is not a device; choose from {', '.join(DEVICES)}, or a number of one, "
+            "as cuda:1"
+        )
+    return text
+
+
+def parse_fill(text: str) -> str:
+    """The name of a fill, or a number."""
+    if text in FILLS or _is_finite(text):
+        return text
+    hint = did_you_mean(text, FILLS) or f"choose from {', '.join(FILLS)}, or a number"
+    raise click.BadParameter(f"{text!r} is not a fill; {hint}")
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def parse_ranks(text: str) -> str:
+    """Which hits of each channel get a projection."""
+    if text in RANKS or _is_number(text):
+        return text
+    raise click.BadParameter(f"{text!r} is not one of {', '.join(RANKS)}, or a number of hits")
+
+
+def split_names(
+    _context: click.Context, _parameter: click.Parameter, texts: Sequence[str]
+) -> tuple[str, ...]:
+    """The names in a repeatable option that also takes several with commas between."""
+    names = tuple(name for text in texts for name in text.replace(",", " ").split())
+    if texts and not names:
+        raise click.BadParameter(f"{texts[0]!r} contains no name")
+    return names
+
+
+def parse_methods(text: str) -> tuple[str, ...]:
+    """What to illustrate an atlas with: one method, or several with commas between.
+
+    >>> parse_methods("deconv, synthesize")
+    ('deconv', 'synthesize')
+    """
+    names = tuple(text.replace(",", " ").split())
+    unknown = [name for name in names if name not in ILLUSTRATION_METHODS]
+    if names and not unknown:
+        return names
+    hint = did_you_mean(unknown[0], ILLUSTRATION_METHODS) if unknown else ""
+    hint = hint or f"choose from {', '.join(ILLUSTRATION_METHODS)}"
+    raise click.BadParameter(f"{text!r} is not a list of methods; {hint}")
