@@ -12,9 +12,10 @@ from pathlib import Path
 from statistics import median
 
 import retroscope as rs
-from retroscope.methods.synthesis.generation import Step, Watcher
+from retroscope.methods.synthesis.render_patterns import StepListener, SynthesisStep
 from retroscope.methods.synthesis.synthesize import synthesize_many
-from retroscope.results.values import Layer, Pattern
+from retroscope.results.layers import Layer
+from retroscope.results.patterns import Pattern
 
 MARKS = "<!-- made by tools/pattern_table.py -->\n", "<!-- end -->"
 AT_ONCE = 32
@@ -59,17 +60,17 @@ def made(
     for start in range(0, len(live), AT_ONCE):
         some = live[start : start + AT_ONCE]
         found += synthesize_many(
-            net, some, recipe=options.recipe, steps=options.steps, watch=told(layer, start, live)
+            net, some, recipe=options.recipe, steps=options.steps, progress=told(layer, start, live)
         )
     return [replace(one, natural=natural[unit]) for unit, one in zip(live, found, strict=True)]
 
 
-def told(layer: Layer, start: int, live: Sequence[rs.Unit]) -> Watcher:
+def told(layer: Layer, start: int, live: Sequence[rs.Unit]) -> StepListener:
     """Prints when a batch begins."""
 
-    def tell(step: Step) -> None:
+    def tell(step: SynthesisStep) -> None:
         if step.step == 1:
-            print(f"{layer.name}: {start + len(step.rows)} of {len(live)}", flush=True)
+            print(f"{layer.name}: {start + len(step.indices)} of {len(live)}", flush=True)
 
     return tell
 

@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor, nn
 
 from retroscope.network import Network
-from retroscope.results.values import Projection
+from retroscope.results.projections import Projection
 from tests.conftest import built, numbers
 
 SIZE = (24, 20)

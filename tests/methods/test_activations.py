@@ -128,7 +128,7 @@ def test_a_picture_may_come_in_any_form(tmp_path: Path) -> None:
         (str(path), str(path)),
         (PIL.Image.open(path), "memory"),
         (read_image(path), str(path)),
-        (net.prepare(path).numbers, ""),
+        (net.prepare(path).tensor, ""),
     ]
     expected = activations(net, "3", path).maps
     for image, source in forms:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from retroscope.errors import ModelError, RetroscopeError, UnitError
 from retroscope.methods.cam import cam_methods
 from retroscope.methods.cam.cam import cam, cam_many
-from retroscope.methods.cam.cam_methods import METHODS
+from retroscope.methods.cam.cam_methods import CAM_METHODS
 from retroscope.methods.cam.replay import replay_from_layer
 from retroscope.methods.deconv.deconv import deconv
 from retroscope.network import Network
@@ -258,7 +258,7 @@ def test_nothing_before_the_layer_and_no_parameter_asks_for_a_gradient() -> None
 
 
 @pytest.mark.parametrize("make", [Halves, pooled])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CAM_METHODS)
 def test_a_heat_map_leaves_no_trace(name: str, make: Callable[[], nn.Module]) -> None:
     net, image = network(make), picture()
     kept = image.clone()
@@ -351,7 +351,7 @@ def test_a_class_that_nothing_speaks_for_says_so() -> None:
 
 
 def test_each_heat_map_says_how_far_to_trust_it() -> None:
-    for name in METHODS:
+    for name in CAM_METHODS:
         heat = cam(network(pooled), picture(), method=name)
         assert heat.caveats
         assert heat.method == name

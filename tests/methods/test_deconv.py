@@ -16,7 +16,7 @@ from retroscope.geometry import Box
 from retroscope.imaging.image import Image, read_image
 from retroscope.methods.deconv.deconv import deconv, deconv_many
 from retroscope.network import AnyImage, Network
-from retroscope.results.values import Projection
+from retroscope.results.projections import Projection
 from retroscope.unit import Unit
 from tests.conftest import built
 from tests.methods.conftest import SIZE, picture, tiny
@@ -100,7 +100,7 @@ def test_the_patch_is_the_picture_under_the_box(net: Network, photo: Path) -> No
         shown = deconv(net, unit, photo)
         box = shown.box
         assert shown.patch is not None
-        under = prepared.picture[box.top : box.bottom, box.left : box.right]
+        under = prepared.rgb[box.top : box.bottom, box.left : box.right]
         assert np.array_equal(shown.patch, under)
 
 
@@ -133,7 +133,7 @@ def test_a_picture_may_come_in_any_form(net: Network, photo: Path) -> None:
         str(photo),
         PIL.Image.open(photo),
         read_image(photo),
-        net.prepare(photo).numbers,
+        net.prepare(photo).tensor,
         net.prepare(photo),
     ]
     expected, *others = (deconv(net, "3:1", form) for form in forms)

@@ -13,10 +13,11 @@ from retroscope.methods.activations import activations
 from retroscope.methods.atlas_match import fingerprint
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.deconv.deconv import deconv
-from retroscope.methods.explain import ends_of_sizes, explain
+from retroscope.methods.explain import last_convolutions, explain
 from retroscope.methods.rarity import rarity
 from retroscope.network import Network
-from retroscope.results.values import HISTOGRAM_EDGES, ChannelStats, Layer
+from retroscope.results.layers import Layer
+from retroscope.results.statistics import HISTOGRAM_EDGES, ChannelStats
 from retroscope.unit import Unit
 from tests.conftest import built, no_trace, numbers
 
@@ -94,12 +95,12 @@ def test_the_heat_is_that_of_the_class(net: Network) -> None:
 def test_the_layers_are_the_last_convolutions_of_each_size(net: Network) -> None:
     told = explain(net, picture())
     assert [finding.layer.name for finding in told.findings] == ["2", "5"]
-    assert [layer.name for layer in ends_of_sizes(net.layers)] == ["2", "5"]
+    assert [layer.name for layer in last_convolutions(net.layers)] == ["2", "5"]
 
 
 def test_what_is_to_be_known_of_the_network_is_told_with_the_page() -> None:
     net = Network(built(small), input_size=SIZE, remarks=["random weights, seed 0"])
-    assert explain(net, picture(), units=1).remarks == ("random weights, seed 0",)
+    assert explain(net, picture(), top=1).remarks == ("random weights, seed 0",)
 
 
 def test_the_path_of_an_atlas_is_told_how_it_is_opened(net: Network) -> None:
@@ -109,18 +110,18 @@ def test_the_path_of_an_atlas_is_told_how_it_is_opened(net: Network) -> None:
 
 
 def test_layers_may_be_those_of_the_list(net: Network) -> None:
-    told = explain(net, picture(), layers=net.layers[:1], units=1)
+    told = explain(net, picture(), layers=net.layers[:1], top=1)
     assert [finding.layer for finding in told.findings] == [net.layers[0]]
 
 
 def test_layers_may_be_named(net: Network) -> None:
-    told = explain(net, picture(), layers=["conv1", "4"], units=2)
+    told = explain(net, picture(), layers=["conv1", "4"], top=2)
     assert [finding.layer.name for finding in told.findings] == ["0", "4"]
     assert [len(finding.units) for finding in told.findings] == [2, 2]
 
 
 def test_without_an_atlas_the_peak_that_stands_out_most_comes_first(net: Network) -> None:
-    (finding,) = explain(net, picture(), layers=["conv3"], units=3).findings
+    (finding,) = explain(net, picture(), layers=["conv3"], top=3).findings
     maps = activations(net, "conv3", picture()).maps.reshape(10, -1).astype(np.float64)
     contrast = (maps.max(axis=1) - maps.mean(axis=1)) / maps.std(axis=1)
     firing = [channel for channel in range(10) if maps[channel].max() > 0]
@@ -135,7 +136,7 @@ def test_without_an_atlas_the_peak_that_stands_out_most_comes_first(net: Network
 def test_with_an_atlas_the_rarest_comes_first(net: Network) -> None:
     atlas = Scanned(net, ("2", "5"))
     image = picture() * 1.2
-    (_, finding) = explain(net, image, atlas=atlas, units=10).findings
+    (_, finding) = explain(net, image, atlas=atlas, top=10).findings
     peaks = activations(net, "5", image).maps.max(axis=(1, 2))
     shares = [one.rarity for one in finding.units]
     assert None not in shares
@@ -163,7 +164,7 @@ def test_no_images_tell_no_rarity() -> None:
 
 
 def test_each_unit_is_shown_with_its_projection(net: Network) -> None:
-    for finding in explain(net, picture(), units=2).findings:
+    for finding in explain(net, picture(), top=2).findings:
         for one in finding.units:
             expected = deconv(net, one.unit, picture())
             np.testing.assert_allclose(one.projection.pixels, expected.pixels, atol=1e-6)
@@ -231,7 +232,7 @@ def test_a_layer_that_the_atlas_does_not_keep_is_told(net: Network) -> None:
 
 def test_what_cannot_be_asked_is_told(net: Network, tmp_path: Path) -> None:
     with pytest.raises(RetroscopeError, match="0 units of each layer"):
-        explain(net, picture(), units=0)
+        explain(net, picture(), top=0)
     with pytest.raises(UnitError, match="did you mean 'conv3'"):
         explain(net, picture(), layers=["conv33"])
     with pytest.raises(RetroscopeError, match="cannot open"):

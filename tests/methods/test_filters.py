@@ -10,7 +10,7 @@ from retroscope.errors import RetroscopeError, UnitError
 from retroscope.methods.filters import filters
 from retroscope.network import Network
 from retroscope.render.draw import draw
-from retroscope.results.values import Filters
+from retroscope.results.projections import Filters
 from tests.conftest import built, no_trace
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from retroscope.errors import ModelError, RetroscopeError
 from retroscope.methods.deconv.deconv import deconv
-from retroscope.methods.saliency import METHODS, saliency
+from retroscope.methods.saliency import SALIENCY_METHODS, saliency
 from retroscope.network import Network
 from retroscope.unit import Unit
 from tests.conftest import built, no_trace, numbers
@@ -163,7 +163,7 @@ def test_the_score_before_a_softmax_is_what_is_explained() -> None:
     assert one.score == pytest.approx(other.score)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SALIENCY_METHODS)
 @pytest.mark.parametrize("asked", [{"target": 1}, {"unit": "3:1@0,1"}, {}])
 def test_saliency_leaves_no_trace(method: str, asked: dict[str, object]) -> None:
     net, image = network(lambda: nn.Sequential(nn.ReLU(inplace=True), *small())), picture()

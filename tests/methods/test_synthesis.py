@@ -1,4 +1,4 @@
-"""Patterns of networks whose answer is known, and what every pattern must hold."""
+"""Patterns of networks with known optima, and properties of every pattern."""
 
 from dataclasses import replace
 
@@ -8,33 +8,33 @@ import pytest
 import torch
 from torch import nn
 
-from retroscope.methods.synthesis.canvas import Fourier
-from retroscope.methods.synthesis.generation import Step
-from retroscope.methods.synthesis.objective import (
+from retroscope.methods.synthesis.objectives import (
     Objective,
     excite,
-    of_class,
-    towards,
+    excite_class,
+    excite_direction,
 )
-from retroscope.methods.synthesis.recipes import MACO, OLAH, RECIPES, Recipe, recipe_named
+from retroscope.methods.synthesis.parametrisation import FourierCanvas
+from retroscope.methods.synthesis.recipes import MACO, OLAH, RECIPES, Opacity, Recipe, as_recipe
+from retroscope.methods.synthesis.render_patterns import SynthesisStep
 from retroscope.methods.synthesis.synthesize import (
     synthesize,
     synthesize_many,
     synthesize_varied,
 )
 from retroscope.network import Network
-from retroscope.results.values import Pattern
+from retroscope.results.patterns import Pattern
 from tests.conftest import built, no_trace, numbers
 from tests.methods.planted import COLOUR, CORNER, DEAD, EDGE, SHUT, SIDE, filters, planted
 
 Maps = npt.NDArray[np.float64]
 
 
-def alike(pattern: Pattern, channel: int) -> float:
+def correlation(pattern: Pattern, channel: int) -> float:
     """The correlation of a pattern with a planted filter."""
-    wanted = filters()[channel].permute(1, 2, 0).numpy()
-    shown = pattern.picture.astype(np.float64)
-    return float(np.corrcoef(shown.ravel(), wanted.ravel())[0, 1])
+    planted_filter = filters()[channel].permute(1, 2, 0).numpy()
+    image = pattern.picture.astype(np.float64)
+    return float(np.corrcoef(image.ravel(), planted_filter.ravel())[0, 1])
 
 
 def pixels_of(pattern: Pattern) -> npt.NDArray[np.float32]:
@@ -43,45 +43,45 @@ def pixels_of(pattern: Pattern) -> npt.NDArray[np.float32]:
 
 
 def maps_of(net: Network, pixels: npt.NDArray[np.float32], path: str) -> Maps:
-    """A layer's maps for the pixels as a picture of their own, by torch's own hook."""
-    kept: list[torch.Tensor] = []
-    hook = net.module.get_submodule(path).register_forward_hook(lambda *io: kept.append(io[2]))
+    """A layer's maps for the pixels as a whole image, by a torch hook."""
+    outputs: list[torch.Tensor] = []
+    hook = net.module.get_submodule(path).register_forward_hook(lambda *io: outputs.append(io[2]))
     with torch.no_grad():
         net.module(torch.from_numpy(pixels).permute(2, 0, 1)[None].to(net.dtype))
     hook.remove()
-    return kept[0][0].double().numpy()
+    return outputs[0][0].double().numpy()
 
 
-IN_ANY_COLOUR = replace(OLAH, name="any colour", canvas=Fourier(decorrelated=False))
+CORRELATED_COLOURS = replace(
+    OLAH, name="correlated colours", canvas=FourierCanvas(decorrelated=False)
+)
 
 
 @pytest.mark.parametrize(
     ("recipe", "steps"),
-    [(OLAH, None), (IN_ANY_COLOUR, None), ("plain", 200), ("yosinski", 300)],
-    ids=["olah", "any colour", "plain", "yosinski"],
+    [(OLAH, None), (CORRELATED_COLOURS, None), ("plain", 200), ("yosinski", 300)],
+    ids=["olah", "correlated colours", "plain", "yosinski"],
 )
-def test_patterns_are_the_filters_that_were_planted(
-    recipe: str | Recipe, steps: int | None
-) -> None:
-    wanted = [EDGE, COLOUR, CORNER]
-    units = [f"first:{channel}" for channel in wanted]
-    found = synthesize_many(planted(), units, recipe=recipe, steps=steps)
-    assert all(pattern.size == (SIDE, SIDE) for pattern in found)
-    assert min(map(alike, found, wanted)) >= 0.9
+def test_patterns_recover_the_planted_filters(recipe: str | Recipe, steps: int | None) -> None:
+    channels = [EDGE, COLOUR, CORNER]
+    units = [f"first:{channel}" for channel in channels]
+    patterns = synthesize_many(planted(), units, recipe=recipe, steps=steps)
+    assert all(pattern.size == (SIDE, SIDE) for pattern in patterns)
+    assert min(map(correlation, patterns, channels)) >= 0.9
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_usual_recipe_finds_the_best_picture_that_there_is(seed: int) -> None:
-    net, wanted = planted(), [EDGE, COLOUR, CORNER]
-    best = torch.where(filters()[wanted] > 0, 1.0, 0.0).permute(0, 2, 3, 1).numpy()
-    found = synthesize_many(net, [f"first:{channel}" for channel in wanted], seed=seed)
-    for pattern, picture, channel in zip(found, best, wanted, strict=True):
-        fed = torch.from_numpy(net.preprocessing.numbers((picture * 255).astype(np.uint8)))
-        reached = float((fed * filters()[channel]).sum())
-        assert reached * 0.995 < pattern.activation <= reached * 1.0001
+def test_the_default_recipe_finds_the_optimal_image(seed: int) -> None:
+    net, channels = planted(), [EDGE, COLOUR, CORNER]
+    optima = torch.where(filters()[channels] > 0, 1.0, 0.0).permute(0, 2, 3, 1).numpy()
+    patterns = synthesize_many(net, [f"first:{channel}" for channel in channels], seed=seed)
+    for pattern, optimum, channel in zip(patterns, optima, channels, strict=True):
+        fed = torch.from_numpy(net.preprocessing.numbers((optimum * 255).astype(np.uint8)))
+        best_activation = float((fed * filters()[channel]).sum())
+        assert best_activation * 0.995 < pattern.activation <= best_activation * 1.0001
 
 
-def test_a_pattern_of_a_larger_canvas_repeats_what_was_planted() -> None:
+def test_a_larger_canvas_scores_every_unit_that_lies_wholly_on_it() -> None:
     net = planted()
     pattern = synthesize(net, f"first:{EDGE}", size=20, steps=100)
     assert pattern.size == (20, 20)
@@ -90,35 +90,35 @@ def test_a_pattern_of_a_larger_canvas_repeats_what_was_planted() -> None:
     assert pattern.activation == pytest.approx(maps.max(), rel=1e-4)
 
 
-def test_the_activation_is_that_of_the_picture_inside_of_any_other() -> None:
+def test_the_activation_is_that_inside_any_larger_image() -> None:
     net = Network(built(_two_layers), input_size=(40, 40), mean=(0.5,) * 3, std=(0.25,) * 3)
     pattern = synthesize(net, "conv2:3", steps=30)
     box = net.layer("conv2").field.box(6, 7)
     assert pattern.size == (box.height, box.width)
-    around = numbers(40, 40, 3).float().numpy()
-    around[box.top : box.bottom, box.left : box.right] = pixels_of(pattern)
-    found = maps_of(net, around, "3")[3, 6, 7]
-    assert pattern.activation == pytest.approx(found, rel=1e-4)
+    surrounding = numbers(40, 40, 3).float().numpy()
+    surrounding[box.top : box.bottom, box.left : box.right] = pixels_of(pattern)
+    activation = maps_of(net, surrounding, "3")[3, 6, 7]
+    assert pattern.activation == pytest.approx(activation, rel=1e-4)
 
 
-def test_the_pixels_are_what_the_network_makes_of_the_picture() -> None:
+def test_the_pixels_are_the_preprocessed_image() -> None:
     net = planted()
     pattern = synthesize(net, "first:0", steps=10)
     fed = net.preprocessing.numbers(pattern.picture).transpose(1, 2, 0)
     np.testing.assert_allclose(pixels_of(pattern), fed, rtol=0, atol=1e-6)
 
 
-def test_the_same_seed_gives_the_same_picture_and_another_another() -> None:
+def test_the_seed_determines_the_pattern() -> None:
     net = planted()
-    first, again, other = (
+    first, repeated, changed = (
         synthesize(net, "later:1", steps=12, seed=seed).picture for seed in (3, 3, 4)
     )
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
+    np.testing.assert_array_equal(first, repeated)
+    assert (first != changed).any()
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_makes_the_objective_rise(name: str) -> None:
+def test_every_recipe_raises_the_objective(name: str) -> None:
     recipe = replace(RECIPES[name], size=None)
     pattern = synthesize(planted(), "later:2", recipe=recipe, steps=80)
     assert pattern.score > pattern.started_at + 0.05
@@ -126,13 +126,13 @@ def test_every_recipe_makes_the_objective_rise(name: str) -> None:
     assert pattern.steps == 80 * recipe.stages
 
 
-def test_more_steps_climb_higher() -> None:
+def test_more_steps_reach_a_higher_score() -> None:
     net = planted()
     scores = [synthesize(net, "later:2", steps=steps).score for steps in (5, 40, 160)]
     assert scores == sorted(scores)
 
 
-def test_patterns_made_together_are_those_made_alone() -> None:
+def test_a_pattern_does_not_depend_on_its_batch() -> None:
     net = Network(
         built(_two_layers).double(), input_size=(40, 40), mean=(0.5,) * 3, std=(0.25,) * 3
     )
@@ -146,18 +146,18 @@ def test_patterns_made_together_are_those_made_alone() -> None:
         assert pattern.activation == pytest.approx(alone.activation, rel=1e-2)
 
 
-def test_a_position_is_asked_for_where_it_is() -> None:
+def test_a_pattern_at_a_position_is_scored_at_that_position() -> None:
     net = Network(built(_two_layers), input_size=(40, 40), mean=(0.5,) * 3, std=(0.25,) * 3)
     pattern = synthesize(net, "conv2:1@0,0", steps=20)
     box = net.layer("conv2").field.box(0, 0).clipped(40, 40)
     assert pattern.size == (box.height, box.width)
-    around = numbers(40, 40, 3).float().numpy()
-    around[: box.bottom, : box.right] = pixels_of(pattern)
-    found = maps_of(net, around, "3")[1, 0, 0]
-    assert pattern.activation == pytest.approx(found, rel=1e-4)
+    surrounding = numbers(40, 40, 3).float().numpy()
+    surrounding[: box.bottom, : box.right] = pixels_of(pattern)
+    activation = maps_of(net, surrounding, "3")[1, 0, 0]
+    assert pattern.activation == pytest.approx(activation, rel=1e-4)
 
 
-def test_a_whole_map_takes_a_canvas_as_large_as_the_input() -> None:
+def test_a_whole_map_gets_a_canvas_of_the_input_size() -> None:
     net = planted()
     pattern = synthesize(net, "first:1@*", steps=3)
     assert pattern.size == (32, 32)
@@ -168,14 +168,14 @@ def test_a_whole_map_takes_a_canvas_as_large_as_the_input() -> None:
 
 def test_a_class_is_scored_before_its_softmax() -> None:
     net = planted()
-    ended = Network(
+    with_softmax = Network(
         nn.Sequential(net.module, nn.Softmax(dim=1)),
         input_size=(32, 32),
         mean=(0.5, 0.4, 0.45),
         std=(0.25, 0.22, 0.24),
         labels=net.labels,
     )
-    pattern = synthesize(ended, of_class("dog"), steps=20)
+    pattern = synthesize(with_softmax, excite_class("dog"), steps=20)
     with torch.no_grad():
         fed = torch.from_numpy(pixels_of(pattern)).permute(2, 0, 1)[None]
         scores = net.module(fed)
@@ -195,7 +195,7 @@ def test_objectives_add_up() -> None:
     assert pattern.objective == "2 x first:0@* - later:1@*"
 
 
-def test_a_layer_counts_the_squares_of_its_maps() -> None:
+def test_a_layer_is_scored_by_its_squared_maps() -> None:
     net = planted()
     pattern = synthesize(net, "later", steps=5, size=20)
     maps = maps_of(net, pixels_of(pattern), "later")
@@ -203,25 +203,25 @@ def test_a_layer_counts_the_squares_of_its_maps() -> None:
     assert pattern.score > pattern.started_at
 
 
-def test_a_direction_is_a_product_with_the_channels() -> None:
+def test_a_direction_is_scored_by_its_dot_product_with_the_channels() -> None:
     net = planted()
     direction = (1.0, -2.0, 0.5, 0.0)
-    pattern = synthesize(net, towards("later", direction), steps=5, size=20)
+    pattern = synthesize(net, excite_direction("later", direction), steps=5, size=20)
     means = maps_of(net, pixels_of(pattern), "later").mean((1, 2))
     assert pattern.score == pytest.approx(float(means @ direction), rel=1e-4)
 
 
 def test_diverse_patterns_differ_more() -> None:
     net = Network(built(_two_layers), input_size=(40, 40), mean=(0.5,) * 3, std=(0.25,) * 3)
-    found = [
-        _likeness(net, synthesize_varied(net, "conv2:3@*", 3, weight=weight, steps=60))
+    similarities = [
+        _mean_similarity(net, synthesize_varied(net, "conv2:3@*", 3, weight=weight, steps=60))
         for weight in (0, 4)
     ]
-    assert found[1] < found[0] - 0.01
+    assert similarities[1] < similarities[0] - 0.01
 
 
-def _likeness(net: Network, patterns: list[Pattern]) -> float:
-    """The mean cosine between the patterns' matrices of products of channels."""
+def _mean_similarity(net: Network, patterns: list[Pattern]) -> float:
+    """The mean cosine between the patterns' Gram matrices."""
     matrices = []
     for pattern in patterns:
         maps = maps_of(net, pixels_of(pattern), "3").reshape(6, -1)
@@ -231,28 +231,28 @@ def _likeness(net: Network, patterns: list[Pattern]) -> float:
     return float(cosines[np.triu_indices(len(patterns), 1)].mean())
 
 
-def test_what_is_shut_at_the_start_is_opened_and_said() -> None:
+def test_a_unit_behind_an_inactive_rectifier_is_activated_and_noted() -> None:
     pattern = synthesize(planted(), f"act:{SHUT}", steps=400)
     assert pattern.started_at == 0
     assert pattern.activation > 0.1
-    assert alike(pattern, SHUT) >= 0.9
-    assert any("shut at the start" in note for note in pattern.notes)
+    assert correlation(pattern, SHUT) >= 0.9
+    assert any("was active at the start" in note for note in pattern.notes)
 
 
-def test_a_dead_channel_is_said_to_be_dead() -> None:
+def test_a_dead_channel_is_noted() -> None:
     pattern = synthesize(planted(), f"act:{DEAD}", steps=40)
     assert pattern.activation == 0
     assert any("gradient stayed zero" in note for note in pattern.notes)
 
 
-def test_a_live_channel_beside_a_dead_one_is_not_disturbed() -> None:
+def test_a_dead_channel_does_not_affect_the_others_of_its_batch() -> None:
     net = planted()
     together = synthesize_many(net, [f"act:{DEAD}", f"act:{EDGE}"], steps=400)
-    assert alike(together[1], EDGE) >= 0.9
+    assert correlation(together[1], EDGE) >= 0.9
     assert not any("stayed zero" in note for note in together[1].notes)
 
 
-def test_a_canvas_smaller_than_the_field_says_so() -> None:
+def test_a_canvas_smaller_than_the_field_is_noted() -> None:
     net = planted()
     pattern = synthesize(net, "first:0", size=5, steps=10)
     maps = maps_of(net, pixels_of(pattern), "first")[0]
@@ -261,24 +261,24 @@ def test_a_canvas_smaller_than_the_field_says_so() -> None:
     assert any("smaller than what the unit sees (8x8" in note for note in pattern.notes)
 
 
-def test_a_picture_can_be_the_start() -> None:
+def test_synthesis_can_start_from_an_image() -> None:
     net = planted()
     photo = numbers(3, 32, 32).float().clamp(-1, 1)
-    pattern = synthesize(net, "later:0", start=photo, steps=1)
-    shown = np.abs(pixels_of(pattern) - photo.permute(1, 2, 0).numpy())
+    pattern = synthesize(net, "later:0", seed_image=photo, steps=1)
+    difference = np.abs(pixels_of(pattern) - photo.permute(1, 2, 0).numpy())
     noise = pixels_of(synthesize(net, "later:0", size=32, steps=1))
-    assert shown.mean() < 0.5 * np.abs(noise - photo.permute(1, 2, 0).numpy()).mean()
+    assert difference.mean() < 0.5 * np.abs(noise - photo.permute(1, 2, 0).numpy()).mean()
 
 
-def test_maco_says_which_parts_matter() -> None:
+def test_maco_gives_an_opacity() -> None:
     pattern = synthesize(planted(), "first:0", recipe=MACO, steps=20, size=16)
     assert pattern.opacity is not None
     assert pattern.opacity.shape == (16, 16)
     assert 0 <= pattern.opacity.min() < 0.5 < pattern.opacity.max() <= 1
 
 
-def test_an_alpha_channel_fades_what_the_unit_does_not_need() -> None:
-    recipe = replace(OLAH, name="alpha", opacity="alpha", transforms=())
+def test_an_alpha_channel_gives_an_opacity() -> None:
+    recipe = replace(OLAH, name="alpha", opacity=Opacity.ALPHA_CHANNEL, transforms=())
     net = planted(64)
     pattern = synthesize(net, "later:1@32,32", recipe=recipe, steps=5)
     assert pattern.opacity is not None
@@ -295,33 +295,33 @@ def test_nothing_beyond_the_layer_is_run() -> None:
 
     net = Network(nn.Sequential(nn.Conv2d(3, 4, 3), Counts()), input_size=(16, 16))
     assert net.layers
-    assert runs, "the survey runs all of it"
+    assert runs, "the survey runs the whole network"
     runs.clear()
     synthesize(net, "conv1:0", steps=4)
     synthesize(net, excite("conv1:0@*") + excite("conv1:1@*"), steps=4, size=16)
     assert not runs
 
 
-def test_steps_are_told_with_their_pictures() -> None:
-    told: list[Step] = []
-    shown = []
+def test_progress_reports_each_step_with_its_images() -> None:
+    steps: list[SynthesisStep] = []
+    images = []
 
-    def watch(step: Step) -> None:
-        told.append(step)
-        shown.append(step.pictures())
+    def record(step: SynthesisStep) -> None:
+        steps.append(step)
+        images.append(step.images())
 
-    patterns = synthesize_many(planted(), ["first:0", "first:1"], steps=3, watch=watch)
-    assert [(step.step, step.done, step.total) for step in told] == [
+    patterns = synthesize_many(planted(), ["first:0", "first:1"], steps=3, progress=record)
+    assert [(step.step, step.done, step.total) for step in steps] == [
         (1, 2, 6),
         (2, 4, 6),
         (3, 6, 6),
     ]
     for n in range(2):
-        np.testing.assert_array_equal(shown[-1][n], patterns[n].picture)
+        np.testing.assert_array_equal(images[-1][n], patterns[n].picture)
 
 
-def test_octaves_grow() -> None:
-    recipe = replace(recipe_named("octaves"), size=None, stages=3, growth=2, least=8)
+def test_the_canvas_of_octaves_grows() -> None:
+    recipe = replace(as_recipe("octaves"), size=None, stages=3, growth=2, min_side=8)
     sizes = []
     synthesize(
         planted(),
@@ -329,12 +329,12 @@ def test_octaves_grow() -> None:
         recipe=recipe,
         steps=2,
         size=24,
-        watch=lambda step: sizes.append(step.pictures()[0].shape[0]),
+        progress=lambda step: sizes.append(step.images()[0].shape[0]),
     )
     assert sizes == [8, 8, 12, 12, 24, 24]
 
 
-@pytest.mark.parametrize("unit", ["act:1", "later:1@3,3", "later", of_class(1)])
+@pytest.mark.parametrize("unit", ["act:1", "later:1@3,3", "later", excite_class(1)])
 def test_synthesis_leaves_no_trace(unit: str | Objective) -> None:
     net = planted()
     net.module.train()
@@ -342,14 +342,14 @@ def test_synthesis_leaves_no_trace(unit: str | Objective) -> None:
         synthesize(net, unit, steps=3)
 
 
-def test_a_failing_watcher_leaves_no_trace() -> None:
+def test_a_failing_progress_listener_leaves_no_trace() -> None:
     net = planted()
 
-    def stop(_step: Step) -> None:
+    def stop(_step: SynthesisStep) -> None:
         raise KeyboardInterrupt
 
     with no_trace(net.module), pytest.raises(KeyboardInterrupt):
-        synthesize(net, "later:1", steps=3, watch=stop)
+        synthesize(net, "later:1", steps=3, progress=stop)
 
 
 def test_a_grey_network_gets_a_grey_pattern() -> None:
@@ -360,14 +360,14 @@ def test_a_grey_network_gets_a_grey_pattern() -> None:
     assert pattern.score > pattern.started_at
 
 
-def test_a_network_of_many_channels_has_patterns_too() -> None:
+def test_a_network_with_many_input_channels_has_patterns_too() -> None:
     net = Network(built(lambda: nn.Conv2d(5, 2, 3)), input_size=(16, 16))
     pattern = synthesize(net, "conv1:1", steps=10)
     assert pixels_of(pattern).shape == (3, 3, 5)
     assert pattern.picture.shape == (3, 3, 3)
 
 
-def test_gates_of_the_whole_picture_are_run_on_the_whole_picture() -> None:
+def test_a_layer_gated_by_global_context_runs_on_the_whole_image() -> None:
     class Gated(nn.Module):
         def __init__(self) -> None:
             super().__init__()

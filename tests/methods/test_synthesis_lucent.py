@@ -1,4 +1,4 @@
-"""Against lucent: equal steps, equal transforms, one judge."""
+"""Comparison with lucent: equal steps, equal transforms, one measure."""
 
 import warnings
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ from tests.conftest import built
 SIDE, STEPS, CHANNEL = 48, 20, 5
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LAYERS = [("vgg16", 2), ("vgg16", 7), ("vgg16", 14), ("demo", 5), ("demo", 10), ("demo", 13)]
-"""Of VGG16 with random weights conv1_2, conv2_2, conv3_3; of the embedded network conv3, 5, 6."""
+"""conv1_2, conv2_2, conv3_3 of VGG16 with random weights; conv3, 5, 6 of the bundled network."""
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Lucent and what it imports warn of their age, and draw from everybody's chance."""
+def isolate() -> Iterator[None]:
+    """Lucent and its imports emit deprecation warnings and use global random state."""
     state = np.random.get_state()  # noqa: NPY002
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
@@ -40,74 +40,86 @@ def quiet() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def lucent() -> ModuleType:
-    with quiet():
-        found: ModuleType = pytest.importorskip("lucent.optvis.render", exc_type=ImportError)
-    return found
+    with isolate():
+        module: ModuleType = pytest.importorskip("lucent.optvis.render", exc_type=ImportError)
+    return module
 
 
 @pytest.fixture(scope="module")
 def nets() -> dict[str, Network]:
-    """Convolutions without in-place steps, which would change what lucent is shown."""
-    whole = built(torchvision.models.vgg16).get_submodule("features")
+    """Networks without in-place modules, which would change the maps that lucent reads."""
+    vgg16_features = built(torchvision.models.vgg16).get_submodule("features")
     demo = open_named("demo", trained=True)
-    inner, own = demo.module.get_submodule("features"), demo.preprocessing
+    demo_features, preprocessing = demo.module.get_submodule("features"), demo.preprocessing
     return {
-        "vgg16": Network(_apart(whole, 15), input_size=(224, 224), mean=MEAN, std=STD),
-        "demo": Network(_apart(inner, 14), input_size=(96, 96), mean=own.mean, std=own.std),
+        "vgg16": Network(
+            _first_modules(vgg16_features, 15), input_size=(224, 224), mean=MEAN, std=STD
+        ),
+        "demo": Network(
+            _first_modules(demo_features, 14),
+            input_size=(96, 96),
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+        ),
     }
 
 
-def _apart(whole: nn.Module, count: int) -> nn.Module:
-    parts = list(whole.children())[:count]
-    for part in parts:
-        if isinstance(part, nn.ReLU):
-            part.inplace = False
-    return nn.Sequential(*parts)
+def _first_modules(features: nn.Module, count: int) -> nn.Module:
+    modules = list(features.children())[:count]
+    for child in modules:
+        if isinstance(child, nn.ReLU):
+            child.inplace = False
+    return nn.Sequential(*modules)
 
 
-def at_lucents_lengths() -> Recipe:
-    """Lucent's lengths are in pixels, whatever the canvas; ours are for one of 128."""
-    larger = 128 / SIDE
-    moves = Pad(12 * larger), Jitter(8 * larger), Scale(0.9, 1.1), Rotate(-10, 10)
-    return replace(OLAH, transforms=(*moves, Jitter(4 * larger), Trim()))
+def recipe_with_lucent_lengths() -> Recipe:
+    """Lucent's lengths are in pixels of any canvas; ours are for a canvas of 128."""
+    factor = 128 / SIDE
+    transforms = Pad(12 * factor), Jitter(8 * factor), Scale(0.9, 1.1), Rotate(-10, 10)
+    return replace(OLAH, transforms=(*transforms, Jitter(4 * factor), Trim()))
 
 
-def reached(net: Network, layer: int, picture: torch.Tensor) -> float:
-    """The mean of the channel's map for a picture (3, height, width) from 0 to 1."""
-    own = net.preprocessing
-    mean, std = (torch.tensor(each)[:, None, None] for each in (own.mean, own.std))
+def activation(net: Network, layer: int, image: torch.Tensor) -> float:
+    """The mean of the channel's map for an image (3, height, width) from 0 to 1."""
+    preprocessing = net.preprocessing
+    mean, std = (
+        torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std)
+    )
     with torch.no_grad():
-        maps = net.module[: layer + 1](((picture - mean) / std)[None])  # type: ignore[index]
+        maps = net.module[: layer + 1](((image - mean) / std)[None])  # type: ignore[index]
     return float(maps[0, CHANNEL].mean())
 
 
-def by_lucent(lucent: ModuleType, net: Network, layer: int) -> torch.Tensor:
-    """Lucent's picture; it is told to show the network no more than its padded canvas."""
-    own = net.preprocessing
-    with quiet():
-        (shown,) = lucent.render_vis(
+def render_with_lucent(lucent: ModuleType, net: Network, layer: int) -> torch.Tensor:
+    """Lucent's image, with the network's input limited to the padded canvas."""
+    preprocessing = net.preprocessing
+    with isolate():
+        (image,) = lucent.render_vis(
             net.module,
             f"{layer}:{CHANNEL}",
             param_f=lambda: lucent.param.image(SIDE),
-            transforms=[*lucent.transform.standard_transforms, Normalize(own.mean, own.std)],
+            transforms=[
+                *lucent.transform.standard_transforms,
+                Normalize(preprocessing.mean, preprocessing.std),
+            ],
             preprocess=False,
             thresholds=(STEPS,),
             show_image=False,
             progress=False,
             fixed_image_size=SIDE + 24,
         )
-    return torch.from_numpy(shown[0]).permute(2, 0, 1)
+    return torch.from_numpy(image[0]).permute(2, 0, 1)
 
 
 @pytest.mark.parametrize(("name", "layer"), LAYERS)
-def test_a_pattern_reaches_at_least_what_lucents_does(
+def test_a_pattern_reaches_at_least_the_activation_of_lucents(
     lucent: ModuleType, nets: dict[str, Network], name: str, layer: int
 ) -> None:
     net = nets[name]
-    theirs = reached(net, layer, by_lucent(lucent, net, layer))
+    theirs = activation(net, layer, render_with_lucent(lucent, net, layer))
     pattern = synthesize(
-        net, f"{layer}:{CHANNEL}@*", recipe=at_lucents_lengths(), steps=STEPS, size=SIDE
+        net, f"{layer}:{CHANNEL}@*", recipe=recipe_with_lucent_lengths(), steps=STEPS, size=SIDE
     )
-    ours = reached(net, layer, torch.from_numpy(pattern.picture / 255).float().permute(2, 0, 1))
+    ours = activation(net, layer, torch.from_numpy(pattern.picture / 255).float().permute(2, 0, 1))
     assert ours >= theirs
-    assert theirs > reached(net, layer, torch.full((3, SIDE, SIDE), 0.5))
+    assert theirs > activation(net, layer, torch.full((3, SIDE, SIDE), 0.5))

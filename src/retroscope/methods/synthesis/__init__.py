@@ -1,1 +1,1 @@
-"""Patterns by optimisation: an objective, a canvas, transforms and an ascent make a picture."""
+"""Pattern synthesis in the four parts of lucid: objectives, parametrisation, transforms, render."""

@@ -1,13 +1,20 @@
-"""Recipes: a canvas, transforms and an ascent that go well together, each by its name.
+"""Recipes: named combinations of a canvas, transforms and an ascent that work well together.
 
-A recipe is a value; `dataclasses.replace` makes another one of it.
+A recipe is a value; derive another with `dataclasses.replace`. `docs/how-to/add-a-recipe.md` shows
+how to add one.
 """
 
 from dataclasses import dataclass, replace
+from enum import Enum
 
-from retroscope.errors import RetroscopeError, did_you_mean
-from retroscope.methods.synthesis.ascent import Ascent, Blur, Decay
-from retroscope.methods.synthesis.canvas import Canvas, Fourier, Phases, Pixels
+from retroscope.errors import RetroscopeError, choose
+from retroscope.methods.synthesis.gradient_ascent import Blur, Decay, GradientAscent
+from retroscope.methods.synthesis.parametrisation import (
+    Canvas,
+    FourierCanvas,
+    PhaseCanvas,
+    PixelCanvas,
+)
 from retroscope.methods.synthesis.transforms import (
     Crop,
     Jitter,
@@ -19,108 +26,127 @@ from retroscope.methods.synthesis.transforms import (
 )
 
 
+class Opacity(Enum):
+    """Where the opacity of a pattern comes from."""
+
+    ALPHA_CHANNEL = "alpha"
+    """An extra channel of the canvas, optimised together with the others."""
+    GRADIENT_SUM = "gradient sum"
+    """The sum of each pixel's absolute gradients over all steps (Fel et al. 2023)."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a pattern is made, whatever its objective.
 
-    `size` is the side of the canvas, where not the objective alone decides. Each step looks at
-    `copies` of a picture through transforms drawn anew, with `noise` of this spread. From stage to
-    stage the canvas grows by a factor, from `least` pixels a side or more, each stage taking all
-    steps of the ascent. `opacity` says
-    what tells which parts of the picture matter: nothing, its own `alpha` channel, or `trace`, how
-    much each pixel was pulled at.
+    `size` is the side of the canvas; None lets the objective decide. Each step shows the network
+    `copies` of the pattern, each under newly drawn transforms and with Gaussian noise of standard
+    deviation `noise`. With several `stages` the canvas grows by the factor `growth` from stage to
+    stage, starting at `min_side` or more, and every stage runs all steps of the ascent.
     """
 
     name: str
     canvas: Canvas
-    ascent: Ascent
+    ascent: GradientAscent
     transforms: tuple[Transform, ...] = ()
     size: int | None = None
     copies: int = 1
     noise: float = 0.0
     stages: int = 1
     growth: float = 1.0
-    least: int = 1
-    opacity: str = ""
+    min_side: int = 1
+    opacity: Opacity | None = None
 
-    def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
-        """The canvas of each stage, the last one as large as asked.
+    @property
+    def total_steps(self) -> int:
+        """Optimisation steps of one pattern, over all stages."""
+        return self.ascent.steps * self.stages
 
-        >>> RECIPES["octaves"].sizes(416, 416)[:3]
+    def stage_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """The canvas size of each stage; the last one is the full size.
+
+        >>> RECIPES["octaves"].stage_sizes(416, 416)[:3]
         [(56, 56), (67, 67), (81, 81)]
         """
-        shrinks = [self.growth**stage for stage in reversed(range(self.stages))]
-        return [(self._side(height, shrink), self._side(width, shrink)) for shrink in shrinks]
+        divisors = [self.growth**stage for stage in reversed(range(self.stages))]
+        return [(self._side(height, divisor), self._side(width, divisor)) for divisor in divisors]
 
-    def _side(self, full: int, shrink: float) -> int:
-        return max(round(full / shrink), min(full, self.least))
+    def _side(self, full: int, divisor: float) -> int:
+        return max(round(full / divisor), min(full, self.min_side))
 
 
 OLAH = Recipe(
     "olah",
-    Fourier(),
-    Ascent("adam", rate=0.05, steps=512, normalised=True, options=(("eps", 0.01),)),
+    FourierCanvas(),
+    GradientAscent(
+        "adam",
+        learning_rate=0.05,
+        steps=512,
+        normalise_gradient=True,
+        optimiser_options=(("eps", 0.01),),
+    ),
     (Pad(12), Jitter(8), Scale(0.9, 1.1), Rotate(-10, 10), Jitter(4), Trim()),
 )
-"""Olah et al. 2017, as lucid does it, with two changes that climb higher.
+"""Olah et al. 2017, as in lucid, with two changes that reach higher activations.
 
-The network is shown no more than the canvas; and Adam, which moves every frequency at full speed
-however little it matters, holds back those whose gradient is under 1 % of the usual one.
+The network sees no more than the canvas, and Adam's epsilon holds back frequencies whose gradient
+is below 1 % of the usual one; Adam otherwise moves every frequency at full speed.
 """
 
 MACO = Recipe(
     "maco",
-    Phases(),
-    Ascent("nadam", rate=1.0, steps=256),
+    PhaseCanvas(),
+    GradientAscent("nadam", learning_rate=1.0, steps=256),
     (Crop(0.5, 1.0),),
     copies=4,
     noise=0.05,
-    opacity="trace",
+    opacity=Opacity.GRADIENT_SUM,
 )
-"""Fel et al. 2023, with four crops a step and magnitudes of 1/f."""
+"""Fel et al. 2023, with four crops per step and magnitudes of 1/f."""
 
 YOSINSKI = Recipe(
     "yosinski",
-    Pixels(),
-    Ascent("gradient", rate=0.1, steps=1000, normalised=True, after=(Decay(1e-4), Blur(1.0, 4))),
+    PixelCanvas(),
+    GradientAscent(
+        "gradient",
+        learning_rate=0.1,
+        steps=1000,
+        normalise_gradient=True,
+        regularisers=(Decay(1e-4), Blur(1.0, 4)),
+    ),
 )
 """Yosinski et al. 2015: pixels, L2 decay, and a blur every fourth step."""
 
 PLAIN = Recipe(
     "plain",
-    Pixels(spread=20 / 255),
-    Ascent("gradient", rate=1 / 255, steps=50, normalised=True),
+    PixelCanvas(spread=20 / 255),
+    GradientAscent("gradient", learning_rate=1 / 255, steps=50, normalise_gradient=True),
 )
-"""Gradient ascent as most tutorials write it: 50 steps of the gradient over its RMS from grey."""
+"""Gradient ascent as in most tutorials: 50 steps of the RMS-normalised gradient from grey."""
 
 OCTAVES = Recipe(
     "octaves",
-    Pixels(spread=0.05),
-    Ascent("adam", rate=0.02, steps=20),
+    PixelCanvas(spread=0.05),
+    GradientAscent("adam", learning_rate=0.02, steps=20),
     size=416,
     stages=12,
     growth=1.2,
-    least=56,
+    min_side=56,
 )
-"""Pixels that grow from 56 to 416 pixels a side, 20 steps at each size."""
+"""Pixels that grow from 56 to 416 pixels a side, with 20 steps at each size."""
 
 RECIPES = {recipe.name: recipe for recipe in (OLAH, MACO, YOSINSKI, OCTAVES, PLAIN)}
 
 
-def recipe_named(recipe: str | Recipe) -> Recipe:
-    """The recipe of this name."""
-    if isinstance(recipe, Recipe):
-        return recipe
-    if recipe not in RECIPES:
-        hint = did_you_mean(recipe, RECIPES) or f"there are {', '.join(RECIPES)}"
-        raise RetroscopeError(f"no recipe {recipe!r}; {hint}")
-    return RECIPES[recipe]
+def as_recipe(recipe: str | Recipe) -> Recipe:
+    """Look up a recipe by name; a recipe is returned unchanged."""
+    return recipe if isinstance(recipe, Recipe) else choose("recipe", recipe, RECIPES)
 
 
 def with_steps(recipe: Recipe, steps: int | None) -> Recipe:
-    """The recipe with another number of steps, where one is given."""
+    """The recipe with another number of steps per stage; None keeps the recipe's own."""
     if steps is None:
         return recipe
     if steps < 1:
-        raise RetroscopeError(f"cannot climb in {steps} steps; give 1 or more")
+        raise RetroscopeError(f"cannot optimise in {steps} steps; give 1 or more")
     return replace(recipe, ascent=replace(recipe.ascent, steps=steps))

@@ -1,38 +1,39 @@
-"""Patterns: pictures that a unit, a layer or a class would most like to see.
+"""Pattern synthesis: images optimised to excite a unit, a layer or a class.
 
 Erhan et al. 2009; Olah et al. 2017. Units of one layer run as one batch, on a canvas no larger than
-what they see, and no further than their layer.
+what they see, and the network stops at the layer.
 """
 
 from collections.abc import Sequence
 
 from retroscope.errors import RetroscopeError
-from retroscope.methods.synthesis.generation import Order, Watcher, made_of
-from retroscope.methods.synthesis.objective import Objective, as_objective, diverse
-from retroscope.methods.synthesis.recipes import Recipe, recipe_named, with_steps
+from retroscope.methods.synthesis.objectives import ObjectiveLike, as_objective, diversity
+from retroscope.methods.synthesis.recipes import Recipe, as_recipe, with_steps
+from retroscope.methods.synthesis.render_patterns import (
+    StepListener,
+    SynthesisRequest,
+    render_patterns,
+)
 from retroscope.network import AnyImage, Network, refuse_no_network
-from retroscope.results.values import Pattern
-from retroscope.unit import Unit
-
-Wanted = str | Unit | Objective
+from retroscope.results.patterns import Pattern
 
 
 def synthesize(
     net: Network,
-    unit: Wanted,
+    unit: ObjectiveLike,
     *,
     recipe: str | Recipe = "olah",
     steps: int | None = None,
     size: int | None = None,
     seed: int = 0,
-    start: AnyImage | None = None,
-    watch: Watcher | None = None,
+    seed_image: AnyImage | None = None,
+    progress: StepListener | None = None,
 ) -> Pattern:
-    """The picture that excites a unit, or raises an objective, most.
+    """Synthesize the image that excites a unit most, or maximises an objective.
 
-    A channel without a position is one unit of it, on a canvas as large as what it sees; on a
-    larger one, all of its units whose fields lie wholly on it. `@*` is the mean of the whole map,
-    as the network pads it. `start` is a picture to begin with instead of noise.
+    A channel without a position stands for a single unit, on a canvas as large as its field; on a
+    larger canvas, for all units whose fields lie wholly on it. `@*` maximises the mean of the
+    channel's whole map, padding included. `seed_image` is an image to start from instead of noise.
 
     >>> from torch import nn
     >>> net = Network(nn.Conv2d(3, 8, 3), input_size=(32, 32))
@@ -40,34 +41,41 @@ def synthesize(
     >>> pattern.size, pattern.score > pattern.started_at
     ((3, 3), True)
     """
-    (made,) = synthesize_many(
-        net, [unit], recipe=recipe, steps=steps, size=size, seed=seed, start=start, watch=watch
+    (pattern,) = synthesize_many(
+        net,
+        [unit],
+        recipe=recipe,
+        steps=steps,
+        size=size,
+        seed=seed,
+        seed_image=seed_image,
+        progress=progress,
     )
-    return made
+    return pattern
 
 
 def synthesize_many(
     net: Network,
-    units: Sequence[Wanted],
+    units: Sequence[ObjectiveLike],
     *,
     recipe: str | Recipe = "olah",
     steps: int | None = None,
     size: int | None = None,
     seed: int = 0,
-    start: AnyImage | None = None,
-    watch: Watcher | None = None,
+    seed_image: AnyImage | None = None,
+    progress: StepListener | None = None,
 ) -> list[Pattern]:
-    """The patterns of many units, in the order asked; those of one layer run as one batch."""
+    """Synthesize one pattern per unit, in their order; units of one layer run as one batch."""
     refuse_no_network(net)
-    made = with_steps(recipe_named(recipe), steps)
+    recipe = with_steps(as_recipe(recipe), steps)
     objectives = [as_objective(unit) for unit in units]
-    order = Order(made, objectives, [seed] * len(units), seed)
-    return made_of(net, order, size, start=start, watch=watch)
+    request = SynthesisRequest(recipe, objectives, [seed] * len(units), seed)
+    return render_patterns(net, request, size, seed_image=seed_image, progress=progress)
 
 
 def synthesize_varied(
     net: Network,
-    unit: Wanted,
+    unit: ObjectiveLike,
     count: int,
     *,
     weight: float = 1.0,
@@ -75,19 +83,20 @@ def synthesize_varied(
     steps: int | None = None,
     size: int | None = None,
     seed: int = 0,
-    watch: Watcher | None = None,
+    progress: StepListener | None = None,
 ) -> list[Pattern]:
-    """Several patterns of one unit that differ as much as they can (Olah et al. 2017).
+    """Synthesize several patterns of one unit that differ from each other (Olah et al. 2017).
 
-    `weight` says how much their difference counts against the activation.
+    `weight` is the weight of their diversity relative to the activation.
     """
     refuse_no_network(net)
     if count < 1:
-        raise RetroscopeError(f"cannot make {count} patterns; give 1 or more")
+        raise RetroscopeError(f"cannot synthesize {count} patterns; give 1 or more")
     objective = as_objective(unit)
     if objective.unit is None:
         raise RetroscopeError(f"diversity needs a unit or a layer, not {objective}")
-    varied = objective + weight * diverse(objective.unit.layer)
-    made = with_steps(recipe_named(recipe), steps)
-    order = Order(made, [varied] * count, [seed + n for n in range(count)], seed, together=True)
-    return made_of(net, order, size, start=None, watch=watch)
+    objective += weight * diversity(objective.unit.layer)
+    recipe = with_steps(as_recipe(recipe), steps)
+    seeds = [seed + n for n in range(count)]
+    request = SynthesisRequest(recipe, [objective] * count, seeds, seed, joint=True)
+    return render_patterns(net, request, size, seed_image=None, progress=progress)

@@ -1,8 +1,15 @@
-"""Small random changes that a pattern must survive, so that it is no noise for one pixel grid.
+"""Random transforms that a pattern must survive (lucid's `transform`).
 
-Each transform moves a frame, which says where every pixel that the network sees lies on the
-canvas; the frame is then read once, whatever number of transforms made it. Lengths are those for a
-canvas of 128 pixels and shrink with a smaller one. Outside of the canvas it is middle grey.
+A transform moves a sampling frame: the grid of points of the canvas that become the network's
+input. The frame is sampled once, after all transforms of a recipe have moved it. Lengths are given
+for a canvas of 128 pixels and shrink with smaller canvases. Outside the canvas is middle grey.
+
+    canvas                      frame after Rotate(10, 10) and Jitter(8)
+    +-----------------+
+    |     . . . .     |         each `.` is one pixel of the network's input: its place on the
+    |   . . . .       |         canvas is `matrix @ (y, x) + centre`, measured from the canvas's
+    | . . . .         |         middle
+    +-----------------+
 """
 
 from collections.abc import Callable, Sequence
@@ -13,145 +20,146 @@ import torch
 import torch.nn.functional as F
 
 GREY = 0.5
-USUAL = 128
-"""The side of the canvas that lengths are given for."""
+REFERENCE_SIDE = 128
+"""The canvas side that transform lengths are given for."""
 
 Matrix = tuple[float, float, float, float]
 IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What is seen of a canvas: so many pixels, and where each lies.
+class SamplingFrame:
+    """A grid of height x width points on a canvas.
 
-    The pixel at (y, x) from the frame's middle lies at `matrix @ (y, x) + centre` from the
-    canvas's. `unit` is a length of 1 on this canvas.
+    The point at (y, x) from the frame's middle lies at `matrix @ (y, x) + centre` from the
+    canvas's middle. `unit` is the length on this canvas of one reference pixel.
     """
 
     height: int
     width: int
-    canvas: tuple[int, int]
+    canvas_size: tuple[int, int]
     unit: float = 1.0
     matrix: Matrix = IDENTITY
     centre: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
-    def of(cls, height: int, width: int) -> "Frame":
-        """All of a canvas, as it is."""
-        return cls(height, width, (height, width), min(min(height, width) / USUAL, 1.0))
+    def of_canvas(cls, height: int, width: int) -> "SamplingFrame":
+        """The frame that samples every pixel of a canvas once."""
+        unit = min(min(height, width) / REFERENCE_SIDE, 1.0)
+        return cls(height, width, (height, width), unit)
 
-    def resized(self, height: int, width: int) -> "Frame":
-        """More or less of the canvas around the same middle."""
+    def resize(self, height: int, width: int) -> "SamplingFrame":
+        """Add or remove points at the borders; the middle stays."""
         return replace(self, height=max(height, 1), width=max(width, 1))
 
-    def moved(self, y: float, x: float) -> "Frame":
-        """The frame with its middle elsewhere, in its own pixels."""
-        down, right = _times(self.matrix, y, x)
+    def translate(self, y: float, x: float) -> "SamplingFrame":
+        """Move the middle by (y, x), measured in the frame's own points."""
+        down, right = _multiply(self.matrix, y, x)
         return replace(self, centre=(self.centre[0] + down, self.centre[1] + right))
 
-    def turned(self, matrix: Matrix) -> "Frame":
-        """The frame with its pixels read at other places around its middle."""
-        first = _times(self.matrix, matrix[0], matrix[2])
-        second = _times(self.matrix, matrix[1], matrix[3])
-        return replace(self, matrix=(first[0], second[0], first[1], second[1]))
+    def transform(self, matrix: Matrix) -> "SamplingFrame":
+        """Apply a linear map to the points around the middle."""
+        y_axis = _multiply(self.matrix, matrix[0], matrix[2])
+        x_axis = _multiply(self.matrix, matrix[1], matrix[3])
+        return replace(self, matrix=(y_axis[0], x_axis[0], y_axis[1], x_axis[1]))
 
 
-def _times(matrix: Matrix, y: float, x: float) -> tuple[float, float]:
+def _multiply(matrix: Matrix, y: float, x: float) -> tuple[float, float]:
     a, b, c, d = matrix
     return a * y + b * x, c * y + d * x
 
 
-Transform = Callable[[Frame, torch.Generator], Frame]
+Transform = Callable[[SamplingFrame, torch.Generator], SamplingFrame]
 
 
 @dataclass(frozen=True)
 class Pad:
-    """Grey on all sides."""
+    """Add `pixels` of grey on every side."""
 
     pixels: float
 
-    def __call__(self, frame: Frame, generator: torch.Generator) -> Frame:
+    def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
         del generator
-        grown = 2 * round(self.pixels * frame.unit)
-        return frame.resized(frame.height + grown, frame.width + grown)
+        growth = 2 * round(self.pixels * frame.unit)
+        return frame.resize(frame.height + growth, frame.width + growth)
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """A random crop that is so many pixels smaller."""
+    """Crop `pixels` from height and width at a random offset."""
 
     pixels: float
 
-    def __call__(self, frame: Frame, generator: torch.Generator) -> Frame:
-        room = round(self.pixels * frame.unit)
-        room = min(room, frame.height - 1, frame.width - 1)
-        y, x = (_whole(room, generator) - room / 2 for _ in range(2))
-        return frame.resized(frame.height - room, frame.width - room).moved(y, x)
+    def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
+        shrinkage = round(self.pixels * frame.unit)
+        shrinkage = min(shrinkage, frame.height - 1, frame.width - 1)
+        y, x = (_random_integer(shrinkage, generator) - shrinkage / 2 for _ in range(2))
+        return frame.resize(frame.height - shrinkage, frame.width - shrinkage).translate(y, x)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Larger or smaller by a random factor, the frame staying what it is."""
+    """Enlarge the content by a random factor from `low` to `high`; the frame keeps its size."""
 
-    least: float
-    most: float
+    low: float
+    high: float
 
-    def __call__(self, frame: Frame, generator: torch.Generator) -> Frame:
-        factor = 1 / _between(self.least, self.most, generator)
-        return frame.turned((factor, 0.0, 0.0, factor))
+    def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
+        factor = 1 / _uniform(self.low, self.high, generator)
+        return frame.transform((factor, 0.0, 0.0, factor))
 
 
 @dataclass(frozen=True)
 class Rotate:
-    """Turned by a random angle, in degrees."""
+    """Rotate the content counter-clockwise by a random angle from `low` to `high` degrees."""
 
-    least: float
-    most: float
+    low: float
+    high: float
 
-    def __call__(self, frame: Frame, generator: torch.Generator) -> Frame:
-        angle = radians(_between(self.least, self.most, generator))
-        return frame.turned((cos(angle), sin(angle), -sin(angle), cos(angle)))
+    def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
+        angle = radians(_uniform(self.low, self.high, generator))
+        return frame.transform((cos(angle), sin(angle), -sin(angle), cos(angle)))
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A random crop of a random share of the canvas, enlarged to its size (Fel et al. 2023)."""
+    """Crop a random share of the canvas, and resize it to the canvas's size (Fel et al. 2023)."""
 
-    least: float
-    most: float
+    low: float
+    high: float
 
-    def __call__(self, frame: Frame, generator: torch.Generator) -> Frame:
-        share = _between(self.least, self.most, generator)
-        room = (1 - share) / 2
-        y, x = (_between(-room, room, generator) for _ in range(2))
-        moved = frame.moved(y * frame.height, x * frame.width)
-        return moved.turned((share, 0.0, 0.0, share))
+    def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
+        share = _uniform(self.low, self.high, generator)
+        margin = (1 - share) / 2
+        y, x = (_uniform(-margin, margin, generator) for _ in range(2))
+        translated = frame.translate(y * frame.height, x * frame.width)
+        return translated.transform((share, 0.0, 0.0, share))
 
 
 @dataclass(frozen=True)
 class Trim:
-    """Back to the size of the canvas, around the middle: nobody looks at more."""
+    """Crop or pad to the canvas's size around the middle."""
 
-    def __call__(self, frame: Frame, generator: torch.Generator) -> Frame:
+    def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
         del generator
-        return frame.resized(*frame.canvas)
+        return frame.resize(*frame.canvas_size)
 
 
-def seen(
-    pictures: torch.Tensor, transforms: Sequence[Transform], generator: torch.Generator
+def apply_transforms(
+    pixels: torch.Tensor, transforms: Sequence[Transform], generator: torch.Generator
 ) -> torch.Tensor:
-    """The pictures (batch, channels, height, width) after one draw of the transforms."""
+    """Transform pixels (batch, channels, height, width), with one random draw for the batch."""
     if not transforms:
-        return pictures
-    frame = Frame.of(*pictures.shape[2:])
+        return pixels
+    frame = SamplingFrame.of_canvas(*pixels.shape[2:])
     for transform in transforms:
         frame = transform(frame, generator)
-    return read(pictures, frame)
+    return sample_frame(pixels, frame)
 
 
-def read(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
-    """What a frame shows of each picture, interpolated between pixels."""
-    height, width = pictures.shape[2:]
+def sample_frame(pixels: torch.Tensor, frame: SamplingFrame) -> torch.Tensor:
+    """Read the pixels at the points of a frame, with bilinear interpolation."""
+    height, width = pixels.shape[2:]
     a, b, c, d = frame.matrix
     y, x = (
         torch.arange(length, dtype=torch.float32) - (length - 1) / 2
@@ -159,15 +167,16 @@ def read(pictures: torch.Tensor, frame: Frame) -> torch.Tensor:
     )
     down = a * y[:, None] + b * x[None, :] + frame.centre[0]
     right = c * y[:, None] + d * x[None, :] + frame.centre[1]
-    grid = torch.stack((right * 2 / width, down * 2 / height), dim=2).to(pictures)
-    places = grid.expand(len(pictures), -1, -1, -1)
-    found = F.grid_sample(pictures - GREY, places, padding_mode="zeros", align_corners=False)
-    return found + GREY
+    grid = torch.stack((right * 2 / width, down * 2 / height), dim=2).to(pixels)
+    batch_grid = grid.expand(len(pixels), -1, -1, -1)
+    samples = F.grid_sample(pixels - GREY, batch_grid, padding_mode="zeros", align_corners=False)
+    return samples + GREY
 
 
-def _between(least: float, most: float, generator: torch.Generator) -> float:
-    return least + (most - least) * float(torch.rand((), generator=generator))
+def _uniform(low: float, high: float, generator: torch.Generator) -> float:
+    return low + (high - low) * float(torch.rand((), generator=generator))
 
 
-def _whole(most: int, generator: torch.Generator) -> int:
-    return int(torch.randint(most + 1, (), generator=generator))
+def _random_integer(highest: int, generator: torch.Generator) -> int:
+    """An integer from 0 to `highest`, inclusive."""
+    return int(torch.randint(highest + 1, (), generator=generator))

@@ -1,0 +1,184 @@
+"""Optimise a batch of canvases: the loop of rendering, backpropagation and optimiser steps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from retroscope.engine.memory import is_out_of_memory
+from retroscope.engine.operations import Role
+from retroscope.engine.rules import GRADIENT, Rule, RuleBook
+from retroscope.errors import ModelError
+from retroscope.methods.synthesis.gradient_ascent import take_step
+from retroscope.methods.synthesis.objective_scorer import ObjectiveScorer
+from retroscope.methods.synthesis.parametrisation import FourierCanvas, Shape
+from retroscope.methods.synthesis.recipes import Opacity, Recipe
+from retroscope.methods.synthesis.transforms import GREY, apply_transforms
+from retroscope.network import Preprocessing
+
+REDIRECT_STEPS = 16
+"""For this many steps, a canvas without a gradient gets one that passes inactive rectifiers."""
+_BACKGROUND = FourierCanvas(spread=0.2, decay=1.5)
+"""Noise behind transparent pixels."""
+
+
+def _redirect_gradient(signal: torch.Tensor, active: torch.Tensor | None) -> torch.Tensor:
+    """The gradient; where the rectifier is inactive, only the part that would activate it."""
+    assert active is not None
+    return torch.where(active, signal, signal.clamp(min=0))
+
+
+REDIRECTED = RuleBook(
+    "redirected",
+    {Role.RECTIFIER: Rule("open what is shut", _redirect_gradient, asks_where_it_fires=True)},
+)
+"""For starting points where no rectifier is active (lucid's `redirected_relu_grad`)."""
+
+StepCallback = Callable[[int, torch.Tensor], object]
+"""Called after each step with its number, from 1, and the parameters."""
+
+
+@dataclass(eq=False)
+class CanvasOptimisation:
+    """One batch of canvases of one size, optimised with one recipe.
+
+    `has_gradient`, `was_redirected`: for each row, whether it had a gradient so far, and whether
+    it had one only through inactive rectifiers. `gradient_sum`: absolute pixel gradients.
+    """
+
+    recipe: Recipe
+    scorer: ObjectiveScorer
+    preprocessing: Preprocessing
+    shape: Shape
+    generator: torch.Generator
+    on_step: StepCallback
+    has_gradient: torch.Tensor = field(init=False)
+    was_redirected: torch.Tensor = field(init=False)
+    gradient_sum: torch.Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.has_gradient = torch.zeros(self.shape[0], dtype=torch.bool)
+        self.was_redirected = torch.zeros(self.shape[0], dtype=torch.bool)
+        self.gradient_sum = torch.zeros(self.shape[0], *self.shape[2:])
+
+    def run(self, parameters: torch.Tensor) -> None:
+        """Run all steps of the recipe, changing the parameters in place."""
+        ascent = self.recipe.ascent
+        optimiser = ascent.make_optimiser(parameters.requires_grad_())
+        for step in range(1, ascent.steps + 1):
+            gradient = self._gradient_or_redirected(parameters, step)
+            take_step(optimiser, parameters, ascent.scale_gradient(gradient))
+            self._regularise(parameters, step)
+            self.on_step(step, parameters)
+            if step == REDIRECT_STEPS and not (self.has_gradient | self.was_redirected).any():
+                return
+
+    def _regularise(self, parameters: torch.Tensor, step: int) -> None:
+        with torch.no_grad():
+            for regularise in self.recipe.ascent.regularisers:
+                parameters.copy_(regularise(parameters, step))
+            self.recipe.canvas.clamp_(parameters)
+
+    def _gradient_or_redirected(self, parameters: torch.Tensor, step: int) -> torch.Tensor:
+        """The gradient of each row; rows without one in the first steps get a redirected one."""
+        random_state = self.generator.get_state()
+        gradient = self._backpropagate(parameters, GRADIENT)
+        if step > REDIRECT_STEPS and bool(self.has_gradient.all()):
+            return gradient
+        nonzero = _has_nonzero(gradient)
+        self.has_gradient.logical_or_(nonzero.cpu())
+        if step > REDIRECT_STEPS or bool(nonzero.all()):
+            return gradient
+        self.generator.set_state(random_state)
+        redirected = self._backpropagate(parameters, REDIRECTED)
+        self.was_redirected.logical_or_((~nonzero & _has_nonzero(redirected)).cpu())
+        keep_gradient = nonzero.view(-1, *[1] * (gradient.dim() - 1))
+        return torch.where(keep_gradient, gradient, redirected)
+
+    def _backpropagate(self, parameters: torch.Tensor, book: RuleBook) -> torch.Tensor:
+        """The gradient of the summed scores for the parameters, through newly drawn transforms."""
+        sums_gradients = self.recipe.opacity is Opacity.GRADIENT_SUM
+        with torch.enable_grad():
+            pixels, opacity = self.decode(parameters)
+            scores = self.scorer(self._network_input(pixels, opacity), book)
+            if opacity is not None:
+                scores = scores * (1 - opacity.mean((1, 2, 3)))
+            inputs = [parameters, pixels] if sums_gradients else [parameters]
+            gradient, *pixel_gradients = _gradients(scores.sum(), inputs)
+        for pixel_gradient in pixel_gradients:
+            self.gradient_sum.add_(pixel_gradient.abs().mean(1).cpu())
+        return gradient
+
+    def decode(self, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The pixels from 0 to 1, and the opacity if the canvas has an alpha channel."""
+        channels, canvas = self.preprocessing.channels, self.recipe.canvas
+        pixels = canvas.to_pixels(parameters[:, :channels], _with_channels(self.shape, channels))
+        if self.recipe.opacity is not Opacity.ALPHA_CHANNEL:
+            return pixels, None
+        return pixels, canvas.to_pixels(parameters[:, channels:], _with_channels(self.shape, 1))
+
+    def _network_input(self, pixels: torch.Tensor, opacity: torch.Tensor | None) -> torch.Tensor:
+        """What the network sees in one step: the transformed copies of each pattern in turn."""
+        if opacity is not None:
+            pixels = pixels * opacity + self._background(pixels) * (1 - opacity)
+        recipe = self.recipe
+        copies = [
+            apply_transforms(pixels, recipe.transforms, self.generator)
+            for _ in range(recipe.copies)
+        ]
+        batch = copies[0] if len(copies) == 1 else torch.stack(copies, dim=1).flatten(0, 1)
+        if recipe.noise:
+            noise = torch.randn(batch.shape[1:], generator=self.generator)
+            batch = batch + recipe.noise * noise.to(batch)
+        return standardise(batch, self.preprocessing)
+
+    def _background(self, like: torch.Tensor) -> torch.Tensor:
+        """Random pixels of the same shape, one draw for the batch."""
+        _, channels, height, width = like.shape
+        shape = 1, channels, height, width
+        return _BACKGROUND.to_pixels(_BACKGROUND.initialise(shape, self.generator).to(like), shape)
+
+    def opacity(self, parameters: torch.Tensor) -> torch.Tensor | None:
+        """The opacity of each pattern (batch, height, width), if the recipe has one."""
+        if self.recipe.opacity is Opacity.GRADIENT_SUM:
+            peak = self.gradient_sum.flatten(1).quantile(0.98, dim=1).clamp(min=1e-30)
+            return (self.gradient_sum / peak[:, None, None]).clamp(max=1)
+        alpha = self.decode(parameters)[1]
+        return None if alpha is None else alpha[:, 0]
+
+    def composite_over_grey(self, parameters: torch.Tensor) -> torch.Tensor:
+        """The pixels for display, transparent parts blended with grey."""
+        pixels, opacity = self.decode(parameters)
+        return pixels if opacity is None else GREY + (pixels - GREY) * opacity
+
+
+def _with_channels(shape: Shape, channels: int) -> Shape:
+    return (shape[0], channels, *shape[2:])
+
+
+def _has_nonzero(gradient: torch.Tensor) -> torch.Tensor:
+    """For each row, whether any value is not zero."""
+    return gradient.flatten(1).any(dim=1)
+
+
+def standardise(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """Pixels from 0 to 1 as network input: minus the mean, divided by the standard deviation."""
+    mean, std = (
+        torch.tensor(values, dtype=pixels.dtype, device=pixels.device)[:, None, None]
+        for values in (preprocessing.mean, preprocessing.std)
+    )
+    return (pixels - mean) / std
+
+
+def _gradients(score: torch.Tensor, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    if not score.requires_grad:
+        raise ModelError(
+            "no gradient leads from this layer to the pixels: the network detaches it, or runs it "
+            "with gradients switched off"
+        )
+    try:
+        return torch.autograd.grad(score, inputs, materialize_grads=True)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(f"torch cannot backpropagate through this network: {error}") from error

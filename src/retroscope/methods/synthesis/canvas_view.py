@@ -1,0 +1,171 @@
+"""How the network sees a canvas: as a patch inside a larger image, or as the whole image.
+
+As a patch, only the units whose fields lie wholly on the canvas are computed. Each gets exactly the
+value it has in a whole image, nothing is padded, and the network stops at the layer.
+
+    whole image                        patch inside an image
+    +-----------------+                + - - - - - - - - +
+    | 0 0 0 0 0 0 0 0 |  the network   .   +-------+     .  no padding: the canvas
+    | 0 +---------+ 0 |  pads the      .   | canvas|     .  is surrounded by image
+    | 0 | canvas  | 0 |  canvas        .   +-------+     .
+    | 0 +---------+ 0 |                .                 .
+    +-----------------+                + - - - - - - - - +
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from retroscope.engine.batching import Size, max_batch_size
+from retroscope.engine.forward import run_forward
+from retroscope.engine.gradients import ruled
+from retroscope.engine.map_regions import MapRegion, Span
+from retroscope.engine.region import look
+from retroscope.engine.rules import GRADIENT, RuleBook
+from retroscope.engine.survey import Survey
+from retroscope.errors import ModelError
+from retroscope.geometry import Field
+from retroscope.methods.class_scores import run_classifier
+from retroscope.network import Network
+from retroscope.results.layers import Layer
+
+CLASS_SCORES = -1
+"""The step that stands for the class scores of the network."""
+Position = tuple[int, int]
+MapsListener = Callable[[torch.Tensor, Position], object]
+"""Called with the maps of a step, and the position in the full map of their first value."""
+
+
+@dataclass(frozen=True, eq=False)
+class CanvasView:
+    """A canvas of one size under a network.
+
+    `region` is the part of an image that the canvas covers, or None if it is the whole image.
+    """
+
+    net: Network
+    survey: Survey
+    size: Size
+    region: MapRegion | None = None
+
+    @classmethod
+    def of_whole_image(cls, net: Network, size: Size) -> "CanvasView":
+        """The canvas is the image, and the network pads it."""
+        return cls(net, net.survey(size), size)
+
+    def run(
+        self,
+        pixels: torch.Tensor,
+        listeners: Mapping[int, MapsListener],
+        book: RuleBook = GRADIENT,
+    ) -> None:
+        """Run the network up to the last listener's step, and call each listener with its maps.
+
+        Later steps may change the maps in place.
+        """
+        batch = self.copy_as_input(pixels)
+        if self.region is None:
+            self._run_whole_image(batch, listeners, book)
+            return
+        ((step, listener),) = listeners.items()
+        output = look(
+            self.net.module,
+            self.survey,
+            batch,
+            target=step,
+            held=self.region,
+            execute=ruled(book),
+        )
+        if output is None:
+            raise ModelError(
+                f"{self.net.name} does not run the same operations twice; its layers cannot be "
+                "identified"
+            )
+        listener(output.output, (output.y.start, output.x.start))
+
+    def _run_whole_image(
+        self, batch: torch.Tensor, listeners: Mapping[int, MapsListener], book: RuleBook
+    ) -> None:
+        hooks = {
+            step: _from_origin(listener)
+            for step, listener in listeners.items()
+            if step != CLASS_SCORES
+        }
+        if CLASS_SCORES not in listeners:
+            run_forward(self.net.module, self.survey, batch, hooks, execute=ruled(book))
+            return
+        classes = run_classifier(self.net, self.survey, batch, hooks=hooks, execute=ruled(book))
+        listeners[CLASS_SCORES](classes.scores[:, :, None, None], (0, 0))
+
+    def copy_as_input(self, pixels: torch.Tensor) -> torch.Tensor:
+        """A copy in the network's dtype and memory format, which the network may overwrite."""
+        layout = torch.channels_last if self.survey.channels_last else torch.contiguous_format
+        return pixels.to(self.net.dtype).clone(memory_format=layout)
+
+    def max_batch_size(self, step: int, max_bytes: int) -> int:
+        """How many canvases can run to a step together in this much memory."""
+        last = len(self.survey.steps) - 1 if step == CLASS_SCORES else step
+        return max_batch_size(self.survey, last, self.size, max_bytes)
+
+
+def _from_origin(listener: MapsListener) -> Callable[[torch.Tensor], object]:
+    return lambda maps: listener(maps, (0, 0))
+
+
+def is_local(layer: Layer) -> bool:
+    """Whether the layer's units see less than the whole image."""
+    return not (layer.field.whole or layer.field.global_context)
+
+
+def view_as_patch(net: Network, layer: Layer, size: Size) -> CanvasView | None:
+    """The canvas as a patch inside an image of the usual size; None if it does not fit."""
+    if not is_local(layer):
+        return None
+    y = _interior_span(layer.field.y, size[0], net.input_size[0])
+    x = _interior_span(layer.field.x, size[1], net.input_size[1])
+    if y is None or x is None:
+        return None
+    return _validate(CanvasView(net, net.survey(), size, MapRegion(y, x)), layer)
+
+
+def _interior_span(field: Field, length: int, full: int) -> Span | None:
+    """A span away from the borders that starts where a unit's field does.
+
+    If the length leaves a remainder after whole strides, half of it lies at either end.
+    """
+    if field.size > length:
+        return None
+    stride = max(field.stride, 1)
+    first = field.start - (length - field.size) % stride // 2
+    top = first + max(-(-(1 - first) // stride), 0) * stride
+    return Span(top, length, full) if top + length < full else None
+
+
+def view_at_position(net: Network, layer: Layer, position: Position) -> CanvasView:
+    """The pixels that the unit at a position sees, clipped at the border of the image."""
+    height, width = net.input_size
+    if is_local(layer):
+        box = layer.field.box(*position).clipped(height, width)
+        region = MapRegion(Span(box.top, box.height, height), Span(box.left, box.width, width))
+        patch_view = CanvasView(net, net.survey(), (box.height, box.width), region)
+        view = _validate(patch_view, layer)
+        if view is not None:
+            return view
+    return CanvasView.of_whole_image(net, net.input_size)
+
+
+def _validate(view: CanvasView, layer: Layer) -> CanvasView | None:
+    """The view, if a trial run on a blank canvas can compute the layer from the patch alone."""
+    blank = torch.zeros(1, view.net.preprocessing.channels, *view.size, device=view.net.device)
+    assert view.region is not None
+    with torch.no_grad():
+        output = look(
+            view.net.module,
+            view.survey,
+            view.copy_as_input(blank),
+            target=layer.index,
+            held=view.region,
+            execute=ruled(GRADIENT),
+        )
+    return None if output is None else view

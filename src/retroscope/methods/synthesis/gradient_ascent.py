@@ -1,0 +1,116 @@
+"""Gradient ascent: the optimiser of a recipe, and the regularisers applied after each step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from retroscope.errors import choose
+
+Regulariser = Callable[[torch.Tensor, int], torch.Tensor]
+"""Returns new parameters for those after a step, counted from 1. Zero is middle grey."""
+
+
+@dataclass(frozen=True)
+class Decay:
+    """L2 decay: shrink all parameters towards grey by this share (Yosinski et al. 2015)."""
+
+    share: float
+
+    def __call__(self, parameters: torch.Tensor, step: int) -> torch.Tensor:
+        del step
+        return parameters.mul(1 - self.share)
+
+
+@dataclass(frozen=True)
+class Blur:
+    """A Gaussian blur of standard deviation `width` at every `every`th step.
+
+    It penalises high frequencies (Yosinski et al. 2015).
+    """
+
+    width: float
+    every: int
+
+    def __call__(self, parameters: torch.Tensor, step: int) -> torch.Tensor:
+        return parameters if step % self.every else gaussian_blur(parameters, self.width)
+
+
+@dataclass(frozen=True)
+class ClipNorms:
+    """Set the given share of pixels, those with the smallest norm over channels, to grey."""
+
+    share: float
+
+    def __call__(self, parameters: torch.Tensor, step: int) -> torch.Tensor:
+        del step
+        norms = parameters.norm(dim=1, keepdim=True)
+        thresholds = norms.flatten(1).quantile(self.share, dim=1)
+        return torch.where(norms >= thresholds[:, None, None, None], parameters, 0)
+
+
+def gaussian_blur(pixels: torch.Tensor, width: float) -> torch.Tensor:
+    """Blur with this standard deviation, repeating the border pixels.
+
+    torchvision's `gaussian_blur` mirrors at the border instead, and so refuses images smaller than
+    its kernel.
+    """
+    radius = max(round(3 * width), 1)
+    offsets = torch.arange(-radius, radius + 1, dtype=pixels.dtype, device=pixels.device)
+    kernel = torch.exp(-offsets.square() / (2 * width**2))
+    channels = pixels.shape[1]
+    kernel = (kernel / kernel.sum()).expand(channels, 1, -1)
+    padded = F.pad(pixels, [radius] * 4, mode="replicate")
+    blurred_down = F.conv2d(padded, kernel[..., None], groups=channels)
+    return F.conv2d(blurred_down, kernel[:, :, None], groups=channels)
+
+
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "nadam": torch.optim.NAdam,
+    "gradient": torch.optim.SGD,
+}
+
+
+@dataclass(frozen=True)
+class GradientAscent:
+    """A number of steps with an optimiser from `OPTIMISERS`.
+
+    `normalise_gradient` divides each image's gradient by its root mean square before the step, so
+    one learning rate fits every unit. `optimiser_options` are keyword arguments of the torch
+    optimiser. `regularisers` run in order after each step.
+    """
+
+    optimiser_name: str
+    learning_rate: float
+    steps: int
+    normalise_gradient: bool = False
+    regularisers: tuple[Regulariser, ...] = ()
+    optimiser_options: tuple[tuple[str, float], ...] = ()
+
+    def make_optimiser(self, parameters: torch.Tensor) -> torch.optim.Optimizer:
+        """A torch optimiser that maximises over these parameters."""
+        optimiser = choose("optimiser", self.optimiser_name, OPTIMISERS)
+        options = dict(self.optimiser_options)
+        return optimiser([parameters], lr=self.learning_rate, maximize=True, **options)
+
+    def scale_gradient(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradient to hand to the optimiser, normalised row by row if the recipe asks."""
+        if not self.normalise_gradient:
+            return gradient
+        dims = tuple(range(1, gradient.dim()))
+        root_mean_square = gradient.square().mean(dims, keepdim=True).sqrt()
+        return gradient / (root_mean_square + _EPSILON)
+
+
+_EPSILON = 1e-12
+
+
+def take_step(
+    optimiser: torch.optim.Optimizer, parameters: torch.Tensor, gradient: torch.Tensor
+) -> None:
+    """Move the parameters one optimiser step along a gradient."""
+    parameters.grad = gradient
+    optimiser.step()
+    parameters.grad = None
