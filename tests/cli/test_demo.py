@@ -56,7 +56,7 @@ def test_a_folder_in_use_is_refused_before_anything_is_painted(retroscope: Retro
 def test_another_world_than_the_one_that_is_there_is_refused(retroscope: Retroscope) -> None:
     said = retroscope("demo", "here", "--count", "3", "--no-open")
     assert (said.status, said.out.splitlines()[-1]) == (0, str(Path("here/demo.atlas")))
-    assert said.out.startswith("of 3 pictures no channel shows one part again and again; ")
+    assert said.out.startswith("in 3 images no channel shows one part consistently; ")
     for words in (["--count", "9"], ["--seed", "3"]):
         again = retroscope("demo", "here", "--no-open", *words)
         line = "'here' holds a world of 3 pictures of seed 0; name another folder"

@@ -1,23 +1,18 @@
 """saliency, cam, occlusion and explain, as somebody at a terminal meets them."""
 
-import inspect
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pytest
 
 import retroscope as rs
-from retroscope.cli.explain_commands import COMMANDS
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.explain import explain
 from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.methods.saliency import saliency
-from retroscope.render.report_html import html_report
-from retroscope.zoo import open_model
+from retroscope.render.explanation_html import html_report
 from tests.cli.nets import CLASSIFIER
 from tests.cli.terminal import Retroscope, check_is_drawing, picture, pixels_of
 
@@ -31,14 +26,6 @@ def vector():
 """
 TINY = "nets.py:tiny"
 TWO = ["--target", "pier", "--target", "tabby"]
-FACE = {"output", "as_json", "bare", "colours", "original"}
-FUNCTIONS: dict[str, Callable[..., object]] = {
-    "saliency": saliency,
-    "cam": cam,
-    "occlusion": occlusion,
-    "explain": explain,
-}
-OPENING = {one.name for one in inspect.signature(open_model).parameters.values()} | {"threads"}
 
 
 @pytest.fixture
@@ -58,24 +45,6 @@ def tiny(desk: Path) -> rs.Network:
     """Opened from the user's folder, since a page names the network as it was asked for."""
     assert desk.is_dir()
     return rs.open_model(TINY, device="cpu")
-
-
-# The commands and the library say the same words
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command.name))
-def test_arguments_and_options_are_those_of_the_function(command: click.Command) -> None:
-    taken = inspect.signature(FUNCTIONS[str(command.name)]).parameters.values()
-    arguments = [one.name for one in command.params if isinstance(one, click.Argument)]
-    assert arguments == ["model", "image"]
-    context = click.Context(command, resilient_parsing=True, **command.context_settings)
-    command.parse_args(context, [])
-    options = [one.name for one in command.params if isinstance(one, click.Option)]
-    own = {name: context.params[name] for name in options if name not in FACE | OPENING}
-    named = {one.name: one.default for one in taken if one.kind is one.KEYWORD_ONLY}
-    assert {name: default or None for name, default in own.items()} == {
-        name: default or None for name, default in named.items()
-    }
 
 
 # Pictures
@@ -142,9 +111,9 @@ def test_occlusion_draws_what_covering_finds(retroscope: Retroscope, tiny: rs.Ne
 
 
 def test_explain_draws_a_page_or_writes_one(retroscope: Retroscope, tiny: rs.Network) -> None:
-    said = retroscope("explain", TINY, "cat.png", "--units", "2")
+    said = retroscope("explain", TINY, "cat.png", "--top", "2")
     assert (said.status, said.out) == (0, "cat.explained.png\n")
-    check_is_drawing(Path("cat.explained.png"), explain(tiny, "cat.png", units=2))
+    check_is_drawing(Path("cat.explained.png"), explain(tiny, "cat.png", top=2))
     said = retroscope("explain", TINY, "cat.png", "-o", "page.html")
     assert (said.status, said.out) == (0, "page.html\n")
     assert Path("page.html").read_text("utf-8") == html_report(explain(tiny, "cat.png"))
@@ -153,7 +122,7 @@ def test_explain_draws_a_page_or_writes_one(retroscope: Retroscope, tiny: rs.Net
 def test_explain_compares_with_the_images_of_an_atlas(
     retroscope: Retroscope, tiny: rs.Network
 ) -> None:
-    with rs.scan(tiny, "images", to="some.atlas", illustrate=False) as atlas:
+    with rs.scan(tiny, "images", to="some.atlas", projections=False) as atlas:
         expected = explain(tiny, "cat.png", atlas=atlas)
     said = retroscope("explain", TINY, "cat.png", "--atlas", "some.atlas", "--json")
     layers = json.loads(said.out)["layers"]
@@ -172,7 +141,7 @@ def test_json_of_heat_says_what_it_is_and_how_far_to_trust_it(
     said = retroscope("cam", TINY, "cat.png", "--target", "pier", "--json")
     heat = cam(tiny, "cat.png", target="pier")
     told = json.loads(said.out)
-    assert (told["target"], told["class"], told["layer"]) == ("pier", 2, heat.layer)
+    assert (told["target"], told["index"], told["layer"]) == ("pier", 2, heat.layer)
     assert told["probability"] == pytest.approx(heat.probability)
     assert told["caveats"] == list(heat.caveats)
     np.testing.assert_allclose(told["values"], heat.values)
@@ -216,14 +185,17 @@ def test_json_of_an_explanation_lists_classes_and_units(
     ("words", "says"),
     [
         (["cam", TINY, "cat.png", "--target", "tabbi"], "did you mean 'tabby'?"),
-        (["cam", TINY, "cat.png", "--method", "camgrad"], "no class activation map 'camgrad'"),
+        (["cam", TINY, "cat.png", "--method", "camgrad"], "'camgrad' is not one of 'gradcam', "),
         (["cam", "nets.py:vector", "cat.png"], "no convolution whose maps"),
-        (["cam", TINY, "cat.png", "-o", "cat.png"], "'cat.png' is a picture to look at"),
-        (["cam", TINY, "cat.png", "-o", "heat.html"], "only `explain` writes pages"),
-        (["cam", TINY, "cat.png", "--colours", "hot"], "no colours 'hot'"),
-        (["cam", TINY, "cat.png", "--original", *TWO], "several classes over the original"),
+        (
+            ["cam", TINY, "cat.png", "-o", "cat.png"],
+            "'cat.png': it is an input; give -o another name",
+        ),
+        (["cam", TINY, "cat.png", "-o", "heat.html"], "only `retroscope explain` writes web pages"),
+        (["cam", TINY, "cat.png", "--colours", "hot"], "'hot' is not one of 'inferno', "),
+        (["cam", TINY, "cat.png", "--original", *TWO], "--original draws one class"),
         (["cam", TINY, "cat.png", *TWO, "--target", "4"], "no class 4"),
-        (["saliency", TINY, "cat.png", "--method", "grad"], "no saliency 'grad'"),
+        (["saliency", TINY, "cat.png", "--method", "grad"], "'grad' is not one of 'gradient', "),
         (["saliency", TINY, "cat.png", "--unit", "conv2:9"], "no channel 9"),
         (["occlusion", TINY, "cat.png", "--size", "64"], "larger than the picture of 32x40"),
         (["occlusion", TINY, "cat.png", "--size", "8", "--fill", "gry"], "did you mean 'grey'?"),

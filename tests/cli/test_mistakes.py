@@ -22,7 +22,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["layers", TINY, "--threads", "0"], "x>=1"),
     (["layers", TINY, "--device", "gpu"], "auto, cpu, cuda, mps"),
     (["layers", TINY, "--device", "cpu:first"], "'cpu:first'"),
-    (["layers", TINY, "--resize", "squash"], "network, crop, stretch"),
+    (["layers", TINY, "--resize", "squash"], "'network', 'stretch', 'crop'"),
     (["layers", "vgg61"], "'vgg16'"),
     (["layers", "torchvison/vgg16"], "'torchvision'"),
     (["layers", "zoo/vgg16"], "torchvision/NAME"),

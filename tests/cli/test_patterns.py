@@ -8,7 +8,7 @@ import pytest
 
 import retroscope as rs
 from retroscope.methods.filters import filters
-from retroscope.methods.synthesis.objective import of_class
+from retroscope.methods.synthesis.objectives import excite_class
 from retroscope.methods.synthesis.synthesize import synthesize, synthesize_many, synthesize_varied
 from tests.cli.nets import CLASSIFIER
 from tests.cli.terminal import Retroscope, check_is_drawing, picture, pixels_of
@@ -71,7 +71,7 @@ def test_without_a_name_the_picture_has_that_of_unit_and_recipe(retroscope: Retr
 
 
 def test_the_name_of_a_class_becomes_a_file_name_without_blanks(retroscope: Retroscope) -> None:
-    said = retroscope("synthesize", TINY, "--class", "great dane", *FEW)
+    said = retroscope("synthesize", TINY, "--target", "great dane", *FEW)
     assert said.out == "nets.great-dane.olah.png\n"
 
 
@@ -83,14 +83,14 @@ def test_a_layer_gets_a_sheet_of_its_channels(retroscope: Retroscope, net: rs.Ne
 
 
 def test_a_class_is_named(retroscope: Retroscope, net: rs.Network) -> None:
-    said = retroscope("synthesize", TINY, "--class", "pier", *FEW, "-o", "class.png", "--bare")
+    said = retroscope("synthesize", TINY, "--target", "pier", *FEW, "-o", "class.png", "--bare")
     assert said.status == 0, said.err
-    pattern = synthesize(net, of_class("pier"), steps=3)
-    np.testing.assert_array_equal(pixels_of("class.png"), pattern.picture)
+    pattern = synthesize(net, excite_class("pier"), steps=3)
+    np.testing.assert_array_equal(pixels_of("class.png"), pattern.image)
 
 
 def test_a_class_asked_for_by_number_is_called_by_its_label(retroscope: Retroscope) -> None:
-    said = retroscope("synthesize", TINY, "--class", "1", *FEW, "--json")
+    said = retroscope("synthesize", TINY, "--target", "1", *FEW, "--json")
     assert json.loads(said.out)[0]["objective"] == "class Great Dane"
     assert "class Great Dane: activation" in said.err
 
@@ -104,7 +104,7 @@ def test_diverse_patterns_stand_side_by_side(retroscope: Retroscope, net: rs.Net
 def test_a_picture_can_be_the_start(retroscope: Retroscope, net: rs.Network) -> None:
     words = ("conv2:1", "--seed-image", "images/0.png", *FEW, "-o", "from.png")
     assert retroscope("synthesize", TINY, *words).status == 0
-    check_is_drawing("from.png", synthesize(net, "conv2:1", start="images/0.png", steps=3))
+    check_is_drawing("from.png", synthesize(net, "conv2:1", seed_image="images/0.png", steps=3))
 
 
 def test_the_way_is_saved_every_few_steps(retroscope: Retroscope, net: rs.Network) -> None:
@@ -115,7 +115,7 @@ def test_the_way_is_saved_every_few_steps(retroscope: Retroscope, net: rs.Networ
         f"way.step{step:05}.png" for step in (2, 4, 6)
     ]
     early = synthesize(net, "conv1:1", steps=2)
-    np.testing.assert_array_equal(pixels_of("way.step00002.png"), early.picture)
+    np.testing.assert_array_equal(pixels_of("way.step00002.png"), early.image)
 
 
 def test_json_tells_what_was_reached(retroscope: Retroscope, net: rs.Network) -> None:
@@ -129,7 +129,7 @@ def test_json_tells_what_was_reached(retroscope: Retroscope, net: rs.Network) ->
 
 
 def test_an_atlas_tells_the_best_natural_image(retroscope: Retroscope, net: rs.Network) -> None:
-    rs.scan(net, "images", to="tiny.atlas", illustrate=False).close()
+    rs.scan(net, "images", to="tiny.atlas", projections=False).close()
     words = ("conv2:1", *FEW, "--atlas", "tiny.atlas", "--json")
     said = retroscope("synthesize", TINY, *words)
     with rs.open_atlas("tiny.atlas") as atlas:
@@ -152,7 +152,7 @@ def test_an_atlas_tells_the_best_natural_image(retroscope: Retroscope, net: rs.N
 def test_an_atlas_that_cannot_be_compared_with_is_refused_before_the_work(
     retroscope: Retroscope, net: rs.Network, words: list[str], says: str
 ) -> None:
-    rs.scan(net, "images", to="tiny.atlas", illustrate=False).close()
+    rs.scan(net, "images", to="tiny.atlas", projections=False).close()
     said = retroscope("synthesize", *words)
     assert (said.status, said.out, len(said.err.splitlines())) == (2, "", 1)
     assert says in said.err
@@ -164,7 +164,7 @@ def test_what_was_stopped_leaves_no_picture(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("retroscope.methods.synthesis.optimisation.stepped", stop)
+    monkeypatch.setattr("retroscope.methods.synthesis.canvas_optimisation.take_step", stop)
     said = retroscope("synthesize", TINY, "conv2:1", "-o", "unit.png")
     assert said.status == 130
     assert said.err.endswith("retroscope: stopped\n")
@@ -193,17 +193,23 @@ def test_filters_are_drawn(retroscope: Retroscope, net: rs.Network) -> None:
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "nothing": (["synthesize", TINY], "neither a unit nor a class"),
-    "both": (["synthesize", TINY, "conv1:0", "--class", "pier"], "both 'conv1:0' and a class"),
+    "both": (["synthesize", TINY, "conv1:0", "--target", "pier"], "both 'conv1:0' and a class"),
     "a unit": (["synthesize", TINY, "conv1:0", "--channels", "0-3"], "give the layer 'conv1'"),
-    "no numbers": (["synthesize", TINY, "conv1", "--channels", "a-3"], "write 0-63, or 3,7,9"),
-    "backwards": (["synthesize", TINY, "conv1", "--channels", "3-1"], "write 0-63, or 3,7,9"),
+    "no numbers": (
+        ["synthesize", TINY, "conv1", "--channels", "a-3"],
+        "write 5, 0-15 or 3,7,10-12",
+    ),
+    "backwards": (["synthesize", TINY, "conv1", "--channels", "3-1"], "write 5, 0-15 or 3,7,10-12"),
     "too many": (["synthesize", TINY, "conv1", "--channels", "0-63"], "it has 8, 0 to 7"),
     "no layer": (["synthesize", TINY, "cnov1:0"], "did you mean 'conv1'"),
-    "no recipe": (["synthesize", TINY, "conv1:0", "--recipe", "ola"], "did you mean 'olah'"),
-    "no class": (["synthesize", TINY, "--class", "tabbi"], "did you mean 'tabby'"),
+    "no recipe": (
+        ["synthesize", TINY, "conv1:0", "--recipe", "ola"],
+        "'ola' is not one of 'olah', ",
+    ),
+    "no class": (["synthesize", TINY, "--target", "tabbi"], "did you mean 'tabby'"),
     "class and channels": (
-        ["synthesize", TINY, "--class", "pier", "--channels", "1"],
-        "leave out --class",
+        ["synthesize", TINY, "--target", "pier", "--channels", "1"],
+        "leave out --target",
     ),
     "diverse channels": (
         ["synthesize", TINY, "conv1", "--channels", "0-1", "--diversity", "2"],
@@ -217,19 +223,19 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "no steps": (["synthesize", TINY, "conv1:0", "--steps", "0"], "not in the range x>=1"),
     "no size": (["synthesize", TINY, "conv1:0", "--size", "-3"], "not in the range x>=1"),
-    "placed": (["synthesize", TINY, "conv1:0@2,2", "--size", "9"], "leave the size out"),
+    "placed": (["synthesize", TINY, "conv1:0@2,2", "--size", "9"], "leave out the size"),
     "off the map": (["synthesize", TINY, "conv1:0@99,0"], "its maps are 32x40"),
     "a long seed": (["synthesize", TINY, "conv1:0", "--seed", "9" * 30], "18 digits or fewer"),
     "diverse class": (
-        ["synthesize", TINY, "--class", "pier", "--diversity", "2"],
+        ["synthesize", TINY, "--target", "pier", "--diversity", "2"],
         "needs a unit or a layer",
     ),
     "no folder": (["synthesize", TINY, "conv1:0", "-o", "no/unit.png"], "no folder"),
-    "no kind": (["synthesize", TINY, "conv1:0", "-o", "unit.xyz"], "no kind of picture"),
+    "no kind": (["synthesize", TINY, "conv1:0", "-o", "unit.xyz"], "is not an image format"),
     "a unit's filters": (["filters", TINY, "conv1:3"], "give 'conv1', not 'conv1:3'"),
     "deep filters": (["filters", TINY, "conv2"], "not pixels"),
     "no filters": (["filters", "nets.py:without_convolution"], "runs no convolution"),
-    "no tone": (["filters", TINY, "--tone", "tiel"], "did you mean 'tile'"),
+    "no tone": (["filters", TINY, "--tone", "tiel"], "'tiel' is not one of 'tile', "),
 }
 
 

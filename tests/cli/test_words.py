@@ -1,29 +1,30 @@
-"""The commands and the library say the same words, and the help explains them."""
+"""The commands and the library use the same words, and the help explains them."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import fields
 
 import click
 import pytest
 
 import retroscope as rs
-from retroscope.cli import main
+from retroscope.atlas.schema import RANKINGS
+from retroscope.cli import choices, main
+from retroscope.cli.options import OpenOptions
+from retroscope.engine.rules import RULE_BOOKS
+from retroscope.imaging.image import _RESIZED_SIZE
+from retroscope.methods.cam.cam_methods import CAM_METHODS
+from retroscope.methods.occlusion.occluders import FILLS
+from retroscope.methods.saliency import SALIENCY_METHODS
+from retroscope.render.colours import SCALES
+from retroscope.render.tone import TONES
+from retroscope.scanning.illustrate import parse_ranks
+from retroscope.scanning.plan import PRECISIONS
+from retroscope.zoo.registry import DEVICES
 from tests.cli.terminal import Retroscope
 
-FACE = {
-    "output": "where the picture goes",
-    "as_json": "how the answer is written",
-    "threads": "the process's, not the function's",
-    "top": "which units are asked for",
-    "tone": "of `draw`",
-    "bare": "of `draw`",
-    "colours": "of `draw`",
-    "original": "of `draw`",
-}
-"""The options that belong to the command line and not to the function."""
-
 FUNCTIONS: dict[str, Callable[..., object] | None] = {
-    "layers": None,  # an attribute of the network
+    "layers": None,  # a property of the network
     "activations": rs.activations,
     "deconv": rs.deconv,
     "saliency": rs.saliency,
@@ -31,69 +32,178 @@ FUNCTIONS: dict[str, Callable[..., object] | None] = {
     "occlusion": rs.occlusion,
     "explain": rs.explain,
     "filters": rs.filters,
-}
-ATLAS_FUNCTIONS: dict[str, Callable[..., object]] = {
+    "synthesize": rs.synthesize,
     "scan": rs.scan,
     "illustrate": rs.illustrate,
     "show": rs.Atlas.plate,
-    "synthesize": rs.synthesize,
     "demo": rs.demo,
     "serve": rs.serve,
     "export": rs.export,
     "world": rs.write_world,
 }
-"""Commands whose options, for files and words, are close to the function's but not the same."""
+"""The function that each command calls."""
+
+SYNONYMS = {"model": "net", "images": "image"}
+"""A command opens a MODEL and the function takes the network; an image may be one of several."""
+
+OPTIONS_ONLY: dict[str, dict[str, str]] = {
+    "every command": {
+        "output": "where the drawing goes",
+        "as_json": "as_json(result)",
+        "threads": "torch.set_num_threads",
+        "tone": "a keyword of draw",
+        "bare": "a keyword of draw",
+        "colours": "a keyword of draw",
+        "original": "draw(heat, over=image)",
+    },
+    "deconv": {"top": "activations(net, layer, image).strongest(top)"},
+    "synthesize": {
+        "target": "excite_class(target) as the unit",
+        "channels": "synthesize_many",
+        "diversity": "synthesize_varied",
+        "atlas": "atlas.stats(unit).maximum beside the pattern",
+        "save_every": "a progress listener",
+    },
+    "illustrate": {
+        "methods": "patterns are made by another function",
+        "recipe": "of the patterns",
+        "steps": "of the patterns",
+    },
+    "show": {
+        "channels": "a list of plates",
+        "context": "a drawing of whole images",
+        "mosaics": "files in a folder",
+        "model": "illustrate(atlas, net, units=...)",
+        "images": "of illustrate",
+        "glob": "of illustrate",
+    },
+    "demo": {"no_open": "the command serves the atlas, the function returns it"},
+    "serve": {"no_open": "browser=False"},
+}
+"""Options that are not a parameter of the function, and what does the same in Python."""
+
+PARAMETERS_ONLY: dict[str, dict[str, str]] = {
+    "every command": {"progress": "the command shows a bar"},
+    "illustrate": {"units": "show --model projects the units it shows"},
+    "show": {"rules": "an atlas is shown with the projections of a deconvnet"},
+    "serve": {"browser": "--no-open", "on_ready": "the command prints the address"},
+}
+"""Parameters that are not an option, and why."""
+
+CLOSED_SETS: dict[str, tuple[Iterable[str], Iterable[str]]] = {
+    "devices": (choices.DEVICES, DEVICES),
+    "resizes": (choices.RESIZES, _RESIZED_SIZE),
+    "rules": (choices.RULES, RULE_BOOKS),
+    "saliency methods": (choices.SALIENCY_METHODS, SALIENCY_METHODS),
+    "class activation maps": (choices.CAM_METHODS, CAM_METHODS),
+    "fills": (choices.FILLS, FILLS),
+    "recipes": (choices.RECIPES, rs.RECIPES),
+    "precisions": (choices.PRECISIONS, PRECISIONS),
+    "rankings": (choices.RANKINGS, RANKINGS),
+    "tones": (choices.TONES, TONES),
+    "colours": (choices.COLOURS, SCALES),
+}
+"""The names that an option offers, and the table that the library looks them up in."""
+
+OPENING = {field.name for field in fields(OpenOptions)}
 
 
-def parameters(function: Callable[..., object] | None, *, named: bool) -> list[inspect.Parameter]:
-    """The keyword-only parameters of a function, or its others."""
+def exceptions(table: dict[str, dict[str, str]], command: str) -> set[str]:
+    return set(table["every command"]) | set(table.get(command, ()))
+
+
+def parameters(command: str, *, keyword_only: bool) -> list[inspect.Parameter]:
+    """The keyword-only parameters of the command's function, or the others."""
+    function = FUNCTIONS[command]
     every = inspect.signature(function).parameters.values() if function else ()
-    return [one for one in every if (one.kind is one.KEYWORD_ONLY) is named]
+    return [entry for entry in every if (entry.kind is entry.KEYWORD_ONLY) is keyword_only]
 
 
-def own_options(command: click.Command) -> dict[str, object]:
-    """The options that stand for keyword-only parameters, and what they are when not given."""
-    context = click.Context(command, resilient_parsing=True, **command.context_settings)
-    command.parse_args(context, [])
-    return {
-        one.name: context.params[one.name]
-        for one in command.params
-        if isinstance(one, click.Option) and one.name is not None and one.name not in FACE
-    }
+def options(command: str) -> list[click.Option]:
+    """The options of a command, without those that open its network."""
+    return [
+        entry
+        for entry in main.commands[command].params
+        if isinstance(entry, click.Option) and entry.name not in OPENING
+    ]
+
+
+def canonical(names: Iterable[str | None]) -> list[str]:
+    return [SYNONYMS.get(str(name), str(name)) for name in names]
 
 
 def test_every_command_stands_for_a_function() -> None:
-    assert main.commands.keys() == FUNCTIONS.keys() | ATLAS_FUNCTIONS.keys()
+    assert main.commands.keys() == FUNCTIONS.keys()
 
 
-def test_scan_has_an_option_for_every_keyword_of_the_function() -> None:
-    options = {one.name for one in main.commands["scan"].params if isinstance(one, click.Option)}
-    keywords = {one.name for one in parameters(rs.scan, named=True)} - {"progress"}
-    opening = {one.name for one in parameters(rs.open_model, named=True)}
-    assert options == keywords | opening | {"no_illustrate", "threads"}
+@pytest.mark.parametrize("command", FUNCTIONS)
+def test_arguments_are_the_positional_parameters_in_order(command: str) -> None:
+    arguments = [
+        entry.name for entry in main.commands[command].params if isinstance(entry, click.Argument)
+    ]
+    names = [entry.name for entry in parameters(command, keyword_only=False)]
+    subject = {"layers": ["net"], "show": ["atlas", *names[1:]]}  # methods of what comes first
+    assert canonical(arguments) == canonical(subject.get(command, names))
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_arguments_are_the_positional_parameters_in_order(name: str) -> None:
-    arguments = [one for one in main.commands[name].params if isinstance(one, click.Argument)]
-    singular = [str(one.name).removesuffix("s" if one.nargs == -1 else "") for one in arguments]
-    taken = [one.name for one in parameters(FUNCTIONS[name], named=False)]
-    assert singular == ["model", *taken[1:]]
-    assert taken[:1] in ([], ["net"])
+@pytest.mark.parametrize("command", FUNCTIONS)
+def test_options_are_the_keyword_only_parameters(command: str) -> None:
+    offered = {str(entry.name) for entry in options(command)}
+    accepted = {entry.name for entry in parameters(command, keyword_only=True)}
+    offered -= exceptions(OPTIONS_ONLY, command)
+    accepted -= exceptions(PARAMETERS_ONLY, command)
+    assert set(canonical(offered)) == set(canonical(accepted))
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_options_are_the_keyword_only_parameters_with_their_defaults(name: str) -> None:
-    taken = parameters(rs.open_model, named=True) + parameters(FUNCTIONS[name], named=True)
-    own = own_options(main.commands[name])
-    assert {key: None if default == () else default for key, default in own.items()} == {
-        one.name: None if one.default == () else one.default for one in taken
-    }
+@pytest.mark.parametrize("command", FUNCTIONS)
+def test_options_have_the_defaults_of_the_parameters(command: str) -> None:
+    click_command = main.commands[command]
+    context = click.Context(click_command, resilient_parsing=True)
+    click_command.parse_args(context, [])
+    only = exceptions(OPTIONS_ONLY, command)
+    defaults = {entry.name: entry.default for entry in parameters(command, keyword_only=True)}
+    for option in options(command):
+        default = defaults.get(str(option.name), inspect.Parameter.empty)
+        if option.name not in only and default is not inspect.Parameter.empty:
+            assert (context.params[str(option.name)] or None) == (default or None), option.name
 
 
-def test_the_options_of_the_face_are_all_in_use() -> None:
-    used = {option.name for command in main.commands.values() for option in command.params}
-    assert used >= FACE.keys()
+def test_the_options_that_open_a_network_are_the_keywords_of_open_model() -> None:
+    keywords = inspect.signature(rs.open_model).parameters.values()
+    names = {entry.name for entry in keywords if entry.kind is entry.KEYWORD_ONLY}
+    assert names | {"threads"} == OPENING
+
+
+def test_no_exception_is_out_of_date() -> None:
+    for command, names in OPTIONS_ONLY.items():
+        commands = list(FUNCTIONS) if command == "every command" else [command]
+        offered = {entry.name for name in commands for entry in main.commands[name].params}
+        assert offered >= names.keys()
+    for command, names in PARAMETERS_ONLY.items():
+        commands = list(FUNCTIONS) if command == "every command" else [command]
+        every = {entry.name for name in commands for entry in parameters(name, keyword_only=True)}
+        assert every >= names.keys()
+
+
+@pytest.mark.parametrize("name", CLOSED_SETS)
+def test_an_option_offers_the_names_that_the_library_knows(name: str) -> None:
+    offered, known = CLOSED_SETS[name]
+    assert sorted(offered) == sorted(known)
+
+
+@pytest.mark.parametrize("name", choices.RANKS)
+def test_the_words_for_ranks_are_known_to_the_library(name: str) -> None:
+    assert parse_ranks(name)
+
+
+def test_an_option_has_one_meaning_and_one_placeholder_in_every_command() -> None:
+    placeholders: dict[str, set[str]] = {}
+    for command in main.commands.values():
+        for entry in command.params:
+            if isinstance(entry, click.Option) and entry.metavar and not entry.is_flag:
+                placeholders.setdefault(str(entry.name), set()).add(entry.metavar)
+    several = {name for name, metavars in placeholders.items() if len(metavars) > 1}
+    assert not several
 
 
 def test_without_arguments_the_help_is_shown(retroscope: Retroscope) -> None:
@@ -107,5 +217,8 @@ def test_without_arguments_the_help_is_shown(retroscope: Retroscope) -> None:
 def test_every_option_of_a_command_is_explained(name: str) -> None:
     command = main.commands[name]
     assert command.help
-    for one in command.params:
-        assert isinstance(one, click.Argument) or (isinstance(one, click.Option) and one.help)
+    for entry in command.params:
+        if isinstance(entry, click.Option):
+            assert entry.help
+            assert entry.help[0].isupper()
+            assert entry.help.endswith(".")

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from retroscope.cli.output import put, write
+from retroscope.cli.output import write_bytes, write_image
 from retroscope.errors import RetroscopeError
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "pdf"])
 def test_a_picture_is_written_as_its_ending_says(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"red.{ending}"
-    write(Image.new("RGB", (20, 10), "red"), path)
+    write_image(Image.new("RGB", (20, 10), "red"), path)
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
     if ending != "pdf":
         with Image.open(path) as shown:
@@ -32,5 +32,5 @@ def test_a_full_disk_leaves_what_was_there_before(
     path.write_bytes(b"an older page")
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(RetroscopeError, match=r"cannot write .*page.html': No space left"):
-        put(b"a newer page", path)
+        write_bytes(b"a newer page", path)
     assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"an older page"]

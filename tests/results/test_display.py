@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retroscope.results import heat_maps, layers, patterns, plates, projections
-from retroscope.results.display import Brief
+from retroscope.results.display import ArraySummary
 from retroscope.unit import Unit
 from tests.render.specimens import patch, projection
 
@@ -21,9 +21,9 @@ HOLDERS = [
 @pytest.mark.parametrize("kind", HOLDERS, ids=lambda kind: kind.__name__)
 def test_whatever_can_hold_an_array_is_brief(kind: type) -> None:
     assert is_dataclass(kind)
-    arrays = {"ndarray", "Map", "Pixels", "Picture", "NDArray"}
+    arrays = {"ndarray", "Map", "Pixels", "RGB", "NDArray"}
     holds = any(any(name in str(one.type) for name in arrays) for one in fields(kind))
-    assert issubclass(kind, Brief) or not holds
+    assert issubclass(kind, ArraySummary) or not holds
 
 
 def test_a_projection_is_told_in_a_few_words() -> None:
@@ -37,7 +37,7 @@ def test_a_projection_is_told_in_a_few_words() -> None:
 
 def test_values_inside_are_brief_too() -> None:
     inside = patch(40, 20, 20)
-    finding = heat_maps.Unusual(Unit("conv5", 3, (1, 2)), 1.0, 2.0, None, projection())
+    finding = heat_maps.UnusualUnit(Unit("conv5", 3, (1, 2)), 1.0, 2.0, None, projection())
     assert "array" not in repr(inside)
     assert f"projection={projection()!r}" in repr(finding)
 

@@ -166,7 +166,7 @@ def cam(
     _check_output(drawing.output, image)
     net = opening.open(model)
     with stdout_to_stderr():
-        requests = [(image, class_name) for class_name in target or (None,)]
+        requests = [(class_name, image) for class_name in target or (None,)]
         heats = list(cam_many(net, requests, method=method, layer=layer))
     if len(heats) == 1:
         heat = heats[0]

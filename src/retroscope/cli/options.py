@@ -52,7 +52,7 @@ class OpenOptions:
                 mean=self.mean,
                 std=self.std,
             )
-        for decision in net.decided:
+        for decision in net.inferred:
             click.echo(f"{model}: {decision}", err=True)
         return net
 

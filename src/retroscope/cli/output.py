@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from contextlib import closing
 from errno import EACCES
 from io import BytesIO
 from pathlib import Path
@@ -119,21 +118,12 @@ def _probe_file(path: Path, advice: str) -> int:
 
 def check_atlas_writable(path: Path) -> None:
     """Raises before the work starts if an atlas could not be created or continued there."""
-    from retroscope.atlas.sqlite_errors import refuse_no_place
+    from retroscope.atlas.database import check_can_become_atlas
+    from retroscope.atlas.sqlite_errors import check_atlas_path
 
-    refuse_no_place(path)
+    check_atlas_path(path)
     if _probe_file(path, "choose another path for the atlas"):
-        _refuse_to_overwrite(path)
-
-
-def _refuse_to_overwrite(path: Path) -> None:
-    """Raises if the file holds something else than an atlas, complete or just created."""
-    from retroscope.atlas.database import PATIENCE, connect
-    from retroscope.atlas.sqlite_errors import explained, holds_nothing, refuse_strangers
-
-    with explained(path), closing(connect(path, "rw", PATIENCE)) as connection:
-        if not holds_nothing(connection):
-            refuse_strangers(connection, path)
+        check_can_become_atlas(path)
 
 
 def create_folder(folder: Path) -> None:

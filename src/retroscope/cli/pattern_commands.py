@@ -286,13 +286,13 @@ def _natural_maxima(
 ) -> list[float | None]:
     """The maximum over the images of an atlas, for each objective that is a channel."""
     from retroscope.atlas.reader import open_atlas
-    from retroscope.methods.atlas_match import refuse_other_weights
+    from retroscope.methods.atlas_match import check_same_scan
     from retroscope.unit import Unit
 
     if atlas is None:
         return [None] * len(objectives)
     with open_atlas(atlas) as scanned:
-        refuse_other_weights(scanned, net)
+        check_same_scan(scanned, net)
         return [
             scanned.stats(Unit(objective.layer, objective.channel)).maximum
             if isinstance(objective, Unit) and objective.channel is not None

@@ -73,7 +73,7 @@ def _describe_interrupt(atlas: Path, last: "Progress") -> str:
 
     with open_atlas(atlas) as scanned:
         is_scanning = scanned.meta.get("state") in ("scanning", "scoring")
-        done = scanned.meta["next"] if is_scanning else last.done
+        done = scanned.meta["next"] if is_scanning else last.completed
     stage = "" if last.stage == "scan" else f"{last.stage!r} "
     return f"stopped at {stage}{done} of {last.total}; run the same command to resume"
 
@@ -90,7 +90,7 @@ class ProgressBars:
             self._tasks[progress.stage] = self._bars.add_task(progress.stage, remaining="")
         self._bars.update(
             self._tasks[progress.stage],
-            completed=progress.done,
+            completed=progress.completed,
             total=progress.total,
             remaining=_rate_and_time_left(progress),
         )
@@ -105,12 +105,12 @@ class ProgressLines:
 
     def __call__(self, progress: "Progress") -> None:
         is_due = monotonic() - self._printed_at > SECONDS_BETWEEN_LINES
-        if progress.done < progress.total and progress.stage == self._stage and not is_due:
+        if progress.completed < progress.total and progress.stage == self._stage and not is_due:
             return
         self._printed_at, self._stage = monotonic(), progress.stage
         words = (
             progress.stage,
-            f"{progress.done}/{progress.total}",
+            f"{progress.completed}/{progress.total}",
             _rate_and_time_left(progress),
         )
         click.echo(" ".join(filter(None, words)), err=True)
@@ -124,7 +124,7 @@ def _rate_and_time_left(progress: "Progress") -> str:
     if progress.rate == 0:
         return ""
     rate = f"{progress.rate:.1f}/s"
-    if progress.done >= progress.total:
+    if progress.completed >= progress.total:
         return rate
     return f"{rate}, {format_duration(progress.seconds_left)} left"
 

@@ -271,38 +271,40 @@ def _print_summary(atlas: "Atlas", *, was_complete: bool) -> None:
     if was_complete:
         parts = count_noun(len(atlas.images), "image"), count_noun(len(atlas.layers), "layer")
         click.echo(f"{atlas.path} is complete: {', '.join(parts)}", err=True)
-    problems = []
-    for words, query in _PROBLEMS.items():
-        ((count,),) = atlas.sql(query)
-        if count:
-            problems.append(count_noun(int(str(count)), *words))
+    problems = _describe_problems(atlas)
     if problems:
         click.echo(", ".join(problems), err=True)
     _print_unreadable(atlas)
     click.echo(str(atlas.path))
 
 
+def _describe_problems(atlas: "Atlas") -> list[str]:
+    from retroscope.atlas.queries.reader_queries import scan_findings
+    from retroscope.render.captions import count_noun
+
+    findings = scan_findings(atlas)
+    not_finite = "with values that are not finite"
+    problems = (
+        (findings.unreadable_images, "unreadable image", "unreadable images"),
+        (findings.dead_channels, "channel that never fires", "channels that never fire"),
+        (findings.non_finite_channels, f"channel {not_finite}", f"channels {not_finite}"),
+    )
+    return [count_noun(count, noun, plural) for count, noun, plural in problems if count]
+
+
 def _print_unreadable(atlas: "Atlas") -> None:
     """The first images that cannot be read, with the reason, and how to list the others."""
-    rows = atlas.sql(_UNREADABLE)
-    for key, reason in rows[:_MAX_UNREADABLE_LINES]:
-        click.echo(f"  {key!s}: {reason!s}", err=True)
-    if rows[_MAX_UNREADABLE_LINES:]:
-        count = len(rows) - _MAX_UNREADABLE_LINES
-        click.echo(f'  and {count} more: sqlite3 {atlas.path} "{_UNREADABLE}"', err=True)
+    from retroscope.atlas.queries.reader_queries import UNREADABLE_IMAGES
+
+    images = UNREADABLE_IMAGES(atlas)
+    for image in images[:_MAX_UNREADABLE_LINES]:
+        click.echo(f"  {image.key}: {image.error}", err=True)
+    if images[_MAX_UNREADABLE_LINES:]:
+        count = len(images) - _MAX_UNREADABLE_LINES
+        query = UNREADABLE_IMAGES.text
+        click.echo(f'  and {count} more: sqlite3 {atlas.path} "{query}"', err=True)
 
 
 _MAX_UNREADABLE_LINES = 3
-_UNREADABLE = "SELECT key, error FROM images WHERE status = 'unreadable' ORDER BY id"
-_PROBLEMS = {
-    ("unreadable image",): "SELECT count(*) FROM images WHERE status = 'unreadable'",
-    ("channel that never fires", "channels that never fire"): (
-        "SELECT count(*) FROM channels WHERE dead"
-    ),
-    ("channel with values that are not finite", "channels with values that are not finite"): (
-        "SELECT count(*) FROM channels WHERE non_finite > 0"
-    ),
-}
-
 
 COMMANDS = (scan, illustrate)

@@ -31,7 +31,7 @@ from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
     from retroscope.atlas.reader import Atlas
-    from retroscope.atlas.rows import HitRow
+    from retroscope.atlas.row_decoding import HitRow
     from retroscope.results.as_json import JsonObject
     from retroscope.results.plates import Patch
     from retroscope.unit import Unit
@@ -216,7 +216,7 @@ def _hit_contexts(atlas: "Atlas", hits: "Sequence[tuple[HitRow, Patch]]") -> lis
 
     return [
         HitContext(
-            atlas.picture(hit.image),
+            atlas.image_pixels(hit.image),
             patch.projection,
             patch.box,
             patch.score,

@@ -15,12 +15,12 @@ from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
 from retroscope.results.heat_maps import (
     Explanation,
-    Finding,
     HeatMap,
+    LayerFinding,
     OcclusionMap,
     Prediction,
     Target,
-    Unusual,
+    UnusualUnit,
 )
 from retroscope.results.layers import Layer
 from retroscope.results.patterns import Pattern
@@ -151,7 +151,7 @@ def patch_json(patch: Patch) -> JsonObject:
 
 
 def stats_json(stats: ChannelStats) -> JsonObject:
-    """Every statistic of a channel by name; null for one that an older atlas does not have."""
+    """Every statistic of a channel; `histogram` has a count for each bin of `HISTOGRAM_EDGES`."""
     return {
         **{name: _statistic_json(value) for name, value in stats.values.items()},
         "fired_image_share": number_json(stats.fired_image_share),
@@ -160,8 +160,11 @@ def stats_json(stats: ChannelStats) -> JsonObject:
     }
 
 
-def _statistic_json(value: StatisticValue) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else number_json(value)
+def _statistic_json(value: StatisticValue) -> int | float | list[int] | None:
+    if isinstance(value, np.ndarray):
+        counts: list[int] = value.tolist()
+        return counts
+    return number_json(value) if isinstance(value, float) else value
 
 
 def class_stats_json(stats: ClassStats) -> JsonObject:
@@ -214,7 +217,7 @@ def occlusion_json(occlusion: OcclusionMap) -> JsonObject:
         "lefts": list(occlusion.lefts),
         "probabilities": _numbers(occlusion.probabilities),
         "classes": occlusion.classes.tolist(),
-        "labels": {str(target.index): str(target) for target in occlusion.named},
+        "class_names": {str(target.index): str(target) for target in occlusion.class_names},
         "unit": None if occlusion.unit is None else str(occlusion.unit),
         "activation": number_json(occlusion.activation),
         "activations": None if activations is None else _numbers(activations),
@@ -237,7 +240,7 @@ def explanation_json(explanation: Explanation) -> JsonObject:
     }
 
 
-def finding_json(finding: Finding) -> JsonObject:
+def finding_json(finding: LayerFinding) -> JsonObject:
     """The most unusual units of one layer."""
     return {
         "layer": finding.layer.name,
@@ -245,7 +248,7 @@ def finding_json(finding: Finding) -> JsonObject:
     }
 
 
-def unusual_json(unusual: Unusual) -> JsonObject:
+def unusual_json(unusual: UnusualUnit) -> JsonObject:
     return {
         "unit": str(unusual.unit),
         "activation": number_json(unusual.activation),
@@ -293,8 +296,8 @@ CONVERSIONS: dict[type, Callable[[Any], JsonObject]] = {
     HeatMap: heat_map_json,
     OcclusionMap: occlusion_json,
     Explanation: explanation_json,
-    Finding: finding_json,
-    Unusual: unusual_json,
+    LayerFinding: finding_json,
+    UnusualUnit: unusual_json,
     Pattern: pattern_json,
 }
 """The conversion of each kind of result; a new kind of result is a new row."""

@@ -22,12 +22,12 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["scan", TINY, "images", *TO, "--labels", "none.csv"], "none.csv"),
     (["scan", TINY, "images", *TO, "--labels", "strange.csv"], "name none of the images"),
     (["scan", TINY, "images", *TO, "--labels", "none.csv"], "rows of path,class"),
-    (["scan", TINY, "images", *TO, "--layers", ""], "--layers names none"),
+    (["scan", TINY, "images", *TO, "--layers", ""], "contains no name"),
     (["scan", "nets.py:perceptron", "images", *TO], "perceptron runs no convolution; choose with "),
     (["scan", "nets.py:perceptron", "images", *TO], "--layers (linear1, relu1, ...)"),
     (["scan", TINY, "empty", *TO], ".jpeg, "),
-    (["illustrate", "done.atlas", TINY, "--layers", ","], "--layers names none"),
-    (["scan", TINY, "images", *TO, "--illustrate", "some"], "all, max, none, or a number"),
+    (["illustrate", "done.atlas", TINY, "--layers", ","], "contains no name"),
+    (["scan", TINY, "images", *TO, "--projections", "some"], "all, max, none, or a number"),
     (["scan", TINY, "images", *TO, "--top", "0"], "x>=1"),
     (["scan", TINY, "images", "--to", "none/new.atlas"], "no folder 'none'"),
     (["scan", TINY, "images", "--to", "empty"], "is a folder"),
@@ -43,7 +43,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["illustrate", "done.atlas", TINY, "list.txt"], "the same images"),
     (["illustrate", "done.atlas", TINY, "images", "--layers", "conv9"], "'conv2'"),
     (["illustrate", "done.atlas", TINY, "images", "--rules", "giuded"], "'guided'"),
-    (["illustrate", "done.atlas", TINY, "images", "--ranks", "few"], "number of hits"),
+    (["illustrate", "done.atlas", TINY, "images", "--projections", "few"], "number of hits"),
     (["show", "none.atlas", "conv1"], "did you mean 'done.atlas'"),
     (["show", "list.txt", "conv1"], "list.txt"),
     (["show", "empty", "conv1"], "folder"),
@@ -51,17 +51,17 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["show", "done.atlas", "conv1:8"], "0 to 7"),
     (["show", "done.atlas", "conv1:-1"], "LAYER:CHANNEL"),
     (["show", "done.atlas", "conv1:1@2,3"], "write 0:1"),
-    (["show", "done.atlas", "conv1", "--channels", "x"], "write 5 or 0-15"),
-    (["show", "done.atlas", "conv1", "--channels", "5-2"], "write 5 or 0-15"),
+    (["show", "done.atlas", "conv1", "--channels", "x"], "write 5, 0-15 or 3,7,10-12"),
+    (["show", "done.atlas", "conv1", "--channels", "5-2"], "write 5, 0-15 or 3,7,10-12"),
     (["show", "done.atlas", "conv1", "--channels", "0-8"], "0 to 7"),
     (["show", "done.atlas", "conv1", "--channels", "9"], "0 to 7"),
     (["show", "done.atlas", "conv1:2", "--channels", "0-3"], "give the layer 'conv1'"),
     (["show", "done.atlas", "conv1", "--channels", "0-3", "--context"], "conv1:0"),
-    (["show", "done.atlas", "conv1", "--ranked-by", "sum"], "max and mean"),
+    (["show", "done.atlas", "conv1", "--ranked-by", "sum"], "'max', 'mean'"),
     (["show", "done.atlas", "conv1:2", "--tone", "tyle"], "'tile'"),
     (["show", "done.atlas", "conv1:2", "-o", "unit.xyz"], ".png"),
-    (["show", "done.atlas", "conv1:2", "--images", "images"], "--images is of the network"),
-    (["show", "done.atlas", "conv1:2", "--random-weights", "0"], "name it by --model"),
+    (["show", "done.atlas", "conv1:2", "--images", "images"], "--images needs a network"),
+    (["show", "done.atlas", "conv1:2", "--random-weights", "0"], "name it with --model"),
     (["show", "done.atlas", "conv1:2", "--model", TINY, "--images", "none"], "'none'"),
     (["show", "done.atlas", "conv1:2", "--model", TINY, "--images", "list.txt"], "same images"),
     (["show", "done.atlas", "conv1:2", "-o", "none/unit.png"], "no folder 'none'"),
@@ -132,6 +132,6 @@ def test_a_folder_for_mosaics_that_cannot_be_made_is_said_in_one_line(
     monkeypatch.setattr(Path, "mkdir", full)
     said = retroscope("show", "done.atlas", "conv1:2", "--mosaics", "folder")
     assert said == Said(
-        2, "", "retroscope: cannot make the folder 'folder': No space left on device\n"
+        2, "", "retroscope: cannot create the folder 'folder': No space left on device\n"
     )
     assert desk.is_dir()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import retroscope as rs
-from retroscope.results.values import Pattern
+from retroscope.results.patterns import Pattern
 from tests.cli.atlas.making import TINY, count
 from tests.cli.terminal import Retroscope
 
@@ -31,7 +31,7 @@ def test_patterns_are_put_into_the_atlas(retroscope: Retroscope) -> None:
         best = {str(unit): atlas.stats(unit).maximum for unit in atlas}
     for unit, pattern in kept.items():
         alone = rs.synthesize(net, unit, steps=3)
-        np.testing.assert_array_equal(pattern.picture, alone.picture)
+        np.testing.assert_array_equal(pattern.image, alone.image)
         assert pattern.activation == pytest.approx(alone.activation, rel=1e-3)
         assert pattern.natural == best[unit]
     assert count("projections", "bare.atlas") == 0, "nothing but what was asked for"
@@ -70,13 +70,13 @@ def test_a_stopped_run_goes_on_and_makes_none_again(
         made.extend(map(str, units))
         return synthesize_many(net, units, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("retroscope.scanning.pattern_pass.AT_ONCE", 5)
-    monkeypatch.setattr("retroscope.scanning.pattern_pass.seconds_for", lambda *_: 0.0)
+    monkeypatch.setattr("retroscope.scanning.pattern_pass.PATTERNS_PER_TRANSACTION", 5)
+    monkeypatch.setattr("retroscope.scanning.pattern_pass.estimate_seconds", lambda *_: 0.0)
     with monkeypatch.context() as patched:
         patched.setattr("retroscope.scanning.pattern_pass.synthesize_many", one_batch)
         stopped = retroscope(*PUT)
     assert (stopped.status, stopped.out) == (130, "")
-    where = "stopped at 'synthesize' 5 of 12; the same command goes on"
+    where = "stopped at 'synthesize' 5 of 12; run the same command to resume"
     assert stopped.err.endswith(f"retroscope: {where}\n")
     kept = patterns()
     assert list(kept) == made
@@ -86,7 +86,7 @@ def test_a_stopped_run_goes_on_and_makes_none_again(
     every = patterns()
     assert len(every) == 12
     for unit, pattern in kept.items():
-        np.testing.assert_array_equal(every[unit].picture, pattern.picture)
+        np.testing.assert_array_equal(every[unit].image, pattern.image)
 
 
 MISTAKES = {
@@ -95,10 +95,10 @@ MISTAKES = {
     "other pictures": (["bare.atlas", TINY, "--mean", ".1,.2,.3"], "another preprocessing"),
     "layer": (["bare.atlas", TINY, "--layers", "conv9"], "did you mean 'conv2'"),
     "unscanned": (["bare.atlas", TINY, "--layers", "relu2"], "relu2"),
-    "recipe": (["bare.atlas", TINY, "--recipe", "olaf"], "did you mean 'olah'"),
+    "recipe": (["bare.atlas", TINY, "--recipe", "olaf"], "'olaf' is not one of 'olah', "),
     "steps": (["bare.atlas", TINY, "--steps", "0"], "not in the range x>=1"),
     "method": (["bare.atlas", TINY, "--methods", "synthesise"], "did you mean 'synthesize'"),
-    "no method": (["bare.atlas", TINY, "--methods", ","], "there are deconv and synthesize"),
+    "no method": (["bare.atlas", TINY, "--methods", ","], "choose from deconv, synthesize"),
 }
 
 

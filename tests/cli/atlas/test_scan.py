@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import retroscope as rs
-from retroscope.cli.progress_bar import _Lines
+from retroscope.cli.progress_bar import ProgressLines
 from retroscope.progress import Progress
 from tests.cli.atlas.making import SCANNED, TINY, count, names
 from tests.cli.terminal import Retroscope
@@ -40,11 +40,11 @@ def test_a_scan_says_what_it_will_take_how_far_it_is_and_where_the_atlas_lies(
 def test_layers_are_chosen_by_name_alias_glob_and_kind(
     retroscope: Retroscope, words: list[str], expected: list[str]
 ) -> None:
-    assert retroscope(*SCANNED, "--no-illustrate", *words).status == 0
+    assert retroscope(*SCANNED, "--projections", "none", *words).status == 0
     assert names() == expected
 
 
-@pytest.mark.parametrize("words", [["--no-illustrate"], ["--illustrate", "none"]])
+@pytest.mark.parametrize("words", [["--projections", "none"], ["--projections", "0"]])
 def test_without_the_second_pass_there_are_no_projections(
     retroscope: Retroscope, words: list[str]
 ) -> None:
@@ -56,7 +56,7 @@ def test_without_the_second_pass_there_are_no_projections(
 
 
 def test_illustrate_of_a_scan_is_for_the_strongest(retroscope: Retroscope) -> None:
-    said = retroscope(*SCANNED, "--illustrate", "2", "--top", "3")
+    said = retroscope(*SCANNED, "--projections", "2", "--top", "3")
     assert said.status == 0
     assert f"up to {2 * 2 * 12} projections" in said.err
     with rs.open_atlas("new.atlas") as atlas:
@@ -66,7 +66,7 @@ def test_illustrate_of_a_scan_is_for_the_strongest(retroscope: Retroscope) -> No
 
 
 def test_a_table_gives_the_classes_and_a_glob_the_files(retroscope: Retroscope) -> None:
-    words = ["--labels", "classes.csv", "--glob", "[01].png", "--no-illustrate"]
+    words = ["--labels", "classes.csv", "--glob", "[01].png", "--projections", "none"]
     assert retroscope(*SCANNED, *words).status == 0
     with rs.open_atlas("new.atlas") as atlas:
         assert [image.key for image in atlas.images] == ["a/0.png", "b/1.png"]
@@ -93,7 +93,7 @@ def test_of_many_unreadable_images_three_are_named_and_a_question_lists_all(
 ) -> None:
     for number in range(4):
         (desk / "images" / f"{number}.jpg").write_bytes(b"nope")
-    lines = retroscope(*SCANNED, "--no-illustrate").err.splitlines()
+    lines = retroscope(*SCANNED, "--projections", "none").err.splitlines()
     with rs.open_atlas("new.atlas") as atlas:
         broken = [f"  {image.key}: {image.error}" for image in atlas.images if image.error]
         assert lines[-4:-1] == broken[:3]
@@ -122,19 +122,19 @@ def test_a_stopped_scan_goes_on_where_it_was(
 def test_a_pass_that_is_stopped_says_where_and_goes_on_there(
     retroscope: Retroscope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    show = _Lines.__call__
+    show = ProgressLines.__call__
 
-    def stop(lines: _Lines, progress: Progress) -> None:
+    def stop(lines: ProgressLines, progress: Progress) -> None:
         show(lines, progress)
-        if progress.done == 4:
+        if progress.completed == 4:
             raise KeyboardInterrupt
 
     words = [*SCANNED, "--batch-size", "4"]
     with monkeypatch.context() as patched:
-        patched.setattr(_Lines, "__call__", stop)
+        patched.setattr(ProgressLines, "__call__", stop)
         stopped = retroscope(*words)
     assert (stopped.status, stopped.out) == (130, "")
-    line = "retroscope: stopped at 4 of 13; the same command goes on"
+    line = "retroscope: stopped at 4 of 13; run the same command to resume"
     assert stopped.err.splitlines()[-1] == line
     again = retroscope(*words)
     assert (again.status, "scan 4/13" in again.err) == (0, True)
@@ -147,7 +147,7 @@ def test_a_scan_stopped_before_it_began_only_says_so(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("retroscope.scanning.job.pictures", stop)
+    monkeypatch.setattr("retroscope.scanning.job.list_images", stop)
     stopped = retroscope(*SCANNED)
     assert (stopped.status, stopped.out) == (130, "")
     assert stopped.err.endswith("retroscope: stopped\n")
@@ -158,15 +158,15 @@ def _of_relu2() -> int:
 
 
 def test_restart_begins_anew_with_what_is_asked_now(retroscope: Retroscope) -> None:
-    assert retroscope(*SCANNED, "--no-illustrate").status == 0
-    words = [*SCANNED, "--no-illustrate", "--layers", "relu1"]
+    assert retroscope(*SCANNED, "--projections", "none").status == 0
+    words = [*SCANNED, "--projections", "none", "--layers", "relu1"]
     assert retroscope(*words).status == 2
     assert retroscope(*words, "--restart").status == 0
     assert names() == ["1"]
 
 
 def test_values_that_are_not_finite_are_counted(retroscope: Retroscope) -> None:
-    words = ["scan", "nets.py:not_a_number", "images", "--to", "new.atlas", "--no-illustrate"]
+    words = ["scan", "nets.py:not_a_number", "images", "--to", "new.atlas", "--projections", "none"]
     said = retroscope(*words)
     assert said.status == 0
     assert "12 channels with values that are not finite" in said.err
@@ -174,19 +174,19 @@ def test_values_that_are_not_finite_are_counted(retroscope: Retroscope) -> None:
 
 def test_weights_that_are_random_each_time_can_be_made_the_same(retroscope: Retroscope) -> None:
     words, seeded = ["scan", "nets.py:Unseeded", "images"], ["--random-weights", "5"]
-    assert retroscope(*words, "--no-illustrate", "--to", "random.atlas").status == 0
+    assert retroscope(*words, "--projections", "none", "--to", "random.atlas").status == 0
     said = retroscope("illustrate", "random.atlas", "nets.py:Unseeded")
     assert (said.status, said.out) == (2, "")
     assert "other weights than nets.py:Unseeded has now" in said.err
     assert "(--random-weights SEED) makes them the same" in said.err
-    assert retroscope(*words, "--no-illustrate", "--to", "seeded.atlas", *seeded).status == 0
+    assert retroscope(*words, "--projections", "none", "--to", "seeded.atlas", *seeded).status == 0
     assert retroscope("illustrate", "seeded.atlas", "nets.py:Unseeded", *seeded).status == 0
     assert count("projections", "seeded.atlas") > 0
 
 
 def test_illustrate_adds_what_is_missing_and_no_more(retroscope: Retroscope) -> None:
     words = ["illustrate", "bare.atlas", TINY, "images"]
-    assert retroscope(*words, "--layers", "conv2", "--ranks", "1").out == "bare.atlas\n"
+    assert retroscope(*words, "--layers", "conv2", "--projections", "1").out == "bare.atlas\n"
     few = count("projections", "bare.atlas")
     assert 0 < few <= 2 * 4
     assert retroscope(*words).status == 0

@@ -9,6 +9,9 @@ import PIL.Image
 import pytest
 
 import retroscope as rs
+from retroscope.web.site.routes import respond
+from retroscope.web.site.site import open_site
+from retroscope.web.site.urls import json_url, url_for
 from tests.cli.atlas.making import SCANNED, TINY, count
 from tests.cli.terminal import Retroscope, Said, check_is_drawing
 
@@ -79,7 +82,7 @@ def test_mosaics_are_named_after_layer_and_channel(
 def test_mosaics_of_what_is_not_illustrated_are_the_patches_alone(retroscope: Retroscope) -> None:
     said = retroscope("show", "bare.atlas", "conv1:3", "--mosaics", "folder")
     assert (said.status, said.out) == (0, "folder/conv1_3_im.png\n")
-    assert "--model MODEL or 'retroscope illustrate' adds them" in said.err
+    assert "add them with --model MODEL or `retroscope illustrate`" in said.err
 
 
 def test_json_of_a_unit_is_what_the_library_says(retroscope: Retroscope) -> None:
@@ -87,15 +90,31 @@ def test_json_of_a_unit_is_what_the_library_says(retroscope: Retroscope) -> None
     with rs.open_atlas("done.atlas") as atlas:
         plate = atlas["conv1:3"]
     assert facts["unit"] == "0:3"
-    assert facts["classes"].keys() == {"a", "b"}
+    assert {entry["label"] for entry in facts["stats"]["classes"]} == {"a", "b"}
     assert [hit["score"] for hit in facts["hits"]] == [one.score for one in plate.patches]
-    assert all(hit["illustrated"] for hit in facts["hits"])
+    assert all(hit["projected"] for hit in facts["hits"])
     for hit in facts["hits"]:
         with rs.open_atlas("done.atlas") as atlas:
             image = atlas.images[hit["image"]]
         assert (image.key, image.label) == (hit["source"], hit["class"])
         assert hit["class"] == hit["source"][0]
     assert not list(Path().glob("done.*.png")), "JSON alone draws nothing"
+
+
+def test_the_viewer_reports_the_same_statistics_of_a_unit(retroscope: Retroscope) -> None:
+    facts = json.loads(retroscope("show", "done.atlas", "conv1:3", "--json").out)
+    with open_site("done.atlas") as site:
+        path = json_url(url_for(site, "unit", layer="0", channel=3))
+        page = json.loads(respond(site, path).body)
+    for entry in page["stats"]["classes"]:
+        del entry["href"]
+    assert page["stats"] == facts["stats"]
+    hits = page["rankings"]["max"]["hits"]
+    same = facts["hits"][0].keys() & hits[0].keys()
+    assert same >= {"score", "position", "box", "image", "source", "class", "projected", "notes"}
+    assert [{key: hit[key] for key in same} for hit in hits] == [
+        {key: hit[key] for key in same} for hit in facts["hits"]
+    ]
 
 
 def test_json_of_layers_channels_and_mosaics_is_json(retroscope: Retroscope) -> None:
@@ -111,7 +130,7 @@ def test_a_network_without_a_number_is_shown_in_valid_json(retroscope: Retroscop
     assert retroscope(*words).status == 0
     said = retroscope("show", "new.atlas", "conv1:0", "--json", "-o", "unit.png")
     facts = json.loads(said.out, parse_constant=pytest.fail)
-    assert (said.status, facts["hits"], facts["dead"]) == (0, [], True)
+    assert (said.status, facts["hits"], facts["stats"]["dead"]) == (0, [], True)
     for words in (["conv1", "--context"], ["conv1"]):
         said = retroscope("show", "new.atlas", *words)
         assert (said.status, len(said.err.splitlines())) == (2, 1)
@@ -166,7 +185,7 @@ def test_every_way_to_show_makes_what_it_shows_and_little_more(
     said = retroscope("show", "bare.atlas", *words, "--json")
     found = json.loads(said.out)
     facts = found if isinstance(found, list) else [found]
-    assert all(hit["illustrated"] for one in facts for hit in one.get("hits", [one]))
+    assert all(hit["projected"] for one in facts for hit in one.get("hits", [one]))
     assert most <= count("projections", "bare.atlas") <= most + 3, "few share channel and place"
 
 
