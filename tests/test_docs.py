@@ -1,4 +1,4 @@
-"""What the documents say is so."""
+"""The documents agree with the code."""
 
 import re
 from pathlib import Path
@@ -25,9 +25,9 @@ def test_the_python_of_the_readme_runs_as_it_stands(
     assert Path("plate.png").exists()
 
 
-def test_the_commands_page_is_what_the_commands_say() -> None:
+def test_the_commands_page_is_generated_from_the_help_texts() -> None:
     page = (ROOT / "docs/reference/commands.md").read_text("utf-8")
-    assert page == commands(), "make docs writes it anew"
+    assert page == commands(), "run `make docs`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -35,6 +35,14 @@ def test_links_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8"))
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_documents_use_options_that_the_commands_have(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for name, words in re.findall(r"^ *retroscope +(\w+)(.*)$", text, re.MULTILINE):
+        known = {option for entry in main.commands[name].params for option in entry.opts}
+        assert set(re.findall(r"(?<= )--[a-z-]+", words.partition("#")[0])) <= known, name
 
 
 def test_the_readme_names_commands_that_there_are() -> None:

@@ -7,8 +7,8 @@ import PIL.Image
 import pytest
 
 import retroscope as rs
-from retroscope.demo_atlas import telling
-from retroscope.world import Scene, scene_of
+from retroscope.demo_atlas import find_part_detectors
+from retroscope.world import Scene, world_scene
 from tests.cli.terminal import Retroscope, check_is_drawing
 
 
@@ -26,7 +26,7 @@ def test_a_world_is_painted_with_its_labels_and_masks(retroscope: Retroscope) ->
 
 
 def painted(path: str) -> Scene:
-    return scene_of(5, int(Path(path).stem))
+    return world_scene(5, int(Path(path).stem))
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,6 @@ def test_the_demo_says_where_everything_is(retroscope: Retroscope) -> None:
     *told, place = said.out.splitlines()
     assert place == str(Path("here/demo.atlas"))
     with rs.open_atlas(place) as atlas:
-        for one, words, path in zip(telling(atlas), told[::2], told[1::2], strict=True):
+        for one, words, path in zip(find_part_detectors(atlas), told[::2], told[1::2], strict=True):
             assert words.startswith(f"{one.unit} shows {one.part!r} in ")
             check_is_drawing(path, atlas[one.unit])

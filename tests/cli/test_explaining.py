@@ -12,7 +12,7 @@ from retroscope.methods.cam.cam import cam
 from retroscope.methods.explain import explain
 from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.methods.saliency import saliency
-from retroscope.render.explanation_html import html_report
+from retroscope.render.html_pages import explanation_html
 from tests.cli.nets import CLASSIFIER
 from tests.cli.terminal import Retroscope, check_is_drawing, picture, pixels_of
 
@@ -116,7 +116,7 @@ def test_explain_draws_a_page_or_writes_one(retroscope: Retroscope, tiny: rs.Net
     check_is_drawing(Path("cat.explained.png"), explain(tiny, "cat.png", top=2))
     said = retroscope("explain", TINY, "cat.png", "-o", "page.html")
     assert (said.status, said.out) == (0, "page.html\n")
-    assert Path("page.html").read_text("utf-8") == html_report(explain(tiny, "cat.png"))
+    assert Path("page.html").read_text("utf-8") == explanation_html(explain(tiny, "cat.png"))
 
 
 def test_explain_compares_with_the_images_of_an_atlas(

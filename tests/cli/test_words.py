@@ -1,8 +1,10 @@
 """The commands and the library use the same words, and the help explains them."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from pathlib import Path
 
 import click
 import pytest
@@ -19,7 +21,7 @@ from retroscope.methods.saliency import SALIENCY_METHODS
 from retroscope.render.colours import SCALES
 from retroscope.render.tone import TONES
 from retroscope.scanning.illustrate import parse_ranks
-from retroscope.scanning.plan import PRECISIONS
+from retroscope.scanning.precision import Precision
 from retroscope.zoo.registry import DEVICES
 from tests.cli.terminal import Retroscope
 
@@ -98,7 +100,7 @@ CLOSED_SETS: dict[str, tuple[Iterable[str], Iterable[str]]] = {
     "class activation maps": (choices.CAM_METHODS, CAM_METHODS),
     "fills": (choices.FILLS, FILLS),
     "recipes": (choices.RECIPES, rs.RECIPES),
-    "precisions": (choices.PRECISIONS, PRECISIONS),
+    "precisions": (choices.PRECISIONS, tuple(Precision)),
     "rankings": (choices.RANKINGS, RANKINGS),
     "tones": (choices.TONES, TONES),
     "colours": (choices.COLOURS, SCALES),
@@ -222,3 +224,35 @@ def test_every_option_of_a_command_is_explained(name: str) -> None:
             assert entry.help
             assert entry.help[0].isupper()
             assert entry.help.endswith(".")
+
+
+def test_only_the_command_line_names_options() -> None:
+    """An error of the library names its parameter; the command line adds the option."""
+    long_options = {
+        text
+        for command in main.commands.values()
+        for entry in command.params
+        for text in entry.opts
+        if text.startswith("--")
+    }
+    folder = Path(rs.__file__).parent
+    files = [path for path in folder.rglob("*.py") if path.parent.name != "cli"]
+    named = {
+        f"{path.relative_to(folder)}: {text}"
+        for path in files
+        for text in re.findall(r"--[a-z][a-z-]*", path.read_text("utf-8"))
+        if text in long_options
+    }
+    assert not named
+
+
+def test_an_error_that_names_a_parameter_is_printed_with_its_option(
+    retroscope: Retroscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise rs.RetroscopeError("the weights are random; give a seed", parameter="random_weights")
+
+    monkeypatch.setattr("retroscope.zoo.open_model", refuse)
+    said = retroscope("layers", "nets.py:tiny")
+    expected = "retroscope: the weights are random; give a seed (--random-weights)\n"
+    assert (said.status, said.err) == (2, expected)

@@ -69,29 +69,29 @@ def demo(folder: str, *, count: int | None, seed: int | None, no_open: bool, thr
     with show_resumable_progress(Path(folder) / "demo.atlas") as progress:
         atlas = make_demo_atlas(folder, count=count, seed=seed, progress=progress)
     with atlas:
-        _draw_best_plates(atlas)
+        _draw_part_detectors(atlas)
         click.echo(str(atlas.path))
     if not no_open:
         _open_viewer(atlas.path)
 
 
-def _draw_best_plates(atlas: "Atlas") -> None:
-    from retroscope.demo_atlas import telling
+def _draw_part_detectors(atlas: "Atlas") -> None:
+    """Reports the channels that show one part consistently, and draws their plates."""
+    from retroscope.demo_atlas import find_part_detectors
     from retroscope.render.captions import count_noun
 
-    plates = telling(atlas)
-    if not plates:
+    detectors = find_part_detectors(atlas)
+    if not detectors:
         images = count_noun(len(atlas.images), "image")
         click.echo(f"in {images} no channel shows one part consistently; try a higher --count")
-    for plate in plates:
-        classes = (
-            f"{count_noun(len(plate.classes), 'class', 'classes')}: {', '.join(plate.classes)}"
-        )
+    for detector in detectors:
+        classes = count_noun(len(detector.classes), "class", "classes")
         click.echo(
-            f"{plate.unit} shows {plate.part!r} in {plate.share:.0%} of its patches, in {classes}"
+            f"{detector.unit} shows {detector.part!r} in {detector.share:.0%} of its patches, "
+            f"in {classes}: {', '.join(detector.classes)}"
         )
-        name = f"{plate.part}.{str(plate.unit).replace(':', '_')}.png"
-        write_drawing(atlas.plate(plate.unit), atlas.path.parent / name)
+        name = f"{detector.part}.{str(detector.unit).replace(':', '_')}.png"
+        write_drawing(atlas.plate(detector.unit), atlas.path.parent / name)
 
 
 def _open_viewer(path: Path) -> None:

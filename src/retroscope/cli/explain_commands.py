@@ -334,9 +334,9 @@ def _report(
 
 
 def _write_page(explanation: "Explanation", path: Path, *, colours: str, to_stderr: bool) -> None:
-    from retroscope.render.explanation_html import html_report
+    from retroscope.render.html_pages import explanation_html
 
-    page = html_report(explanation, colours=colours)
+    page = explanation_html(explanation, colours=colours)
     write_bytes(page.encode(), path, to_stderr=to_stderr)
 
 

@@ -124,7 +124,9 @@ def deconv(
     net = opening.open(model)
     with stdout_to_stderr():
         requests = [
-            (address, image) for image in images for address in _select_units(net, unit, image, top)
+            (address, image)
+            for image in images
+            for address in _select_units(net, unit, image, top=top)
         ]
         projections = list(deconv_many(net, requests, rules=rules))
     if as_json:
@@ -136,7 +138,9 @@ def deconv(
         write_drawing(result, path, to_stderr=as_json, tone=tone, bare=bare)
 
 
-def _select_units(net: "Network", unit: str, image: str, top: int | None) -> "Sequence[str | Unit]":
+def _select_units(
+    net: "Network", unit: str, image: str, *, top: int | None
+) -> "Sequence[str | Unit]":
     """The unit as given, or the strongest channels of the layer in this image."""
     if top is None:
         return [unit]

@@ -94,7 +94,7 @@ _synthesis_options = packed_options(
 )
 
 
-@click.command(short_help="Synthesize an image that makes a unit fire.")
+@click.command(short_help="Synthesize a pattern that makes a unit fire.")
 @click.argument("model")
 @click.argument("unit", required=False)
 @click.option("--target", metavar="CLASS", help="Class to maximise instead of a unit.")
@@ -130,7 +130,7 @@ def synthesize(
     as_json: bool,
     output: Path | None,
 ) -> None:
-    """Synthesize an image that makes UNIT of MODEL fire as much as possible.
+    """Synthesize a pattern that makes UNIT of MODEL fire as much as possible.
 
     UNIT is LAYER:CHANNEL, LAYER:CHANNEL@* for a whole map, LAYER:CHANNEL@Y,X, or a LAYER.
     """
@@ -142,8 +142,8 @@ def synthesize(
     net = opening.open(model)
     naturals = _natural_maxima(atlas, net, objectives)
     with stdout_to_stderr(), show_progress() as listener:
-        progress = _report_steps(listener, path, save_every, len(objectives))
-        patterns = _synthesize(net, objectives, synthesis, progress)
+        progress = _report_steps(listener, path, save_every=save_every, count=len(objectives))
+        patterns = _synthesize(net, objectives, synthesis, progress=progress)
     pairs = zip(patterns, naturals * (synthesis.diversity or 1), strict=True)
     patterns = [replace(pattern, natural=natural) for pattern, natural in pairs]
     for line in dict.fromkeys(line for pattern in patterns for line in _summarize(pattern)):
@@ -222,6 +222,7 @@ def _synthesize(
     net: "Network",
     objectives: "Sequence[Unit | Objective]",
     options: SynthesisOptions,
+    *,
     progress: "Callable[[SynthesisStep], None]",
 ) -> "list[Pattern]":
     from retroscope.methods.synthesis.synthesize import synthesize_many, synthesize_varied
@@ -255,7 +256,7 @@ def _synthesize(
 
 
 def _report_steps(
-    listener: "Callable[[Progress], None]", path: Path, save_every: int | None, count: int
+    listener: "Callable[[Progress], None]", path: Path, *, save_every: int | None, count: int
 ) -> "Callable[[SynthesisStep], None]":
     """A listener of the synthesis that shows progress and saves intermediate patterns."""
     from retroscope.progress import ProgressReporter

@@ -124,7 +124,7 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
     net = opening.open(model)
     with stdout_to_stderr(), show_resumable_progress(Path(options.to)) as progress:
         describe = partial(_describe_estimate, net, images, options)
-        atlas = _scan(net, images, options, _print_before_pass(describe, progress))
+        atlas = _scan(net, images, options, progress=_print_before_pass(describe, progress))
     with atlas:
         _print_summary(atlas, was_complete=progress.last is None)
 
@@ -195,7 +195,7 @@ def illustrate(
 
 
 def _scan(
-    net: "Network", images: str, options: ScanOptions, progress: "Callable[[Progress], None]"
+    net: "Network", images: str, options: ScanOptions, *, progress: "Callable[[Progress], None]"
 ) -> "Atlas":
     from retroscope.scanning.job import scan as run_scan
 
@@ -223,10 +223,10 @@ def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str
     from retroscope.render.captions import count_noun
     from retroscope.scanning.estimate import estimate_scan
     from retroscope.scanning.illustrate import parse_ranks as ranks_of
-    from retroscope.scanning.plan import choose_layers
+    from retroscope.scanning.layer_choice import network_layers
     from retroscope.scanning.sources import list_images
 
-    layers = choose_layers(net.layers, options.layers, net)
+    layers = network_layers(net, options.layers)
     estimate = estimate_scan(
         net,
         layers,
