@@ -1,91 +1,197 @@
-"""How an atlas file is opened, and asked."""
+"""An atlas file as an SQLite database: opened, checked, read and written."""
 
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import Literal, TypeVar
 from weakref import finalize
 
-from retroscope.atlas.schema import AtlasError, Value
-from retroscope.atlas.sqlite_errors import explained, named, refuse_missing, refuse_strangers
+from retroscope.atlas.queries import file_queries
+from retroscope.atlas.queries.query import Row
+from retroscope.atlas.schema import APPLICATION_ID, SCHEMA_VERSION, AtlasError, Value
+from retroscope.atlas.sqlite_errors import (
+    HOW_TO_CREATE,
+    check_atlas_path,
+    check_file_exists,
+    quote_path,
+    translate_sqlite_errors,
+)
 
-Row = tuple[Any, ...]
+Result = TypeVar("Result")
 
-PATIENCE = 30.0
-"""How many seconds to wait for another process that is writing."""
+TIMEOUT = 30.0
+"""Seconds to wait for another process that writes the file."""
 
 
-def connect(path: Path, mode: Literal["ro", "rw", "rwc"], patience: float) -> sqlite3.Connection:
-    """A connection without implicit transactions, whose text may hold any file name."""
+def connect(path: Path, mode: Literal["ro", "rw", "rwc"], timeout: float) -> sqlite3.Connection:
+    """A connection without implicit transactions, and with text that may be any file name."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
-        timeout=patience,
+        timeout=timeout,
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.text_factory = _text
+    connection.text_factory = _decode_text
     return connection
 
 
-def as_text(text: str) -> bytes:
-    """For `CAST(? AS TEXT)`: a file name may hold bytes that are no UTF-8."""
+def encode_text(text: str) -> bytes:
+    """The value for `CAST(? AS TEXT)`: a file name may hold bytes that are not UTF-8."""
     return text.encode("utf-8", "surrogateescape")
 
 
-def _text(stored: bytes) -> str:
+def _decode_text(stored: bytes) -> str:
     return stored.decode("utf-8", "surrogateescape")
 
 
-class Reading:
-    """A file open for reading, from any thread, also while another process writes it.
+def check_can_become_atlas(path: Path) -> None:
+    """Refuses a file that is neither an atlas nor an empty database."""
+    with translate_sqlite_errors(path), closing(connect(path, "rw", TIMEOUT)) as connection:
+        if not file_queries.has_no_tables(connection):
+            _check_is_atlas(connection, path)
 
-    An answer is fetched whole: an open cursor would keep the writer from its next checkpoint.
+
+def _check_is_atlas(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuses a database that is not an atlas, or is one of a newer schema.
+
+    It asks SQLite alone: opening the file a second time and closing it would drop SQLite's locks in
+    the whole process.
     """
+    application = file_queries.application_id(connection)
+    if not application and file_queries.has_no_tables(connection):
+        raise AtlasError(f"{quote_path(path)} is an empty database; {HOW_TO_CREATE}")
+    if application != APPLICATION_ID:
+        raise AtlasError(f"{quote_path(path)} is a database, but not an atlas; {HOW_TO_CREATE}")
+    version = file_queries.schema_version(connection)
+    if version > SCHEMA_VERSION:
+        raise AtlasError(
+            f"{quote_path(path)} was written by a newer retroscope (schema {version}; this one "
+            f"reads up to {SCHEMA_VERSION}); run 'pip install --upgrade retroscope'"
+        )
 
-    def __init__(self, path: Path, patience: float = PATIENCE) -> None:
-        refuse_missing(path)
+
+class ReadConnection:
+    """An atlas open for reading, from any thread, also while another process writes it."""
+
+    def __init__(self, path: Path, timeout: float = TIMEOUT) -> None:
+        check_file_exists(path)
         self.path = path
-        self._patience = patience
+        self._timeout = timeout
         self._lock = Lock()
-        with explained(path):
-            self._connection = connect(path, "ro", patience)
-        self._closing = finalize(self, self._connection.close)
+        with translate_sqlite_errors(path):
+            self._connection = connect(path, "ro", timeout)
+        self._finalizer = finalize(self, self._connection.close)
         try:
-            with explained(path):
-                self._mended("PRAGMA schema_version", ())
-                self._connection.execute("PRAGMA query_only = ON")
-                refuse_strangers(self._connection, path)
+            with translate_sqlite_errors(path):
+                self._run(lambda: file_queries.read_first_page(self._connection))
+                file_queries.forbid_writing(self._connection)
+                _check_is_atlas(self._connection, path)
         except AtlasError:
             self.close()
             raise
 
     def close(self) -> None:
-        self._closing()
+        self._finalizer()
 
-    def ask(self, query: str, values: Sequence[Value] = ()) -> list[Row]:
+    def sql(self, query: str, *values: Value) -> list[Row]:
         """All rows that answer a query."""
-        if not self._closing.alive:
-            raise AtlasError(f"{named(self.path)} has been closed; open it again")
-        with self._lock, explained(self.path):
-            return self._mended(query, values)
+        if not self._finalizer.alive:
+            raise AtlasError(f"{quote_path(self.path)} has been closed; open it again")
+        with self._lock, translate_sqlite_errors(self.path):
+            return self._run(lambda: self._connection.execute(query, values).fetchall())
 
-    def _mended(self, query: str, values: Sequence[Value]) -> list[Row]:
-        """The answer; where a writer was killed in a checkpoint, that is rolled back first.
+    def _run(self, query: Callable[[], Result]) -> Result:
+        """The result of a query, after rolling back the checkpoint of a writer that was killed.
 
-        A read-only connection may not do so, and says so.
+        A read-only connection may not roll back, and reports that.
         """
         try:
-            return self._connection.execute(query, values).fetchall()
+            return query()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_READONLY:
                 raise AtlasError(
-                    f"{named(self.path)} is open for reading; it only reads"
+                    f"{quote_path(self.path)} is open for reading, so it only reads"
                 ) from error
             if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
-        with closing(connect(self.path, "rw", self._patience)) as mending:
-            mending.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        return self._connection.execute(query, values).fetchall()
+        with closing(connect(self.path, "rw", self._timeout)) as writable:
+            file_queries.has_no_tables(writable)
+        return query()
+
+
+class WriteConnection:
+    """An atlas open for writing. `is_new` says that it holds nothing yet.
+
+    With `restart` an existing file is emptied in place. Deleting it would leave any program that
+    has it open with the old file and the journal of the new one.
+    """
+
+    def __init__(self, path: Path, *, restart: bool, timeout: float) -> None:
+        check_atlas_path(path)
+        self.path = path
+        existed = path.exists()
+        with translate_sqlite_errors(path):
+            self._connection = connect(path, "rwc", timeout)
+        try:
+            with translate_sqlite_errors(path):
+                self.is_new = self._prepare(restart=restart)
+        except BaseException:
+            self._connection.close()
+            if not existed:
+                path.unlink(missing_ok=True)
+            raise
+
+    def close(self) -> None:
+        """Closes the file; an open transaction is rolled back."""
+        self._connection.close()
+
+    def sql(self, query: str, *values: Value) -> list[Row]:
+        """All rows that answer a query, those of the open transaction included."""
+        with translate_sqlite_errors(self.path):
+            return self._connection.execute(query, values).fetchall()
+
+    def write(self, statement: str, rows: Iterable[Row]) -> None:
+        """Runs a statement for every row, inside a transaction."""
+        assert self._connection.in_transaction, "an atlas is written inside writer.transaction()"
+        with translate_sqlite_errors(self.path):
+            self._connection.executemany(statement, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Writes everything inside, or nothing if there is an error."""
+        with translate_sqlite_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def return_free_space(self) -> None:
+        """Gives the space of deleted rows back to the disk; not inside a transaction."""
+        with translate_sqlite_errors(self.path):
+            file_queries.return_free_space(self._connection)
+
+    def _prepare(self, *, restart: bool) -> bool:
+        """Creates, upgrades or empties the tables; returns whether they hold nothing."""
+        connection = self._connection
+        file_queries.apply_writer_settings(connection)
+        with self.transaction():
+            is_empty = not file_queries.application_id(connection) and (
+                file_queries.has_no_tables(connection)
+            )
+            if is_empty:
+                file_queries.create_tables(connection)
+            else:
+                _check_is_atlas(connection, self.path)
+                file_queries.upgrade_tables(connection)
+            if restart and not is_empty:
+                file_queries.delete_all_rows(connection)
+            if is_empty or restart:
+                file_queries.stamp_creation_time(connection)
+        return is_empty or restart

@@ -1,86 +1,94 @@
-"""Reading an atlas: its layers, images, plates, and plain SQL. No torch."""
+"""Reading an atlas: its layers, images, plates, and plain SQL."""
 
-import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from html import escape
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Self, TypeVar, cast, overload
 
-from retroscope.atlas.database import PATIENCE, Reading, Row
-from retroscope.atlas.pattern_rows import OF_CHANNEL as PATTERNS_OF_CHANNEL
-from retroscope.atlas.pattern_rows import pattern_of
-from retroscope.atlas.pictures import decode_picture
-from retroscope.atlas.plates import OF_CHANNEL, OF_LAYER, patch_of
-from retroscope.atlas.rows import (
-    LAYER_COLUMNS,
+from retroscope.atlas.database import TIMEOUT, ReadConnection
+from retroscope.atlas.image_blobs import decode_image
+from retroscope.atlas.queries import image_queries, reader_queries
+from retroscope.atlas.queries.query import SqlSource
+from retroscope.atlas.queries.reader_queries import ImageRow, Label
+from retroscope.atlas.row_decoding import (
     HitRow,
-    Images,
-    Label,
-    classes_of,
-    layer_of,
-    stats_of,
+    class_stats_from_row,
+    hit_from_row,
+    layer_from_row,
+    patch_from_row,
+    pattern_from_row,
+    stats_from_cells,
 )
-from retroscope.atlas.schema import RANKINGS, TABLES, VIEWS, AtlasError, Json, Value
-from retroscope.atlas.sqlite_errors import named
-from retroscope.errors import UnitError, did_you_mean
-from retroscope.results.layer_lookup import checked, find_layer
-from retroscope.results.values import (
-    ChannelStats,
-    ClassStats,
-    Layer,
-    Patch,
-    Pattern,
-    Picture,
-    Plate,
-    layer_asked,
-)
+from retroscope.atlas.schema import RANKINGS, TABLES, VIEWS, AtlasError, Json, Ranking, Value
+from retroscope.atlas.sqlite_errors import quote_path
+from retroscope.errors import UnitError, choose
+from retroscope.imaging.image import RGB
+from retroscope.results.layer_lookup import check_unit, find_layer
+from retroscope.results.layers import Layer, layer_name
+from retroscope.results.patterns import Pattern
+from retroscope.results.plates import Patch, Plate
+from retroscope.results.statistics import ChannelStats
 from retroscope.unit import Unit, as_unit
 
-Kept = TypeVar("Kept")
-
-_LAYERS = f"SELECT {LAYER_COLUMNS} FROM layers ORDER BY step, id"  # noqa: S608 - our own names
-_STATS = (
-    "SELECT images, positions, mean, std, maximum, fired_images, fired_positions, non_finite, "
-    "histogram FROM channels WHERE layer = ? AND channel = ?"
-)
-_HITS = (
-    "SELECT channel, y, x, score, image, key, label FROM named_hits "
-    "WHERE layer = ? AND ranked_by = ? AND "
-)
-_BEST_FIRST = "ORDER BY score DESC, image, channel LIMIT ?"
-_HAS_PATTERNS = "SELECT 1 FROM sqlite_master WHERE name = 'patterns'"
-_CLASSES = "SELECT mean_maximum, fired_share FROM class_stats WHERE layer = ? AND channel = ?"
+Cached = TypeVar("Cached")
 
 
-def open_atlas(path: str | Path, *, patience: float = PATIENCE) -> "Atlas":
-    """The atlas in a file, for reading; also while a scan writes it.
+def open_atlas(path: str | Path, *, timeout: float = TIMEOUT) -> "Atlas":
+    """Opens an atlas file for reading, also while a scan is writing it.
 
-    `patience` is how many seconds to wait for the writer to finish a checkpoint.
+    `timeout` is how many seconds to wait while the scan writes a checkpoint.
 
     >>> open_atlas("no-such.atlas")
     Traceback (most recent call last):
-    retroscope.atlas.schema.AtlasError: no atlas 'no-such.atlas'; 'retroscope scan' makes one
-    """
+    retroscope.atlas.schema.AtlasError: no atlas 'no-such.atlas'; rs.scan() or 'retroscope scan' creates one
+    """  # noqa: E501 - one line of an error
     if not isinstance(path, str | PathLike):
-        raise AtlasError(f"an atlas is opened by the path of its file, not {path!r}; name one")
-    return Atlas(Reading(Path(path), patience))
+        raise AtlasError(f"an atlas is opened by the path of its file, not {path!r}; pass a path")
+    return Atlas(ReadConnection(Path(path), timeout))
+
+
+class AtlasImages(Sequence[ImageRow]):
+    """The images of the scanned list by number, read from the file on access."""
+
+    _BLOCK = 1000
+
+    def __init__(self, source: SqlSource) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return reader_queries.count_images(self._source)
+
+    @overload
+    def __getitem__(self, index: int) -> ImageRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[ImageRow, ...]: ...
+    def __getitem__(self, index: int | slice) -> ImageRow | tuple[ImageRow, ...]:
+        numbers = range(len(self))[index]
+        if isinstance(numbers, range):
+            return tuple(self[number] for number in numbers)
+        return reader_queries.list_images(self._source, numbers, numbers + 1)[0]
+
+    def __iter__(self) -> Iterator[ImageRow]:
+        start = 0
+        while block := reader_queries.list_images(self._source, start, start + self._BLOCK):
+            yield from block
+            start = block[-1].id + 1
 
 
 class Atlas:
-    """All that a scan found, open for reading: `open_atlas` opens one.
+    """All results of a scan, open for reading; `open_atlas` returns one.
 
     Iterating gives the unit of every channel, `atlas["conv5_3:42"]` the plate of one.
     """
 
-    def __init__(self, reading: Reading) -> None:
-        self.path = reading.path
-        self._reading = reading
-        self._kept: dict[str, object] = {}
-        self._version: object = None
+    def __init__(self, connection: ReadConnection) -> None:
+        self.path = connection.path
+        self._connection = connection
+        self._cache: dict[str, object] = {}
+        self._cache_version: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -94,129 +102,141 @@ class Atlas:
         self.close()
 
     def close(self) -> None:
-        """Closes the file; nothing can be asked after that."""
-        self._reading.close()
+        """Closes the file. The atlas cannot be used after that."""
+        self._connection.close()
 
     @property
     def meta(self) -> dict[str, Json]:
-        """What the scan wrote down about itself; `docs/reference/atlas.md` lists the keys."""
-        return {key: json.loads(value) for key, value in self._ask("SELECT key, value FROM meta")}
+        """Facts about the scan; `docs/reference/atlas.md` lists the keys."""
+        return reader_queries.read_facts(self._connection)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers that were scanned, in running order."""
-        return tuple(layer for _, layer in self._numbered_layers())
+        """The scanned layers in running order."""
+        return tuple(self._layers_by_id().values())
 
     def layer(self, name: str | Layer) -> Layer:
-        """The layer of this name or alias."""
+        """The layer with this name or alias."""
         layers = self.layers
-        listing = "it keeps no layers yet"
+        listing = "the scan has not stored any layers yet"
         if layers:
-            listing = f"it keeps {len(layers)} layers, {layers[0].name} to {layers[-1].name}"
-        return find_layer(layers, layer_asked(name), str(self.path), listing=listing)
+            listing = f"it has {len(layers)} layers, {layers[0].name} to {layers[-1].name}"
+        return find_layer(layers, layer_name(name), str(self.path), listing=listing)
 
     @property
-    def images(self) -> Images:
-        """Every image of the list, also those that could not be read."""
-        return Images(self._reading.ask)
+    def images(self) -> AtlasImages:
+        """All images of the scanned list, including those that could not be read."""
+        return AtlasImages(self._connection)
 
     @property
     def labels(self) -> tuple[Label, ...]:
         """The classes of the images."""
-        return self._cached("labels", self._read_labels)
+        return self._from_cache("labels", lambda: reader_queries.list_labels(self._connection))
 
     def label(self, name: str) -> Label:
-        """The class of this name."""
-        by_name = {label.name: label for label in self.labels}
-        if name not in by_name:
-            hint = did_you_mean(name, by_name) or f"it has {len(by_name)} classes"
-            raise UnitError(f"no class {name!r} in {self.path}; {hint}")
-        return by_name[name]
+        """The class with this name."""
+        labels = {label.name: label for label in self.labels}
+        if not labels:
+            raise UnitError(f"no class {name!r}: {quote_path(self.path)} has no classes")
+        return choose(f"class in {quote_path(self.path)} named", name, labels, error=UnitError)
 
-    def picture(self, image: int) -> Picture:
-        """A winning image at the size that the network takes."""
+    def image_pixels(self, image: int) -> RGB:
+        """An image among the hits by its number, at the size of the network's input."""
         if not 0 <= image < len(self.images):
             raise UnitError(
                 f"no image {image} in {self.path}; it has {len(self.images)}, numbered from 0"
             )
-        found = self._ask("SELECT blob FROM winner_pictures WHERE image = ?", image)
-        if not found:
+        blob = image_queries.image_blob(self._connection, image)
+        if blob is None:
             raise AtlasError(
-                f"{named(self.path)} does not keep image {image} ({self.images[image].key!r}); it "
-                "keeps those that are among the hits, once they are illustrated"
+                f"{quote_path(self.path)} does not store image {image} "
+                f"({self.images[image].key!r}); it stores the images among the hits, once they "
+                "are illustrated"
             )
-        return decode_picture(found[0][0])
+        return decode_image(blob)
 
     def __getitem__(self, unit: Unit | str) -> Plate:
         return self.plate(unit)
 
     def plate(self, unit: Unit | str, *, ranked_by: str = "max", rules: str = "deconvnet") -> Plate:
-        """The patches that excite a channel most, with their projections where there are any.
+        """The patches that excite a channel most, with their projections if there are any.
 
-        A patch is grey where its picture is not kept yet, as it is outside of the picture.
+        A patch is grey where the field leaves the image, and all grey if the image is not stored.
         """
-        _refuse_unknown_ranking(ranked_by)
+        ranking = resolve_ranking(ranked_by)
         unit, layer = self._channel(unit)
         stats = self.stats(unit)
-        values = (self._number(layer), unit.channel, ranked_by, rules)
-        patches = tuple(patch_of(layer, row) for row in self._ask(OF_CHANNEL, *values))
-        return Plate(unit, layer, patches, stats, ranked_by)
+        rows = reader_queries.channel_plate(
+            self._connection,
+            self._layer_id(layer),
+            unit.channel or 0,
+            ranked_by=ranking,
+            rules=rules,
+        )
+        patches = tuple(patch_from_row(layer, row) for row in rows)
+        return Plate(unit, layer, patches, stats, ranking.value)
 
     def stats(self, unit: Unit | str) -> ChannelStats:
         """How a channel responds over all images, and to each class."""
         unit, layer = self._channel(unit)
-        values = (self._number(layer), unit.channel)
-        found = self._ask(_STATS, *values)
-        if not found:
+        address = self._layer_id(layer), unit.channel or 0
+        columns = self._from_cache(
+            "statistics", lambda: reader_queries.statistic_columns(self._connection)
+        )
+        cells = reader_queries.channel_statistics(self._connection, *address, columns=columns)
+        if cells is None:
             raise AtlasError(
-                f"{named(self.path)} has nothing on {unit} yet, its scan is not finished; run the "
-                "same 'retroscope scan' again, it goes on"
+                f"{quote_path(self.path)} has no statistics of {unit} yet, because its scan is "
+                "not finished; run the same scan again to complete it"
             )
-        classes: tuple[ClassStats, ...] = ()
-        for row in self._ask(_CLASSES, *values):
-            classes = classes_of(row, self.labels)
-        return stats_of(found[0], classes)
+        profile = reader_queries.class_profile(self._connection, *address)
+        classes = () if profile is None else class_stats_from_row(profile, self.labels)
+        return stats_from_cells(cells, classes)
 
     def patterns(self, unit: Unit | str) -> tuple[Pattern, ...]:
-        """The patterns of a channel, one for each recipe, beside what its best image reaches."""
+        """The patterns of a channel, one for each recipe, with the maximum over all images."""
         unit, layer = self._channel(unit)
-        if not self._ask(_HAS_PATTERNS):
-            return ()
-        rows = self._ask(PATTERNS_OF_CHANNEL, self._number(layer), unit.channel)
-        natural = self.stats(unit).maximum if rows else None
-        return tuple(replace(pattern_of(layer, row), natural=natural) for row in rows)
+        rows = reader_queries.channel_patterns(
+            self._connection, self._layer_id(layer), unit.channel or 0
+        )
+        maximum = self.stats(unit).maximum if rows else None
+        return tuple(replace(pattern_from_row(layer, row), natural=maximum) for row in rows)
 
     def top(
         self, layer: str, count: int = 9, *, ranked_by: str = "max", rules: str = "deconvnet"
     ) -> tuple[tuple[Unit, Patch], ...]:
-        """The strongest hits of a whole layer, whatever their channel, each with its unit."""
-        _refuse_unknown_ranking(ranked_by)
-        found = self.layer(layer)
-        rows = self._ask(OF_LAYER, self._number(found), ranked_by, count, rules)
-        patches = ((row[0], patch_of(found, row)) for row in rows)
+        """The hits with the highest scores of a layer, over all channels, each with its unit."""
+        ranking = resolve_ranking(ranked_by)
+        scanned = self.layer(layer)
+        rows = reader_queries.layer_plate(
+            self._connection, self._layer_id(scanned), count, ranked_by=ranking, rules=rules
+        )
         return tuple(
-            (Unit(found.name, channel, patch.position), patch) for channel, patch in patches
+            (Unit(scanned.name, row.channel, (row.y, row.x)), patch_from_row(scanned, row))
+            for row in rows
         )
 
     def hits(
         self, unit: Unit | str, count: int = 9, *, ranked_by: str = "max"
     ) -> tuple[HitRow, ...]:
-        """What `plate` shows of a channel, or `top` of a layer, as numbers and names."""
-        _refuse_unknown_ranking(ranked_by)
-        asked = as_unit(unit)
-        if asked.channel is None:
-            layer = self.layer(asked.layer)
-            found = self._ask(f"{_HITS} TRUE {_BEST_FIRST}", layer.name, ranked_by, count)
+        """The hits on the `plate` of a channel, or in the `top` of a layer, without pixels.
+
+        `count` applies to a layer; a channel gives all its hits.
+        """
+        ranking = resolve_ranking(ranked_by)
+        address = as_unit(unit)
+        if address.channel is None:
+            layer = self.layer(address.layer)
+            rows = reader_queries.layer_hits(self._connection, layer.name, count, ranked_by=ranking)
         else:
-            asked, layer = self._channel(asked)
-            query = f"{_HITS} channel = ? ORDER BY rank"
-            found = self._ask(query, layer.name, ranked_by, asked.channel)
-        return tuple(
-            HitRow(Unit(layer.name, channel, (y, x)), *row) for channel, y, x, *row in found
-        )
+            address, layer = self._channel(address)
+            rows = reader_queries.channel_hits(
+                self._connection, layer.name, address.channel or 0, ranked_by=ranking
+            )
+        return tuple(hit_from_row(layer, row) for row in rows)
 
     def __contains__(self, unit: object) -> bool:
-        """Whether an address is that of a channel that there is, under any name of its layer."""
+        """Whether this is the address of a channel in the atlas, under any name of its layer."""
         if not isinstance(unit, str | Unit):
             return False
         try:
@@ -234,79 +254,67 @@ class Atlas:
         return sum(layer.channels for layer in self.layers)
 
     def sql(self, query: str, *values: Value) -> list[tuple[Value, ...]]:
-        """The rows that answer a query; `?` in it stands for the values in turn. It only reads.
+        """The rows that answer an SQL query; `?` stands for the values in turn.
 
-        `docs/reference/atlas.md` explains the tables.
+        The query can only read. `docs/reference/atlas.md` explains the tables.
         """
         try:
-            return self._reading.ask(query, values)
+            return self._connection.sql(query, *values)
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise AtlasError(
-                f"{named(self.path)} cannot answer {query!r}: {error}; its tables are "
+                f"{quote_path(self.path)} cannot answer {query!r}: {error}; its tables are "
                 f"{', '.join((*TABLES, *VIEWS))}"
             ) from error
 
     def __repr__(self) -> str:
         return f"<Atlas {self.path}: {len(self.layers)} layers, {len(self)} channels>"
 
-    def _repr_html_(self) -> str:
-        meta = self.meta
-        facts: dict[str, object] = {
-            "atlas": self.path,
-            "model": meta.get("model", ""),
-            "state": meta.get("state", ""),
-            "images": f"{len(self.images):,}",
-            "layers": f"{len(self.layers):,}",
-            "channels": f"{len(self):,}",
-        }
-        rows = (
-            f"<tr><th>{name}</th><td>{escape(str(fact))}</td></tr>" for name, fact in facts.items()
-        )
-        return f"<table>{''.join(rows)}</table>"
-
-    def _ask(self, query: str, *values: Value) -> list[Row]:
-        return self._reading.ask(query, values)
-
     def _channel(self, unit: Unit | str) -> tuple[Unit, Layer]:
-        """The unit under its layer's own name, known to be a whole channel that there is."""
-        asked = as_unit(unit)
-        layer = self.layer(asked.layer)
-        if asked.channel is None:
+        """The unit with its layer's module path, after checking that it is an existing channel."""
+        address = as_unit(unit)
+        layer = self.layer(address.layer)
+        if address.channel is None:
             raise UnitError(
-                f"{asked} is a whole layer; name one of its channels, {layer.name}:0 to "
+                f"{address} is a whole layer; name one of its channels, {layer.name}:0 to "
                 f"{layer.name}:{layer.channels - 1}"
             )
-        if asked.position is not None or asked.whole_map:
+        if address.position is not None or address.whole_map:
             raise UnitError(
-                f"an atlas is asked for channels; {asked} has a position, write "
-                f"{layer.name}:{asked.channel}"
+                f"an atlas holds channels, but {address} has a position; write "
+                f"{layer.name}:{address.channel}"
             )
-        return checked(asked, layer), layer
+        return check_unit(address, layer), layer
 
-    def _number(self, layer: Layer) -> int:
-        """The layer's id in the file."""
-        return next(number for number, own in self._numbered_layers() if own.name == layer.name)
+    def _layer_id(self, layer: Layer) -> int:
+        """The layer's number in the file."""
+        return next(
+            number for number, stored in self._layers_by_id().items() if stored.name == layer.name
+        )
 
-    def _numbered_layers(self) -> tuple[tuple[int, Layer], ...]:
-        return self._cached("layers", self._read_layers)
+    def _layers_by_id(self) -> dict[int, Layer]:
+        return self._from_cache(
+            "layers",
+            lambda: {
+                row.id: layer_from_row(row) for row in reader_queries.list_layers(self._connection)
+            },
+        )
 
-    def _read_layers(self) -> tuple[tuple[int, Layer], ...]:
-        return tuple((row[0], layer_of(row)) for row in self._ask(_LAYERS))
-
-    def _read_labels(self) -> tuple[Label, ...]:
-        return tuple(Label(*row) for row in self._ask("SELECT id, name, images FROM labels"))
-
-    def _cached(self, name: str, read: Callable[[], Kept]) -> Kept:
-        """What was read before, while nobody has written the file since."""
-        ((version,),) = self._ask("PRAGMA data_version")
-        if version != self._version:
-            self._version, self._kept = version, {}
-        kept = self._kept
-        if name not in kept:
-            kept[name] = read()
-        return cast(Kept, kept[name])
+    def _from_cache(self, name: str, read: Callable[[], Cached]) -> Cached:
+        """What was read before, unless the file has been written since."""
+        version = reader_queries.data_version(self._connection)
+        if version != self._cache_version:
+            self._cache_version, self._cache = version, {}
+        cache = self._cache
+        if name not in cache:
+            cache[name] = read()
+        return cast(Cached, cache[name])
 
 
-def _refuse_unknown_ranking(ranked_by: str) -> None:
-    if ranked_by not in RANKINGS:
-        raise UnitError(f"no ranking {ranked_by!r}; there are {' and '.join(RANKINGS)}")
+def resolve_ranking(name: str) -> Ranking:
+    """The ranking with this name.
+
+    >>> resolve_ranking("maen")
+    Traceback (most recent call last):
+    retroscope.errors.UnitError: no ranking 'maen'; did you mean 'mean'?
+    """
+    return choose("ranking", name, {str(ranking): ranking for ranking in RANKINGS}, error=UnitError)

@@ -1,18 +1,51 @@
-"""What an atlas file is made of: the tables as data. `docs/reference/atlas.md` explains them."""
+"""The tables of an atlas file, as data. `docs/reference/atlas.md` explains them."""
+
+from collections.abc import Collection, Iterable
+from enum import StrEnum
 
 from retroscope.errors import RetroscopeError
+from retroscope.results.statistics import Statistic, stored_statistics
 
 APPLICATION_ID = 0x52545343
 """`RTSC` in ASCII, at byte 68 of the file, where `file` and SQLite look for it."""
 SCHEMA_VERSION = 1
-"""Kept in `user_version`. A reader opens this version and older ones."""
+"""Stored in `user_version`. A reader opens this version and older ones."""
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Value = int | float | str | bytes | None
-"""What SQLite keeps in one cell."""
+"""What SQLite stores in one cell."""
 
-RANKINGS = ("max", "mean")
-PENDING, OK, UNREADABLE = "pending", "ok", "unreadable"
+
+class Ranking(StrEnum):
+    """What hits are ranked by: the maximum of a channel's map, or its mean."""
+
+    MAX = "max"
+    MEAN = "mean"
+
+
+RANKINGS = tuple(Ranking)
+
+
+class ImageStatus(StrEnum):
+    """Whether an image of the list has been read; column `status` of table `images`."""
+
+    PENDING = "pending"
+    OK = "ok"
+    UNREADABLE = "unreadable"
+
+
+class ScanState(StrEnum):
+    """How far the scan of an atlas has come; key `state` of table `meta`."""
+
+    SCANNING = "scanning"
+    SCORING = "scoring"
+    SCANNED = "scanned"
+    ILLUSTRATED = "illustrated"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the hits and statistics are final."""
+        return self in (ScanState.SCANNED, ScanState.ILLUSTRATED)
 
 
 class AtlasError(RetroscopeError):
@@ -57,18 +90,11 @@ TABLES = {
     "channels": """
         layer INTEGER NOT NULL REFERENCES layers (id),
         channel INTEGER NOT NULL,
-        images INTEGER NOT NULL,
-        positions INTEGER NOT NULL,
-        mean REAL,
-        std REAL,
-        maximum REAL,
-        fired_images INTEGER NOT NULL,
-        fired_positions INTEGER NOT NULL,
-        non_finite INTEGER NOT NULL,
-        histogram BLOB NOT NULL,
-        dead INTEGER NOT NULL,
+        {statistics},
         top_label INTEGER REFERENCES labels (id),
-        PRIMARY KEY (layer, channel)""",
+        PRIMARY KEY (layer, channel)""".format(
+        statistics=",\n        ".join(f"{row.name} {row.sql_type}" for row in stored_statistics())
+    ),
     "hits": """
         layer INTEGER NOT NULL REFERENCES layers (id),
         ranked_by TEXT NOT NULL CHECK (ranked_by IN ('max', 'mean')),
@@ -119,11 +145,17 @@ TABLES = {
         value BLOB NOT NULL""",
 }
 
-ADDED = ("patterns",)
-"""Tables that an atlas of this version may lack, until it is next opened for writing."""
+LATER_TABLES = ("patterns",)
+"""Tables that an older atlas lacks until it is next opened for writing."""
+
+
+def missing_columns(present: Iterable[str]) -> tuple[Statistic, ...]:
+    """The statistics that table `channels` of an older atlas has no column for."""
+    return tuple(row for row in stored_statistics() if row.name not in set(present))
+
 
 CLUSTERED = ("channels", "hits")
-"""Small rows that lie in the order of their key; a table with blobs is better off with rowids."""
+"""Tables with small rows, stored in the order of their key. For large blobs rowids are faster."""
 
 VIEWS = {
     "named_hits": """
@@ -140,11 +172,11 @@ INDEXES = {
     "images_by_label": "images (label) WHERE label IS NOT NULL",
     "unreadable_images": "images (id) WHERE status = 'unreadable'",
 }
-"""A page of a layer needs none: the key of `hits` and `channels` begins with the layer."""
+"""Queries by layer need no index: the keys of `hits` and `channels` begin with the layer."""
 
 
-def statements() -> list[str]:
-    """What makes an empty file an atlas, in order."""
+def create_statements() -> list[str]:
+    """The statements that make an atlas of an empty database, in order."""
     tables = (
         f"CREATE TABLE {name} ({columns}\n){' WITHOUT ROWID' if name in CLUSTERED else ''}"
         for name, columns in TABLES.items()
@@ -156,3 +188,18 @@ def statements() -> list[str]:
         f"PRAGMA user_version = {SCHEMA_VERSION}",
     )
     return [*tables, *views, *indexes, *stamps]
+
+
+def upgrade_statements(channel_columns: Collection[str]) -> list[str]:
+    """The statements that add what an older atlas lacks, and stamp it with this version.
+
+    `channel_columns` are the columns that its table `channels` has. A statistic that is added is
+    NULL for the channels that were scanned without it.
+    """
+    tables = (f"CREATE TABLE IF NOT EXISTS {name} ({TABLES[name]}\n)" for name in LATER_TABLES)
+    statistics = (
+        f"ALTER TABLE channels ADD COLUMN {row.name} {str(row.sql_type).removesuffix(' NOT NULL')}"
+        for row in stored_statistics()
+        if row.name not in channel_columns
+    )
+    return [*tables, *statistics, f"PRAGMA user_version = {SCHEMA_VERSION}"]

@@ -1,9 +1,9 @@
-"""Writing an atlas: every change inside a transaction, so that a kill loses only the last one.
+"""Writing an atlas: every change is inside a transaction, so a kill loses only the last one.
 
 The journal is SQLite's rollback journal: between transactions there is one file and nothing
 beside it. A write-ahead log would leave two more files after a kill, does not work on a shared
-network disk, and cannot be read in a folder that is read-only. The price is that readers wait
-while a transaction is written out.
+network disk, and cannot be read in a read-only folder. The price is that readers wait while a
+transaction is written to the disk.
 """
 
 import json
@@ -14,45 +14,42 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from retroscope.atlas.database import PATIENCE, Row, as_text
-from retroscope.atlas.opening import open_for_writing
-from retroscope.atlas.packing import (
+from retroscope.atlas.database import TIMEOUT, WriteConnection, encode_text
+from retroscope.atlas.image_blobs import encode_image
+from retroscope.atlas.queries import reader_queries, writer_queries
+from retroscope.atlas.queries.query import Row
+from retroscope.atlas.queries.table_rows import (
+    ClassStatsRow,
+    LayerRow,
+    PatternRow,
+    ProjectionRow,
+    RankedHitRow,
+    StoredImageRow,
+)
+from retroscope.atlas.queries.writer_queries import LayerNumberRow
+from retroscope.atlas.row_encoding import (
     Array,
+    channel_columns,
     channel_rows,
-    class_rows,
+    class_stats_rows,
     hit_rows,
     image_rows,
     label_rows,
+    layer_row,
+    pattern_row,
     projection_row,
 )
-from retroscope.atlas.pattern_rows import COLUMNS, MISSING, pattern_row
-from retroscope.atlas.pictures import encode_picture
-from retroscope.atlas.rows import layer_row
-from retroscope.atlas.schema import OK, PENDING, RANKINGS, UNREADABLE, AtlasError, Json
-from retroscope.atlas.sqlite_errors import explained, named
-from retroscope.results.values import Layer, Pattern, Picture, Projection
-
-_MISSING = """
-    SELECT channel, image, y, x, max(CASE ranked_by WHEN 'max' THEN score END)
-    FROM hits
-    WHERE layer = ? AND rank < ? AND NOT EXISTS (
-        SELECT 1 FROM projections
-        WHERE projections.layer = hits.layer AND projections.channel = hits.channel
-            AND projections.image = hits.image AND projections.y = hits.y
-            AND projections.x = hits.x AND projections.rules = ?)
-    GROUP BY image, channel, y, x
-    ORDER BY image, channel, y, x
-    LIMIT ?"""
-_MISSING_PICTURES = """
-    SELECT DISTINCT image FROM hits
-    WHERE NOT EXISTS (SELECT 1 FROM winner_pictures WHERE winner_pictures.image = hits.image)
-    ORDER BY image"""
-_ALL = 2**62
+from retroscope.atlas.schema import RANKINGS, AtlasError, ImageStatus, Json
+from retroscope.atlas.sqlite_errors import quote_path
+from retroscope.imaging.image import RGB
+from retroscope.results.layers import Layer
+from retroscope.results.patterns import Pattern
+from retroscope.results.projections import Projection
 
 
 @dataclass(frozen=True)
-class Hit:
-    """A place that excites a channel. `score` is its activation, where it was ranked by that."""
+class MissingProjection:
+    """A hit without a projection. `score` is its activation, None if it is a hit by mean alone."""
 
     layer: str
     channel: int
@@ -63,9 +60,9 @@ class Hit:
 
 
 class AtlasWriter:
-    """An atlas open for writing: made where there is none, gone on with where there is one.
+    """An atlas open for writing: created if it does not exist, continued if it does.
 
-    `restart` empties it. `is_new` says that nothing is kept in it yet.
+    `restart` empties it. `is_new` says that it holds nothing yet.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder, AtlasWriter(Path(folder, "a.atlas")) as writer:
@@ -76,14 +73,13 @@ class AtlasWriter:
     """
 
     def __init__(
-        self, path: str | Path, *, restart: bool = False, patience: float = PATIENCE
+        self, path: str | Path, *, restart: bool = False, timeout: float = TIMEOUT
     ) -> None:
         self.path = Path(path)
-        self._connection, self.is_new = open_for_writing(
-            self.path, restart=restart, patience=patience
-        )
-        self._layers: dict[str, tuple[int, int]] = {}
-        self._created = self._stamp()
+        self._connection = WriteConnection(self.path, restart=restart, timeout=timeout)
+        self.is_new = self._connection.is_new
+        self._layers: dict[str, LayerNumberRow] = {}
+        self._created = writer_queries.creation_time(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +93,7 @@ class AtlasWriter:
         self.close()
 
     def close(self) -> None:
-        """Closes the file, which is then the only one; an open transaction is rolled back."""
+        """Closes the file and removes its journal; an open transaction is rolled back."""
         self._connection.close()
 
     def discard(self) -> None:
@@ -107,39 +103,34 @@ class AtlasWriter:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is put inside is kept together, or nothing of it."""
-        with explained(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._refuse_other_scan()
+        """Everything put inside is saved together, or not at all."""
+        try:
+            with self._connection.transaction():
+                self._check_is_same_scan()
                 yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._layers = {}
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        except BaseException:
+            self._layers = {}
+            raise
 
     def compact(self) -> None:
-        """Gives the room of what was deleted back to the disk. Outside of transactions."""
-        with explained(self.path):
-            self._connection.executescript("PRAGMA incremental_vacuum")
+        """Gives the space of deleted rows back to the disk; not inside a transaction."""
+        self._connection.return_free_space()
 
     @property
     def meta(self) -> dict[str, Json]:
-        """What has been put down about the scan."""
-        return {key: json.loads(value) for key, value in self._ask("SELECT key, value FROM meta")}
+        """Facts about the scan."""
+        return reader_queries.read_facts(self._connection)
 
     def put_meta(self, facts: Mapping[str, Json]) -> None:
-        """Facts about the scan, over those of the same keys. `created` is the writer's own."""
+        """Facts about the scan, replacing those with the same keys. `created` is set on opening."""
         assert "created" not in facts
         rows = ((key, json.dumps(fact, allow_nan=False)) for key, fact in facts.items())
-        self._put("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+        self._connection.write(writer_queries.UPSERT_FACT, rows)
 
     def put_layers(self, layers: Sequence[Layer]) -> None:
         """The layers of the scan, numbered from 0."""
         rows = (layer_row(number, layer) for number, layer in enumerate(layers))
-        self._put_whole("layers", 17, rows)
+        self._upsert("layers", LayerRow._fields, rows)
         self._layers = {}
 
     def put_images(
@@ -147,93 +138,91 @@ class AtlasWriter:
     ) -> None:
         """The list of images, numbered from 0, all pending.
 
-        A label is a place in `names`, or -1; there may be none at all.
+        A label is an index of `names`, or -1; without classes the list of labels is empty.
         """
-        self._put("INSERT INTO labels VALUES (?, CAST(? AS TEXT), ?)", label_rows(names, labels))
-        self._put(
-            "INSERT INTO images VALUES (?, CAST(? AS TEXT), ?, ?, NULL)", image_rows(keys, labels)
-        )
+        self._connection.write(writer_queries.INSERT_LABEL, label_rows(names, labels))
+        self._connection.write(writer_queries.INSERT_IMAGE, image_rows(keys, labels))
 
     def mark_read(self, images: Iterable[int]) -> None:
-        """The scan has seen these images."""
-        rows = ((OK, image, PENDING) for image in images)
-        self._put("UPDATE images SET status = ? WHERE id = ? AND status = ?", rows)
+        """Marks images that the scan has read."""
+        rows = ((ImageStatus.OK, image, ImageStatus.PENDING) for image in images)
+        self._connection.write(writer_queries.SET_STATUS, rows)
 
     def mark_unreadable(self, image: int, error: str) -> None:
-        """This image cannot be read, and why; its class has one image less."""
-        self._put(
-            "UPDATE labels SET images = images - 1 "
-            "WHERE id = (SELECT label FROM images WHERE id = ? AND status <> ?)",
-            [(image, UNREADABLE)],
-        )
-        self._put(
-            "UPDATE images SET status = ?, error = CAST(? AS TEXT) WHERE id = ?",
-            [(UNREADABLE, as_text(error), image)],
-        )
+        """Marks an image that cannot be read, and why; its class has one image less."""
+        status = ImageStatus.UNREADABLE
+        self._connection.write(writer_queries.COUNT_DOWN_LABEL, [(image, status)])
+        self._connection.write(writer_queries.SET_ERROR, [(status, encode_text(error), image)])
 
     def put_state(self, parts: Mapping[str, bytes]) -> None:
-        """Parts of the running state, over those of the same keys; each is under a gigabyte."""
-        self._put_whole("state", 2, parts.items())
+        """Parts of the scan's state, replacing those with the same keys; each below a gigabyte."""
+        self._connection.write(writer_queries.UPSERT_STATE, parts.items())
 
     def state(self) -> dict[str, bytes]:
-        """The running state of a scan that is not finished, by part."""
-        return dict(self._ask("SELECT key, value FROM state"))
+        """The state of an unfinished scan, by part."""
+        return writer_queries.read_state(self._connection)
 
     def clear_state(self) -> None:
-        """The scan is finished. `compact` gives the room back afterwards."""
-        self._put("DELETE FROM state", [()])
+        """Deletes the state of a finished scan. Call `compact` afterwards to free the space."""
+        self._connection.write(writer_queries.DELETE_STATE, [()])
 
     def put_channels(self, layer: str, arrays: Mapping[str, Array]) -> None:
-        """The statistics of a layer: an array (channels) or a scalar for each number's column.
+        """The statistics of a layer: an array (channels) or a scalar for each column.
 
-        `histogram` is (channels, 64); `top_label` may be left out, and is -1 for none.
+        `histogram` is (channels, 64); `top_label` is optional, with -1 for no class.
         """
-        self._put_whole("channels", 13, channel_rows(*self._layer(layer), arrays))
+        stored = self._layer(layer)
+        rows = channel_rows(stored.id, stored.channels, arrays)
+        self._upsert("channels", channel_columns(), rows)
 
     def put_hits(
         self, layer: str, ranked_by: str, scores: Array, *, images: Array, ys: Array, xs: Array
     ) -> None:
-        """The hits of a layer in one ranking, in place of those before: all (channels, ranks).
+        """The hits of a layer in one ranking, replacing the previous ones: all (channels, ranks).
 
-        The strongest comes first; a slot whose image is below 0 is empty.
+        The highest score comes first; a slot whose image is below 0 is empty.
         """
-        number, count = self._layer(layer)
+        stored = self._layer(layer)
         assert ranked_by in RANKINGS
-        assert len(scores) == count
-        self._put("DELETE FROM hits WHERE layer = ? AND ranked_by = ?", [(number, ranked_by)])
-        rows = hit_rows(number, ranked_by, scores, images=images, places=(ys, xs))
-        self._put_whole("hits", 8, rows)
+        assert len(scores) == stored.channels
+        self._connection.write(writer_queries.DELETE_HITS, [(stored.id, ranked_by)])
+        rows = hit_rows(stored.id, ranked_by, scores, images=images, positions=(ys, xs))
+        self._upsert("hits", RankedHitRow._fields, rows)
 
     def put_class_stats(self, layer: str, mean_maximum: Array, fired_share: Array) -> None:
         """How the channels of a layer respond to each class: both (labels, channels)."""
-        number, count = self._layer(layer)
-        assert mean_maximum.shape[1] == fired_share.shape[1] == count
-        self._put_whole("class_stats", 4, class_rows(number, mean_maximum, fired_share))
+        stored = self._layer(layer)
+        assert mean_maximum.shape[1] == fired_share.shape[1] == stored.channels
+        rows = class_stats_rows(stored.id, mean_maximum, fired_share)
+        self._upsert("class_stats", ClassStatsRow._fields, rows)
 
-    def put_winner_picture(self, image: int, picture: Picture) -> None:
-        """An image among the hits, at the size that the network took."""
-        self._put_whole("winner_pictures", 2, [(image, encode_picture(picture))])
+    def put_image_pixels(self, image: int, pixels: RGB) -> None:
+        """An image among the hits, at the size of the network's input."""
+        row = StoredImageRow(image, encode_image(pixels))
+        self._upsert("winner_pictures", StoredImageRow._fields, [row])
 
     def put_projection(self, image: int, projection: Projection) -> None:
-        """What in an image made a unit fire; the unit has a channel and a position."""
-        number, _ = self._layer(projection.unit.layer)
-        self._put_whole("projections", 13, [projection_row(number, image, projection)])
+        """A projection of a unit that has a channel and a position."""
+        row = projection_row(self._layer(projection.unit.layer).id, image, projection)
+        self._upsert("projections", ProjectionRow._fields, [row])
 
     def put_pattern(self, pattern: Pattern) -> None:
-        """What a channel would most like to see, in place of one by the same recipe."""
+        """A pattern of a channel, replacing one by the same recipe."""
         assert pattern.unit is not None
-        number, _ = self._layer(pattern.unit.layer)
-        self._put_whole("patterns", COLUMNS, [pattern_row(number, pattern)])
+        row = pattern_row(self._layer(pattern.unit.layer).id, pattern)
+        self._upsert("patterns", PatternRow._fields, [row])
 
-    def missing_patterns(self, layer: str, recipe: str, *, seed: int, steps: int) -> list[int]:
-        """The channels of a layer that have no such pattern yet."""
-        number, channels = self._layer(layer)
-        found = self._ask(MISSING, channels, number, recipe, seed, steps)
-        return [channel for (channel,) in found]
+    def channels_without_pattern(
+        self, layer: str, recipe: str, *, seed: int, steps: int
+    ) -> list[int]:
+        """The channels of a layer that have no pattern with this recipe, seed and steps."""
+        return writer_queries.channels_without_pattern(
+            self._connection, self._layer(layer), recipe, seed=seed, steps=steps
+        )
 
-    def missing_pictures(self) -> list[int]:
-        """The images among the hits whose picture is not kept yet."""
-        return [image for (image,) in self._ask(_MISSING_PICTURES)]
+    def images_without_pixels(self) -> list[int]:
+        """The images among the hits that are not stored yet."""
+        return writer_queries.images_without_pixels(self._connection)
 
     def missing_projections(
         self,
@@ -242,52 +231,37 @@ class AtlasWriter:
         limit: int | None = None,
         ranks: int | None = None,
         rules: str = "deconvnet",
-    ) -> Iterator[Hit]:
-        """The hits of both rankings that have no projection, each place once.
+    ) -> Iterator[MissingProjection]:
+        """The hits of both rankings that have no projection, each position once.
 
-        Layer by layer in running order, and image by image in each. `limit` is for all together,
-        `ranks` for each ranking of each channel.
+        They come layer by layer in running order, and image by image in each. `limit` is for all
+        layers together, `ranks` for each ranking of each channel.
         """
-        left = _ALL if limit is None else limit
-        wanted = [layer] if layer is not None else list(self._known_layers())
-        for name in wanted:
-            number, _ = self._layer(name)
-            found = self._ask(_MISSING, number, _ALL if ranks is None else ranks, rules, left)
-            left -= len(found)
-            yield from (Hit(name, *row) for row in found)
+        remaining = limit
+        for name in [layer] if layer is not None else list(self._layers_by_name()):
+            rows = writer_queries.missing_projections(
+                self._connection, self._layer(name).id, ranks=ranks, rules=rules, limit=remaining
+            )
+            if remaining is not None:
+                remaining -= len(rows)
+            for row in rows:
+                yield MissingProjection(name, *row)
 
-    def _ask(self, query: str, *values: object) -> list[Row]:
-        with explained(self.path):
-            return self._connection.execute(query, values).fetchall()
+    def _upsert(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        self._connection.write(writer_queries.upsert(table, columns), rows)
 
-    def _put(self, statement: str, rows: Iterable[Row]) -> None:
-        assert self._connection.in_transaction, "an atlas is written inside writer.transaction()"
-        with explained(self.path):
-            self._connection.executemany(statement, rows)
+    def _layer(self, name: str) -> LayerNumberRow:
+        return self._layers_by_name()[name]
 
-    def _put_whole(self, table: str, columns: int, rows: Iterable[Row]) -> None:
-        """Rows of all columns, over those of the same key."""
-        marks = ", ".join("?" * columns)
-        self._put(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)  # noqa: S608
-
-    def _layer(self, name: str) -> tuple[int, int]:
-        """A layer's number in the file, and how many channels it has."""
-        return self._known_layers()[name]
-
-    def _known_layers(self) -> dict[str, tuple[int, int]]:
+    def _layers_by_name(self) -> dict[str, LayerNumberRow]:
         if not self._layers:
-            rows = self._ask("SELECT name, id, channels FROM layers ORDER BY step, id")
-            self._layers = {name: (number, channels) for name, number, channels in rows}
+            self._layers = writer_queries.layer_numbers(self._connection)
         return self._layers
 
-    def _refuse_other_scan(self) -> None:
-        """Raises where somebody has started the scan of this file afresh in the meantime."""
-        if self._stamp() != self._created:
+    def _check_is_same_scan(self) -> None:
+        """Refuses to write if another process has restarted the scan of this file."""
+        if writer_queries.creation_time(self._connection) != self._created:
             raise AtlasError(
-                f"another process has started {named(self.path)} afresh; let it finish, then run "
-                "this again"
+                f"another process has restarted the scan into {quote_path(self.path)}; let it "
+                "finish, then run the same again"
             )
-
-    def _stamp(self) -> list[Row]:
-        """When the scan was begun, which tells it from any other."""
-        return self._ask("SELECT value FROM meta WHERE key = 'created'")

@@ -1,0 +1,113 @@
+"""Images and projections as WebP blobs; a projection as grey levels with their scale beside it."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+from PIL.Image import Resampling
+
+from retroscope.atlas.queries import image_queries
+from retroscope.atlas.queries.query import SqlSource
+from retroscope.atlas.schema import AtlasError
+from retroscope.errors import ImageError
+from retroscope.imaging.image import GREY, RGB, Size
+from retroscope.imaging.webp import decode_webp, encode_webp, webp_size
+from retroscope.results.projections import Pixels
+
+MAX_PROJECTION_SIDE = 112
+"""The longest side of a stored projection: about the size of a tile on a plate."""
+QUALITY, PROJECTION_QUALITY = 90, 80
+MAX_LOSSLESS_PIXELS = 64 * 64
+"""Images up to this many pixels are stored losslessly, which costs next to nothing."""
+MAX_LEVEL = 127
+"""Grey levels between zero, the middle grey, and the peak on either side."""
+
+
+def encode_image(image: RGB) -> bytes:
+    """An image as WebP, without visible loss.
+
+    >>> encode_image(np.zeros((4, 4, 3), np.uint8))[8:12]
+    b'WEBP'
+    """
+    return encode_webp(image, quality=QUALITY, lossless_up_to=MAX_LOSSLESS_PIXELS)
+
+
+def decode_image(blob: bytes) -> RGB:
+    """The image in a WebP."""
+    try:
+        return decode_webp(blob)
+    except ImageError as error:
+        raise AtlasError(
+            f"an image in the atlas is damaged ({error}); use another copy of the atlas"
+        ) from error
+
+
+def encode_projection(pixels: Pixels) -> tuple[bytes, float]:
+    """A signed projection as WebP, and the peak: the value of grey level 255.
+
+    Zero is the middle grey. A projection larger than `MAX_PROJECTION_SIDE` is averaged down. Values
+    that are not finite become zero. The channels are stacked from top to bottom as greys, because
+    WebP stores colours at half the resolution.
+
+    >>> blob, peak = encode_projection(np.full((8, 8, 3), -2.5, np.float32))
+    >>> peak, decode_projection(blob, peak, (8, 8), 3).min().item()
+    (2.5, -2.5)
+    """
+    finite = pixels.astype(np.float32)
+    finite[~np.isfinite(finite)] = 0
+    small = _resize(finite, _stored_size(*finite.shape[:2]), Resampling.BOX)
+    peak = float(np.abs(small).max(initial=0))
+    if small.size == 0:
+        return b"", peak
+    levels = np.rint(GREY + MAX_LEVEL * (small / (peak or 1))).astype(np.uint8)
+    sheet = _stack_channels(levels)
+    blob = encode_webp(sheet, quality=PROJECTION_QUALITY, lossless_up_to=MAX_LOSSLESS_PIXELS)
+    return blob, peak
+
+
+def decode_projection(blob: bytes, peak: float, size: Size, depth: int) -> Pixels:
+    """The projection at its original height and width, with `depth` channels."""
+    if not blob:
+        return np.zeros((*size, depth), np.float32)
+    levels = _unstack_channels(decode_image(blob), depth).astype(np.float32)
+    signed = (levels - np.float32(GREY)) / np.float32(MAX_LEVEL) * np.float32(peak)
+    return _resize(signed, size, Resampling.BILINEAR)
+
+
+def stored_image_sizes(source: SqlSource, images: Iterable[int]) -> dict[int, Size]:
+    """Height and width of those images that are stored."""
+    headers = image_queries.image_headers(source, sorted(set(images)))
+    return {image: webp_size(header) for image, header in headers.items()}
+
+
+def network_input_size(source: SqlSource) -> Size | None:
+    """The size of the network's input, if an image is stored."""
+    header = image_queries.any_image_header(source)
+    return None if header is None else webp_size(header)
+
+
+def _stored_size(height: int, width: int) -> Size:
+    scale = min(1.0, MAX_PROJECTION_SIDE / max(height, width, 1))
+    return max(round(height * scale), min(height, 1)), max(round(width * scale), min(width, 1))
+
+
+def _resize(pixels: Pixels, size: Size, resample: Resampling) -> Pixels:
+    if pixels.shape[:2] == size:
+        return pixels
+    height, width = size
+    channels = (
+        PIL.Image.fromarray(np.ascontiguousarray(channel)).resize((width, height), resample)
+        for channel in np.moveaxis(pixels, 2, 0)
+    )
+    return np.stack([np.array(channel) for channel in channels], axis=2)
+
+
+def _stack_channels(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    height, width, depth = levels.shape
+    return levels.transpose(2, 0, 1).reshape(depth * height, width)
+
+
+def _unstack_channels(sheet: RGB, depth: int) -> RGB:
+    height, width = len(sheet) // depth, sheet.shape[1]
+    return sheet[..., 1].reshape(depth, height, width).transpose(1, 2, 0)

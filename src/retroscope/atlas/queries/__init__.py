@@ -1,0 +1,1 @@
+"""All SQL that reads or writes an atlas; `schema.py` beside this folder has the tables."""

@@ -1,0 +1,312 @@
+"""What the viewer asks about layers, channels, their hits and their patterns."""
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import NamedTuple
+
+from retroscope.atlas.queries.query import Query, SqlSource, as_list, has_table
+from retroscope.results.layers import Layer
+
+_HAS_PROJECTION = """
+    EXISTS (
+        SELECT 1 FROM projections
+        WHERE projections.layer = hits.layer AND projections.channel = hits.channel
+            AND projections.image = hits.image AND projections.y = hits.y
+            AND projections.x = hits.x AND projections.rules = 'deconvnet')"""
+_HAS_HITS = """
+    EXISTS (SELECT 1 FROM hits WHERE hits.layer = channels.layer AND hits.ranked_by = 'max'
+        AND hits.channel = channels.channel AND hits.rank = 0)"""
+_PREFERRED_PATTERN_FIRST = "ORDER BY recipe <> 'olah', recipe"
+
+
+class LayerConditionRow(NamedTuple):
+    """How many channels of a layer have statistics, are dead, or have non-finite values."""
+
+    layer: str
+    known: int
+    dead: int
+    non_finite: int
+
+
+class ChannelRow(NamedTuple):
+    """The statistics of a channel that a page of its layer shows."""
+
+    channel: int
+    maximum: float | None
+    images: int
+    fired_images: int
+    non_finite: int
+    dead: bool
+    top_label: int | None
+
+
+class HistogramRow(NamedTuple):
+    """The statistics that say how unusual an activation of a channel is."""
+
+    channel: int
+    images: int
+    maximum: float | None
+    fired_images: int
+    histogram: bytes
+
+
+class UnitHitRow(NamedTuple):
+    """A hit of a channel, with the class of its image; activation and note of its projection."""
+
+    rank: int
+    score: float
+    image: int
+    y: int
+    x: int
+    key: str
+    label: str | None
+    activation: float | None
+    note: str | None
+
+
+class FirstHitRow(NamedTuple):
+    """The score of a channel's first hit, and whether that has a projection."""
+
+    channel: int
+    score: float
+    has_projection: bool
+
+
+class PlateContentRow(NamedTuple):
+    """A channel with hits, and whether one of those on its plate has a projection."""
+
+    channel: int
+    has_projection: bool
+
+
+class SharedImagesRow(NamedTuple):
+    """A channel, and how many of its images are also among the hits of another channel."""
+
+    channel: int
+    shared: int
+
+
+class PatternSummaryRow(NamedTuple):
+    """A pattern without its pixels."""
+
+    recipe: str
+    seed: int
+    steps: int
+    activation: float | None
+    note: str
+    caveat: str
+
+
+class ClassMeansRow(NamedTuple):
+    """The mean maximum of a channel for each class, as a float32 blob."""
+
+    channel: int
+    means: bytes
+
+
+class TopImageRow(NamedTuple):
+    """The name of an image among the hits of a channel."""
+
+    channel: int
+    key: str
+
+
+_LAYER_ID = Query(int, "SELECT id FROM layers WHERE name = ?")
+_LAYER_CONDITIONS = Query(
+    LayerConditionRow,
+    """
+    SELECT layers.name AS layer, count(*) AS known, sum(dead) AS dead,
+        sum(non_finite > 0) AS non_finite
+    FROM channels JOIN layers ON layers.id = channels.layer GROUP BY layers.id""",
+)
+_LAYER_CONDITION = Query(
+    LayerConditionRow,
+    """
+    SELECT layers.name AS layer, count(channels.channel) AS known, coalesce(sum(dead), 0) AS dead,
+        coalesce(sum(non_finite > 0), 0) AS non_finite
+    FROM layers LEFT JOIN channels ON channels.layer = layers.id
+    WHERE layers.name = ? GROUP BY layers.id""",
+)
+_CHANNELS = Query(
+    ChannelRow,
+    """
+    SELECT channel, maximum, images, fired_images, non_finite, dead, top_label
+    FROM channels WHERE layer = ? AND channel BETWEEN ? AND ? ORDER BY channel""",
+)
+_HISTOGRAMS = Query(
+    HistogramRow,
+    "SELECT channel, images, maximum, fired_images, histogram FROM channels WHERE layer = ?",
+)
+_DEAD_CHANNELS = Query(int, "SELECT channel FROM channels WHERE layer = ? AND dead")
+_STRONGEST_CHANNELS = Query(
+    int,
+    f"""
+    SELECT channel FROM channels WHERE layer = ? AND NOT dead AND {_HAS_HITS}
+    ORDER BY maximum DESC, channel LIMIT ?""",  # noqa: S608 - our own SQL
+)
+_UNIT_HITS = Query(
+    UnitHitRow,
+    """
+    SELECT hits.rank, hits.score, hits.image, hits.y, hits.x, images.key, labels.name AS label,
+        projections.activation, projections.note
+    FROM hits
+    JOIN images ON images.id = hits.image
+    LEFT JOIN labels ON labels.id = images.label
+    LEFT JOIN projections ON projections.layer = hits.layer
+        AND projections.channel = hits.channel AND projections.image = hits.image
+        AND projections.y = hits.y AND projections.x = hits.x AND projections.rules = 'deconvnet'
+    WHERE hits.layer = ? AND hits.ranked_by = ? AND hits.channel = ?
+    ORDER BY hits.rank LIMIT ?""",
+)
+_FIRST_HITS = Query(
+    FirstHitRow,
+    f"""
+    SELECT channel, score, {_HAS_PROJECTION} AS has_projection
+    FROM hits
+    WHERE layer = ? AND ranked_by = ? AND channel BETWEEN ? AND ? AND rank = 0""",  # noqa: S608
+)
+_PLATE_CONTENTS = Query(
+    PlateContentRow,
+    f"""
+    SELECT channel, max({_HAS_PROJECTION}) AS has_projection
+    FROM hits WHERE layer = ? AND ranked_by = ? AND rank < 9
+    GROUP BY channel ORDER BY channel""",  # noqa: S608 - our own SQL
+)
+_SHARED_IMAGES = Query(
+    SharedImagesRow,
+    """
+    SELECT others.channel, count(*) AS shared
+    FROM hits AS unit_hits
+    CROSS JOIN hits AS others ON others.image = unit_hits.image
+        AND others.ranked_by = unit_hits.ranked_by AND others.layer = unit_hits.layer
+        AND others.channel <> unit_hits.channel
+    WHERE unit_hits.layer = ? AND unit_hits.ranked_by = 'max' AND unit_hits.channel = ?
+    GROUP BY others.channel ORDER BY shared DESC, others.channel LIMIT ?""",
+)
+_TOP_IMAGES = Query(
+    TopImageRow,
+    """
+    SELECT hits.channel, images.key FROM hits JOIN images ON images.id = hits.image
+    WHERE hits.layer = ? AND hits.ranked_by = 'max' AND hits.channel BETWEEN ? AND ?
+        AND hits.rank < 9
+    ORDER BY hits.channel""",
+)
+_CLASS_MEANS = Query(
+    ClassMeansRow,
+    """
+    SELECT channel, mean_maximum AS means FROM class_stats
+    WHERE layer = ? AND channel IN (SELECT value FROM json_each(?)) ORDER BY channel""",
+)
+_CHANNELS_WITH_PATTERN = Query(int, "SELECT DISTINCT channel FROM patterns WHERE layer = ?")
+_PATTERN_SUMMARIES = Query(
+    PatternSummaryRow,
+    f"""
+    SELECT recipe, seed, steps, activation, note, caveat
+    FROM patterns WHERE layer = ? AND channel = ? {_PREFERRED_PATTERN_FIRST}""",  # noqa: S608
+)
+_PATTERN_BLOB = Query(
+    bytes,
+    f"""
+    SELECT blob FROM patterns WHERE layer = ? AND channel = ?
+    {_PREFERRED_PATTERN_FIRST} LIMIT 1""",  # noqa: S608 - our own SQL
+)
+
+
+def layer_conditions(source: SqlSource) -> dict[str, LayerConditionRow]:
+    """The condition of each layer that has statistics, by name."""
+    return {row.layer: row for row in _LAYER_CONDITIONS(source)}
+
+
+def layer_condition(source: SqlSource, layer: Layer) -> LayerConditionRow:
+    """The condition of one layer."""
+    return _LAYER_CONDITION.scalar(source, layer.name)
+
+
+def channel_summaries(source: SqlSource, layer: Layer, channels: range) -> list[ChannelRow]:
+    """The statistics of consecutive channels."""
+    return _CHANNELS(source, _layer_id(source, layer), *_ends(channels))
+
+
+def channel_histograms(source: SqlSource, layer: Layer) -> list[HistogramRow]:
+    """The histograms of all channels of a layer."""
+    return _HISTOGRAMS(source, _layer_id(source, layer))
+
+
+def dead_channels(source: SqlSource, layer: Layer) -> frozenset[int]:
+    """The channels of a layer that never fire."""
+    return frozenset(_DEAD_CHANNELS(source, _layer_id(source, layer)))
+
+
+def strongest_channels(source: SqlSource, layer: Layer, count: int) -> list[int]:
+    """The live channels of a layer with the highest maxima."""
+    return _STRONGEST_CHANNELS(source, _layer_id(source, layer), count)
+
+
+def unit_hits(
+    source: SqlSource, layer: Layer, channel: int, *, ranked_by: str, count: int = 9
+) -> list[UnitHitRow]:
+    """The hits of a channel by rank."""
+    return _UNIT_HITS(source, _layer_id(source, layer), ranked_by, channel, count)
+
+
+def first_hits(
+    source: SqlSource, layer: Layer, channels: range, *, ranked_by: str
+) -> dict[int, FirstHitRow]:
+    """The first hit of each of consecutive channels that has one, by channel."""
+    rows = _FIRST_HITS(source, _layer_id(source, layer), ranked_by, *_ends(channels))
+    return {row.channel: row for row in rows}
+
+
+def plate_contents(source: SqlSource, layer: Layer, *, ranked_by: str) -> list[PlateContentRow]:
+    """The channels of a layer that have a plate, and whether there are projections on it."""
+    return _PLATE_CONTENTS(source, _layer_id(source, layer), ranked_by)
+
+
+def channels_sharing_images(
+    source: SqlSource, layer: Layer, channel: int, count: int
+) -> list[SharedImagesRow]:
+    """The channels of a layer that have the most images in common with one channel."""
+    return _SHARED_IMAGES(source, _layer_id(source, layer), channel, count)
+
+
+def top_images(source: SqlSource, layer: Layer, channels: range) -> dict[int, frozenset[str]]:
+    """The names of the images on the plates of consecutive channels, by channel."""
+    rows = _TOP_IMAGES(source, _layer_id(source, layer), *_ends(channels))
+    plates = groupby(rows, key=lambda row: row.channel)
+    return {channel: frozenset(row.key for row in plate) for channel, plate in plates}
+
+
+def class_means(source: SqlSource, layer: Layer, channels: Iterable[int]) -> dict[int, bytes]:
+    """The mean maximum for every class, by channel; only channels that have it."""
+    rows = _CLASS_MEANS(source, _layer_id(source, layer), as_list(channels))
+    return {row.channel: row.means for row in rows}
+
+
+def channels_with_pattern(source: SqlSource, layer: Layer) -> frozenset[int]:
+    """The channels of a layer that have a pattern."""
+    if not has_table(source, "patterns"):
+        return frozenset()
+    return frozenset(_CHANNELS_WITH_PATTERN(source, _layer_id(source, layer)))
+
+
+def pattern_summaries(source: SqlSource, layer: Layer, channel: int) -> list[PatternSummaryRow]:
+    """The patterns of a channel; the first is the one that is shown."""
+    if not has_table(source, "patterns"):
+        return []
+    return _PATTERN_SUMMARIES(source, _layer_id(source, layer), channel)
+
+
+def pattern_blob(source: SqlSource, layer: Layer, channel: int) -> bytes | None:
+    """The first pattern of a channel, as a WebP."""
+    if not has_table(source, "patterns"):
+        return None
+    return _PATTERN_BLOB.first(source, _layer_id(source, layer), channel)
+
+
+def _layer_id(source: SqlSource, layer: Layer) -> int:
+    return _LAYER_ID.scalar(source, layer.name)
+
+
+def _ends(channels: range) -> tuple[int, int]:
+    """The ends that `BETWEEN` takes."""
+    return channels.start, channels.stop - 1

@@ -1,0 +1,78 @@
+"""SQL about an atlas as a database file: its stamp, its settings, its tables."""
+
+import json
+import sqlite3
+from datetime import UTC, datetime
+
+from retroscope.atlas.schema import SCHEMA_VERSION, TABLES, create_statements, upgrade_statements
+
+_WRITER_SETTINGS = (
+    "PRAGMA auto_vacuum = INCREMENTAL",  # space can be returned to the disk
+    "PRAGMA journal_mode = DELETE",  # a closed atlas is one file
+    "PRAGMA cache_size = -65536",  # 64 MiB before a transaction has to lock readers out
+)
+
+
+def application_id(connection: sqlite3.Connection) -> int:
+    """The number by which a program recognizes its databases; 0 if it was never set."""
+    (number,) = connection.execute("PRAGMA application_id").fetchone()
+    return int(number)
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """The version of the atlas schema that a file was written with."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def has_no_tables(connection: sqlite3.Connection) -> bool:
+    """Whether a database is empty, as it is right after it was created."""
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return not tables
+
+
+def read_first_page(connection: sqlite3.Connection) -> None:
+    """Reads the file's header, which fails if the file is not a database."""
+    connection.execute("PRAGMA schema_version").fetchall()
+
+
+def forbid_writing(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA query_only = ON")
+
+
+def apply_writer_settings(connection: sqlite3.Connection) -> None:
+    for setting in _WRITER_SETTINGS:
+        connection.execute(setting).fetchall()
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Makes an atlas of an empty database."""
+    for statement in create_statements():
+        connection.execute(statement)
+
+
+def upgrade_tables(connection: sqlite3.Connection) -> None:
+    """Adds the tables and columns that an atlas of an older retroscope lacks.
+
+    The version is always written, so a read-only file fails here and not at the first checkpoint.
+    """
+    columns = connection.execute("SELECT name FROM pragma_table_info('channels')").fetchall()
+    for statement in upgrade_statements({name for (name,) in columns}):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def delete_all_rows(connection: sqlite3.Connection) -> None:
+    for table in TABLES:
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own tables
+
+
+def stamp_creation_time(connection: sqlite3.Connection) -> None:
+    """Marks the start of a scan, which distinguishes it from any other scan into the same file."""
+    now = json.dumps(datetime.now(UTC).isoformat())
+    connection.execute("INSERT INTO meta VALUES ('created', ?)", (now,))
+
+
+def return_free_space(connection: sqlite3.Connection) -> None:
+    """Gives the space of deleted rows back to the disk; not possible inside a transaction."""
+    connection.executescript("PRAGMA incremental_vacuum")

@@ -1,0 +1,262 @@
+"""What `Atlas` asks: layers, images, plates, statistics, hits, patterns."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from retroscope.atlas.queries.query import Query, SqlSource, has_table
+from retroscope.atlas.queries.table_rows import LayerRow, PatternRow
+from retroscope.atlas.schema import Json, Value
+from retroscope.results.statistics import stored_statistics
+
+
+@dataclass(frozen=True)
+class Label:
+    """A class, and how many readable images it has."""
+
+    id: int
+    name: str
+    images: int
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """An image of the scanned list. `status` is one of `ImageStatus`."""
+
+    id: int
+    key: str
+    label: str | None
+    status: str
+    error: str | None
+
+
+class FactRow(NamedTuple):
+    """A fact about the scan; the value is JSON."""
+
+    key: str
+    value: str
+
+
+class ClassProfileRow(NamedTuple):
+    """How a channel responds to each class: two float32 blobs."""
+
+    mean_maximum: bytes
+    fired_share: bytes
+
+
+class PlateRow(NamedTuple):
+    """A hit with the stored image, and with its projection: None if it has not been made."""
+
+    channel: int
+    score: float
+    y: int
+    x: int
+    key: str
+    image_blob: bytes | None
+    rules: str | None
+    activation: float
+    projection_blob: bytes
+    peak: float
+    height: int
+    width: int
+    depth: int
+    note: str
+
+
+class NamedHitRow(NamedTuple):
+    """A hit with the names of its image and class."""
+
+    channel: int
+    y: int
+    x: int
+    score: float
+    image: int
+    key: str
+    label: str | None
+
+
+class UnreadableImageRow(NamedTuple):
+    """An image that could not be read, and why."""
+
+    key: str
+    error: str
+
+
+@dataclass(frozen=True)
+class ScanFindings:
+    """What the user of a finished scan should know."""
+
+    unreadable_images: int
+    dead_channels: int
+    non_finite_channels: int
+
+
+def _plate_query(hits: str, order: str) -> Query[PlateRow]:
+    """The hits are selected first, so only the images and projections of those are read."""
+    return Query(
+        PlateRow,
+        f"""
+        SELECT hits.channel, hits.score, hits.y, hits.x, images.key,
+            winner_pictures.blob AS image_blob, projections.rules, projections.activation,
+            projections.blob AS projection_blob, projections.peak, projections.height,
+            projections.width, projections.depth, projections.note
+        FROM ({hits}) AS hits
+        JOIN images ON images.id = hits.image
+        LEFT JOIN winner_pictures ON winner_pictures.image = hits.image
+        LEFT JOIN projections ON projections.layer = hits.layer
+            AND projections.channel = hits.channel AND projections.image = hits.image
+            AND projections.y = hits.y AND projections.x = hits.x AND projections.rules = ?
+        ORDER BY {order}""",  # noqa: S608 - our own SQL
+    )
+
+
+_FACTS = Query(FactRow, "SELECT key, value FROM meta")
+_LAYERS = Query(
+    LayerRow,
+    f"SELECT {', '.join(LayerRow._fields)} FROM layers ORDER BY step, id",  # noqa: S608
+)
+_LABELS = Query(Label, "SELECT id, name, images FROM labels")
+_IMAGE_COUNT = Query(int, "SELECT coalesce(max(id) + 1, 0) FROM images")
+_IMAGES = Query(
+    ImageRow,
+    """
+    SELECT images.id, images.key, labels.name AS label, images.status, images.error
+    FROM images LEFT JOIN labels ON labels.id = images.label
+    WHERE images.id >= ? AND images.id < ? ORDER BY images.id""",
+)
+_COLUMNS = Query(str, "SELECT name FROM pragma_table_info(?)")
+_CLASS_PROFILE = Query(
+    ClassProfileRow,
+    "SELECT mean_maximum, fired_share FROM class_stats WHERE layer = ? AND channel = ?",
+)
+_CHANNEL_PLATE = _plate_query(
+    "SELECT * FROM hits WHERE layer = ? AND channel = ? AND ranked_by = ?", "hits.rank"
+)
+_LAYER_PLATE = _plate_query(
+    """SELECT * FROM hits WHERE layer = ? AND ranked_by = ?
+        ORDER BY score DESC, image, channel LIMIT ?""",
+    "hits.score DESC, hits.image, hits.channel",
+)
+_CHANNEL_HITS = Query(
+    NamedHitRow,
+    """
+    SELECT channel, y, x, score, image, key, label FROM named_hits
+    WHERE layer = ? AND ranked_by = ? AND channel = ? ORDER BY rank""",
+)
+_LAYER_HITS = Query(
+    NamedHitRow,
+    """
+    SELECT channel, y, x, score, image, key, label FROM named_hits
+    WHERE layer = ? AND ranked_by = ? ORDER BY score DESC, image, channel LIMIT ?""",
+)
+_PATTERNS = Query(
+    PatternRow,
+    f"""
+    SELECT {", ".join(PatternRow._fields)}
+    FROM patterns WHERE layer = ? AND channel = ? ORDER BY recipe <> 'olah', recipe""",  # noqa: S608
+)
+_DATA_VERSION = Query(int, "PRAGMA data_version")
+UNREADABLE_IMAGES = Query(
+    UnreadableImageRow,
+    "SELECT key, error FROM images WHERE status = 'unreadable' ORDER BY id",
+)
+"""Also printed as a command for `sqlite3`."""
+_UNREADABLE_COUNT = Query(int, "SELECT count(*) FROM images WHERE status = 'unreadable'")
+_DEAD_COUNT = Query(int, "SELECT count(*) FROM channels WHERE dead")
+_NON_FINITE_COUNT = Query(int, "SELECT count(*) FROM channels WHERE non_finite > 0")
+
+
+def read_facts(source: SqlSource) -> dict[str, Json]:
+    """The facts about the scan, by key."""
+    return {fact.key: json.loads(fact.value) for fact in _FACTS(source)}
+
+
+def list_layers(source: SqlSource) -> list[LayerRow]:
+    """All layers in running order."""
+    return _LAYERS(source)
+
+
+def list_labels(source: SqlSource) -> tuple[Label, ...]:
+    """All classes in their order."""
+    return tuple(_LABELS(source))
+
+
+def count_images(source: SqlSource) -> int:
+    """How many images the scanned list has."""
+    return _IMAGE_COUNT.scalar(source)
+
+
+def list_images(source: SqlSource, start: int, stop: int) -> list[ImageRow]:
+    """The images with numbers from `start` to below `stop`."""
+    return _IMAGES(source, start, stop)
+
+
+def statistic_columns(source: SqlSource) -> tuple[str, ...]:
+    """The statistics that the file has: an older atlas may lack some."""
+    columns = set(_COLUMNS(source, "channels"))
+    return tuple(row.name for row in stored_statistics() if row.name in columns)
+
+
+def channel_statistics(
+    source: SqlSource, layer: int, channel: int, *, columns: Sequence[str]
+) -> dict[str, Value] | None:
+    """These statistics of a channel by name, or None if the scan has not got there."""
+    query = f"SELECT {', '.join(columns)} FROM channels WHERE layer = ? AND channel = ?"  # noqa: S608
+    rows = source.sql(query, layer, channel)
+    return dict(zip(columns, rows[0], strict=True)) if rows else None
+
+
+def class_profile(source: SqlSource, layer: int, channel: int) -> ClassProfileRow | None:
+    """How a channel responds to each class, or None if there are no classes."""
+    return _CLASS_PROFILE.first(source, layer, channel)
+
+
+def channel_plate(
+    source: SqlSource, layer: int, channel: int, *, ranked_by: str, rules: str
+) -> list[PlateRow]:
+    """The hits of a channel by rank."""
+    return _CHANNEL_PLATE(source, layer, channel, ranked_by, rules)
+
+
+def layer_plate(
+    source: SqlSource, layer: int, count: int, *, ranked_by: str, rules: str
+) -> list[PlateRow]:
+    """The hits with the highest scores of a layer, over all channels."""
+    return _LAYER_PLATE(source, layer, ranked_by, count, rules)
+
+
+def channel_hits(
+    source: SqlSource, layer: str, channel: int, *, ranked_by: str
+) -> list[NamedHitRow]:
+    """The hits that `channel_plate` gives, without images."""
+    return _CHANNEL_HITS(source, layer, ranked_by, channel)
+
+
+def layer_hits(source: SqlSource, layer: str, count: int, *, ranked_by: str) -> list[NamedHitRow]:
+    """The hits that `layer_plate` gives, without images."""
+    return _LAYER_HITS(source, layer, ranked_by, count)
+
+
+def channel_patterns(source: SqlSource, layer: int, channel: int) -> list[PatternRow]:
+    """The patterns of a channel, the preferred recipe first."""
+    return _PATTERNS(source, layer, channel) if has_table(source, "patterns") else []
+
+
+def data_version(source: SqlSource) -> int:
+    """A number that changes when another connection has written the file."""
+    return _DATA_VERSION.scalar(source)
+
+
+def count_unreadable_images(source: SqlSource) -> int:
+    """How many images of the list could not be read."""
+    return _UNREADABLE_COUNT.scalar(source)
+
+
+def scan_findings(source: SqlSource) -> ScanFindings:
+    """How many images could not be read, and how many channels are dead or not finite."""
+    return ScanFindings(
+        unreadable_images=_UNREADABLE_COUNT.scalar(source),
+        dead_channels=_DEAD_COUNT.scalar(source),
+        non_finite_channels=_NON_FINITE_COUNT.scalar(source),
+    )

@@ -1,0 +1,89 @@
+"""One row of each table that is read or written whole, with its columns in the table's order."""
+
+from typing import NamedTuple
+
+
+class LayerRow(NamedTuple):
+    """A row of `layers`."""
+
+    id: int
+    name: str
+    kind: str
+    channels: int
+    height: int
+    width: int
+    field_y_size: int
+    field_y_stride: int
+    field_y_start: int
+    field_x_size: int
+    field_x_stride: int
+    field_x_start: int
+    whole: bool
+    global_context: bool
+    aliases: str
+    note: str
+    step: int
+
+
+class RankedHitRow(NamedTuple):
+    """A row of `hits`."""
+
+    layer: int
+    ranked_by: str
+    channel: int
+    rank: int
+    score: float
+    image: int
+    y: int
+    x: int
+
+
+class ClassStatsRow(NamedTuple):
+    """A row of `class_stats`: two float32 blobs with a number for each class."""
+
+    layer: int
+    channel: int
+    mean_maximum: bytes
+    fired_share: bytes
+
+
+class StoredImageRow(NamedTuple):
+    """A row of `winner_pictures`: a WebP."""
+
+    image: int
+    blob: bytes
+
+
+class ProjectionRow(NamedTuple):
+    """A row of `projections`."""
+
+    layer: int
+    channel: int
+    image: int
+    y: int
+    x: int
+    rules: str
+    activation: float
+    blob: bytes
+    peak: float
+    height: int
+    width: int
+    depth: int
+    note: str
+
+
+class PatternRow(NamedTuple):
+    """A row of `patterns`. A number is None if it is NaN, for which SQLite stores NULL."""
+
+    layer: int
+    channel: int
+    recipe: str
+    seed: int
+    steps: int
+    activation: float | None
+    score: float | None
+    started_at: float | None
+    blob: bytes
+    opacity: bytes | None
+    note: str
+    caveat: str

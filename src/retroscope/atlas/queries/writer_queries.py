@@ -1,0 +1,128 @@
+"""What `AtlasWriter` puts into the file, and what it looks up there."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from retroscope.atlas.queries.query import Query, SqlSource
+
+_NO_LIMIT = 2**62
+
+UPSERT_FACT = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+UPSERT_STATE = "INSERT OR REPLACE INTO state VALUES (?, ?)"
+INSERT_LABEL = "INSERT INTO labels VALUES (?, CAST(? AS TEXT), ?)"
+INSERT_IMAGE = "INSERT INTO images VALUES (?, CAST(? AS TEXT), ?, ?, NULL)"
+SET_STATUS = "UPDATE images SET status = ? WHERE id = ? AND status = ?"
+SET_ERROR = "UPDATE images SET status = ?, error = CAST(? AS TEXT) WHERE id = ?"
+COUNT_DOWN_LABEL = """
+    UPDATE labels SET images = images - 1
+    WHERE id = (SELECT label FROM images WHERE id = ? AND status <> ?)"""
+DELETE_STATE = "DELETE FROM state"
+DELETE_HITS = "DELETE FROM hits WHERE layer = ? AND ranked_by = ?"
+
+
+def upsert(table: str, columns: Sequence[str]) -> str:
+    """The statement that inserts rows with these columns, in place of rows with the same key."""
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
+
+
+class StatePartRow(NamedTuple):
+    """A part of the state of an unfinished scan."""
+
+    key: str
+    value: bytes
+
+
+class LayerNumberRow(NamedTuple):
+    """A layer's number in the file, and how many channels it has."""
+
+    name: str
+    id: int
+    channels: int
+
+
+class MissingProjectionRow(NamedTuple):
+    """A hit that has no projection. `score` is None if the hit is only in the ranking by mean."""
+
+    channel: int
+    image: int
+    y: int
+    x: int
+    score: float | None
+
+
+_STATE = Query(StatePartRow, "SELECT key, value FROM state")
+_LAYER_NUMBERS = Query(LayerNumberRow, "SELECT name, id, channels FROM layers ORDER BY step, id")
+_CREATION_TIME = Query(str, "SELECT value FROM meta WHERE key = 'created'")
+_MISSING_PROJECTIONS = Query(
+    MissingProjectionRow,
+    """
+    SELECT channel, image, y, x, max(CASE ranked_by WHEN 'max' THEN score END) AS score
+    FROM hits
+    WHERE layer = ? AND rank < ? AND NOT EXISTS (
+        SELECT 1 FROM projections
+        WHERE projections.layer = hits.layer AND projections.channel = hits.channel
+            AND projections.image = hits.image AND projections.y = hits.y
+            AND projections.x = hits.x AND projections.rules = ?)
+    GROUP BY image, channel, y, x
+    ORDER BY image, channel, y, x
+    LIMIT ?""",
+)
+_IMAGES_WITHOUT_PIXELS = Query(
+    int,
+    """
+    SELECT DISTINCT image FROM hits
+    WHERE NOT EXISTS (SELECT 1 FROM winner_pictures WHERE winner_pictures.image = hits.image)
+    ORDER BY image""",
+)
+_CHANNELS_WITHOUT_PATTERN = Query(
+    int,
+    """
+    WITH RECURSIVE numbers (channel) AS (
+        SELECT 0 UNION ALL SELECT channel + 1 FROM numbers WHERE channel + 1 < ?)
+    SELECT channel FROM numbers
+    WHERE NOT EXISTS (
+        SELECT 1 FROM patterns WHERE layer = ? AND patterns.channel = numbers.channel
+            AND recipe = ? AND seed = ? AND steps = ?)
+    ORDER BY channel""",
+)
+
+
+def creation_time(source: SqlSource) -> str | None:
+    """When the scan was started, as JSON; None in an atlas without it."""
+    return _CREATION_TIME.first(source)
+
+
+def read_state(source: SqlSource) -> dict[str, bytes]:
+    """The state of an unfinished scan, by part."""
+    return {part.key: part.value for part in _STATE(source)}
+
+
+def layer_numbers(source: SqlSource) -> dict[str, LayerNumberRow]:
+    """All layers in running order, by name."""
+    return {row.name: row for row in _LAYER_NUMBERS(source)}
+
+
+def missing_projections(
+    source: SqlSource, layer: int, *, ranks: int | None, rules: str, limit: int | None
+) -> list[MissingProjectionRow]:
+    """The hits of a layer that have no projection, each position once, image by image."""
+    return _MISSING_PROJECTIONS(
+        source,
+        layer,
+        _NO_LIMIT if ranks is None else ranks,
+        rules,
+        _NO_LIMIT if limit is None else limit,
+    )
+
+
+def images_without_pixels(source: SqlSource) -> list[int]:
+    """The images among the hits that are not stored yet."""
+    return _IMAGES_WITHOUT_PIXELS(source)
+
+
+def channels_without_pattern(
+    source: SqlSource, layer: LayerNumberRow, recipe: str, *, seed: int, steps: int
+) -> list[int]:
+    """The channels of a layer that have no pattern with this recipe, seed and steps."""
+    return _CHANNELS_WITHOUT_PATTERN(source, layer.channels, layer.id, recipe, seed, steps)

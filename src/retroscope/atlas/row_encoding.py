@@ -1,0 +1,159 @@
+"""Results of a scan as rows of an atlas."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from retroscope.atlas.database import encode_text
+from retroscope.atlas.image_blobs import encode_image, encode_projection
+from retroscope.atlas.queries.query import Row
+from retroscope.atlas.queries.table_rows import (
+    ClassStatsRow,
+    LayerRow,
+    PatternRow,
+    ProjectionRow,
+    RankedHitRow,
+)
+from retroscope.atlas.schema import ImageStatus, Value
+from retroscope.imaging.image import RGB
+from retroscope.results.layers import Layer
+from retroscope.results.patterns import Pattern
+from retroscope.results.projections import Projection
+from retroscope.results.statistics import Statistic, stored_statistics
+
+Array = npt.NDArray[Any]
+
+
+def channel_columns() -> tuple[str, ...]:
+    """The columns of table `channels`, in the order of `channel_rows`."""
+    return ("layer", "channel", *(row.name for row in stored_statistics()), "top_label")
+
+
+def layer_row(number: int, layer: Layer) -> LayerRow:
+    """A layer, with its number in the file."""
+    y, x = layer.field.y, layer.field.x
+    height, width = layer.size
+    return LayerRow(
+        id=number,
+        name=layer.name,
+        kind=layer.kind,
+        channels=layer.channels,
+        height=height,
+        width=width,
+        field_y_size=y.size,
+        field_y_stride=y.stride,
+        field_y_start=y.start,
+        field_x_size=x.size,
+        field_x_stride=x.stride,
+        field_x_start=x.start,
+        whole=layer.field.whole,
+        global_context=layer.field.global_context,
+        aliases=json.dumps(layer.aliases),
+        note=layer.note,
+        step=layer.index,
+    )
+
+
+def label_rows(names: Sequence[str], labels: Sequence[int]) -> Iterator[Row]:
+    """Every class with its number of images."""
+    labelled = np.array([label for label in labels if label >= 0], np.int64)
+    counts = np.bincount(labelled, minlength=len(names)).tolist()
+    return zip(range(len(names)), map(encode_text, names), counts, strict=True)
+
+
+def image_rows(keys: Sequence[str], labels: Sequence[int]) -> Iterator[Row]:
+    """Every image of a list, pending. A label below 0 means no class, and so does an empty list."""
+    image_labels = labels if len(labels) else [-1] * len(keys)
+    for number, (key, label) in enumerate(zip(keys, image_labels, strict=True)):
+        yield number, encode_text(key), None if label < 0 else int(label), ImageStatus.PENDING
+
+
+def channel_rows(layer: int, count: int, arrays: Mapping[str, Array]) -> Iterator[Row]:
+    """The statistics of every channel of a layer, as `channel_columns`. NaN is stored as NULL."""
+    columns = [_statistic_cells(row, arrays[row.name], count) for row in stored_statistics()]
+    top_labels = np.broadcast_to(arrays.get("top_label", np.array(-1)), count).tolist()
+    labels = [None if label < 0 else label for label in top_labels]
+    for channel, row in enumerate(zip(*columns, labels, strict=True)):
+        yield layer, channel, *row
+
+
+def _statistic_cells(statistic: Statistic, array: Array, count: int) -> list[Value]:
+    """A cell for each of `count` channels."""
+    if statistic.is_array:
+        return [row.tobytes() for row in array.astype("<i8")]
+    cells: list[Value] = np.broadcast_to(array, count).tolist()
+    return cells
+
+
+def hit_rows(
+    layer: int, ranked_by: str, scores: Array, *, images: Array, positions: tuple[Array, Array]
+) -> Iterator[RankedHitRow]:
+    """The hits in arrays (channels, ranks). Empty slots are left out, also of the ranks."""
+    is_hit = images >= 0
+    ranks = np.cumsum(is_hit, axis=1) - 1
+    channels = np.broadcast_to(np.arange(len(is_hit))[:, None], is_hit.shape)
+    columns = (array[is_hit].tolist() for array in (channels, ranks, scores, images, *positions))
+    for channel, rank, score, image, y, x in zip(*columns, strict=True):
+        yield RankedHitRow(layer, ranked_by, channel, rank, score, image, y, x)
+
+
+def class_stats_rows(
+    layer: int, mean_maximum: Array, fired_share: Array
+) -> Iterator[ClassStatsRow]:
+    """A row for each channel of two arrays (labels, channels)."""
+    means, shares = (np.ascontiguousarray(array.T, "<f4") for array in (mean_maximum, fired_share))
+    for channel, (mean, share) in enumerate(zip(means, shares, strict=True)):
+        yield ClassStatsRow(layer, channel, mean.tobytes(), share.tobytes())
+
+
+def projection_row(layer: int, image: int, projection: Projection) -> ProjectionRow:
+    """A projection of a unit that has a channel and a position."""
+    unit, pixels = projection.unit, projection.pixels
+    assert unit.channel is not None
+    assert unit.position is not None
+    blob, peak = encode_projection(pixels)
+    height, width, depth = pixels.shape
+    non_finite = int(pixels.size - np.isfinite(pixels).sum())
+    notes = [*projection.notes]
+    if non_finite:
+        notes.append(f"{non_finite} values that were not finite are stored as zero")
+    return ProjectionRow(
+        *(layer, unit.channel, image, *unit.position),
+        rules=projection.rules,
+        activation=projection.activation,
+        blob=blob,
+        peak=peak,
+        height=height,
+        width=width,
+        depth=depth,
+        note="\n".join(notes),
+    )
+
+
+def pattern_row(layer: int, pattern: Pattern) -> PatternRow:
+    """A pattern of a channel. NaN is stored as NULL."""
+    unit, opacity = pattern.unit, pattern.opacity
+    assert unit is not None
+    assert unit.channel is not None
+    return PatternRow(
+        layer=layer,
+        channel=unit.channel,
+        recipe=pattern.recipe,
+        seed=pattern.seed,
+        steps=pattern.steps,
+        activation=pattern.activation,
+        score=pattern.score,
+        started_at=pattern.started_at,
+        blob=encode_image(pattern.image),
+        opacity=None if opacity is None else encode_image(_opacity_as_grey(opacity)),
+        note="\n".join(pattern.notes),
+        caveat="\n".join(pattern.caveats),
+    )
+
+
+def _opacity_as_grey(opacity: npt.NDArray[np.float32]) -> RGB:
+    grey = np.rint(np.clip(opacity, 0, 1) * 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
