@@ -13,7 +13,7 @@ from torch import nn
 
 import retroscope as rs
 from benchmarks.timing import in_turn, machine, ratio, table
-from retroscope.engine.batching import Prepared
+from retroscope.engine.batching import NetworkInput
 from retroscope.methods.cam.cam import cam_many
 
 LAYERS = {"vgg16": "features.29", "resnet50": "layer4.2"}
@@ -47,7 +47,7 @@ def _row(name: str) -> list[object]:
     net = rs.open_model(name, random_weights=0)
     generator = torch.Generator().manual_seed(0)
     images = [net.prepare(torch.randn(3, SIZE, SIZE, generator=generator)) for _ in range(BATCH)]
-    stack = torch.stack([image.numbers for image in images]).to(net.device)
+    stack = torch.stack([image.tensor for image in images]).to(net.device)
     last = stack.to(memory_format=torch.channels_last)
     module = net.module.eval()
     programs = [
@@ -60,9 +60,9 @@ def _row(name: str) -> list[object]:
     return [name, *each, f"{ratio(theirs, ours):.1f}", f"{ratio(ours, bare):.2f}"]
 
 
-def _ours(net: rs.Network, layer: str, images: list[Prepared]) -> object:
-    asked = list(zip(images, CLASSES, strict=True))
-    return list(cam_many(net, asked, layer=layer, memory=1 << 34))
+def _ours(net: rs.Network, layer: str, images: list[NetworkInput]) -> object:
+    requests = list(zip(CLASSES, images, strict=True))
+    return list(cam_many(net, requests, layer=layer, max_bytes=1 << 34))
 
 
 def _peer(module: nn.Module, layer: str, stack: torch.Tensor) -> object:

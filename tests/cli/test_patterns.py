@@ -146,7 +146,7 @@ def test_an_atlas_tells_the_best_natural_image(retroscope: Retroscope, net: rs.N
         ([TINY, "conv2:1", "--atlas", "no.atlas"], "no atlas 'no.atlas'"),
         ([TINY, "conv2:1", "--atlas", "notes.txt"], "is not an atlas"),
         ([TINY, "relu1:1", "--atlas", "tiny.atlas"], "relu1"),
-        (["nets.py:other", "conv2:1", "--atlas", "tiny.atlas"], "other weights"),
+        (["nets.py:other", "conv2:1", "--atlas", "tiny.atlas"], "different weights"),
     ],
 )
 def test_an_atlas_that_cannot_be_compared_with_is_refused_before_the_work(

@@ -214,15 +214,21 @@ def test_one_number_is_the_score_of_a_sigmoid() -> None:
 # Many
 
 
-def test_many_are_the_same_as_one_by_one_in_the_order_asked() -> None:
+def test_many_requests_equal_single_requests_in_their_order() -> None:
     net = network(pooled)
-    large = picture(3, (17, 20))
-    one = picture(1)
-    asked = [(one, 1), (large, None), (picture(2), 3), (one, 0), (large, 2), (one, None)]
-    for (image, target), heat in zip(asked, cam_many(net, asked), strict=True):
-        alone = cam(net, image, target=target)
-        assert (heat.target, heat.values.shape) == (alone.target, alone.values.shape)
-        np.testing.assert_allclose(heat.values, alone.values, rtol=0, atol=1e-9)
+    small, large = picture(1), picture(3, (17, 20))
+    requests = [
+        (1, small),
+        (None, large),
+        (3, picture(2)),
+        (0, small),
+        (2, large),
+        (None, small),
+    ]
+    for (target, image), heat in zip(requests, cam_many(net, requests), strict=True):
+        single = cam(net, image, target=target)
+        assert (heat.target, heat.values.shape) == (single.target, single.values.shape)
+        np.testing.assert_allclose(heat.values, single.values, rtol=0, atol=1e-9)
 
 
 def test_a_network_that_mixes_a_batch_is_given_pictures_alone() -> None:
@@ -236,7 +242,7 @@ def test_a_network_that_mixes_a_batch_is_given_pictures_alone() -> None:
 
     net = network(mixing)
     images = [picture(seed) for seed in range(3)]
-    many = list(cam_many(net, [(image, 1) for image in images], layer="0"))
+    many = list(cam_many(net, [(1, image) for image in images], layer="0"))
     for image, heat in zip(images, many, strict=True):
         np.testing.assert_allclose(heat.values, cam(net, image, layer="0", target=1).values)
 
@@ -299,8 +305,8 @@ class Means(nn.Module):
 @pytest.mark.parametrize(
     ("make", "options", "says"),
     [
-        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(429, 4)), {}, "no convolution whose maps"),
-        (pooled, {"layer": "6"}, r"6 has no map to make heat of: 4 channels of 1x1; 3 is the last"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(429, 4)), {}, "no convolution with maps"),
+        (pooled, {"layer": "6"}, r"no heat map of 6: it has 4 channels of 1x1; 3 is the last"),
         (lambda: nn.Conv2d(3, 4, 3), {}, "not one score per class; give a unit"),
         (pooled, {"method": "gradcan"}, "did you mean 'gradcam'"),
         (pooled, {"layer": "conv9"}, "no layer 'conv9'"),
@@ -324,7 +330,7 @@ class Chunked(nn.Module):
 
 def test_a_piece_of_a_map_is_told_to_have_no_heat() -> None:
     net = network(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), Chunked()))
-    with no_trace(net.module), pytest.raises(ModelError, match=r"1\.split gives pieces of one map"):
+    with no_trace(net.module), pytest.raises(ModelError, match=r"1\.split: it gives pieces of"):
         cam(net, picture(), layer="split1")
 
 
@@ -337,7 +343,7 @@ class Cut(nn.Module):
 
 def test_a_network_that_leads_nowhere_is_told() -> None:
     net = network(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), Cut(), Means()))
-    with pytest.raises(ModelError, match="nothing leads back from the classes to 0"):
+    with pytest.raises(ModelError, match="no gradient leads back from here"):
         cam(net, picture())
 
 
@@ -347,7 +353,7 @@ def test_a_class_that_nothing_speaks_for_says_so() -> None:
         net.module[6].weight[1] = -1  # type: ignore[index]
     heat = cam(net, picture(), target=1)
     assert not heat.values.any()
-    assert heat.notes == ("nothing in 3 speaks for class 1 by this method",)
+    assert heat.notes == ("no evidence for class 1 in 3 by this method",)
 
 
 def test_each_heat_map_says_how_far_to_trust_it() -> None:

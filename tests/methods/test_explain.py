@@ -13,7 +13,7 @@ from retroscope.methods.activations import activations
 from retroscope.methods.atlas_match import fingerprint
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.deconv.deconv import deconv
-from retroscope.methods.explain import last_convolutions, explain
+from retroscope.methods.explain import explain, last_convolutions
 from retroscope.methods.rarity import rarity
 from retroscope.network import Network
 from retroscope.results.layers import Layer
@@ -105,7 +105,7 @@ def test_what_is_to_be_known_of_the_network_is_told_with_the_page() -> None:
 
 def test_the_path_of_an_atlas_is_told_how_it_is_opened(net: Network) -> None:
     path: Any = "w.atlas"
-    with pytest.raises(RetroscopeError, match=r"^'w.atlas' is no Atlas; .*rs.open_atlas\('w.atl"):
+    with pytest.raises(RetroscopeError, match=r"^'w.atlas' is not an Atlas; .*rs.open_atlas\('w.a"):
         explain(net, picture(), atlas=path)
 
 
@@ -192,7 +192,7 @@ def test_an_explanation_leaves_no_trace(net: Network) -> None:
 
 
 def test_it_says_what_units_were_compared_with(net: Network) -> None:
-    assert "an atlas would compare them" in explain(net, picture()).compared
+    assert "give an atlas to compare them" in explain(net, picture()).compared
     assert "images of the atlas" in explain(net, picture(), atlas=Scanned(net, ("2",))).compared
 
 
@@ -226,12 +226,12 @@ def test_an_atlas_that_remembers_no_weights_is_taken_by_its_layers(net: Network)
 
 
 def test_a_layer_that_the_atlas_does_not_keep_is_told(net: Network) -> None:
-    with pytest.raises(RetroscopeError, match="the atlas does not keep 5; scan these layers"):
+    with pytest.raises(RetroscopeError, match="the atlas does not have 5; scan these layers"):
         explain(net, picture(), atlas=Scanned(net, ("2",), 1), layers=["conv3"])
 
 
 def test_what_cannot_be_asked_is_told(net: Network, tmp_path: Path) -> None:
-    with pytest.raises(RetroscopeError, match="0 units of each layer"):
+    with pytest.raises(RetroscopeError, match="0 units per layer"):
         explain(net, picture(), top=0)
     with pytest.raises(UnitError, match="did you mean 'conv3'"):
         explain(net, picture(), layers=["conv33"])

@@ -44,7 +44,7 @@ def test_filters_of_plain_code_are_found() -> None:
 def test_deeper_filters_are_no_pictures() -> None:
     net = Network(built(deep), input_size=(32, 32))
     for layer in ("conv2", "relu1"):
-        with pytest.raises(RetroscopeError, match="not pixels, so that"):
+        with pytest.raises(RetroscopeError, match="not pixels, and cannot"):
             filters(net, layer)
 
 

@@ -20,8 +20,8 @@ def heated() -> list[tuple[Scene, Map]]:
     """Scenes of every class, each with the positive heat of its true class."""
     net = rs.open_model("demo", device="cpu")
     scenes = [rs.scene(FIRST + number) for number in range(COUNT)]
-    asked = [(PIL.Image.fromarray(one.pixels), one.label) for one in scenes]
-    heats = [np.maximum(heat.full(), 0) for heat in rs.cam_many(net, asked)]
+    requests = [(scene.label, PIL.Image.fromarray(scene.pixels)) for scene in scenes]
+    heats = [np.maximum(heat.full(), 0) for heat in rs.cam_many(net, requests)]
     return list(zip(scenes, heats, strict=True))
 
 

@@ -356,11 +356,11 @@ def test_a_grey_network_is_covered_too() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"size": 23}, "an occluder of 23x23 pixels is larger than the picture of 27x22"),
-        ({"size": 0}, "an occluder of 0 pixels at every 8; both are 1 or more"),
-        ({"stride": 0, "size": 4}, "at every 0"),
+        ({"size": 23}, "an occluder of 23x23 pixels is larger than the image of 27x22"),
+        ({"size": 0}, "an occluder of 0 pixels with stride 8; both must be at least 1"),
+        ({"stride": 0, "size": 4}, "with stride 0"),
         ({"fill": "gray", "size": 4}, "no fill 'gray'; did you mean 'grey'"),
-        ({"fill": "nan", "size": 4}, "no fill 'nan'; a number that covers a picture is finite"),
+        ({"fill": "nan", "size": 4}, "no fill 'nan'; a number must be finite"),
         ({"target": 5, "size": 4}, "no class 5"),
     ],
 )

@@ -144,7 +144,7 @@ def test_integrated_gradients_add_up_to_what_the_score_rises_from_black(index: i
         start = net.module(black(net)[None])[0, index].item()
     assert heat.values.sum() == pytest.approx(heat.score - start, abs=1e-3)
     assert abs(heat.score - start) > 5e-3
-    assert "all pixels add up to" in heat.notes[-1]
+    assert "the pixels add up to" in heat.notes[-1]
 
 
 def test_integrated_gradients_of_a_linear_network_are_weight_times_difference() -> None:
@@ -198,8 +198,8 @@ class Cut(nn.Module):
         ({"target": 1, "unit": "3:1"}, "both the class 1 and the unit '3:1'; give one"),
         ({"unit": "3:99"}, "no channel 99"),
         ({"target": 99}, "no class 99"),
-        ({"samples": 0}, "samples and steps are 1 or more"),
-        ({"noise": -1.0}, "noise is not below 0"),
+        ({"samples": 0}, "samples and steps must be at least 1"),
+        ({"noise": -1.0}, "noise at least 0"),
     ],
 )
 def test_what_cannot_be_asked_is_told_in_a_line(options: dict[str, object], says: str) -> None:
@@ -210,12 +210,12 @@ def test_what_cannot_be_asked_is_told_in_a_line(options: dict[str, object], says
 
 def test_a_network_that_leads_nowhere_is_told() -> None:
     net = network(lambda: nn.Sequential(*small(), Cut()))
-    with pytest.raises(ModelError, match="nothing leads back from this score"):
+    with pytest.raises(ModelError, match="no gradient leads back from here"):
         saliency(net, picture())
 
 
 def test_a_network_that_gives_no_classes_has_saliency_of_units_alone() -> None:
     net = network(lambda: nn.Conv2d(3, 4, 3))
     assert saliency(net, picture(), unit="conv1:1").values.any()
-    with pytest.raises(ModelError, match="name a unit instead of a class"):
+    with pytest.raises(ModelError, match="give a unit instead of a class"):
         saliency(net, picture())

@@ -65,8 +65,8 @@ def test_a_number_may_come_from_numpy() -> None:
         ("zzz", r"it has 4 classes, 'tabby' to 'owl'"),
         (4, "no class 4 in small; it has 4, 0 to 3"),
         (-1, "no class -1"),
-        (["tabby", "owl"], "a class is a name or a number, not .*; name one at a time"),
-        ("owl", "2 classes of small are called 'owl'; say which by its number, 2 or 3"),
+        (["tabby", "owl"], "a class is a name or a number, not .*; give one at a time"),
+        ("owl", "2 classes of small are called 'owl'; give the number, 2 or 3"),
     ],
 )
 def test_a_class_that_is_not_there_is_answered(target: Any, says: str) -> None:
@@ -126,7 +126,7 @@ def test_scores_that_are_not_finite_are_told_in_a_line(
 def test_of_several_pictures_the_one_without_scores_is_named() -> None:
     healthy, sick = (np.full((*SIZE, 3), n, np.uint8) for n in (0, 255))
     net = Network(Blinded(built(small)), input_size=SIZE, name="blinded")
-    asked = [(Image(healthy, "dark.png"), None), (Image(sick, "bright.png"), None)]
-    assert next(cam_many(net, asked[:1])).score < float("inf")
+    requests = [(None, Image(healthy, "dark.png")), (None, Image(sick, "bright.png"))]
+    assert next(cam_many(net, requests[:1])).score < float("inf")
     with pytest.raises(RetroscopeError, match=r"of blinded for 'bright.png' are not finite"):
-        list(cam_many(net, asked))
+        list(cam_many(net, requests))

@@ -1,4 +1,4 @@
-"""Whether an atlas was made by a network: the same layers, and the same weights."""
+"""Checks that an atlas was scanned with a network: same layers, weights and preprocessing."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
@@ -7,24 +7,25 @@ from typing import Protocol
 import torch
 
 from retroscope.errors import RetroscopeError
-from retroscope.network import Network
+from retroscope.network import Network, Preprocessing
+from retroscope.results.as_json import JsonObject
 from retroscope.results.layers import Layer
 
 
-class Scanned(Protocol):
-    """What an atlas tells of the network that it was made by."""
+class ScannedAtlas(Protocol):
+    """The part of an atlas that describes the network of its scan."""
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers that it knows."""
+        """The scanned layers."""
 
     @property
     def meta(self) -> Mapping[str, object]:
-        """What it remembers of its scan; an atlas made by hand may remember nothing."""
+        """Facts about the scan; an atlas written by hand may have none."""
 
 
 def fingerprint(module: torch.nn.Module) -> str:
-    """Changes with any weight or buffer of the network.
+    """A hash of all weights and buffers of a network.
 
     >>> len(fingerprint(torch.nn.Conv2d(3, 8, 5)))
     32
@@ -37,43 +38,73 @@ def fingerprint(module: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def refuse_another(atlas: Scanned, net: Network, layers: Sequence[Layer]) -> None:
-    """An atlas of another network would call everything unusual, and its channels mean other
-    things.
+def check_same_network(atlas: ScannedAtlas, net: Network, layers: Sequence[Layer]) -> None:
+    """Raises RetroscopeError if the atlas has other layers or weights than the network.
+
+    Its channels have another meaning then, and every response would look unusual.
     """
-    known = {layer.name: layer for layer in layers}
-    for own in atlas.layers:
-        here = known.get(own.name)
-        if here is None or here.channels != own.channels:
-            there = "has no such layer" if here is None else f"has {here.channels}"
+    by_name = {layer.name: layer for layer in layers}
+    for atlas_layer in atlas.layers:
+        layer = by_name.get(atlas_layer.name)
+        if layer is None or layer.channels != atlas_layer.channels:
+            difference = "does not have this layer" if layer is None else f"has {layer.channels}"
             raise RetroscopeError(
-                f"the atlas is of another network than {net.name}: its {own.name} has "
-                f"{own.channels} channels, {net.name} {there}; give an atlas that was scanned "
-                f"with {net.name}"
+                f"the atlas is not of {net.name}: its {atlas_layer.name} has "
+                f"{atlas_layer.channels} channels, {net.name} {difference}; give an atlas that "
+                f"was scanned with {net.name}"
             )
-    _refuse_weights(atlas, net, "the atlas")
+    _check_weights(atlas, net, "the atlas")
 
 
-def refuse_other_weights(atlas: Scanned, net: Network, name: str = "the atlas") -> None:
-    """What is put into an atlas, or compared with it, is of the weights and the preprocessing of
-    its scan.
+def check_same_scan(atlas: ScannedAtlas, net: Network, name: str = "the atlas") -> None:
+    """Raises RetroscopeError if the weights or the preprocessing differ from those of the scan.
+
+    `name` is what the error calls the atlas.
     """
-    _refuse_weights(atlas, net, name)
-    if atlas.meta.get("preprocessing") not in (None, repr(net.preprocessing)):
-        raise RetroscopeError(f"{name} was scanned with another preprocessing; give the same")
+    _check_weights(atlas, net, name)
+    stored = atlas.meta.get("preprocessing")
+    if stored is not None and not is_same_preprocessing(stored, net.preprocessing):
+        raise RetroscopeError(f"{name} was scanned with different preprocessing; give the same")
 
 
-def _refuse_weights(atlas: Scanned, net: Network, name: str) -> None:
+def preprocessing_json(preprocessing: Preprocessing) -> JsonObject:
+    """The preprocessing as an atlas records it."""
+    fit = preprocessing.fit
+    return {
+        "size": list(fit.size),
+        "mode": fit.mode,
+        "shorter": fit.shorter,
+        "resample": fit.resample,
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+    }
+
+
+def is_same_preprocessing(stored: object, preprocessing: Preprocessing) -> bool:
+    """Whether an atlas records this preprocessing, as JSON or as the text of the first atlases."""
+    return stored in (preprocessing_json(preprocessing), _preprocessing_text(preprocessing))
+
+
+def _preprocessing_text(preprocessing: Preprocessing) -> str:
+    """What atlases recorded before they recorded JSON: a `repr` of that time."""
+    fit = preprocessing.fit
+    return (
+        f"Preprocessing(fit=Fit(size={fit.size!r}, mode={fit.mode!r}, shorter={fit.shorter!r}, "
+        f"resample={fit.resample!r}), mean={preprocessing.mean!r}, std={preprocessing.std!r})"
+    )
+
+
+def _check_weights(atlas: ScannedAtlas, net: Network, name: str) -> None:
     if atlas.meta.get("weights") in (None, fingerprint(net.module)):
         return
     model = atlas.meta.get("model")
     if model == net.name:
         raise RetroscopeError(
-            f"{name} was scanned with other weights than {model} has now; where they are random "
-            "each time, random_weights (--random-weights SEED) makes them the same, for the scan "
-            "and for all that follows"
+            f"{name} was scanned with different weights than {model} has now; if they are drawn "
+            "anew each time, open the network with the same random_weights for the scan and for "
+            "all later commands"
         )
     raise RetroscopeError(
-        f"{name} was scanned with {model or 'a network'}, and the weights of {net.name} are "
-        "others; give the network of the scan, or scan the other weights into another atlas"
+        f"{name} was scanned with {model or 'another network'}, and {net.name} has different "
+        "weights; give the network of the scan, or scan these weights into another atlas"
     )

@@ -9,20 +9,12 @@ from dataclasses import dataclass
 
 import torch
 
-from retroscope.engine.forward import Seen, plainly
-from retroscope.engine.intercept import Handler, run
-from retroscope.engine.operations import (
-    Args,
-    Function,
-    Kwargs,
-    asks_only,
-    is_itself,
-    name_of,
-    named,
-    tensors_in,
-)
-from retroscope.engine.survey import Survey, canonical
-from retroscope.engine.tensor_map import Marks
+from retroscope.engine.forward import MapListener, notify
+from retroscope.engine.intercept import Handler, execute_plainly, run
+from retroscope.engine.interpreter import Call, Interpreter, refuse_divergence
+from retroscope.engine.operations import Function, functions_named, tensors_in
+from retroscope.engine.program import Survey
+from retroscope.engine.tensor_map import TensorMap
 from retroscope.errors import ModelError
 from retroscope.network import Network
 
@@ -34,8 +26,8 @@ def _softmax(scores: torch.Tensor) -> torch.Tensor:
 
 
 PROBABILITY_FUNCTIONS: dict[Function, ProbabilityFunction] = {
-    **dict.fromkeys(named("softmax", "log_softmax"), _softmax),
-    **dict.fromkeys(named("sigmoid", "logsigmoid"), torch.sigmoid),
+    **dict.fromkeys(functions_named("softmax", "log_softmax"), _softmax),
+    **dict.fromkeys(functions_named("sigmoid", "logsigmoid"), torch.sigmoid),
 }
 """How scores become probabilities, by the function that ends the network."""
 
@@ -56,12 +48,12 @@ class ScoreTracker:
     """Records the input of each softmax and sigmoid, in case the network ends there."""
 
     def __init__(self) -> None:
-        self._inputs = Marks[tuple[torch.Tensor, ProbabilityFunction]]()
+        self._inputs = TensorMap[tuple[torch.Tensor, ProbabilityFunction]]()
 
-    def record(self, function: Function, args: Args, kwargs: Kwargs, result: object) -> None:
+    def record(self, call: Call, result: object) -> None:
         """Records a call if it turns scores into probabilities."""
-        if function in PROBABILITY_FUNCTIONS and isinstance(result, torch.Tensor):
-            self._inputs[result] = next(tensors_in(args, kwargs)), PROBABILITY_FUNCTIONS[function]
+        if call.function in PROBABILITY_FUNCTIONS and isinstance(result, torch.Tensor):
+            self._inputs[result] = next(call.tensors()), PROBABILITY_FUNCTIONS[call.function]
 
     def scores_behind(self, output: torch.Tensor) -> tuple[torch.Tensor, ProbabilityFunction]:
         """The scores behind an output, and the function that makes them probabilities.
@@ -118,35 +110,29 @@ def check_finite_scores(
         )
 
 
-class _ClassifierPass:
-    """A whole forward pass that tracks scores and calls the hooks of single steps."""
+class _ClassifierPass(Interpreter):
+    """A whole forward pass that tracks scores and shows the maps of single steps.
 
-    def __init__(self, survey: Survey, hooks: Mapping[int, Seen], execute: Handler) -> None:
+    Only a step with a listener has to be the surveyed one: scores need no program.
+    """
+
+    def __init__(
+        self, survey: Survey, listeners: Mapping[int, MapListener], execute: Handler
+    ) -> None:
+        super().__init__(execute)
         self.steps = survey.steps
-        self.hooks = hooks
-        self.execute = execute
+        self.listeners = listeners
         self.tracker = ScoreTracker()
-        self.step_count = 0
 
-    def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
-        result = self.execute(function, args, kwargs)
-        self.tracker.record(function, args, kwargs, result)
-        first = next(tensors_in(result), None)
-        if (first is None and asks_only(function)) or is_itself(function, args):
-            return result
-        if self.step_count in self.hooks:
-            self._call_hook(function, first)
-        self.step_count += 1
+    def step(self, call: Call) -> object:
+        result = call.run(self.execute)
+        self.tracker.record(call, result)
+        if self.count in self.listeners:
+            step = self.steps[self.count]
+            if step.function != call.function:
+                refuse_divergence(step, call)
+            notify(self.listeners[self.count], step, result)
         return result
-
-    def _call_hook(self, function: Function, first: torch.Tensor | None) -> None:
-        step = self.steps[self.step_count]
-        if step.function != function or first is None or step.seen is None:
-            raise ModelError(
-                f"this network does not run the same operations twice: {name_of(function)} where "
-                f"{name_of(step.function)} was expected; its layers cannot be identified"
-            )
-        self.hooks[self.step_count](canonical(first, step.seen.axes))
 
 
 def run_classifier(
@@ -154,14 +140,14 @@ def run_classifier(
     survey: Survey,
     batch: torch.Tensor,
     *,
-    hooks: Mapping[int, Seen] | None = None,
-    execute: Handler = plainly,
+    listeners: Mapping[int, MapListener] | None = None,
+    execute: Handler = execute_plainly,
 ) -> ClassScores:
     """Runs a batch through the whole network.
 
-    `hooks` are called with the maps of their step (batch, channels, height, width) and may edit
-    them in place: the network continues with the edited maps.
+    `listeners` receive the maps of their step (batch, channels, height, width) and may edit them
+    in place: the network continues with the edited maps.
     """
-    handler = _ClassifierPass(survey, hooks or {}, execute)
+    handler = _ClassifierPass(survey, listeners or {}, execute)
     network_output = run(net.module, batch, handler)
     return read_class_scores(net, network_output, tracker=handler.tracker, batch_size=len(batch))

@@ -1,4 +1,4 @@
-"""One picture explained: what it is taken for, where that is seen, and what fires unusually."""
+"""One image explained: predicted classes, a heat map, and units that respond unusually."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -6,139 +6,141 @@ from pathlib import Path
 
 import torch
 
-from retroscope.engine.batching import Prepared
-from retroscope.engine.isolation import undisturbed
+from retroscope.engine.batching import NetworkInput
+from retroscope.engine.isolation import preserve_state
 from retroscope.errors import RetroscopeError
-from retroscope.methods.atlas_match import refuse_another
+from retroscope.methods.atlas_match import check_same_network
 from retroscope.methods.cam.cam import cam
-from retroscope.methods.class_requests import stack
 from retroscope.methods.class_scores import ClassScores, check_finite_scores, run_classifier
 from retroscope.methods.deconv.deconv import deconv_many
-from retroscope.methods.rarity import Ranked, Reference, most_unusual
-from retroscope.methods.targets import Wanted, target_at
-from retroscope.network import AnyImage, Network, refuse_no_network
+from retroscope.methods.rarity import RankedUnit, ReferenceAtlas, most_unusual_units
+from retroscope.methods.targets import TargetSpec, stack_inputs, target_at
+from retroscope.network import AnyImage, Network, require_network
 from retroscope.results.caveats import caveats_of
-from retroscope.results.heat_maps import Explanation, Finding, Prediction, Unusual
+from retroscope.results.heat_maps import Explanation, LayerFinding, Prediction, UnusualUnit
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Activations
 
-_TOP = 5
+_TOP_CLASSES = 5
 
 
 def explain(
     net: Network,
     image: AnyImage,
     *,
-    atlas: Reference | None = None,
+    atlas: ReferenceAtlas | None = None,
     layers: Sequence[str | Layer] = (),
     top: int = 4,
-    target: Wanted = None,
+    target: TargetSpec = None,
     method: str = "gradcam",
 ) -> Explanation:
-    """What the network sees in a picture: classes, a heat map, and unusual units of each layer.
+    """What the network sees in an image: classes, a heat map, and unusual units of each layer.
 
-    Without `layers`, those that end a size of map: the last convolution of each. Units are ranked
-    by how few images of the atlas excite them as much, or, without an atlas, by how far their peak
-    stands out of their own map.
+    Units are ranked by the share of the atlas's images that excite them as much; without an atlas,
+    by how far their peak stands out of their own map. The default layers are the last convolution
+    of each map size.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
-    >>> told = explain(net, torch.rand(3, 8, 8), top=2)
-    >>> len(told.predictions), [finding.layer.name for finding in told.findings]
+    >>> explanation = explain(net, torch.rand(3, 8, 8), top=2)
+    >>> len(explanation.predictions), [finding.layer.name for finding in explanation.findings]
     (4, ['0'])
     """
-    refuse_no_network(net)
-    _refuse_no_atlas(atlas)
+    require_network(net)
+    _check_atlas(atlas)
     if top < 1:
-        raise RetroscopeError(f"{top} units of each layer; give 1 or more")
-    prepared = net.prepare(image)
-    chosen = _chosen(net, prepared, layers, atlas)
-    verdict, seen = _looked_at(net, prepared, chosen)
-    found = [(one.layer, most_unusual(one, top, atlas)) for one in seen]
+        raise RetroscopeError(f"{top} units per layer; give at least 1")
+    network_input = net.prepare(image)
+    resolved_layers = _resolve_layers(net, network_input, layers=layers, atlas=atlas)
+    class_scores, activations = _run_and_record(net, network_input, resolved_layers)
+    units = [(maps.layer, most_unusual_units(maps, top, atlas)) for maps in activations]
     return Explanation(
-        predictions=_top(net, verdict),
-        heat=cam(net, prepared, method=method, target=target),
-        findings=tuple(_with_projections(net, prepared, found)),
+        predictions=_top_predictions(net, class_scores),
+        heat=cam(net, network_input, method=method, target=target),
+        findings=tuple(_add_projections(net, network_input, units)),
         network=net.name,
-        compared=COMPARED[atlas is not None],
+        compared=_RANKING_WITHOUT_ATLAS if atlas is None else _RANKING_BY_ATLAS,
         caveats=caveats_of("explain"),
-        picture=prepared.picture,
-        source=prepared.source,
+        image=network_input.rgb,
+        source=network_input.source,
         remarks=net.remarks,
     )
 
 
-COMPARED = {
-    True: "ranked by how few images of the atlas excite them as much",
-    False: "ranked by how far their peak stands out of their own map; an atlas would compare them "
-    "with other images",
-}
+_RANKING_BY_ATLAS = "ranked by how few images of the atlas excite them as much"
+_RANKING_WITHOUT_ATLAS = (
+    "ranked by how far their peak stands out of their own map; give an atlas to compare them with "
+    "other images"
+)
 
 
-def _refuse_no_atlas(given: object) -> None:
-    if isinstance(given, str | Path):
-        raise RetroscopeError(
-            f"{str(given)!r} is no Atlas; open it with rs.open_atlas({str(given)!r})"
-        )
+def _check_atlas(atlas: object) -> None:
+    if isinstance(atlas, str | Path):
+        path = repr(str(atlas))
+        raise RetroscopeError(f"{path} is not an Atlas; open it with rs.open_atlas({path})")
 
 
-def _chosen(
-    net: Network, prepared: Prepared, names: Sequence[str | Layer], atlas: Reference | None
+def _resolve_layers(
+    net: Network,
+    network_input: NetworkInput,
+    *,
+    layers: Sequence[str | Layer],
+    atlas: ReferenceAtlas | None,
 ) -> list[Layer]:
-    every = net.survey(prepared.size).layers
+    available = net.survey(network_input.size).layers
     if atlas is not None:
-        refuse_another(atlas, net, every)
-        known = {layer.name for layer in atlas.layers}
-        every = tuple(layer for layer in every if layer.name in known)
-    if not names:
-        return ends_of_sizes(every)
-    asked = [net.layer(name, prepared.size) for name in names]
-    missing = [layer.name for layer in asked if layer not in every]
+        check_same_network(atlas, net, available)
+        scanned_names = {layer.name for layer in atlas.layers}
+        available = tuple(layer for layer in available if layer.name in scanned_names)
+    if not layers:
+        return last_convolutions(available)
+    resolved = [net.layer(layer, network_input.size) for layer in layers]
+    missing = [layer.name for layer in resolved if layer not in available]
     if missing:
-        raise RetroscopeError(f"the atlas does not keep {', '.join(missing)}; scan these layers")
-    return asked
+        raise RetroscopeError(f"the atlas does not have {', '.join(missing)}; scan these layers")
+    return resolved
 
 
-def ends_of_sizes(layers: Iterable[Layer]) -> list[Layer]:
-    """The last convolution of each size of map, in running order."""
-    last = {one.size: one for one in layers if one.kind == "conv" and max(one.size) > 1}
+def last_convolutions(layers: Iterable[Layer]) -> list[Layer]:
+    """The last convolution of each map size, in running order."""
+    last = {layer.size: layer for layer in layers if layer.kind == "conv" and max(layer.size) > 1}
     return sorted(last.values(), key=lambda layer: layer.index)
 
 
-def _looked_at(
-    net: Network, prepared: Prepared, layers: Sequence[Layer]
+def _run_and_record(
+    net: Network, network_input: NetworkInput, layers: Sequence[Layer]
 ) -> tuple[ClassScores, list[Activations]]:
-    """The scores of the classes and the maps of the layers, from one forward pass."""
-    survey = net.survey(prepared.size)
-    kept: dict[int, torch.Tensor] = {}
+    """The class scores and the maps of the layers, from one forward pass."""
+    survey = net.survey(network_input.size)
+    recorded: dict[int, torch.Tensor] = {}
 
-    def keep(index: int, maps: torch.Tensor) -> None:
-        kept[index] = maps[0].float().cpu().clone()
+    def record(index: int, maps: torch.Tensor) -> None:
+        recorded[index] = maps[0].float().cpu().clone()
 
-    with undisturbed(net.module), torch.no_grad():
-        picture = stack(net, [prepared], channels_last=survey.channels_last)
-        watched = {one.index: partial(keep, one.index) for one in layers}
-        verdict = run_classifier(net, survey, picture, hooks=watched)
-    check_finite_scores(net, verdict)
-    shown = [Activations(one, kept[one.index].numpy(), prepared.source) for one in layers]
-    return verdict, shown
+    with preserve_state(net.module), torch.no_grad():
+        batch = stack_inputs(net, [network_input], channels_last=survey.channels_last)
+        listeners = {layer.index: partial(record, layer.index) for layer in layers}
+        class_scores = run_classifier(net, survey, batch, listeners=listeners)
+    check_finite_scores(net, class_scores)
+    activations = [
+        Activations(layer, recorded[layer.index].numpy(), network_input.source) for layer in layers
+    ]
+    return class_scores, activations
 
 
-def _top(net: Network, verdict: ClassScores) -> tuple[Prediction, ...]:
-    shares = verdict.probabilities[0]
-    best = shares.argsort(descending=True, stable=True)[:_TOP].tolist()
+def _top_predictions(net: Network, class_scores: ClassScores) -> tuple[Prediction, ...]:
+    probabilities = class_scores.probabilities[0]
+    top = probabilities.argsort(descending=True, stable=True)[:_TOP_CLASSES].tolist()
     return tuple(
-        Prediction(target_at(net, index, len(shares)), float(shares[index])) for index in best
+        Prediction(target_at(net, index, len(probabilities)), float(probabilities[index]))
+        for index in top
     )
 
 
-def _with_projections(
-    net: Network, prepared: Prepared, found: Sequence[tuple[Layer, Sequence[Ranked]]]
-) -> Iterable[Finding]:
-    asked = [(ranked[0], prepared) for _, units in found for ranked in units]
-    projections = deconv_many(net, asked)
-    for layer, units in found:
-        made = [
-            Unusual(unit, activation, contrast, share, next(projections))
-            for unit, activation, contrast, share in units
-        ]
-        yield Finding(layer, tuple(made))
+def _add_projections(
+    net: Network, network_input: NetworkInput, units: Sequence[tuple[Layer, Sequence[RankedUnit]]]
+) -> Iterable[LayerFinding]:
+    requests = [(ranked.unit, network_input) for _, ranking in units for ranked in ranking]
+    projections = deconv_many(net, requests)
+    for layer, ranking in units:
+        unusual = [UnusualUnit(*ranked, projection=next(projections)) for ranked in ranking]
+        yield LayerFinding(layer, tuple(unusual))

@@ -1,72 +1,74 @@
-"""The filters of a first layer: the only ones that can be looked at without the network around."""
+"""The filters of a first convolution, which read pixels and can be displayed as images."""
 
 import torch
 
-from retroscope.engine.forward import follow, plainly
-from retroscope.engine.isolation import undisturbed
+from retroscope.engine.forward import run_forward
+from retroscope.engine.intercept import execute_plainly
+from retroscope.engine.isolation import preserve_state
 from retroscope.engine.operations import Args, Function, Kwargs, positional
 from retroscope.errors import RetroscopeError, UnitError
-from retroscope.network import Network, refuse_no_network
+from retroscope.network import Network, require_network
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Filters
 
 
 def filters(net: Network, layer: str | Layer | None = None) -> Filters:
-    """The filters of a convolution that reads pixels; the first one, if none is named.
+    """The filters of a convolution that reads pixels; the first convolution, if none is given.
 
     >>> filters(Network(torch.nn.Conv2d(3, 8, 5), input_size=(32, 32))).weights.shape
     (8, 5, 5, 3)
     """
-    refuse_no_network(net)
-    found = _first(net) if layer is None else net.layer(_alone(layer))
-    weights = _weights(net, found) if found.kind == "conv" else None
-    if weights is None or not _reads_pixels(found, weights):
+    require_network(net)
+    layer = _first_convolution(net) if layer is None else net.layer(_require_layer_address(layer))
+    weights = _convolution_weights(net, layer) if layer.kind == "conv" else None
+    if weights is None or not _reads_pixels(layer, weights):
         raise RetroscopeError(
-            f"{found.name} reads the maps of other layers, not pixels, so that its filters are no "
-            f"pictures; {_first(net).name} has some, and 'deconv' and 'synthesize' show what "
-            "deeper layers look for"
+            f"the filters of {layer.name} read the maps of other layers, not pixels, and cannot be "
+            f"displayed; {_first_convolution(net).name} reads pixels, and 'deconv' and "
+            "'synthesize' show what deeper layers respond to"
         )
-    shown = weights.detach().permute(0, 2, 3, 1).float().cpu().numpy().copy()
-    return Filters(found, shown, _notes(net, weights))
+    displayed = weights.detach().permute(0, 2, 3, 1).float().cpu().numpy().copy()
+    return Filters(layer, displayed, _notes(net, weights))
 
 
-def _alone(layer: str | Layer) -> str | Layer:
-    """The address of a layer, not of one of its units."""
+def _require_layer_address(layer: str | Layer) -> str | Layer:
+    """Filters belong to a layer, not to one of its units."""
     if not isinstance(layer, str):
         return layer
     name = layer.partition(":")[0]
     if name != layer:
-        raise UnitError(f"filters are drawn a layer at a time; give {name!r}, not {layer!r}")
+        raise UnitError(f"filters are shown for a whole layer; give {name!r}, not {layer!r}")
     return layer
 
 
-def _first(net: Network) -> Layer:
+def _first_convolution(net: Network) -> Layer:
     layers = [layer for layer in net.layers if layer.kind == "conv"]
     if not layers:
-        raise RetroscopeError(f"{net.name} runs no convolution, so that it has no filters")
+        raise RetroscopeError(f"{net.name} has no filters: it does not run a convolution")
     return layers[0]
 
 
-def _weights(net: Network, layer: Layer) -> torch.Tensor | None:
-    """What the layer's convolution is called with."""
-    last: list[torch.Tensor] = []
-    kept: list[torch.Tensor] = []
+def _convolution_weights(net: Network, layer: Layer) -> torch.Tensor | None:
+    """The weights that the layer's convolution is called with."""
+    last_weights: list[torch.Tensor] = []
+    layer_weights: list[torch.Tensor] = []
 
     def execute(function: Function, args: Args, kwargs: Kwargs) -> object:
         if function is torch.nn.functional.conv2d:
-            given, named = positional(args, kwargs)
-            last.append(given[1] if len(given) > 1 else named["weight"])
-        return plainly(function, args, kwargs)
+            positional_args, keyword_args = positional(args, kwargs)
+            has_weights = len(positional_args) > 1
+            last_weights.append(positional_args[1] if has_weights else keyword_args["weight"])
+        return execute_plainly(function, args, kwargs)
 
-    grey = torch.zeros(1, net.preprocessing.channels, *net.input_size, device=net.device)
-    with undisturbed(net.module), torch.no_grad():
-        watched = {layer.index: lambda _maps: kept.extend(last[-1:])}
-        follow(net.module, net.survey(), grey.to(net.dtype), watched, execute=execute)
-    return kept[0] if kept else None
+    batch = torch.zeros(1, net.preprocessing.channels, *net.input_size, device=net.device)
+    with preserve_state(net.module), torch.no_grad():
+        listeners = {layer.index: lambda _maps: layer_weights.extend(last_weights[-1:])}
+        run_forward(net.module, net.survey(), batch.to(net.dtype), listeners, execute=execute)
+    return layer_weights[0] if layer_weights else None
 
 
 def _reads_pixels(layer: Layer, weights: torch.Tensor) -> bool:
-    """Whether no window stands between the layer and the picture."""
+    """Whether no other window operation lies between the image and the layer."""
     field = layer.field
     return not field.whole and (field.y.size, field.x.size) == tuple(weights.shape[2:])
 
@@ -75,7 +77,5 @@ def _notes(net: Network, weights: torch.Tensor) -> tuple[str, ...]:
     channels = net.preprocessing.channels
     if weights.shape[1] == channels:
         return net.remarks
-    return (
-        *net.remarks,
-        f"each filter reads {weights.shape[1]} of the {channels} channels that the picture has",
-    )
+    note = f"each filter reads {weights.shape[1]} of the {channels} channels of the image"
+    return (*net.remarks, note)

@@ -1,4 +1,4 @@
-"""Which pixels a class or a unit answers to: the gradient, and what has been made of it.
+"""Saliency: the gradient of a class score or an activation at the pixels, and methods built on it.
 
 Simonyan 2014 (gradient), Smilkov 2017 (SmoothGrad), Springenberg 2015 (guided), Shrikumar 2016
 (input x gradient), Sundararajan 2017 (integrated gradients).
@@ -11,26 +11,30 @@ from functools import partial
 import numpy as np
 import torch
 
-from retroscope.engine.batching import Prepared, how_many
-from retroscope.engine.forward import follow
-from retroscope.engine.gradients import ruled
-from retroscope.engine.isolation import undisturbed
-from retroscope.engine.memory import budget, in_batches, is_out_of_memory
+from retroscope.engine.batching import max_batch_size
+from retroscope.engine.forward import run_forward
+from retroscope.engine.gradients import apply_rules, gradients
+from retroscope.engine.isolation import preserve_state
+from retroscope.engine.memory import in_batches, memory_budget
+from retroscope.engine.program import Survey
 from retroscope.engine.rules import GRADIENT, GUIDED, RuleBook
-from retroscope.engine.survey import Survey
-from retroscope.errors import ModelError, RetroscopeError, did_you_mean
-from retroscope.methods.class_requests import fit_of
+from retroscope.errors import RetroscopeError, choose
 from retroscope.methods.class_scores import check_finite_scores, run_classifier
-from retroscope.methods.positions import strongest
-from retroscope.methods.targets import Wanted, refuse_both, target_at, target_of
-from retroscope.network import AnyImage, Network, checked, refuse_no_network
+from retroscope.methods.positions import strongest_positions
+from retroscope.methods.targets import (
+    TargetSpec,
+    applied_fit,
+    check_target_or_unit,
+    resolve_target,
+)
+from retroscope.network import AnyImage, Network, check_unit, require_network
 from retroscope.results.caveats import caveats_of
 from retroscope.results.heat_maps import HeatMap, Target
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit, as_unit
 
-Scored = Callable[[torch.Tensor, RuleBook], torch.Tensor]
-"""The score of each picture of a batch, with a way back by a rule book."""
+ScoreFunction = Callable[[torch.Tensor, RuleBook], torch.Tensor]
+"""Computes the score of each image of a batch, with the rules of a rule book for backward."""
 
 
 def saliency(
@@ -38,52 +42,58 @@ def saliency(
     image: AnyImage,
     *,
     method: str = "gradient",
-    target: Wanted = None,
+    target: TargetSpec = None,
     unit: str | Unit | None = None,
     samples: int = 25,
     noise: float = 0.15,
     steps: int = 64,
     seed: int = 0,
 ) -> HeatMap:
-    """Which pixels the score of a class, or the activation of a unit, answers to.
+    """How the score of a class, or the activation of a unit, responds to each pixel.
 
-    `gradient`, `smoothgrad` (mean over `samples` with `noise`, a share of the picture's range,
-    drawn by `seed`), `guided`, `input_x_gradient`, or `integrated` (from black, in `steps`).
+    `method` is `gradient`, `smoothgrad` (the mean over `samples` images with `noise`, a share of
+    the image's range, drawn with `seed`), `guided`, `input_x_gradient`, or `integrated` (from a
+    black image, in `steps` steps).
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8), torch.nn.Flatten()))
     >>> heat = saliency(net, torch.ones(3, 8, 8), target=2)
     >>> heat.values.shape, heat.pixels.shape
     ((8, 8), (8, 8, 3))
     """
-    refuse_no_network(net)
-    refuse_both(target, unit)
-    options = _Options(samples, noise, steps, seed)
-    making = _method(method)
-    prepared = net.prepare(image)
-    with undisturbed(net.module), torch.enable_grad():
-        ask = _Ask.of(net, prepared, target, unit)
-        found = making(ask, options)
-    pixels = found.pixels.permute(1, 2, 0).float().cpu().numpy().copy()
-    values = pixels.sum(axis=2) if method in SIGNED else np.abs(pixels).max(axis=2)
+    require_network(net)
+    check_target_or_unit(target, unit)
+    options = _SaliencyOptions(samples, noise, steps, seed)
+    saliency_method = choose("saliency method", method, SALIENCY_METHODS)
+    network_input = net.prepare(image)
+    with preserve_state(net.module), torch.enable_grad():
+        input_tensor = network_input.tensor.to(net.device)
+        scored = (
+            _score_class(net, input_tensor, target)
+            if unit is None
+            else _score_unit(net, input_tensor, unit)
+        )
+        result = saliency_method.compute(scored, options)
+    pixels = result.pixels.permute(1, 2, 0).float().cpu().numpy().copy()
+    values = pixels.sum(axis=2) if saliency_method.is_signed else np.abs(pixels).max(axis=2)
     return HeatMap(
         values=values,
         layer="",
-        target=ask.target,
-        probability=ask.probability,
-        score=ask.score,
+        target=scored.target,
+        probability=scored.probability,
+        score=scored.score,
         method=method,
         caveats=caveats_of(method),
-        size=prepared.size,
+        size=network_input.size,
         pixels=pixels,
-        picture=prepared.picture,
-        source=prepared.source,
-        fit=fit_of(net, image),
-        notes=(*net.remarks, *found.notes),
+        image=network_input.rgb,
+        source=network_input.source,
+        fit=applied_fit(net, image),
+        notes=(*net.remarks, *result.notes),
     )
 
 
 @dataclass(frozen=True)
-class _Options:
+class _SaliencyOptions:
     samples: int
     noise: float
     steps: int
@@ -93,169 +103,162 @@ class _Options:
         if self.samples < 1 or self.steps < 1 or self.noise < 0:
             raise RetroscopeError(
                 f"{self.samples} samples, {self.steps} steps and noise {self.noise}; samples and "
-                "steps are 1 or more, noise is not below 0"
+                "steps must be at least 1, noise at least 0"
             )
 
 
 @dataclass(frozen=True, eq=False)
-class _Ask:
-    """What is asked of a picture: its numbers, what is scored, and how that is scored."""
+class _ScoredInput:
+    """An image as the network is fed, what is scored in it, and how."""
 
     net: Network
     survey: Survey
-    numbers: torch.Tensor
+    tensor: torch.Tensor
     target: Target | Unit
     probability: float | None
     score: float
-    scored: Scored
-    last: int
+    score_images: ScoreFunction
+    last_step: int
 
-    @classmethod
-    def of(
-        cls, net: Network, prepared: Prepared, target: Wanted, unit: str | Unit | None
-    ) -> "_Ask":
-        survey = net.survey(prepared.size)
-        numbers = prepared.numbers.to(net.device)
-        if unit is None:
-            return _class_ask(net, survey, numbers, target)
-        return _unit_ask(net, survey, numbers, unit)
+    def gradients(self, images: torch.Tensor, rules: RuleBook = GRADIENT) -> torch.Tensor:
+        """The gradient of each image's score at its pixels, in batches that fit into memory."""
+        max_bytes = memory_budget(self.net.device)
+        batch_size = max_batch_size(self.survey, self.last_step, self.survey.size, max_bytes)
 
-    def gradients(self, pictures: torch.Tensor, book: RuleBook = GRADIENT) -> torch.Tensor:
-        """The gradient of each picture's score, in batches that fit."""
-        size = how_many(self.survey, self.last, self.survey.size, budget(self.net.device))
+        def compute(rows: Sequence[int]) -> torch.Tensor:
+            batch = images[list(rows)].detach().requires_grad_()
+            return gradients(self.score_images(batch, rules), batch).detach()
 
-        def back(some: Sequence[int]) -> torch.Tensor:
-            return _back(self.scored, pictures[list(some)], book, self.survey.channels_last)
-
-        return torch.cat(list(in_batches(range(len(pictures)), size, back)))
+        return torch.cat(list(in_batches(range(len(images)), batch_size, compute)))
 
 
-def _class_ask(net: Network, survey: Survey, numbers: torch.Tensor, target: Wanted) -> _Ask:
+def _score_class(net: Network, input_tensor: torch.Tensor, target: TargetSpec) -> _ScoredInput:
+    survey = _survey_of(net, input_tensor)
     with torch.no_grad():
-        verdict = run_classifier(net, survey, _stored(numbers[None], survey.channels_last))
-    check_finite_scores(net, verdict)
-    classes = verdict.scores.shape[1]
-    top = int(verdict.scores[0].argmax())
-    found = target_at(net, top, classes) if target is None else target_of(net, target, classes)
+        class_scores = run_classifier(net, survey, _copy_in_format(input_tensor[None], survey))
+    check_finite_scores(net, class_scores)
+    resolved = resolve_target(net, target, class_scores.scores[0])
 
-    def scored(pictures: torch.Tensor, book: RuleBook) -> torch.Tensor:
-        return run_classifier(net, survey, pictures, execute=ruled(book)).scores[:, found.index]
+    def score_images(images: torch.Tensor, rules: RuleBook) -> torch.Tensor:
+        batch = _copy_in_format(images, survey)
+        scores = run_classifier(net, survey, batch, execute=apply_rules(rules)).scores
+        return scores[:, resolved.index]
 
-    probability = float(verdict.probabilities[0, found.index])
-    score = float(verdict.scores[0, found.index])
-    last = len(survey.steps) - 1
-    return _Ask(net, survey, numbers, found, probability, score, scored, last)
+    return _ScoredInput(
+        net=net,
+        survey=survey,
+        tensor=input_tensor,
+        target=resolved,
+        probability=float(class_scores.probabilities[0, resolved.index]),
+        score=float(class_scores.scores[0, resolved.index]),
+        score_images=score_images,
+        last_step=len(survey.steps) - 1,
+    )
 
 
-def _unit_ask(net: Network, survey: Survey, numbers: torch.Tensor, wanted: str | Unit) -> _Ask:
-    named = as_unit(wanted)
-    layer = net.layer(named.layer, survey.size)
-    asked = checked(named, layer)
-    picture = _stored(numbers[None], survey.channels_last)
+def _score_unit(net: Network, input_tensor: torch.Tensor, address: str | Unit) -> _ScoredInput:
+    survey = _survey_of(net, input_tensor)
+    unit = as_unit(address)
+    layer = net.layer(unit.layer, survey.size)
+    unit = check_unit(unit, layer)
     with torch.no_grad():
-        maps = _maps(net, survey, layer, pictures=picture, book=GRADIENT)
-        if asked.channel is not None and asked.position is None and not asked.whole_map:
-            asked = replace(asked, position=strongest(maps[:, asked.channel])[0])
-    place = _place(asked)
+        maps = _layer_maps(net, layer, input_tensor[None], rules=GRADIENT)
+        if unit.channel is not None and unit.position is None and not unit.whole_map:
+            unit = replace(unit, position=strongest_positions(maps[:, unit.channel])[0])
+    index = (slice(None), *_index_of(unit))
 
-    def scored(pictures: torch.Tensor, book: RuleBook) -> torch.Tensor:
-        maps = _maps(net, survey, layer, pictures=pictures, book=book)
-        return maps[(slice(None), *place)].flatten(1).sum(dim=1)
+    def score_images(images: torch.Tensor, rules: RuleBook) -> torch.Tensor:
+        maps = _layer_maps(net, layer, images, rules=rules)
+        return maps[index].flatten(1).sum(dim=1)
 
-    score = float(maps[(slice(None), *place)].sum())
-    return _Ask(net, survey, numbers, asked, None, score, scored, layer.index)
+    return _ScoredInput(
+        net=net,
+        survey=survey,
+        tensor=input_tensor,
+        target=unit,
+        probability=None,
+        score=float(maps[index].sum()),
+        score_images=score_images,
+        last_step=layer.index,
+    )
 
 
-def _place(unit: Unit) -> tuple[slice | int, ...]:
+def _index_of(unit: Unit) -> tuple[slice | int, ...]:
+    """The index of a unit in its layer's maps (channels, height, width)."""
     if unit.channel is None:
         return ()
     channel = slice(unit.channel, unit.channel + 1)
     return (channel, *unit.position) if unit.position is not None else (channel,)
 
 
-def _maps(
-    net: Network, survey: Survey, layer: Layer, *, pictures: torch.Tensor, book: RuleBook
+def _layer_maps(
+    net: Network, layer: Layer, images: torch.Tensor, *, rules: RuleBook
 ) -> torch.Tensor:
-    kept: list[torch.Tensor] = []
-    follow(net.module, survey, pictures, {layer.index: kept.append}, execute=ruled(book))
-    return kept[0]
+    survey = _survey_of(net, images)
+    recorded: list[torch.Tensor] = []
+    batch = _copy_in_format(images, survey)
+    listeners = {layer.index: recorded.append}
+    run_forward(net.module, survey, batch, listeners, execute=apply_rules(rules))
+    return recorded[0]
 
 
-def _stored(pictures: torch.Tensor, channels_last: bool) -> torch.Tensor:
-    """A copy, stored as the network likes it, which the network may write in."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return pictures.clone(memory_format=layout)
+def _survey_of(net: Network, images: torch.Tensor) -> Survey:
+    height, width = images.shape[-2:]
+    return net.survey((height, width))
 
 
-def _back(
-    scored: Scored, pictures: torch.Tensor, book: RuleBook, channels_last: bool
-) -> torch.Tensor:
-    pixels = pictures.detach().requires_grad_()
-    scores = scored(_stored(pixels, channels_last), book)
-    if not scores.requires_grad:
-        raise ModelError(
-            "nothing leads back from this score to the picture: the network detaches it, or runs "
-            "it with gradients switched off"
-        )
-    try:
-        (signal,) = torch.autograd.grad(scores.sum(), pixels, materialize_grads=True)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise
-        raise ModelError(f"torch cannot look back through this network: {error}") from error
-    return signal.detach()
+def _copy_in_format(images: torch.Tensor, survey: Survey) -> torch.Tensor:
+    """A copy in the memory format that the network prefers, which the network may overwrite."""
+    memory_format = torch.channels_last if survey.channels_last else torch.contiguous_format
+    return images.clone(memory_format=memory_format)
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
-    """A signed picture (channels, height, width), and what is to be said of it."""
+class _SignedPixels:
+    """Signed pixels (channels, height, width), and notes about them."""
 
     pixels: torch.Tensor
     notes: tuple[str, ...] = ()
 
 
-def _gradient(ask: _Ask, _options: _Options, book: RuleBook = GRADIENT) -> _Made:
-    return _Made(ask.gradients(ask.numbers[None], book)[0])
+def _gradient(
+    scored: _ScoredInput, _options: _SaliencyOptions, rules: RuleBook = GRADIENT
+) -> _SignedPixels:
+    return _SignedPixels(scored.gradients(scored.tensor[None], rules)[0])
 
 
-def _smoothgrad(ask: _Ask, options: _Options) -> _Made:
-    """The mean gradient in a cloud of noise around the picture."""
-    numbers = ask.numbers
+def _smoothgrad(scored: _ScoredInput, options: _SaliencyOptions) -> _SignedPixels:
+    """The mean gradient over copies of the image with Gaussian noise."""
+    tensor = scored.tensor
     generator = torch.Generator().manual_seed(options.seed)
-    spread = options.noise * float(numbers.max() - numbers.min())
-    total = torch.zeros_like(numbers)
+    std = options.noise * float(tensor.max() - tensor.min())
+    total = torch.zeros_like(tensor)
     for _ in range(options.samples):
-        drawn = torch.randn(numbers.shape, generator=generator, dtype=torch.float32)
-        total += ask.gradients((numbers + spread * drawn.to(numbers))[None])[0]
-    return _Made(total / options.samples)
+        noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float32)
+        total += scored.gradients((tensor + std * noise.to(tensor))[None])[0]
+    return _SignedPixels(total / options.samples)
 
 
-def _input_x_gradient(ask: _Ask, options: _Options) -> _Made:
-    return _Made(ask.numbers * _gradient(ask, options).pixels)
+def _input_x_gradient(scored: _ScoredInput, options: _SaliencyOptions) -> _SignedPixels:
+    return _SignedPixels(scored.tensor * _gradient(scored, options).pixels)
 
 
-def _integrated(ask: _Ask, options: _Options) -> _Made:
-    """The gradients on the straight way from black to the picture, by the midpoint rule.
+def _integrated_gradients(scored: _ScoredInput, options: _SaliencyOptions) -> _SignedPixels:
+    """The gradients along the line from black to the image, integrated by the midpoint rule.
 
-    By completeness they add up to what the score rises on that way.
+    By completeness, their sum is the difference between the two scores.
     """
-    black = _black(ask.net).to(ask.numbers).expand_as(ask.numbers)
+    tensor = scored.tensor
+    black = _black(scored.net).to(tensor).expand_as(tensor)
     shares = (torch.arange(options.steps) + 0.5) / options.steps
-    total = torch.zeros_like(ask.numbers)
+    total = torch.zeros_like(tensor)
     for share in shares.tolist():
-        total += ask.gradients((black + share * (ask.numbers - black))[None])[0]
-    pixels = (ask.numbers - black) * total / options.steps
+        total += scored.gradients((black + share * (tensor - black))[None])[0]
+    pixels = (tensor - black) * total / options.steps
     with torch.no_grad():
-        start = ask.scored(_stored(black[None], ask.survey.channels_last), GRADIENT)
-    rise = ask.score - float(start[0])
-    return _Made(pixels, (_sums_up(float(pixels.sum()), rise),))
-
-
-def _sums_up(total: float, rise: float) -> str:
-    return (
-        f"all pixels add up to {total:.4g}; from a black picture to this one the score rises by "
-        f"{rise:.4g}"
-    )
+        black_score = float(scored.score_images(black[None], GRADIENT)[0])
+    note = _completeness_note(float(pixels.sum()), scored.score - black_score)
+    return _SignedPixels(pixels, (note,))
 
 
 def _black(net: Network) -> torch.Tensor:
@@ -263,19 +266,25 @@ def _black(net: Network) -> torch.Tensor:
     return (-means / stds)[:, None, None]
 
 
-METHODS: dict[str, Callable[[_Ask, _Options], _Made]] = {
-    "gradient": _gradient,
-    "smoothgrad": _smoothgrad,
-    "guided": partial(_gradient, book=GUIDED),
-    "input_x_gradient": _input_x_gradient,
-    "integrated": _integrated,
+def _completeness_note(total: float, difference: float) -> str:
+    return (
+        f"the pixels add up to {total:.4g}; the score differs by {difference:.4g} between a black "
+        "image and this one"
+    )
+
+
+@dataclass(frozen=True)
+class SaliencyMethod:
+    """How a method computes pixels; the heat is their sum over channels if `is_signed`."""
+
+    compute: Callable[[_ScoredInput, _SaliencyOptions], _SignedPixels]
+    is_signed: bool = False
+
+
+SALIENCY_METHODS: dict[str, SaliencyMethod] = {
+    "gradient": SaliencyMethod(_gradient),
+    "smoothgrad": SaliencyMethod(_smoothgrad),
+    "guided": SaliencyMethod(partial(_gradient, rules=GUIDED)),
+    "input_x_gradient": SaliencyMethod(_input_x_gradient, is_signed=True),
+    "integrated": SaliencyMethod(_integrated_gradients, is_signed=True),
 }
-SIGNED = ("input_x_gradient", "integrated")
-"""Methods whose pixels add up to something, and whose heat therefore has two signs."""
-
-
-def _method(name: str) -> Callable[[_Ask, _Options], _Made]:
-    if name not in METHODS:
-        hint = did_you_mean(name, METHODS) or f"there are {', '.join(METHODS)}"
-        raise RetroscopeError(f"no saliency {name!r}; {hint}")
-    return METHODS[name]

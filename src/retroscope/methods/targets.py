@@ -1,59 +1,116 @@
-"""Which class is asked for: by its number, by its name, or the most probable one."""
+"""Target classes by number or name, and requests for classes grouped by image size."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral
 
+import torch
+
+from retroscope.engine.batching import NetworkInput, Size
 from retroscope.errors import RetroscopeError, did_you_mean
-from retroscope.network import Network
+from retroscope.imaging.image import Fit
+from retroscope.network import AnyImage, Network
 from retroscope.results.heat_maps import Target
 from retroscope.unit import Unit
 
-Wanted = str | int | None
-"""A class by its name or number; none for the most probable one."""
+TargetSpec = str | int | None
+"""A class by name or number; None for the most probable class."""
 
 
-def target_at(net: Network, index: int, classes: int) -> Target:
-    """The class at this place of the network's output."""
-    if not 0 <= index < classes:
+def resolve_target(net: Network, target: TargetSpec, scores: torch.Tensor) -> Target:
+    """The class of this name or number, or the one with the highest score.
+
+    `scores` are those of one image (classes). A name is a label or one of its comma-separated
+    synonyms, in any case.
+    """
+    if target is None:
+        return target_at(net, int(scores.argmax()), len(scores))
+    if isinstance(target, Integral):
+        return target_at(net, int(target), len(scores))
+    if not isinstance(target, str):
+        raise RetroscopeError(f"a class is a name or a number, not {target!r}; give one at a time")
+    name = target.strip()
+    matches = _classes_named(net, name)
+    if len(matches) > 1:
         raise RetroscopeError(
-            f"no class {index} in {net.name}; it has {classes}, 0 to {classes - 1}"
+            f"{len(matches)} classes of {net.name} are called {target!r}; give the number, "
+            f"{' or '.join(map(str, matches))}"
+        )
+    if matches:
+        return target_at(net, matches[0], len(scores))
+    if name.lstrip("-").isdecimal():
+        return target_at(net, int(name), len(scores))
+    raise RetroscopeError(f"no class {target!r} in {net.name}; {_hint(net, name, len(scores))}")
+
+
+def target_at(net: Network, index: int, class_count: int) -> Target:
+    """The class at this index of the network's output."""
+    if not 0 <= index < class_count:
+        raise RetroscopeError(
+            f"no class {index} in {net.name}; it has {class_count}, 0 to {class_count - 1}"
         )
     return Target(index, net.labels[index] if index < len(net.labels) else "")
 
 
-def target_of(net: Network, wanted: str | int, classes: int) -> Target:
-    """The class of this name or number; a name may be in any case, or one of several synonyms."""
-    if isinstance(wanted, Integral):
-        return target_at(net, int(wanted), classes)
-    if not isinstance(wanted, str):
-        raise RetroscopeError(f"a class is a name or a number, not {wanted!r}; name one at a time")
-    text = wanted.strip()
-    exact = [place for place, label in enumerate(net.labels) if label == text]
-    found = exact or [n for n, label in enumerate(net.labels) if text.lower() in _names(label)]
-    if len(found) > 1:
-        raise RetroscopeError(
-            f"{len(found)} classes of {net.name} are called {wanted!r}; say which by its "
-            f"number, {' or '.join(map(str, found))}"
-        )
-    if found:
-        return target_at(net, found[0], classes)
-    if text.lstrip("-").isdecimal():
-        return target_at(net, int(text), classes)
-    raise RetroscopeError(f"no class {wanted!r} in {net.name}; {_hint(net, text, classes)}")
-
-
-def _names(label: str) -> set[str]:
-    """What a label may be called: itself, or what stands between its commas."""
-    return {one.strip().lower() for one in (label, *label.split(","))}
-
-
-def _hint(net: Network, text: str, classes: int) -> str:
-    if not net.labels:
-        return f"it has no labels; give a number from 0 to {classes - 1}"
-    near = did_you_mean(text, net.labels)
-    return near or f"it has {classes} classes, {net.labels[0]!r} to {net.labels[-1]!r}"
-
-
-def refuse_both(target: Wanted, unit: str | Unit | None) -> None:
-    """A class or a unit can be explained, not both at once."""
+def check_target_or_unit(target: TargetSpec, unit: str | Unit | None) -> None:
+    """A heat map explains a class or a unit, not both."""
     if target is not None and unit is not None:
         raise RetroscopeError(f"both the class {target!r} and the unit {str(unit)!r}; give one")
+
+
+def _classes_named(net: Network, name: str) -> list[int]:
+    """The classes with exactly this label; if there are none, those with this synonym."""
+    exact = [index for index, label in enumerate(net.labels) if label == name]
+    lower = name.lower()
+    return exact or [index for index, label in enumerate(net.labels) if lower in _synonyms(label)]
+
+
+def _synonyms(label: str) -> set[str]:
+    return {name.strip().lower() for name in (label, *label.split(","))}
+
+
+def _hint(net: Network, name: str, class_count: int) -> str:
+    if not net.labels:
+        return f"it has no labels; give a number from 0 to {class_count - 1}"
+    suggestion = did_you_mean(name, net.labels)
+    return suggestion or f"it has {class_count} classes, {net.labels[0]!r} to {net.labels[-1]!r}"
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTargets:
+    """An image and all classes requested for it, each with the index of its request."""
+
+    image: NetworkInput
+    fit: Fit | None
+    targets: list[tuple[int, TargetSpec]]
+
+
+def group_by_size(
+    net: Network, requests: Sequence[tuple[TargetSpec, AnyImage]]
+) -> dict[Size, list[ImageTargets]]:
+    """The requests for each image size; each image is prepared once."""
+    by_id: dict[int, ImageTargets] = {}
+    by_size: dict[Size, list[ImageTargets]] = defaultdict(list)
+    for index, (target, image) in enumerate(requests):
+        if id(image) not in by_id:
+            image_targets = ImageTargets(net.prepare(image), applied_fit(net, image), [])
+            by_id[id(image)] = image_targets
+            by_size[image_targets.image.size].append(image_targets)
+        by_id[id(image)].targets.append((index, target))
+    return by_size
+
+
+def applied_fit(net: Network, image: AnyImage) -> Fit | None:
+    """How an image is fitted to the network; None if it is network input already."""
+    is_network_input = isinstance(image, torch.Tensor | NetworkInput)
+    return None if is_network_input else net.preprocessing.fit
+
+
+def stack_inputs(
+    net: Network, images: Sequence[NetworkInput], *, channels_last: bool
+) -> torch.Tensor:
+    """Images of one size as one batch, in the memory format that the network prefers."""
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    batch = torch.stack([image.tensor for image in images])
+    return batch.to(net.device, memory_format=memory_format)

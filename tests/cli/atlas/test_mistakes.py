@@ -39,7 +39,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["scan", "vgg61", "images", *TO], "'vgg16'"),
     (["illustrate", "none.atlas", TINY, "images"], "none.atlas"),
     (["illustrate", "list.txt", TINY, "images"], "list.txt"),
-    (["illustrate", "done.atlas", "nets.py:other", "images"], "other weights"),
+    (["illustrate", "done.atlas", "nets.py:other", "images"], "different weights"),
     (["illustrate", "done.atlas", TINY, "list.txt"], "the same images"),
     (["illustrate", "done.atlas", TINY, "images", "--layers", "conv9"], "'conv2'"),
     (["illustrate", "done.atlas", TINY, "images", "--rules", "giuded"], "'guided'"),

@@ -91,8 +91,8 @@ def test_a_stopped_run_goes_on_and_makes_none_again(
 
 MISTAKES = {
     "no atlas": (["none.atlas", TINY], "none.atlas"),
-    "other weights": (["bare.atlas", "nets.py:other"], "other weights"),
-    "other pictures": (["bare.atlas", TINY, "--mean", ".1,.2,.3"], "another preprocessing"),
+    "other weights": (["bare.atlas", "nets.py:other"], "different weights"),
+    "other pictures": (["bare.atlas", TINY, "--mean", ".1,.2,.3"], "different preprocessing"),
     "layer": (["bare.atlas", TINY, "--layers", "conv9"], "did you mean 'conv2'"),
     "unscanned": (["bare.atlas", TINY, "--layers", "relu2"], "relu2"),
     "recipe": (["bare.atlas", TINY, "--recipe", "olaf"], "'olaf' is not one of 'olah', "),

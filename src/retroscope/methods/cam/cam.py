@@ -1,31 +1,36 @@
-"""Where in a picture a class is seen, by the maps of a layer."""
+"""Class activation maps: where a class is seen in an image, from the maps of a layer."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 
 import numpy as np
 
-from retroscope.engine.batching import Size, how_many
-from retroscope.engine.isolation import undisturbed
-from retroscope.engine.memory import budget, in_batches
-from retroscope.engine.survey import Survey
-from retroscope.errors import RetroscopeError, did_you_mean
-from retroscope.methods.cam.cam_methods import METHODS, Method
-from retroscope.methods.cam.split_forward import Halves, halves
-from retroscope.methods.class_requests import Shown, by_size, stack
+from retroscope.engine.batching import max_batch_size
+from retroscope.engine.isolation import preserve_state
+from retroscope.engine.memory import in_batches, memory_budget
+from retroscope.engine.program import Survey
+from retroscope.errors import choose
+from retroscope.methods.activations import resolve_spatial_layer
+from retroscope.methods.cam.cam_methods import CAM_METHODS, CamMethod
+from retroscope.methods.cam.split_forward import SplitForward, split_forward
 from retroscope.methods.class_scores import check_finite_scores
-from retroscope.methods.last_map import map_named
 from retroscope.methods.saliency import saliency
-from retroscope.methods.targets import Wanted, target_at, target_of
-from retroscope.network import AnyImage, Network, refuse_no_network
+from retroscope.methods.targets import (
+    ImageTargets,
+    TargetSpec,
+    group_by_size,
+    resolve_target,
+    stack_inputs,
+)
+from retroscope.network import AnyImage, Network, require_network
 from retroscope.results.caveats import caveats_of
-from retroscope.results.heat_maps import HeatMap, Target
+from retroscope.results.heat_maps import HeatMap, Map, Target
 from retroscope.results.layers import Layer
 
-Request = tuple[AnyImage, Wanted]
-_AT_ONCE = 64
+CamRequest = tuple[TargetSpec, AnyImage]
+_CHUNK_SIZE = 64
+"""Requests that are grouped by image size at a time."""
 
 
 def cam(
@@ -34,130 +39,126 @@ def cam(
     *,
     method: str = "gradcam",
     layer: str | Layer | None = None,
-    target: Wanted = None,
+    target: TargetSpec = None,
 ) -> HeatMap:
-    """Where in the picture a class is seen: the most probable one, if none is named.
+    """Where a class is seen in an image: the most probable class, if none is given.
 
-    Without a layer, of the last maps before the head; the result names them.
+    The default layer is the last one before the head that has maps; the result names it.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
     >>> cam(net, torch.ones(3, 8, 8), target=2).layer
     '0'
     """
-    return next(cam_many(net, [(image, target)], method=method, layer=layer))
+    return next(cam_many(net, [(target, image)], method=method, layer=layer))
 
 
 def cam_many(
     net: Network,
-    requests: Iterable[Request],
+    requests: Iterable[CamRequest],
     *,
     method: str = "gradcam",
     layer: str | Layer | None = None,
-    memory: int | None = None,
+    max_bytes: int | None = None,
 ) -> Iterator[HeatMap]:
-    """The heat maps of many classes in many pictures, `(image, target)`, in the order asked.
+    """The heat maps of many `(target, image)` requests, in the order of the requests.
 
-    Pictures of one size run together, and all classes of one picture in one forward pass. `memory`
-    is how many bytes a batch may take.
+    Images of one size run in batches of at most `max_bytes`, and all classes of an image share a
+    forward pass.
+
+    >>> import torch
+    >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
+    >>> image = torch.ones(3, 8, 8)
+    >>> [heat.target.index for heat in cam_many(net, [(2, image), (0, image)])]
+    [2, 0]
     """
-    refuse_no_network(net)
-    making = _method(method)
-    room = memory or budget(net.device)
-    waiting = iter(requests)
-    while chunk := list(islice(waiting, _AT_ONCE)):
-        found: dict[int, HeatMap] = {}
-        with undisturbed(net.module):
-            for size, shown in by_size(net, chunk).items():
-                found |= _Job(net, method, making, size, map_named(net, layer, size)).run(
-                    shown, room
-                )
-        if making.guided:
-            found = {order: _guided(net, heat, chunk[order]) for order, heat in found.items()}
-        yield from (found[order] for order in range(len(chunk)))
-
-
-def _method(name: str) -> Method:
-    if name not in METHODS:
-        hint = did_you_mean(name, METHODS) or f"there are {', '.join(METHODS)}"
-        raise RetroscopeError(f"no class activation map {name!r}; {hint}")
-    return METHODS[name]
+    require_network(net)
+    cam_method = choose("class activation map", method, CAM_METHODS)
+    max_bytes = max_bytes or memory_budget(net.device)
+    iterator = iter(requests)
+    while chunk := list(islice(iterator, _CHUNK_SIZE)):
+        heat_maps: dict[int, HeatMap] = {}
+        with preserve_state(net.module):
+            for size, images in group_by_size(net, chunk).items():
+                spatial_layer = resolve_spatial_layer(net, layer, size)
+                run = _CamRun(net, net.survey(size), spatial_layer, method, cam_method)
+                heat_maps |= run.compute(images, max_bytes)
+        for index, (_, image) in enumerate(chunk):
+            heat_map = heat_maps[index]
+            yield _guide(net, heat_map, image) if cam_method.guided else heat_map
 
 
 @dataclass(frozen=True)
-class _Job:
-    """Heat maps of one method and layer, for pictures of one size."""
+class _CamRun:
+    """Heat maps of one method and layer, for images of one size."""
 
     net: Network
-    name: str
-    method: Method
-    size: Size
+    survey: Survey
     layer: Layer
+    name: str
+    method: CamMethod
 
-    def run(self, shown: Sequence[Shown], room: int) -> dict[int, HeatMap]:
-        survey = self.net.survey(self.size)
-        together = how_many(survey, len(survey.steps) - 1, self.size, room)
-        found: dict[int, HeatMap] = {}
-        for part in in_batches(shown, together, partial(self._batch, survey)):
-            found |= part
-        return found
+    def compute(self, images: Sequence[ImageTargets], max_bytes: int) -> dict[int, HeatMap]:
+        """The heat map of each request, by the index of the request."""
+        last_step = len(self.survey.steps) - 1
+        batch_size = max_batch_size(self.survey, last_step, self.survey.size, max_bytes)
+        heat_maps: dict[int, HeatMap] = {}
+        for batch_heat_maps in in_batches(images, batch_size, self._compute_batch):
+            heat_maps |= batch_heat_maps
+        return heat_maps
 
-    def _batch(self, survey: Survey, shown: Sequence[Shown]) -> dict[int, HeatMap]:
-        """One forward pass for all pictures, then one way back for the n-th class of each."""
-        images = [one.image for one in shown]
-        pictures = stack(self.net, images, channels_last=survey.channels_last)
-        half = halves(self.net, survey, self.layer, pictures)
-        check_finite_scores(self.net, half.verdict, [image.source for image in images])
-        probabilities = half.verdict.probabilities
-        found: dict[int, HeatMap] = {}
-        for turn in range(max(len(one.wanted) for one in shown)):
-            targets = [self._target(half, n, one, turn) for n, one in enumerate(shown)]
-            maps = self.method.heat(half, [target.index for target in targets])
-            heats = maps.detach().clamp(min=0).float().cpu().numpy()
-            for n, (one, target) in enumerate(zip(shown, targets, strict=True)):
-                if turn < len(one.wanted):
-                    order = one.wanted[turn][0]
-                    share = float(probabilities[n, target.index])
-                    score = float(half.verdict.scores[n, target.index].detach())
-                    found[order] = self._heat(one, heats[n].copy(), target, (share, score))
-        return found
+    def _compute_batch(self, images: Sequence[ImageTargets]) -> dict[int, HeatMap]:
+        """One forward pass for all images, then one backward pass for the n-th class of each."""
+        inputs = [image_targets.image for image_targets in images]
+        batch = stack_inputs(self.net, inputs, channels_last=self.survey.channels_last)
+        split = split_forward(self.net, self.layer, batch)
+        sources = [network_input.source for network_input in inputs]
+        check_finite_scores(self.net, split.class_scores, sources)
+        heat_maps: dict[int, HeatMap] = {}
+        for turn in range(max(len(image_targets.targets) for image_targets in images)):
+            targets = [self._target(split, row, images[row], turn) for row in range(len(images))]
+            heat = self.method.heat(split, [target.index for target in targets])
+            values = heat.detach().clamp(min=0).float().cpu().numpy()
+            for row, image_targets in enumerate(images):
+                if turn < len(image_targets.targets):
+                    heat_maps[image_targets.targets[turn][0]] = self._heat_map(
+                        split, row, image=image_targets, target=targets[row], values=values[row]
+                    )
+        return heat_maps
 
-    def _target(self, half: Halves, row: int, one: Shown, turn: int) -> Target:
-        """The n-th class asked of a picture; its last one, where others ask for more."""
-        scores = half.verdict.scores[row]
-        wanted = one.wanted[min(turn, len(one.wanted) - 1)][1]
-        if wanted is None:
-            return target_at(self.net, int(scores.argmax()), len(scores))
-        return target_of(self.net, wanted, len(scores))
+    def _target(
+        self, split: SplitForward, row: int, image_targets: ImageTargets, turn: int
+    ) -> Target:
+        """The n-th class requested for an image; its last one, if other images have more."""
+        targets = image_targets.targets
+        target = targets[min(turn, len(targets) - 1)][1]
+        return resolve_target(self.net, target, split.class_scores.scores[row])
 
-    def _heat(
-        self,
-        one: Shown,
-        values: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]",
-        target: Target,
-        verdict: tuple[float, float],
+    def _heat_map(
+        self, split: SplitForward, row: int, *, image: ImageTargets, target: Target, values: Map
     ) -> HeatMap:
-        nothing = f"nothing in {self.layer.name} speaks for {target} by this method"
+        scores, probabilities = split.class_scores.scores, split.class_scores.probabilities
+        no_evidence = f"no evidence for {target} in {self.layer.name} by this method"
         return HeatMap(
-            values=values,
+            values=values.copy(),
             layer=self.layer.name,
             target=target,
-            probability=verdict[0],
-            score=verdict[1],
+            probability=float(probabilities[row, target.index]),
+            score=float(scores[row, target.index].detach()),
             method=self.name,
             caveats=caveats_of(self.name),
-            size=one.image.size,
-            picture=one.image.picture,
-            source=one.image.source,
-            fit=one.fit,
-            notes=(*self.net.remarks, *(() if values.any() else (nothing,))),
+            size=image.image.size,
+            image=image.image.rgb,
+            source=image.image.source,
+            fit=image.fit,
+            notes=(*self.net.remarks, *(() if values.any() else (no_evidence,))),
         )
 
 
-def _guided(net: Network, heat: HeatMap, request: Request) -> HeatMap:
-    """The guided picture of the class where the heat is (Selvaraju 2017, 3.2)."""
-    assert isinstance(heat.target, Target)
-    fine = saliency(net, request[0], method="guided", target=heat.target.index).pixels
-    assert fine is not None
-    pixels = fine * heat.full()[..., None]
-    return replace(heat, values=np.abs(pixels).max(axis=2), pixels=pixels)
+def _guide(net: Network, heat_map: HeatMap, image: AnyImage) -> HeatMap:
+    """The guided gradient of the class, times the heat (Selvaraju 2017, 3.2)."""
+    assert isinstance(heat_map.target, Target)
+    guided = saliency(net, image, method="guided", target=heat_map.target.index).pixels
+    assert guided is not None
+    pixels = guided * heat_map.full()[..., None]
+    return replace(heat_map, values=np.abs(pixels).max(axis=2), pixels=pixels)

@@ -1,4 +1,8 @@
-"""How each method makes heat of a layer's maps: one function each, one row in the table."""
+"""The class activation map methods: one function and one row of `CAM_METHODS` each.
+
+A method gets a `SplitForward` and one class per image, and returns the heat of each image (images,
+height, width). Negative heat is clamped to zero afterwards.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,151 +10,152 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from retroscope.engine.batching import how_many
-from retroscope.engine.memory import budget, in_batches
+from retroscope.engine.batching import max_batch_size
+from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.methods.cam.replay import replay_from_layer, run_with_edited_maps
-from retroscope.methods.cam.split_forward import Halves
+from retroscope.methods.cam.split_forward import SplitForward
 from retroscope.methods.class_scores import run_classifier
 
-SPACE = (2, 3)
+SPATIAL = (2, 3)
+"""The dimensions of maps that are height and width."""
 
 
-def _gradcam(half: Halves, classes: Sequence[int]) -> torch.Tensor:
-    """Each map weighs as much as the mean of its gradient (Selvaraju 2017)."""
-    return _weighed(half.gradients(classes).mean(SPACE), half)
+def _gradcam(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+    """Weights each map by the mean of its gradient (Selvaraju 2017)."""
+    return _weighted_sum(split.gradients(classes).mean(SPATIAL), split)
 
 
-def _gradcam_pp(half: Halves, classes: Sequence[int]) -> torch.Tensor:
-    """Positions weigh by g^2 / (2 g^2 + sum(A) g^3) (Chattopadhay 2018, eq. 19)."""
-    gradients = half.gradients(classes)
-    below = 2 + half.maps.sum(SPACE, keepdim=True) * gradients
-    shares = torch.where((gradients != 0) & (below != 0), 1 / below, 0)
-    return _weighed((shares * gradients.clamp(min=0)).sum(SPACE), half)
+def _gradcam_plus_plus(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+    """Weights positions by g^2 / (2 g^2 + sum(A) g^3) (Chattopadhay 2018, eq. 19)."""
+    gradients = split.gradients(classes)
+    denominators = 2 + split.maps.sum(SPATIAL, keepdim=True) * gradients
+    is_defined = (gradients != 0) & (denominators != 0)
+    alphas = torch.where(is_defined, 1 / denominators, 0)
+    return _weighted_sum((alphas * gradients.clamp(min=0)).sum(SPATIAL), split)
 
 
-def _xgradcam(half: Halves, classes: Sequence[int]) -> torch.Tensor:
-    """Gradients weigh by their position's share of the map (Fu 2020)."""
-    totals = half.maps.sum(SPACE)
-    products = (half.gradients(classes) * half.maps).sum(SPACE)
-    return _weighed(torch.where(totals != 0, products / totals, 0), half)
+def _xgradcam(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+    """Weights the gradient at each position by the position's share of its map (Fu 2020)."""
+    totals = split.maps.sum(SPATIAL)
+    products = (split.gradients(classes) * split.maps).sum(SPATIAL)
+    return _weighted_sum(torch.where(totals != 0, products / totals, 0), split)
 
 
-def _hirescam(half: Halves, classes: Sequence[int]) -> torch.Tensor:
-    """Gradient times map, position by position (Draelos 2020)."""
-    return (half.gradients(classes) * half.maps).sum(dim=1)
+def _hirescam(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+    """Gradient times map at each position (Draelos 2020)."""
+    return (split.gradients(classes) * split.maps).sum(dim=1)
 
 
-def _layercam(half: Halves, classes: Sequence[int]) -> torch.Tensor:
-    """As HiResCAM, of the positive gradients alone (Jiang 2021)."""
-    return (half.gradients(classes).clamp(min=0) * half.maps).sum(dim=1)
+def _layercam(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+    """As HiResCAM, with positive gradients only (Jiang 2021)."""
+    return (split.gradients(classes).clamp(min=0) * split.maps).sum(dim=1)
 
 
-def _eigencam(half: Halves, _classes: Sequence[int]) -> torch.Tensor:
-    """The maps along their first principal component (Muhammad 2020), whatever the class.
+def _eigencam(split: SplitForward, _classes: Sequence[int]) -> torch.Tensor:
+    """The maps projected on their first principal component (Muhammad 2020), for any class.
 
-    A component has no sign of its own: it points to where the maps are large.
+    The sign of a component is arbitrary: here it points to where the maps are large.
     """
-    points = half.maps.detach().flatten(2).transpose(1, 2).double()
+    points = split.maps.detach().flatten(2).transpose(1, 2).double()
     centred = points - points.mean(dim=1, keepdim=True)
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)
-    along = (centred @ directions[:, 0, :, None])[..., 0]
-    sign = (along * centred.sum(dim=2)).sum(dim=1, keepdim=True).sign()
-    heat: torch.Tensor = (along * sign).reshape(half.maps[:, 0].shape).to(half.maps)
+    component = (centred @ directions[:, 0, :, None])[..., 0]
+    sign = (component * centred.sum(dim=2)).sum(dim=1, keepdim=True).sign()
+    heat: torch.Tensor = (component * sign).reshape(split.maps[:, 0].shape).to(split.maps)
     return heat
 
 
-def _scorecam(half: Halves, classes: Sequence[int]) -> torch.Tensor:
-    """Each map weighs by the score of the picture seen through it (Wang 2020)."""
+def _scorecam(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+    """Weights each map by the score of the image masked with it (Wang 2020)."""
     weights = [
-        _seen_through(half, picture, wanted).softmax(dim=0)
-        for picture, wanted in enumerate(classes)
+        _scores_of_masked_images(split, row, target).softmax(dim=0)
+        for row, target in enumerate(classes)
     ]
-    return _weighed(torch.stack(weights), half)
+    return _weighted_sum(torch.stack(weights), split)
 
 
-def _ablationcam(half: Halves, classes: Sequence[int]) -> torch.Tensor:
-    """Each map weighs by the share of the score that is lost without it (Desai 2020)."""
+def _ablationcam(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+    """Weights each map by the share of the score that is lost without it (Desai 2020)."""
     weights = []
-    for picture, wanted in enumerate(classes):
-        whole = half.verdict.scores[picture, wanted].detach()
-        lost = whole - _without_each(half, picture, wanted)
-        weights.append(torch.where(whole != 0, lost / whole, lost))
-    return _weighed(torch.stack(weights), half)
+    for row, target in enumerate(classes):
+        score = split.class_scores.scores[row, target].detach()
+        loss = score - _scores_without_each_map(split, row, target)
+        weights.append(torch.where(score != 0, loss / score, loss))
+    return _weighted_sum(torch.stack(weights), split)
 
 
-def _weighed(weights: torch.Tensor, half: Halves) -> torch.Tensor:
-    return (weights[:, :, None, None] * half.maps).sum(dim=1)
+def _weighted_sum(weights: torch.Tensor, split: SplitForward) -> torch.Tensor:
+    return (weights[:, :, None, None] * split.maps).sum(dim=1)
 
 
 @torch.no_grad()
-def _seen_through(half: Halves, picture: int, wanted: int) -> torch.Tensor:
-    """The score of the class where the picture is dimmed by each map, scaled to 0..1."""
-    numbers, maps = half.pictures[picture : picture + 1], half.maps[picture].detach()
+def _scores_of_masked_images(split: SplitForward, row: int, target: int) -> torch.Tensor:
+    """The class score of one image of the batch, masked with each map scaled to 0-1 in turn."""
+    input_tensor, maps = split.batch[row : row + 1], split.maps[row].detach()
 
-    def work(some: Sequence[int]) -> torch.Tensor:
+    def score(channels: Sequence[int]) -> torch.Tensor:
         masks = F.interpolate(
-            maps[list(some), None], size=numbers.shape[2:], mode="bilinear", align_corners=True
+            maps[list(channels), None],
+            size=input_tensor.shape[2:],
+            mode="bilinear",
+            align_corners=True,
         )
-        low, high = masks.amin(SPACE, keepdim=True), masks.amax(SPACE, keepdim=True)
-        dimmed = numbers * (masks - low) / (high - low + 1e-8)
-        return run_classifier(half.net, half.survey, dimmed).scores[:, wanted]
+        low, high = masks.amin(SPATIAL, keepdim=True), masks.amax(SPATIAL, keepdim=True)
+        masked = input_tensor * (masks - low) / (high - low + 1e-8)
+        return run_classifier(split.net, split.survey, masked).scores[:, target]
 
-    return _in_batches(half, work)
+    return _score_channels(split, score)
 
 
 @torch.no_grad()
-def _without_each(half: Halves, picture: int, wanted: int) -> torch.Tensor:
-    """The score of the class where each map in turn is zero."""
-    numbers, maps = half.pictures[picture : picture + 1], half.maps[picture : picture + 1].detach()
+def _scores_without_each_map(split: SplitForward, row: int, target: int) -> torch.Tensor:
+    """The class score of one image of the batch, with each map set to zero in turn."""
+    net, survey, layer = split.net, split.survey, split.layer
+    input_tensor, maps = split.batch[row : row + 1], split.maps[row : row + 1].detach()
 
-    def work(some: Sequence[int]) -> torch.Tensor:
-        rows = list(range(len(some)))
-        emptied = maps.expand(len(some), -1, -1, -1).clone()
-        emptied[rows, list(some)] = 0
-        scores = replay_from_layer(
-            half.net, half.survey, half.layer, input_tensor=numbers, maps=emptied
-        )
+    def score(channels: Sequence[int]) -> torch.Tensor:
+        copies = len(channels)
+
+        def zero_channels(maps: torch.Tensor) -> None:
+            maps[list(range(copies)), list(channels)] = 0
+
+        edited = maps.expand(copies, -1, -1, -1).clone()
+        zero_channels(edited)
+        scores = replay_from_layer(net, survey, layer, input_tensor=input_tensor, maps=edited)
         if scores is None:
-
-            def change(shown: torch.Tensor) -> None:
-                shown[rows, list(some)] = 0
-
             scores = run_with_edited_maps(
-                half.net,
-                half.survey,
-                half.layer,
-                input_tensor=numbers,
-                copies=len(some),
-                edit=change,
+                net, survey, layer, input_tensor=input_tensor, copies=copies, edit=zero_channels
             )
-        return scores[:, wanted]
+        return scores[:, target]
 
-    return _in_batches(half, work)
+    return _score_channels(split, score)
 
 
-def _in_batches(half: Halves, work: Callable[[Sequence[int]], torch.Tensor]) -> torch.Tensor:
-    size = how_many(
-        half.survey, len(half.survey.steps) - 1, half.survey.size, budget(half.net.device)
-    )
-    return torch.cat(list(in_batches(range(half.maps.shape[1]), size, work)))
+def _score_channels(
+    split: SplitForward, score: Callable[[Sequence[int]], torch.Tensor]
+) -> torch.Tensor:
+    """The scores for all channels of the maps, in batches that fit into memory."""
+    survey, max_bytes = split.survey, memory_budget(split.net.device)
+    batch_size = max_batch_size(survey, len(survey.steps) - 1, survey.size, max_bytes)
+    return torch.cat(list(in_batches(range(split.maps.shape[1]), batch_size, score)))
 
 
 @dataclass(frozen=True)
-class Method:
-    """How heat is made of a layer's maps; `guided` has it set off the guided picture too."""
+class CamMethod:
+    """How a method computes heat; `guided` multiplies it by the guided gradient at the pixels."""
 
-    heat: Callable[[Halves, Sequence[int]], torch.Tensor]
+    heat: Callable[[SplitForward, Sequence[int]], torch.Tensor]
     guided: bool = False
 
 
-METHODS: dict[str, Method] = {
-    "gradcam": Method(_gradcam),
-    "gradcam++": Method(_gradcam_pp),
-    "hirescam": Method(_hirescam),
-    "layercam": Method(_layercam),
-    "xgradcam": Method(_xgradcam),
-    "eigencam": Method(_eigencam),
-    "scorecam": Method(_scorecam),
-    "ablationcam": Method(_ablationcam),
-    "guided-gradcam": Method(_gradcam, guided=True),
+CAM_METHODS: dict[str, CamMethod] = {
+    "gradcam": CamMethod(_gradcam),
+    "gradcam++": CamMethod(_gradcam_plus_plus),
+    "hirescam": CamMethod(_hirescam),
+    "layercam": CamMethod(_layercam),
+    "xgradcam": CamMethod(_xgradcam),
+    "eigencam": CamMethod(_eigencam),
+    "scorecam": CamMethod(_scorecam),
+    "ablationcam": CamMethod(_ablationcam),
+    "guided-gradcam": CamMethod(_gradcam, guided=True),
 }

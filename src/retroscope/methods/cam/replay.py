@@ -6,19 +6,10 @@ from functools import partial
 import torch
 
 from retroscope.engine.intercept import run
-from retroscope.engine.operations import (
-    Args,
-    Function,
-    Kwargs,
-    asks_only,
-    is_itself,
-    makes_anew,
-    tensors_in,
-    with_tensors,
-)
-from retroscope.engine.placeholders import Lost, blank, next_step, refuse_layout
-from retroscope.engine.survey import Step, Survey, canonical, written
-from retroscope.engine.tensor_map import Marks, instead
+from retroscope.engine.interpreter import Call, CannotFollow, ProgramInterpreter
+from retroscope.engine.placeholders import placeholder, refuse_layout_query
+from retroscope.engine.program import Step, Survey, to_channel_maps
+from retroscope.engine.tensor_map import TensorMap, substitute_for
 from retroscope.methods.class_scores import ScoreTracker, read_class_scores, run_classifier
 from retroscope.network import Network
 from retroscope.results.layers import Layer
@@ -36,11 +27,11 @@ def replay_from_layer(
     maps, as a skip connection around the layer does.
     """
     handler = _LayerReplay(survey, layer.index, maps)
-    placeholder = blank((len(maps), *input_tensor.shape[1:]), input_tensor)
-    handler.placeholders[placeholder] = True
+    batch = placeholder((len(maps), *input_tensor.shape[1:]), input_tensor)
+    handler.placeholders[batch] = True
     try:
-        result = run(net.module, placeholder, handler)
-    except Lost:
+        result = run(net.module, batch, handler)
+    except CannotFollow:
         return None
     class_scores = read_class_scores(net, result, tracker=handler.tracker, batch_size=len(maps))
     return class_scores.scores
@@ -57,65 +48,67 @@ def run_with_edited_maps(
 ) -> torch.Tensor:
     """The class scores of `copies` of one input, run end to end with the layer's maps edited."""
     batch = input_tensor.expand(copies, *input_tensor.shape[1:]).clone()
-    return run_classifier(net, survey, batch, hooks={layer.index: edit}).scores
+    return run_classifier(net, survey, batch, listeners={layer.index: edit}).scores
 
 
-class _LayerReplay:
+class _LayerReplay(ProgramInterpreter):
     """Placeholders before the layer, the given maps as its output, real computation after it."""
 
     def __init__(self, survey: Survey, start: int, maps: torch.Tensor) -> None:
-        self.steps = survey.steps
+        super().__init__(survey)
         self.start = start
         self.maps = maps
         self.tracker = ScoreTracker()
-        self.placeholders = Marks[bool]()
-        self.replacements = Marks[torch.Tensor]()
-        self.step_count = 0
+        self.placeholders = TensorMap[bool]()
+        self.replacements = TensorMap[torch.Tensor]()
 
-    def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
-        replace = partial(instead, self.replacements)
-        args, kwargs = with_tensors(args, replace), with_tensors(kwargs, replace)
-        inputs = tensors_in(args, kwargs)
-        is_computable = not any(tensor in self.placeholders for tensor in inputs)
-        if asks_only(function):
-            if not is_computable:
-                refuse_layout(function)
-            answer = function(*args, **kwargs)
-            if next(tensors_in(answer), None) is None:
-                return answer
-        if is_itself(function, args):
-            return args[0]
-        step = next_step(self.steps, self.step_count, function)
-        self.step_count += 1
-        is_computable = is_computable or makes_anew(function)
-        if self.step_count <= self.start or is_computable:
-            return self._run_step(step, args, kwargs, is_computable=is_computable)
-        return self._insert_maps(step, args, kwargs)
+    def prepare(self, call: Call) -> Call:
+        return call.map_tensors(partial(substitute_for, self.replacements))
 
-    def _run_step(self, step: Step, args: Args, kwargs: Kwargs, *, is_computable: bool) -> object:
-        if is_computable:
-            result = step.function(*args, **kwargs)
-            self.tracker.record(step.function, args, kwargs, result)
-            return result
-        mutated = written(step.function, args, kwargs)
-        if mutated is not None and mutated in self.placeholders:
-            return mutated
-        if mutated is not None or not step.shapes or step.form not in (torch.Tensor, tuple, list):
-            raise Lost
+    def query(self, call: Call) -> object:
+        if not self._is_computable(call):
+            refuse_layout_query(call.function)
+        return call.run()
+
+    def identity(self, call: Call) -> object:
+        return call.args[0]
+
+    def create(self, call: Call) -> object:
+        return self._run(call)
+
+    def compute(self, step: Step, call: Call) -> object:
+        if self._is_computable(call):
+            return self._run(call)
+        return self._skip(step, call) if self.count < self.start else self._insert_maps(step, call)
+
+    def _is_computable(self, call: Call) -> bool:
+        return not any(tensor in self.placeholders for tensor in call.tensors())
+
+    def _run(self, call: Call) -> object:
+        result = call.run()
+        self.tracker.record(call, result)
+        return result
+
+    def _skip(self, step: Step, call: Call) -> object:
+        """Placeholders for the results of a step before the layer."""
+        target = call.target
+        if target is not None and target in self.placeholders:
+            return target
+        if target is not None or not step.has_plain_results:
+            raise CannotFollow
         batch_size = len(self.maps)
-        outputs = [blank((batch_size * size, *sizes), self.maps) for size, *sizes in step.shapes]
-        for placeholder in outputs:
-            self.placeholders[placeholder] = True
-        return outputs[0] if step.form is torch.Tensor else step.form(outputs)
+        outputs = [placeholder((batch_size * n, *rest), self.maps) for n, *rest in step.shapes]
+        for output in outputs:
+            self.placeholders[output] = True
+        return step.assemble(outputs)
 
-    def _insert_maps(self, step: Step, args: Args, kwargs: Kwargs) -> object:
-        """The layer's output, made of the maps; `Lost` if a later step needs a placeholder."""
-        if self.step_count != self.start + 1 or step.form is not torch.Tensor or step.seen is None:
-            raise Lost
+    def _insert_maps(self, step: Step, call: Call) -> object:
+        """The layer's output, made from the maps; no later step may need a placeholder."""
+        if self.count != self.start or step.form is not torch.Tensor or step.field is None:
+            raise CannotFollow
         shape = (len(self.maps), *step.shapes[0][1:]) if step.shapes else ()
         layer_output = torch.empty(shape, dtype=self.maps.dtype, device=self.maps.device)
-        canonical(layer_output, step.seen.axes).copy_(self.maps)
-        mutated = written(step.function, args, kwargs)
-        if mutated is not None:
-            self.replacements[mutated] = layer_output
+        to_channel_maps(layer_output, step.field.axes).copy_(self.maps)
+        if call.target is not None:
+            self.replacements[call.target] = layer_output
         return layer_output

@@ -1,14 +1,13 @@
-"""A forward pass split at a layer: only what comes after the layer is kept for the way back."""
+"""A forward pass whose graph starts at a layer: backward runs only through what follows it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from retroscope.engine.gradients import ruled
-from retroscope.engine.memory import is_out_of_memory
+from retroscope.engine.gradients import apply_rules, gradients
+from retroscope.engine.program import Survey
 from retroscope.engine.rules import GRADIENT
-from retroscope.engine.survey import Survey
 from retroscope.errors import ModelError
 from retroscope.methods.class_scores import ClassScores, run_classifier
 from retroscope.network import Network
@@ -16,55 +15,48 @@ from retroscope.results.layers import Layer
 
 
 @dataclass(frozen=True, eq=False)
-class Halves:
-    """A layer's maps for a batch (pictures, channels, height, width) and what came of them."""
+class SplitForward:
+    """A layer's maps for a batch (images, channels, height, width), and the class scores."""
 
     net: Network
     survey: Survey
     layer: Layer
-    pictures: torch.Tensor
+    batch: torch.Tensor
     maps: torch.Tensor
-    verdict: ClassScores
+    class_scores: ClassScores
 
     def gradients(self, classes: Sequence[int]) -> torch.Tensor:
-        """How each picture's score of its class answers to each position of each map."""
-        picked = self.verdict.scores[range(len(classes)), list(classes)]
-        if not picked.requires_grad:
-            raise ModelError(
-                f"nothing leads back from the classes to {self.layer.name}: the network detaches "
-                "it, or runs it with gradients switched off"
-            )
-        try:
-            (found,) = torch.autograd.grad(
-                picked.sum(), self.maps, retain_graph=True, materialize_grads=True
-            )
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise
-            raise ModelError(f"torch cannot look back through this network: {error}") from error
-        return found
+        """The gradient of each image's class score at its maps; one class per image."""
+        target_scores = self.class_scores.scores[range(len(classes)), list(classes)]
+        return gradients(target_scores, self.maps, retain_graph=True)
 
 
 @torch.enable_grad()
-def halves(net: Network, survey: Survey, layer: Layer, pictures: torch.Tensor) -> Halves:
-    """One forward pass of the whole network; neither pictures nor parameters ask for gradients.
+def split_forward(net: Network, layer: Layer, batch: torch.Tensor) -> SplitForward:
+    """Runs a whole forward pass in which only the layer's maps require gradients.
 
-    The layer's output is written back onto itself through a copy that asks for its gradient, so
-    that whatever the network's code holds on to, also a view or a tensor changed in place, leads
-    there.
+    The maps are replaced, in place, by a copy that is a leaf of the graph. So everything that the
+    network holds of them, including views, leads back to the leaf.
     """
-    kept: list[torch.Tensor] = []
+    height, width = batch.shape[2:]
+    survey = net.survey((height, width))
+    leaves: list[torch.Tensor] = []
 
-    def cut(maps: torch.Tensor) -> None:
-        kept.append(maps.detach().clone().requires_grad_())
+    def insert_leaf(maps: torch.Tensor) -> None:
+        leaves.append(maps.detach().clone().requires_grad_())
         try:
-            maps.copy_(kept[0])
-        except RuntimeError as error:  # one of the several views that a split gives
+            maps.copy_(leaves[0])
+        except RuntimeError as error:  # one of several views of a split or chunk
             raise ModelError(
-                f"{layer.name} gives pieces of one map, which have no way back of their own; "
-                "name the layer before it or after it"
+                f"no gradient at {layer.name}: it gives pieces of one map, which have no gradients "
+                "of their own; give the layer before or after it"
             ) from error
 
-    book = ruled(GRADIENT)
-    verdict = run_classifier(net, survey, pictures.clone(), hooks={layer.index: cut}, execute=book)
-    return Halves(net, survey, layer, pictures, kept[0], verdict)
+    class_scores = run_classifier(
+        net,
+        survey,
+        batch.clone(),
+        listeners={layer.index: insert_leaf},
+        execute=apply_rules(GRADIENT),
+    )
+    return SplitForward(net, survey, layer, batch, leaves[0], class_scores)

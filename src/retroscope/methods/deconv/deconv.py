@@ -17,26 +17,26 @@ import numpy as np
 import torch
 
 from retroscope.engine.batching import (
-    Asked,
     Crops,
-    Gallery,
-    Prepared,
+    ImageStack,
+    NetworkInput,
+    ProjectionRequest,
     Size,
-    alike,
-    how_many,
+    group_into_batches,
+    max_batch_size,
     worth_cropping,
 )
-from retroscope.engine.forward import follow
-from retroscope.engine.gradients import ruled
-from retroscope.engine.isolation import undisturbed
-from retroscope.engine.memory import budget, in_batches, is_out_of_memory
-from retroscope.engine.region import look
+from retroscope.engine.forward import run_forward
+from retroscope.engine.gradients import apply_rules
+from retroscope.engine.isolation import preserve_state
+from retroscope.engine.memory import in_batches, is_out_of_memory, memory_budget
+from retroscope.engine.program import Survey
+from retroscope.engine.region import run_region
 from retroscope.engine.rules import RuleBook, rule_book
-from retroscope.engine.survey import Survey
 from retroscope.errors import ModelError
 from retroscope.geometry import Box
-from retroscope.methods.positions import placed
-from retroscope.network import AnyImage, Network, checked, refuse_no_network
+from retroscope.methods.positions import resolve_positions
+from retroscope.network import AnyImage, Network, check_unit, require_network
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Pixels, Projection
 from retroscope.unit import Unit, as_unit
@@ -74,21 +74,21 @@ def deconv_many(
 
     `memory` is how many bytes a batch may take; what the device has decides where it is not given.
     """
-    refuse_no_network(net)
+    require_network(net)
     book = rule_book(rules)
-    room = memory or budget(net.device)
+    room = memory or memory_budget(net.device)
     waiting = iter(requests)
     while chunk := _read(net, waiting):
-        with undisturbed(net.module):
+        with preserve_state(net.module):
             found = dict(_projected(net, book, room, chunk))
         yield from (found[order] for order in range(len(chunk)))
 
 
-def _read(net: Network, requests: Iterator[Request]) -> list[Asked]:
+def _read(net: Network, requests: Iterator[Request]) -> list[ProjectionRequest]:
     """The next requests that are worth doing together, each picture prepared once."""
-    images: dict[object, tuple[AnyImage, Prepared]] = {}
+    images: dict[object, tuple[AnyImage, NetworkInput]] = {}
     units: dict[tuple[Unit, Size], tuple[Unit, Layer]] = {}
-    asked: list[Asked] = []
+    asked: list[ProjectionRequest] = []
     for wanted, image in islice(requests, _REQUESTS_AT_ONCE):
         key = _identity(image)
         if key not in images:
@@ -97,7 +97,7 @@ def _read(net: Network, requests: Iterator[Request]) -> list[Asked]:
         named = as_unit(wanted), prepared.size
         if named not in units:
             units[named] = _found(net, *named)
-        asked.append(Asked(len(asked), *units[named], prepared))
+        asked.append(ProjectionRequest(len(asked), *units[named], prepared))
         if len(images) == _PICTURES_AT_ONCE:
             break
     return asked
@@ -121,27 +121,29 @@ def _identity(image: AnyImage) -> object:
 
 def _found(net: Network, unit: Unit, size: Size) -> tuple[Unit, Layer]:
     layer = net.layer(unit.layer, size)
-    return checked(unit, layer), layer
+    return check_unit(unit, layer), layer
 
 
 Numbered = Iterator[tuple[int, Projection]]
 
 
-def _projected(net: Network, book: RuleBook, room: int, asked: Sequence[Asked]) -> Numbered:
-    by_size: dict[Size, list[Asked]] = defaultdict(list)
+def _projected(
+    net: Network, book: RuleBook, room: int, asked: Sequence[ProjectionRequest]
+) -> Numbered:
+    by_size: dict[Size, list[ProjectionRequest]] = defaultdict(list)
     for one in asked:
         by_size[one.image.size].append(one)
     for size, ours in by_size.items():
         survey, gallery = (
             net.survey(size),
-            Gallery.of(
+            ImageStack.from_images(
                 (one.image for one in ours),
                 net.device,
                 channels_last=net.survey(size).channels_last,
             ),
         )
         job = _Job(net, book, room, survey, gallery)
-        yield from job.run(placed(net, survey, gallery, ours, room=room))
+        yield from job.run(resolve_positions(net, survey, gallery, ours, room=room))
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,10 @@ class _Job:
     book: RuleBook
     room: int
     survey: Survey
-    gallery: Gallery
+    gallery: ImageStack
 
-    def run(self, asked: Sequence[Asked]) -> Numbered:
-        by_layer: dict[int, list[Asked]] = defaultdict(list)
+    def run(self, asked: Sequence[ProjectionRequest]) -> Numbered:
+        by_layer: dict[int, list[ProjectionRequest]] = defaultdict(list)
         for one in asked:
             by_layer[one.layer.index].append(one)
         for target, ours in by_layer.items():
@@ -163,51 +165,53 @@ class _Job:
             if local and not worth_cropping(local):
                 local = []
             whole = [one for one in ours if not one.is_local or not local]
-            for crops in alike(local, self.survey):
+            for crops in group_into_batches(local, self.survey):
                 for found, batch in self._in_batches(crops):
                     if found is None:
-                        whole += batch.asked
+                        whole += batch.requests
                     else:
                         yield from self._shown(batch, *found)
             yield from self._from_whole_pictures(target, whole)
 
     def _in_batches(self, crops: Crops) -> Iterator[tuple[Back | None, Crops]]:
-        frame, target = crops.frames[0], crops.asked[0].layer.index
-        size = how_many(self.survey, target, (frame.height, frame.width), self.room)
+        frame, target = crops.frames[0], crops.requests[0].layer.index
+        size = max_batch_size(self.survey, target, (frame.height, frame.width), self.room)
         work = partial(self._back_from_crops, crops, target)
-        return in_batches(range(len(crops.asked)), size, work)
+        return in_batches(range(len(crops.requests)), size, work)
 
     def _back_from_crops(
         self, crops: Crops, target: int, some: Sequence[int]
     ) -> tuple[Back | None, Crops]:
         """The units' activations and signals at the pixels; None where crops do not tell."""
-        batch = crops.part(some)
+        batch = crops.subset(some)
         with torch.enable_grad():
-            pixels = self.gallery.crops(batch).requires_grad_()
-            seen = look(
+            pixels = self.gallery.crop(batch).requires_grad_()
+            seen = run_region(
                 self.net.module,
                 self.survey,
                 pixels.clone(),
                 target=target,
-                held=batch.held,
-                execute=ruled(self.book),
+                region=batch.region,
+                execute=apply_rules(self.book),
             )
             if seen is None:
                 return None, batch
-            rows, columns = batch.places(seen.y, seen.x)
-            channels = [one.unit.channel for one in batch.asked]
+            rows, columns = batch.output_positions(seen.y, seen.x)
+            channels = [one.unit.channel for one in batch.requests]
             fired = seen.output[range(len(some)), channels, rows, columns]
             return (fired.detach(), _looked_back(fired, pixels, fired.detach())), batch
 
     def _shown(self, batch: Crops, fired: torch.Tensor, signal: torch.Tensor) -> Numbered:
         """The signals under the frames as projections of the boxes."""
         pixels = _as_numpy(signal.permute(0, 2, 3, 1))
-        frames = zip(batch.asked, batch.boxes, batch.frames, fired.tolist(), pixels, strict=True)
+        frames = zip(batch.requests, batch.boxes, batch.frames, fired.tolist(), pixels, strict=True)
         for one, box, frame, value, seen in frames:
             own = seen if frame == box else _under(seen, box, frame)
             yield one.order, self._projection(one, box, value, own)
 
-    def _projection(self, one: Asked, box: Box, value: float, pixels: Pixels) -> Projection:
+    def _projection(
+        self, one: ProjectionRequest, box: Box, value: float, pixels: Pixels
+    ) -> Projection:
         return Projection(
             unit=one.unit,
             activation=value,
@@ -215,28 +219,28 @@ class _Job:
             pixels=pixels,
             rules=self.book.name,
             size=one.image.size,
-            patch=one.image.picture[box.top : box.bottom, box.left : box.right],
+            patch=one.image.rgb[box.top : box.bottom, box.left : box.right],
             source=one.image.source,
             notes=(*self.net.remarks, *_notes(one, value)),
         )
 
-    def _from_whole_pictures(self, target: int, asked: Sequence[Asked]) -> Numbered:
-        by_slot: dict[int, list[Asked]] = defaultdict(list)
+    def _from_whole_pictures(self, target: int, asked: Sequence[ProjectionRequest]) -> Numbered:
+        by_slot: dict[int, list[ProjectionRequest]] = defaultdict(list)
         for one in asked:
             by_slot[self.gallery.slot(one.image)].append(one)
-        size = how_many(self.survey, target, self.survey.size, self.room)
+        size = max_batch_size(self.survey, target, self.survey.size, self.room)
         work = partial(self._back_from_pictures, target, by_slot)
         for found in in_batches(list(by_slot), size, work):
             yield from found
 
     def _back_from_pictures(
-        self, target: int, by_slot: dict[int, list[Asked]], slots: Sequence[int]
+        self, target: int, by_slot: dict[int, list[ProjectionRequest]], slots: Sequence[int]
     ) -> list[tuple[int, Projection]]:
         """One forward pass for all pictures, then one way back for the n-th unit of each."""
         turns = _turns([by_slot[slot] for slot in slots])
         shown: list[tuple[int, Projection]] = []
         with torch.enable_grad():
-            pixels = self.gallery.whole(slots).requires_grad_()
+            pixels = self.gallery.images_at(slots).requires_grad_()
             maps = self._maps(target, pixels)
             for turn, picked in enumerate(turns, 1):
                 start, fired = _start(maps.detach(), picked)
@@ -247,17 +251,19 @@ class _Job:
 
     def _maps(self, target: int, pixels: torch.Tensor) -> torch.Tensor:
         kept: list[torch.Tensor] = []
-        follow(
+        run_forward(
             self.net.module,
             self.survey,
             pixels.clone(),
             {target: kept.append},
-            execute=ruled(self.book),
+            execute=apply_rules(self.book),
         )
         return kept[0]
 
 
-def _turns(asked: Sequence[Sequence[Asked]]) -> list[list[tuple[int, Asked]]]:
+def _turns(
+    asked: Sequence[Sequence[ProjectionRequest]],
+) -> list[list[tuple[int, ProjectionRequest]]]:
     """The n-th request of each picture, for each n: (picture, request)."""
     return [
         [(n, ours[turn]) for n, ours in enumerate(asked) if turn < len(ours)]
@@ -266,7 +272,7 @@ def _turns(asked: Sequence[Sequence[Asked]]) -> list[list[tuple[int, Asked]]]:
 
 
 def _start(
-    maps: torch.Tensor, picked: Sequence[tuple[int, Asked]]
+    maps: torch.Tensor, picked: Sequence[tuple[int, ProjectionRequest]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The activations to look back from, all others zero, and the strongest of each request."""
     start = torch.zeros_like(maps)
@@ -317,13 +323,13 @@ def _under(pixels: Pixels, box: Box, frame: Box) -> Pixels:
     return pixels[top : top + box.height, left : left + box.width]
 
 
-def _whole(asked: Sequence[Asked]) -> Crops:
+def _whole(asked: Sequence[ProjectionRequest]) -> Crops:
     """Requests that are answered from whole pictures."""
     frames = [Box(0, 0, *one.image.size) for one in asked]
     return Crops(asked, [one.box for one in asked], frames)
 
 
-def _notes(one: Asked, value: float) -> tuple[str, ...]:
+def _notes(one: ProjectionRequest, value: float) -> tuple[str, ...]:
     """What a reader of this projection should know."""
     field, notes = one.layer.field, []
     if field.global_context:

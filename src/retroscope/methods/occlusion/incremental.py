@@ -12,37 +12,24 @@ from dataclasses import dataclass
 
 import torch
 
-from retroscope.engine import call_motions
-from retroscope.engine.forward import plainly
-from retroscope.engine.intercept import run
+from retroscope.engine.intercept import execute_plainly, run
+from retroscope.engine.interpreter import Call, CannotFollow, ProgramInterpreter
 from retroscope.engine.map_regions import Cut, Span
 from retroscope.engine.motion import Axes, Move, Slide, Stay
-from retroscope.engine.operations import (
-    Args,
-    Function,
-    Kwargs,
-    Reading,
-    asks_only,
-    is_itself,
-    makes_anew,
-    tensors_in,
-    with_others,
-)
-from retroscope.engine.placeholders import Lost, blank, next_step, refuse_layout
-from retroscope.engine.survey import Step, Survey, canonical, written
-from retroscope.engine.tensor_map import Marks
-from retroscope.engine.window_ops import READERS, Windows
+from retroscope.engine.operations import WindowReduction, tensors_in
+from retroscope.engine.placeholders import placeholder, refuse_layout_query
+from retroscope.engine.program import Step, Survey, to_channel_maps
+from retroscope.engine.tensor_map import TensorMap
+from retroscope.engine.window_ops import REDUCTIONS, PartialWindows
 from retroscope.methods.class_scores import ClassScores, ScoreTracker, read_class_scores
 from retroscope.methods.occlusion.patched_maps import BatchSpan, PatchedMaps, covering_spans
 from retroscope.network import Network
 
 MAX_PATCH_SHARE = 0.75
 """Above this share of its map a patch is not worth cropping."""
-_PADDING_VALUES = {Reading.MAXIMUM: float("-inf")}
-_SIZE_DEPENDENT_MOVES = (call_motions.reshape, call_motions.expand)
-"""Moves whose arguments contain the size of the result."""
+_PADDING_VALUES = {WindowReduction.MAXIMUM: float("-inf")}
 
-PatchedMapHook = Callable[[PatchedMaps | torch.Tensor], None]
+PatchedMapListener = Callable[[PatchedMaps | torch.Tensor], None]
 """Receives a step's maps, as patches or in full (batch, channels, height, width)."""
 
 
@@ -65,14 +52,13 @@ def run_patched(
     batch: PatchedMaps,
     *,
     clean: CleanResults,
-    hooks: Mapping[int, PatchedMapHook],
+    listeners: Mapping[int, PatchedMapListener],
 ) -> ClassScores | None:
     """The class scores of the patched images; None if placeholders cannot follow the network."""
-    handler = _PatchedPass(survey, clean, hooks)
-    placeholder = handler.placeholder_for(batch)
+    handler = _PatchedPass(survey, clean, listeners)
     try:
-        result = run(net.module, placeholder, handler)
-    except Lost:
+        result = run(net.module, handler.placeholder_for(batch), handler)
+    except CannotFollow:
         return None
     output = next(tensors_in(result), None)
     network_output = result if output is None else handler.full_maps_of(output)
@@ -95,25 +81,15 @@ class _AffectedRegion:
 
 @dataclass(frozen=True, eq=False)
 class _PatchedCall:
-    """One torch call on placeholders; `inputs` are the tensors that depend on the image."""
+    """One step of the program; `inputs` are the tensors that depend on the image."""
 
     step: Step
+    call: Call
     inputs: Sequence[torch.Tensor]
-    args: Args
-    kwargs: Kwargs
-
-    @property
-    def mutated_input(self) -> torch.Tensor | None:
-        """The tensor that the call changes in place."""
-        return written(self.step.function, self.args, self.kwargs)
-
-    def run_with(self, tensors: dict[int, torch.Tensor]) -> object:
-        """The same call on other tensors, keyed by the `id` of the tensors they replace."""
-        args, kwargs = with_others(self.args, tensors), with_others(self.kwargs, tensors)
-        return self.step.function(*args, **kwargs)
+    mutated_input: torch.Tensor | None
 
 
-class _PatchedPass:
+class _PatchedPass(ProgramInterpreter):
     """A forward pass on placeholders, each with its patched or full maps.
 
     `aliased` marks the tensors that share memory with another one. An in-place operation on them
@@ -121,33 +97,30 @@ class _PatchedPass:
     """
 
     def __init__(
-        self, survey: Survey, clean: CleanResults, hooks: Mapping[int, PatchedMapHook]
+        self, survey: Survey, clean: CleanResults, listeners: Mapping[int, PatchedMapListener]
     ) -> None:
-        self.steps = survey.steps
+        super().__init__(survey)
         self.clean = clean
-        self.hooks = hooks
+        self.listeners = listeners
         self.tracker = ScoreTracker()
-        self.patched = Marks[PatchedMaps]()
-        self.full = Marks[torch.Tensor]()
-        self.aliased = Marks[bool]()
-        self.step_count = 0
+        self.patched = TensorMap[PatchedMaps]()
+        self.full = TensorMap[torch.Tensor]()
+        self.aliased = TensorMap[bool]()
 
-    def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
-        if is_itself(function, args):
-            return args[0]
-        inputs = [tensor for tensor in tensors_in(args, kwargs) if self._depends_on_image(tensor)]
-        if asks_only(function):
-            if inputs:
-                refuse_layout(function)
-            answer = function(*args, **kwargs)
-            if next(tensors_in(answer), None) is None:
-                return answer
-        step = next_step(self.steps, self.step_count, function)
-        self.step_count += 1
-        if not inputs or makes_anew(function):
-            return function(*args, **kwargs)
-        result = self._run_step(_PatchedCall(step, inputs, args, kwargs))
-        self._call_hook(step, result)
+    def query(self, call: Call) -> object:
+        if any(map(self._depends_on_image, call.tensors())):
+            refuse_layout_query(call.function)
+        return call.run()
+
+    def identity(self, call: Call) -> object:
+        return call.args[0]
+
+    def compute(self, step: Step, call: Call) -> object:
+        inputs = [tensor for tensor in call.tensors() if self._depends_on_image(tensor)]
+        if not inputs:
+            return call.run()
+        result = self._run_step(_PatchedCall(step, call, inputs, call.target))
+        self._notify_listener(step, result)
         return result
 
     def placeholder_for(self, maps: PatchedMaps) -> torch.Tensor:
@@ -155,9 +128,9 @@ class _PatchedPass:
         shape = list(maps.patch.shape)
         for axis, span in zip(maps.axes, (maps.y, maps.x), strict=True):
             shape[axis] = span.full
-        placeholder = blank(shape, maps.patch)
-        self.patched[placeholder] = maps
-        return placeholder
+        tensor = placeholder(shape, maps.patch)
+        self.patched[tensor] = maps
+        return tensor
 
     def full_maps_of(self, tensor: torch.Tensor) -> torch.Tensor:
         """The full maps that a tensor represents; the tensor itself if it is not a placeholder."""
@@ -171,16 +144,17 @@ class _PatchedPass:
     def _depends_on_image(self, tensor: torch.Tensor) -> bool:
         return tensor in self.patched or tensor in self.full
 
-    def _call_hook(self, step: Step, result: object) -> None:
-        if self.step_count - 1 not in self.hooks:
+    def _notify_listener(self, step: Step, result: object) -> None:
+        if self.count not in self.listeners:
             return
-        first, axes = next(tensors_in(result)), step.seen.axes if step.seen else None
+        first, axes = next(tensors_in(result)), step.field.axes if step.field else None
         patched_maps = self.patched.get(first)
-        self.hooks[self.step_count - 1](patched_maps or canonical(self.full_maps_of(first), axes))
+        maps = patched_maps or to_channel_maps(self.full_maps_of(first), axes)
+        self.listeners[self.count](maps)
 
     def _run_step(self, call: _PatchedCall) -> object:
         if call.mutated_input is not None and call.mutated_input in self.aliased:
-            raise Lost
+            raise CannotFollow
         maps = [self.patched[tensor] for tensor in call.inputs if tensor in self.patched]
         layouts = {(operand.axes, operand.y.full, operand.x.full) for operand in maps}
         if len(maps) == len(call.inputs) and len(layouts) == 1:
@@ -191,8 +165,9 @@ class _PatchedPass:
 
     def _run_full(self, call: _PatchedCall) -> object:
         full_maps = {id(tensor): self.full_maps_of(tensor) for tensor in call.inputs}
-        result = call.run_with(full_maps)
-        self.tracker.record(call.step.function, (full_maps[id(call.inputs[0])],), {}, result)
+        full_call = call.call.on(full_maps)
+        result = full_call.run()
+        self.tracker.record(full_call, result)
         for output in tensors_in(result):
             self.full[output] = output
         return result
@@ -200,19 +175,19 @@ class _PatchedPass:
     def _run_region(self, call: _PatchedCall, region: _AffectedRegion) -> object:
         """Runs the call on the region that the patches affect, and once on the clean maps."""
         mutated = call.mutated_input
-        clean = self.clean.result(self.step_count, lambda: self._run_on_clean(call))
+        clean = self.clean.result(self.count, lambda: self._run_on_clean(call))
         if isinstance(call.step.motion, Slide):
             result = self._run_window_operation(call, call.step.motion, region)
-        elif call.step.is_given(call.args, call.kwargs):
+        elif call.step.has_arguments(call.call.args, call.call.kwargs):
             crops = {id(tensor): self._crop_input(call, tensor, region) for tensor in call.inputs}
-            result = call.run_with(crops)
+            result = call.call.on(crops).run()
             returned_inputs = [tensor for tensor in call.inputs if result is crops[id(tensor)]]
             if returned_inputs:
                 mutated = returned_inputs[0]
             else:
                 self._mark_aliases(call, crops, result)
         else:
-            raise Lost
+            raise CannotFollow
         pairs = zip(tensors_in(clean), tensors_in(result), strict=True)
         outputs = [
             PatchedMaps(maps, patch, region.y, region.x, region.axes) for maps, patch in pairs
@@ -223,7 +198,7 @@ class _PatchedPass:
         clean_inputs = {id(tensor): self.patched[tensor].clean for tensor in call.inputs}
         if call.mutated_input is not None:
             clean_inputs[id(call.mutated_input)] = clean_inputs[id(call.mutated_input)].clone()
-        return call.run_with(clean_inputs)
+        return call.call.on(clean_inputs).run()
 
     def _crop_input(
         self, call: _PatchedCall, source: torch.Tensor, region: _AffectedRegion
@@ -240,17 +215,18 @@ class _PatchedPass:
         (source,) = call.inputs
         maps, operation = self.patched[source], call.step.operation
         assert operation is not None
-        assert operation.reading is not None
+        assert operation.reduction is not None
         y = region.y.required_inputs(motion.y, maps.y.full)
         x = region.x.required_inputs(motion.x, maps.x.full)
         cuts = (
             Cut((0, y.count), (0, 0), Span(0, region.y.count, region.y.full), y.full),
             Cut((0, x.count), (0, 0), Span(0, region.x.count, region.x.full), x.full),
         )
-        windows = Windows((motion.y, motion.x), cuts, maps.axes)
-        crops = {id(source): maps.crop(y, x, fill=_PADDING_VALUES.get(operation.reading, 0.0))}
-        args, kwargs = with_others(call.args, crops), with_others(call.kwargs, crops)
-        return READERS[operation.reading](windows, plainly, args, kwargs)
+        windows = PartialWindows((motion.y, motion.x), cuts, maps.axes)
+        crops = {id(source): maps.crop(y, x, fill=_PADDING_VALUES.get(operation.reduction, 0.0))}
+        cropped = call.call.on(crops)
+        run_windows = REDUCTIONS[operation.reduction]
+        return run_windows(windows, execute_plainly, cropped.args, cropped.kwargs)
 
     def _mark_aliases(
         self, call: _PatchedCall, crops: dict[int, torch.Tensor], result: object
@@ -266,16 +242,15 @@ class _PatchedPass:
     ) -> object:
         """Placeholders for the outputs; a tensor changed in place represents its new maps."""
         if not outputs or not all(maps.is_consistent() for maps in outputs):
-            raise Lost
+            raise CannotFollow
         if mutated is not None:
             self.patched[mutated] = outputs[0]
             return mutated
-        placeholders = [self.placeholder_for(maps) for maps in outputs]
+        tensors = [self.placeholder_for(maps) for maps in outputs]
         if any(tensor in self.aliased for tensor in call.inputs):
-            for placeholder in placeholders:
-                self.aliased[placeholder] = True
-        form = call.step.form
-        return placeholders[0] if form is torch.Tensor else form(placeholders)
+            for tensor in tensors:
+                self.aliased[tensor] = True
+        return call.step.assemble(tensors)
 
 
 def _affected_region(step: Step, operands: Sequence[PatchedMaps]) -> _AffectedRegion | None:
@@ -287,16 +262,16 @@ def _affected_region(step: Step, operands: Sequence[PatchedMaps]) -> _AffectedRe
             return _AffectedRegion(y, x, first.axes)
         case Stay(gated=False, pinned=False, batch=False):
             return _AffectedRegion(*covering_spans(operands), first.axes)
-        case Move() if step.operation and step.operation.motion not in _SIZE_DEPENDENT_MOVES:
+        case Move() if step.operation and not step.operation.has_size_arguments:
             return _AffectedRegion(first.y, first.x, motion.axes)
     return None
 
 
 def _can_run_on_crops(step: Step, motion: Slide, maps: PatchedMaps) -> bool:
     """Whether a window operation can run on crops; a mean must not include padding."""
-    reading = step.operation.reading if step.operation else None
-    if reading is not Reading.MEAN:
-        return reading is not None
+    reduction = step.operation.reduction if step.operation else None
+    if reduction is not WindowReduction.MEAN:
+        return reduction is not None
     axes = zip((motion.y, motion.x), (maps.y.full, maps.x.full), strict=True)
     return all(
         window.before == 0 and window.reads(window.outputs(full) - 1)[1] <= full

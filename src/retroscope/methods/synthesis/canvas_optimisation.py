@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from retroscope.engine.memory import is_out_of_memory
+from retroscope.engine.gradients import gradients
 from retroscope.engine.operations import Role
 from retroscope.engine.rules import GRADIENT, Rule, RuleBook
-from retroscope.errors import ModelError
 from retroscope.methods.synthesis.gradient_ascent import take_step
 from retroscope.methods.synthesis.objective_scorer import ObjectiveScorer
 from retroscope.methods.synthesis.parametrisation import FourierCanvas, Shape
@@ -30,7 +29,7 @@ def _redirect_gradient(signal: torch.Tensor, active: torch.Tensor | None) -> tor
 
 REDIRECTED = RuleBook(
     "redirected",
-    {Role.RECTIFIER: Rule("open what is shut", _redirect_gradient, asks_where_it_fires=True)},
+    {Role.RECTIFIER: Rule("open what is shut", _redirect_gradient, needs_active_mask=True)},
 )
 """For starting points where no rectifier is active (lucid's `redirected_relu_grad`)."""
 
@@ -97,17 +96,16 @@ class CanvasOptimisation:
 
     def _backpropagate(self, parameters: torch.Tensor, book: RuleBook) -> torch.Tensor:
         """The gradient of the summed scores for the parameters, through newly drawn transforms."""
-        sums_gradients = self.recipe.opacity is Opacity.GRADIENT_SUM
         with torch.enable_grad():
             pixels, opacity = self.decode(parameters)
             scores = self.scorer(self._network_input(pixels, opacity), book)
             if opacity is not None:
                 scores = scores * (1 - opacity.mean((1, 2, 3)))
-            inputs = [parameters, pixels] if sums_gradients else [parameters]
-            gradient, *pixel_gradients = _gradients(scores.sum(), inputs)
-        for pixel_gradient in pixel_gradients:
+            if self.recipe.opacity is not Opacity.GRADIENT_SUM:
+                return gradients(scores.sum(), parameters)
+            pixel_gradient = gradients(scores.sum(), pixels)
             self.gradient_sum.add_(pixel_gradient.abs().mean(1).cpu())
-        return gradient
+            return gradients(pixels, parameters, pixel_gradient)
 
     def decode(self, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The pixels from 0 to 1, and the opacity if the canvas has an alpha channel."""
@@ -168,17 +166,3 @@ def standardise(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Ten
         for values in (preprocessing.mean, preprocessing.std)
     )
     return (pixels - mean) / std
-
-
-def _gradients(score: torch.Tensor, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    if not score.requires_grad:
-        raise ModelError(
-            "no gradient leads from this layer to the pixels: the network detaches it, or runs it "
-            "with gradients switched off"
-        )
-    try:
-        return torch.autograd.grad(score, inputs, materialize_grads=True)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise
-        raise ModelError(f"torch cannot backpropagate through this network: {error}") from error

@@ -19,11 +19,11 @@ import torch
 
 from retroscope.engine.batching import Size, max_batch_size
 from retroscope.engine.forward import run_forward
-from retroscope.engine.gradients import ruled
+from retroscope.engine.gradients import apply_rules
 from retroscope.engine.map_regions import MapRegion, Span
-from retroscope.engine.region import look
+from retroscope.engine.program import Survey
+from retroscope.engine.region import run_region
 from retroscope.engine.rules import GRADIENT, RuleBook
-from retroscope.engine.survey import Survey
 from retroscope.errors import ModelError
 from retroscope.geometry import Field
 from retroscope.methods.class_scores import run_classifier
@@ -69,13 +69,13 @@ class CanvasView:
             self._run_whole_image(batch, listeners, book)
             return
         ((step, listener),) = listeners.items()
-        output = look(
+        output = run_region(
             self.net.module,
             self.survey,
             batch,
             target=step,
-            held=self.region,
-            execute=ruled(book),
+            region=self.region,
+            execute=apply_rules(book),
         )
         if output is None:
             raise ModelError(
@@ -93,9 +93,11 @@ class CanvasView:
             if step != CLASS_SCORES
         }
         if CLASS_SCORES not in listeners:
-            run_forward(self.net.module, self.survey, batch, hooks, execute=ruled(book))
+            run_forward(self.net.module, self.survey, batch, hooks, execute=apply_rules(book))
             return
-        classes = run_classifier(self.net, self.survey, batch, hooks=hooks, execute=ruled(book))
+        classes = run_classifier(
+            self.net, self.survey, batch, listeners=hooks, execute=apply_rules(book)
+        )
         listeners[CLASS_SCORES](classes.scores[:, :, None, None], (0, 0))
 
     def copy_as_input(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -160,12 +162,12 @@ def _validate(view: CanvasView, layer: Layer) -> CanvasView | None:
     blank = torch.zeros(1, view.net.preprocessing.channels, *view.size, device=view.net.device)
     assert view.region is not None
     with torch.no_grad():
-        output = look(
+        output = run_region(
             view.net.module,
             view.survey,
             view.copy_as_input(blank),
             target=layer.index,
-            held=view.region,
-            execute=ruled(GRADIENT),
+            region=view.region,
+            execute=apply_rules(GRADIENT),
         )
     return None if output is None else view

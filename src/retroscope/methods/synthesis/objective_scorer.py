@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from sys import maxsize
 from typing import Self
 
 import torch
@@ -21,7 +20,7 @@ from retroscope.methods.synthesis.objectives import (
     UnitTerm,
 )
 from retroscope.methods.targets import resolve_target
-from retroscope.network import Network, checked
+from retroscope.network import Network, check_unit
 from retroscope.results.layers import Layer
 
 
@@ -83,7 +82,7 @@ def _kind(term: Term) -> str:
 
 def _check_term(term: Term, layer: Layer) -> Term:
     if isinstance(term, UnitTerm):
-        return UnitTerm(checked(term.unit, layer))
+        return UnitTerm(check_unit(term.unit, layer))
     if isinstance(term, DirectionTerm) and len(term.direction) != layer.channels:
         raise RetroscopeError(
             f"a direction of {len(term.direction)} numbers in {layer.name}, which has "
@@ -180,7 +179,8 @@ def _score_classes(
 ) -> torch.Tensor:
     del origin
     targets = [term.target for term in group.terms if isinstance(term, ClassTerm)]
-    classes = [resolve_target(net, target, maps.shape[2]).index for target in targets]
+    scores = maps[0, 0, :, 0, 0]
+    classes = [resolve_target(net, target, scores).index for target in targets]
     return maps[group.rows, :, classes].mean((1, 2, 3))
 
 
@@ -217,5 +217,7 @@ def label_classes(net: Network, objective: Objective) -> Objective:
 def _label_class(net: Network, term: Term) -> Term:
     if not isinstance(term, ClassTerm):
         return term
-    target = resolve_target(net, term.target, maxsize)
+    if not net.labels:
+        return ClassTerm(int(term.target))
+    target = resolve_target(net, term.target, torch.zeros(len(net.labels)))
     return ClassTerm(target.label or target.index)

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from retroscope.engine.batching import Size
-from retroscope.engine.isolation import undisturbed
-from retroscope.engine.memory import budget, in_batches, is_out_of_memory
+from retroscope.engine.isolation import preserve_state
+from retroscope.engine.memory import in_batches, is_out_of_memory, memory_budget
 from retroscope.errors import RetroscopeError
 from retroscope.imaging.image import RGB
 from retroscope.methods.synthesis.canvas_optimisation import CanvasOptimisation, standardise
@@ -25,7 +25,7 @@ from retroscope.methods.synthesis.objective_scorer import (
 )
 from retroscope.methods.synthesis.objectives import Objective
 from retroscope.methods.synthesis.recipes import Opacity, Recipe
-from retroscope.network import AnyImage, Network, checked
+from retroscope.network import AnyImage, Network, check_unit
 from retroscope.results.patterns import Pattern
 from retroscope.unit import Unit
 
@@ -87,7 +87,7 @@ def render_patterns(
     seed_pixels = None if seed_image is None else _seed_pixels(net, seed_image)
     if seed_pixels is not None:
         size = size or max(seed_pixels.shape[2:])
-    with undisturbed(net.module), _explain_out_of_memory():
+    with preserve_state(net.module), _explain_out_of_memory():
         groups = _group_by_plan(net, request, size)
         counter = _StepCounter(len(request.objectives) * recipe.total_steps, progress)
         for plan, rows in groups.items():
@@ -168,7 +168,7 @@ class _PatternRenderer:
         if self.request.joint:
             return count
         view = self.plan.view(self.net, self.plan.size)
-        max_bytes = budget(self.net.device)
+        max_bytes = memory_budget(self.net.device)
         canvases = min(view.max_batch_size(step, max_bytes) for step in self.plan.steps)
         return max(canvases // self.request.recipe.copies, 1)
 
@@ -266,7 +266,7 @@ class _PatternRenderer:
                     steps=recipe.total_steps,
                     score=scores[n],
                     started_at=float(started_at[n]),
-                    picture=images[n],
+                    image=images[n],
                     unit=self._unit(row),
                     opacity=None if opacity is None else opacity[n].cpu().numpy(),
                     notes=self._notes(optimisation, n, scores[n]),
@@ -278,7 +278,7 @@ class _PatternRenderer:
 
     def _unit(self, row: int) -> Unit | None:
         unit = self.request.objectives[row].unit
-        return None if unit is None else checked(unit, self.net.layer(unit.layer))
+        return None if unit is None else check_unit(unit, self.net.layer(unit.layer))
 
     @torch.no_grad()
     def _peak_activations(
