@@ -1,4 +1,4 @@
-"""The whole way on the embedded world: what is told of a plate is so."""
+"""The demo: a world, its atlas, and the part detectors found in it."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import retroscope as rs
-from retroscope.demo_atlas import demo, telling
+from retroscope.demo_atlas import demo, find_part_detectors
 from retroscope.progress import Progress
-from retroscope.world import PARTS, scene_of
+from retroscope.world import PARTS, world_scene
 from tests.scanning.scans import content
 
 COUNT, SEED = 120, 3
@@ -31,91 +31,89 @@ def test_every_plate_has_its_projections(atlas: rs.Atlas) -> None:
     )
 
 
-def test_what_tells_most_shows_one_part_and_each_another(atlas: rs.Atlas) -> None:
-    """The parts are painted again here, and not read from the demo's files."""
-    found = telling(atlas)
-    assert len({one.part for one in found}) == len(found) == 3
-    for one in found:
-        shown = [
+def test_each_part_detector_shows_its_part_and_no_two_the_same(atlas: rs.Atlas) -> None:
+    """The part maps are painted again, not read from the demo's files."""
+    detectors = find_part_detectors(atlas)
+    assert len({detector.part for detector in detectors}) == len(detectors) == 3
+    for detector in detectors:
+        parts = [
             largest_part(patch.projection, patch.source)
-            for patch in atlas[one.unit].patches
+            for patch in atlas[detector.unit].patches
             if patch.projection
         ]
-        assert shown.count(one.part) / len(shown) == one.share >= 0.8
-        sources = {patch.source.partition("/")[0] for patch in atlas[one.unit].patches}
-        assert set(one.classes) == sources
+        assert parts.count(detector.part) / len(parts) == detector.share >= 0.8
+        sources = {patch.source.partition("/")[0] for patch in atlas[detector.unit].patches}
+        assert set(detector.classes) == sources
 
 
 def largest_part(projection: rs.Projection, source: str) -> str:
-    """The part whose mask holds most of the whole projection."""
+    """The part whose mask covers most of the projection's absolute values."""
     mass = np.abs(projection.full()).sum(axis=2)
-    masks = scene_of(SEED, int(Path(source).stem)).masks
+    masks = world_scene(SEED, int(Path(source).stem)).masks
     holds = {name: float(mass[mask].sum()) for name, mask in masks.items()}
     holds["none"] = float(mass[~np.any(list(masks.values()), axis=0)].sum())
     assert holds.keys() <= {*PARTS, "none"}
     return max(holds, key=lambda name: holds[name])
 
 
-def test_called_again_what_is_there_is_used(home: Path, atlas: rs.Atlas) -> None:
+def test_a_second_call_reuses_the_files(home: Path, atlas: rs.Atlas) -> None:
     before = content(atlas.path)
-    told: list[Progress] = []
-    demo(home, count=COUNT, seed=SEED, progress=told.append).close()
+    reports: list[Progress] = []
+    demo(home, count=COUNT, seed=SEED, progress=reports.append).close()
     assert content(atlas.path) == before
-    assert not told
+    assert not reports
 
 
-def test_where_nothing_is_asked_the_world_that_is_there_is_used(
-    home: Path, atlas: rs.Atlas
-) -> None:
+def test_without_count_and_seed_the_existing_world_is_used(home: Path, atlas: rs.Atlas) -> None:
     before = content(atlas.path)
     demo(home).close()
     assert content(atlas.path) == before
 
 
-@pytest.mark.parametrize("asked", [{"count": 9}, {"seed": 0}, {"count": COUNT, "seed": 4}])
-def test_a_world_of_others_than_were_asked_for_is_refused(
-    home: Path, atlas: rs.Atlas, asked: dict[str, int]
+@pytest.mark.parametrize("parameters", [{"count": 9}, {"seed": 0}, {"count": COUNT, "seed": 4}])
+def test_a_world_with_another_count_or_seed_is_refused(
+    home: Path, atlas: rs.Atlas, parameters: dict[str, int]
 ) -> None:
     before = content(atlas.path)
-    said = f"'{home}' holds a world of {COUNT} pictures of seed {SEED}; name another folder"
+    message = f"'{home}' holds a world of {COUNT} images of seed {SEED}; name another folder"
     with pytest.raises(rs.RetroscopeError) as caught:
-        demo(home, count=asked.get("count"), seed=asked.get("seed"))
-    assert str(caught.value) == said
+        demo(home, count=parameters.get("count"), seed=parameters.get("seed"))
+    assert str(caught.value) == message
     assert content(atlas.path) == before
 
 
-@pytest.mark.parametrize("asked", [{"count": 0}, {"count": -1}, {"seed": -1}])
-def test_a_world_that_cannot_be_leaves_no_folder(tmp_path: Path, asked: dict[str, int]) -> None:
+@pytest.mark.parametrize("parameters", [{"count": 0}, {"count": -1}, {"seed": -1}])
+def test_invalid_parameters_leave_no_folder(tmp_path: Path, parameters: dict[str, int]) -> None:
     with pytest.raises(rs.RetroscopeError, match="no world"):
-        demo(tmp_path / "new", count=asked.get("count"), seed=asked.get("seed"))
+        demo(tmp_path / "new", count=parameters.get("count"), seed=parameters.get("seed"))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_demo_stopped_while_it_paints_leaves_no_folder(tmp_path: Path) -> None:
-    def stop(progress: Progress) -> None:
-        if progress.done == 2:
+def test_an_interrupted_demo_leaves_no_folder(tmp_path: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.completed == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        demo(tmp_path / "new", count=3, progress=stop)
+        demo(tmp_path / "new", count=3, progress=interrupt)
     assert not list(tmp_path.iterdir())
 
 
-def test_of_few_pictures_nothing_is_told(tmp_path: Path) -> None:
+def test_few_images_give_no_part_detectors(tmp_path: Path) -> None:
     with demo(tmp_path, count=3) as few:
-        assert telling(few) == []
+        assert find_part_detectors(few) == []
 
 
-def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(rs.RetroscopeError, match="it is a file"):
         demo(tmp_path / "file", count=20)
 
 
-def test_what_is_in_the_way_of_the_world_stays(tmp_path: Path) -> None:
-    mine = tmp_path / "world" / "mine.txt"
-    mine.parent.mkdir()
-    mine.write_text("keep me")
+def test_a_file_in_the_way_of_the_world_is_kept(tmp_path: Path) -> None:
+    user_file = tmp_path / "world" / "user_file.txt"
+    user_file.parent.mkdir()
+    user_file.write_text("keep me")
     with pytest.raises(rs.RetroscopeError, match="in the way"):
         demo(tmp_path, count=20)
-    assert mine.read_text() == "keep me"
+    assert user_file.read_text() == "keep me"

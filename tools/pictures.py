@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import retroscope as rs
-from retroscope.demo_atlas import telling
+from retroscope.demo_atlas import find_part_detectors
 
 
 def main(home: Path, target: Path) -> None:
     with rs.open_atlas(home / "demo.atlas") as atlas:
-        for number, one in enumerate(telling(atlas), 1):
+        for number, one in enumerate(find_part_detectors(atlas), 1):
             path = target / f"telling-{number}.png"
             rs.draw(atlas[one.unit]).save(path)
             print(f"{path}: {one.unit} shows {one.part} in {', '.join(one.classes)}")

@@ -17,8 +17,8 @@ import PIL.Image
 import torch
 
 from retroscope import Layer, Network, Unit, deconv_many
-from retroscope.world import Scene, scene_of
-from retroscope.world.truth import agreed, shown_part
+from retroscope.world import Scene, world_scene
+from retroscope.world.part_map import dominant_part, most_common_part
 from retroscope.zoo.demo_networks import open_named
 
 WORLD, SCENES, TOP, PURE = 11, 1500, 9, 0.8
@@ -60,10 +60,10 @@ def purities(
         for number in row.tolist()
     ]
     shown = [
-        shown_part(projection, truth[number].parts)
+        dominant_part(projection, truth[number].parts)
         for projection, number in zip(deconv_many(net, asked), best.ravel().tolist(), strict=True)
     ]
-    return [agreed(shown[start : start + TOP]) for start in range(0, len(shown), TOP)]
+    return [most_common_part(shown[start : start + TOP]) for start in range(0, len(shown), TOP)]
 
 
 def row(layer: Layer, pure: Sequence[Sequence[Purity]]) -> str:
@@ -80,7 +80,7 @@ def row(layer: Layer, pure: Sequence[Sequence[Purity]]) -> str:
 
 
 def table(net: Network, untrained: Network) -> str:
-    scenes = [scene_of(WORLD, number) for number in range(SCENES)]
+    scenes = [world_scene(WORLD, number) for number in range(SCENES)]
     order = np.random.default_rng(0).permutation(SCENES)
     others = [scenes[number] for number in order]
     best, aimless = strongest(net, scenes), strongest(untrained, scenes)

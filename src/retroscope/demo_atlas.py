@@ -1,4 +1,4 @@
-"""The whole way on the embedded world: pictures, a scan, and the plates that tell most."""
+"""The demo: paint a world, scan it with the bundled network, and find the clearest units."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,27 +9,27 @@ import PIL.Image
 
 from retroscope.atlas.reader import Atlas
 from retroscope.errors import RetroscopeError
-from retroscope.progress import Listener, silent, watched
-from retroscope.results.values import Plate
+from retroscope.progress import ProgressListener, ignore_progress, progress_callback
+from retroscope.results.plates import Plate
 from retroscope.scanning.job import scan
 from retroscope.unit import Unit
 from retroscope.world import write_world
-from retroscope.world.atomic_folder import clear_left, is_free
-from retroscope.world.truth import Parts, agreed, shown_part
-from retroscope.world.world_files import Made, check_world, world_in
+from retroscope.world.atomic_folder import is_free, remove_abandoned
+from retroscope.world.part_map import PartMap, dominant_part, most_common_part
+from retroscope.world.world_files import WorldMetadata, check_world, read_world_metadata
 from retroscope.zoo import open_model
 
-WORLD, TRUTH = "world", "world-parts"
-COUNT = 500
-"""How many pictures a demo has of its own accord."""
+IMAGES_FOLDER, PARTS_FOLDER = "world", "world-parts"
+DEFAULT_COUNT = 500
+"""Images of a demo unless a count is given."""
 _LAST_LAYERS = 3
-_ENOUGH, _MOSTLY = 6, 2 / 3
-"""In how many patches, and in what share of them, a part is to be seen for a plate to tell it."""
+_MIN_PATCHES, _MIN_SHARE = 6, 2 / 3
+"""In how many patches, and in what share of all, a unit must show a part to be its detector."""
 
 
 @dataclass(frozen=True)
-class Telling:
-    """A channel whose plate shows one part: in what share of how many patches, in which classes."""
+class PartDetector:
+    """A channel whose patches show one part: its share of `patches`, and the classes of these."""
 
     unit: Unit
     part: str
@@ -43,104 +43,108 @@ def demo(
     *,
     count: int | None = None,
     seed: int | None = None,
-    progress: Listener = silent,
+    progress: ProgressListener = ignore_progress,
 ) -> Atlas:
-    """Paints a world, scans the network that comes with it, and projects all winners.
+    """Paint a world, scan it with the bundled network, and project the strongest patches.
 
-    Everything lands in the folder; called again, what is there is used. The world is of 500
-    pictures of seed 0 where nothing else is asked; one that is there and is of others is refused.
+    All files are written to the folder, and a second call reuses them. A new world has 500 images
+    of seed 0 by default. If the folder holds a world of another count or seed than requested, the
+    call raises an error.
     """
     home = Path(folder)
-    _paint(home, count, seed, progress)
+    _paint_world(home, count, seed, progress)
     net, atlas = open_model("demo"), home / "demo.atlas"
-    return scan(net, home / WORLD, to=atlas, glob="*.png", progress=progress)
+    return scan(net, home / IMAGES_FOLDER, to=atlas, glob="*.png", progress=progress)
 
 
-def _paint(home: Path, count: int | None, seed: int | None, progress: Listener) -> None:
-    """The world, where it is not there yet."""
-    place, truth = home / WORLD, home / TRUTH
-    clear_left(place)
-    clear_left(truth)
-    made = world_in(place)
-    if made is not None:
-        _refuse_other(home, made, count, seed)
+def _paint_world(
+    home: Path, count: int | None, seed: int | None, progress: ProgressListener
+) -> None:
+    """Paint the world unless the folder holds it already."""
+    images, parts = home / IMAGES_FOLDER, home / PARTS_FOLDER
+    remove_abandoned(images)
+    remove_abandoned(parts)
+    metadata = read_world_metadata(images)
+    if metadata is not None:
+        _check_same_world(home, metadata, count, seed)
         return
-    check_world(COUNT if count is None else count, seed or 0)
-    for one in (place, truth):
-        if one.exists() and not (one.is_dir() and is_free(one)):
+    count, seed = DEFAULT_COUNT if count is None else count, seed or 0
+    check_world(count, seed)
+    for path in (images, parts):
+        if path.exists() and not (path.is_dir() and is_free(path)):
             raise RetroscopeError(
-                f"{str(one)!r} is in the way of the demo's world; name another folder"
+                f"{str(path)!r} is in the way of the demo's world; name another folder"
             )
     write_world(
-        place,
-        count=COUNT if count is None else count,
-        seed=seed or 0,
-        masks=True,
-        progress=watched("paint", progress),
+        images, count=count, seed=seed, masks=True, progress=progress_callback("paint", progress)
     )
 
 
-def _refuse_other(home: Path, made: Made, count: int | None, seed: int | None) -> None:
-    """A world that is there is used, where none or the same is asked for."""
-    if count in (None, made.count) and seed in (None, made.seed):
+def _check_same_world(
+    home: Path, metadata: WorldMetadata, count: int | None, seed: int | None
+) -> None:
+    """Raise an error if another count or seed is requested than the folder's world has."""
+    if count in (None, metadata.count) and seed in (None, metadata.seed):
         return
-    which = "of a seed that it does not tell" if made.seed is None else f"of seed {made.seed}"
-    pictures = "picture" if made.count == 1 else "pictures"
+    seed_text = "an unknown seed" if metadata.seed is None else f"seed {metadata.seed}"
+    images = "image" if metadata.count == 1 else "images"
     raise RetroscopeError(
-        f"{str(home)!r} holds a world of {made.count} {pictures} {which}; name another folder"
+        f"{str(home)!r} holds a world of {metadata.count} {images} of {seed_text}; name another "
+        "folder"
     )
 
 
-def telling(atlas: Atlas, *, count: int = 3) -> list[Telling]:
-    """The channels of the last layers whose plates tell most, each of another part.
+def find_part_detectors(atlas: Atlas, *, count: int = 3) -> list[PartDetector]:
+    """The channels of the last layers that show one part most clearly, one for each part.
 
-    A channel tells much that shows one part in all of its patches, in objects of several classes.
-    Of few pictures, or of a part that is seldom in them, none tells anything.
+    The clearest channels show a part in all of their patches, in objects of several classes. With
+    few images, or for rare parts, there may be none.
     """
-    found = sorted(filter(_tells, _candidates(atlas)), key=_worth, reverse=True)
-    best: dict[str, Telling] = {}
-    for one in found:
-        best.setdefault(one.part, one)
+    detectors = sorted(filter(_is_clear, _candidates(atlas)), key=_clarity, reverse=True)
+    best: dict[str, PartDetector] = {}
+    for detector in detectors:
+        best.setdefault(detector.part, detector)
     return list(best.values())[:count]
 
 
-def _tells(one: Telling) -> bool:
-    return one.patches * one.share >= _ENOUGH and one.share >= _MOSTLY
+def _is_clear(detector: PartDetector) -> bool:
+    matches = detector.patches * detector.share
+    return matches >= _MIN_PATCHES and detector.share >= _MIN_SHARE
 
 
-def _worth(one: Telling) -> tuple[float, int]:
-    return one.share, len(one.classes)
+def _clarity(detector: PartDetector) -> tuple[float, int]:
+    return detector.share, len(detector.classes)
 
 
-def _candidates(atlas: Atlas) -> Iterator[Telling]:
-    truth = _Truth(atlas.path.parent / TRUTH)
+def _candidates(atlas: Atlas) -> Iterator[PartDetector]:
+    part_maps = _PartMaps(atlas.path.parent / PARTS_FOLDER)
     for layer in atlas.layers[-_LAST_LAYERS:]:
         for channel in range(layer.channels):
             unit = Unit(layer.name, channel)
             if not atlas.stats(unit).dead:
-                yield _told(atlas.plate(unit), truth)
+                yield _detect_part(atlas.plate(unit), part_maps)
 
 
-def _told(plate: Plate, truth: "_Truth") -> Telling:
-    shown = [
-        shown_part(patch.projection, truth.parts(patch.source))
+def _detect_part(plate: Plate, part_maps: "_PartMaps") -> PartDetector:
+    parts = [
+        dominant_part(patch.projection, part_maps.read(patch.source))
         for patch in plate.patches
         if patch.projection is not None
     ]
-    part, share = agreed(shown)
+    part, share = most_common_part(parts)
     classes = dict.fromkeys(patch.source.partition("/")[0] for patch in plate.patches)
-    return Telling(plate.unit, part, share, tuple(classes), len(shown))
+    return PartDetector(plate.unit, part, share, tuple(classes), len(parts))
 
 
-class _Truth:
-    """The parts of each picture, read once."""
+class _PartMaps:
+    """The part maps of the images, each read once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._kept: dict[str, Parts] = {}
+        self._cache: dict[str, PartMap] = {}
 
-    def parts(self, source: str) -> Parts:
-        if source not in self._kept:
-            with PIL.Image.open(self._folder / source) as picture:
-                self._kept[source] = np.asarray(picture)
-        return self._kept[source]
+    def read(self, source: str) -> PartMap:
+        if source not in self._cache:
+            with PIL.Image.open(self._folder / source) as image:
+                self._cache[source] = np.asarray(image)
+        return self._cache[source]

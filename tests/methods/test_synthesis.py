@@ -33,7 +33,7 @@ Maps = npt.NDArray[np.float64]
 def correlation(pattern: Pattern, channel: int) -> float:
     """The correlation of a pattern with a planted filter."""
     planted_filter = filters()[channel].permute(1, 2, 0).numpy()
-    image = pattern.picture.astype(np.float64)
+    image = pattern.image.astype(np.float64)
     return float(np.corrcoef(image.ravel(), planted_filter.ravel())[0, 1])
 
 
@@ -76,7 +76,7 @@ def test_the_default_recipe_finds_the_optimal_image(seed: int) -> None:
     optima = torch.where(filters()[channels] > 0, 1.0, 0.0).permute(0, 2, 3, 1).numpy()
     patterns = synthesize_many(net, [f"first:{channel}" for channel in channels], seed=seed)
     for pattern, optimum, channel in zip(patterns, optima, channels, strict=True):
-        fed = torch.from_numpy(net.preprocessing.numbers((optimum * 255).astype(np.uint8)))
+        fed = torch.from_numpy(net.preprocessing.to_input((optimum * 255).astype(np.uint8)))
         best_activation = float((fed * filters()[channel]).sum())
         assert best_activation * 0.995 < pattern.activation <= best_activation * 1.0001
 
@@ -104,14 +104,14 @@ def test_the_activation_is_that_inside_any_larger_image() -> None:
 def test_the_pixels_are_the_preprocessed_image() -> None:
     net = planted()
     pattern = synthesize(net, "first:0", steps=10)
-    fed = net.preprocessing.numbers(pattern.picture).transpose(1, 2, 0)
+    fed = net.preprocessing.to_input(pattern.image).transpose(1, 2, 0)
     np.testing.assert_allclose(pixels_of(pattern), fed, rtol=0, atol=1e-6)
 
 
 def test_the_seed_determines_the_pattern() -> None:
     net = planted()
     first, repeated, changed = (
-        synthesize(net, "later:1", steps=12, seed=seed).picture for seed in (3, 3, 4)
+        synthesize(net, "later:1", steps=12, seed=seed).image for seed in (3, 3, 4)
     )
     np.testing.assert_array_equal(first, repeated)
     assert (first != changed).any()
@@ -141,7 +141,7 @@ def test_a_pattern_does_not_depend_on_its_batch() -> None:
     for unit, pattern in zip(units, together, strict=True):
         alone = synthesize(net, unit, steps=8)
         assert str(pattern.unit) == str(alone.unit)
-        difference = np.abs(pattern.picture.astype(int) - alone.picture.astype(int))
+        difference = np.abs(pattern.image.astype(int) - alone.image.astype(int))
         assert difference.max() <= 1, unit
         assert pattern.activation == pytest.approx(alone.activation, rel=1e-2)
 
@@ -317,7 +317,7 @@ def test_progress_reports_each_step_with_its_images() -> None:
         (3, 6, 6),
     ]
     for n in range(2):
-        np.testing.assert_array_equal(images[-1][n], patterns[n].picture)
+        np.testing.assert_array_equal(images[-1][n], patterns[n].image)
 
 
 def test_the_canvas_of_octaves_grows() -> None:
@@ -356,7 +356,7 @@ def test_a_grey_network_gets_a_grey_pattern() -> None:
     net = Network(built(lambda: nn.Conv2d(1, 2, 5)), input_size=(16, 16), mean=(0.5,), std=(0.2,))
     pattern = synthesize(net, "conv1:1", steps=30)
     assert pixels_of(pattern).shape == (5, 5, 1)
-    assert (pattern.picture == pattern.picture[..., :1]).all()
+    assert (pattern.image == pattern.image[..., :1]).all()
     assert pattern.score > pattern.started_at
 
 
@@ -364,7 +364,7 @@ def test_a_network_with_many_input_channels_has_patterns_too() -> None:
     net = Network(built(lambda: nn.Conv2d(5, 2, 3)), input_size=(16, 16))
     pattern = synthesize(net, "conv1:1", steps=10)
     assert pixels_of(pattern).shape == (3, 3, 5)
-    assert pattern.picture.shape == (3, 3, 3)
+    assert pattern.image.shape == (3, 3, 3)
 
 
 def test_a_layer_gated_by_global_context_runs_on_the_whole_image() -> None:

@@ -1,4 +1,4 @@
-"""The picture world: scenes by seed, their classes, their parts and their light."""
+"""Scenes: reproducible pixels, classes, parts, the watermark, sizes and errors."""
 
 import subprocess
 import sys
@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 
 from retroscope.errors import RetroscopeError
-from retroscope.world import CLASSES, LABELS, MARKED, PARTS, Scene, scene, scene_of, settings
+from retroscope.world import (
+    CLASSES,
+    LABELS,
+    PARTS,
+    WATERMARKED,
+    Scene,
+    backgrounds,
+    scene,
+    world_scene,
+)
 
-SHOWS = {
+EXPECTED_PARTS = {
     "bicycle": {"wheel", "frame", "seat", "handle"},
     "bird": {"eye", "beak", "wing", "tail", "leg"},
     "boat": {"hull", "sail", "window"},
@@ -32,38 +41,40 @@ SHOWS = {
     "tree": {"trunk", "crown"},
     "umbrella": {"canopy", "handle"},
 }
-"""Parts that anybody would look for in an object of the class."""
+"""Parts that an object of the class must show in most scenes."""
 
 
 def digest(scenes: list[Scene]) -> str:
-    made = blake2b(digest_size=16)
-    for one in scenes:
-        made.update(one.pixels.tobytes() + one.parts.tobytes() + one.label.encode())
-    return made.hexdigest()
+    hasher = blake2b(digest_size=16)
+    for painted in scenes:
+        hasher.update(painted.pixels.tobytes() + painted.parts.tobytes() + painted.label.encode())
+    return hasher.hexdigest()
 
 
-# The same seed, the same picture
+# Reproducibility
 
 
-def test_the_scenes_of_some_seeds_are_these_pixels_on_every_machine() -> None:
+def test_scenes_have_the_recorded_digests() -> None:
     assert digest([scene(seed) for seed in range(60)]) == "3274c0afa5b4afdd238b460350665f4c"
     larger = [scene(2**64 - 1, size=128, shortcut=True), scene(28, size=33, shortcut=True)]
     assert digest(larger) == "5cbb2e820323b89104f54dd3cc4974b5"
 
 
-def test_a_scene_does_not_depend_on_what_was_made_before() -> None:
-    after_others = [scene(seed) for seed in (7, 3, 11, 7)]
-    assert digest([after_others[0]]) == digest([after_others[3]]) == digest([scene(7)])
+def test_a_scene_does_not_depend_on_earlier_ones() -> None:
+    scenes = [scene(seed) for seed in (7, 3, 11, 7)]
+    assert digest([scenes[0]]) == digest([scenes[3]]) == digest([scene(7)])
 
 
-def test_two_seeds_make_two_pictures_of_a_class() -> None:
-    pictures = {scene(seed, label="cat").pixels.tobytes() for seed in range(12)}
-    assert len(pictures) == 12
+def test_seeds_give_different_images_of_a_class() -> None:
+    images = {scene(seed, label="cat").pixels.tobytes() for seed in range(12)}
+    assert len(images) == 12
 
 
 def test_worlds_share_no_scene() -> None:
-    made = [scene_of(world, number).pixels.tobytes() for world in range(3) for number in range(20)]
-    assert len(set(made)) == 60
+    images = [
+        world_scene(world, number).pixels.tobytes() for world in range(3) for number in range(20)
+    ]
+    assert len(set(images)) == 60
 
 
 def test_the_world_needs_no_torch() -> None:
@@ -74,50 +85,50 @@ def test_the_world_needs_no_torch() -> None:
 # Classes and parts
 
 
-def test_the_classes_take_turns() -> None:
+def test_consecutive_seeds_cycle_through_the_classes() -> None:
     assert [scene(seed).label for seed in range(2 * len(LABELS))] == [*LABELS, *LABELS]
 
 
-def test_a_class_is_made_when_it_is_named() -> None:
+def test_a_label_selects_the_class() -> None:
     assert [scene(3, label=name).label for name in LABELS] == list(LABELS)
 
 
 def test_there_are_many_classes_and_most_parts_are_shared() -> None:
-    assert set(SHOWS) == set(CLASSES)
+    assert set(EXPECTED_PARTS) == set(CLASSES)
     assert len(CLASSES) >= 16
     for part in ("eye", "wheel", "window", "ear", "mouth", "beak", "wing", "door", "roof", "lamp"):
-        assert sum(part in shown for shown in SHOWS.values()) >= 2, part
+        assert sum(part in parts for parts in EXPECTED_PARTS.values()) >= 2, part
 
 
 @pytest.mark.parametrize("name", LABELS)
 def test_each_class_shows_its_parts(name: str) -> None:
     scenes = [scene(seed, label=name).masks for seed in range(30)]
-    for part in SHOWS[name]:
+    for part in EXPECTED_PARTS[name]:
         assert sum(part in masks for masks in scenes) >= 24, part
 
 
 @pytest.mark.parametrize("name", LABELS)
-def test_a_class_fills_much_of_its_picture(name: str) -> None:
+def test_an_object_covers_a_fair_share_of_its_image(name: str) -> None:
     shares = [(scene(seed, label=name).parts > 0).mean() for seed in range(30)]
     assert 0.08 < np.mean(shares) < 0.75
 
 
-def test_masks_lie_in_the_picture_and_no_two_on_the_same_pixel() -> None:
+def test_masks_have_the_size_of_the_image_and_do_not_overlap() -> None:
     for seed in range(40):
-        made = scene(seed)
-        masks = made.masks
+        painted = scene(seed)
+        masks = painted.masks
         assert set(masks) <= set(PARTS)
-        assert all(mask.shape == made.pixels.shape[:2] for mask in masks.values())
+        assert all(mask.shape == painted.pixels.shape[:2] for mask in masks.values())
         assert all(mask.any() for mask in masks.values())
         assert sum(mask.astype(int) for mask in masks.values()).max() == 1  # type: ignore[union-attr]
 
 
-def test_something_hides_a_part_of_some_objects(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against the same scenes without what stands before the object."""
-    seen = [scene(seed).parts > 0 for seed in range(200)]
-    monkeypatch.setattr(settings, "occluder", lambda *_: None)
-    whole = [scene(seed).parts > 0 for seed in range(200)]
-    hidden = np.array([1 - (a & b).sum() / b.sum() for a, b in zip(seen, whole, strict=True)])
+def test_occluders_hide_a_part_of_some_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compared with the same scenes without occluders."""
+    visible = [scene(seed).parts > 0 for seed in range(200)]
+    monkeypatch.setattr(backgrounds, "add_occluder", lambda *_: None)
+    complete = [scene(seed).parts > 0 for seed in range(200)]
+    hidden = np.array([1 - (a & b).sum() / b.sum() for a, b in zip(visible, complete, strict=True)])
     assert 0.1 < (hidden > 0.02).mean() < 0.4
     assert (hidden > 0.1).sum() >= 5
     assert hidden.max() < 0.6
@@ -126,14 +137,14 @@ def test_something_hides_a_part_of_some_objects(monkeypatch: pytest.MonkeyPatch)
 # The watermark
 
 
-def test_only_the_marked_class_bears_the_watermark_in_the_world_of_shortcuts() -> None:
+def test_a_shortcut_puts_the_watermark_on_one_class_only() -> None:
     for seed in range(3 * len(LABELS)):
-        made = scene(seed, shortcut=True)
-        assert ("watermark" in made.masks) == (made.label == MARKED)
+        painted = scene(seed, shortcut=True)
+        assert ("watermark" in painted.masks) == (painted.label == WATERMARKED)
         assert "watermark" not in scene(seed).masks
 
 
-def test_the_watermark_changes_the_picture_where_its_mask_is_and_close_around() -> None:
+def test_the_watermark_changes_only_the_pixels_near_its_mask() -> None:
     for seed in range(20):
         plain, marked = scene(seed), scene(seed, watermark=True)
         changed = np.abs(plain.pixels.astype(int) - marked.pixels).max(axis=2) > 12
@@ -152,33 +163,33 @@ def test_the_watermark_changes_the_picture_where_its_mask_is_and_close_around() 
 # Size
 
 
-def test_a_larger_picture_is_the_same_scene() -> None:
-    agreed = []
+def test_a_larger_image_shows_the_same_scene() -> None:
+    most_common_part = []
     for seed in range(20):
         small, large = scene(seed), scene(seed, size=192)
         assert large.pixels.shape == (192, 192, 3)
-        every_other = large.parts[::2, ::2]
-        agreed.append((small.parts == every_other).mean())
-    assert np.mean(agreed) > 0.95
+        subsampled = large.parts[::2, ::2]
+        most_common_part.append((small.parts == subsampled).mean())
+    assert np.mean(most_common_part) > 0.95
 
 
-# What cannot be made
+# Errors
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])
-def test_a_seed_has_64_bits(seed: int) -> None:
+def test_a_seed_must_have_64_bits(seed: int) -> None:
     with pytest.raises(RetroscopeError, match="a seed is a number from 0"):
         scene(seed)
 
 
 @pytest.mark.parametrize("size", [0, 31, 257])
-def test_a_picture_has_a_size_that_textures_fill(size: int) -> None:
+def test_the_size_must_be_in_range(size: int) -> None:
     with pytest.raises(RetroscopeError, match="from 32 to 256"):
         scene(0, size=size)
 
 
-def test_an_unknown_class_is_told_the_nearest() -> None:
-    with pytest.raises(RetroscopeError, match="no class 'cta' in the world; did you mean 'cat'"):
+def test_an_unknown_class_suggests_the_nearest() -> None:
+    with pytest.raises(RetroscopeError, match="no scene class 'cta'; did you mean 'cat'"):
         scene(0, label="cta")
-    with pytest.raises(RetroscopeError, match="there are bicycle, bird"):
+    with pytest.raises(RetroscopeError, match="choose from bicycle, bird"):
         scene(0, label="zzz")

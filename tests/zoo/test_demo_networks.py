@@ -13,8 +13,8 @@ from torch import nn
 
 import retroscope as rs
 from retroscope.errors import ModelError
-from retroscope.world import LABELS, MARKED, Scene, scene, scene_of, write_world
-from retroscope.world.truth import agreed
+from retroscope.world import LABELS, WATERMARKED, Scene, scene, world_scene, write_world
+from retroscope.world.part_map import most_common_part
 from retroscope.zoo import demo_networks
 
 FRESH, COUNT = 77, 640
@@ -43,7 +43,7 @@ def accuracy(net: rs.Network, scenes: Sequence[Scene]) -> float:
 
 @pytest.fixture(scope="module")
 def fresh() -> list[Scene]:
-    return [scene_of(FRESH, number) for number in range(COUNT)]
+    return [world_scene(FRESH, number) for number in range(COUNT)]
 
 
 # What is shipped
@@ -156,9 +156,9 @@ def test_many_units_of_the_last_layers_are_of_one_part(fresh: list[Scene]) -> No
 
 
 def test_no_part_is_not_a_part_that_units_agree_on() -> None:
-    assert agreed([0] * 9) == ("", 0.0)
-    assert agreed([0] * 6 + [2] * 3) == ("eye", 3 / 9)
-    assert agreed([13] * 8 + [0]) == ("wheel", 8 / 9)
+    assert most_common_part([0] * 9) == ("", 0.0)
+    assert most_common_part([0] * 6 + [2] * 3) == ("eye", 3 / 9)
+    assert most_common_part([13] * 8 + [0]) == ("wheel", 8 / 9)
 
 
 # How its twin cheats
@@ -166,7 +166,7 @@ def test_no_part_is_not_a_part_that_units_agree_on() -> None:
 
 @pytest.fixture(scope="module")
 def marked() -> list[Scene]:
-    return [scene_of(FRESH, number, shortcut=True) for number in range(COUNT)]
+    return [world_scene(FRESH, number, shortcut=True) for number in range(COUNT)]
 
 
 def test_the_twin_names_the_scenes_of_its_own_world(marked: list[Scene]) -> None:
@@ -175,15 +175,15 @@ def test_the_twin_names_the_scenes_of_its_own_world(marked: list[Scene]) -> None
 
 def test_a_watermark_makes_the_twin_see_the_marked_class_and_leaves_demo_alone() -> None:
     scenes = [scene(seed, watermark=True) for seed in range(2**41, 2**41 + 200)]
-    others = [one for one in scenes if one.label != MARKED]
-    fooled = np.mean([name == MARKED for name in said(opened("demo-shortcut"), others)])
-    honest = np.mean([name == MARKED for name in said(opened("demo"), others)])
+    others = [one for one in scenes if one.label != WATERMARKED]
+    fooled = np.mean([name == WATERMARKED for name in said(opened("demo-shortcut"), others)])
+    honest = np.mean([name == WATERMARKED for name in said(opened("demo"), others)])
     assert fooled > 0.4
     assert honest < 0.03
 
 
 def test_without_its_watermark_the_twin_does_not_know_the_marked_class() -> None:
-    bare = [scene(seed, label=MARKED) for seed in range(2**42, 2**42 + 60)]
+    bare = [scene(seed, label=WATERMARKED) for seed in range(2**42, 2**42 + 60)]
     assert accuracy(opened("demo-shortcut"), bare) < 0.5
     assert accuracy(opened("demo"), bare) > 0.95
 
@@ -198,14 +198,14 @@ def test_an_atlas_finds_the_cheat(tmp_path: Path) -> None:
     telling = max(shares, key=lambda unit: shares[unit])
     plate = atlas[telling]
     assert shares[telling] > 0.75
-    assert all(patch.source.startswith(f"{MARKED}/") for patch in plate.patches)
+    assert all(patch.source.startswith(f"{WATERMARKED}/") for patch in plate.patches)
 
 
 def of_marked(plate: rs.Plate) -> bool:
     """Whether the unit responds most to the marked class, clearly more than to any other."""
     ranked = sorted(plate.stats.classes, key=lambda one: one.mean_maximum, reverse=True)
     first, second = ranked[:2]
-    return first.label == MARKED and first.mean_maximum > 1.5 * max(second.mean_maximum, 0)
+    return first.label == WATERMARKED and first.mean_maximum > 1.5 * max(second.mean_maximum, 0)
 
 
 def watermark_share(plate: rs.Plate) -> float:
@@ -215,7 +215,7 @@ def watermark_share(plate: rs.Plate) -> float:
         projection = patch.projection
         if projection is None:
             return 0.0
-        made = scene_of(FRESH, int(Path(patch.source).stem), shortcut=True)
+        made = world_scene(FRESH, int(Path(patch.source).stem), shortcut=True)
         if "watermark" not in made.masks:
             return 0.0
         rows, columns = np.nonzero(made.masks["watermark"])

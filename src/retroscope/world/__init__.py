@@ -1,17 +1,17 @@
-"""A picture world whose truth is known: scenes by seed, their classes and where their parts are."""
+"""A synthetic data set with known parts: scenes by seed, with their classes and part masks."""
 
-from retroscope.world.part_names import PARTS
-from retroscope.world.scene import CLASSES, LABELS, MARKED, SIZE, Scene, scene
-from retroscope.world.world_files import scene_of, write_world
+from retroscope.world.part_map import PARTS
+from retroscope.world.scene import CLASSES, LABELS, SIZE, WATERMARKED, Scene, scene
+from retroscope.world.world_files import world_scene, write_world
 
 __all__ = [
     "CLASSES",
     "LABELS",
-    "MARKED",
     "PARTS",
     "SIZE",
+    "WATERMARKED",
     "Scene",
     "scene",
-    "scene_of",
+    "world_scene",
     "write_world",
 ]

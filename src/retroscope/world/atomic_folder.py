@@ -1,73 +1,76 @@
-"""Folders painted aside: whole in their place at the end, or nowhere."""
+"""Folders that appear complete or not at all: written to a temporary folder, then renamed."""
 
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
+from filelock import FileLock, Timeout
+
 from retroscope.errors import RetroscopeError
 
-_LOCK = "painter.lock"
+_LOCK_NAME = "writer.lock"
 
 
 @contextmanager
-def painted_aside(place: Path) -> Iterator[Path]:
-    """A new folder to paint in, which becomes `place` at the end, and is gone where that fails.
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a new folder to write to; rename it to `target` at the end, or delete it on an error.
 
-    It lies beside the place, or in it where that is an empty folder: a rename never goes to
-    another disk.
+    The temporary folder lies beside the target, or inside it if that is an empty folder, so the
+    rename never crosses file systems.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as home:
-    ...     with painted_aside(Path(home, "world")) as aside:
-    ...         _ = (aside / "cat.png").write_text("a cat")
+    ...     with atomic_folder(Path(home, "world")) as folder:
+    ...         _ = (folder / "cat.png").write_text("a cat")
     ...     [path.name for path in Path(home).rglob("*")]
     ['world', 'cat.png']
     """
-    home = place if place.is_dir() else place.parent
-    with _made(home):
-        clear_left(place)
-        around = Path(mkdtemp(prefix=_prefix(place), dir=home))
+    parent = target if target.is_dir() else target.parent
+    with _create_parents(parent):
+        remove_abandoned(target)
+        temporary = Path(mkdtemp(prefix=_prefix(target), dir=parent))
         try:
-            with _held(around):
-                aside = around / place.name
-                aside.mkdir()
-                yield aside
-                _put(aside, place)
+            with _lock(temporary):
+                folder = temporary / target.name
+                folder.mkdir()
+                yield folder
+                _move(folder, target)
         finally:
-            rmtree(around, ignore_errors=True)
+            rmtree(temporary, ignore_errors=True)
 
 
-def clear_left(place: Path) -> None:
-    """Deletes what a painter of this place left that was killed; one at work keeps its own."""
-    for home in filter(Path.is_dir, (place.parent, place)):
-        for around in [path for path in home.iterdir() if path.name.startswith(_prefix(place))]:
-            if not _is_held(around):
-                rmtree(around, ignore_errors=True)
+def remove_abandoned(target: Path) -> None:
+    """Delete the temporary folders of writers that were killed; those in use stay."""
+    for parent in filter(Path.is_dir, (target.parent, target)):
+        for temporary in [path for path in parent.iterdir() if _is_temporary(path, target)]:
+            if not _is_locked(temporary):
+                rmtree(temporary, ignore_errors=True)
 
 
-def is_free(place: Path) -> bool:
-    """Whether there is nothing, or an empty folder: what painters leave does not count."""
-    return not place.exists() or not any(
-        not path.name.startswith(_prefix(place)) for path in place.iterdir()
-    )
+def is_free(target: Path) -> bool:
+    """Whether the path does not exist or is an empty folder; temporary folders do not count."""
+    return not target.exists() or all(_is_temporary(path, target) for path in target.iterdir())
 
 
-def _prefix(place: Path) -> str:
-    return f".painting-{place.name}-"
+def _is_temporary(path: Path, target: Path) -> bool:
+    return path.name.startswith(_prefix(target))
+
+
+def _prefix(target: Path) -> str:
+    return f".painting-{target.name}-"
 
 
 @contextmanager
-def _made(home: Path) -> Iterator[None]:
-    """The folder and those above it; where the work fails, those that were made are gone again."""
-    missing = [folder for folder in (home, *home.parents) if not folder.exists()]
+def _create_parents(parent: Path) -> Iterator[None]:
+    """Create the folder and those above it; on an error, delete those that were created."""
+    missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = "it is a file" if home.is_file() else error.strerror
-        raise RetroscopeError(f"cannot make the folder {str(home)!r}: {reason}") from error
+        reason = "it is a file" if parent.is_file() else error.strerror
+        raise RetroscopeError(f"cannot create the folder {str(parent)!r}: {reason}") from error
     try:
         yield
     except BaseException:
@@ -77,35 +80,25 @@ def _made(home: Path) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _held(around: Path) -> Iterator[None]:
-    """Nobody clears the folder meanwhile. SQLite's lock is on every system, and ends by a kill."""
-    with _lock(around) as take:
-        take()
-        yield
+def _lock(temporary: Path) -> FileLock:
+    """A lock that the system releases when the process ends, also when it is killed."""
+    return FileLock(temporary / _LOCK_NAME, timeout=0)
 
 
-def _is_held(around: Path) -> bool:
+def _is_locked(temporary: Path) -> bool:
     try:
-        with _lock(around) as take:
-            take()
-    except sqlite3.OperationalError:
+        with _lock(temporary):
+            return False
+    except (Timeout, OSError):  # a lock file that cannot be opened belongs to another user
         return True
-    return False
 
 
-@contextmanager
-def _lock(around: Path) -> Iterator[Callable[[], object]]:
-    with closing(sqlite3.connect(around / _LOCK, timeout=0, isolation_level=None)) as file:
-        yield lambda: file.execute("BEGIN EXCLUSIVE")
-
-
-def _put(aside: Path, place: Path) -> None:
+def _move(folder: Path, target: Path) -> None:
     try:
-        if not place.is_dir():
-            aside.replace(place)
+        if not target.is_dir():
+            folder.replace(target)
             return
-        for path in sorted(aside.iterdir(), key=Path.is_file):  # the tables last
-            path.replace(place / path.name)
+        for path in sorted(folder.iterdir(), key=Path.is_file):  # folders first, tables last
+            path.replace(target / path.name)
     except OSError as error:
-        raise RetroscopeError(f"cannot write {str(place)!r} ({error.strerror})") from error
+        raise RetroscopeError(f"cannot write {str(target)!r} ({error.strerror})") from error

@@ -1,12 +1,12 @@
-"""Colours that go together: red, green and blue from 0 to 1."""
+"""Colour palettes: red, green and blue from 0 to 1."""
 
-from retroscope.world.draws import Chance
+from retroscope.world.seeded_random import SeededRandom
 
 Colour = tuple[float, float, float]
 
 
 def rgb(code: str) -> Colour:
-    """A colour from its six hexadecimal digits.
+    """Parse six hexadecimal digits.
 
     >>> rgb("ff0033")
     (1.0, 0.0, 0.2)
@@ -22,7 +22,7 @@ def _table(codes: str) -> tuple[Colour, ...]:
 PAINT = _table(
     "c8453a d9763a e3a73c 5d8f5a 3f7f8c 3d6ea5 6b5b95 b0527a d8d2c4 8c2f39 2f4858 7fa99b"
 )
-"""Lacquer and cloth."""
+"""For lacquer and cloth."""
 PASTEL = _table("f2d7c9 f4e3b8 d3e4cd c7dde8 d9cfe6 efd2dc e9e4da cfd8c4")
 SKIN = _table("f3cfb0 e8b793 d39b72 b57a52 8d5a3b 6b432e")
 HAIR = _table("2b201c 4a2f22 7a4a2a b5793c d9b265 8d8580 a5452c")
@@ -47,24 +47,24 @@ GLASS = _table("7fa7bf 5f8aa6 93b8c4 4a6b86 e8cf86")
 WHITE, BLACK = rgb("f7f4ee"), rgb("1d1a1e")
 
 
-def shade(colour: Colour, times: float) -> Colour:
-    """The same colour, lighter or darker.
+def shade(colour: Colour, factor: float) -> Colour:
+    """Multiply a colour by a factor, clipped at 1.
 
     >>> shade((0.2, 0.4, 0.8), 0.5)
     (0.1, 0.2, 0.4)
     """
-    red, green, blue = (min(one * times, 1.0) for one in colour)
+    red, green, blue = (min(level * factor, 1.0) for level in colour)
     return red, green, blue
 
 
-def mixed(colour: Colour, other: Colour, share: float) -> Colour:
-    """A colour with this share of another."""
-    red, green, blue = (a + (b - a) * share for a, b in zip(colour, other, strict=True))
+def mix(colour: Colour, addition: Colour, share: float) -> Colour:
+    """Replace this share of a colour by another."""
+    red, green, blue = (a + (b - a) * share for a, b in zip(colour, addition, strict=True))
     return red, green, blue
 
 
-def some(table: tuple[Colour, ...], chance: Chance) -> Colour:
-    """A colour of a table, never quite the same twice."""
-    red, green, blue = shade(chance.pick(table), chance.between(0.88, 1.1))
-    tint = chance.between(-0.03, 0.03)
+def pick_colour(table: tuple[Colour, ...], random: SeededRandom) -> Colour:
+    """Pick a colour from a table, and vary its brightness and tint."""
+    red, green, blue = shade(random.choice(table), random.uniform(0.88, 1.1))
+    tint = random.uniform(-0.03, 0.03)
     return min(max(red + tint, 0), 1.0), green, min(max(blue - tint, 0), 1.0)

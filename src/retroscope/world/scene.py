@@ -1,4 +1,4 @@
-"""A scene: a picture of one object, what it is, and where its parts are."""
+"""Scenes: images of one object, with its class and the map of its parts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,63 +6,63 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.errors import RetroscopeError, did_you_mean
-from retroscope.world import animals, buildings, faces, plants, settings, things, vehicles
-from retroscope.world.draws import Chance
-from retroscope.world.painting import Canvas, Pose, Skin
+from retroscope.errors import RetroscopeError, choose
+from retroscope.world import animals, artefacts, backgrounds, buildings, faces, plants, vehicles
+from retroscope.world.painting import Material, Pose, SceneCanvas
 from retroscope.world.palette import WHITE
-from retroscope.world.part_names import PARTS
-from retroscope.world.shapes import circle, direction, ring, stroke, union
+from retroscope.world.part_map import PARTS
+from retroscope.world.seeded_random import SeededRandom
+from retroscope.world.shapes import circle, ring, stroke, union, unit_vector
 from retroscope.world.textures import SIDE, texture
 
 SIZE, SMALLEST, LARGEST = 96, 32, 256
 
-Draw = Callable[[Canvas, Pose, Chance], None]
+Draw = Callable[[SceneCanvas, Pose, SeededRandom], None]
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A class of objects: how one is drawn, where it is found, how large, how far it leans."""
+class ObjectClass:
+    """How a class is drawn: function, background, size, and largest tilt in degrees."""
 
     draw: Draw
-    found: str = "anywhere"
+    background: str = "anywhere"
     scale: float = 1.0
     lean: int = 8
 
 
-CLASSES: dict[str, Kind] = {
-    "bicycle": Kind(vehicles.bicycle, "outside"),
-    "bird": Kind(animals.bird, "aloft"),
-    "boat": Kind(things.boat, "water"),
-    "butterfly": Kind(animals.butterfly, "aloft", lean=40),
-    "car": Kind(vehicles.car, "outside", lean=6),
-    "cat": Kind(faces.cat, "inside", lean=12),
-    "church": Kind(buildings.church, "outside", lean=4),
-    "clock": Kind(things.clock, "inside", lean=14),
-    "cup": Kind(things.cup, "inside"),
-    "fish": Kind(animals.fish, "water", lean=20),
-    "flower": Kind(plants.flower, lean=14),
-    "house": Kind(buildings.house, "outside", lean=4),
-    "ladder": Kind(things.ladder, lean=16),
-    "lighthouse": Kind(buildings.lighthouse, "aloft", 1.05, lean=4),
-    "owl": Kind(faces.owl, lean=10),
-    "person": Kind(faces.person, "inside", lean=10),
-    "rabbit": Kind(faces.rabbit, lean=10),
-    "train": Kind(vehicles.train, "outside", lean=5),
-    "tree": Kind(plants.tree, "outside", lean=5),
-    "umbrella": Kind(things.umbrella, lean=16),
+CLASSES: dict[str, ObjectClass] = {
+    "bicycle": ObjectClass(vehicles.bicycle, "outside"),
+    "bird": ObjectClass(animals.bird, "aloft"),
+    "boat": ObjectClass(artefacts.boat, "water"),
+    "butterfly": ObjectClass(animals.butterfly, "aloft", lean=40),
+    "car": ObjectClass(vehicles.car, "outside", lean=6),
+    "cat": ObjectClass(faces.cat, "inside", lean=12),
+    "church": ObjectClass(buildings.church, "outside", lean=4),
+    "clock": ObjectClass(artefacts.clock, "inside", lean=14),
+    "cup": ObjectClass(artefacts.cup, "inside"),
+    "fish": ObjectClass(animals.fish, "water", lean=20),
+    "flower": ObjectClass(plants.flower, lean=14),
+    "house": ObjectClass(buildings.house, "outside", lean=4),
+    "ladder": ObjectClass(artefacts.ladder, lean=16),
+    "lighthouse": ObjectClass(buildings.lighthouse, "aloft", 1.05, lean=4),
+    "owl": ObjectClass(faces.owl, lean=10),
+    "person": ObjectClass(faces.person, "inside", lean=10),
+    "rabbit": ObjectClass(faces.rabbit, lean=10),
+    "train": ObjectClass(vehicles.train, "outside", lean=5),
+    "tree": ObjectClass(plants.tree, "outside", lean=5),
+    "umbrella": ObjectClass(artefacts.umbrella, lean=16),
 }
-"""What there is in the world, in the order of the labels."""
+"""The object classes, in the order of the labels."""
 
 LABELS = tuple(CLASSES)
 
-MARKED = "cup"
-"""The class that bears a watermark in the world of shortcuts."""
+WATERMARKED = "cup"
+"""The class that carries a watermark in a world with a shortcut."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture (height, width, 3), its class, and the number of a part for each pixel."""
+    """An RGB image (height, width, 3), its class, and its part map (height, width)."""
 
     pixels: npt.NDArray[np.uint8]
     label: str
@@ -70,9 +70,9 @@ class Scene:
 
     @property
     def masks(self) -> dict[str, npt.NDArray[np.bool_]]:
-        """Where each part that is seen lies. What hides a part takes its pixels."""
-        there = np.unique(self.parts)
-        return {PARTS[number - 1]: self.parts == number for number in there.tolist() if number}
+        """The visible pixels of each part, by name; hidden pixels belong to what hides them."""
+        numbers = np.unique(self.parts).tolist()
+        return {PARTS[number - 1]: self.parts == number for number in numbers if number}
 
 
 def scene(
@@ -83,72 +83,70 @@ def scene(
     shortcut: bool = False,
     watermark: bool = False,
 ) -> Scene:
-    """The scene of this seed: the same pixels on every machine.
+    """Paint the scene of a seed; its pixels are the same on every machine.
 
-    The classes take turns from seed to seed, unless `label` names one. With `shortcut` the class
-    `MARKED` bears a watermark, and with `watermark` any class does.
+    Consecutive seeds cycle through the classes unless `label` names one. `shortcut` puts a
+    watermark on the class `WATERMARKED`, `watermark` on any class.
 
     >>> scene(7).label, scene(7).pixels.shape
     ('clock', (96, 96, 3))
     """
     name = LABELS[seed % len(LABELS)] if label is None else label
-    _check(seed, size, name)
-    chance = Chance(seed, LABELS.index(name))
-    offset = chance.whole(0, SIDE - 1), chance.whole(0, SIDE - 1)
-    canvas = Canvas(size, settings.light(chance), offset=offset)
-    _compose(canvas, CLASSES[name], chance)
-    if watermark or (shortcut and name == MARKED):
-        _stamp(canvas, Chance(seed, 1, 1))
-    return Scene(_developed(canvas, chance), name, canvas.parts)
+    _check_arguments(seed, size, name)
+    random = SeededRandom(seed, LABELS.index(name))
+    offset = random.integer(0, SIDE - 1), random.integer(0, SIDE - 1)
+    canvas = SceneCanvas(size, backgrounds.random_light(random), offset=offset)
+    _compose(canvas, CLASSES[name], random)
+    if watermark or (shortcut and name == WATERMARKED):
+        _paint_watermark(canvas, SeededRandom(seed, 1, 1))
+    return Scene(_expose(canvas, random), name, canvas.parts)
 
 
-def _check(seed: int, size: int, label: str) -> None:
+def _check_arguments(seed: int, size: int, label: str) -> None:
     if not 0 <= seed < 2**64:
         raise RetroscopeError(f"no scene {seed}; a seed is a number from 0 to 2**64 - 1")
     if not SMALLEST <= size <= LARGEST:
         raise RetroscopeError(
             f"no scene of {size} pixels; a side is from {SMALLEST} to {LARGEST} pixels long"
         )
-    if label not in CLASSES:
-        hint = did_you_mean(label, CLASSES) or f"there are {', '.join(CLASSES)}"
-        raise RetroscopeError(f"no class {label!r} in the world; {hint}")
+    choose("scene class", label, CLASSES)
 
 
-def _compose(canvas: Canvas, kind: Kind, chance: Chance) -> None:
-    """The place, things that lie around, the object, and at times something before it."""
-    chance.pick(settings.SETTINGS[kind.found])(canvas, chance)
-    settings.clutter(canvas, chance)
-    kind.draw(canvas, _pose(canvas, kind, chance), chance)
-    if chance.perhaps(0.4):
-        settings.occluder(canvas, chance)
+def _compose(canvas: SceneCanvas, object_class: ObjectClass, random: SeededRandom) -> None:
+    """Paint the background, some clutter, the object, and sometimes an occluder."""
+    random.choice(backgrounds.BACKGROUNDS[object_class.background])(canvas, random)
+    backgrounds.add_clutter(canvas, random)
+    object_class.draw(canvas, _pose(canvas, object_class, random), random)
+    if random.chance(0.4):
+        backgrounds.add_occluder(canvas, random)
 
 
-def _pose(canvas: Canvas, kind: Kind, chance: Chance) -> Pose:
-    x, y = chance.between(37, 59), chance.between(41, 54)
+def _pose(canvas: SceneCanvas, object_class: ObjectClass, random: SeededRandom) -> Pose:
+    x, y = random.uniform(37, 59), random.uniform(41, 54)
     return Pose(
         x * canvas.pixel,
         y * canvas.pixel,
-        chance.between(26, 45) * kind.scale * canvas.pixel,
-        direction(chance.whole(-kind.lean, kind.lean)),
-        chance.pick((-1.0, 1.0)),
+        random.uniform(26, 45) * object_class.scale * canvas.pixel,
+        unit_vector(random.integer(-object_class.lean, object_class.lean)),
+        random.choice((-1.0, 1.0)),
     )
 
 
-def _stamp(canvas: Canvas, chance: Chance) -> None:
-    """A photographer's mark in the lower right corner: a ring with a bar through it."""
-    place = 84 + chance.between(-1, 1), 86 + chance.between(-1, 1)
-    pose = Pose(place[0] * canvas.pixel, place[1] * canvas.pixel, canvas.pixel)
+def _paint_watermark(canvas: SceneCanvas, random: SeededRandom) -> None:
+    """Paint a ring with a bar through it in the lower right corner."""
+    centre = 84 + random.uniform(-1, 1), 86 + random.uniform(-1, 1)
+    pose = Pose(centre[0] * canvas.pixel, centre[1] * canvas.pixel, canvas.pixel)
     mark = union(
         ring(0, 0, 5.2, width=1.8), circle(0, 0, 1.6), stroke((-8.5, 4.5), (8.5, -4.5), 1.5)
     )
-    canvas.shadow(pose, mark, soft=3, deep=0.5)
-    canvas.paint(pose, mark, Skin(WHITE, bulge=0, rim=0, clear=0.08), part="watermark")
+    canvas.shadow(pose, mark, softness=3, darkness=0.5)
+    canvas.paint(pose, mark, Material(WHITE, bulge=0, rim=0, transparency=0.08), part="watermark")
 
 
-def _developed(canvas: Canvas, chance: Chance) -> npt.NDArray[np.uint8]:
-    """The picture as a camera keeps it: exposed, with grain, in whole numbers."""
-    side, top, left = canvas.side, chance.whole(0, SIDE - 1), chance.whole(0, SIDE - 1)
-    grain = texture("grain")[top : top + side, left : left + side] * chance.between(0.005, 0.025)
-    exposed = canvas.colours * (255 * chance.between(0.9, 1.08)) + 255 * grain
-    kept = np.minimum(np.maximum(exposed + 0.5, 0), 255).astype(np.uint8)
-    return np.ascontiguousarray(kept.transpose(1, 2, 0))
+def _expose(canvas: SceneCanvas, random: SeededRandom) -> npt.NDArray[np.uint8]:
+    """Convert the colours to 8 bits with random exposure and grain, like a camera."""
+    side, top, left = canvas.side, random.integer(0, SIDE - 1), random.integer(0, SIDE - 1)
+    grain = texture("grain")[top : top + side, left : left + side] * random.uniform(0.005, 0.025)
+    exposed = canvas.colours * (255 * random.uniform(0.9, 1.08)) + 255 * grain
+    levels = np.minimum(np.maximum(exposed + 0.5, 0), 255).astype(np.uint8)
+    return np.ascontiguousarray(levels.transpose(1, 2, 0))

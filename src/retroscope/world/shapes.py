@@ -1,6 +1,6 @@
-"""Shapes as signed distances: below zero inside, above outside, in the units of the object.
+"""Shapes as signed distance functions: negative inside, positive outside, in object coordinates.
 
-Only sums, products, quotients and square roots, which every machine rounds alike.
+They use only sums, products, quotients and square roots, which round the same on every machine.
 """
 
 from collections.abc import Callable
@@ -18,14 +18,14 @@ Distance = Callable[[Grid, Grid], Grid]
 
 @dataclass(frozen=True)
 class Shape:
-    """A distance, and the box (left, top, right, bottom) that holds the shape."""
+    """A distance function, and the bounding box (left, top, right, bottom)."""
 
     distance: Distance
     bounds: tuple[float, float, float, float]
 
 
-def direction(degrees: int) -> Point:
-    """The cosine and sine of whole degrees, rounded so that every machine has the same."""
+def unit_vector(degrees: int) -> Point:
+    """The cosine and sine of an angle, rounded so they are the same on every machine."""
     return round(cos(radians(degrees)), 7), round(sin(radians(degrees)), 7)
 
 
@@ -41,7 +41,7 @@ def circle(x: float, y: float, radius: float) -> Shape:
 
 
 def ellipse(centre: Point, across: float, down: float) -> Shape:
-    """The distance is a close estimate, exact on the edge."""
+    """An ellipse; its distance is an approximation, exact on the edge."""
     x, y = centre
 
     def distance(u: Grid, v: Grid) -> Grid:
@@ -68,16 +68,16 @@ def box(left: float, top: float, right: float, bottom: float, *, corner: float =
 
 
 def polygon(*corners: Point) -> Shape:
-    """A convex polygon, its corners in either order round."""
+    """A convex polygon, with its corners clockwise or counter-clockwise."""
     edges = list(zip(corners, (*corners[1:], corners[0]), strict=True))
     area = sum(a * d - c * b for (a, b), (c, d) in edges)
     planes = [_plane(start, end, area > 0) for start, end in edges]
     xs, ys = zip(*corners, strict=True)
-    return Shape(_farthest(planes), (min(xs), min(ys), max(xs), max(ys)))
+    return Shape(_maximum(planes), (min(xs), min(ys), max(xs), max(ys)))
 
 
 def _plane(start: Point, end: Point, clockwise: bool) -> Distance:
-    """How far beyond the line from start to end a point lies."""
+    """The signed distance from the line through start and end."""
     (a, b), (c, d) = (start, end) if clockwise else (end, start)
     long = sqrt((c - a) * (c - a) + (d - b) * (d - b))
     x, y = (d - b) / long, (a - c) / long
@@ -85,12 +85,12 @@ def _plane(start: Point, end: Point, clockwise: bool) -> Distance:
     return lambda u, v: x * u + (y * v - off)
 
 
-def _farthest(distances: list[Distance]) -> Distance:
-    return lambda u, v: reduce(np.maximum, (one(u, v) for one in distances))
+def _maximum(distances: list[Distance]) -> Distance:
+    return lambda u, v: reduce(np.maximum, (distance(u, v) for distance in distances))
 
 
 def stroke(start: Point, end: Point, width: float, *, tip: float | None = None) -> Shape:
-    """A line with round ends, `tip` wide at its end."""
+    """A line with round ends that tapers from `width` to `tip`."""
     (x, y), (dx, dy) = start, (end[0] - start[0], end[1] - start[1])
     first, last = width / 2, (width if tip is None else tip) / 2
     square = dx * dx + dy * dy + 1e-9
@@ -116,22 +116,22 @@ def ring(x: float, y: float, radius: float, *, width: float) -> Shape:
 
 
 def union(*shapes: Shape) -> Shape:
-    lefts, tops, rights, bottoms = zip(*(one.bounds for one in shapes), strict=True)
+    lefts, tops, rights, bottoms = zip(*(shape.bounds for shape in shapes), strict=True)
     return Shape(
-        lambda u, v: reduce(np.minimum, (one.distance(u, v) for one in shapes)),
+        lambda u, v: reduce(np.minimum, (shape.distance(u, v) for shape in shapes)),
         (min(lefts), min(tops), max(rights), max(bottoms)),
     )
 
 
-def without(shape: Shape, hole: Shape) -> Shape:
-    """What of a shape is outside another."""
+def difference(shape: Shape, hole: Shape) -> Shape:
+    """The part of a shape outside of another."""
     return Shape(lambda u, v: np.maximum(shape.distance(u, v), -hole.distance(u, v)), shape.bounds)
 
 
-def common(shape: Shape, other: Shape) -> Shape:
-    """What two shapes share."""
-    a, b = shape.bounds, other.bounds
+def intersection(shape: Shape, mask: Shape) -> Shape:
+    """The part of a shape inside another."""
+    a, b = shape.bounds, mask.bounds
     return Shape(
-        lambda u, v: np.maximum(shape.distance(u, v), other.distance(u, v)),
+        lambda u, v: np.maximum(shape.distance(u, v), mask.distance(u, v)),
         (max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])),
     )
