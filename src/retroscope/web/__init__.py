@@ -1,1 +1,1 @@
-"""The viewer: an atlas as pages, from a small local server or as a folder of files."""
+"""The viewer: the pages of an atlas, from a local server or exported as files."""

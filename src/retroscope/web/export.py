@@ -1,4 +1,4 @@
-"""A site as files: what the server answers, written down once for every URL."""
+"""Exports a site as files: the response to every URL, written once."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -7,13 +7,13 @@ from tempfile import TemporaryFile
 
 from retroscope.atlas.reader import Atlas
 from retroscope.errors import RetroscopeError
-from retroscope.progress import Listener, Watch, silent
-from retroscope.web.site.routes import answer, every_path
-from retroscope.web.site.site import Site, opened_site
+from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
+from retroscope.web.site.routes import list_paths, respond
+from retroscope.web.site.site import Site, open_site
 
 _SAMPLES = 5
-LIST = ".retroscope-site"
-"""The files of an export, a path on each line: what a later one may remove."""
+FILE_LIST = ".retroscope-site"
+"""Lists the files of an export, which a later export may remove."""
 
 
 def export(
@@ -21,86 +21,86 @@ def export(
     site: str | Path,
     *,
     compare: str | Path | None = None,
-    progress: Listener = silent,
+    progress: ProgressListener = ignore_progress,
 ) -> None:
-    """Writes an atlas as a site that any host, or a folder, can show.
+    """Writes an atlas as a static site for any web host, or to open from its folder.
 
-    The folder is new, empty, or an earlier export, of which nothing stays that is not written
-    again. `compare` is another atlas of the same network.
+    `site` is a new or empty folder, or an earlier export; pages of the earlier export that no
+    longer exist are removed. `compare` is another atlas of the same network.
 
     >>> export("no-such.atlas", "site")
     Traceback (most recent call last):
     retroscope.atlas.schema.AtlasError: no atlas 'no-such.atlas'; 'retroscope scan' makes one
     """
-    with opened_site(atlas, compare) as shown:
-        write_site(shown, Path(site), progress=progress)
+    with open_site(atlas, compare) as pages:
+        write_site(pages, Path(site), progress=progress)
 
 
-def write_site(site: Site, folder: Path, *, progress: Listener = silent) -> None:
-    """Writes every file of a site."""
-    refuse_no_place(folder)
-    paths = list(every_path(site))
-    watch = Watch("export", len(paths), progress)
+def write_site(site: Site, folder: Path, *, progress: ProgressListener = ignore_progress) -> None:
+    """Writes every page and file of a site."""
+    check_folder(folder)
+    paths = list(list_paths(site))
+    reporter = ProgressReporter("export", len(paths), progress)
     try:
-        before = _prepare(folder)
+        earlier_paths = _prepare_folder(folder)
         for number, path in enumerate(paths, start=1):
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(answer(site, path).body)
-            watch.at(number)
-        _remove(folder, before - set(paths))
-        (folder / LIST).write_text("\n".join(paths), "utf-8")
+            file.write_bytes(respond(site, path).body)
+            reporter.update(number)
+        _remove_files(folder, earlier_paths - set(paths))
+        (folder / FILE_LIST).write_text("\n".join(paths), "utf-8")
     except OSError as error:
         raise RetroscopeError(
-            f"cannot write the site {str(folder)!r} ({error.strerror or error}); run the same "
-            "again once there is room and leave to write"
+            f"cannot write the site {str(folder)!r} ({error.strerror or error}); free some space "
+            "or fix the permissions, then export again"
         ) from error
 
 
-def refuse_no_place(folder: Path) -> None:
-    """Says before the work what would be in the way of a site in this folder."""
-    is_ours = (folder / LIST).is_file()
-    if not is_ours and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
+def check_folder(folder: Path) -> None:
+    """Refuses a folder that a site cannot be written to, before any work is done."""
+    is_export = (folder / FILE_LIST).is_file()
+    if not is_export and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
         raise RetroscopeError(
-            f"{str(folder)!r} holds something that is no exported site; name a new folder"
+            f"{str(folder)!r} is not an exported site and not empty; choose a new folder"
         )
-    nearest = next(one for one in (folder, *folder.absolute().parents) if one.is_dir())
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
     try:
-        with TemporaryFile(dir=nearest):
+        with TemporaryFile(dir=parent):
             return
     except OSError as error:
         raise RetroscopeError(
-            f"cannot write the site {str(folder)!r} ({error.strerror}); choose another place"
+            f"cannot write the site {str(folder)!r} ({error.strerror}); choose another folder"
         ) from error
 
 
-def files_and_bytes(site: Site) -> tuple[int, int]:
-    """How many files an export has, and about what they take: a few of each sort are made."""
-    by_sort: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for path in every_path(site):
-        by_sort[path.partition("/")[0], path.partition(".")[2][-20:]].append(path)
-    total = sum(_mean_size(site, paths) * len(paths) for paths in by_sort.values())
-    return sum(map(len, by_sort.values())), round(total)
+def estimate_size(site: Site) -> tuple[int, int]:
+    """The number of files of an export, and about how many bytes, from a sample of each kind."""
+    paths_by_kind: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for path in list_paths(site):
+        paths_by_kind[path.partition("/")[0], path.partition(".")[2][-20:]].append(path)
+    total = sum(_mean_size(site, paths) * len(paths) for paths in paths_by_kind.values())
+    return sum(map(len, paths_by_kind.values())), round(total)
 
 
 def _mean_size(site: Site, paths: list[str]) -> float:
-    some = paths[:: max(len(paths) // _SAMPLES, 1)][:_SAMPLES]
-    return sum(len(answer(site, path).body) for path in some) / len(some)
+    samples = paths[:: max(len(paths) // _SAMPLES, 1)][:_SAMPLES]
+    return sum(len(respond(site, path).body) for path in samples) / len(samples)
 
 
-def _prepare(folder: Path) -> set[str]:
-    """Makes the folder, and says what an earlier export has left in it."""
-    listed = folder / LIST
-    if listed.is_file():
-        return set(listed.read_text("utf-8").splitlines())
+def _prepare_folder(folder: Path) -> set[str]:
+    """Creates the folder, or returns the files of the earlier export in it."""
+    file_list = folder / FILE_LIST
+    if file_list.is_file():
+        return set(file_list.read_text("utf-8").splitlines())
     folder.mkdir(parents=True, exist_ok=True)
-    listed.touch()
-    (folder / ".nojekyll").touch()
+    file_list.touch()
+    (folder / ".nojekyll").touch()  # GitHub Pages otherwise skips files with an underscore
     return set()
 
 
-def _remove(folder: Path, paths: Collection[str]) -> None:
-    """Files of an earlier export; what a list names outside of the folder is let alone."""
+def _remove_files(folder: Path, paths: Collection[str]) -> None:
+    """Removes files inside the folder; a path that leads outside is ignored."""
     root = folder.resolve()
     for path in paths:
         file = (root / path).resolve()

@@ -1,4 +1,4 @@
-"""What a local server refuses: other hosts, other origins; and what a browser may load."""
+"""Protects the local server from other web sites: allowed hosts, origins and response headers."""
 
 from collections.abc import Collection, Iterable
 
@@ -16,7 +16,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-"""A page loads what this server gives, and nothing else; no script or style stands in a page."""
+"""A page may load files from this server only, and no inline scripts or styles."""
 HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
@@ -29,9 +29,11 @@ HEADERS = {
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
-def known_hosts(host: str) -> frozenset[str]:
-    """The names under which this server may be asked: a page of somebody else's whose name is made
-    to lead here (DNS rebinding) asks under its own.
+def allowed_hosts(host: str) -> frozenset[str]:
+    """The values of the Host header that the server accepts.
+
+    This prevents DNS rebinding: a foreign page whose domain is pointed at this machine sends its
+    own domain.
 
     >>> sorted(known_hosts("127.0.0.1"))
     ['127.0.0.1', '[::1]', 'localhost']
@@ -40,36 +42,36 @@ def known_hosts(host: str) -> frozenset[str]:
     return frozenset({*LOCAL, bracketed.lower()})
 
 
-def is_anywhere(host: str) -> bool:
-    """Whether a host stands for all addresses of this machine, under whatever name."""
-    return host in {"0.0.0.0", "::", ""}  # noqa: S104 - that is asked, not bound
+def is_wildcard(host: str) -> bool:
+    """Whether this host means all addresses of this machine, so any Host header is accepted."""
+    return host in {"0.0.0.0", "::", ""}  # noqa: S104 - compared, not bound
 
 
 def is_local(host: str) -> bool:
+    """Whether only this machine can reach a server on this host."""
     return host.lower() in {*LOCAL, "::1"}
 
 
-def host_allowed(headers: Headers, hosts: Collection[str] | None) -> bool:
-    """Whether a request asks for one of our names, once; any will do where `hosts` is None."""
-    asked = [value for name, value in headers if name == b"host"]
-    if len(asked) != 1:
+def has_allowed_host(headers: Headers, hosts: Collection[str] | None) -> bool:
+    """Whether a request has exactly one Host header, with an allowed value; None allows any."""
+    values = [value for name, value in headers if name == b"host"]
+    if len(values) != 1:
         return False
-    return hosts is None or _bare(asked[0].decode("latin-1")) in hosts
+    return hosts is None or _without_port(values[0].decode("latin-1")) in hosts
 
 
-def origin_allowed(headers: Headers) -> bool:
-    """Whether a request that changes or computes something comes from one of our own pages.
+def has_allowed_origin(headers: Headers) -> bool:
+    """Whether a request comes from a page of this server, or from a program without a page.
 
-    A browser says where a request comes from; a program that says nothing is not led by a page.
+    Browsers always send the origin with a POST request; other programs do not.
     """
-    given = dict(headers)
-    origin = given.get(b"origin")
+    values = dict(headers)
+    origin = values.get(b"origin")
     if origin is None:
-        return given.get(b"sec-fetch-site", b"none") in {b"none", b"same-origin"}
-    return origin.partition(b"://")[2] == given.get(b"host")
+        return values.get(b"sec-fetch-site", b"none") in {b"none", b"same-origin"}
+    return origin.partition(b"://")[2] == values.get(b"host")
 
 
-def _bare(host: str) -> str:
-    """A host without its port."""
+def _without_port(host: str) -> str:
     name, colon, port = host.lower().rpartition(":")
     return name if colon and port.isdecimal() else host.lower()

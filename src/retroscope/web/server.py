@@ -1,4 +1,4 @@
-"""The local server: each URL is a file of the site."""
+"""The local server of a site."""
 
 import logging
 import socket
@@ -21,42 +21,39 @@ from retroscope.atlas.reader import Atlas
 from retroscope.errors import RetroscopeError
 from retroscope.web.security import (
     HEADERS,
-    host_allowed,
-    is_anywhere,
-    known_hosts,
-    origin_allowed,
+    allowed_hosts,
+    has_allowed_host,
+    has_allowed_origin,
+    is_wildcard,
 )
-from retroscope.web.site.routes import answer
-from retroscope.web.site.site import NotThereError, Site, opened_site
-from retroscope.web.site.templating import prepare
+from retroscope.web.site.routes import respond
+from retroscope.web.site.site import PageNotFoundError, Site, open_site
+from retroscope.web.site.templating import load_templates
+from retroscope.web.site.urls import url_for
 
 if TYPE_CHECKING:
     from retroscope.network import Network
 
 _log = logging.getLogger(__name__)
-_MISSING = (
-    b"<!doctype html><title>Not here</title><p>There is no such page. <a href='/'>The network</a>"
-)
+_NOT_FOUND = b"<!doctype html><title>Page not found</title><p>Page not found. <a href='/'>Home</a>"
 
 
-def application(
-    site: Site, *, host: str = "127.0.0.1", routes: Sequence[BaseRoute] = ()
-) -> Starlette:
-    """The server of a site; `routes` are of an attached network."""
+def make_app(site: Site, *, host: str = "127.0.0.1", routes: Sequence[BaseRoute] = ()) -> Starlette:
+    """The web application of a site; `routes` are those of a network attached to it."""
 
     async def page(request: Request) -> Response:
-        return await run_in_threadpool(_response, site, request)
+        return await run_in_threadpool(_respond, site, request)
 
-    hosts = None if is_anywhere(host) else known_hosts(host)
+    hosts = None if is_wildcard(host) else allowed_hosts(host)
     return Starlette(
         routes=[*routes, Route("/{path:path}", page, methods=["GET", "HEAD"])],
-        middleware=[Middleware(Guarded, hosts=hosts)],
-        exception_handlers={404: _not_here, 500: _failed, RetroscopeError: _not_here},
+        middleware=[Middleware(RequestGuard, hosts=hosts)],
+        exception_handlers={404: _not_found, 500: _internal_error, RetroscopeError: _not_found},
     )
 
 
-class Guarded:
-    """Refuses requests to other hosts and from other origins; sets the headers of all answers."""
+class RequestGuard:
+    """Rejects requests with another host or origin, and adds the security headers."""
 
     def __init__(self, app: ASGIApp, *, hosts: frozenset[str] | None) -> None:
         self._app = app
@@ -66,16 +63,16 @@ class Guarded:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
-        app = self._app if refusal is None else refusal
-        await app(scope, receive, _with_headers(send))
+        rejection = self._rejection(scope)
+        app = self._app if rejection is None else rejection
+        await app(scope, receive, _add_headers(send))
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    def _rejection(self, scope: Scope) -> Response | None:
         headers = scope["headers"]
-        if not host_allowed(headers, self._hosts):
-            return Response("This server is asked for under another name.", 421)
-        if scope["method"] not in {"GET", "HEAD"} and not origin_allowed(headers):
-            return Response("This is not for other sites.", 403)
+        if not has_allowed_host(headers, self._hosts):
+            return Response("Unknown host name.", 421)
+        if scope["method"] not in {"GET", "HEAD"} and not has_allowed_origin(headers):
+            return Response("Requests from other sites are not allowed.", 403)
         return None
 
 
@@ -87,85 +84,88 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     browser: bool = True,
-    told: Callable[[str], None] = lambda _address: None,
+    on_ready: Callable[[str], None] = lambda _address: None,
 ) -> None:
-    """Shows an atlas to a browser on this machine, until it is interrupted.
+    """Serves an atlas in the browser until interrupted.
 
-    With a network, images of the reader's own can be looked at. `compare` is another atlas of the
-    same network. Port 0 is any that is free. `told` hears the address once it can be asked.
+    With a network as `model`, the viewer can examine images of your own. `compare` is another
+    atlas of the same network. Port 0 is any free port. `on_ready` receives the address once the
+    server accepts connections.
 
     >>> serve("no-such.atlas")
     Traceback (most recent call last):
     retroscope.atlas.schema.AtlasError: no atlas 'no-such.atlas'; 'retroscope scan' makes one
     """
-    with opened_site(atlas, compare) as site:
-        routes = _looking(site, model)
-        app = application(site, host=host, routes=routes)
-        prepare()
-        with listening_on(host, port) as listening:
-            address = _address(listening, host)
-            told(address)
+    with open_site(atlas, compare) as site:
+        routes = _network_routes(site, model)
+        app = make_app(site, host=host, routes=routes)
+        load_templates()
+        with open_socket(host, port) as server_socket:
+            address = _address(server_socket, host)
+            on_ready(address)
             if browser:
                 webbrowser.open(address)
-            _run(app, listening)
+            _run(app, server_socket)
 
 
-def _run(app: Starlette, listening: socket.socket) -> None:
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none"
-    )
-    uvicorn.Server(config).run(sockets=[listening])
-
-
-def _looking(site: Site, model: "Network | None") -> Sequence[BaseRoute]:
-    if model is None:
-        return ()
-    from retroscope.web.live.own_image import routes
-
-    return routes(site, model)
-
-
-def _address(listening: socket.socket, host: str) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{listening.getsockname()[1]}/"
-
-
-def listening_on(host: str, port: int) -> socket.socket:
-    """A socket for a server; port 0 is any that is free."""
+def open_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens on this port; 0 is any free port."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=512)
     except (OSError, OverflowError) as error:
         raise RetroscopeError(
-            f"cannot serve on {host} port {port} ({error}); leave --port out for one that is free"
+            f"cannot serve on {host} port {port} ({error}); port 0 is any free port"
         ) from error
 
 
-def _response(site: Site, request: Request) -> Response:
-    path = request.path_params["path"] or "index.html"
-    found = answer(site, path)
-    tag = f'"{blake2b(found.body, digest_size=12).hexdigest()}"'
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers={"etag": tag})
-    return Response(found.body, media_type=found.kind, headers={"etag": tag})
+def _run(app: Starlette, server_socket: socket.socket) -> None:
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none"
+    )
+    uvicorn.Server(config).run(sockets=[server_socket])
 
 
-async def _not_here(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, NotThereError):
+def _network_routes(site: Site, model: "Network | None") -> Sequence[BaseRoute]:
+    if model is None:
+        return ()
+    from retroscope.web.live.live_routes import live_routes
+
+    return live_routes(site, model)
+
+
+def _address(server_socket: socket.socket, host: str) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{server_socket.getsockname()[1]}/"
+
+
+def _respond(site: Site, request: Request) -> Response:
+    """The page or file at a path; 304 if the browser has it already."""
+    response = respond(site, request.path_params["path"] or url_for(site, "network"))
+    etag = f'"{blake2b(response.body, digest_size=12).hexdigest()}"'
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers={"etag": etag})
+    return Response(response.body, media_type=response.media_type, headers={"etag": etag})
+
+
+async def _not_found(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, PageNotFoundError):
         _log.info("%s", error)
-    return Response(_MISSING, 404, media_type="text/html")
+    return Response(_NOT_FOUND, 404, media_type="text/html")
 
 
-async def _failed(_request: Request, _error: Exception) -> Response:
-    return Response("Something went wrong here; the terminal tells more.", 500)
+async def _internal_error(_request: Request, _error: Exception) -> Response:
+    return Response("Internal error; see the terminal.", 500)
 
 
-def _with_headers(send: Send) -> Send:
-    async def sending(message: dict[str, object]) -> None:
+def _add_headers(send: Send) -> Send:
+    """Sends the security headers with every response."""
+
+    async def send_with_headers(message: dict[str, object]) -> None:
         if message["type"] == "http.response.start":
-            given = message.setdefault("headers", [])
-            assert isinstance(given, list)
-            given += [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+            headers = message.setdefault("headers", [])
+            assert isinstance(headers, list)
+            headers += [(name.encode(), value.encode()) for name, value in HEADERS.items()]
         await send(message)
 
-    return sending  # type: ignore[return-value]
+    return send_with_headers  # type: ignore[return-value]

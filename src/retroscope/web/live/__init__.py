@@ -1,1 +1,1 @@
-"""What the viewer computes with a network beside the atlas."""
+"""What the viewer computes with a network attached: the analyses of an uploaded image."""

@@ -1,26 +1,30 @@
-"""How the channels of a layer respond over all images of an atlas, read a layer at a time."""
+"""The statistics of an atlas's channels, read one layer at a time."""
 
 from collections.abc import Mapping
 from functools import lru_cache
+from math import nan
 
 import numpy as np
 
-from retroscope.atlas import queries
+from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.reader import Atlas
 from retroscope.errors import UnitError
 from retroscope.results.layers import Layer
 from retroscope.results.statistics import ChannelStats
-from retroscope.unit import Unit
+from retroscope.unit import Unit, as_unit
 
-_LAYERS_KEPT = 256
+_MAX_LAYERS = 256
 
 
-class Remembered:
-    """An atlas to compare an image with, asked for thousands of channels at once."""
+class ChannelStatsCache:
+    """Answers many requests for statistics of single channels.
+
+    Only what rarity is computed from is read: the images, the maximum and the histogram.
+    """
 
     def __init__(self, atlas: Atlas) -> None:
         self._atlas = atlas
-        self._of_layer = lru_cache(maxsize=_LAYERS_KEPT)(self._read)
+        self._layer_stats = lru_cache(maxsize=_MAX_LAYERS)(self._read)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -31,26 +35,25 @@ class Remembered:
         return self._atlas.meta
 
     def stats(self, unit: Unit | str) -> ChannelStats:
-        """How a channel responds over all images, its classes left out."""
-        asked = Unit.parse(unit) if isinstance(unit, str) else unit
-        found = self._of_layer(asked.layer).get(asked.channel or 0)
-        if found is None:
-            raise UnitError(f"the atlas has nothing on {asked}")
-        return found
+        unit = as_unit(unit)
+        stats = self._layer_stats(unit.layer).get(unit.channel or 0)
+        if stats is None:
+            raise UnitError(f"no statistics of {unit} in the atlas")
+        return stats
 
     def _read(self, layer: str) -> dict[int, ChannelStats]:
-        rows = queries.histograms(self._atlas, self._atlas.layer(layer))
+        rows = channel_queries.channel_histograms(self._atlas, self._atlas.layer(layer))
         return {
-            channel: ChannelStats(
-                images=images,
+            row.channel: ChannelStats(
+                images=row.images,
                 positions=0,
-                mean=float("nan"),
-                std=float("nan"),
-                maximum=float("nan") if maximum is None else maximum,
-                fired_images=fired,
+                mean=nan,
+                std=nan,
+                maximum=nan if row.maximum is None else row.maximum,
+                fired_images=row.fired_images,
                 fired_positions=0,
                 non_finite=0,
-                histogram=np.frombuffer(histogram, "<i8").astype(np.int64),
+                histogram=np.frombuffer(row.histogram, "<i8").astype(np.int64),
             )
-            for channel, images, maximum, fired, histogram in rows
+            for row in rows
         }

@@ -1,4 +1,4 @@
-"""What can be asked about an image of the reader's own: each answer is a picture or some facts."""
+"""The analyses of an uploaded image. Each yields one JSON object after another."""
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
@@ -6,201 +6,217 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from math import isfinite
 from threading import BoundedSemaphore, Lock
 
 import numpy as np
 import PIL.Image
 import torch
 
-from retroscope.engine.batching import Prepared
-from retroscope.engine.isolation import undisturbed
+from retroscope.engine.batching import NetworkInput
+from retroscope.engine.isolation import preserve_state
 from retroscope.errors import ModelError, UnitError
-from retroscope.imaging.image import Picture, crop
+from retroscope.imaging.image import RGB, crop
 from retroscope.methods.activations import activations
 from retroscope.methods.cam.cam import cam
-from retroscope.methods.class_requests import stack
 from retroscope.methods.class_scores import ClassScores, run_classifier
 from retroscope.methods.deconv.deconv import deconv
-from retroscope.methods.explain import ends_of_sizes
+from retroscope.methods.explain import last_convolutions
 from retroscope.methods.occlusion.occlusion import occlusion
-from retroscope.methods.rarity import Ranked, most_unusual
-from retroscope.methods.targets import target_at
+from retroscope.methods.rarity import RankedUnit, most_unusual_units
+from retroscope.methods.targets import stack_inputs, target_at
 from retroscope.network import Network
 from retroscope.render.overlay import overlay
-from retroscope.render.tone import apply_tone
-from retroscope.render.tone import colour_map as heat_colours
+from retroscope.render.tone import apply_tone, colour_map
+from retroscope.results.as_json import (
+    box_json,
+    heat_map_json,
+    number_json,
+    prediction_json,
+    projection_json,
+)
+from retroscope.results.heat_maps import HeatMap, Prediction
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Activations
 from retroscope.unit import Unit
-from retroscope.web.live.channel_memory import Remembered
-from retroscope.web.site.pages.unit_pages import window
-from retroscope.web.site.site import Facts, Params, Site, unit_facts, unit_path
+from retroscope.web.live.channel_stats_cache import ChannelStatsCache
+from retroscope.web.site.pages.page_facts import unit_facts
+from retroscope.web.site.pages.unit_pages import visible_window
+from retroscope.web.site.site import Facts, Params, Site
+from retroscope.web.site.urls import url_for
 
-_TOP, _UNITS = 5, 6
-_STEPS = 24
-"""Occluders along a side: the map comes in seconds, and is about as fine as the occluder."""
+_MAX_PREDICTIONS, _UNITS_PER_LAYER = 5, 6
+_FALLBACK_LAYERS = 4
+_OCCLUDER_SIZE = 7
+"""The image is this many times as large as the occluder."""
+_OCCLUDER_STEPS = 24
+"""Positions of the occluder along a side: the map takes seconds and is about as fine as the
+occluder."""
 
-Answers = Iterator[Facts]
+Results = Iterator[Facts]
 
 
 @dataclass(frozen=True, eq=False)
-class Looking:
-    """A network beside its atlas. One look at a time: the engine changes the network meanwhile."""
+class LiveSession:
+    """A network beside its atlas.
+
+    `lock` admits one analysis at a time, because the engine changes the network while it runs.
+    `slots` limits how many requests hold an image in memory.
+    """
 
     site: Site
     net: Network
-    known: Remembered
-    turn: Lock
-    room: BoundedSemaphore
+    stats: ChannelStatsCache
+    lock: Lock
+    slots: BoundedSemaphore
 
 
-Question = Callable[[Looking, Prepared, Params], Answers]
+Analysis = Callable[[LiveSession, NetworkInput, Params], Results]
 
 
-def _first(looking: Looking, prepared: Prepared, _params: Params) -> Answers:
-    """The picture as the network takes it, what it is taken for, and what fires unusually."""
-    height, width = prepared.size
-    yield {"picture": _shown(prepared.picture), "size": [height, width]}
-    layers = _layers(looking, prepared)
-    verdict, seen = _looked_at(looking.net, prepared, layers)
-    if verdict is not None:
-        yield {"predictions": _predictions(looking.net, verdict)}
-    for one in seen:
-        ranked = most_unusual(one, _UNITS, looking.known)
-        units = [_unusual(looking, one.layer, unit) for unit in ranked]
-        yield {"layer": one.layer.name, "units": units}
+def _overview(session: LiveSession, image: NetworkInput, _params: Params) -> Results:
+    """The image as the network receives it, the predictions, and unusual units by layer."""
+    yield {"image": _data_url(image.rgb), "size": list(image.size)}
+    layers = _layers_to_inspect(session, image)
+    scores, layer_maps = _run_network(session.net, image, layers)
+    if scores is not None:
+        yield {"predictions": _predictions(session.net, scores)}
+    for maps in layer_maps:
+        ranked_units = most_unusual_units(maps, _UNITS_PER_LAYER, session.stats)
+        units = [
+            _unusual_unit(session, ranked, layer=maps.layer, image=image) for ranked in ranked_units
+        ]
+        yield {"layer": maps.layer.name, "units": units}
 
 
-def _live(looking: Looking, prepared: Prepared, _params: Params) -> Answers:
-    """What a camera's picture is taken for, and no more: as often as the machine can."""
-    verdict, _ = _looked_at(looking.net, prepared, [])
-    if verdict is not None:
-        yield {"predictions": _predictions(looking.net, verdict)}
+def _classify(session: LiveSession, image: NetworkInput, _params: Params) -> Results:
+    """The predictions only, for the images of a camera."""
+    scores, _ = _run_network(session.net, image, [])
+    if scores is not None:
+        yield {"predictions": _predictions(session.net, scores)}
 
 
-def _class_map(looking: Looking, prepared: Prepared, params: Params) -> Answers:
-    """Where a class is seen."""
-    found = cam(looking.net, prepared, target=_target(params))
-    covered = _shown(overlay(prepared.picture, found))
-    title = f"{found.target}: {found.method} of {found.layer}"
-    yield {"picture": covered, "title": title, "notes": list(found.caveats)}
+def _cam(session: LiveSession, image: NetworkInput, params: Params) -> Results:
+    """The class activation map of a class."""
+    heat = cam(session.net, image, target=_target_index(params))
+    yield _heat_map_facts(heat, image, f"{heat.target}: {heat.method} of {heat.layer}")
 
 
-def _occlusion(looking: Looking, prepared: Prepared, params: Params) -> Answers:
-    """How much of a class's probability each place costs when it is covered."""
-    side = max(min(prepared.size) // 7, 1)
-    stride = max(min(prepared.size) // _STEPS, 1)
-    found = occlusion(looking.net, prepared, target=_target(params), size=side, stride=stride).heat
-    covered = _shown(overlay(prepared.picture, found))
-    title = f"{found.target}: what a grey square of {side} px costs, moved by {stride}"
-    yield {"picture": covered, "title": title, "notes": list(found.caveats)}
+def _occlusion(session: LiveSession, image: NetworkInput, params: Params) -> Results:
+    """How much the probability of a class drops when a part of the image is covered."""
+    side = max(min(image.size) // _OCCLUDER_SIZE, 1)
+    stride = max(min(image.size) // _OCCLUDER_STEPS, 1)
+    target = _target_index(params)
+    heat = occlusion(session.net, image, target=target, size=side, stride=stride).heat
+    title = f"{heat.target}: drop in probability under a grey {side} px square, stride {stride}"
+    yield _heat_map_facts(heat, image, title)
 
 
-def _unit(looking: Looking, prepared: Prepared, params: Params) -> Answers:
+def _unit(session: LiveSession, image: NetworkInput, params: Params) -> Results:
     """The map of a channel, and the projection of one of its positions."""
     unit = Unit.parse(params.get("unit", ""))
     if unit.channel is None or unit.whole_map:
-        raise UnitError(f"{unit} is no single unit; write LAYER:CHANNEL or LAYER:CHANNEL@Y,X")
-    layer = looking.net.layer(unit.layer, prepared.size)
-    shown = deconv(looking.net, unit, prepared)
-    maps = activations(looking.net, layer.name, prepared).maps[unit.channel]
-    box = layer.field.box(*_place(shown.unit))
-    seen = window(box, prepared.size)
-    yield {
-        "unit": str(shown.unit),
-        "activation": _finite(shown.activation),
-        "href": unit_path(looking.site, layer.name, unit.channel),
-        "map": _shown(heat_colours(maps)),
-        "cells": list(maps.shape),
-        "patch": _shown(crop(prepared.picture, seen)),
-        "projection": _shown(apply_tone(crop(shown.full(), seen, fill=0))),
-        "box": [box.top, box.left, box.bottom, box.right],
-        "notes": list(shown.notes),
+        raise UnitError(f"{unit} is not a single unit; use LAYER:CHANNEL or LAYER:CHANNEL@Y,X")
+    layer = session.net.layer(unit.layer, image.size)
+    projection = deconv(session.net, unit, image)
+    maps = activations(session.net, layer.name, image).maps[unit.channel]
+    box = layer.field.box(*_position(projection.unit))
+    window = visible_window(box, image.size)
+    yield projection_json(projection) | {
+        "field": box_json(box),
+        "href": url_for(session.site, "unit", layer=layer.name, channel=unit.channel),
+        "map": _data_url(colour_map(maps)),
+        "map_size": list(maps.shape),
+        "patch": _data_url(crop(image.rgb, window)),
+        "projection": _data_url(apply_tone(crop(projection.full(), window, fill=0))),
     }
 
 
-QUESTIONS: dict[str, Question] = {
-    "first": _first,
-    "live": _live,
-    "cam": _class_map,
+ANALYSES: dict[str, Analysis] = {
+    "overview": _overview,
+    "classify": _classify,
+    "cam": _cam,
     "occlusion": _occlusion,
     "unit": _unit,
 }
 
 
-def _layers(looking: Looking, prepared: Prepared) -> list[Layer]:
-    """The layers that end a size of map, deepest first, among those of the atlas."""
-    known = {layer.name for layer in looking.site.atlas.layers}
-    here = [one for one in looking.net.survey(prepared.size).layers if one.name in known]
-    return (ends_of_sizes(here) or here[-4:])[::-1]
+def _layers_to_inspect(session: LiveSession, image: NetworkInput) -> list[Layer]:
+    """The last convolution of each map size that the atlas has, deepest first."""
+    names = {layer.name for layer in session.site.atlas.layers}
+    layers = [layer for layer in session.net.survey(image.size).layers if layer.name in names]
+    return (last_convolutions(layers) or layers[-_FALLBACK_LAYERS:])[::-1]
 
 
-def _looked_at(
-    net: Network, prepared: Prepared, layers: Sequence[Layer]
+def _run_network(
+    net: Network, image: NetworkInput, layers: Sequence[Layer]
 ) -> tuple[ClassScores | None, list[Activations]]:
-    """The scores of the classes, if it tells classes apart, and the maps of layers, at once."""
-    survey = net.survey(prepared.size)
-    kept: dict[int, torch.Tensor] = {}
+    """The class scores, if the network is a classifier, and the maps of layers, in one pass."""
+    survey = net.survey(image.size)
+    maps_by_index: dict[int, torch.Tensor] = {}
 
-    def keep(index: int, maps: torch.Tensor) -> None:
-        kept[index] = maps[0].float().cpu().clone()
+    def store_maps(index: int, maps: torch.Tensor) -> None:
+        maps_by_index[index] = maps[0].float().cpu().clone()
 
-    verdict = None
-    with undisturbed(net.module), torch.no_grad():
-        picture = stack(net, [prepared], channels_last=survey.channels_last)
-        watched = {one.index: partial(keep, one.index) for one in layers}
-        with suppress(ModelError):  # no classifier: its units can be looked at all the same
-            verdict = run_classifier(net, survey, picture, hooks=watched)
-    shown = [one for one in layers if one.index in kept]
-    return verdict, [Activations(one, kept[one.index].numpy()) for one in shown]
-
-
-def _predictions(net: Network, verdict: ClassScores) -> list[Facts]:
-    shares = verdict.probabilities[0]
-    best = shares.argsort(descending=True, stable=True)[:_TOP].tolist()
-    return [
-        {
-            "index": index,
-            "label": str(target_at(net, index, len(shares))),
-            "probability": _finite(float(shares[index])),
-        }
-        for index in best
+    scores = None
+    with preserve_state(net.module), torch.no_grad():
+        batch = stack_inputs(net, [image], channels_last=survey.channels_last)
+        listeners = {layer.index: partial(store_maps, layer.index) for layer in layers}
+        with suppress(ModelError):  # not a classifier, but its units can be examined
+            scores = run_classifier(net, survey, batch, listeners=listeners)
+    return scores, [
+        Activations(layer, maps_by_index[layer.index].numpy())
+        for layer in layers
+        if layer.index in maps_by_index
     ]
 
 
-def _unusual(looking: Looking, layer: Layer, ranked: Ranked) -> Facts:
-    unit, activation, _, rarity = ranked
+def _predictions(net: Network, scores: ClassScores) -> list[Facts]:
+    probabilities = scores.probabilities[0]
+    order = probabilities.argsort(descending=True, stable=True)[:_MAX_PREDICTIONS].tolist()
+    return [
+        prediction_json(
+            Prediction(target_at(net, index, len(probabilities)), float(probabilities[index]))
+        )
+        for index in order
+    ]
+
+
+def _heat_map_facts(heat: HeatMap, image: NetworkInput, title: str) -> Facts:
+    return heat_map_json(heat) | {"image": _data_url(overlay(image.rgb, heat)), "title": title}
+
+
+def _unusual_unit(
+    session: LiveSession, ranked: RankedUnit, *, layer: Layer, image: NetworkInput
+) -> Facts:
+    """A unit with the keys of `unusual_json`, as a link with its plate."""
+    unit, activation, contrast, rarity = ranked
     assert unit.channel is not None
-    box = layer.field.box(*_place(unit))
-    return unit_facts(looking.site, layer.name, unit.channel) | {
+    box = layer.field.box(*_position(unit))
+    return unit_facts(session.site, layer.name, unit.channel) | {
         "unit": str(unit),
-        "activation": activation,
+        "activation": number_json(activation),
+        "contrast": number_json(contrast),
         "rarity": rarity,
-        "box": [box.top, box.left, box.bottom, box.right],
+        "box": box_json(box.clipped(*image.size)),
+        "field": box_json(box),
     }
 
 
-def _finite(value: float) -> float | None:
-    """JSON knows no NaN."""
-    return value if isfinite(value) else None
-
-
-def _place(unit: Unit) -> tuple[int, int]:
+def _position(unit: Unit) -> tuple[int, int]:
     assert unit.position is not None
     return unit.position
 
 
-def _target(params: Params) -> int | None:
-    """The number of a class; the most probable one, if none is asked for."""
+def _target_index(params: Params) -> int | None:
+    """The number of a class; None stands for the most probable one."""
     text = params.get("target", "")
     if text and not (text.isascii() and text.isdecimal() and len(text) < 9):
-        raise UnitError(f"{text!r} is no number of a class")
+        raise UnitError(f"{text!r} is not the number of a class")
     return int(text) if text else None
 
 
-def _shown(picture: Picture) -> str:
-    """A picture as a page takes it without asking again."""
+def _data_url(rgb: RGB) -> str:
+    """An image as a URL that contains it."""
     buffer = BytesIO()
-    PIL.Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "PNG")
+    PIL.Image.fromarray(np.ascontiguousarray(rgb)).save(buffer, "PNG")
     return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"

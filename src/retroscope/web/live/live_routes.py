@@ -1,10 +1,10 @@
-"""An image of the reader's own, looked at with the network: answers as they come, nothing kept.
+"""HTTP routes that run the network on an uploaded image; nothing is stored.
 
-The page sends its picture with every question, so that the server need not remember one.
+The page uploads its image with every request. Results are streamed as lines of JSON.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from threading import BoundedSemaphore, Lock
 from weakref import finalize
 
@@ -13,83 +13,118 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from retroscope.engine.batching import Prepared
-from retroscope.errors import RetroscopeError
-from retroscope.imaging.image import TooLargeError
-from retroscope.methods.atlas_match import refuse_another
+from retroscope.engine.batching import NetworkInput
+from retroscope.errors import ImageError, RetroscopeError, choose
+from retroscope.imaging.image import Image, Size, TooLargeError, decode_image
+from retroscope.methods.atlas_match import check_same_network
 from retroscope.network import Network
-from retroscope.web.live.answers import QUESTIONS, Answers, Looking
-from retroscope.web.live.channel_memory import Remembered
-from retroscope.web.live.uploads import picture_in, received
-from retroscope.web.site.pages.search_index import as_script
+from retroscope.web.live.channel_stats_cache import ChannelStatsCache
+from retroscope.web.live.image_analyses import ANALYSES, LiveSession, Results
+from retroscope.web.site.pages.network_pages import assignment_script
+from retroscope.web.site.routes import MEDIA_TYPES
 from retroscope.web.site.site import Facts, Site
+from retroscope.web.site.urls import url_for
 
+MAX_BYTES = 24 * 2**20
+MAX_PIXELS = 50_000_000
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+"""What browsers and cameras produce."""
 _MAX_REQUESTS = 8
-"""How many may look at once; each holds its picture in memory."""
+"""Requests at a time; each holds its image in memory."""
 
 
-def routes(site: Site, net: Network) -> list[BaseRoute]:
-    """What a server answers with a network attached."""
-    refuse_another(site.atlas, net, net.layers)
-    looking = Looking(site, net, Remembered(site.atlas), Lock(), BoundedSemaphore(_MAX_REQUESTS))
+def live_routes(site: Site, net: Network) -> list[BaseRoute]:
+    """The routes of a server with a network attached."""
+    check_same_network(site.atlas, net, net.layers)
+    stats, slots = ChannelStatsCache(site.atlas), BoundedSemaphore(_MAX_REQUESTS)
+    session = LiveSession(site, net, stats, Lock(), slots)
 
-    async def look(request: Request) -> Response:
-        return await _answered(looking, request)
+    async def analyze(request: Request) -> Response:
+        return await _analyze(session, request)
 
-    async def model(_request: Request) -> Response:
+    async def model_script(_request: Request) -> Response:
         facts = {"name": net.name, "labels": len(net.labels)}
-        return Response(as_script("model", facts), media_type="text/javascript")
+        return Response(assignment_script("model", facts), media_type=MEDIA_TYPES["js"])
 
-    return [Route("/look", look, methods=["POST"]), Route("/model.js", model, methods=["GET"])]
+    return [
+        Route("/" + url_for(site, "analysis"), analyze, methods=["POST"]),
+        Route("/" + url_for(site, "model"), model_script, methods=["GET"]),
+    ]
 
 
-async def _answered(looking: Looking, request: Request) -> Response:
-    question = QUESTIONS.get(request.query_params.get("ask", ""))
-    if question is None:
-        return _refused(f"there is nothing of the kind to ask; there are {', '.join(QUESTIONS)}")
-    if not looking.room.acquire(blocking=False):
-        return _refused("too many are looking at once; try again in a moment", 429)
+async def _analyze(session: LiveSession, request: Request) -> Response:
+    if not session.slots.acquire(blocking=False):
+        return _error_response("too many requests; try again in a moment", 429)
     try:
-        data = await received(request.stream())
-        prepared = await run_in_threadpool(_prepared, looking, data)
-        answers = question(looking, prepared, dict(request.query_params))
-        first = await run_in_threadpool(_next, looking, answers)
+        analysis = choose("analysis", request.query_params.get("analysis", ""), ANALYSES)
+        body = await read_body(request.stream())
+        image = await run_in_threadpool(_prepare_image, session, body)
+        results = analysis(session, image, dict(request.query_params))
+        first = await run_in_threadpool(_next_result, session, results)
     except RetroscopeError as error:
-        looking.room.release()
-        return _refused(str(error), 413 if isinstance(error, TooLargeError) else 400)
+        session.slots.release()
+        return _error_response(str(error), 413 if isinstance(error, TooLargeError) else 400)
     except ClientDisconnect:
-        looking.room.release()
-        return _refused("the picture did not come to its end")
+        session.slots.release()
+        return _error_response("the upload is incomplete")
     except BaseException:
-        looking.room.release()
+        session.slots.release()
         raise
-    lines = _lines(looking, first, answers)
-    finalize(lines, looking.room.release)  # also where the browser has gone away meanwhile
+    lines = _stream_lines(session, first, results)
+    finalize(lines, session.slots.release)  # also if the browser disconnects
     return StreamingResponse(lines, media_type="application/x-ndjson")
 
 
-def _prepared(looking: Looking, data: bytes) -> Prepared:
-    """As the network reads a file of its own, so that both see the same."""
-    net = looking.net
-    return net.prepare(picture_in(data, at_least=net.preprocessing.fit.enough))
+async def read_body(stream: AsyncIterator[bytes]) -> bytes:
+    """The body of a request, up to `MAX_BYTES`."""
+    body = bytearray()
+    async for chunk in stream:
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise TooLargeError(f"the image is larger than {MAX_BYTES // 2**20} MB")
+    return bytes(body)
 
 
-def _next(looking: Looking, answers: Answers) -> Facts | None:
-    """The next answer, when it is our turn."""
-    with looking.turn:
-        return next(answers, None)
+def decode_upload(body: bytes, *, at_least: Size | None = None) -> Image:
+    """The image in an uploaded file, upright.
+
+    A JPEG may be decoded at a reduced size, not below `at_least`.
+
+    >>> decode_upload(b"not an image")
+    Traceback (most recent call last):
+    retroscope.errors.ImageError: not a valid JPEG, PNG, WEBP, GIF or BMP file
+    """
+    try:
+        return decode_image(body, at_least=at_least, formats=_FORMATS, max_pixels=MAX_PIXELS)
+    except TooLargeError:
+        raise
+    except ImageError as error:
+        kinds = f"{', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}"
+        raise ImageError(f"not a valid {kinds} file") from error
 
 
-def _lines(looking: Looking, first: Facts | None, answers: Answers) -> Iterator[str]:
-    """An answer on each line; what went wrong on the way is the last one."""
+def _prepare_image(session: LiveSession, body: bytes) -> NetworkInput:
+    """The same network input as from the image's file."""
+    net = session.net
+    return net.prepare(decode_upload(body, at_least=net.preprocessing.fit.enough))
+
+
+def _next_result(session: LiveSession, results: Results) -> Facts | None:
+    """The next result, computed when no other request uses the network."""
+    with session.lock:
+        return next(results, None)
+
+
+def _stream_lines(session: LiveSession, first: Facts | None, results: Results) -> Iterator[str]:
+    """A result on each line; an error on the way is the last line."""
     facts = first
     try:
         while facts is not None:
             yield json.dumps(facts) + "\n"
-            facts = _next(looking, answers)
+            facts = _next_result(session, results)
     except RetroscopeError as error:
         yield json.dumps({"error": str(error)}) + "\n"
 
 
-def _refused(text: str, status: int = 400) -> Response:
+def _error_response(text: str, status: int = 400) -> Response:
     return JSONResponse({"error": text}, status)

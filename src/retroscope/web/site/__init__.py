@@ -1,1 +1,1 @@
-"""The pages of the viewer, made from an atlas alone. No torch."""
+"""The pages and files of the viewer, from an atlas alone. No torch."""

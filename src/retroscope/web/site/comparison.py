@@ -1,108 +1,136 @@
-"""Two atlases of the same architecture: how much each unit changed from one to the other."""
+"""How much each unit changed between two atlases of the same architecture."""
 
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isnan
 
-from retroscope.atlas import queries
+from retroscope.atlas.queries import channel_queries, reader_queries
 from retroscope.atlas.reader import Atlas
-from retroscope.results.values import Layer
-from retroscope.web.site.selectivity import Means, means_of
-from retroscope.web.site.similar import cosines
+from retroscope.results.layers import Layer
+from retroscope.web.site.channel_metrics import (
+    ClassMeans,
+    cosine_similarity,
+    decode_class_means,
+)
+
+_AtlasLayer = tuple[Atlas, Layer]
 
 
 @dataclass(frozen=True)
-class Change:
-    """How much a unit changed, from 0 to 1; how many of its best images both have, and the cosine
-    between its responses to the classes that both have, NaN where there are none.
+class UnitChange:
+    """How much a unit changed, from 0 to 1.
+
+    `shared_images` counts the images among its nine best in both atlases. `class_similarity` is
+    the cosine between its responses to the classes of both, NaN without common classes. `dead`
+    and `without_hits` have a value for each atlas.
     """
 
     channel: int
     change: float
-    shared: int
-    classes: float
+    shared_images: int
+    class_similarity: float
     dead: tuple[bool, bool]
-    empty: tuple[bool, bool]
+    without_hits: tuple[bool, bool]
 
 
-def common_layers(one: Atlas, other: Atlas) -> list[Layer]:
-    """The layers that both have, with as many channels."""
-    there = {layer.name: layer.channels for layer in other.layers}
-    return [layer for layer in one.layers if there.get(layer.name) == layer.channels]
+def common_layers(first: Atlas, second: Atlas) -> list[Layer]:
+    """The layers that both atlases have, with equal numbers of channels."""
+    channels = {layer.name: layer.channels for layer in second.layers}
+    return [layer for layer in first.layers if channels.get(layer.name) == layer.channels]
 
 
-def changes(one: Atlas, other: Atlas, layer: Layer) -> tuple[Change, ...]:
-    """How much every channel of a layer changed, in their order."""
-    versions = tuple(atlas.sql("PRAGMA data_version")[0] for atlas in (one, other))
-    return _kept(one, other, layer.name, versions)
+def layer_changes(first: Atlas, second: Atlas, layer: Layer) -> tuple[UnitChange, ...]:
+    """How much each channel of a layer changed, in the order of the channels."""
+    versions = tuple(reader_queries.data_version(atlas) for atlas in (first, second))
+    return _cached_layer_changes(first, second, layer.name, versions)
 
 
-def change_of(one: Atlas, other: Atlas, layer: Layer, channel: int) -> Change:
-    """How much one channel changed, without a look at the others."""
-    return _changes((one, other), layer.name, range(channel, channel + 1))[0]
+def unit_change(first: Atlas, second: Atlas, layer: Layer, channel: int) -> UnitChange:
+    """How much one channel changed, without reading the others."""
+    return _channel_changes((first, second), layer.name, range(channel, channel + 1))[0]
 
 
 @lru_cache(maxsize=512)
-def _kept(one: Atlas, other: Atlas, name: str, _versions: object) -> tuple[Change, ...]:
-    """Kept while neither file is written."""
-    return _changes((one, other), name, range(one.layer(name).channels))
+def _cached_layer_changes(
+    first: Atlas, second: Atlas, name: str, _versions: object
+) -> tuple[UnitChange, ...]:
+    """Computed again when either file is written."""
+    return _channel_changes((first, second), name, range(first.layer(name).channels))
 
 
-def _changes(atlases: tuple[Atlas, Atlas], name: str, span: range) -> tuple[Change, ...]:
-    pairs = [(atlas, atlas.layer(name)) for atlas in atlases]
-    winners = [queries.winners(*pair, span) for pair in pairs]
-    dead = [queries.dead_channels(*pair) for pair in pairs]
-    alike = _alike(pairs, span)
+def _channel_changes(
+    atlases: tuple[Atlas, Atlas], name: str, span: range
+) -> tuple[UnitChange, ...]:
+    pair = [(atlas, atlas.layer(name)) for atlas in atlases]
+    winners = [channel_queries.top_images(*atlas_layer, span) for atlas_layer in pair]
+    dead = [channel_queries.dead_channels(*atlas_layer) for atlas_layer in pair]
+    similarities = _class_similarities(pair, span)
     return tuple(
-        _change(
+        _compare_channel(
             channel,
-            [own.get(channel, frozenset()) for own in winners],
-            alike.get(channel, float("nan")),
-            (channel in dead[0], channel in dead[1]),
+            [images.get(channel, frozenset()) for images in winners],
+            class_similarity=similarities.get(channel, float("nan")),
+            dead=(channel in dead[0], channel in dead[1]),
         )
         for channel in span
     )
 
 
-def _change(
-    channel: int, sets: list[frozenset[str]], classes: float, dead: tuple[bool, bool]
-) -> Change:
-    """One less the mean of what can be told: the share of common images, and the cosine.
+def _compare_channel(
+    channel: int,
+    images: list[frozenset[str]],
+    *,
+    class_similarity: float,
+    dead: tuple[bool, bool],
+) -> UnitChange:
+    """One minus the mean of the known similarities: the share of common images, and the cosine.
 
-    A unit that fires in one of the two alone has changed altogether.
+    A unit that fires in only one of the two atlases changed completely.
     """
-    shared = len(sets[0] & sets[1])
-    most = max(map(len, sets))
-    likenesses = [shared / most] if most else []
-    likenesses += [] if isnan(classes) else [classes]
-    change = 1 - sum(likenesses) / len(likenesses) if likenesses else 0.0
+    shared = len(images[0] & images[1])
+    larger = max(map(len, images))
+    similarities = [shared / larger] if larger else []
+    similarities += [] if isnan(class_similarity) else [class_similarity]
+    change = 1 - sum(similarities) / len(similarities) if similarities else 0.0
     if dead[0] != dead[1]:
         change = 1.0
-    empty = not sets[0], not sets[1]
-    return Change(channel, 0.0 if all(dead) else change, shared, classes, dead, empty)
+    return UnitChange(
+        channel,
+        0.0 if all(dead) else change,
+        shared,
+        class_similarity,
+        dead,
+        without_hits=(not images[0], not images[1]),
+    )
 
 
-def _alike(pairs: list[tuple[Atlas, Layer]], span: range) -> dict[int, float]:
-    """The cosine between the responses to the common classes, for the channels known in both."""
-    one, other = (queries.class_means(*pair, span) for pair in pairs)
-    both = [channel for channel in one if channel in other]
-    places = _common_classes(pairs[0][0], pairs[1][0])
-    if not both or not places[0]:
+def _class_similarities(pair: list[_AtlasLayer], span: range) -> dict[int, float]:
+    """The cosine between the responses to the common classes, for the channels in both atlases."""
+    first, second = (channel_queries.class_means(*atlas_layer, span) for atlas_layer in pair)
+    channels = [channel for channel in first if channel in second]
+    columns = _common_class_columns(pair[0][0], pair[1][0])
+    if not channels or not columns[0]:
         return {}
-    rows = [
-        _columns(means_of({channel: own[channel] for channel in both}), ours)
-        for own, ours in zip((one, other), places, strict=True)
+    means = [
+        _select_columns(
+            decode_class_means({channel: blobs[channel] for channel in channels}), selection
+        )
+        for blobs, selection in zip((first, second), columns, strict=True)
     ]
-    return dict(zip(both, cosines(*rows).tolist(), strict=True))
+    return dict(zip(channels, cosine_similarity(*means).tolist(), strict=True))
 
 
-def _columns(means: Means, places: list[int]) -> Means:
-    """Those of some classes; as they are, where these are all: a choice of columns is a copy."""
-    return means if places == list(range(means.shape[1])) else means[:, places]
+def _select_columns(means: ClassMeans, columns: list[int]) -> ClassMeans:
+    """These columns; the table itself if they are all of it, since a selection is a copy."""
+    return means if columns == list(range(means.shape[1])) else means[:, columns]
 
 
-def _common_classes(one: Atlas, other: Atlas) -> tuple[list[int], list[int]]:
-    """The numbers of the classes of the same name, in each of the two."""
-    there = {label.name: label.id for label in other.labels}
-    both = [(label.id, there[label.name]) for label in one.labels if label.name in there]
-    return [own for own, _ in both], [number for _, number in both]
+def _common_class_columns(first: Atlas, second: Atlas) -> tuple[list[int], list[int]]:
+    """The numbers of the classes with the same name, in each of the two atlases."""
+    number_by_name = {label.name: label.id for label in second.labels}
+    common = [
+        (label.id, number_by_name[label.name])
+        for label in first.labels
+        if label.name in number_by_name
+    ]
+    return [number for number, _ in common], [number for _, number in common]

@@ -1,116 +1,101 @@
-"""The one list of pages and files that a site is made of: the server answers them, and the export
-writes them.
-"""
+"""The pages and files of a site: one table that the server answers from and the export writes."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
-from retroscope.web.site import plate_images
+from retroscope.web.site import site_files
 from retroscope.web.site.pages import (
     class_pages,
     comparison_pages,
     image_pages,
     layer_pages,
-    network_page,
-    own_image_page,
-    search_index,
+    network_pages,
     unit_pages,
 )
-from retroscope.web.site.site import Facts, NotThereError, Params, Site
-from retroscope.web.site.static_files import every_static, static
-from retroscope.web.site.templating import rendered
-
-PARTS = {
-    "layer": r"[A-Za-z0-9._~-]{1,100}",
-    "label": r"[A-Za-z0-9._~-]{1,100}",
-    "name": r"[a-z]{1,20}\.[a-z]{2,5}",
-    "channel": r"0|[1-9][0-9]{0,8}",
-    "image": r"0|[1-9][0-9]{0,8}",
-    "page": r"[2-9]|[1-9][0-9]{1,5}",
-    "ranked_by": r"max|mean",
-    "what": "|".join(plate_images.KINDS),
-}
-"""What each part of a URL that varies may look like; nothing else is ever looked up."""
+from retroscope.web.site.site import Facts, PageNotFoundError, Params, Site
+from retroscope.web.site.templating import render_page
+from retroscope.web.site.urls import (
+    FILE_URLS,
+    PAGE_URLS,
+    SECOND_FOLDER,
+    in_second,
+    json_url,
+    match_url,
+)
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page: its URL without an ending, the facts on it, its template, and all that there are.
+    """A page, served as HTML and as JSON: its facts, its template, and all its parameters.
 
-    It is there as `.html` and as `.json`.
+    `name` is its row in `PAGE_URLS`.
     """
 
-    pattern: str
+    name: str
     facts: Callable[[Site, Params], Facts]
     template: str
-    every: Callable[[Site], Iterable[Params]]
+    list_params: Callable[[Site], Iterable[Params]]
 
 
 @dataclass(frozen=True)
-class File:
-    """Anything else: its URL, its bytes, and all that there are."""
+class SiteFile:
+    """Any other file: its content and all its parameters. `name` is its row in `FILE_URLS`."""
 
-    pattern: str
+    name: str
     content: Callable[[Site, Params], bytes]
-    every: Callable[[Site], Iterable[Params]]
+    list_params: Callable[[Site], Iterable[Params]]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a URL holds."""
+class SiteResponse:
+    """The content of a URL."""
 
     body: bytes
-    kind: str
+    media_type: str
 
 
-def once(_site: Site) -> list[Params]:
-    """There is one of it."""
+def single(_site: Site) -> list[Params]:
+    """The parameters of a page that exists once."""
     return [{}]
 
 
 PAGES = (
-    Page("index", network_page.network, "network.html", once),
-    Page("layer/{layer}", layer_pages.layer, "layer.html", layer_pages.every_layer),
-    Page("layer/{layer}/{page}", layer_pages.layer, "layer.html", layer_pages.every_page),
-    Page("unit/{layer}/{channel}", unit_pages.unit, "unit.html", unit_pages.every_unit),
-    Page("classes", class_pages.classes, "classes.html", once),
-    Page("class/{label}", class_pages.label, "class.html", class_pages.every_label),
-    Page("images", image_pages.gallery, "images.html", once),
-    Page("images/{page}", image_pages.gallery, "images.html", image_pages.every_page),
-    Page("image/{image}", image_pages.image, "image.html", image_pages.every_image),
-    Page("compare", comparison_pages.overview, "compare.html", comparison_pages.once),
+    Page("network", network_pages.network, "network.html", single),
+    Page("layer", layer_pages.layer, "layer.html", layer_pages.list_layers),
+    Page("layer_page", layer_pages.layer, "layer.html", layer_pages.list_layer_pages),
+    Page("unit", unit_pages.unit, "unit.html", unit_pages.list_units),
+    Page("classes", class_pages.classes, "classes.html", single),
+    Page("class", class_pages.label, "class.html", class_pages.list_labels),
+    Page("images", image_pages.images, "images.html", single),
+    Page("images_page", image_pages.images, "images.html", image_pages.list_images_pages),
+    Page("image", image_pages.image, "image.html", image_pages.list_hit_images),
+    Page("comparison", comparison_pages.comparison, "compare.html", comparison_pages.list_once),
     Page(
-        "compare/{layer}",
-        comparison_pages.layer,
+        "layer_comparison",
+        comparison_pages.layer_comparison,
         "compare_layer.html",
-        comparison_pages.every_layer,
+        comparison_pages.list_layers,
     ),
     Page(
-        "compare/{layer}/{channel}",
-        comparison_pages.unit,
+        "unit_comparison",
+        comparison_pages.unit_comparison,
         "compare_unit.html",
-        comparison_pages.every_unit,
+        comparison_pages.list_units,
     ),
-    Page("mine", own_image_page.mine, "mine.html", once),
-    Page("names", search_index.everything, "names.html", once),
+    Page("my_image", network_pages.my_image, "my_image.html", single),
+    Page("names", network_pages.names, "names.html", single),
 )
 FILES = (
-    File("names.js", search_index.script, once),
-    File("model.js", own_image_page.no_model, once),
-    File("layer/{layer}.js", layer_pages.script, layer_pages.every_layer),
-    File(
-        "plate/{layer}/{channel}.{ranked_by}.{what}.webp",
-        plate_images.plate,
-        plate_images.every_plate,
-    ),
-    File("pattern/{layer}/{channel}.webp", plate_images.pattern, plate_images.every_pattern),
-    File("picture/{image}.webp", plate_images.picture, plate_images.every_picture),
-    File("static/{name}", static, every_static),
+    SiteFile("search_index", network_pages.search_index_script, single),
+    SiteFile("model", network_pages.no_model_script, single),
+    SiteFile("layer_columns", layer_pages.columns_script, layer_pages.list_layers),
+    SiteFile("plate", site_files.plate, site_files.list_plates),
+    SiteFile("pattern", site_files.pattern, site_files.list_patterns),
+    SiteFile("image_file", site_files.image_file, image_pages.list_hit_images),
+    SiteFile("asset", site_files.asset, site_files.list_assets),
 )
-KINDS = {
+MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
     "json": "application/json",
     "js": "text/javascript; charset=utf-8",
@@ -118,60 +103,47 @@ KINDS = {
     "webp": "image/webp",
     "svg": "image/svg+xml",
 }
-OTHER = "other/"
 
 
-def answer(site: Site, path: str) -> Answer:
-    """What the site holds at a path, which has no slash in front.
-
-    Raises NotThereError where there is nothing.
-    """
-    if path.startswith(OTHER) and site.other is not None:
-        return answer(site.other, path.removeprefix(OTHER))
-    kind = KINDS.get(path.rpartition(".")[2])
-    body = None if kind is None else _body(site, path)
-    if body is None or kind is None:
-        raise NotThereError(f"no page {path!r}")
-    return Answer(body, kind)
+def respond(site: Site, path: str) -> SiteResponse:
+    """The page or file at a path, which has no leading slash."""
+    if path.startswith(SECOND_FOLDER) and site.second is not None:
+        return respond(site.second, path.removeprefix(SECOND_FOLDER))
+    media_type = MEDIA_TYPES.get(path.rpartition(".")[2])
+    body = None if media_type is None else _body(site, path)
+    if body is None or media_type is None:
+        raise PageNotFoundError(f"no page {path!r}")
+    return SiteResponse(body, media_type)
 
 
-def every_path(site: Site) -> Iterator[str]:
-    """All paths that the site answers."""
+def list_paths(site: Site) -> Iterator[str]:
+    """The path of every page and file of a site."""
     for page in PAGES:
-        for params in page.every(site):
-            bare = page.pattern.format_map(params)
-            yield from (f"{bare}.html", f"{bare}.json")
+        for params in page.list_params(site):
+            path = f"{PAGE_URLS[page.name].format_map(params)}.html"
+            yield from (path, json_url(path))
     for file in FILES:
-        yield from (file.pattern.format_map(params) for params in file.every(site))
-    if site.other is not None:
-        yield from (OTHER + path for path in every_path(site.other))
+        pattern = FILE_URLS[file.name]
+        yield from (pattern.format_map(params) for params in file.list_params(site))
+    if site.second is not None:
+        yield from map(in_second, list_paths(site.second))
 
 
 def _body(site: Site, path: str) -> bytes | None:
     for file in FILES:
-        if found := _matched(file.pattern, path):
-            return file.content(site, found.groupdict())
-    bare, _, ending = path.rpartition(".")
+        if (params := match_url(FILE_URLS[file.name], path)) is not None:
+            return file.content(site, params)
+    stem, _, ending = path.rpartition(".")
+    if ending not in {"html", "json"}:
+        return None
     for page in PAGES:
-        if ending in {"html", "json"} and (found := _matched(page.pattern, bare)):
-            facts = page.facts(site, found.groupdict())
-            return rendered(page.template, facts, site, path) if ending == "html" else _json(facts)
+        if (params := match_url(PAGE_URLS[page.name], stem)) is not None:
+            facts = page.facts(site, params)
+            if ending == "json":
+                return _encode_json(facts)
+            return render_page(page.template, facts, site=site, path=path)
     return None
 
 
-def _matched(pattern: str, path: str) -> re.Match[str] | None:
-    return _compiled(pattern).fullmatch(path)
-
-
-@lru_cache(maxsize=64)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    pieces = re.split(r"\{(\w+)\}", pattern)
-    parts = (
-        f"(?P<{piece}>{PARTS[piece]})" if n % 2 else re.escape(piece)
-        for n, piece in enumerate(pieces)
-    )
-    return re.compile("".join(parts))
-
-
-def _json(facts: Facts) -> bytes:
+def _encode_json(facts: Facts) -> bytes:
     return json.dumps(facts, allow_nan=False, separators=(",", ":")).encode()

@@ -1,7 +1,7 @@
-"""Facts to HTML."""
+"""Renders the facts of a page with its Jinja template."""
 
 import json
-import re
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,79 +9,116 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from retroscope import __version__
-from retroscope.render.captions import counted, percent
+from retroscope.render.captions import count_noun, percent
 from retroscope.web.site.site import Facts, Site
+from retroscope.web.site.urls import in_first, in_second, json_url, url_for
+
+_FIRST_PAGES = frozenset({"comparison"})
+"""Pages that only the first of two compared atlases has."""
 
 
-def prepare() -> None:
-    """Makes all templates ready, so that no reader waits for that."""
+def load_templates() -> None:
+    """Compiles all templates, so the first reader does not wait for it."""
     for name in _environment().list_templates():
         _environment().get_template(name)
 
 
-def rendered(template: str, facts: Facts, site: Site, path: str) -> bytes:
-    """A page at its path; all its links are relative to that."""
-    page = _environment().get_template(template)
-    text = page.render(
-        facts,
-        root="../" * path.count("/"),
-        path=path,
-        twin=path.removesuffix(".html").rpartition("/")[2] + ".json",
-        site_name=site.name,
-        is_other=site.beside is not None,
-        has_other=site.other is not None or site.beside is not None,
-        has_classes=bool(site.atlas.labels),
-        version=__version__,
+def render_page(template: str, facts: Facts, *, site: Site, path: str) -> bytes:
+    """The HTML of the page at `path`; its links are relative to that path."""
+    root = "../" * path.count("/")
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            facts,
+            root=root,
+            path=path,
+            link=_link_maker(site, root),
+            json_link=json_url(path).rpartition("/")[2],
+            second_folder=in_second(""),
+            site_name=site.name,
+            is_second=site.first is not None,
+            is_compared=site.second is not None or site.first is not None,
+            has_classes=bool(site.atlas.labels),
+            version=__version__,
+        )
     )
     return text.encode("utf-8", "replace")
 
 
-def number(value: float | None) -> str:
-    """Four digits; a dash for none.
+def _link_maker(site: Site, root: str) -> Callable[..., str]:
+    """`link("unit", layer=..., channel=...)` for the templates: `url_for`, relative to a page."""
 
-    >>> number(0.123456), number(None)
+    def link(name: str, **values: object) -> str:
+        path = url_for(site, name, **values)
+        return root + (in_first(path) if site.first and name in _FIRST_PAGES else path)
+
+    return link
+
+
+def format_number(value: float | None) -> str:
+    """Four significant digits; a dash for None.
+
+    >>> format_number(0.123456), format_number(None)
     ('0.1235', '\u2013')
     """
     return "\N{EN DASH}" if value is None else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
 
 
-def brief(value: float | None) -> str:
-    """Two digits behind the point: enough for what lies between 0 and 1.
+def format_fraction(value: float | None) -> str:
+    """Two decimals, for values between 0 and 1; a dash for None.
 
-    >>> brief(0.98765), brief(None)
+    >>> format_fraction(0.98765), format_fraction(None)
     ('0.99', '\u2013')
     """
     return "\N{EN DASH}" if value is None else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def breakable(text: str) -> Markup:
-    """An address or a path that may be broken behind each dot and slash.
+def format_percent(share: float | None) -> str:
+    """A share as a percentage; a dash for None.
 
-    >>> breakable("features.0")
+    >>> format_percent(0.1234), format_percent(None)
+    ('12 %', '\u2013')
+    """
+    return "\N{EN DASH}" if share is None else percent(share)
+
+
+def add_breaks(text: str) -> Markup:
+    """An address or a path that may wrap after each dot, slash and underscore.
+
+    >>> add_breaks("features.0")
     Markup('features.<wbr>0')
     """
-    safe = str(Markup.escape(text))
-    for sign in "./_":
-        safe = safe.replace(sign, f"{sign}<wbr>")
-    return Markup(safe)  # noqa: S704 - escaped above
+    escaped = str(Markup.escape(text))
+    for character in "./_":
+        escaped = escaped.replace(character, f"{character}<wbr>")
+    return Markup(escaped)  # noqa: S704 - escaped above
 
 
-_SETTING = re.compile(r"(\w+)=(\([^)]*\)|'[^']*'|[\w.+-]++)(?!\()")
+def format_settings(settings: object) -> str:
+    """Settings stored as JSON, in one line; what is not set is left out.
 
+    An older atlas stores one text instead, which is shown as it is.
 
-def plain(written: object) -> str:
-    """Settings as Python writes them, without the words that only Python needs; others as they are.
-
-    >>> plain("Preprocessing(fit=Fit(size=(96, 96), mode='network', shorter=None), mean=(0.5,))")
-    'size (96, 96) · mode network · mean (0.5,)'
+    >>> format_settings({"fit": {"size": [96, 96], "shorter": None}, "mean": [0.5]})
+    'size 96, 96 · mean 0.5'
     """
-    found = [(name, value.strip("'")) for name, value in _SETTING.findall(str(written))]
-    said = " · ".join(f"{name} {value}" for name, value in found if value != "None")
-    return said or str(written)
+    if not isinstance(settings, dict):
+        return str(settings)
+    return " · ".join(_format_fields(settings))
 
 
-def _script(facts: object) -> Markup:
-    """JSON that may stand in a script element."""
+def _format_fields(settings: dict[str, object]) -> Iterator[str]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _format_fields(value)
+        elif value is not None:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            yield f"{name.replace('_', ' ')} {text}"
+
+
+def _script_json(facts: object) -> Markup:
+    """JSON inside a script element: no `<` in it can end the element."""
     return Markup(json.dumps(facts).replace("<", "\\u003c"))  # noqa: S704 - no tag can end it
 
 
@@ -96,12 +133,12 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters |= {
-        "number": number,
-        "brief": brief,
-        "percent": percent,
-        "breakable": breakable,
-        "plain": plain,
-        "script": _script,
+        "number": format_number,
+        "fraction": format_fraction,
+        "percent": format_percent,
+        "breakable": add_breaks,
+        "settings": format_settings,
+        "script_json": _script_json,
     }
-    environment.globals |= {"counted": counted}
+    environment.globals |= {"count_noun": count_noun}
     return environment

@@ -1,46 +1,204 @@
-"""Names of layers and classes as parts of a URL that are also names of files, on any system."""
+"""URLs of the viewer: the table of patterns, and the paths made from it and read by it.
+
+A path is relative to the root of the site and is also a file name, valid on any system. Pages,
+templates and scripts get every path from here.
+"""
 
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from retroscope.atlas.queries.reader_queries import Label
+from retroscope.results.layers import Layer
+from retroscope.web.site.site import PageNotFoundError, Params, Site
+
+PAGE_URLS = {
+    "network": "index",
+    "layer": "layer/{layer}",
+    "layer_page": "layer/{layer}/{page}",
+    "unit": "unit/{layer}/{channel}",
+    "classes": "classes",
+    "class": "class/{label}",
+    "images": "images",
+    "images_page": "images/{page}",
+    "image": "image/{image}",
+    "comparison": "compare",
+    "layer_comparison": "compare/{layer}",
+    "unit_comparison": "compare/{layer}/{channel}",
+    "my_image": "mine",
+    "names": "names",
+}
+"""Pages by name: the path without its ending, `.html` or `.json`."""
+FILE_URLS = {
+    "search_index": "names.js",
+    "model": "model.js",
+    "layer_columns": "layer/{layer}.js",
+    "plate": "plate/{layer}/{channel}.{ranked_by}.{kind}.webp",
+    "pattern": "pattern/{layer}/{channel}.webp",
+    "image_file": "picture/{image}.webp",
+    "asset": "static/{file}",
+}
+"""All other files by name."""
+LIVE_URLS = {"analysis": "analyze"}
+"""What only a server with a network attached answers."""
+SECOND_FOLDER = "other/"
+"""The folder with the site of the atlas that the first one is compared with."""
+
+PARAM_PATTERNS = {
+    "layer": r"[A-Za-z0-9._~-]{1,100}",
+    "label": r"[A-Za-z0-9._~-]{1,100}",
+    "file": r"[a-z_]{1,20}\.[a-z]{2,5}",
+    "channel": r"0|[1-9][0-9]{0,8}",
+    "image": r"0|[1-9][0-9]{0,8}",
+    "page": r"[2-9]|[1-9][0-9]{1,5}",
+    "ranked_by": r"max|mean",
+    "kind": r"patches|projections",
+}
+"""Regular expressions of the variable parts; a URL with anything else is not found."""
+
+_PATTERNS = {name: f"{path}.html" for name, path in PAGE_URLS.items()} | FILE_URLS | LIVE_URLS
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
-_LONGEST = 80
+_MAX_SLUG = 80
+
+
+def url_for(site: Site, name: str, **values: object) -> str:
+    """The path of a page or file. A layer and a class (`label`) are given by name.
+
+    `url_for(site, "unit", layer="features.0", channel=3)` is `unit/features.0/3.html`.
+    """
+    return _PATTERNS[name].format_map(_parts(site, values))
+
+
+def url_template(site: Site, name: str, **values: object) -> str:
+    """A path for a script to complete: a part without a value stays `{channel}`."""
+    return _PATTERNS[name].format_map(_OpenParts(_parts(site, values)))
+
+
+def page_url(site: Site, name: str, page: int, **values: object) -> str:
+    """The path of a page of a list: the first is `name`, the others are `name_page`."""
+    if page == 1:
+        return url_for(site, name, **values)
+    return url_for(site, f"{name}_page", page=page, **values)
+
+
+def label_urls(site: Site) -> dict[str, str]:
+    """The path of the page of each class, by name; faster than many calls of `url_for`."""
+    pattern = _PATTERNS["class"]
+    return {name: pattern.format(label=slug) for name, slug in label_slugs(site).items()}
+
+
+def json_url(path: str) -> str:
+    """The JSON twin of a page.
+
+    >>> json_url("unit/features.0/3.html")
+    'unit/features.0/3.json'
+    """
+    return path.removesuffix(".html") + ".json"
+
+
+def in_second(path: str) -> str:
+    """A path of the second atlas's site, as the first one's site reaches it."""
+    return SECOND_FOLDER + path
+
+
+def in_first(path: str) -> str:
+    """A path of the first atlas's site, as the second one's site reaches it."""
+    return "../" * SECOND_FOLDER.count("/") + path
+
+
+def match_url(pattern: str, path: str) -> Params | None:
+    """The variable parts of a path, or None if it does not have this pattern.
+
+    >>> match_url("unit/{layer}/{channel}", "unit/conv5/12")
+    {'layer': 'conv5', 'channel': '12'}
+    """
+    match = _compile(pattern).fullmatch(path)
+    return None if match is None else match.groupdict()
+
+
+def layer_slugs(site: Site) -> Mapping[str, str]:
+    return slugs(tuple(layer.name for layer in site.atlas.layers))
+
+
+def label_slugs(site: Site) -> Mapping[str, str]:
+    return slugs(tuple(label.name for label in site.atlas.labels))
+
+
+def find_layer_by_slug(site: Site, slug: str) -> Layer:
+    name = _names_by_slug(tuple(layer.name for layer in site.atlas.layers)).get(slug)
+    if name is None:
+        raise PageNotFoundError(f"no layer with the URL part {slug!r}")
+    return site.atlas.layer(name)
+
+
+def find_label_by_slug(site: Site, slug: str) -> Label:
+    name = _names_by_slug(tuple(label.name for label in site.atlas.labels)).get(slug)
+    if name is None:
+        raise PageNotFoundError(f"no class with the URL part {slug!r}")
+    return site.atlas.label(name)
+
+
+def parse_channel(layer: Layer, text: str) -> int:
+    channel = int(text)
+    if channel >= layer.channels:
+        raise PageNotFoundError(f"no channel {channel} in {layer.name}")
+    return channel
 
 
 @lru_cache(maxsize=32)
 def slugs(names: tuple[str, ...]) -> Mapping[str, str]:
-    """A file name for each of these names, no two of which differ only in their case.
+    """A URL part for each name, unique even where file names ignore case.
 
-    Most names stay as they are. One that had to change, or is taken, gets its number behind a
-    tilde.
+    Most names stay as they are. A name with unsafe characters, or equal to an earlier one but for
+    case, gets a tilde and its number appended.
 
     >>> slugs(("features.0", "add #1", "Features.0"))["Features.0"]
     'Features.0~2'
     """
-    found: dict[str, str] = {}
-    taken: set[str] = set()
+    slug_by_name: dict[str, str] = {}
+    lowercase: set[str] = set()
     for number, name in enumerate(names):
-        plain = _plain(name)
-        if plain != name or plain.lower() in taken:
-            plain = f"{plain}~{number}"
-        taken.add(plain.lower())
-        found[name] = plain
-    return found
+        slug = _sanitize(name)
+        if slug != name or slug.lower() in lowercase:
+            slug = f"{slug}~{number}"
+        lowercase.add(slug.lower())
+        slug_by_name[name] = slug
+    return slug_by_name
+
+
+class _OpenParts(dict[str, str]):
+    """Leaves a part that has no value in its braces."""
+
+    def __missing__(self, key: str) -> str:
+        return f"{{{key}}}"
+
+
+def _parts(site: Site, values: Mapping[str, object]) -> dict[str, str]:
+    parts = {key: str(value) for key, value in values.items()}
+    if "layer" in parts:
+        parts["layer"] = layer_slugs(site)[parts["layer"]]
+    if "label" in parts:
+        parts["label"] = label_slugs(site)[parts["label"]]
+    return parts
+
+
+@lru_cache(maxsize=64)
+def _compile(pattern: str) -> re.Pattern[str]:
+    pieces = re.split(r"\{(\w+)\}", pattern)
+    expressions = (
+        f"(?P<{piece}>{PARAM_PATTERNS[piece]})" if n % 2 else re.escape(piece)
+        for n, piece in enumerate(pieces)
+    )
+    return re.compile("".join(expressions))
 
 
 @lru_cache(maxsize=32)
-def names_by_slug(names: tuple[str, ...]) -> Mapping[str, str]:
-    """The name that each slug stands for.
-
-    >>> names_by_slug(("features.0", "add #1"))["add_1~1"]
-    'add #1'
-    """
+def _names_by_slug(names: tuple[str, ...]) -> Mapping[str, str]:
     return {slug: name for name, slug in slugs(names).items()}
 
 
-def _plain(name: str) -> str:
-    """Letters that every system takes, no name of a device, no dot at an end."""
-    safe = _UNSAFE.sub("_", name)[:_LONGEST].strip(".")
+def _sanitize(name: str) -> str:
+    """Characters that every system allows, no reserved device name, no dot at either end."""
+    safe = _UNSAFE.sub("_", name)[:_MAX_SLUG].strip(".")
     return f"_{safe}" if not safe or _DEVICE.fullmatch(safe.lower()) else safe

@@ -1,92 +1,94 @@
-// What every page can do: keys, search, help, theme, copying. Classic scripts, since a page in a
-// folder (file:) may not load modules.
+// What every page has: shortcuts, search, help, theme, copy buttons. Classic scripts, because a page
+// opened from a folder (file:) cannot load modules.
 "use strict";
 (() => {
   const root = document.body.dataset.root;
   const byId = (id) => document.getElementById(id);
-  const say = (text) => {
-    byId("said").textContent = text;
+  const announce = (text) => {
+    byId("status").textContent = text;
   };
-  retroscope.say = say;
   retroscope.root = root;
+  // Completes a path such as unit/conv5/{channel}.html from the facts of a page.
+  retroscope.fillPath = (template, values) => root + template.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
-  // -- choices of a page, kept in the fragment, so that a link has them and the back button works
-  const readChoices = () => new URLSearchParams(location.hash.slice(1));
-  retroscope.choices = {
-    read: readChoices,
+  // -- the options of a page, stored in the fragment: links and the back button keep them
+  const readOptions = () => new URLSearchParams(location.hash.slice(1));
+  retroscope.options = {
+    read: readOptions,
     write(values, defaults) {
-      const kept = Object.entries(values).filter(([key, value]) => value !== defaults[key]);
-      const text = new URLSearchParams(kept).toString();
-      if (text === readChoices().toString()) return;
+      const changed = Object.entries(values).filter(([key, value]) => value !== defaults[key]);
+      const text = new URLSearchParams(changed).toString();
+      if (text === readOptions().toString()) return;
       history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
     },
   };
 
-  // -- what needs the network beside the atlas
-  for (const part of document.querySelectorAll("[data-with-model]")) part.hidden = !retroscope.model;
-  for (const part of document.querySelectorAll("[data-without-model]")) part.hidden = Boolean(retroscope.model);
+  // -- parts that need a network beside the atlas
+  for (const element of document.querySelectorAll("[data-with-model]")) element.hidden = !retroscope.model;
+  for (const element of document.querySelectorAll("[data-without-model]")) element.hidden = Boolean(retroscope.model);
 
   // -- search
   const box = byId("search");
-  const list = byId("found");
-  const none = byId("none");
+  const list = byId("search-results");
+  const emptyMessage = byId("search-empty");
   let rows = [];
-  let chosen = 0;
+  let selected = 0;
 
-  const loadScript = (path) =>
+  const loadScript = (url) =>
     new Promise((resolve, reject) => {
       const script = document.createElement("script");
-      script.src = root + path;
+      script.src = url;
       script.onload = resolve;
-      script.onerror = () => reject(new Error(`cannot load ${path}`));
+      script.onerror = () => reject(new Error(`cannot load ${url}`));
       document.head.append(script);
     });
-  retroscope.load = loadScript;
-  let loading = null;
-  const namesLoaded = () => (loading ??= loadScript("names.js"));
+  retroscope.loadScript = loadScript;
+  let indexLoading = null;
+  const loadIndex = () => (indexLoading ??= loadScript(document.body.dataset.searchIndex));
 
   const unitRows = (text) => {
     const match = /^(.*?)[:\s]\s*(\d+)?(?:@.*)?$/.exec(text);
     if (!match) return [];
     const [, layerText, channelText] = match;
     const channel = Number(channelText ?? 0);
-    return retroscope.names.layers
-      .filter(([name, aliases, channels]) => channel < channels && matches(layerText, name, aliases))
-      .sort((one, other) => rank(layerText, one) - rank(layerText, other))
-      .map(([name, aliases, , , units]) => ({
-        title: `${name}:${channel}`,
-        note: aliases.length ? `${aliases[0]}:${channel}` : "unit",
-        href: `${units}${channel}.html`,
+    return matchingLayers(layerText)
+      .filter((layer) => channel < layer.channels)
+      .map((layer) => ({
+        title: `${layer.name}:${channel}`,
+        note: layer.aliases.length ? `${layer.aliases[0]}:${channel}` : "unit",
+        href: retroscope.fillPath(layer.units, { channel }),
       }));
   };
-  const matches = (text, name, aliases) =>
-    [name, ...aliases].some((one) => one.toLowerCase().includes(text.toLowerCase()));
-  const rank = (text, [name, aliases]) =>
-    [name, ...aliases].some((one) => one.toLowerCase() === text.toLowerCase()) ? 0 : 1;
+  const lowerNames = ({ name, aliases }) => [name, ...aliases].map((text) => text.toLowerCase());
+  // Layers with this text in a name; those with exactly this name come first.
+  const matchingLayers = (text) => {
+    const lower = text.toLowerCase();
+    const isExact = (layer) => Number(lowerNames(layer).includes(lower));
+    return retroscope.names.layers
+      .filter((layer) => lowerNames(layer).some((name) => name.includes(lower)))
+      .sort((a, b) => isExact(b) - isExact(a));
+  };
   const layerRows = (text) =>
-    retroscope.names.layers
-      .filter(([name, aliases]) => matches(text, name, aliases))
-      .sort((one, other) => rank(text, one) - rank(text, other))
-      .map(([name, aliases, channels, href]) => ({
-        title: name,
-        note: [...aliases, `${channels} channels`].join(", "),
-        href,
-      }));
+    matchingLayers(text).map(({ name, aliases, channels, href }) => ({
+      title: name,
+      note: [...aliases, `${channels} channels`].join(", "),
+      href: root + href,
+    }));
   const classRows = (text) =>
     retroscope.names.classes
-      .filter(([name]) => name.toLowerCase().includes(text.toLowerCase()))
-      .map(([name, href]) => ({ title: name, note: "class", href }));
+      .filter(({ label }) => label.toLowerCase().includes(text.toLowerCase()))
+      .map(({ label, href }) => ({ title: label, note: "class", href: root + href }));
 
-  const missing = (text) => {
+  const noResults = (text) => {
     const [, layerText] = /^(.*?)[:\s]\s*\d+/.exec(text) ?? [];
-    const layer = layerText && retroscope.names.layers.filter(([name, aliases]) => matches(layerText, name, aliases))[0];
-    return layer ? `${layer[0]} has the channels 0 to ${layer[2] - 1}` : `nothing is called ${text}`;
+    const layer = layerText && matchingLayers(layerText)[0];
+    return layer ? `${layer.name} has channels 0 to ${layer.channels - 1}` : `No results for ${text}`;
   };
-  const find = (text) =>
+  const findRows = (text) =>
     text ? [...unitRows(text), ...layerRows(text), ...classRows(text)].slice(0, 12) : [];
 
-  const choose = (index) => {
-    chosen = index;
+  const select = (index) => {
+    selected = index;
     [...list.children].forEach((item, n) => item.setAttribute("aria-selected", String(n === index)));
     const item = list.children[index];
     if (item) {
@@ -94,59 +96,59 @@
       item.scrollIntoView({ block: "nearest" });
     } else box.removeAttribute("aria-activedescendant");
   };
-  const show = (found, otherwise = "") => {
-    rows = found;
+  const showResults = (results, message = "") => {
+    rows = results;
     list.replaceChildren(
-      ...found.map(({ title, note }, n) => {
+      ...results.map(({ title, note }, n) => {
         const item = document.createElement("li");
-        item.id = `found-${n}`;
+        item.id = `search-result-${n}`;
         item.setAttribute("role", "option");
         const name = document.createElement("b");
-        const what = document.createElement("span");
+        const description = document.createElement("span");
         name.textContent = title;
-        what.textContent = note;
-        item.append(name, what);
+        description.textContent = note;
+        item.append(name, description);
         return item;
       }),
     );
-    none.textContent = otherwise;
-    none.hidden = !otherwise;
-    list.hidden = found.length === 0;
-    box.setAttribute("aria-expanded", String(found.length > 0));
-    choose(0);
+    emptyMessage.textContent = message;
+    emptyMessage.hidden = !message;
+    list.hidden = results.length === 0;
+    box.setAttribute("aria-expanded", String(results.length > 0));
+    select(0);
   };
   const search = async () => {
-    await namesLoaded();
+    await loadIndex();
     const text = box.value.trim();
-    const found = find(text);
-    show(found, text && !found.length ? missing(text) : "");
+    const results = findRows(text);
+    showResults(results, text && !results.length ? noResults(text) : "");
   };
-  const go = (row) => {
-    location.href = root + row.href;
+  const open = (row) => {
+    location.href = row.href;
   };
   box.addEventListener("input", search);
-  box.addEventListener("focus", namesLoaded);
-  box.addEventListener("blur", () => setTimeout(() => show([]), 150));
+  box.addEventListener("focus", loadIndex);
+  box.addEventListener("blur", () => setTimeout(() => showResults([]), 150));
   box.addEventListener("keydown", (event) => {
     const moves = { ArrowDown: 1, ArrowUp: -1 };
     if (event.key in moves && rows.length) {
       event.preventDefault();
-      choose((chosen + moves[event.key] + rows.length) % rows.length);
+      select((selected + moves[event.key] + rows.length) % rows.length);
     } else if (event.key === "Escape") {
-      show([]);
+      showResults([]);
       box.blur();
     }
   });
   list.addEventListener("mousedown", (event) => event.preventDefault());
   list.addEventListener("click", (event) => {
     const item = event.target.closest("li");
-    if (item) go(rows[[...list.children].indexOf(item)]);
+    if (item) open(rows[[...list.children].indexOf(item)]);
   });
   box.form.addEventListener("submit", async (event) => {
     event.preventDefault();
     await search();
-    if (rows[chosen]) go(rows[chosen]);
-    else say(none.textContent);
+    if (rows[selected]) open(rows[selected]);
+    else announce(emptyMessage.textContent);
   });
 
   // -- buttons
@@ -162,53 +164,53 @@
       area.remove();
     }
     button.textContent = "copied";
-    say(`copied ${text}`);
+    announce(`Copied ${text}`);
     setTimeout(() => (button.textContent = "copy"), 1500);
   };
   const help = byId("help");
-  const acts = {
-    theme: () => say(`${retroscope.turnTheme()} colours`),
+  const actions = {
+    theme: () => announce(`${retroscope.toggleTheme()} mode`),
     help: () => (help.open ? help.close() : help.showModal()),
   };
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button?.dataset.copy) copy(button);
-    else if (button?.dataset.act) acts[button.dataset.act]();
+    else if (button?.dataset.action) actions[button.dataset.action]();
     else if (event.target === help) help.close();
   });
 
-  // -- keys
-  const follow = (relation) => {
+  // -- keyboard shortcuts
+  const followLink = (relation) => {
     const link = document.head.querySelector(`link[rel=${relation}]`);
     if (link) location.href = link.href + (relation === "up" ? "" : location.hash);
   };
-  const pick = (name, value) => {
-    const input = document.querySelector(`#tools input[name=${name}][value=${value}]`);
+  const chooseOption = (name, value) => {
+    const input = document.querySelector(`#view-options input[name=${name}][value=${value}]`);
     if (input && !input.checked) input.click();
   };
-  const pickOther = (name) =>
-    document.querySelector(`#tools input[name=${name}]:not(:checked)`)?.click();
+  const toggleOption = (name) =>
+    document.querySelector(`#view-options input[name=${name}]:not(:checked)`)?.click();
   retroscope.keys = {
     "/": () => box.focus(),
-    "?": acts.help,
-    t: acts.theme,
-    p: () => pick("show", "patches"),
-    d: () => pick("show", "projections"),
-    b: () => pick("show", "both"),
-    s: () => pick("show", "patterns"),
-    m: () => pickOther("by"),
-    u: () => follow("up"),
-    ArrowLeft: () => follow("prev"),
-    ArrowRight: () => follow("next"),
+    "?": actions.help,
+    t: actions.theme,
+    p: () => chooseOption("show", "patches"),
+    d: () => chooseOption("show", "projections"),
+    b: () => chooseOption("show", "both"),
+    s: () => chooseOption("show", "patterns"),
+    m: () => toggleOption("by"),
+    u: () => followLink("up"),
+    ArrowLeft: () => followLink("prev"),
+    ArrowRight: () => followLink("next"),
   };
   const isTyping = (target) => target.closest("input:not([type=radio]), select, textarea, [tabindex='0']");
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
     if (isTyping(event.target) || (event.target.type === "radio" && event.key.startsWith("Arrow"))) return;
-    const act = retroscope.keys[event.key];
-    if (act) {
+    const action = retroscope.keys[event.key];
+    if (action) {
       event.preventDefault();
-      act();
+      action();
     }
   });
 })();

@@ -1,8 +1,8 @@
-// The page of an image: pointing at a unit frames what it saw.
+// The page of an image: pointing at a unit frames its receptive field.
 "use strict";
 (() => {
-  const where = document.getElementById("where");
-  const frame = (link) => {
+  const caption = document.getElementById("frame-caption");
+  const showFrame = (link) => {
     const [top, left, bottom, right] = link.dataset.box.split(" ").map(Number);
     for (const id of ["halo", "box"]) {
       const shape = document.getElementById(id);
@@ -10,24 +10,24 @@
         shape.setAttribute(name, value);
       }
     }
-    where.textContent = `${link.querySelector("img").alt}: y ${top} to ${bottom}, x ${left} to ${right}`;
+    caption.textContent = `${link.querySelector("img").alt}: y ${top} to ${bottom}, x ${left} to ${right}`;
   };
-  // A first tap frames; a second one follows the link.
-  let framed = null;
-  let tapped = false;
-  document.addEventListener("pointerdown", (event) => (tapped = event.pointerType !== "mouse"));
+  // The first tap frames; the second follows the link.
+  let framedLink = null;
+  let isTouch = false;
+  document.addEventListener("pointerdown", (event) => (isTouch = event.pointerType !== "mouse"));
   document.addEventListener("click", (event) => {
     const link = event.target.closest("[data-box]");
-    if (!link || !tapped || link === framed) return;
+    if (!link || !isTouch || link === framedLink) return;
     event.preventDefault();
-    framed = link;
-    frame(link);
-    where.scrollIntoView({ block: "nearest" });
+    framedLink = link;
+    showFrame(link);
+    caption.scrollIntoView({ block: "nearest" });
   });
   for (const kind of ["pointerover", "focusin"]) {
     document.addEventListener(kind, (event) => {
       const link = event.target.closest("[data-box]");
-      if (link) frame(link);
+      if (link) showFrame(link);
     });
   }
 })();

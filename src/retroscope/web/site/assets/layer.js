@@ -1,128 +1,130 @@
-// The grid of a layer: all its channels, sorted and filtered, and only those near the window drawn.
+// The grid of a layer: all channels, sorted and filtered; only those near the window are in the page.
 "use strict";
 (async () => {
-  const root = retroscope.root;
   const grid = document.getElementById("grid");
-  // What the page came with is painted first.
+  // Let the browser paint the page as it was sent.
   await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-  await retroscope.load(grid.dataset.columns);
+  await retroscope.loadScript(grid.dataset.columns);
   const { columns, units, plates, patterns } = retroscope.layer;
-  const tools = document.getElementById("tools");
+  const form = document.getElementById("view-options");
   const count = document.getElementById("count");
-  const fallback = { show: "patches", by: "max", size: "medium", sort: "channel", class: "", least: "0", most: "1" };
+  const defaults = {
+    show: "patches", by: "max", size: "medium", sort: "channel", class: "", "min-fired": "0", "max-fired": "1",
+  };
   const CHUNK = 120;
-  const NEAR = "1200px";
+  const PRELOAD_MARGIN = "1200px";
 
-  const number = (value) =>
+  const formatNumber = (value) =>
     value === null ? "–" : String(Number(value.toPrecision(4))).replace("-", "−");
-  const share = (value) => `${Number((100 * value).toPrecision(2))} %`;
+  const formatPercent = (value) => `${Number((100 * value).toPrecision(2))} %`;
 
   // -- which channels, in which order
-  const descending = (values) => (one, other) => (values[other] ?? -Infinity) - (values[one] ?? -Infinity);
+  const descending = (values) => (a, b) => (values[b] ?? -Infinity) - (values[a] ?? -Infinity);
   const orders = {
     channel: () => () => 0,
     score: ({ by }) => descending(by === "max" ? columns.maximum : columns.mean),
-    fired: () => descending(columns.fired),
+    fired: () => descending(columns.fired_image_share),
     selectivity: () => descending(columns.selectivity),
-    dead: () => (one, other) => columns.dead[other] - columns.dead[one] || columns.fired[one] - columns.fired[other],
+    dead: () => (a, b) =>
+      columns.dead[b] - columns.dead[a] || columns.fired_image_share[a] - columns.fired_image_share[b],
   };
-  const chosenRows = (values) =>
+  const selectRows = (values) =>
     columns.channel
       .map((_, row) => row)
       .filter(
         (row) =>
           (!values.class || columns.class[row] === values.class) &&
-          columns.fired[row] >= Number(values.least) &&
-          columns.fired[row] <= Number(values.most),
+          columns.fired_image_share[row] >= Number(values["min-fired"]) &&
+          columns.fired_image_share[row] <= Number(values["max-fired"]),
       )
       .sort(orders[values.sort](values));
 
   // -- one plate
-  const words = (row, { by, sort }) => {
+  const captionText = (row, { by, sort }) => {
     if (columns.dead[row]) return "never fires";
-    if (sort === "fired") return share(columns.fired[row]);
-    if (sort === "selectivity") return `${columns.class[row] ?? ""} ${number(columns.selectivity[row])}`;
-    return number(by === "max" ? columns.maximum[row] : columns.mean[row]);
+    if (sort === "fired") return formatPercent(columns.fired_image_share[row]);
+    if (sort === "selectivity") return `${columns.class[row] ?? ""} ${formatNumber(columns.selectivity[row])}`;
+    return formatNumber(by === "max" ? columns.maximum[row] : columns.mean[row]);
   };
-  const image = (channel, by, what) => {
+  const lazyImage = (src, alt) => {
+    const image = document.createElement("img");
+    image.loading = "lazy";
+    image.decoding = "async";
+    image.width = image.height = 160;
+    image.alt = alt;
+    image.src = src;
+    return image;
+  };
+  const plateImage = (channel, by, kind) => {
     const frame = document.createElement("span");
-    const made = document.createElement("img");
-    made.loading = "lazy";
-    made.decoding = "async";
-    made.width = made.height = 160;
-    made.alt = `${what === "patches" ? "Patches" : "Projections"} of channel ${channel}`;
-    made.src = `${root}${plates}${channel}.${by}.${what}.webp`;
-    frame.className = "picture";
-    frame.append(made);
+    const alt = `${kind === "patches" ? "Patches" : "Projections"} of channel ${channel}`;
+    frame.className = "thumbnail";
+    frame.append(lazyImage(retroscope.fillPath(plates, { channel, ranked_by: by, kind }), alt));
     return frame;
   };
-  const nothing = (text) => {
-    const made = document.createElement("span");
-    made.className = "nothing";
-    made.textContent = text;
-    return made;
+  const placeholder = (text) => {
+    const element = document.createElement("span");
+    element.className = "placeholder";
+    element.textContent = text;
+    return element;
   };
-  const pattern = (channel) => {
-    const made = document.createElement("img");
-    made.loading = "lazy";
-    made.decoding = "async";
-    made.width = made.height = 160;
-    made.alt = `Pattern that excites channel ${channel}`;
-    made.src = `${root}${patterns}${channel}.webp`;
-    made.className = "single";
-    return made;
+  const patternImage = (channel) => {
+    const src = retroscope.fillPath(patterns, { channel });
+    const image = lazyImage(src, `Pattern that excites channel ${channel}`);
+    image.className = "pattern-image";
+    return image;
   };
-  const pictures = (row, { show, by }) => {
+  const plateImages = (row, { show, by }) => {
     const channel = columns.channel[row];
-    if (show === "patterns") return columns.pattern[row] ? pattern(channel) : nothing("no pattern");
+    if (show === "patterns") return columns.pattern[row] ? patternImage(channel) : placeholder("no pattern");
     const [max, mean] = columns.plates[row];
-    const kinds = by === "max" ? max : mean; // 0 none, 1 patches, 2 projections too
-    if (!kinds) return nothing("no hits");
-    const projections = () => (kinds > 1 ? image(channel, by, "projections") : nothing("not illustrated"));
-    if (show === "patches") return image(channel, by, "patches");
+    const kinds = by === "max" ? max : mean; // 0: none, 1: patches, 2: patches and projections
+    if (!kinds) return placeholder("no hits");
+    const projections = () => (kinds > 1 ? plateImage(channel, by, "projections") : placeholder("no projections"));
+    if (show === "patches") return plateImage(channel, by, "patches");
     if (show === "projections") return projections();
     const pair = document.createElement("span");
     pair.className = "pair";
-    pair.append(image(channel, by, "patches"), projections());
+    pair.append(plateImage(channel, by, "patches"), projections());
     return pair;
   };
-  const plate = (row, at, values) => {
+  const plate = (row, index, values) => {
     const item = document.createElement("li");
     const link = document.createElement("a");
-    const said = document.createElement("span");
+    const caption = document.createElement("span");
     const name = document.createElement("b");
     const fact = document.createElement("span");
     item.className = columns.dead[row] ? "plate dead" : "plate";
     item.dataset.channel = columns.channel[row];
-    item.setAttribute("aria-posinset", at + 1);
+    item.setAttribute("aria-posinset", index + 1);
     item.setAttribute("aria-setsize", rows.length);
-    link.href = `${root}${units}${columns.channel[row]}.html${values.by === "mean" ? "#by=mean" : ""}`;
-    said.className = "said";
+    link.href = retroscope.fillPath(units, { channel: columns.channel[row] }) + (values.by === "mean" ? "#by=mean" : "");
+    caption.className = "caption";
     name.textContent = columns.channel[row];
-    fact.textContent = words(row, values);
-    said.append(name, fact);
-    link.append(pictures(row, values), said);
+    fact.textContent = captionText(row, values);
+    caption.append(name, fact);
+    link.append(plateImages(row, values), caption);
     item.append(link);
     return item;
   };
 
-  // -- chunks of plates, filled when near the window and emptied when far
+  // -- chunks of plates, filled near the window and emptied far from it
   let rows = [];
-  let values = fallback;
-  const near = new IntersectionObserver(
+  let values = defaults;
+  const observer = new IntersectionObserver(
     (entries) => {
       for (const { target, isIntersecting } of entries) {
         if (isIntersecting) fill(target);
         else empty(target);
       }
     },
-    { rootMargin: NEAR },
+    { rootMargin: PRELOAD_MARGIN },
   );
   const fill = (chunk) => {
     if (chunk.childElementCount) return;
     const start = Number(chunk.dataset.start);
-    const own = rows.slice(start, start + Number(chunk.dataset.count));
-    chunk.append(...own.map((row, n) => plate(row, start + n, values)));
+    const chunkRows = rows.slice(start, start + Number(chunk.dataset.count));
+    chunk.append(...chunkRows.map((row, n) => plate(row, start + n, values)));
     chunk.style.minHeight = "";
   };
   const empty = (chunk) => {
@@ -130,60 +132,60 @@
     chunk.style.minHeight = `${chunk.offsetHeight}px`;
     chunk.replaceChildren();
   };
-  const shape = (list) => {
+  const gridShape = (list) => {
     const style = getComputedStyle(list);
     return {
-      across: style.gridTemplateColumns.split(" ").length,
+      columnCount: style.gridTemplateColumns.split(" ").length,
       gap: parseFloat(style.rowGap) || 0,
     };
   };
-  const none = () => {
-    const made = document.createElement("p");
-    made.className = "note";
-    made.textContent = "No channel is of this class and fires so often.";
-    return made;
+  const noMatchNote = () => {
+    const note = document.createElement("p");
+    note.className = "note";
+    note.textContent = "No channels match these filters.";
+    return note;
   };
-  const lay = () => {
-    near.disconnect();
+  const layOut = () => {
+    observer.disconnect();
     const probe = document.createElement("ol");
     probe.className = "plates chunk";
     grid.replaceChildren(probe);
     if (rows.length) probe.append(plate(rows[0], 0, values));
-    const { across, gap } = shape(probe);
+    const { columnCount, gap } = gridShape(probe);
     const height = (probe.firstElementChild?.offsetHeight ?? 0) + gap;
-    const each = Math.max(across, Math.floor(CHUNK / across) * across);
+    const chunkSize = Math.max(columnCount, Math.floor(CHUNK / columnCount) * columnCount);
     const chunks = [];
-    for (let start = 0; start < rows.length; start += each) {
+    for (let start = 0; start < rows.length; start += chunkSize) {
       const chunk = document.createElement("ol");
-      const own = Math.min(each, rows.length - start);
+      const count = Math.min(chunkSize, rows.length - start);
       chunk.className = "plates chunk";
       chunk.dataset.start = start;
-      chunk.dataset.count = own;
-      chunk.style.minHeight = `${Math.ceil(own / across) * height - gap}px`;
+      chunk.dataset.count = count;
+      chunk.style.minHeight = `${Math.ceil(count / columnCount) * height - gap}px`;
       chunks.push(chunk);
     }
     grid.replaceChildren(...chunks);
-    if (!rows.length) grid.append(none());
+    if (!rows.length) grid.append(noMatchNote());
     if (chunks[0]) fill(chunks[0]);
-    for (const chunk of chunks) near.observe(chunk);
+    for (const chunk of chunks) observer.observe(chunk);
   };
 
   const apply = () => {
-    values = { ...fallback, ...Object.fromEntries(new FormData(tools)) };
-    rows = chosenRows(values);
+    values = { ...defaults, ...Object.fromEntries(new FormData(form)) };
+    rows = selectRows(values);
     grid.dataset.show = values.show;
     grid.dataset.size = values.size;
-    lay();
-    const all = columns.channel.length;
-    count.textContent = rows.length === all ? `${all} channels` : `${rows.length} of ${all} channels`;
-    retroscope.choices.write(values, fallback);
+    layOut();
+    const total = columns.channel.length;
+    count.textContent = rows.length === total ? `${total} channels` : `${rows.length} of ${total} channels`;
+    retroscope.options.write(values, defaults);
   };
   const restore = () => {
-    const kept = retroscope.choices.read();
-    for (const [name, value] of Object.entries(fallback)) {
-      const control = tools.elements[name];
+    const stored = retroscope.options.read();
+    for (const [name, value] of Object.entries(defaults)) {
+      const control = form.elements[name];
       if (!control) continue;
-      control.value = kept.get(name) ?? value;
+      control.value = stored.get(name) ?? value;
       if (control.value === "" && value !== "") control.value = value;
     }
     apply();
@@ -192,19 +194,19 @@
   new ResizeObserver(() => {
     if (grid.clientWidth === width) return;
     width = grid.clientWidth;
-    lay();
+    layOut();
   }).observe(grid);
-  tools.addEventListener("change", apply);
-  tools.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("change", apply);
+  form.addEventListener("submit", (event) => event.preventDefault());
   addEventListener("hashchange", restore);
-  // What was chosen meanwhile counts; where the page as it came shows it already, nothing moves.
-  const asIs = Object.entries(Object.fromEntries(new FormData(tools))).every(([name, value]) => fallback[name] === value);
+  // Options chosen while the script loaded count; a page that already shows them stays as it is.
+  const isDefault = Object.entries(Object.fromEntries(new FormData(form))).every(([name, value]) => defaults[name] === value);
   const complete = columns.channel.length === grid.querySelectorAll(".plate").length;
-  if (location.hash && asIs) restore();
-  else if (!asIs || !complete) apply();
+  if (location.hash && isDefault) restore();
+  else if (!isDefault || !complete) apply();
   else {
-    values = { ...fallback };
-    rows = chosenRows(values);
+    values = { ...defaults };
+    rows = selectRows(values);
     count.textContent = `${rows.length} channels`;
   }
   grid.dataset.ready = "";

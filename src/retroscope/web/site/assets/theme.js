@@ -1,10 +1,10 @@
-// Runs before the page is painted: the reader's choice of dark or light, and a place for our names.
+// Runs before the page is painted: applies the chosen theme and creates the `retroscope` namespace.
 "use strict";
 globalThis.retroscope = { model: null };
 (() => {
   const root = document.documentElement;
   const systemDark = matchMedia("(prefers-color-scheme: dark)");
-  // A browser may forbid storage to pages from a folder; the choice then lasts for the page.
+  // A browser may deny storage to pages from a folder; the choice is then lost with the page.
   const storage = (() => {
     try {
       return globalThis.localStorage;
@@ -12,10 +12,10 @@ globalThis.retroscope = { model: null };
       return null;
     }
   })();
-  const kept = storage?.getItem("retroscope.theme");
-  if (kept === "dark" || kept === "light") root.dataset.theme = kept;
+  const stored = storage?.getItem("retroscope.theme");
+  if (stored === "dark" || stored === "light") root.dataset.theme = stored;
   root.classList.add("scripts");
-  retroscope.turnTheme = () => {
+  retroscope.toggleTheme = () => {
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : systemDark.matches;
     root.dataset.theme = dark ? "light" : "dark";
     storage?.setItem("retroscope.theme", root.dataset.theme);

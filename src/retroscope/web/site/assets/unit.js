@@ -1,41 +1,41 @@
-// The page of a unit: which ranking and tiles are shown, and which patch is seen in its picture.
+// The page of a unit: the ranking and tiles on show, and the patch framed in its whole image.
 "use strict";
 (() => {
-  const tools = document.getElementById("tools");
+  const form = document.getElementById("view-options");
   const rankings = [...document.querySelectorAll("[data-ranking]")];
   const defaults = { by: "max", show: "both" };
 
   const apply = () => {
-    const values = Object.fromEntries(new FormData(tools));
+    const values = Object.fromEntries(new FormData(form));
     for (const ranking of rankings) {
       ranking.hidden = ranking.dataset.ranking !== values.by;
-      const three = ranking.querySelector(".three");
-      if (three) three.dataset.show = values.show;
+      const columns = ranking.querySelector(".plate-columns");
+      if (columns) columns.dataset.show = values.show;
     }
-    retroscope.choices.write(values, defaults);
+    retroscope.options.write(values, defaults);
   };
   const restore = () => {
-    const kept = retroscope.choices.read();
+    const stored = retroscope.options.read();
     for (const [name, value] of Object.entries(defaults)) {
-      const wanted = tools.querySelector(`[name=${name}][value="${CSS.escape(kept.get(name) ?? value)}"]`);
-      (wanted ?? tools.querySelector(`[name=${name}][value=${value}]`)).checked = true;
+      const input = form.querySelector(`[name=${name}][value="${CSS.escape(stored.get(name) ?? value)}"]`);
+      (input ?? form.querySelector(`[name=${name}][value=${value}]`)).checked = true;
     }
     apply();
   };
 
-  const choose = (ranking, number) => {
+  const selectHit = (ranking, number) => {
     for (const tile of ranking.querySelectorAll(".tile")) {
-      tile.toggleAttribute("data-chosen", tile.dataset.hit === number);
+      tile.toggleAttribute("data-selected", tile.dataset.hit === number);
     }
-    const data = ranking.querySelector("script");
-    if (data) showContext(ranking.querySelector(".context"), JSON.parse(data.textContent)[Number(number)]);
+    const hits = ranking.querySelector("script");
+    if (hits) showContext(ranking.querySelector(".context"), JSON.parse(hits.textContent)[Number(number)]);
   };
-  const digits = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
+  const formatNumber = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
   const showContext = (context, hit) => {
     const [top, left, bottom, right] = hit.box;
     const facts = {
       rank: hit.rank + 1,
-      score: digits(hit.score),
+      score: formatNumber(hit.score),
       class: hit.class ?? "",
       source: hit.source,
       unit: `${document.body.dataset.unit}@${hit.position}`,
@@ -46,45 +46,45 @@
       context.querySelector(`[data-fact=${name}]`).textContent = text;
     }
     context.querySelector("[data-fact=notes]").parentElement.hidden = !facts.notes;
-    if (!hit.picture) return;
+    if (!hit.src) return;
     const link = context.querySelector("a[data-fact=source]");
     link.href = retroscope.root + hit.href;
-    const whole = context.querySelector(".whole");
-    whole.setAttribute("aria-label", `The whole picture ${hit.source}, the field framed`);
-    whole.querySelector("image").setAttribute("href", retroscope.root + hit.picture);
-    for (const shape of whole.querySelectorAll("rect")) {
+    const image = context.querySelector(".whole-image");
+    image.setAttribute("aria-label", `Whole image ${hit.source} with the field framed`);
+    image.querySelector("image").setAttribute("href", retroscope.root + hit.src);
+    for (const shape of image.querySelectorAll("rect")) {
       for (const [name, value] of Object.entries({ x: left, y: top, width: right - left, height: bottom - top })) {
         shape.setAttribute(name, value);
       }
     }
   };
   for (const ranking of rankings) {
-    const chooseTile = (event) => {
+    const selectTile = (event) => {
       const tile = event.target.closest(".tile");
-      if (tile) choose(ranking, tile.dataset.hit);
+      if (tile) selectHit(ranking, tile.dataset.hit);
     };
-    ranking.addEventListener("pointerover", (event) => event.pointerType === "mouse" && chooseTile(event));
-    ranking.addEventListener("focusin", chooseTile);
-    // A first tap shows the whole picture; the link in its caption leads on.
-    let tapped = false;
-    ranking.addEventListener("pointerdown", (event) => (tapped = event.pointerType !== "mouse"));
+    ranking.addEventListener("pointerover", (event) => event.pointerType === "mouse" && selectTile(event));
+    ranking.addEventListener("focusin", selectTile);
+    // A tap shows the whole image; the link in its caption opens its page.
+    let isTouch = false;
+    ranking.addEventListener("pointerdown", (event) => (isTouch = event.pointerType !== "mouse"));
     ranking.addEventListener("click", (event) => {
       const tile = event.target.closest(".tile");
-      if (!tile || !tapped) return;
+      if (!tile || !isTouch) return;
       event.preventDefault();
-      choose(ranking, tile.dataset.hit);
+      selectHit(ranking, tile.dataset.hit);
       ranking.querySelector(".context").scrollIntoView({ block: "nearest" });
     });
-    choose(ranking, "0");
+    selectHit(ranking, "0");
   }
   for (let digit = 1; digit <= 9; digit++) {
     retroscope.keys[String(digit)] = () => {
-      const ranking = rankings.find((each) => !each.hidden);
+      const ranking = rankings.find((section) => !section.hidden);
       const tile = ranking.querySelector(`.tile[data-hit="${digit - 1}"]`);
-      if (tile) choose(ranking, tile.dataset.hit);
+      if (tile) selectHit(ranking, tile.dataset.hit);
     };
   }
-  tools.addEventListener("change", apply);
+  form.addEventListener("change", apply);
   addEventListener("hashchange", restore);
   restore();
 })();

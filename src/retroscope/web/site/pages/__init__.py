@@ -1,1 +1,1 @@
-"""One file for each kind of page."""
+"""The facts of the pages: a module for each group of pages, a function for each page."""

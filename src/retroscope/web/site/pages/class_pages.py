@@ -1,38 +1,37 @@
-"""The classes of the images, and the units that respond to one class more than to others."""
+"""The classes of the images, and the units most selective for each of them."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from retroscope.atlas import queries
-from retroscope.atlas.rows import Label
-from retroscope.web.site.selectivity import means_of, selectivity
-from retroscope.web.site.site import (
-    Facts,
-    Params,
-    Site,
-    image_path,
-    label_at,
-    label_paths,
-    picture_path,
-    unit_facts,
-)
+from retroscope.atlas.queries import image_queries
+from retroscope.atlas.queries.image_queries import ClassUnitRow
+from retroscope.atlas.queries.reader_queries import Label
+from retroscope.web.site.channel_metrics import class_selectivity, decode_class_means
+from retroscope.web.site.pages.image_pages import image_links
+from retroscope.web.site.pages.page_facts import unit_facts
+from retroscope.web.site.site import Facts, Params, Site
+from retroscope.web.site.urls import find_label_by_slug, label_slugs, label_urls, url_for
 
-_UNITS = 120
-_PICTURES = 24
+_MAX_UNITS = 120
+_MAX_IMAGES = 24
 
 
 def classes(site: Site, _params: Params) -> Facts:
-    """All classes, each with its images and how many units respond to it most."""
-    counts, paths = queries.units_per_label(site.atlas), label_paths(site)
-    shown = queries.first_pictures(site.atlas)
+    """All classes, each with the number of units that respond to it most."""
+    unit_counts, urls = image_queries.count_units_per_class(site.atlas), label_urls(site)
+    first_images = image_queries.first_image_per_class(site.atlas)
     return {
         "classes": [
-            _label(label)
+            _label_facts(label)
             | {
-                "units": counts.get(label.id, 0),
-                "href": paths[label.name],
-                "picture": picture_path(shown[label.id]) if label.id in shown else None,
+                "units": unit_counts.get(label.id, 0),
+                "href": urls[label.name],
+                "src": (
+                    url_for(site, "image_file", image=first_images[label.id])
+                    if label.id in first_images
+                    else None
+                ),
             }
             for label in site.atlas.labels
         ],
@@ -41,41 +40,38 @@ def classes(site: Site, _params: Params) -> Facts:
 
 def label(site: Site, params: Params) -> Facts:
     """A class: the units most selective for it, and its images among the hits."""
-    found = label_at(site, params["label"])
-    rows = queries.of_label(site.atlas, found.id)
-    kept = queries.kept_images(site.atlas, label=found.id)
-    return _label(found) | {
+    label = find_label_by_slug(site, params["label"])
+    rows = image_queries.class_units(site.atlas, label.id)
+    hit_images = image_queries.stored_images(site.atlas, label=label.id)
+    return _label_facts(label) | {
         "units": _most_selective(site, rows),
-        "units_in_all": len(rows),
-        "pictures": [
-            {"image": image, "href": image_path(image), "picture": picture_path(image)}
-            for image in kept[:_PICTURES]
+        "unit_count": len(rows),
+        "hit_images": [
+            {"image": number, **image_links(site, number)} for number in hit_images[:_MAX_IMAGES]
         ],
-        "pictures_in_all": len(kept),
+        "hit_image_count": len(hit_images),
     }
 
 
-def every_label(site: Site) -> Iterator[Params]:
-    for path in label_paths(site).values():
-        yield {"label": path.removeprefix("class/").removesuffix(".html")}
+def list_labels(site: Site) -> Iterator[Params]:
+    yield from ({"label": slug} for slug in label_slugs(site).values())
 
 
-def _label(label: Label) -> Facts:
-    return {"id": label.id, "name": label.name, "images": label.images}
+def _label_facts(label: Label) -> Facts:
+    return {"id": label.id, "label": label.name, "images": label.images}
 
 
-def _most_selective(site: Site, rows: queries.Rows) -> list[Facts]:
-    """The most selective of the units that respond to a class most."""
-    indices = selectivity(means_of({n: row[2] for n, row in enumerate(rows)}))
-    order = np.argsort(-np.nan_to_num(indices), kind="stable")[:_UNITS]
-    return [_unit(site, rows[n], float(np.nan_to_num(indices[n]))) for n in order.tolist()]
+def _most_selective(site: Site, rows: list[ClassUnitRow]) -> list[Facts]:
+    """The most selective of the units that respond most to a class."""
+    means = decode_class_means({n: row.mean_maximum for n, row in enumerate(rows)})
+    indices = np.nan_to_num(class_selectivity(means))
+    order = np.argsort(-indices, kind="stable")[:_MAX_UNITS]
+    return [_selective_unit(site, rows[n], float(indices[n])) for n in order.tolist()]
 
 
-def _unit(site: Site, row: tuple[object, ...], index: float) -> Facts:
-    layer, channel, _, fired, images = row
-    number = int(str(channel))
-    return unit_facts(site, str(layer), number) | {
-        "layer": layer,
-        "selectivity": index,
-        "fired": int(str(fired)) / (int(str(images)) or 1),
+def _selective_unit(site: Site, row: ClassUnitRow, selectivity: float) -> Facts:
+    return unit_facts(site, row.layer, row.channel) | {
+        "layer": row.layer,
+        "selectivity": selectivity,
+        "fired_image_share": row.fired_images / (row.images or 1),
     }

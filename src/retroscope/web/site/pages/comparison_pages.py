@@ -2,145 +2,157 @@
 
 from collections.abc import Iterator
 from heapq import nlargest
-from math import isnan
 
-from retroscope.results.values import Layer
-from retroscope.web.site.comparison import Change, change_of, changes, common_layers
-from retroscope.web.site.pages import unit_pages
-from retroscope.web.site.pages.network_page import layer_facts
-from retroscope.web.site.site import (
-    Facts,
-    NotThereError,
-    Params,
-    Site,
-    around,
-    channel_at,
-    layer_at,
-    layer_names,
-    plate_path,
+from retroscope.results.as_json import number_json
+from retroscope.results.layers import Layer
+from retroscope.web.site.comparison import (
+    UnitChange,
+    common_layers,
+    layer_changes,
+    unit_change,
 )
-from retroscope.web.site.urls import slugs
+from retroscope.web.site.pages import unit_pages
+from retroscope.web.site.pages.page_facts import layer_facts, neighbours, plate_url
+from retroscope.web.site.site import Facts, PageNotFoundError, Params, Site
+from retroscope.web.site.urls import (
+    find_layer_by_slug,
+    in_second,
+    layer_slugs,
+    parse_channel,
+    url_for,
+)
 
-_MOST = 60
-_IN_LAYER = 240
+_MAX_UNITS = 60
+_MAX_LAYER_UNITS = 240
 
 
-def overview(site: Site, _params: Params) -> Facts:
+def comparison(site: Site, _params: Params) -> Facts:
     """How much each layer changed, and the units that changed most."""
-    other = _other(site)
-    layers = common_layers(site.atlas, other.atlas)
-    found = {layer.name: changes(site.atlas, other.atlas, layer) for layer in layers}
-    most = nlargest(
-        _MOST,
-        ((change, layer) for layer in layers for change in found[layer.name]),
+    second = _second_site(site)
+    layers = common_layers(site.atlas, second.atlas)
+    changes = {layer.name: layer_changes(site.atlas, second.atlas, layer) for layer in layers}
+    most_changed = nlargest(
+        _MAX_UNITS,
+        ((change, layer) for layer in layers for change in changes[layer.name]),
         key=lambda pair: (pair[0].change, -pair[1].index, -pair[0].channel),
     )
-    return _names(site) | {
+    return _atlas_names(site) | {
+        "href": in_second(url_for(second, "network")),
         "layers": [
-            layer_facts(site, layer)
-            | {"href": _layer_path(site, layer), "change": _mean(found[layer.name])}
+            _layer_facts(site, layer) | {"change": _mean_change(changes[layer.name])}
             for layer in layers
         ],
         "missing": len(site.atlas.layers) - len(layers),
-        "units": [_unit(site, layer, change) for change, layer in most],
+        "units": [_change_facts(site, layer, change) for change, layer in most_changed],
     }
 
 
-def layer(site: Site, params: Params) -> Facts:
+def layer_comparison(site: Site, params: Params) -> Facts:
     """The channels of a layer, those that changed most first."""
-    other = _other(site)
-    found = _common(site, params)
-    every = changes(site.atlas, other.atlas, found)
-    most = nlargest(_IN_LAYER, every, key=lambda change: (change.change, -change.channel))
+    layer = _find_common_layer(site, params)
+    changes = layer_changes(site.atlas, _second_site(site).atlas, layer)
+    most_changed = nlargest(
+        _MAX_LAYER_UNITS, changes, key=lambda change: (change.change, -change.channel)
+    )
     return (
-        layer_facts(site, found)
-        | _names(site)
+        layer_facts(site, layer)
+        | _atlas_names(site)
         | {
-            "change": _mean(every),
-            "units": [_unit(site, found, change) for change in most],
+            "change": _mean_change(changes),
+            "units": [_change_facts(site, layer, change) for change in most_changed],
         }
     )
 
 
-def unit(site: Site, params: Params) -> Facts:
+def unit_comparison(site: Site, params: Params) -> Facts:
     """One channel in both atlases."""
-    other = _other(site)
-    found = _common(site, params)
-    channel = channel_at(found, params["channel"])
-    change = change_of(site.atlas, other.atlas, found, channel)
-    sides = [
-        {"name": one.name, "folder": folder, "slug": slugs(layer_names(one))[found.name]}
-        | unit_pages.unit(one, {**params, "layer": slugs(layer_names(one))[found.name]})
-        for one, folder in ((site, ""), (other, "other/"))
-    ]
-    return _unit(site, found, change) | {
-        "layer": layer_facts(site, found) | {"href": _layer_path(site, found)},
-        "around": around(
+    second = _second_site(site)
+    layer = _find_common_layer(site, params)
+    channel = parse_channel(layer, params["channel"])
+    change = unit_change(site.atlas, second.atlas, layer, channel)
+    return _change_facts(site, layer, change) | {
+        "layer": _layer_facts(site, layer),
+        "around": neighbours(
             channel,
-            found.channels,
-            lambda n: {"channel": n, "href": _unit_path(site, found, n)},
+            layer.channels,
+            lambda n: {"channel": n, "href": _unit_url(site, layer, n)},
         ),
-        "sides": sides,
+        "sides": [_side(site, layer, channel), _side(second, layer, channel)],
     }
 
 
-def once(site: Site) -> list[Params]:
-    return [] if site.other is None else [{}]
+def list_once(site: Site) -> list[Params]:
+    """A page that exists once if there is a second atlas."""
+    return [] if site.second is None else [{}]
 
 
-def every_layer(site: Site) -> Iterator[Params]:
-    if site.other is not None:
-        for one in common_layers(site.atlas, site.other.atlas):
-            yield {"layer": slugs(layer_names(site))[one.name]}
+def list_layers(site: Site) -> Iterator[Params]:
+    if site.second is not None:
+        for layer in common_layers(site.atlas, site.second.atlas):
+            yield {"layer": layer_slugs(site)[layer.name]}
 
 
-def every_unit(site: Site) -> Iterator[Params]:
-    for params in every_layer(site):
-        count = layer_at(site, params["layer"]).channels
-        yield from ({**params, "channel": str(n)} for n in range(count))
+def list_units(site: Site) -> Iterator[Params]:
+    for params in list_layers(site):
+        channels = find_layer_by_slug(site, params["layer"]).channels
+        yield from ({**params, "channel": str(n)} for n in range(channels))
 
 
-def _other(site: Site) -> Site:
-    if site.other is None:
-        raise NotThereError("there is no other atlas")
-    return site.other
+def _second_site(site: Site) -> Site:
+    if site.second is None:
+        raise PageNotFoundError("no second atlas")
+    return site.second
 
 
-def _common(site: Site, params: Params) -> Layer:
-    found = layer_at(site, params["layer"])
-    if found not in common_layers(site.atlas, _other(site).atlas):
-        raise NotThereError(f"{found.name} is not in both")
-    return found
+def _find_common_layer(site: Site, params: Params) -> Layer:
+    layer = find_layer_by_slug(site, params["layer"])
+    if layer not in common_layers(site.atlas, _second_site(site).atlas):
+        raise PageNotFoundError(f"{layer.name} is not in both atlases")
+    return layer
 
 
-def _names(site: Site) -> Facts:
-    return {"one": site.name, "other": _other(site).name}
+def _atlas_names(site: Site) -> Facts:
+    return {"first": site.name, "second": _second_site(site).name}
 
 
-def _unit(site: Site, layer: Layer, change: Change) -> Facts:
+def _side(site: Site, layer: Layer, channel: int) -> Facts:
+    """The unit's page in one of the two atlases; the paths in it are of that atlas's site."""
+    slug = layer_slugs(site)[layer.name]
+    return {
+        "name": site.name,
+        "folder": in_second("") if site.first else "",
+        "href": url_for(site, "unit", layer=layer.name, channel=channel),
+        **unit_pages.unit(site, {"layer": slug, "channel": str(channel)}),
+    }
+
+
+def _change_facts(site: Site, layer: Layer, change: UnitChange) -> Facts:
+    second = _second_site(site)
     return {
         "unit": f"{layer.name}:{change.channel}",
         "channel": change.channel,
         "change": change.change,
-        "shared": change.shared,
-        "classes": None if isnan(change.classes) else change.classes,
+        "shared_images": change.shared_images,
+        "class_similarity": number_json(change.class_similarity),
         "dead": list(change.dead),
-        "empty": list(change.empty),
-        "href": _unit_path(site, layer, change.channel),
+        "without_hits": list(change.without_hits),
+        "href": _unit_url(site, layer, change.channel),
         "plates": [
-            folder + plate_path(one, layer.name, change.channel, ranked_by="max", what="patches")
-            for one, folder in ((site, ""), (_other(site), "other/"))
+            plate_url(site, layer.name, change.channel),
+            in_second(plate_url(second, layer.name, change.channel)),
         ],
     }
 
 
-def _layer_path(site: Site, layer: Layer) -> str:
-    return f"compare/{slugs(layer_names(site))[layer.name]}.html"
+def _layer_facts(site: Site, layer: Layer) -> Facts:
+    """A layer with the path of its comparison."""
+    href = url_for(site, "layer_comparison", layer=layer.name)
+    return layer_facts(site, layer) | {"href": href}
 
 
-def _unit_path(site: Site, layer: Layer, channel: int) -> str:
-    return f"compare/{slugs(layer_names(site))[layer.name]}/{channel}.html"
+def _unit_url(site: Site, layer: Layer, channel: int) -> str:
+    return url_for(site, "unit_comparison", layer=layer.name, channel=channel)
 
 
-def _mean(every: tuple[Change, ...]) -> float:
-    return sum(change.change for change in every) / max(len(every), 1)
+def _mean_change(changes: tuple[UnitChange, ...]) -> float:
+    return sum(change.change for change in changes) / max(len(changes), 1)

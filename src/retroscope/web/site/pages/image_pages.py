@@ -1,114 +1,111 @@
-"""The images of the set that are among the hits, and which units each excites."""
+"""The images that are among the hits, and the units that each of them excites."""
 
 from collections.abc import Iterator
 from itertools import groupby
 
-from retroscope.atlas import queries
-from retroscope.atlas.webp_size import picture_sizes
-from retroscope.web.site.pages.network_page import layer_facts
-from retroscope.web.site.site import (
-    Facts,
-    NotThereError,
-    Params,
-    Site,
-    around,
-    image_path,
-    label_path,
-    picture_path,
+from retroscope.atlas.image_blobs import stored_image_sizes
+from retroscope.atlas.queries import image_queries
+from retroscope.atlas.queries.image_queries import ImageHitRow
+from retroscope.results.as_json import box_json
+from retroscope.web.site.pages.page_facts import (
+    layer_facts,
+    neighbours,
+    page_count,
+    page_span,
+    page_urls,
     unit_facts,
 )
+from retroscope.web.site.site import Facts, PageNotFoundError, Params, Site
+from retroscope.web.site.urls import url_for
 
-AT_ONCE = 240
-_UNITS = 8
+_UNITS_PER_LAYER = 8
 
 
-def gallery(site: Site, params: Params) -> Facts:
-    """The kept images, in the order of the list."""
-    kept = queries.kept_images(site.atlas)
+def images(site: Site, params: Params) -> Facts:
+    """The images among the hits, in the order of the scan."""
+    numbers = image_queries.stored_images(site.atlas)
     page = int(params.get("page", 1))
-    if page > _pages(len(kept)):
-        raise NotThereError(f"no page {page} of images")
-    shown = kept[(page - 1) * AT_ONCE : page * AT_ONCE]
+    if page > page_count(len(numbers)):
+        raise PageNotFoundError(f"no page {page} of images")
     return {
-        "in_all": len(kept),
-        "scanned": len(site.atlas.images),
+        "hit_images": len(numbers),
+        "scanned_images": len(site.atlas.images),
         "page": page,
-        "pages": [_page_path(number + 1) for number in range(_pages(len(kept)))],
-        "images": [_image(site, number) for number in shown],
+        "pages": page_urls(site, "images", len(numbers)),
+        "images": [_image_facts(site, numbers[n]) for n in page_span(page, len(numbers))],
     }
 
 
 def image(site: Site, params: Params) -> Facts:
     """An image, and the units that have it among their hits, layer by layer."""
     number = int(params["image"])
-    sizes = picture_sizes(site.atlas, [number])
+    sizes = stored_image_sizes(site.atlas, [number])
     if number not in sizes:
-        raise NotThereError(f"no picture {number}")
-    rows = queries.of_image(site.atlas, number)
-    return _image(site, number) | {
+        raise PageNotFoundError(f"no image {number}")
+    rows = image_queries.image_hits(site.atlas, number)
+    return _image_facts(site, number) | {
         "size": list(sizes[number]),
-        "units": len(rows),
+        "unit_count": len(rows),
         "layers": [
-            _of_layer(site, name, list(own)) for name, own in groupby(rows, key=lambda row: row[0])
+            _layer_units(site, name, list(layer_rows))
+            for name, layer_rows in groupby(rows, key=lambda row: row.layer)
         ],
-        "around": _around(site, number),
+        "around": _neighbour_images(site, number),
     }
 
 
-def every_image(site: Site) -> Iterator[Params]:
-    yield from ({"image": str(number)} for number in queries.kept_images(site.atlas))
+def list_hit_images(site: Site) -> Iterator[Params]:
+    yield from ({"image": str(number)} for number in image_queries.stored_images(site.atlas))
 
 
-def every_page(site: Site) -> Iterator[Params]:
-    count = _pages(len(queries.kept_images(site.atlas)))
+def list_images_pages(site: Site) -> Iterator[Params]:
+    """The second and later pages of images."""
+    count = page_count(len(image_queries.stored_images(site.atlas)))
     yield from ({"page": str(page)} for page in range(2, count + 1))
 
 
-def _image(site: Site, number: int) -> Facts:
+def image_links(site: Site, number: int) -> Facts:
+    """The page of an image, and its file."""
+    return {
+        "href": url_for(site, "image", image=number),
+        "src": url_for(site, "image_file", image=number),
+    }
+
+
+def _image_facts(site: Site, number: int) -> Facts:
     row = site.atlas.images[number]
     return {
         "image": number,
         "source": row.key,
         "class": row.label,
-        "class_href": label_path(site, row.label) if row.label else None,
-        "href": image_path(number),
-        "picture": picture_path(number),
+        "class_href": url_for(site, "class", label=row.label) if row.label else None,
+        **image_links(site, number),
     }
 
 
-def _of_layer(site: Site, name: str, rows: queries.Rows) -> Facts:
+def _layer_units(site: Site, name: str, rows: list[ImageHitRow]) -> Facts:
     layer = site.atlas.layer(name)
     return {
         "layer": layer_facts(site, layer),
-        "units_in_all": len(rows),
-        "units": [_unit(site, row) for row in rows[:_UNITS]],
+        "unit_count": len(rows),
+        "units": [_unit_hit(site, row) for row in rows[:_UNITS_PER_LAYER]],
     }
 
 
-def _unit(site: Site, row: tuple[object, ...]) -> Facts:
-    name, channel, rank, score, y, x = row
-    layer, number = site.atlas.layer(str(name)), int(str(channel))
-    box = layer.field.box(int(str(y)), int(str(x)))
-    return unit_facts(site, layer.name, number) | {
-        "rank": rank,
-        "score": score,
-        "position": [y, x],
-        "box": [box.top, box.left, box.bottom, box.right],
+def _unit_hit(site: Site, row: ImageHitRow) -> Facts:
+    layer = site.atlas.layer(row.layer)
+    return unit_facts(site, layer.name, row.channel) | {
+        "rank": row.rank,
+        "score": row.score,
+        "position": [row.y, row.x],
+        "box": box_json(layer.field.box(row.y, row.x)),
     }
 
 
-def _around(site: Site, number: int) -> Facts:
-    kept = queries.kept_images(site.atlas)
-    return around(
-        kept.index(number),
-        len(kept),
-        lambda n: {"image": kept[n], "href": image_path(kept[n])},
+def _neighbour_images(site: Site, number: int) -> Facts:
+    numbers = image_queries.stored_images(site.atlas)
+    return neighbours(
+        numbers.index(number),
+        len(numbers),
+        lambda n: {"image": numbers[n], "href": url_for(site, "image", image=numbers[n])},
     )
-
-
-def _page_path(page: int) -> str:
-    return "images.html" if page == 1 else f"images/{page}.html"
-
-
-def _pages(count: int) -> int:
-    return -(-count // AT_ONCE) or 1

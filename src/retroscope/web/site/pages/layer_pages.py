@@ -1,158 +1,141 @@
-"""The page of a layer: the plates of all its channels, and what they are sorted by."""
+"""The page of a layer: the plates of its channels, and the columns they are sorted by."""
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from retroscope.atlas import queries
-from retroscope.atlas.schema import RANKINGS
-from retroscope.results.values import Layer
-from retroscope.web.site.pages.network_page import layer_facts
-from retroscope.web.site.pages.search_index import as_script
-from retroscope.web.site.selectivity import means_of, selectivity
-from retroscope.web.site.site import (
-    Facts,
-    NotThereError,
-    Params,
-    Site,
-    around,
-    layer_at,
-    layer_path,
-    pattern_path,
-    plate_path,
-    unit_path,
+from retroscope.atlas.queries import channel_queries
+from retroscope.atlas.queries.channel_queries import FirstHitRow
+from retroscope.atlas.schema import RANKINGS, Ranking
+from retroscope.results.as_json import number_json
+from retroscope.results.layers import Layer
+from retroscope.web.site.channel_metrics import class_selectivity, decode_class_means
+from retroscope.web.site.pages.network_pages import assignment_script
+from retroscope.web.site.pages.page_facts import (
+    layer_facts,
+    neighbours,
+    page_count,
+    page_span,
+    page_urls,
+    plate_url,
 )
+from retroscope.web.site.site import Facts, PageNotFoundError, Params, Site
+from retroscope.web.site.urls import find_layer_by_slug, layer_slugs, url_for, url_template
 
-AT_ONCE = 240
-"""Channels on a page, for reading without scripts; a multiple of most numbers of columns."""
+_COLUMNS = (
+    *("channel", "maximum", "mean", "fired_image_share", "selectivity"),
+    *("class", "dead", "pattern", "plates"),
+)
 
 
 def layer(site: Site, params: Params) -> Facts:
-    """A layer, and the first or a further part of its channels."""
-    found = layer_at(site, params["layer"])
+    """A layer, and the first or a later part of its channels."""
+    layer = find_layer_by_slug(site, params["layer"])
     page = int(params.get("page", 1))
-    start = (page - 1) * AT_ONCE
-    if page > pages(found):
-        raise NotThereError(f"no page {page} of {found.name}")
-    span = range(start, min(start + AT_ONCE, found.channels))
-    known, dead = queries.condition(site.atlas, found)
-    shown = [row | _places(site, found, row) for row in channel_rows(site, found, span)]
-    return layer_facts(site, found) | {
-        "known": known,
-        "dead": dead,
-        "patterns": bool(queries.pattern_channels(site.atlas, found)),
+    if page > page_count(layer.channels):
+        raise PageNotFoundError(f"no page {page} of {layer.name}")
+    condition = channel_queries.layer_condition(site.atlas, layer)
+    rows = channel_rows(site, layer, page_span(page, layer.channels))
+    return layer_facts(site, layer) | {
+        "scanned": condition.known,
+        "dead": condition.dead,
+        "patterns": bool(channel_queries.channels_with_pattern(site.atlas, layer)),
         "classes": [label.name for label in site.atlas.labels],
         "page": page,
-        "columns": layer_path(site, found.name).replace(".html", ".js"),
-        "pages": [layer_path(site, found.name, number + 1) for number in range(pages(found))],
-        "around": _around(site, found),
-        "plates": shown,
+        "columns": url_for(site, "layer_columns", layer=layer.name),
+        "pages": page_urls(site, "layer", layer.channels, layer=layer.name),
+        "around": _neighbour_layers(site, layer),
+        "plates": [row | _links(site, layer, row) for row in rows],
     }
 
 
-def script(site: Site, params: Params) -> bytes:
-    """All channels of a layer column by column, for the script that sorts and filters them."""
-    found = layer_at(site, params["layer"])
-    rows = channel_rows(site, found, range(found.channels))
-    names = (
-        "channel",
-        "maximum",
-        "mean",
-        "fired",
-        "selectivity",
-        "class",
-        "dead",
-        "pattern",
-        "plates",
-    )
+def columns_script(site: Site, params: Params) -> bytes:
+    """All channels of a layer, column by column, for the script that sorts and filters them."""
+    layer = find_layer_by_slug(site, params["layer"])
+    rows = channel_rows(site, layer, range(layer.channels))
     facts = {
-        "units": unit_path(site, found.name, 0).rpartition("/")[0] + "/",
-        "plates": plate_path(site, found.name, 0, ranked_by="", what="").rpartition("/")[0] + "/",
-        "patterns": pattern_path(site, found.name, 0).rpartition("/")[0] + "/",
-        "classes": [label.name for label in site.atlas.labels],
-        "columns": {name: [_brief(row[name]) for row in rows] for name in names},
+        "units": url_template(site, "unit", layer=layer.name),
+        "plates": url_template(site, "plate", layer=layer.name),
+        "patterns": url_template(site, "pattern", layer=layer.name),
+        "columns": {name: [_shorten(row[name]) for row in rows] for name in _COLUMNS},
     }
-    return as_script("layer", facts)
+    return assignment_script("layer", facts)
 
 
-def every_layer(site: Site) -> Iterator[Params]:
-    for one in site.atlas.layers:
-        yield {"layer": layer_path(site, one.name).removeprefix("layer/").removesuffix(".html")}
+def list_layers(site: Site) -> Iterator[Params]:
+    for slug in layer_slugs(site).values():
+        yield {"layer": slug}
 
 
-def every_page(site: Site) -> Iterator[Params]:
-    """The further pages of layers with many channels."""
-    for one, params in zip(site.atlas.layers, every_layer(site), strict=True):
-        yield from ({**params, "page": str(page)} for page in range(2, pages(one) + 1))
-
-
-def pages(layer: Layer) -> int:
-    return -(-layer.channels // AT_ONCE) or 1
+def list_layer_pages(site: Site) -> Iterator[Params]:
+    """The second and later pages of layers with many channels."""
+    for layer, params in zip(site.atlas.layers, list_layers(site), strict=True):
+        for page in range(2, page_count(layer.channels) + 1):
+            yield {**params, "page": str(page)}
 
 
 def channel_rows(site: Site, layer: Layer, span: range) -> list[Facts]:
-    """What channels of a layer can be sorted and filtered by."""
+    """What the channels of a layer are sorted and filtered by."""
     atlas = site.atlas
     labels = {label.id: label.name for label in atlas.labels}
-    patterned = queries.pattern_channels(atlas, layer)
-    blobs = queries.class_means(atlas, layer, span)
-    selective = dict(zip(blobs, selectivity(means_of(blobs)).tolist(), strict=True))
-    first = {name: queries.first_hits(atlas, layer, name, span) for name in RANKINGS}
+    pattern_channels = channel_queries.channels_with_pattern(atlas, layer)
+    blobs = channel_queries.class_means(atlas, layer, span)
+    indices = class_selectivity(decode_class_means(blobs)).tolist()
+    selectivity = dict(zip(blobs, indices, strict=True))
+    first_hits = {
+        ranking: channel_queries.first_hits(atlas, layer, span, ranked_by=ranking)
+        for ranking in RANKINGS
+    }
+    first_by_mean = first_hits[Ranking.MEAN]
     return [
         {
-            "channel": channel,
-            "maximum": maximum,
-            "mean": first["mean"].get(channel, (None, False))[0],
-            "fired": fired / images if images else 0.0,
-            "selectivity": _known(selective.get(channel)),
-            "class": labels.get(label),
-            "dead": bool(dead),
-            "not_finite": broken,
-            "pattern": channel in patterned,
-            "plates": {name: _shown(first[name].get(channel)) for name in RANKINGS},
+            "channel": row.channel,
+            "maximum": row.maximum,
+            "mean": hit.score if (hit := first_by_mean.get(row.channel)) else None,
+            "fired_image_share": row.fired_images / row.images if row.images else 0.0,
+            "selectivity": number_json(selectivity.get(row.channel)),
+            "class": None if row.top_label is None else labels.get(row.top_label),
+            "dead": bool(row.dead),
+            "non_finite": row.non_finite,
+            "pattern": row.channel in pattern_channels,
+            "plates": {
+                ranking: _plate_kinds(first_hits[ranking].get(row.channel)) for ranking in RANKINGS
+            },
         }
-        for channel, maximum, _, images, fired, _, _, broken, dead, label in queries.channels(
-            atlas, layer, span
-        )
+        for row in channel_queries.channel_summaries(atlas, layer, span)
     ]
 
 
-def _places(site: Site, layer: Layer, row: Facts) -> Facts:
-    channel = int(str(row["channel"]))
-    shown = row["plates"]
-    assert isinstance(shown, dict)
-    plates = {
-        ranked_by: {
-            what: plate_path(site, layer.name, channel, ranked_by=ranked_by, what=what)
-            for what in kinds
-        }
-        for ranked_by, kinds in shown.items()
+def _links(site: Site, layer: Layer, row: Facts) -> Facts:
+    channel = row["channel"]
+    return {
+        "href": url_for(site, "unit", layer=layer.name, channel=channel),
+        "plates": {
+            ranked_by: {
+                kind: plate_url(site, layer.name, channel, ranked_by=ranked_by, kind=kind)
+                for kind in kinds
+            }
+            for ranked_by, kinds in row["plates"].items()
+        },
     }
-    return {"href": unit_path(site, layer.name, channel), "plates": plates}
 
 
-def _shown(first: tuple[float, bool] | None) -> list[str]:
-    """Which plates a channel has in one ranking: none without a hit."""
-    if first is None:
+def _plate_kinds(first_hit: FirstHitRow | None) -> list[str]:
+    """The plates of a channel in one ranking; none without hits."""
+    if first_hit is None:
         return []
-    return ["patches", "projections"] if first[1] else ["patches"]
+    return ["patches", "projections"] if first_hit.has_projection else ["patches"]
 
 
-def _around(site: Site, layer: Layer) -> Facts:
-    names = [one.name for one in site.atlas.layers]
-    return around(
+def _neighbour_layers(site: Site, layer: Layer) -> Facts:
+    names = list(layer_slugs(site))
+    return neighbours(
         names.index(layer.name),
         len(names),
-        lambda n: {"name": names[n], "href": layer_path(site, names[n])},
+        lambda n: {"name": names[n], "href": url_for(site, "layer", layer=names[n])},
     )
 
 
-def _known(value: float | None) -> float | None:
-    return None if value is None or np.isnan(value) else value
-
-
-def _brief(value: object) -> object:
-    """Four digits are enough to sort by, and the number of plates in each ranking to show them."""
+def _shorten(value: object) -> object:
+    """Four digits of a number, and the number of plate kinds in each ranking."""
     if isinstance(value, dict):
         return [len(value[name]) for name in RANKINGS]
     if isinstance(value, bool):

@@ -1,212 +1,181 @@
-"""The page of a unit: what excites it, how it responds, and what is like it."""
+"""The page of a unit: its hits, its statistics, and the channels similar to it."""
 
 from collections.abc import Iterator, Mapping
-from math import isnan
 from shlex import quote
 
-from retroscope.atlas import queries
+from retroscope.atlas.image_blobs import stored_image_sizes
+from retroscope.atlas.queries import channel_queries
+from retroscope.atlas.queries.channel_queries import UnitHitRow
 from retroscope.atlas.schema import RANKINGS, AtlasError
-from retroscope.atlas.webp_size import picture_sizes
 from retroscope.geometry import Box
 from retroscope.imaging.image import Size
+from retroscope.results.as_json import box_json, number_json, stats_json
 from retroscope.results.caveats import PROJECTION
-from retroscope.results.values import ChannelStats, Layer
+from retroscope.results.layers import Layer
+from retroscope.results.statistics import ChannelStats
 from retroscope.unit import Unit
-from retroscope.web.site.comparison import common_layers
-from retroscope.web.site.pages.histogram_bars import histogram_bars
-from retroscope.web.site.pages.network_page import layer_facts
-from retroscope.web.site.selectivity import means_of, selectivity
-from retroscope.web.site.similar import similar
-from retroscope.web.site.site import (
-    Facts,
-    Params,
-    Site,
-    around,
-    channel_at,
-    image_path,
-    label_paths,
-    layer_at,
-    pattern_path,
-    picture_path,
-    plate_path,
-    unit_facts,
-    unit_path,
+from retroscope.web.site.channel_metrics import (
+    class_selectivity,
+    decode_class_means,
+    find_similar_channels,
 )
-from retroscope.web.site.urls import slugs
+from retroscope.web.site.comparison import common_layers
+from retroscope.web.site.pages.charts import histogram_bars
+from retroscope.web.site.pages.image_pages import image_links
+from retroscope.web.site.pages.page_facts import layer_facts, neighbours, plate_url, unit_facts
+from retroscope.web.site.site import Facts, Params, Site, make_site
+from retroscope.web.site.urls import (
+    find_layer_by_slug,
+    in_first,
+    label_urls,
+    layer_slugs,
+    parse_channel,
+    url_for,
+)
 
 
 def unit(site: Site, params: Params) -> Facts:
-    """All that an atlas knows of a channel."""
-    layer = layer_at(site, params["layer"])
-    channel = channel_at(layer, params["channel"])
-    address = Unit(layer.name, channel)
+    """Everything the atlas stores about a channel."""
+    layer = find_layer_by_slug(site, params["layer"])
+    channel = parse_channel(layer, params["channel"])
+    unit = Unit(layer.name, channel)
+    stats = _read_stats(site, unit)
     return {
-        "unit": str(address),
+        "unit": str(unit),
         "aliases": [f"{alias}:{channel}" for alias in layer.aliases],
         "channel": channel,
         "layer": layer_facts(site, layer),
-        "stats": _stats(site, address),
+        "stats": None if stats is None else _stats_facts(site, stats),
+        "histogram": None if stats is None else histogram_bars(stats),
         "selectivity": _selectivity(site, layer, channel),
         "rankings": {name: ranking(site, layer, channel, name) for name in RANKINGS},
-        "compare": _compare(site, layer, channel),
+        "comparison": _comparison_url(site, layer, channel),
         "patterns": _patterns(site, layer, channel),
         "similar": _similar(site, layer, channel),
-        "around": _around(site, layer, channel),
-        "again": _again(site, address),
+        "around": _neighbour_channels(site, layer, channel),
+        "reproduce": _reproduce(site, unit),
         "caveat": PROJECTION,
     }
 
 
-def every_unit(site: Site) -> Iterator[Params]:
-    names = tuple(layer.name for layer in site.atlas.layers)
-    for layer in site.atlas.layers:
-        slug = slugs(names)[layer.name]
+def list_units(site: Site) -> Iterator[Params]:
+    for layer, slug in zip(site.atlas.layers, layer_slugs(site).values(), strict=True):
         yield from ({"layer": slug, "channel": str(n)} for n in range(layer.channels))
 
 
 def ranking(site: Site, layer: Layer, channel: int, ranked_by: str) -> Facts:
-    """The hits of a channel, and the picture that has their projections in the same order."""
-    rows = queries.hits(site.atlas, layer, channel, ranked_by=ranked_by)
-    sizes = picture_sizes(site.atlas, [row[2] for row in rows])
-    sheet = plate_path(site, layer.name, channel, ranked_by=ranked_by, what="projections")
-    lit = any(row[7] is not None for row in rows)
+    """The hits of a channel, and the plate of their projections, in the same order."""
+    rows = channel_queries.unit_hits(site.atlas, layer, channel, ranked_by=ranked_by)
+    sizes = stored_image_sizes(site.atlas, [row.image for row in rows])
+    has_projections = any(row.activation is not None for row in rows)
+    url = plate_url(site, layer.name, channel, ranked_by=ranked_by, kind="projections")
     return {
-        "projections": sheet if lit else None,
-        "hits": [_hit(layer, row, sizes) for row in rows],
+        "projections": url if has_projections else None,
+        "hits": [_hit_facts(site, layer, row, sizes) for row in rows],
     }
 
 
-def window(box: Box, size: Size) -> Box:
-    """What a tile shows: the field, or all of the picture along an axis where that is smaller."""
+def visible_window(box: Box, size: Size) -> Box:
+    """What a tile shows: the field, or along an axis where the image is smaller, all of that."""
     top, bottom = (0, size[0]) if box.height > size[0] else (box.top, box.bottom)
     left, right = (0, size[1]) if box.width > size[1] else (box.left, box.right)
     return Box(top, left, bottom, right)
 
 
-def _hit(layer: Layer, row: tuple[object, ...], sizes: Mapping[int, Size]) -> Facts:
-    rank, score, number, y, x, source, label, activation, note = row
-    image, place = int(str(number)), (int(str(y)), int(str(x)))
-    box = layer.field.box(*place)
-    kept = sizes.get(image)
+def _hit_facts(site: Site, layer: Layer, row: UnitHitRow, sizes: Mapping[int, Size]) -> Facts:
+    """A hit with the keys of `patch_json`, its rank, its class, and its image if it is stored."""
+    box = layer.field.box(row.y, row.x)
+    size = sizes.get(row.image)
     return {
-        "rank": rank,
-        "score": score,
-        "position": list(place),
-        "box": _corners(box),
-        "window": _corners(window(box, kept) if kept else box),
-        "image": image,
-        "source": source,
-        "class": label,
-        "href": image_path(image) if kept else None,
-        "picture": picture_path(image) if kept else None,
-        "size": list(kept) if kept else None,
-        "projected": activation is not None,
-        "notes": str(note).splitlines() if note else [],
+        "rank": row.rank,
+        "score": row.score,
+        "position": [row.y, row.x],
+        "box": box_json(box),
+        "window": box_json(visible_window(box, size) if size else box),
+        "image": row.image,
+        "source": row.key,
+        "class": row.label,
+        **(image_links(site, row.image) if size else {"href": None, "src": None}),
+        "size": list(size) if size else None,
+        "projected": row.activation is not None,
+        "notes": row.note.splitlines() if row.note else [],
     }
 
 
-def _corners(box: Box) -> list[int]:
-    return [box.top, box.left, box.bottom, box.right]
-
-
-def _stats(site: Site, unit: Unit) -> Facts | None:
-    """None where the scan has not come so far."""
+def _read_stats(site: Site, unit: Unit) -> ChannelStats | None:
+    """None if the scan has not reached this layer."""
     try:
-        stats = site.atlas.stats(unit)
+        return site.atlas.stats(unit)
     except AtlasError:
         return None
-    return {
-        "images": stats.images,
-        "positions": stats.positions,
-        "mean": _number(stats.mean),
-        "std": _number(stats.std),
-        "maximum": _number(stats.maximum),
-        "fired_images": stats.fired_images,
-        "fired_image_share": stats.fired_image_share,
-        "fired_positions": stats.fired_positions,
-        "fired_position_share": stats.fired_position_share,
-        "not_finite": stats.non_finite,
-        "dead": stats.dead,
-        "histogram": histogram_bars(stats),
-        "classes": _classes(site, stats),
-    }
 
 
-def _classes(site: Site, stats: ChannelStats) -> list[Facts]:
-    paths = label_paths(site)
-    return [
-        {
-            "name": each.label,
-            "images": each.images,
-            "mean_maximum": _number(each.mean_maximum),
-            "fired_share": _number(each.fired_share),
-            "href": paths[each.label],
-        }
-        for each in stats.classes
-    ]
+def _stats_facts(site: Site, stats: ChannelStats) -> Facts:
+    urls = label_urls(site)
+    facts = stats_json(stats)
+    facts["classes"] = [entry | {"href": urls[entry["label"]]} for entry in facts["classes"]]
+    return facts
 
 
 def _selectivity(site: Site, layer: Layer, channel: int) -> float | None:
-    blobs = queries.class_means_of(site.atlas, layer, [channel])
-    found = selectivity(means_of(blobs)).tolist()
-    return _number(found[0]) if found else None
+    blobs = channel_queries.class_means(site.atlas, layer, [channel])
+    indices = class_selectivity(decode_class_means(blobs)).tolist()
+    return number_json(indices[0]) if indices else None
 
 
 def _patterns(site: Site, layer: Layer, channel: int) -> list[Facts]:
-    """The pictures that were made to excite it; the first is shown."""
+    """The synthetic patterns of a channel; the page shows the first."""
+    src = url_for(site, "pattern", layer=layer.name, channel=channel)
     return [
         {
-            "recipe": recipe,
-            "seed": seed,
-            "steps": steps,
-            "activation": activation,
-            "notes": note.splitlines(),
-            "caveats": caveat.splitlines(),
-            "picture": pattern_path(site, layer.name, channel) if number == 0 else None,
+            "recipe": row.recipe,
+            "seed": row.seed,
+            "steps": row.steps,
+            "activation": row.activation,
+            "notes": row.note.splitlines(),
+            "caveats": row.caveat.splitlines(),
+            "src": src if number == 0 else None,
         }
-        for number, (recipe, seed, steps, activation, note, caveat) in enumerate(
-            queries.patterns(site.atlas, layer, channel)
-        )
+        for number, row in enumerate(channel_queries.pattern_summaries(site.atlas, layer, channel))
     ]
 
 
 def _similar(site: Site, layer: Layer, channel: int) -> list[Facts]:
     return [
-        unit_facts(site, layer.name, like.channel)
-        | {"shared": like.shared, "classes": _number(like.classes)}
-        for like in similar(site.atlas, layer, channel)
+        unit_facts(site, layer.name, similar.channel)
+        | {
+            "shared_images": similar.shared_images,
+            "class_similarity": number_json(similar.class_similarity),
+        }
+        for similar in find_similar_channels(site.atlas, layer, channel)
     ]
 
 
-def _around(site: Site, layer: Layer, channel: int) -> Facts:
-    return around(
+def _neighbour_channels(site: Site, layer: Layer, channel: int) -> Facts:
+    return neighbours(
         channel,
         layer.channels,
-        lambda n: {"unit": f"{layer.name}:{n}", "href": unit_path(site, layer.name, n)},
+        lambda n: {
+            "unit": f"{layer.name}:{n}",
+            "href": url_for(site, "unit", layer=layer.name, channel=n),
+        },
     )
 
 
-def _compare(site: Site, layer: Layer, channel: int) -> str | None:
-    """Where this unit is seen beside itself in the other atlas."""
-    first = site.beside or site.atlas
-    second = site.atlas if site.beside else site.other and site.other.atlas
-    if not second or layer.name not in {one.name for one in common_layers(first, second)}:
+def _comparison_url(site: Site, layer: Layer, channel: int) -> str | None:
+    """The page with this unit in both atlases."""
+    first = site.first or site.atlas
+    second = site.atlas if site.first else site.second and site.second.atlas
+    if not second or layer.name not in {common.name for common in common_layers(first, second)}:
         return None
-    up = "../" if site.beside else ""
-    return (
-        f"{up}compare/{slugs(tuple(one.name for one in first.layers))[layer.name]}/{channel}.html"
-    )
+    url = url_for(make_site(first), "unit_comparison", layer=layer.name, channel=channel)
+    return in_first(url) if site.first else url
 
 
-def _again(site: Site, unit: Unit) -> Facts:
-    """How to make the picture of this unit again, on a terminal and in Python."""
+def _reproduce(site: Site, unit: Unit) -> Facts:
+    """How to draw this plate on the command line and in Python."""
     file = site.atlas.path.name
     return {
         "command": f"retroscope show {quote(file)} {quote(str(unit))}",
         "python": f"rs.draw(rs.open_atlas({file!r})[{str(unit)!r}]).save('plate.png')",
     }
-
-
-def _number(value: float) -> float | None:
-    """JSON knows no NaN."""
-    return None if isnan(value) else value

@@ -1,0 +1,60 @@
+"""Facts that several pages show: layers, units, and the links to neighbours and further pages."""
+
+from collections.abc import Callable
+
+from retroscope.atlas.schema import RANKINGS
+from retroscope.results.as_json import layer_json
+from retroscope.results.layers import Layer
+from retroscope.web.site.site import Facts, Site
+from retroscope.web.site.urls import page_url, url_for
+
+ITEMS_PER_PAGE = 240
+"""Channels or images on a page; a multiple of most numbers of columns."""
+
+
+def layer_facts(site: Site, layer: Layer) -> Facts:
+    """A layer and the path of its page."""
+    return layer_json(layer) | {"href": url_for(site, "layer", layer=layer.name)}
+
+
+def unit_facts(site: Site, layer: str, channel: int) -> Facts:
+    """A unit as a link with its plate of patches."""
+    return {
+        "unit": f"{layer}:{channel}",
+        "channel": channel,
+        "href": url_for(site, "unit", layer=layer, channel=channel),
+        "plate": plate_url(site, layer, channel),
+    }
+
+
+def plate_url(
+    site: Site,
+    layer: str,
+    channel: int,
+    *,
+    ranked_by: str = RANKINGS[0],
+    kind: str = "patches",
+) -> str:
+    """The path of the image with the nine patches or projections of a channel."""
+    return url_for(site, "plate", layer=layer, channel=channel, ranked_by=ranked_by, kind=kind)
+
+
+def neighbours(index: int, count: int, facts: Callable[[int], Facts]) -> Facts:
+    """The entries before and after one in a list; None at its ends."""
+    indices = {"previous": index - 1, "next": index + 1}
+    return {name: facts(n) if 0 <= n < count else None for name, n in indices.items()}
+
+
+def page_count(items: int) -> int:
+    return -(-items // ITEMS_PER_PAGE) or 1
+
+
+def page_span(page: int, items: int) -> range:
+    """The indices of the items on a page."""
+    start = (page - 1) * ITEMS_PER_PAGE
+    return range(start, min(start + ITEMS_PER_PAGE, items))
+
+
+def page_urls(site: Site, name: str, items: int, **values: object) -> list[str]:
+    """The paths of all pages of a list."""
+    return [page_url(site, name, n + 1, **values) for n in range(page_count(items))]

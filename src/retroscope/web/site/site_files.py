@@ -1,0 +1,104 @@
+"""The files of a site besides its pages: plates, patterns, images, style sheets and scripts."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image
+
+from retroscope.atlas.queries import channel_queries, image_queries
+from retroscope.atlas.schema import RANKINGS
+from retroscope.imaging.webp import encode_webp
+from retroscope.render.mosaics import block, draw_tiles, legible_factor, tile_size
+from retroscope.results.plates import Patch
+from retroscope.unit import Unit
+from retroscope.web.site.site import PageNotFoundError, Params, Site
+from retroscope.web.site.urls import find_layer_by_slug, layer_slugs, parse_channel
+
+PLATE_SIZE = 9
+PLATE_KINDS = {"patches": ("patch", 80), "projections": ("projection", 112)}
+"""What a plate shows of each hit, and the side of a tile in pixels. Patches need fewer: where a
+page shows them larger, it cuts them from the whole image."""
+_QUALITY, _EFFORT = 82, 2
+_LOSSLESS_PIXELS = 96 * 96
+_ASSETS = Path(__file__).parent / "assets"
+
+
+def plate(site: Site, params: Params) -> bytes:
+    """The nine patches or projections of a channel, three by three, without gaps."""
+    layer = find_layer_by_slug(site, params["layer"])
+    channel = parse_channel(layer, params["channel"])
+    what, legible = PLATE_KINDS[params["kind"]]
+    plate = site.atlas.plate(Unit(layer.name, channel), ranked_by=params["ranked_by"])
+    if not plate.patches:
+        raise PageNotFoundError(f"{plate.unit} has no hits")
+    return encode_webp(
+        _draw_mosaic(plate.patches[:PLATE_SIZE], what, legible),
+        quality=_QUALITY,
+        lossless_up_to=_LOSSLESS_PIXELS,
+        effort=_EFFORT,
+    )
+
+
+def pattern(site: Site, params: Params) -> bytes:
+    """The synthetic pattern of a channel, as stored in the atlas."""
+    layer = find_layer_by_slug(site, params["layer"])
+    blob = channel_queries.pattern_blob(site.atlas, layer, parse_channel(layer, params["channel"]))
+    if blob is None:
+        raise PageNotFoundError(f"{layer.name}:{params['channel']} has no pattern")
+    return blob
+
+
+def image_file(site: Site, params: Params) -> bytes:
+    """An image that is among the hits, as stored in the atlas."""
+    blob = image_queries.image_blob(site.atlas, int(params["image"]))
+    if blob is None:
+        raise PageNotFoundError(f"no image {params['image']}")
+    return blob
+
+
+def asset(_site: Site, params: Params) -> bytes:
+    """A style sheet, script or icon; no name in a URL is ever opened as a file."""
+    content = _read_assets().get(params["file"])
+    if content is None:
+        raise PageNotFoundError(f"no asset {params['file']!r}")
+    return content
+
+
+def list_plates(site: Site) -> Iterator[Params]:
+    """The plates of all channels with hits; projections where the atlas has them."""
+    for name, slug in layer_slugs(site).items():
+        layer = site.atlas.layer(name)
+        for ranked_by in RANKINGS:
+            for row in channel_queries.plate_contents(site.atlas, layer, ranked_by=ranked_by):
+                for kind in PLATE_KINDS if row.has_projection else ("patches",):
+                    yield {
+                        "layer": slug,
+                        "channel": str(row.channel),
+                        "ranked_by": ranked_by,
+                        "kind": kind,
+                    }
+
+
+def list_patterns(site: Site) -> Iterator[Params]:
+    for name, slug in layer_slugs(site).items():
+        for channel in sorted(
+            channel_queries.channels_with_pattern(site.atlas, site.atlas.layer(name))
+        ):
+            yield {"layer": slug, "channel": str(channel)}
+
+
+def list_assets(_site: Site) -> list[Params]:
+    return [{"file": name} for name in _read_assets()]
+
+
+def _draw_mosaic(patches: tuple[Patch, ...], what: str, legible: int) -> Image.Image:
+    """Tiles at their own size, or smaller if that is more than legible; a page enlarges them."""
+    factor = min(legible_factor(map(tile_size, patches), legible=legible), 1)
+    tiles = draw_tiles(patches, what, factor=factor)
+    return block(tiles, places=PLATE_SIZE, columns=3, gap=0)
+
+
+@lru_cache(maxsize=1)
+def _read_assets() -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(_ASSETS.iterdir()) if file.is_file()}
