@@ -19,4 +19,4 @@ def __dir__() -> list[str]:
 
 
 if "IPython" in sys.modules:
-    import_module("retroscope.notebook").display_results()
+    import_module("retroscope.notebook").register_formatters()

@@ -1,4 +1,4 @@
-"""Results that show themselves in a notebook, as `draw` draws them."""
+"""Display of results in notebooks: results as the figures of `draw`, an atlas as a table."""
 
 import sys
 from io import BytesIO
@@ -10,25 +10,32 @@ FIGURE_TYPES = {
     "results.patterns": ("Pattern",),
     "results.heat_maps": ("Explanation", "HeatMap", "OcclusionMap"),
 }
-"""Results with a picture of their own, by the files that they are defined in."""
+"""Types that display as a figure, by module."""
+
+TABLE_TYPES = {"atlas.reader": ("Atlas",)}
+"""Types that display as an HTML table, by module."""
 
 
-def display_results() -> None:
-    """Tells a running IPython how results look; without one nothing happens.
+def register_formatters() -> None:
+    """Register the display of results with IPython, if it is running.
 
-    By name, so that neither torch nor the results are imported before there is one to show.
+    Types are registered by name, so neither they nor torch are imported before the first is shown.
     """
     shell = _running_ipython()
     if shell is None:
         return
-    formatter = shell.display_formatter.formatters["image/png"]
-    for module, names in FIGURE_TYPES.items():
-        for name in names:
-            formatter.for_type_by_name(f"retroscope.{module}", name, figure_png)
+    formatters = shell.display_formatter.formatters
+    for mime_type, types, render in (
+        ("image/png", FIGURE_TYPES, figure_png),
+        ("text/html", TABLE_TYPES, table_html),
+    ):
+        for module, names in types.items():
+            for name in names:
+                formatters[mime_type].for_type_by_name(f"retroscope.{module}", name, render)
 
 
 def figure_png(result: object) -> bytes:
-    """The picture of a result, as a file."""
+    """The figure of a result as a PNG file."""
     from retroscope.render.draw import draw
 
     file = BytesIO()
@@ -36,8 +43,15 @@ def figure_png(result: object) -> bytes:
     return file.getvalue()
 
 
+def table_html(atlas: Any) -> str:
+    """The summary of an atlas as an HTML table."""
+    from retroscope.render.html_pages import atlas_html
+
+    return atlas_html(atlas)
+
+
 def _running_ipython() -> Any:
-    """The IPython that runs this process, if one does."""
+    """The IPython shell of this process, if there is one."""
     ipython = sys.modules.get("IPython")
     get_ipython = getattr(ipython, "get_ipython", None)
     return get_ipython() if get_ipython else None

@@ -1,4 +1,4 @@
-"""Whatever goes wrong: one clear line, and nothing broken."""
+"""Whatever goes wrong: one clear line, and an intact file."""
 
 import shutil
 import signal
@@ -16,25 +16,25 @@ from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.schema import AtlasError
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError, UnitError
-from tests.atlas import making
+from tests.atlas import small_atlas
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    making.write(tmp_path / "a.atlas")
+    small_atlas.write(tmp_path / "a.atlas")
     return tmp_path / "a.atlas"
 
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A folder that also an unprivileged user may enter, which pytest's are not."""
+    """A folder that an unprivileged user may enter, unlike those of pytest."""
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
 
-def strangers(folder: Path) -> dict[str, Path]:
-    """Files that are no atlases, by what the error says of them."""
+def other_files(folder: Path) -> dict[str, Path]:
+    """Files that are not atlases, by their error messages."""
     text, empty = folder / "text", folder / "empty"
     text.write_text("this is a text, and quite a long one at that\n" * 100)
     empty.touch()
@@ -49,32 +49,32 @@ def strangers(folder: Path) -> dict[str, Path]:
     }
 
 
-def test_what_is_no_atlas_is_not_read(tmp_path: Path) -> None:
-    for says, stranger in strangers(tmp_path).items():
-        with pytest.raises(AtlasError, match=says):
-            open_atlas(stranger)
+def test_only_an_atlas_is_read(tmp_path: Path) -> None:
+    for message, file in other_files(tmp_path).items():
+        with pytest.raises(AtlasError, match=message):
+            open_atlas(file)
 
 
-def test_what_is_no_atlas_is_not_written_over(tmp_path: Path) -> None:
-    for says in ("is not an atlas", "is a database, but not an atlas", "is a folder"):
-        stranger = strangers(tmp_path)[says]
-        before = stranger.read_bytes() if stranger.is_file() else None
+def test_only_an_atlas_is_overwritten(tmp_path: Path) -> None:
+    for message in ("is not an atlas", "is a database, but not an atlas", "is a folder"):
+        file = other_files(tmp_path)[message]
+        before = file.read_bytes() if file.is_file() else None
         for restart in (False, True):
-            with pytest.raises(AtlasError, match=says):
-                AtlasWriter(stranger, restart=restart)
-        assert (stranger.read_bytes() if stranger.is_file() else None) == before
+            with pytest.raises(AtlasError, match=message):
+                AtlasWriter(file, restart=restart)
+        assert (file.read_bytes() if file.is_file() else None) == before
         shutil.rmtree(tmp_path)
         tmp_path.mkdir()
 
 
 def test_an_empty_file_becomes_an_atlas(tmp_path: Path) -> None:
     (tmp_path / "a.atlas").touch()
-    making.write(tmp_path / "a.atlas")
+    small_atlas.write(tmp_path / "a.atlas")
     with open_atlas(tmp_path / "a.atlas") as atlas:
         assert len(atlas) == 5
 
 
-def test_a_name_that_is_nearly_right_is_named(path: Path) -> None:
+def test_a_similar_file_name_is_suggested(path: Path) -> None:
     with pytest.raises(AtlasError, match=r"did you mean '.*a\.atlas'"):
         open_atlas(path.with_name("aa.atlas"))
 
@@ -92,14 +92,14 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         AtlasWriter(tmp_path / "nowhere" / "a.atlas")
 
 
-def test_a_torn_file_is_said_to_be_damaged(path: Path) -> None:
+def test_a_torn_file_is_reported_as_damaged(path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
     with pytest.raises(AtlasError, match="is damaged"), open_atlas(path) as atlas:
         list(atlas.images)
 
 
-def put_much(writer: AtlasWriter) -> None:
+def put_a_megabyte(writer: AtlasWriter) -> None:
     with writer.transaction():
         writer.put_meta({"model": "other"})
         writer.put_state({"a": bytes(1_000_000)})
@@ -107,9 +107,9 @@ def put_much(writer: AtlasWriter) -> None:
 
 def test_a_full_disk_loses_only_the_open_transaction(path: Path) -> None:
     with AtlasWriter(path) as writer:
-        writer._connection.execute("PRAGMA max_page_count = 60").fetchall()
+        writer._connection.sql("PRAGMA max_page_count = 60")
         with pytest.raises(AtlasError, match="the disk is full; free some space"):
-            put_much(writer)
+            put_a_megabyte(writer)
         assert writer.meta["model"] == "täst"
         with writer.transaction():
             writer.put_meta({"model": "small enough"})
@@ -127,9 +127,9 @@ def test_an_error_inside_rolls_all_of_it_back(path: Path) -> None:
 
 
 def test_a_read_only_folder_can_be_read_and_is_not_written(public: Path) -> None:
-    making.write(public / "a.atlas")
+    small_atlas.write(public / "a.atlas")
     public.chmod(0o555)
-    with making.without_privileges():
+    with small_atlas.without_privileges():
         with open_atlas(public / "a.atlas") as atlas:
             assert len(atlas["conv1:0"].patches) == 3
         for name in ("a.atlas", "new.atlas"):
@@ -139,21 +139,21 @@ def test_a_read_only_folder_can_be_read_and_is_not_written(public: Path) -> None
 
 
 def test_a_file_that_may_not_be_read_is_an_error(public: Path) -> None:
-    making.write(public / "a.atlas")
+    small_atlas.write(public / "a.atlas")
     (public / "a.atlas").chmod(0o000)
-    with making.without_privileges(), pytest.raises(AtlasError, match="cannot be opened"):
+    with small_atlas.without_privileges(), pytest.raises(AtlasError, match="cannot be opened"):
         open_atlas(public / "a.atlas")
 
 
 def test_two_writers_wait_for_each_other_and_then_give_up(path: Path) -> None:
     locked = pytest.raises(AtlasError, match="is locked by another process")
     with AtlasWriter(path) as writer, writer.transaction(), locked:
-        AtlasWriter(path, patience=0.01)
+        AtlasWriter(path, timeout=0.01)
 
 
 def test_a_scan_whose_file_was_started_afresh_does_not_write_into_it(path: Path) -> None:
     with AtlasWriter(path) as old, AtlasWriter(path, restart=True) as new:
-        with pytest.raises(AtlasError, match="another process has started"), old.transaction():
+        with pytest.raises(AtlasError, match="another process has restarted"), old.transaction():
             old.put_meta({"model": "old"})
         with new.transaction():
             new.put_meta({"model": "new"})
@@ -175,7 +175,7 @@ with AtlasWriter(Path(sys.argv[1])) as writer:
     with writer.transaction():
         writer.put_meta({"checkpoint": 1})
         writer.put_state({"part": b"1" * 3_000_000})
-    writer._connection.execute("PRAGMA cache_size = 10")
+    writer._connection.sql("PRAGMA cache_size = 10")
     with writer.transaction():
         writer.put_meta({"checkpoint": 2})
         writer.put_state({"part": b"2" * 3_000_000})
@@ -184,15 +184,15 @@ with AtlasWriter(Path(sys.argv[1])) as writer:
 """With a small cache the pages reach the file before the transaction is over."""
 
 
-def killed(path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
-    assert done.returncode == -signal.SIGKILL
+def kill_a_writer(path: Path) -> None:
+    process = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert process.returncode == -signal.SIGKILL
     assert path.with_name("a.atlas-journal").exists()
 
 
 def test_after_a_kill_the_reader_finds_the_last_checkpoint(path: Path) -> None:
     with open_atlas(path) as opened_before:
-        killed(path)
+        kill_a_writer(path)
         assert opened_before.meta["checkpoint"] == 1
     with open_atlas(path) as atlas:
         assert (atlas.meta["checkpoint"], len(atlas)) == (1, 5)
@@ -202,25 +202,25 @@ def test_after_a_kill_the_reader_finds_the_last_checkpoint(path: Path) -> None:
 
 
 def test_after_a_kill_the_writer_goes_on_from_the_last_checkpoint(path: Path) -> None:
-    killed(path)
+    kill_a_writer(path)
     with AtlasWriter(path) as writer:
         assert writer.meta["checkpoint"] == 1
         assert writer.state() == {"part": b"1" * 3_000_000}
 
 
-def test_a_kill_is_not_mended_in_a_read_only_folder(public: Path) -> None:
+def test_a_kill_is_not_rolled_back_in_a_read_only_folder(public: Path) -> None:
     path = public / "a.atlas"
-    making.write(path)
-    killed(path)
+    small_atlas.write(path)
+    kill_a_writer(path)
     path.chmod(0o444)
     public.chmod(0o555)
-    with making.without_privileges(), pytest.raises(AtlasError, match="-journal file beside it"):
+    with small_atlas.without_privileges(), pytest.raises(AtlasError, match="-journal file beside it"):
         open_atlas(path)
 
 
-def test_a_unit_that_there_is_not_gets_an_error_that_helps(path: Path) -> None:
+def test_an_unknown_address_gets_a_helpful_error(path: Path) -> None:
     with open_atlas(path) as atlas:
-        for unit, says in {
+        for unit, message in {
             "features.00:1": "no layer 'features.00' in .*did you mean 'features.0'.* 2 layers",
             "conv1:3": "no channel 3 in conv1; it has 3, 0 to 2",
             "conv1": "is a whole layer",
@@ -228,24 +228,24 @@ def test_a_unit_that_there_is_not_gets_an_error_that_helps(path: Path) -> None:
             "conv1:1@*": "write features.0:1",
             "conv1:": "cannot read the unit",
         }.items():
-            with pytest.raises(UnitError, match=says):
+            with pytest.raises(UnitError, match=message):
                 atlas[unit]
-        with pytest.raises(UnitError, match="no ranking 'min'; there are max and mean"):
+        with pytest.raises(UnitError, match="no ranking 'min'; "):
             atlas.plate("conv1:0", ranked_by="min")
         with pytest.raises(UnitError, match=r"no image 5 in .*; it has 5"):
-            atlas.picture(5)
-        with pytest.raises(AtlasError, match=r"does not keep image 4 \('alone.jpg'\)"):
-            atlas.picture(4)
+            atlas.image_pixels(5)
+        with pytest.raises(AtlasError, match=r"does not store image 4 \('alone.jpg'\)"):
+            atlas.image_pixels(4)
 
 
 def test_an_unfinished_scan_has_no_plates(path: Path) -> None:
     with AtlasWriter(path, restart=True) as writer, writer.transaction():
-        writer.put_layers(making.LAYERS)
+        writer.put_layers(small_atlas.LAYERS)
     with open_atlas(path) as atlas, pytest.raises(AtlasError, match="scan is not finished"):
         atlas["conv1:0"]
 
 
-def test_sql_only_reads_and_says_what_is_wrong(path: Path) -> None:
+def test_sql_only_reads_and_explains_errors(path: Path) -> None:
     with open_atlas(path) as atlas:
         for query in ("SELEKT", "SELECT * FROM nothing", "SELECT 1; SELECT 2", "SELECT ?"):
             with pytest.raises(AtlasError, match=r"cannot answer .* its tables are meta, layers"):
@@ -255,7 +255,7 @@ def test_sql_only_reads_and_says_what_is_wrong(path: Path) -> None:
                 atlas.sql(query)
 
 
-def test_a_closed_atlas_says_so(path: Path) -> None:
+def test_a_closed_atlas_is_reported(path: Path) -> None:
     atlas = open_atlas(path)
     atlas.close()
     atlas.close()

@@ -1,4 +1,4 @@
-"""Hits by number and name are those that plates and layers show."""
+"""`Atlas.hits` agrees with the plate of a channel and the top of a layer."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +8,12 @@ import pytest
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.errors import UnitError
 from retroscope.unit import Unit
-from tests.atlas import making
+from tests.atlas import small_atlas
 
 
 @pytest.fixture
 def atlas(tmp_path: Path) -> Iterator[Atlas]:
-    making.write(tmp_path / "a.atlas")
+    small_atlas.write(tmp_path / "a.atlas")
     with open_atlas(tmp_path / "a.atlas") as opened:
         yield opened
 
@@ -43,15 +43,15 @@ def test_hits_of_a_layer_are_its_strongest(atlas: Atlas, ranked_by: str, count: 
         ]
 
 
-def test_aliases_are_known_and_what_there_is_not_is_refused(atlas: Atlas) -> None:
+def test_aliases_are_accepted_and_unknown_addresses_refused(atlas: Atlas) -> None:
     assert atlas.hits("conv1:1") == atlas.hits("features.0:1")
     assert [hit.label for hit in atlas.hits("conv1:0")] == ["katze", "katze", "hund"]
-    for unit, says in {
+    for unit, message in {
         "conv1:3": "0 to 2",
         "conv9": "did you mean",
         "conv1:1@2,2": "write",
     }.items():
-        with pytest.raises(UnitError, match=says):
+        with pytest.raises(UnitError, match=message):
             atlas.hits(unit)
     with pytest.raises(UnitError, match="no ranking 'min'"):
         atlas.hits("conv1", ranked_by="min")

@@ -186,7 +186,7 @@ def test_json_of_an_explanation_lists_classes_and_units(
     [
         (["cam", TINY, "cat.png", "--target", "tabbi"], "did you mean 'tabby'?"),
         (["cam", TINY, "cat.png", "--method", "camgrad"], "'camgrad' is not one of 'gradcam', "),
-        (["cam", "nets.py:vector", "cat.png"], "no convolution whose maps"),
+        (["cam", "nets.py:vector", "cat.png"], "no convolution with maps"),
         (
             ["cam", TINY, "cat.png", "-o", "cat.png"],
             "'cat.png': it is an input; give -o another name",
@@ -197,7 +197,7 @@ def test_json_of_an_explanation_lists_classes_and_units(
         (["cam", TINY, "cat.png", *TWO, "--target", "4"], "no class 4"),
         (["saliency", TINY, "cat.png", "--method", "grad"], "'grad' is not one of 'gradient', "),
         (["saliency", TINY, "cat.png", "--unit", "conv2:9"], "no channel 9"),
-        (["occlusion", TINY, "cat.png", "--size", "64"], "larger than the picture of 32x40"),
+        (["occlusion", TINY, "cat.png", "--size", "64"], "larger than the image of 32x40"),
         (["occlusion", TINY, "cat.png", "--size", "8", "--fill", "gry"], "did you mean 'grey'?"),
         (["explain", TINY, "cat.png", "--atlas", "no.atlas"], "no atlas 'no.atlas'"),
         (["explain", TINY, "cat.png", "-o", "no/page.html"], "'no/page.html': there is no folder"),

@@ -12,25 +12,27 @@ import numpy.typing as npt
 from PIL import Image
 
 FOLDER = Path(__file__).parents[1] / "snapshots"
-UPDATE = "RETROSCOPE_UPDATE_SNAPSHOTS"
-_CELL = 8
-_FARTHEST_MEAN = 1.5
-_FARTHEST_CELL = 40.0
+UPDATE_VARIABLE = "RETROSCOPE_UPDATE_SNAPSHOTS"
+_CELL_SIZE = 8
+_MAX_MEAN_DIFFERENCE = 1.5
+_MAX_CELL_DIFFERENCE = 40.0
 _SIZE_SLACK = 6
 
 
 def assert_looks_like(figure: Image.Image, name: str) -> None:
     """The figure is the approved one, up to how a machine sets its type."""
     path = FOLDER / f"{name}.png"
-    if os.environ.get(UPDATE) == "1":
+    if os.environ.get(UPDATE_VARIABLE) == "1":
         figure.save(path, optimize=True)
-    assert path.exists(), f"no snapshot {path}; {UPDATE}=1 draws it"
+    assert path.exists(), f"no snapshot {path}; {UPDATE_VARIABLE}=1 draws it"
     with Image.open(path) as approved:
-        difference = how_different(figure, approved.convert("RGB"))
-    assert difference is None, f"{name}: {difference}; if it is meant, {UPDATE}=1 redraws it"
+        difference = describe_difference(figure, approved.convert("RGB"))
+    assert difference is None, (
+        f"{name}: {difference}; if it is meant, {UPDATE_VARIABLE}=1 redraws it"
+    )
 
 
-def how_different(figure: Image.Image, approved: Image.Image) -> str | None:
+def describe_difference(figure: Image.Image, approved: Image.Image) -> str | None:
     """What tells two figures apart, or nothing.
 
     The mean catches a change of scale or colour. The worst small cell catches a missing word,
@@ -39,10 +41,10 @@ def how_different(figure: Image.Image, approved: Image.Image) -> str | None:
     if max(abs(a - b) for a, b in zip(figure.size, approved.size, strict=True)) > _SIZE_SLACK:
         return f"size {figure.size}, approved {approved.size}"
     distance = np.abs(_cells(figure.resize(approved.size)) - _cells(approved))
-    if distance.mean() > _FARTHEST_MEAN or distance.max() > _FARTHEST_CELL:
+    if distance.mean() > _MAX_MEAN_DIFFERENCE or distance.max() > _MAX_CELL_DIFFERENCE:
         return f"differs by {distance.mean():.2f} on average, {distance.max():.0f} at worst"
     return None
 
 
 def _cells(figure: Image.Image) -> npt.NDArray[np.float64]:
-    return np.asarray(figure.convert("RGB").reduce(_CELL), dtype=np.float64)
+    return np.asarray(figure.convert("RGB").reduce(_CELL_SIZE), dtype=np.float64)

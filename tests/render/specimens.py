@@ -4,26 +4,18 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.geometry import Box, Field, ReceptiveField
-from retroscope.imaging.image import crop
-from retroscope.render.context import Context
-from retroscope.results.values import (
-    HISTOGRAM_EDGES,
-    Activations,
-    ChannelStats,
-    ClassStats,
-    Layer,
-    Patch,
-    Picture,
-    Pixels,
-    Plate,
-    Projection,
-)
+from retroscope.imaging.image import RGB, crop
+from retroscope.render.context_figures import HitContext
+from retroscope.results.layers import Layer
+from retroscope.results.plates import Patch, Plate
+from retroscope.results.projections import Activations, Pixels, Projection
+from retroscope.results.statistics import HISTOGRAM_EDGES, ChannelStats, ClassStats
 from retroscope.unit import Unit
 
 SIZE = (224, 224)
 
 
-def numbers(values: npt.ArrayLike) -> Pixels:
+def float32(values: npt.ArrayLike) -> Pixels:
     """Values as a network holds them."""
     return np.asarray(values, np.float32)
 
@@ -34,11 +26,11 @@ def field(size: int = 92, *, whole: bool = False) -> ReceptiveField:
     return ReceptiveField(axis, axis, whole=whole)
 
 
-def scene(height: int, width: int, *, seed: int = 0) -> Picture:
+def scene(height: int, width: int, *, seed: int = 0) -> RGB:
     """A picture of smooth colours."""
     y, x = _axes(height, width)
     bands = [np.sin(4 * x * (band + 1) + 3 * y + seed) for band in range(3)]
-    picture: Picture = np.rint(128 + 100 * np.stack(bands, axis=-1)).astype(np.uint8)
+    picture: RGB = np.rint(128 + 100 * np.stack(bands, axis=-1)).astype(np.uint8)
     return picture
 
 
@@ -48,9 +40,9 @@ def stripes(height: int, width: int, *, seed: int = 0) -> Pixels:
     y, x = _axes(height, width)
     angle = 3 * random.random()
     ripple = np.sin(25 * ((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)))
-    faded = ripple * np.exp(-((y - 0.5) ** 2 + (x - 0.5) ** 2) / 0.05)
+    ripple_patch = ripple * np.exp(-((y - 0.5) ** 2 + (x - 0.5) ** 2) / 0.05)
     tint = 1 + 2 * random.random(3)
-    return numbers(faded[..., None] * tint)
+    return float32(ripple_patch[..., None] * tint)
 
 
 def blobs(channels: int, height: int, width: int, *, lowest: float = 0) -> Pixels:
@@ -90,24 +82,28 @@ def projection(
 
 def corner_patch() -> Patch:
     """A patch whose field leaves the picture at the top left, by 10 and 20 pixels."""
-    shown = Projection(
+    corner_projection = Projection(
         Unit("conv2_1", 5, (0, 0)), 3.5, Box(0, 0, 40, 30), stripes(40, 30), "deconvnet", SIZE
     )
-    return Patch(3.5, "photos/cat.jpg", (0, 0), Box(-10, -20, 40, 30), scene(50, 50), shown)
+    return Patch(
+        3.5, "photos/cat.jpg", (0, 0), Box(-10, -20, 40, 30), scene(50, 50), corner_projection
+    )
 
 
-def photo(height: int, width: int, *, seed: int = 0) -> Picture:
+def photo(height: int, width: int, *, seed: int = 0) -> RGB:
     """Something like a photograph: a woven sky, bars before it, a disc before them."""
     random = np.random.default_rng(seed)
     y, x = _axes(height, width)
     sky, bars, disc, ink = random.integers(20, 250, (4, 3)) + 0.0
-    whole = sky * (0.6 + 0.4 * y[..., None])
-    whole[y > 0.4 + 0.3 * random.random()] = bars
-    whole[(np.sin((12 + 20 * random.random()) * (x + random.random() * y)) > 0.6) & (y > 0.3)] = ink
+    pixels = sky * (0.6 + 0.4 * y[..., None])
+    pixels[y > 0.4 + 0.3 * random.random()] = bars
+    pixels[(np.sin((12 + 20 * random.random()) * (x + random.random() * y)) > 0.6) & (y > 0.3)] = (
+        ink
+    )
     top, left = 0.25 + 0.5 * random.random(2)
-    whole[(y - top) ** 2 + (x - left) ** 2 < 0.15**2] = disc
+    pixels[(y - top) ** 2 + (x - left) ** 2 < 0.15**2] = disc
     weave = 9 * np.sin(0.21 * height * y) * np.sin(0.17 * width * x)
-    picture: Picture = np.clip(np.rint(whole + weave[..., None]), 0, 255).astype(np.uint8)
+    picture: RGB = np.clip(np.rint(pixels + weave[..., None]), 0, 255).astype(np.uint8)
     return picture
 
 
@@ -124,9 +120,15 @@ def patch(
     """What a field of this side sees of a made-up photograph, and the edges in its middle."""
     picture, box = photo(*SIZE, seed=seed), Box(top, left, top + side, left + side)
     inside, place = box.clipped(*SIZE), (max(top, 0) // 16, max(left, 0) // 16)
-    seen = crop(picture, inside)
-    shown = Projection(
-        Unit("features.28", 42, place), score, inside, _edges(seen), "deconvnet", SIZE, notes=notes
+    clipped_pixels = crop(picture, inside)
+    patch_projection = Projection(
+        Unit("features.28", 42, place),
+        score,
+        inside,
+        _edges(clipped_pixels),
+        "deconvnet",
+        SIZE,
+        notes=notes,
     )
     return Patch(
         score=score,
@@ -134,7 +136,7 @@ def patch(
         position=place,
         box=box,
         pixels=crop(picture, box),
-        projection=shown if illustrated else None,
+        projection=patch_projection if illustrated else None,
     )
 
 
@@ -145,7 +147,7 @@ def plate(
     channel: int = 42,
     illustrated: int = 9,
     ranked_by: str = "max",
-    measured: ChannelStats | None = None,
+    channel_stats: ChannelStats | None = None,
     notes: tuple[str, ...] = (),
 ) -> Plate:
     """The plate of a made-up channel; every third field leaves its picture."""
@@ -166,7 +168,7 @@ def plate(
     )
     layer = Layer("features.28", "conv", 512, (14, 14), field(side), aliases=("conv13", "conv5_3"))
     unit = Unit("features.28", channel)
-    return Plate(unit, layer, patches, measured or stats(seed=channel), ranked_by)
+    return Plate(unit, layer, patches, channel_stats or stats(seed=channel), ranked_by)
 
 
 def stats(
@@ -181,15 +183,15 @@ def stats(
     random = np.random.default_rng(seed)
     maxima = np.where(random.random(images) < firing, random.lognormal(0.8, 1.1, images), 0)
     labels = ("lighthouse", "harbour", "beach wagon", "pier", "tabby cat", "lynx")[:classes]
-    fired = int((maxima > 0).sum())
+    fired_images_count = int((maxima > 0).sum())
     return ChannelStats(
         images=images,
         positions=196 * images,
         mean=float(maxima.mean()) / 20 if images else 0.0,
         std=0.4,
         maximum=float(maxima.max(initial=0)),
-        fired_images=fired,
-        fired_positions=13 * fired,
+        fired_images=fired_images_count,
+        fired_positions=13 * fired_images_count,
         non_finite=non_finite,
         histogram=np.bincount(np.searchsorted(HISTOGRAM_EDGES, maxima), minlength=64),
         classes=tuple(
@@ -199,12 +201,12 @@ def stats(
     )
 
 
-def contexts(side: int = 40, *, count: int = 3, illustrated: int = 2) -> list[Context]:
+def hit_contexts(side: int = 40, *, count: int = 3, illustrated: int = 2) -> list[HitContext]:
     """Hits of a made-up channel in their whole pictures."""
     hits = plate(side, count=count, illustrated=illustrated).patches
     units = [Unit("features.28", 42, hit.position) for hit in hits]
     return [
-        Context(photo(*SIZE, seed=420 + n), hit.projection, hit.box, hit.score, hit.source, unit)
+        HitContext(photo(*SIZE, seed=420 + n), hit.projection, hit.box, hit.score, hit.source, unit)
         for n, (hit, unit) in enumerate(zip(hits, units, strict=True))
     ]
 
@@ -233,16 +235,16 @@ def layers(count: int) -> tuple[Layer, ...]:
     )
 
 
-def _edges(picture: Picture) -> Pixels:
+def _edges(picture: RGB) -> Pixels:
     """What a picture differs by from its neighbours, faded towards the border: signed."""
     if not picture.size:
         return np.zeros(picture.shape, np.float32)
     values = picture / 255.0
     reach = max(min(picture.shape[:2]) // 24, 1)
-    moved = [np.roll(values, step, axis) for step in (-reach, reach) for axis in (0, 1)]
+    shifted = [np.roll(values, step, axis) for step in (-reach, reach) for axis in (0, 1)]
     y, x = _axes(*picture.shape[:2])
     middle = (y - y.max() / 2) ** 2 + (x - x.max() / 2) ** 2
-    return numbers((values - np.mean(moved, axis=0)) * np.exp(-middle / 0.06)[..., None])
+    return float32((values - np.mean(shifted, axis=0)) * np.exp(-middle / 0.06)[..., None])
 
 
 def _axes(height: int, width: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retroscope.render.captions import percent, plate_lines, quiet_line, remark_lines, runs
-from retroscope.results.values import Plate
+from retroscope.render.captions import note_lines, number_ranges, percent, plate_lines, quiet_line
+from retroscope.results.plates import Plate
 from tests.render.specimens import field, plate, stats
 
 
 def test_a_full_plate_says_what_it_shows() -> None:
-    lines = plate_lines(plate(40, measured=replace(stats(), fired_images=120)))
-    assert lines[0] == "conv · conv13, conv5_3 · sees 40x40 px · ranked by max"
+    lines = plate_lines(plate(40, channel_stats=replace(stats(), fired_images=120)))
+    assert lines[0] == "conv · conv13, conv5_3 · field 40x40 px · ranked by max"
     assert "fires in 12 % of images" in lines[1]
     assert "(1,000 images)" in lines[1]
     assert lines[2].startswith("classes by mean maximum: lighthouse 4.1, harbour 2.05")
@@ -31,17 +31,21 @@ def test_scores_are_a_range() -> None:
 @pytest.mark.parametrize(
     ("shown", "said"),
     [
-        (plate(count=0, measured=stats(firing=0)), "never fires in 1,000 images"),
-        (plate(count=0, measured=stats(0)), "nothing scanned yet"),
-        (plate(count=0, measured=stats(0, non_finite=7)), "no value is finite"),
-        (plate(measured=stats(firing=0)), "never fires in 1,000 images; these patches come near"),
-        (plate(measured=stats(non_finite=7)), "7 values not finite"),
-        (plate(count=4, measured=stats(4, firing=1)), "only 4 images scanned"),
-        (plate(count=1, measured=stats(1, firing=1)), "only 1 image scanned"),
+        (plate(count=0, channel_stats=stats(firing=0)), "never fires in 1,000 images"),
+        (plate(count=0, channel_stats=stats(0)), "not scanned yet"),
+        (plate(count=0, channel_stats=stats(0, non_finite=7)), "no finite values"),
+        (
+            plate(channel_stats=stats(firing=0)),
+            "never fires in 1,000 images; these patches come close",
+        ),
+        (plate(channel_stats=stats(non_finite=7)), "7 non-finite values"),
+        (plate(count=4, channel_stats=stats(4, firing=1)), "only 4 images scanned"),
+        (plate(count=1, channel_stats=stats(1, firing=1)), "only 1 image scanned"),
         (plate(count=4), "only 4 patches"),
         (plate(illustrated=0), "not illustrated yet"),
         (plate(illustrated=7), "2 of 9 not illustrated yet"),
         (plate(ranked_by="mean"), "ranked by mean"),
+        (plate(channel_stats=replace(stats(), images=None)), "firing rate not recorded"),
     ],
 )
 def test_what_is_missing_is_said_plainly(shown: Plate, said: str) -> None:
@@ -55,8 +59,8 @@ NOTE = "this unit is not excited here"
     ("held", "said"),
     [
         (range(9), NOTE),
-        ([4], f"patch 5, with a folded corner: {NOTE}"),
-        ([0, 1, 4, 5, 6], f"patches 1, 2, 5 to 7, with a folded corner: {NOTE}"),
+        ([4], f"patch 5 (folded corner): {NOTE}"),
+        ([0, 1, 4, 5, 6], f"patches 1, 2, 5 to 7 (folded corner): {NOTE}"),
     ],
 )
 def test_a_note_says_for_which_patches_it_holds(held: Sequence[int], said: str) -> None:
@@ -67,17 +71,17 @@ def test_a_note_says_for_which_patches_it_holds(held: Sequence[int], said: str) 
         else patch
         for n, patch in enumerate(full.patches)
     ]
-    assert remark_lines(replace(full, patches=tuple(patches))) == [said]
+    assert note_lines(replace(full, patches=tuple(patches))) == [said]
 
 
 def test_a_note_of_all_projections_is_of_all_though_some_patches_have_none() -> None:
-    assert remark_lines(plate(40, illustrated=4, notes=(NOTE,))) == [NOTE]
+    assert note_lines(plate(40, illustrated=4, notes=(NOTE,))) == [NOTE]
 
 
 @given(st.sets(st.integers(1, 40)))
 def test_runs_name_every_number_once(numbers: set[int]) -> None:
     named: list[int] = []
-    for part in runs(sorted(numbers)).split(", ") if numbers else ():
+    for part in number_ranges(sorted(numbers)).split(", ") if numbers else ():
         first, _, last = part.partition(" to ")
         named += range(int(first), int(last or first) + 1)
     assert named == sorted(numbers)
@@ -103,7 +107,7 @@ def test_channels_that_hardly_fire_are_counted(firing: Sequence[float], said: st
 def test_a_unit_that_sees_everything_says_so() -> None:
     full = plate(40)
     whole = replace(full, layer=replace(full.layer, field=field(whole=True)))
-    assert "sees the whole image" in plate_lines(whole)[0]
+    assert "field whole image" in plate_lines(whole)[0]
 
 
 @given(st.floats(0, 1))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from retroscope.errors import RetroscopeError
-from retroscope.render.draw import MARKS, SHEETS, draw
+from retroscope.render.activation_figures import draw_activations
+from retroscope.render.draw import FIGURES, SHEETS, draw
 from retroscope.render.layer_table import draw_layers
-from retroscope.render.maps import draw_activations
 from retroscope.render.projection_figures import draw_patch, draw_projection, draw_projections
 from tests.render.specimens import activations, blobs, corner_patch, layers, projection
 
@@ -34,7 +34,7 @@ def test_lists_and_tuples_look_the_same() -> None:
 def test_an_unknown_thing_is_refused_with_all_that_can_be_drawn() -> None:
     with pytest.raises(RetroscopeError, match="cannot draw 'ndarray'") as refusal:
         draw(np.zeros((3, 3)))
-    assert all(kind.__name__ in str(refusal.value) for kind in [*MARKS, *SHEETS])
+    assert all(kind.__name__ in str(refusal.value) for kind in [*FIGURES, *SHEETS])
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_an_unknown_thing_is_refused_with_all_that_can_be_drawn() -> None:
     ],
 )
 def test_a_list_that_is_no_sheet_is_refused(things: list[object], held: str) -> None:
-    with pytest.raises(RetroscopeError, match=f"cannot draw a list of {held}; there are pictures"):
+    with pytest.raises(RetroscopeError, match=f"cannot draw a list of {held}; draw takes one of"):
         draw(things)
 
 

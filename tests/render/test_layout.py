@@ -10,17 +10,17 @@ from retroscope.errors import RetroscopeError
 from retroscope.render.layout import (
     MARGIN,
     VISIBLE,
+    add_border,
     column,
-    enlarged,
-    factor_for,
-    framed,
+    enlarge,
+    enlargement_factor,
     grid,
-    padded,
+    pad,
     page,
     row,
 )
 from retroscope.render.theme import PAPER, Colour
-from tests.render.looking import count_of, margin_is_empty, pixels_of
+from tests.render.figure_search import count_colour, margin_is_empty, pixels_of
 
 SIDES = st.integers(1, 30)
 SIZES = st.tuples(SIDES, SIDES)
@@ -41,7 +41,7 @@ def test_no_block_of_a_grid_covers_another(
     sizes: list[tuple[int, int]], columns: int, gap: int
 ) -> None:
     sheet = grid([_red(size) for size in sizes], columns=columns, gap=gap)
-    assert count_of(sheet, RED) == sum(width * height for width, height in sizes)
+    assert count_colour(sheet, RED) == sum(width * height for width, height in sizes)
 
 
 @given(st.lists(SIZES, min_size=1, max_size=8), st.integers(0, 9))
@@ -63,38 +63,38 @@ def test_a_page_has_an_empty_margin_on_each_side(sizes: list[tuple[int, int]]) -
 @given(SIZES, SIZES)
 def test_padding_only_adds_paper(size: tuple[int, int], least: tuple[int, int]) -> None:
     for right in (False, True):
-        cell = padded(_red(size), width=least[0], height=least[1], right=right)
+        cell = pad(_red(size), width=least[0], height=least[1], right=right)
         assert cell.size == (max(size[0], least[0]), max(size[1], least[1]))
-        assert count_of(cell, RED) == size[0] * size[1]
-        assert count_of(cell, PAPER) == cell.width * cell.height - size[0] * size[1]
+        assert count_colour(cell, RED) == size[0] * size[1]
+        assert count_colour(cell, PAPER) == cell.width * cell.height - size[0] * size[1]
 
 
 def test_a_frame_goes_around_a_block() -> None:
-    assert framed(_red((5, 7))).crop((1, 1, 6, 8)).tobytes() == _red((5, 7)).tobytes()
+    assert add_border(_red((5, 7))).crop((1, 1, 6, 8)).tobytes() == _red((5, 7)).tobytes()
 
 
 @given(st.integers(1, 8), SIZES)
 def test_an_enlarged_pixel_is_a_square(factor: int, size: tuple[int, int]) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     square = np.ones((factor, factor, 1), np.uint8)
-    assert (pixels_of(enlarged(picture, factor)) == np.kron(picture, square)).all()
+    assert (pixels_of(enlarge(picture, factor)) == np.kron(picture, square)).all()
 
 
 @given(st.integers(0, 500), st.integers(0, 500))
 def test_a_tile_is_enlarged_until_it_is_visible_and_no_further(height: int, width: int) -> None:
-    factor, longer = factor_for(height, width), max(height, width, 1)
+    factor, longer = enlargement_factor(height, width), max(height, width, 1)
     assert factor * longer >= VISIBLE
     assert factor == 1 or (factor - 1) * longer < VISIBLE
 
 
 def test_the_scale_that_was_asked_for_is_used() -> None:
-    assert factor_for(5, 5, scale=3) == 3
+    assert enlargement_factor(5, 5, scale=3) == 3
 
 
 @pytest.mark.parametrize("scale", [0, -2])
 def test_a_scale_below_one_is_refused(scale: int) -> None:
     with pytest.raises(RetroscopeError, match=f"cannot draw at scale {scale}"):
-        factor_for(5, 5, scale=scale)
+        enlargement_factor(5, 5, scale=scale)
 
 
 def test_a_grid_without_columns_is_refused() -> None:
@@ -103,9 +103,9 @@ def test_a_grid_without_columns_is_refused() -> None:
 
 
 def test_a_picture_without_pixels_is_still_seen() -> None:
-    shown = enlarged(np.zeros((0, 3, 3), np.uint8), 2)
+    shown = enlarge(np.zeros((0, 3, 3), np.uint8), 2)
     assert min(shown.size) > 0
-    assert count_of(shown, PAPER) == 0
+    assert count_colour(shown, PAPER) == 0
 
 
 def _red(size: tuple[int, int]) -> Image.Image:

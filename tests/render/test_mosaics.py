@@ -9,35 +9,35 @@ from hypothesis import strategies as st
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
-from retroscope.render.layout import enlarged
+from retroscope.render.layout import enlarge
 from retroscope.render.mosaics import (
     LEGIBLE,
-    columns_for,
-    factor_of,
+    legible_factor,
     mosaic,
-    resized,
-    resized_projection,
-    size_of,
+    resize_projection,
+    resize_tile,
+    square_columns,
+    tile_size,
 )
 from retroscope.render.theme import BAND, PAPER
-from retroscope.render.tone import GREY, TONES, toned
-from retroscope.results.values import Pixels
-from tests.render.looking import count_of, pixels_of, places
+from retroscope.render.tone import GREY, TONES, apply_tone
+from retroscope.results.projections import Pixels
+from tests.render.figure_search import count_colour, find_block, pixels_of
 from tests.render.specimens import corner_patch, patch, plate
 
 
 def test_patches_stand_in_reading_order() -> None:
     patches = plate(40).patches
     figure = mosaic(patches, gap=2)
-    found = [places(figure, enlarged(each.pixels, 3)) for each in patches]
+    found = [find_block(figure, enlarge(each.pixels, 3)) for each in patches]
     assert found == [[(y, x)] for y in (0, 122, 244) for x in (0, 122, 244)]
 
 
 def test_a_projection_lies_on_the_pixels_that_it_explains() -> None:
     shown = corner_patch()
     assert shown.projection is not None
-    figure = mosaic([shown], what="projection", scale=2)
-    [place] = places(figure, enlarged(toned(shown.projection.pixels), 2))
+    figure = mosaic([shown], kind="projection", scale=2)
+    [place] = find_block(figure, enlarge(apply_tone(shown.projection.pixels), 2))
     assert place == (2 * 10, 2 * 20)
     assert (pixels_of(figure)[:20, :100] == GREY).all()
 
@@ -46,44 +46,44 @@ def test_a_projection_lies_on_the_pixels_that_it_explains() -> None:
 @pytest.mark.parametrize("gap", [0, 2])
 def test_both_mosaics_are_of_one_size(side: int, gap: int) -> None:
     patches = plate(side).patches
-    seen, shown = (mosaic(patches, what=what, gap=gap) for what in ("patch", "projection"))
+    seen, shown = (mosaic(patches, kind=what, gap=gap) for what in ("patch", "projection"))
     assert seen.size == shown.size
-    assert count_of(seen, PAPER) >= gap * 2 * (seen.width + seen.height - 2 * gap)
+    assert count_colour(seen, PAPER) >= gap * 2 * (seen.width + seen.height - 2 * gap)
 
 
 def test_a_field_larger_than_the_picture_shows_the_picture() -> None:
     whole = patch(483, -130, -150)
-    assert size_of(whole) == (224, 224)
+    assert tile_size(whole) == (224, 224)
     assert whole.projection is not None
     figure = mosaic([whole], scale=1)
-    assert places(figure, enlarged(whole.pixels[130:354, 150:374], 1)) == [(0, 0)]
+    assert find_block(figure, enlarge(whole.pixels[130:354, 150:374], 1)) == [(0, 0)]
 
 
 @given(st.integers(1, 1000), st.integers(1, 1000))
 def test_a_tile_is_legible_whatever_it_shows(height: int, width: int) -> None:
-    factor, longer = factor_of([(height, width)]), max(height, width)
+    factor, longer = legible_factor([(height, width)]), max(height, width)
     assert LEGIBLE / 1.5 < factor * longer < LEGIBLE * 1.5
     assert factor < 1 or factor == round(factor)
 
 
 def test_tiles_of_different_sizes_share_the_factor_of_the_largest() -> None:
-    assert factor_of([(5, 5), (10, 56), (7, 7)]) == factor_of([(56, 56)]) == 2
+    assert legible_factor([(5, 5), (10, 56), (7, 7)]) == legible_factor([(56, 56)]) == 2
 
 
 @pytest.mark.parametrize("tone", TONES)
 def test_a_thin_line_keeps_its_contrast_when_it_shrinks(tone: str) -> None:
     pixels = np.zeros((200, 200, 3), np.float32)
     pixels[:, 99:101] = 1
-    shown = pixels_of(resized_projection(pixels, 0.25, tone))
+    shown = pixels_of(resize_projection(pixels, 0.25, tone))
     assert shown.shape == (50, 50, 3)
     assert shown.max() == 255
     assert (shown[:, :15] == GREY).all()
-    assert pixels_of(resized(toned(pixels, tone), 0.25)).max() < 255
+    assert pixels_of(resize_tile(apply_tone(pixels, tone), 0.25)).max() < 255
 
 
 def test_a_shrunk_projection_mirrors_with_its_sign() -> None:
     pixels = np.random.default_rng(0).standard_normal((60, 80, 3)).astype(np.float32)
-    there, back = (pixels_of(resized_projection(sign * pixels, 0.5, "tile")) for sign in (1, -1))
+    there, back = (pixels_of(resize_projection(sign * pixels, 0.5, "tile")) for sign in (1, -1))
     assert (there.astype(int) + back == 2 * GREY).all()
 
 
@@ -92,24 +92,24 @@ def test_a_value_that_is_not_finite_spoils_only_itself(factor: float) -> None:
     broken = _ramp(40)
     zeroed = broken.copy()
     broken[3, 4, 0], zeroed[3, 4, 0] = np.nan, 0
-    figures = [resized_projection(each, factor, "tile").tobytes() for each in (broken, zeroed)]
+    figures = [resize_projection(each, factor, "tile").tobytes() for each in (broken, zeroed)]
     assert figures[0] == figures[1]
 
 
 @pytest.mark.parametrize(("count", "across"), [(0, 3), (4, 3), (9, 3), (10, 4), (16, 4), (17, 5)])
 def test_a_block_is_as_square_as_it_can_be(count: int, across: int) -> None:
-    assert columns_for(count) == across
+    assert square_columns(count) == across
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])
 def test_places_that_nothing_fills_are_pale(count: int) -> None:
     figure = mosaic(plate(40, count=count).patches, gap=0)
     assert figure.size == (360, 360)
-    assert count_of(figure, BAND) == (9 - count) * 118 * 118
+    assert count_colour(figure, BAND) == (9 - count) * 118 * 118
 
 
 def test_a_channel_without_patches_has_a_pale_mosaic() -> None:
-    assert mosaic([], what="projection").size == mosaic([]).size
+    assert mosaic([], kind="projection").size == mosaic([]).size
 
 
 def test_more_patches_make_more_rows() -> None:
@@ -117,18 +117,18 @@ def test_more_patches_make_more_rows() -> None:
 
 
 def test_a_missing_projection_leaves_its_place_pale() -> None:
-    figure = mosaic(plate(40, illustrated=8).patches, what="projection", gap=0)
+    figure = mosaic(plate(40, illustrated=8).patches, kind="projection", gap=0)
     assert (pixels_of(figure)[241:359, 241:359] == BAND).all()
 
 
 def test_projections_that_nobody_made_are_refused() -> None:
     with pytest.raises(RetroscopeError, match="no projections yet; 'retroscope illustrate'"):
-        mosaic(plate(40, illustrated=0).patches, what="projection")
+        mosaic(plate(40, illustrated=0).patches, kind="projection")
 
 
 def test_an_unknown_kind_of_mosaic_is_refused() -> None:
     with pytest.raises(RetroscopeError, match="'projections'; did you mean 'projection'"):
-        mosaic(plate(40).patches, what="projections")
+        mosaic(plate(40).patches, kind="projections")
 
 
 def test_a_mosaic_without_columns_is_refused() -> None:
@@ -142,7 +142,7 @@ def test_a_unit_that_sees_only_padding_has_a_grey_projection() -> None:
     nothing = replace(
         shown.projection, box=Box(0, 0, 0, 30), pixels=np.zeros((0, 30, 3), np.float32)
     )
-    figure = mosaic([replace(shown, projection=nothing)], what="projection", scale=1)
+    figure = mosaic([replace(shown, projection=nothing)], kind="projection", scale=1)
     assert (pixels_of(figure)[:50, :50] == GREY).all()
 
 

@@ -4,9 +4,9 @@ import numpy as np
 
 from retroscope.render.draw import draw
 from retroscope.render.theme import PAPER
-from retroscope.results.values import Pixels
+from retroscope.results.projections import Pixels
 from tests.render import specimens
-from tests.render.snapshot import assert_looks_like, how_different
+from tests.render.snapshot import assert_looks_like, describe_difference
 
 NOTES = ("Max-pool switches are those of the forward pass.", "Biases play no part on the way back.")
 
@@ -44,13 +44,13 @@ def test_a_missing_caption_does_not_look_as_approved() -> None:
     figure = draw(specimens.projection(92, 92))
     wiped = figure.copy()
     wiped.paste(PAPER, (0, figure.height - 40, figure.width, figure.height - 20))
-    assert how_different(figure, figure) is None
-    assert how_different(wiped, figure) is not None
+    assert describe_difference(figure, figure) is None
+    assert describe_difference(wiped, figure) is not None
 
 
 def test_another_scale_does_not_look_as_approved() -> None:
     shown = specimens.projection()
-    assert how_different(draw(shown, scale=2), draw(shown, scale=3)) is not None
+    assert describe_difference(draw(shown, scale=2), draw(shown, scale=3)) is not None
 
 
 def _with_troubles(maps: Pixels) -> Pixels:

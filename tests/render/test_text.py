@@ -6,22 +6,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retroscope.render import fonts
-from retroscope.render.fonts import face_for
+from retroscope.render.fonts import find_face
 from retroscope.render.text import (
     BODY,
     ELLIPSIS,
     HEADING,
     LABEL,
     SMALL,
-    drawable,
-    fitted,
-    height_of,
     line,
-    width_of,
-    wrapped,
+    line_height,
+    replace_missing_glyphs,
+    text_width,
+    truncate,
+    wrap,
 )
 from retroscope.render.theme import PAPER
-from tests.render.looking import pixels_of
+from tests.render.figure_search import pixels_of
 
 SIZES = st.sampled_from([LABEL, SMALL, BODY, HEADING])
 PATHS = st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=120)
@@ -29,17 +29,17 @@ PATHS = st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_si
 
 @given(st.text(max_size=120), st.integers(0, 400), SIZES)
 def test_a_cut_line_fits_its_width(text: str, width: int, size: int) -> None:
-    assert width_of(fitted(text, width, size=size), size) <= width
+    assert text_width(truncate(text, width, size=size), size) <= width
 
 
 @given(PATHS, SIZES)
 def test_a_line_that_fits_is_not_cut(text: str, size: int) -> None:
-    assert fitted(text, width_of(text, size), size=size) == text
+    assert truncate(text, text_width(text, size), size=size) == text
 
 
 @given(PATHS, st.integers(60, 400))
 def test_a_cut_line_keeps_its_two_ends(text: str, width: int) -> None:
-    shown = fitted(text, width)
+    shown = truncate(text, width)
     head, _, tail = shown.partition(ELLIPSIS)
     assert text.startswith(head)
     assert text.endswith(tail)
@@ -48,30 +48,30 @@ def test_a_cut_line_keeps_its_two_ends(text: str, width: int) -> None:
 
 def test_the_name_of_a_file_survives_a_long_path() -> None:
     path = "/mnt/archive/photographs/of/animals/and/others/IMG_0001.jpg"
-    assert fitted(path, 170).endswith("IMG_0001.jpg")
+    assert truncate(path, 170).endswith("IMG_0001.jpg")
 
 
 @given(st.text(max_size=80))
 def test_a_letter_without_a_shape_is_replaced_and_not_lost(text: str) -> None:
-    shown = drawable(text)
+    shown = replace_missing_glyphs(text)
     assert len(shown) == len(text)
-    assert drawable(shown) == shown
+    assert replace_missing_glyphs(shown) == shown
 
 
 @given(st.text(max_size=120), st.integers(20, 300))
 def test_wrapped_lines_fit(text: str, width: int) -> None:
-    assert all(width_of(each) <= width for each in wrapped(text, width))
+    assert all(text_width(each) <= width for each in wrap(text, width))
 
 
 @given(st.lists(st.sampled_from(["unit", "saw", "its", "field"]), max_size=30))
 def test_wrapping_keeps_every_word_in_order(words: list[str]) -> None:
-    assert " ".join(wrapped(" ".join(words), 90)).split() == words
+    assert " ".join(wrap(" ".join(words), 90)).split() == words
 
 
 @given(st.text(max_size=60), SIZES)
 def test_no_type_reaches_outside_its_line(text: str, size: int) -> None:
     own, roomy = line(text, size=size), line(text, size=size, width=700)
-    assert own.height == height_of(size)
+    assert own.height == line_height(size)
     assert (pixels_of(roomy)[:, own.width :] == PAPER).all() or own.width > 700
 
 
@@ -84,16 +84,16 @@ def test_no_letter_is_cut_at_its_head_or_foot(size: int) -> None:
 
 
 def test_names_in_other_letters_are_told_apart() -> None:
-    if face_for(frozenset("cät")) is None:
+    if find_face(frozenset("cät")) is None:
         pytest.skip("this machine has no face with an umlaut")
-    assert drawable("cät") == "cät"
+    assert replace_missing_glyphs("cät") == "cät"
     assert (pixels_of(line("cät", width=60)) != pixels_of(line("cat", width=60))).any()
 
 
 def test_where_no_face_has_a_letter_its_base_letter_stands_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fonts, "_machine", tuple)
-    face_for.cache_clear()
-    assert (drawable("Café"), drawable("猫.jpg")) == ("Cafe", "?.jpg")
-    face_for.cache_clear()
+    monkeypatch.setattr(fonts, "_installed_faces", tuple)
+    find_face.cache_clear()
+    assert (replace_missing_glyphs("Café"), replace_missing_glyphs("猫.jpg")) == ("Cafe", "?.jpg")
+    find_face.cache_clear()

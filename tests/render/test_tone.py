@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from retroscope.errors import RetroscopeError
-from retroscope.render.theme import ALARM, DIVERGING, SEQUENTIAL, Ramp, mixed
-from retroscope.render.tone import GREY, TONES, Numbers, has_negatives, heat, toned
-from retroscope.results.values import Picture, Pixels
-from tests.render.specimens import numbers
+from retroscope.imaging.image import RGB
+from retroscope.render.theme import ALARM, DIVERGING, SEQUENTIAL, Ramp, interpolate_ramp
+from retroscope.render.tone import GREY, TONES, FloatArray, apply_tone, colour_map, has_negatives
+from retroscope.results.projections import Pixels
+from tests.render.specimens import float32
 
 VALUES = st.floats(-1000, 1000, width=32)
 TILES = arrays(
@@ -22,31 +23,31 @@ EVERY_TONE = st.sampled_from(sorted(TONES))
 
 @given(TILES, EVERY_TONE)
 def test_zero_is_mid_grey(pixels: Pixels, tone: str) -> None:
-    assert (toned(pixels, tone)[pixels == 0] == GREY).all()
+    assert (apply_tone(pixels, tone)[pixels == 0] == GREY).all()
 
 
 @given(TILES, EVERY_TONE)
 def test_flipping_every_sign_mirrors_around_mid_grey(pixels: Pixels, tone: str) -> None:
-    there, back = toned(pixels, tone).astype(int), toned(-pixels, tone).astype(int)
+    there, back = apply_tone(pixels, tone).astype(int), apply_tone(-pixels, tone).astype(int)
     assert (there + back == 2 * GREY).all()
 
 
 @given(TILES, EVERY_TONE, st.floats(0.125, 8, width=32))
 def test_a_positive_factor_changes_nothing(pixels: Pixels, tone: str, factor: float) -> None:
-    before = toned(pixels, tone).astype(int)
-    after = toned(pixels.astype(np.float64) * factor, tone).astype(int)  # type: ignore[arg-type]
+    before = apply_tone(pixels, tone).astype(int)
+    after = apply_tone(pixels.astype(np.float64) * factor, tone).astype(int)  # type: ignore[arg-type]
     assert np.abs(before - after).max() <= 1
 
 
 @given(TILES, EVERY_TONE)
 def test_more_is_never_darker(pixels: Pixels, tone: str) -> None:
     order = np.argsort(pixels, axis=None, kind="stable")
-    assert (np.diff(toned(pixels, tone).ravel()[order].astype(int)) >= 0).all()
+    assert (np.diff(apply_tone(pixels, tone).ravel()[order].astype(int)) >= 0).all()
 
 
 @pytest.mark.parametrize("tone", TONES)
 def test_a_tile_of_zeros_is_flat_grey(tone: str) -> None:
-    assert (toned(np.zeros((4, 5, 3), np.float32), tone) == GREY).all()
+    assert (apply_tone(np.zeros((4, 5, 3), np.float32), tone) == GREY).all()
 
 
 @pytest.mark.parametrize("tone", TONES)
@@ -55,28 +56,30 @@ def test_a_value_that_is_not_finite_counts_as_zero(tone: str, broken: float) -> 
     pixels = np.linspace(-1, 1, 48, dtype=np.float32).reshape(4, 4, 3)
     zeroed = pixels.copy()
     pixels[1, 2, 0], zeroed[1, 2, 0] = broken, 0
-    assert (toned(pixels, tone) == toned(zeroed, tone)).all()
+    assert (apply_tone(pixels, tone) == apply_tone(zeroed, tone)).all()
 
 
 @pytest.mark.parametrize("tone", TONES)
 def test_a_tile_without_pixels_is_a_picture_without_pixels(tone: str) -> None:
-    assert toned(np.zeros((0, 3, 3), np.float32), tone).shape == (0, 3, 3)
+    assert apply_tone(np.zeros((0, 3, 3), np.float32), tone).shape == (0, 3, 3)
 
 
 def test_the_largest_absolute_value_of_a_tile_reaches_an_end() -> None:
-    assert toned(numbers([[[-4.0], [2.0], [1.0]]]))[0, :, 0].tolist() == [1, 192, 160]
+    assert apply_tone(float32([[[-4.0], [2.0], [1.0]]]))[0, :, 0].tolist() == [1, 192, 160]
 
 
 def test_percentile_lets_a_lone_spike_hide_nothing() -> None:
-    pixels = np.tile(numbers([-1, 1]), 5000).reshape(100, 100, 1)
+    pixels = np.tile(float32([-1, 1]), 5000).reshape(100, 100, 1)
     pixels[0, 0] = 1e6
-    assert np.ptp(toned(pixels, "tile")[1:]) == 0
-    assert np.ptp(toned(pixels, "percentile")[1:]) == 254
+    assert np.ptp(apply_tone(pixels, "tile")[1:]) == 0
+    assert np.ptp(apply_tone(pixels, "percentile")[1:]) == 254
 
 
 def test_gamma_brings_faint_structure_forward() -> None:
     pixels = np.linspace(-1, 1, 101, dtype=np.float32).reshape(1, -1, 1)
-    plain, lifted = (np.abs(toned(pixels, tone).astype(int) - GREY) for tone in ("tile", "gamma"))
+    plain, lifted = (
+        np.abs(apply_tone(pixels, tone).astype(int) - GREY) for tone in ("tile", "gamma")
+    )
     assert (lifted >= plain).all()
     assert lifted.sum() > 1.2 * plain.sum()
 
@@ -85,11 +88,11 @@ def test_gamma_brings_faint_structure_forward() -> None:
 def test_other_channel_counts_are_shown_as_their_sum_in_greys(channels: int) -> None:
     pixels = np.random.default_rng(0).standard_normal((4, 4, channels)).astype(np.float32)
     total = pixels.astype(np.float64).sum(axis=2, keepdims=True)
-    assert (toned(pixels) == toned(total)).all()
+    assert (apply_tone(pixels) == apply_tone(total)).all()
 
 
 def test_one_channel_is_shown_in_greys() -> None:
-    shown = toned(np.random.default_rng(0).standard_normal((4, 4, 1)).astype(np.float32))
+    shown = apply_tone(np.random.default_rng(0).standard_normal((4, 4, 1)).astype(np.float32))
     assert (shown == shown[..., :1]).all()
 
 
@@ -97,58 +100,58 @@ def test_one_channel_is_shown_in_greys() -> None:
     ("tone", "says"),
     [
         ("gama", r"'gama'; did you mean 'gamma'\?$"),
-        ("x", "'x'; there are tile, percentile, gamma$"),
+        ("x", "'x'; choose from tile, percentile, gamma$"),
     ],
 )
 def test_an_unknown_tone_is_answered_with_what_there_is(tone: str, says: str) -> None:
     with pytest.raises(RetroscopeError, match=says):
-        toned(np.zeros((1, 1, 3), np.float32), tone)
+        apply_tone(np.zeros((1, 1, 3), np.float32), tone)
 
 
 @given(MAPS)
 def test_zero_is_black_on_a_map_without_negatives(values: Pixels) -> None:
-    shown = heat(np.abs(values))
+    shown = colour_map(np.abs(values))
     assert (shown[values == 0] == SEQUENTIAL[0]).all()
 
 
 @given(MAPS)
 def test_zero_is_light_grey_on_a_map_with_negatives(values: Pixels) -> None:
-    shown = heat(values, signed=True)
+    shown = colour_map(values, signed=True)
     assert (shown[values == 0] == DIVERGING[len(DIVERGING) // 2]).all()
 
 
 @given(MAPS)
 def test_a_map_chooses_its_scale_by_its_signs(values: Pixels) -> None:
-    assert (heat(values) == heat(values, signed=bool((values < 0).any()))).all()
+    assert (colour_map(values) == colour_map(values, signed=bool((values < 0).any()))).all()
 
 
 @given(MAPS)
 def test_more_heat_is_never_darker(values: Pixels) -> None:
-    shown = _brightness(heat(np.abs(values))).ravel()
+    shown = _brightness(colour_map(np.abs(values))).ravel()
     order = np.argsort(np.abs(values), axis=None, kind="stable")
     assert (np.diff(shown[order]) >= -1).all()
 
 
 def test_both_scales_of_heat_change_evenly_to_the_eye() -> None:
-    ramp = _brightness(heat(np.linspace(0, 1, 101)[None]))[0]
+    ramp = _brightness(colour_map(np.linspace(0, 1, 101)[None]))[0]
     assert (np.diff(ramp) >= 0).all()
     assert ramp[-1] > 240
-    two_ended = _brightness(heat(np.linspace(-1, 1, 101)[None]))[0]
+    two_ended = _brightness(colour_map(np.linspace(-1, 1, 101)[None]))[0]
     assert (np.diff(two_ended[:51]) > 0).all()
     assert (np.diff(two_ended[50:]) < 0).all()
 
 
 @pytest.mark.parametrize("ramp", [SEQUENTIAL, DIVERGING])
 def test_the_colour_of_alarm_is_on_no_scale(ramp: Ramp) -> None:
-    shown = mixed(np.linspace(0, 1, 256), ramp).astype(int)
+    shown = interpolate_ramp(np.linspace(0, 1, 256), ramp).astype(int)
     assert np.abs(shown - ALARM).max(axis=1).min() > 60
 
 
 def test_a_broken_value_does_not_make_a_map_signed() -> None:
-    assert not has_negatives(numbers([[np.nan, -np.inf, 3]]))
+    assert not has_negatives(float32([[np.nan, -np.inf, 3]]))
 
 
-def _brightness(picture: Picture) -> Numbers:
+def _brightness(picture: RGB) -> FloatArray:
     red, green, blue = np.moveaxis(picture.astype(np.float64), -1, 0)
-    brightness: Numbers = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    brightness: FloatArray = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     return brightness

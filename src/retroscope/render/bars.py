@@ -1,4 +1,4 @@
-"""A vector as bars from a common zero, in bands that share one scale."""
+"""A vector as a bar chart, wrapped into bands that share one scale."""
 
 from collections.abc import Sequence
 
@@ -6,29 +6,30 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from retroscope.render.layout import column
-from retroscope.render.text import LABEL, height_of, line, width_of
+from retroscope.render.text import LABEL, line, line_height, text_width
 from retroscope.render.theme import ALARM, COOL, HAIRLINE, MUTED, PAPER, WARM
-from retroscope.render.tone import finite
-from retroscope.results.values import Pixels
+from retroscope.render.tone import zero_non_finite
+from retroscope.results.projections import Pixels
 
 BAND_LENGTH = 512
-"""Bars in one band at most."""
+"""Maximum number of bars in a band."""
 _WIDTH = 1024
-_WIDEST_BAR = 36
+_MAX_BAR_WIDTH = 36
 _HEIGHT = 80
-_BETWEEN_LABELS = 34
+_MIN_LABEL_STEP = 34
 
 
-def bars(values: Pixels) -> Image.Image:
-    """A bar for each channel, warm above zero and cool below; not finite is a line of alarm."""
-    each = min(_WIDTH // min(len(values), BAND_LENGTH), _WIDEST_BAR)
-    limits = (min(finite(values).min(), 0.0), max(finite(values).max(), 0.0))
+def draw_bars(values: Pixels) -> Image.Image:
+    """A bar for each channel: red above zero, blue below, and full height if not finite."""
+    bar_width = min(_WIDTH // min(len(values), BAND_LENGTH), _MAX_BAR_WIDTH)
+    finite_values = zero_non_finite(values)
+    limits = (min(finite_values.min(), 0.0), max(finite_values.max(), 0.0))
     starts = range(0, len(values), BAND_LENGTH)
     bands = [
         column(
             [
-                _band(values[start : start + BAND_LENGTH], each, limits),
-                _axis(range(start, min(start + BAND_LENGTH, len(values))), each),
+                _band(values[start : start + BAND_LENGTH], bar_width, limits),
+                _axis(range(start, min(start + BAND_LENGTH, len(values))), bar_width),
             ],
             gap=0,
         )
@@ -37,15 +38,15 @@ def bars(values: Pixels) -> Image.Image:
     return column(bands)
 
 
-def _band(values: Pixels, each: int, limits: tuple[float, float]) -> Image.Image:
+def _band(values: Pixels, bar_width: int, limits: tuple[float, float]) -> Image.Image:
     low, high = limits
     per_unit = (_HEIGHT - 1) / ((high - low) or 1)
     zero = round(high * per_unit)
-    band = Image.new("RGB", (len(values) * each, _HEIGHT), PAPER)
+    band = Image.new("RGB", (len(values) * bar_width, _HEIGHT), PAPER)
     pen = ImageDraw.Draw(band)
     pen.line((0, zero, band.width, zero), fill=HAIRLINE)
-    for n, value in enumerate(values):
-        left, right = n * each, (n + 1) * each - 1 - (each > 3)
+    for index, value in enumerate(values):
+        left, right = index * bar_width, (index + 1) * bar_width - 1 - (bar_width > 3)
         if not np.isfinite(value):
             pen.rectangle((left, 0, right, _HEIGHT), fill=ALARM)
         elif value:
@@ -54,17 +55,17 @@ def _band(values: Pixels, each: int, limits: tuple[float, float]) -> Image.Image
     return band
 
 
-def _axis(channels: Sequence[int], each: int) -> Image.Image:
-    """Channel numbers below their bars, as many as have room."""
-    step = next(
-        size for size in (1, 2, 4, 8, 16, 32, 64) if size * each >= _BETWEEN_LABELS or size == 64
-    )
-    numbered = channels[::step]
-    ends = (numbered[-1] - channels[0]) * each + width_of(str(numbered[-1]), LABEL)
-    axis = Image.new("RGB", (max(len(channels) * each, ends), height_of(LABEL) + 4), PAPER)
+def _axis(channels: Sequence[int], bar_width: int) -> Image.Image:
+    """Channel numbers below their bars, as many as fit."""
+    steps = (1, 2, 4, 8, 16, 32)
+    step = next((step for step in steps if step * bar_width >= _MIN_LABEL_STEP), 64)
+    labelled = channels[::step]
+    last = labelled[-1]
+    right = (last - channels[0]) * bar_width + text_width(str(last), LABEL)
+    axis = Image.new("RGB", (max(len(channels) * bar_width, right), line_height(LABEL) + 4), PAPER)
     pen = ImageDraw.Draw(axis)
-    for channel in numbered:
-        left = (channel - channels[0]) * each
+    for channel in labelled:
+        left = (channel - channels[0]) * bar_width
         pen.line((left, 1, left, 4), fill=MUTED)
         axis.paste(line(str(channel), size=LABEL, colour=MUTED), (left, 4))
     return axis

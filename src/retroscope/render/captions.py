@@ -1,93 +1,102 @@
-"""What is said under a plate: counts, shares and reasons, in words."""
+"""The text under a plate: counts, shares, and reasons for what is missing."""
 
 from collections.abc import Sequence
 
-from retroscope.render.mosaics import PLACES
-from retroscope.results.values import ChannelStats, Plate
+from retroscope.render.mosaics import BLOCK_SIZE
+from retroscope.results.plates import Plate
+from retroscope.results.statistics import ChannelStats
 
 RARE = 0.01
-"""A channel that fires in a smaller share of the images is one that hardly fires."""
-_CLASSES = 5
+"""A channel that fires in a smaller share of images is quiet."""
+_MAX_CLASSES = 5
 
 
 def plate_lines(plate: Plate) -> list[str]:
-    """What a plate shows, how its channel responds, and what is missing, a line each."""
-    lines = [_layer(plate), _response(plate), _classes(plate.stats), _missing(plate)]
-    return [each for each in lines if each]
+    """The layer, the response of the channel, its classes, and what is missing, on a line each."""
+    lines = (
+        _layer_line(plate),
+        _response_line(plate),
+        _class_line(plate.stats),
+        _missing_line(plate),
+    )
+    return [line for line in lines if line]
 
 
-def fires(stats: ChannelStats) -> str:
+def firing_rate(stats: ChannelStats) -> str:
     """How often a channel fires."""
+    if stats.images is None or stats.fired_images is None:
+        return "firing rate not recorded"
     if not stats.images:
-        return "no value is finite" if stats.non_finite else "nothing scanned yet"
+        return "no finite values" if stats.non_finite else "not scanned yet"
     if stats.dead:
-        return f"never fires in {counted(stats.images, 'image')}"
+        return f"never fires in {count_noun(stats.images, 'image')}"
     return f"fires in {percent(stats.fired_image_share)} of images"
 
 
 def is_quiet(stats: ChannelStats) -> bool:
-    """Whether a channel never fires, or in hardly any image."""
-    return stats.fired_image_share < RARE and stats.images > 0
+    """Whether a channel fires in hardly any image, or in none."""
+    return bool(stats.images) and stats.fired_image_share < RARE
 
 
 def quiet_line(channels: Sequence[ChannelStats]) -> str:
-    """How many of some channels never fire, and how many hardly ever."""
+    """How many of the channels never fire, and how many fire in hardly any image."""
     dead = sum(stats.dead and is_quiet(stats) for stats in channels)
     rare = sum(map(is_quiet, channels)) - dead
-    return joined(
-        f"{dead} {'never fires' if dead == 1 else 'never fire'}" if dead else "",
-        f"{rare} {'fires' if rare == 1 else 'fire'} in under {percent(RARE)} of images"
-        if rare
-        else "",
+    dead_verb, rare_verb = ("fires" if count == 1 else "fire" for count in (dead, rare))
+    return join_facts(
+        f"{dead} never {dead_verb}" if dead else "",
+        f"{rare} {rare_verb} in under {percent(RARE)} of images" if rare else "",
     )
 
 
-def remarks(plate: Plate) -> dict[str, list[int]]:
-    """Each note of the projections, with the patches that it is of, counted from 0."""
-    found: dict[str, list[int]] = {}
-    for n, patch in enumerate(plate.patches):
+def notes_by_text(plate: Plate) -> dict[str, list[int]]:
+    """The indices of the patches that each note of a projection applies to, by the note."""
+    patches_by_note: dict[str, list[int]] = {}
+    for index, patch in enumerate(plate.patches):
         for note in patch.projection.notes if patch.projection else ():
-            found.setdefault(note, []).append(n)
-    return found
+            patches_by_note.setdefault(note, []).append(index)
+    return patches_by_note
 
 
-def every(plate: Plate) -> list[int]:
-    """The patches that have a projection, counted from 0."""
-    return [n for n, patch in enumerate(plate.patches) if patch.projection]
+def projected_patches(plate: Plate) -> list[int]:
+    """The indices of the patches that have a projection."""
+    return [index for index, patch in enumerate(plate.patches) if patch.projection]
 
 
-def remark_lines(plate: Plate) -> list[str]:
-    """The notes; what does not hold for all patches says for which, as they are counted below."""
+def note_lines(plate: Plate) -> list[str]:
+    """The notes. One that does not apply to all patches lists theirs, as numbered on the plate."""
+    projected = projected_patches(plate)
     return [
-        note if places == every(plate) else f"{_which(places)}, with a folded corner: {note}"
-        for note, places in remarks(plate).items()
+        note if indices == projected else f"{_patch_numbers(indices)} (folded corner): {note}"
+        for note, indices in notes_by_text(plate).items()
     ]
 
 
-def _which(places: Sequence[int]) -> str:
-    return f"{'patch' if len(places) == 1 else 'patches'} {runs([n + 1 for n in places])}"
+def _patch_numbers(indices: Sequence[int]) -> str:
+    noun = "patch" if len(indices) == 1 else "patches"
+    return f"{noun} {number_ranges([index + 1 for index in indices])}"
 
 
-def runs(numbers: Sequence[int]) -> str:
-    """Rising numbers in words.
+def number_ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers as text, with runs of three or more as ranges.
 
-    >>> runs([1, 3, 4, 5, 8, 9])
+    >>> number_ranges([1, 3, 4, 5, 8, 9])
     '1, 3 to 5, 8, 9'
     """
-    found: list[list[int]] = []
+    ranges: list[list[int]] = []
     for number in numbers:
-        if found and number == found[-1][-1] + 1:
-            found[-1].append(number)
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1].append(number)
         else:
-            found.append([number])
+            ranges.append([number])
     texts = [
-        f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in found
+        f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in ranges
     ]
     return ", ".join(texts)
 
 
 def percent(share: float) -> str:
-    """A share for reading: never 0 or 100 % where it is not exactly that.
+    """A share as a percentage; 0 % and 100 % only if it is exactly that.
 
     >>> percent(0.1234), percent(0.0081), percent(1e-6), percent(0.9999), percent(1)
     ('12 %', '0.81 %', 'under 0.01 %', 'over 99 %', '100 %')
@@ -99,61 +108,66 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
-def counted(count: int, one: str, many: str = "") -> str:
-    """A number of things.
+def count_noun(count: int, singular: str, plural: str = "") -> str:
+    """A number and its noun, in the singular or the plural (by default with an "s").
 
-    >>> counted(1, "patch", "patches"), counted(1281167, "image")
+    >>> count_noun(1, "patch", "patches"), count_noun(1281167, "image")
     ('1 patch', '1,281,167 images')
     """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
-def joined(*facts: str) -> str:
-    """The facts that are not empty, on one line."""
+def join_facts(*facts: str) -> str:
+    """The facts on one line, without the empty ones."""
     return " · ".join(filter(None, facts))
 
 
-def _layer(plate: Plate) -> str:
+def _layer_line(plate: Plate) -> str:
     layer, field = plate.layer, plate.layer.field
-    seen = "the whole image" if field.whole else f"{field.y.size}x{field.x.size} px"
+    size = "whole image" if field.whole else f"{field.y.size}x{field.x.size} px"
     names = ", ".join(name for name in layer.aliases if name != plate.unit.layer)
-    return joined(layer.kind, names, f"sees {seen}", f"ranked by {plate.ranked_by}")
+    return join_facts(layer.kind, names, f"field {size}", f"ranked by {plate.ranked_by}")
 
 
-def _response(plate: Plate) -> str:
+def _response_line(plate: Plate) -> str:
     stats = plate.stats
-    broken = stats.non_finite if stats.images else 0
-    alarm = f"{counted(broken, 'value')} not finite" if broken else ""
-    scores = _scores([patch.score for patch in plate.patches])
-    nearest = "; these patches come nearest" if stats.dead and plate.patches else ""
-    return joined(scores, fires(stats) + nearest + _where(stats), alarm)
+    broken = stats.images and stats.non_finite
+    alarm = count_noun(broken, "non-finite value") if broken else ""
+    scores = _score_range([patch.score for patch in plate.patches])
+    closest = "; these patches come closest" if stats.dead and plate.patches else ""
+    return join_facts(scores, firing_rate(stats) + closest + _position_share(stats), alarm)
 
 
-def _where(stats: ChannelStats) -> str:
-    """The share of positions, and how many images all shares are of."""
-    if stats.dead:
+def _position_share(stats: ChannelStats) -> str:
+    """The share of positions, and the number of images that both shares refer to."""
+    if stats.dead or stats.images is None or stats.fired_positions is None:
         return ""
     positions = percent(stats.fired_position_share)
-    return f", at {positions} of positions ({counted(stats.images, 'image')})"
+    return f", at {positions} of positions ({count_noun(stats.images, 'image')})"
 
 
-def _scores(scores: list[float]) -> str:
+def _score_range(scores: list[float]) -> str:
     if not scores:
         return ""
     low, high = f"{min(scores):.4g}", f"{max(scores):.4g}"
     return f"score {high}" if low == high else f"scores {low} to {high}"
 
 
-def _classes(stats: ChannelStats) -> str:
-    strongest = [f"{each.label} {each.mean_maximum:.3g}" for each in stats.classes[:_CLASSES]]
+def _class_line(stats: ChannelStats) -> str:
+    strongest = [
+        f"{class_stats.label} {class_stats.mean_maximum:.3g}"
+        for class_stats in stats.classes[:_MAX_CLASSES]
+    ]
     return f"classes by mean maximum: {', '.join(strongest)}" if strongest else ""
 
 
-def _missing(plate: Plate) -> str:
-    shown, images = len(plate.patches), plate.stats.images
-    dark = sum(patch.projection is None for patch in plate.patches)
-    few = f"only {counted(shown, 'patch', 'patches')}" if 0 < shown < PLACES else ""
-    if few and images == shown:
-        few = f"only {counted(images, 'image')} scanned"
-    unlit = f"{dark} of {shown} not illustrated yet" if dark else ""
-    return joined(few, "not illustrated yet" if dark and dark == shown else unlit)
+def _missing_line(plate: Plate) -> str:
+    count, images = len(plate.patches), plate.stats.images
+    unprojected = sum(patch.projection is None for patch in plate.patches)
+    few = f"only {count_noun(count, 'patch', 'patches')}" if 0 < count < BLOCK_SIZE else ""
+    if few and images == count:
+        few = f"only {count_noun(images, 'image')} scanned"
+    if not unprojected:
+        return few
+    some = "" if unprojected == count else f"{unprojected} of {count} "
+    return join_facts(few, f"{some}not illustrated yet")

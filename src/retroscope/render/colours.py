@@ -1,19 +1,20 @@
-"""Scales of colour for heat: even to the eye, from dark to light; jet for those who ask for it.
+"""Colour scales for heat maps: perceptually uniform from dark to light, and jet on request.
 
-Control points of the scales of Smith & van der Walt 2015 (viridis, inferno, magma), at even steps.
+Control points of viridis, inferno and magma (Smith & van der Walt 2015), evenly spaced.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.errors import RetroscopeError, did_you_mean
-from retroscope.render.theme import DIVERGING, Colour, Ramp, mixed
-from retroscope.render.tone import finite
-from retroscope.results.values import Picture
+from retroscope.errors import choose
+from retroscope.imaging.image import RGB
+from retroscope.render.theme import DIVERGING, Colour, Ramp, interpolate_ramp
+from retroscope.render.tone import zero_non_finite
 
 
 def _ramp(points: str) -> Ramp:
-    """
+    """A ramp from its control points in hexadecimal.
+
     >>> _ramp("000004 fcffa4")
     ((0, 0, 4), (252, 255, 164))
     """
@@ -27,10 +28,10 @@ SCALES: dict[str, Ramp] = {
     "viridis": _ramp("440154 472d7b 3b528b 2c728e 21918c 28ae80 5ec962 addc30 fde725"),
     "jet": _ramp("00007f 0000ff 007fff 00ffff 7fff7f ffff00 ff7f00 ff0000 7f0000"),
 }
-EVEN = ("inferno", "magma", "viridis")
-"""Scales on which equal steps look equal."""
+UNIFORM_SCALES = ("inferno", "magma", "viridis")
+"""Perceptually uniform scales: equal steps look equal."""
 
-CLASSES: tuple[Colour, ...] = (
+CLASS_COLOURS: tuple[Colour, ...] = (
     (0, 114, 178),
     (230, 159, 0),
     (0, 158, 115),
@@ -39,38 +40,35 @@ CLASSES: tuple[Colour, ...] = (
     (213, 94, 0),
     (240, 228, 66),
 )
-"""Colours for classes, told apart also by those who confuse red and green (Okabe & Ito 2008)."""
-OTHER_CLASSES: Colour = (150, 150, 150)
+"""Colours for classes that are distinct to colour-blind readers too (Okabe & Ito 2008)."""
+REMAINING_CLASSES: Colour = (150, 150, 150)
 
 
-def scale_named(name: str) -> Ramp:
-    """The scale of this name."""
-    if name not in SCALES:
-        hint = did_you_mean(name, SCALES) or f"there are {', '.join(SCALES)}"
-        raise RetroscopeError(f"no colours {name!r}; {hint}")
-    return SCALES[name]
+def find_scale(name: str) -> Ramp:
+    """The colour scale with this name."""
+    return choose("colour scale", name, SCALES)
 
 
-def coloured(
+def apply_scale(
     values: npt.NDArray[np.floating],
     colours: str = "inferno",
     *,
     limits: tuple[float, float] | None = None,
-    most: float | None = None,
-) -> Picture:
-    """A map in colours, from 0 to its largest value or the `most` given, or between limits.
+    limit: float | None = None,
+) -> RGB:
+    """A map in colours: from 0 to `limit` (default: its largest value), or between two `limits`.
 
-    Values of two signs run from blue through light grey, zero, to red, whatever the scale. A value
-    that is not finite counts as zero, one beyond the ends as the end.
+    If values have both signs, the scale is always blue for negative, light grey for zero and red
+    for positive. Non-finite values count as zero; values beyond a limit are clipped to it.
 
-    >>> coloured(np.float32([[0, 2]])).tolist()
+    >>> apply_scale(np.float32([[0, 2]])).tolist()
     [[[0, 0, 4], [252, 255, 164]]]
     """
-    ramp, known = scale_named(colours), finite(values)
+    ramp, finite_values = find_scale(colours), zero_non_finite(values)
     if limits is not None:
         low, high = limits
-        return mixed((known - low) / ((high - low) or 1), ramp)
-    most = most or float(np.abs(known).max(initial=0)) or 1
-    if (known < 0).any():
-        return mixed((known / most + 1) / 2, DIVERGING)
-    return mixed(known / most, ramp)
+        return interpolate_ramp((finite_values - low) / ((high - low) or 1), ramp)
+    limit = limit or float(np.abs(finite_values).max(initial=0)) or 1
+    if (finite_values < 0).any():
+        return interpolate_ramp((finite_values / limit + 1) / 2, DIVERGING)
+    return interpolate_ramp(finite_values / limit, ramp)

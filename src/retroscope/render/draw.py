@@ -1,4 +1,4 @@
-"""How each result looks: `draw(result)` is a picture."""
+"""`draw(result)`: any result as a figure."""
 
 from collections.abc import Callable, Sequence
 from functools import singledispatch
@@ -7,13 +7,14 @@ from typing import Any
 from PIL import Image
 
 from retroscope.errors import RetroscopeError
-from retroscope.render.context import Context, draw_context
-from retroscope.render.filter_grid import draw_filters
-from retroscope.render.heat_figures import draw_heat, draw_heats
+from retroscope.render.activation_figures import draw_activations
+from retroscope.render.context_figures import HitContext, draw_hit_contexts
+from retroscope.render.explanation_figures import draw_explanation
+from retroscope.render.filter_figures import draw_filters
+from retroscope.render.heat_figures import draw_heat_map, draw_heat_maps
 from retroscope.render.layer_table import draw_layers
-from retroscope.render.maps import draw_activations
 from retroscope.render.occlusion_figures import draw_occlusion
-from retroscope.render.pattern_sheets import draw_pattern, draw_patterns
+from retroscope.render.pattern_figures import draw_pattern, draw_patterns
 from retroscope.render.plate_figures import draw_plate, draw_plates
 from retroscope.render.projection_figures import (
     draw_patch,
@@ -21,38 +22,40 @@ from retroscope.render.projection_figures import (
     draw_projection,
     draw_projections,
 )
-from retroscope.render.report import draw_explanation
 from retroscope.results.heat_maps import Explanation, HeatMap, OcclusionMap
-from retroscope.results.values import Activations, Filters, Layer, Patch, Pattern, Plate, Projection
+from retroscope.results.layers import Layer
+from retroscope.results.patterns import Pattern
+from retroscope.results.plates import Patch, Plate
+from retroscope.results.projections import Activations, Filters, Projection
 
-MARKS: dict[type, Callable[..., Image.Image]] = {
+FIGURES: dict[type, Callable[..., Image.Image]] = {
     Projection: draw_projection,
     Patch: draw_patch,
     Plate: draw_plate,
     Activations: draw_activations,
-    HeatMap: draw_heat,
+    HeatMap: draw_heat_map,
     OcclusionMap: draw_occlusion,
     Explanation: draw_explanation,
     Pattern: draw_pattern,
     Filters: draw_filters,
 }
-"""What draws one result. A mark's options are its keywords."""
+"""The function that draws each type of result. Its keywords are the options of `draw`."""
 
 SHEETS: dict[type, Callable[..., Image.Image]] = {
     Projection: draw_projections,
     Patch: draw_patches,
     Plate: draw_plates,
-    Context: draw_context,
+    HitContext: draw_hit_contexts,
     Layer: draw_layers,
-    HeatMap: draw_heats,
+    HeatMap: draw_heat_maps,
     Pattern: draw_patterns,
 }
-"""What draws a list of results of one type."""
+"""The function that draws a list of results of each type."""
 
 
 @singledispatch
-def draw(thing: object, **options: object) -> Image.Image:
-    """A result, or a list of results of one type, as a picture to look at or to save.
+def draw(result: object, **options: object) -> Image.Image:
+    """A result, or a list of results of one type, as a figure.
 
     >>> import numpy as np
     >>> from retroscope.geometry import Field, ReceptiveField
@@ -62,23 +65,25 @@ def draw(thing: object, **options: object) -> Image.Image:
     'RGB'
     """
     del options
-    raise RetroscopeError(f"cannot draw {type(thing).__name__!r}; {_known()}")
+    raise RetroscopeError(f"cannot draw {type(result).__name__!r}; {_drawable_kinds()}")
 
 
-def _draw_sheet(things: Sequence[object], **options: Any) -> Image.Image:
-    kinds = {type(thing) for thing in things}
+def _draw_sheet(results: Sequence[object], **options: Any) -> Image.Image:
+    kinds = {type(result) for result in results}
     if len(kinds) != 1 or not kinds <= SHEETS.keys():
-        held = " and ".join(sorted(kind.__name__ for kind in kinds)) or "nothing"
-        raise RetroscopeError(f"cannot draw a list of {held}; {_known()}")
-    return SHEETS[kinds.pop()](things, **options)
+        kind_names = " and ".join(sorted(kind.__name__ for kind in kinds)) or "nothing"
+        raise RetroscopeError(f"cannot draw a list of {kind_names}; {_drawable_kinds()}")
+    return SHEETS[kinds.pop()](results, **options)
 
 
-def _known() -> str:
-    one, many = (", ".join(kind.__name__ for kind in table) for table in (MARKS, SHEETS))
-    return f"there are pictures of {one}, and of lists that hold only {many}"
+def _drawable_kinds() -> str:
+    figure_kinds, sheet_kinds = (
+        ", ".join(kind.__name__ for kind in table) for table in (FIGURES, SHEETS)
+    )
+    return f"draw takes one of {figure_kinds}, or a list of one type of {sheet_kinds}"
 
 
-for _kind, _mark in MARKS.items():
-    draw.register(_kind, _mark)
+for _kind, _draw_figure in FIGURES.items():
+    draw.register(_kind, _draw_figure)
 draw.register(list, _draw_sheet)
 draw.register(tuple, _draw_sheet)

@@ -1,68 +1,73 @@
-"""The faces that type is set in: Pillow's own, and the machine's for letters which that lacks."""
+"""Typefaces: Pillow's built-in face, and system faces for glyphs that it lacks."""
 
 from functools import lru_cache
 
 from PIL import ImageFont
 
-_PLAIN = {chr(code) for code in range(32, 127)} | {"…", "·"}
-"""What Pillow's own Aileron knows, which every installation has."""
-_OF_MACHINES = (
+_BUILT_IN_GLYPHS = {chr(code) for code in range(32, 127)} | {"…", "·"}
+"""Glyphs of Aileron, the face that comes with Pillow."""
+_SYSTEM_FACES = (
     *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf"),
     *("arial.ttf", "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc", "DroidSansFallback.ttf"),
     *("wqy-zenhei.ttc", "PingFang.ttc", "Hiragino Sans GB.ttc", "msyh.ttc", "YuGothR.ttc"),
 )
-_ASKED_AT = 16
-_NO_LETTER = "\U0010ffff"
-_SHARE = 0.92
-"""Of Aileron's size: other faces look larger."""
+_PROBE_SIZE = 16
+_UNASSIGNED = "\U0010ffff"
+"""A code point without a glyph in any face; it is drawn as the face's "missing glyph" box."""
+_SYSTEM_SCALE = 0.92
+"""Size of system faces relative to Aileron; at the same size they look larger."""
 
 Face = str
-"""The file of a face of the machine; Pillow's own has none."""
+"""File name of a system face, or `BUILT_IN`."""
+BUILT_IN: Face = ""
 
 
 @lru_cache
-def face_for(letters: frozenset[str]) -> Face | None:
-    """The first face with all these letters, if there is one."""
-    missing = letters - _PLAIN
+def find_face(characters: frozenset[str]) -> Face | None:
+    """The first face that has a glyph for every character, if any."""
+    missing = characters - _BUILT_IN_GLYPHS
     if not missing:
-        return ""
-    return next((face for face in _machine() if all(has(face, one) for one in missing)), None)
+        return BUILT_IN
+    for face in _installed_faces():
+        if all(has_glyph(face, character) for character in missing):
+            return face
+    return None
 
 
-def has(face: Face, letter: str) -> bool:
-    """Whether a face has the shape of a letter."""
-    if not face:
-        return letter in _PLAIN
-    if not letter.isprintable():
+def has_glyph(face: Face, character: str) -> bool:
+    """Whether a face has a glyph for a character."""
+    if face == BUILT_IN:
+        return character in _BUILT_IN_GLYPHS
+    if not character.isprintable():
         return False
-    known = font(face, _ASKED_AT)
-    drawn = bytes(known.getmask(letter))
-    return any(drawn) and drawn != bytes(known.getmask(_NO_LETTER))
+    probe = load_font(face, _PROBE_SIZE)
+    glyph = bytes(probe.getmask(character))
+    return any(glyph) and glyph != bytes(probe.getmask(_UNASSIGNED))
 
 
 @lru_cache
-def font(face: Face, size: int) -> ImageFont.FreeTypeFont:
-    """A face at a size."""
-    if face:
-        return _opened(face, round(size * _SHARE))
-    found = ImageFont.load_default(size=size)
-    assert isinstance(found, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
-    return found
+def load_font(face: Face, size: int) -> ImageFont.FreeTypeFont:
+    """A face at a size in pixels."""
+    if face != BUILT_IN:
+        return _open_face(face, round(size * _SYSTEM_SCALE))
+    built_in = ImageFont.load_default(size=size)
+    assert isinstance(built_in, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
+    return built_in
 
 
 @lru_cache
-def _machine() -> tuple[Face, ...]:
-    return tuple(face for face in _OF_MACHINES if _is_there(face))
+def _installed_faces() -> tuple[Face, ...]:
+    return tuple(face for face in _SYSTEM_FACES if _is_installed(face))
 
 
-def _is_there(face: Face) -> bool:
+def _is_installed(face: Face) -> bool:
     try:
-        _opened(face, _ASKED_AT)
+        _open_face(face, _PROBE_SIZE)
     except OSError:
         return False
     return True
 
 
-def _opened(face: Face, size: int) -> ImageFont.FreeTypeFont:
-    """Each letter by itself: the finer layout gives up on some texts."""
+def _open_face(face: Face, size: int) -> ImageFont.FreeTypeFont:
+    """A system face with basic layout: the Raqm layout engine fails on some texts."""
     return ImageFont.truetype(face, size, layout_engine=ImageFont.Layout.BASIC)

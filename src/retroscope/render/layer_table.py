@@ -1,59 +1,72 @@
-"""The table of a network's layers as a figure."""
+"""The table of a network's layers: as cells of text, and as a figure."""
 
 from collections.abc import Sequence
 
 from PIL import Image
 
-from retroscope.render.layer_rows import FIELD_KEY, LAYER_COLUMNS, layer_cells
-from retroscope.render.layout import GAP, blank, column, padded, page, row
-from retroscope.render.text import HEADING, line, paragraph, width_of
+from retroscope.render.captions import count_noun
+from retroscope.render.layout import GAP, blank, column, pad, page, row
+from retroscope.render.text import HEADING, line, paragraph, paragraphs, text_width
 from retroscope.render.theme import HAIRLINE, INK, MUTED, Colour
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 
-_WIDEST = (340, 240, 140, 90, 110, 300)
-_NUMBERS = {"channels", "size"}
-_BETWEEN = 24
-_LEAST_WIDTH = 480
+LAYER_COLUMNS = ("layer", "also", "kind", "channels", "size", "field")
+"""The headings of `layer_cells`."""
+FIELD_KEY = "field: size/stride/start in pixels"
+
+_MAX_WIDTHS = (340, 240, 140, 90, 110, 300)
+_RIGHT_ALIGNED = {"channels", "size"}
+_COLUMN_GAP = 24
+_MIN_WIDTH = 480
 
 
-def draw_layers(layers: Sequence[Layer], *, title: str = "") -> Image.Image:
-    """Each layer on a line: name, other names, kind, channels, size, field; notes below."""
-    table = _table([layer_cells(layer) for layer in layers])
-    width = max(table.width, _LEAST_WIDTH)
-    counted = f"{len(layers)} layer{'s' * (len(layers) != 1)}"
-    notes = [f"{layer.name}: {layer.note}" for layer in layers if layer.note]
-    return page(
-        [
-            line(title or counted, size=HEADING, width=width),
-            *paragraph(FIELD_KEY, width=width),
-            blank(1, GAP),
-            table,
-            blank(1, GAP),
-            *(block for note in notes for block in paragraph(note, width=width)),
-        ],
-        gap=2,
+def layer_cells(layer: Layer) -> tuple[str, ...]:
+    """One layer as text, with a cell for each of `LAYER_COLUMNS`."""
+    height, width = layer.size
+    return (
+        layer.name,
+        ", ".join(layer.aliases),
+        layer.kind,
+        str(layer.channels),
+        f"{height}x{width}",
+        str(layer.field),
     )
 
 
-def _table(cells: Sequence[tuple[str, ...]]) -> Image.Image:
-    columns = zip(LAYER_COLUMNS, *cells, strict=True)
+def draw_layers(layers: Sequence[Layer], *, title: str = "") -> Image.Image:
+    """A row for each layer: name, aliases, kind, channels, size and field; notes below."""
+    table = _table([layer_cells(layer) for layer in layers])
+    width = max(table.width, _MIN_WIDTH)
+    notes = [f"{layer.name}: {layer.note}" for layer in layers if layer.note]
+    blocks = [
+        line(title or count_noun(len(layers), "layer"), size=HEADING, width=width),
+        *paragraph(FIELD_KEY, width=width),
+        blank(1, GAP),
+        table,
+        blank(1, GAP),
+        *paragraphs(notes, width=width),
+    ]
+    return page(blocks, gap=2)
+
+
+def _table(cells_by_row: Sequence[tuple[str, ...]]) -> Image.Image:
+    columns = zip(LAYER_COLUMNS, *cells_by_row, strict=True)
     widths = [
-        min(widest, max(width_of(text) for text in texts))
-        for widest, texts in zip(_WIDEST, columns, strict=True)
+        min(max_width, max(text_width(text) for text in texts))
+        for max_width, texts in zip(_MAX_WIDTHS, columns, strict=True)
     ]
     rows = [_table_row(LAYER_COLUMNS, widths, MUTED)]
-    rows += [_table_row(each, widths, INK) for each in cells]
+    rows += [_table_row(cells, widths, INK) for cells in cells_by_row]
     rule = Image.new("RGB", (rows[0].width, 1), HAIRLINE)
-    ruled = [block for each in rows for block in (each, rule)]
-    return column(ruled, gap=3)
+    ruled_rows = [block for table_row in rows for block in (table_row, rule)]
+    return column(ruled_rows, gap=3)
 
 
 def _table_row(texts: Sequence[str], widths: Sequence[int], colour: Colour) -> Image.Image:
     cells = zip(LAYER_COLUMNS, texts, widths, strict=True)
-    return row([_cell(*cell, colour=colour) for cell in cells], gap=_BETWEEN)
+    return row([_cell(*cell, colour=colour) for cell in cells], gap=_COLUMN_GAP)
 
 
 def _cell(name: str, text: str, width: int, *, colour: Colour) -> Image.Image:
-    needed = min(width_of(text), width)
-    block = line(text, width=needed, colour=colour)
-    return padded(block, width=width, right=name in _NUMBERS)
+    block = line(text, width=min(text_width(text), width), colour=colour)
+    return pad(block, width=width, right=name in _RIGHT_ALIGNED)

@@ -1,45 +1,46 @@
-"""Blocks of tiles of one size: the patches of a channel, and its projections in the same order."""
+"""Mosaics: the patches of a channel, or its projections, as a block of tiles of one size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import isqrt
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 from PIL.Image import Resampling
 
-from retroscope.errors import RetroscopeError, did_you_mean
+from retroscope.errors import RetroscopeError, choose
 from retroscope.geometry import Box
-from retroscope.imaging.image import Size, crop
-from retroscope.render.layout import enlarged, factor_for, grid
-from retroscope.render.text import LABEL, line, width_of
+from retroscope.imaging.image import RGB, Size, crop
+from retroscope.render.layout import enlarge, enlargement_factor, grid
+from retroscope.render.text import LABEL, line, text_width
 from retroscope.render.theme import BAND, HAIRLINE, INK, MUTED, PAPER
-from retroscope.render.tone import GREY, finite, toned
-from retroscope.results.values import Patch, Picture, Pixels
+from retroscope.render.tone import GREY, apply_tone, zero_non_finite
+from retroscope.results.plates import Patch
+from retroscope.results.projections import Pixels
 
-PLACES = 9
-"""Tiles of a full block: three rows of three, as in Zeiler & Fergus 2014, figure 2."""
+BLOCK_SIZE = 9
+"""Tiles in a full block: three rows of three, as in Zeiler & Fergus 2014, figure 2."""
 LEGIBLE = 112
-"""Pixels that the longer side of a tile should have."""
-KINDS = ("patch", "projection")
-_ROOM = 1.2
-_FOLD, _LEAST_FOLD = 7, 4
+"""Target for the longer side of a tile, in pixels."""
+_OVERSIZE = 1.2
+"""A tile is reduced only if it exceeds the target by this factor."""
+_FOLD_FRACTION, _MIN_FOLD = 7, 4
 
 
 def mosaic(
     patches: Sequence[Patch],
     *,
-    what: str = "patch",
+    kind: str = "patch",
     columns: int = 3,
     gap: int = 1,
     tone: str = "tile",
     scale: int | None = None,
 ) -> Image.Image:
-    """The patches alone, or their projections alone, strongest first, without a word.
+    """The patches or the projections of a channel, strongest first, without text.
 
-    It has at least as many rows as columns; places that nothing fills are left pale.
+    The mosaic has at least as many rows as columns; empty places are pale.
     """
-    factor = factor_of(map(size_of, patches), scale=scale)
-    tiles = tiles_of(patches, what, factor=factor, tone=tone)
+    factor = legible_factor(map(tile_size, patches), scale=scale)
+    tiles = draw_tiles(patches, kind, factor=factor, tone=tone)
     if patches and not any(tiles):
         raise RetroscopeError(
             "these patches have no projections yet; 'retroscope illustrate' adds them"
@@ -48,16 +49,15 @@ def mosaic(
     return block(tiles, places=rows * columns, columns=columns, gap=gap)
 
 
-def tiles_of(
-    patches: Iterable[Patch], what: str, *, factor: float, tone: str = "tile"
+def draw_tiles(
+    patches: Iterable[Patch], kind: str, *, factor: float, tone: str = "tile"
 ) -> list[Image.Image | None]:
-    """What each place shows; a patch and its projection show the same part of the picture."""
-    if what not in KINDS:
-        hint = did_you_mean(what, KINDS) or f"there are {', '.join(KINDS)}"
-        raise RetroscopeError(f"no mosaic of {what!r}; {hint}")
-    if what == "patch":
-        return [resized(_seen(patch), factor) for patch in patches]
-    return [_projected(patch, factor, tone) for patch in patches]
+    """A tile for each patch, or for its projection; None for a projection that is missing.
+
+    The tile of a patch and the tile of its projection show the same window of the image.
+    """
+    draw_tile = choose("mosaic", kind, TILE_KINDS)
+    return [draw_tile(patch, factor, tone) for patch in patches]
 
 
 def block(
@@ -67,81 +67,101 @@ def block(
     columns: int,
     gap: int,
     missing: str = "",
-    after: str = "",
+    beyond: str = "",
 ) -> Image.Image:
-    """Tiles in reading order, in cells of one size; what is missing is pale, with its reason."""
+    """Tiles in reading order, in cells of one size.
+
+    `missing` is written on the place of a tile that is None, `beyond` on the first place after the
+    last tile.
+    """
     sizes = [tile.size for tile in tiles if tile] or [(LEGIBLE, LEGIBLE)]
     size = max(width for width, _ in sizes), max(height for _, height in sizes)
-    filled = [tile or pale(size, missing) for tile in tiles]
-    rest = [pale(size, "" if n else after) for n in range(places - len(filled))]
-    return grid([*filled, *rest], columns=columns, gap=gap)
+    cells = [tile or empty_place(size, missing) for tile in tiles]
+    if len(cells) < places:
+        cells.append(empty_place(size, beyond))
+    cells += [empty_place(size)] * (places - len(cells))
+    return grid(cells, columns=columns, gap=gap)
 
 
-def columns_for(count: int) -> int:
-    """The columns of a block of nine places or more that is as square as it can be."""
-    return isqrt(max(count, PLACES) - 1) + 1
+def square_columns(count: int) -> int:
+    """The number of columns that makes a block of `count` tiles, at least nine, most square."""
+    return isqrt(max(count, BLOCK_SIZE) - 1) + 1
 
 
-def size_of(patch: Patch) -> Size:
-    """Height and width of what a tile shows."""
-    window = _window(patch)
+def tile_size(patch: Patch) -> Size:
+    """Height and width of the window that a tile shows."""
+    window = _visible_window(patch)
     return window.height, window.width
 
 
-def factor_of(sizes: Iterable[Size], *, legible: int = LEGIBLE, scale: int | None = None) -> float:
-    """The one factor that makes pictures legible: a whole number of times, or smaller.
+def legible_factor(
+    sizes: Iterable[Size], *, legible: int = LEGIBLE, scale: int | None = None
+) -> float:
+    """`scale`, or the factor that makes the largest of the tiles legible: whole, or below 1.
 
-    >>> [factor_of([(side, side)]) for side in (5, 40, 120, 224)]
+    >>> [legible_factor([(side, side)]) for side in (5, 40, 120, 224)]
     [22, 3, 1, 0.5]
     """
     longest = max((side for size in sizes for side in size), default=legible) or 1
     if scale is not None:
-        return factor_for(longest, longest, scale=scale)
-    if longest > _ROOM * legible:
+        return enlargement_factor(longest, longest, scale=scale)
+    if longest > _OVERSIZE * legible:
         return legible / longest
-    times = max(legible // longest, 1)
-    return times + (legible**2 > times * (times + 1) * longest**2)
+    multiple = max(legible // longest, 1)
+    # Between two multiples, the one whose ratio to the target is closer to 1.
+    return multiple + (legible**2 > multiple * (multiple + 1) * longest**2)
 
 
-def resized(picture: Picture, factor: float) -> Image.Image:
-    """Each pixel a square where the picture grows; averaged where it shrinks."""
-    if factor >= 1 or not picture.size:
-        return enlarged(picture, max(round(factor), 1))
-    return Image.fromarray(picture).resize(_reduced(picture.shape[:2], factor), Resampling.LANCZOS)
-
-
-def resized_projection(pixels: Pixels, factor: float, tone: str) -> Image.Image:
-    """Signed pixels in their tone. They shrink first, so that thin lines keep their contrast."""
+def resize_tile(pixels: RGB, factor: float) -> Image.Image:
+    """A tile, enlarged with square pixels or reduced with antialiasing."""
     if factor >= 1 or not pixels.size:
-        return resized(toned(pixels, tone), factor)
-    return Image.fromarray(toned(_shrunk(pixels, _reduced(pixels.shape[:2], factor)), tone))
+        return enlarge(pixels, max(round(factor), 1))
+    size = _scaled_size(pixels.shape[:2], factor)
+    return Image.fromarray(pixels).resize(size, Resampling.LANCZOS)
 
 
-def pale(size: tuple[int, int], words: str = "") -> Image.Image:
-    """A place that nothing fills, with the reason where there is room for it."""
+def resize_projection(pixels: Pixels, factor: float, tone: str) -> Image.Image:
+    """Signed pixels in a tone. They are reduced before the tone, which keeps thin lines strong."""
+    if factor >= 1 or not pixels.size:
+        return resize_tile(apply_tone(pixels, tone), factor)
+    reduced = _reduce(pixels, _scaled_size(pixels.shape[:2], factor))
+    return Image.fromarray(apply_tone(reduced, tone))
+
+
+def empty_place(size: tuple[int, int], reason: str = "") -> Image.Image:
+    """A pale tile, with the reason on it if that fits."""
     tile = Image.new("RGB", size, BAND)
     ImageDraw.Draw(tile).rectangle((0, 0, size[0] - 1, size[1] - 1), outline=HAIRLINE)
-    if words and width_of(words, LABEL) < size[0] - 4:
-        label = line(words, size=LABEL, colour=MUTED)
+    if reason and text_width(reason, LABEL) < size[0] - 4:
+        label = line(reason, size=LABEL, colour=MUTED)
         label = ImageChops.darker(label, Image.new("RGB", label.size, BAND))
         tile.paste(label, ((size[0] - label.width) // 2, (size[1] - label.height) // 2))
     return tile
 
 
-def folded(tile: Image.Image) -> Image.Image:
-    """The tile with a corner turned down: something is said of it."""
-    marked, side = tile.copy(), max(min(tile.size) // _FOLD, _LEAST_FOLD)
-    right, corner = tile.width - 1, (tile.width - 1 - side, side)
-    pen = ImageDraw.Draw(marked)
-    pen.polygon([(corner[0], 0), (right, 0), (right, side)], fill=PAPER)
-    pen.polygon([(corner[0], 0), corner, (right, side)], fill=HAIRLINE, outline=INK)
-    return marked
+def fold_corner(tile: Image.Image) -> Image.Image:
+    r"""The tile with its top right corner folded, which refers to a note below.
+
+    left        right
+      +-----------+  0
+      | \  paper  |
+      |   \       |
+      | flap\     |
+      |       \   |
+      +-----------+  bottom
+    """
+    folded, side = tile.copy(), max(min(tile.size) // _FOLD_FRACTION, _MIN_FOLD)
+    left, right, bottom = tile.width - 1 - side, tile.width - 1, side
+    pen = ImageDraw.Draw(folded)
+    pen.polygon([(left, 0), (right, 0), (right, bottom)], fill=PAPER)
+    pen.polygon([(left, 0), (left, bottom), (right, bottom)], fill=HAIRLINE, outline=INK)
+    return folded
 
 
-def _window(patch: Patch) -> Box:
-    """What a tile shows: the field, or the picture where the field is larger than that.
+def _visible_window(patch: Patch) -> Box:
+    """The window of the image that a tile shows: the field, but no larger than the image.
 
-    A field of 483 pixels in a picture of 224 would be a wide frame of grey.
+    A field of 483 pixels in an image of 224 would be mostly grey border.
     """
     box = patch.box
     if patch.projection is None:
@@ -152,20 +172,29 @@ def _window(patch: Patch) -> Box:
     return Box(top, left, bottom, right)
 
 
-def _seen(patch: Patch) -> Picture:
-    return crop(patch.pixels, _within(_window(patch), patch.box), fill=GREY)
+def _patch_tile(patch: Patch, factor: float, tone: str) -> Image.Image | None:
+    del tone
+    window = _relative_to(_visible_window(patch), patch.box)
+    return resize_tile(crop(patch.pixels, window, fill=GREY), factor)
 
 
-def _projected(patch: Patch, factor: float, tone: str) -> Image.Image | None:
-    shown = patch.projection
-    if shown is None:
+def _projection_tile(patch: Patch, factor: float, tone: str) -> Image.Image | None:
+    projection = patch.projection
+    if projection is None:
         return None
-    pixels = crop(shown.pixels, _within(_window(patch), shown.box), fill=0)
-    return resized_projection(pixels, factor, tone)
+    window = _relative_to(_visible_window(patch), projection.box)
+    return resize_projection(crop(projection.pixels, window, fill=0), factor, tone)
 
 
-def _within(window: Box, box: Box) -> Box:
-    """A window of the picture as a window of what lies in a box."""
+TILE_KINDS: dict[str, Callable[[Patch, float, str], Image.Image | None]] = {
+    "patch": _patch_tile,
+    "projection": _projection_tile,
+}
+"""How each kind of tile is drawn from a patch, a factor and a tone."""
+
+
+def _relative_to(window: Box, box: Box) -> Box:
+    """A window of the image in the coordinates of a box of it."""
     return Box(
         window.top - box.top,
         window.left - box.left,
@@ -174,12 +203,14 @@ def _within(window: Box, box: Box) -> Box:
     )
 
 
-def _shrunk(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    bands = [Image.fromarray(band) for band in np.moveaxis(finite(pixels), 2, 0).astype(np.float32)]
-    return np.stack([np.asarray(band.resize(size, Resampling.LANCZOS)) for band in bands], axis=-1)
+def _reduce(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Signed pixels at a smaller width and height; Pillow resizes floats one band at a time."""
+    bands = np.moveaxis(zero_non_finite(pixels), 2, 0).astype(np.float32)
+    reduced = [Image.fromarray(band).resize(size, Resampling.LANCZOS) for band in bands]
+    return np.stack([np.asarray(band) for band in reduced], axis=-1)
 
 
-def _reduced(size: Size, factor: float) -> tuple[int, int]:
-    """Width and height after shrinking."""
+def _scaled_size(size: Size, factor: float) -> tuple[int, int]:
+    """Width and height after scaling, at least one pixel each."""
     height, width = (max(round(side * factor), 1) for side in size)
     return width, height

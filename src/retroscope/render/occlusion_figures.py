@@ -1,136 +1,154 @@
-"""An occlusion as the paper shows it (Zeiler & Fergus 2014, Fig. 7): one map for each question."""
+"""Occlusion maps as in Zeiler & Fergus 2014, figure 7, with a map for each question."""
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from retroscope.imaging.image import GREY
-from retroscope.render.captions import joined, percent
-from retroscope.render.colours import CLASSES, OTHER_CLASSES, coloured
-from retroscope.render.layout import CLEAR, TIGHT, column, enlarged, factor_for, framed, page, row
+from retroscope.imaging.image import GREY, RGB
+from retroscope.render.captions import count_noun, join_facts, percent
+from retroscope.render.colours import CLASS_COLOURS, REMAINING_CLASSES, apply_scale
+from retroscope.render.layout import (
+    CLEARLY_VISIBLE,
+    TIGHT,
+    column,
+    enlarge,
+    enlargement_factor,
+    page,
+    row,
+)
 from retroscope.render.overlay import OPACITY, overlay
-from retroscope.render.text import HEADING, LABEL, height_of, line, paragraph
+from retroscope.render.panels import image_tile, label_tile
+from retroscope.render.text import HEADING, LABEL, line, line_height, paragraphs
 from retroscope.render.theme import MUTED, Colour
 from retroscope.results.heat_maps import OcclusionMap, Target
-from retroscope.results.values import Picture
 
-_NAMED = len(CLASSES)
+_MIN_WIDTH = 300
 
 
 def draw_occlusion(
-    shown: OcclusionMap,
+    occlusion: OcclusionMap,
     *,
     colours: str = "inferno",
     opacity: float = OPACITY,
     scale: int | None = None,
     bare: bool = False,
 ) -> Image.Image:
-    """The picture with its occluder, what covering costs, and the answer at each position.
+    """The image with the occluder, the loss of probability, and the maps over its positions.
 
-    `bare` is what covering costs, over the picture, without a word.
+    `bare` draws the loss of probability over the image, without text.
     """
-    picture = _picture(shown)
-    factor = factor_for(*shown.size, visible=CLEAR, scale=scale)
-    costs = overlay(picture, shown.heat, colours=colours, opacity=opacity)
+    image = occlusion.image
+    if image is None:
+        image = np.full((*occlusion.size, 3), GREY, np.uint8)
+    factor = enlargement_factor(*occlusion.size, visible=CLEARLY_VISIBLE, scale=scale)
+    loss = overlay(image, occlusion.heat, colours=colours, opacity=opacity)
     if bare:
-        return enlarged(costs, factor)
-    named = [
-        ("the size of the occluder", _occluded(shown, picture)),
-        ("what covering costs", costs),
+        return enlarge(loss, factor)
+    labelled_images = [
+        ("size of the occluder", _cover_corner(image, occlusion.occluder)),
+        ("loss of probability", loss),
+        *_position_maps(occlusion, colours),
     ]
-    named += _maps(shown, colours)
-    tiles = row([_tile(name, each, factor) for name, each in named])
-    width = max(tiles.width, 300)
-    words = [line(_title(shown), width=width, size=HEADING)]
-    words += [line(each, width=width, colour=MUTED) for each in _lines(shown)]
-    notes = [
-        each for text in (*shown.notes, *shown.caveats) for each in paragraph(text, width=width)
+    tiles = row(
+        [label_tile(label, image_tile(pixels, factor)) for label, pixels in labelled_images]
+    )
+    width = max(tiles.width, _MIN_WIDTH)
+    caption = [
+        line(_title(occlusion), width=width, size=HEADING),
+        *(line(text, width=width, colour=MUTED) for text in _lines(occlusion)),
+        *_legend(occlusion),
     ]
-    return page([tiles, column([*words, *_legend(shown)], gap=TIGHT), column(notes, gap=TIGHT)])
+    notes = paragraphs((*occlusion.notes, *occlusion.caveats), width=width)
+    return page([tiles, column(caption, gap=TIGHT), column(notes, gap=TIGHT)])
 
 
-def _title(shown: OcclusionMap) -> str:
-    return f"{shown.target}, {percent(shown.probability)} where nothing is covered"
+def _title(occlusion: OcclusionMap) -> str:
+    return f"{occlusion.target}, {percent(occlusion.probability)} without an occluder"
 
 
-def _lines(shown: OcclusionMap) -> list[str]:
-    height, width = shown.occluder
-    low, high = float(shown.probabilities.min()), float(shown.probabilities.max())
-    grid = f"{len(shown.tops)}x{len(shown.lefts)} positions"
+def _lines(occlusion: OcclusionMap) -> list[str]:
+    height, width = occlusion.occluder
+    low, high = _value_range(occlusion.probabilities)
+    grid = f"{len(occlusion.tops)}x{len(occlusion.lefts)} positions"
     lines = [
-        joined(f"{shown.fill} occluder of {height}x{width} px", grid, shown.source),
-        f"covered, it is from {percent(low)} (dark) to {percent(high)} (light)",
+        join_facts(f"{occlusion.fill} occluder of {height}x{width} px", grid, occlusion.source),
+        f"probability with it: {percent(low)} (dark) to {percent(high)} (light)",
     ]
-    if shown.unit is not None and shown.activations is not None:
-        least, most = float(shown.activations.min()), float(shown.activations.max())
-        lines.append(
-            f"total of {shown.unit}: {shown.activation:.4g}; covered, {least:.4g} to {most:.4g}"
-        )
+    if occlusion.unit is not None and occlusion.activations is not None:
+        low, high = _value_range(occlusion.activations)
+        clean = f"{occlusion.activation:.4g}"
+        lines.append(f"total of {occlusion.unit}: {clean}; with it: {low:.4g} to {high:.4g}")
     return lines
 
 
-def _maps(shown: OcclusionMap, colours: str) -> list[tuple[str, Picture]]:
-    """Each grid of positions, every position as large as its share of the picture."""
-    found = [("probability", _stretched(shown, _between_ends(shown.probabilities, colours)))]
-    if shown.activations is not None:
-        activations = _between_ends(shown.activations, colours)
-        found.append(("strongest map", _stretched(shown, activations)))
-    return [*found, ("most probable class", _stretched(shown, _classes(shown)))]
+def _value_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
 
 
-def _between_ends(values: npt.NDArray[np.float32], colours: str) -> Picture:
-    return coloured(values, colours, limits=(float(values.min()), float(values.max())))
+def _position_maps(occlusion: OcclusionMap, colours: str) -> list[tuple[str, RGB]]:
+    """The maps over the positions of the occluder, each stretched to the size of the image."""
+    grids = {"probability": _scale_to_range(occlusion.probabilities, colours)}
+    if occlusion.activations is not None:
+        grids["strongest map"] = _scale_to_range(occlusion.activations, colours)
+    grids["most probable class"] = _class_colours(occlusion)
+    return [(label, _stretch(grid, occlusion.size)) for label, grid in grids.items()]
 
 
-def _stretched(shown: OcclusionMap, grid: Picture) -> Picture:
+def _scale_to_range(values: npt.NDArray[np.float32], colours: str) -> RGB:
+    return apply_scale(values, colours, limits=_value_range(values))
+
+
+def _stretch(grid: RGB, size: tuple[int, int]) -> RGB:
+    """The grid at the size of the image; all of its cells are equally large, give or take one."""
     rows, columns = (
         np.arange(length) * count // length
-        for length, count in zip(shown.size, grid.shape[:2], strict=True)
+        for length, count in zip(size, grid.shape[:2], strict=True)
     )
-    picture: Picture = grid[rows[:, None], columns[None, :]]
-    return picture
+    pixels: RGB = grid[rows[:, None], columns[None, :]]
+    return pixels
 
 
-def _classes(shown: OcclusionMap) -> Picture:
-    picture = np.empty((*shown.classes.shape, 3), np.uint8)
-    for target, _, colour in _ranked(shown):
-        picture[shown.classes == target.index] = colour
-    return picture
+def _class_colours(occlusion: OcclusionMap) -> RGB:
+    pixels = np.empty((*occlusion.classes.shape, 3), np.uint8)
+    for target, _, colour in _rank_classes(occlusion):
+        pixels[occlusion.classes == target.index] = colour
+    return pixels
 
 
-def _ranked(shown: OcclusionMap) -> list[tuple[Target, float, Colour]]:
-    """Each class that is most probable somewhere, its share of positions and its colour."""
-    shares = [(float((shown.classes == one.index).mean()), one) for one in shown.named]
-    ranked = sorted(shares, key=lambda pair: (-pair[0], pair[1].index))
-    colours = [*CLASSES, *[OTHER_CLASSES] * len(ranked)]
-    return [(one, share, colours[place]) for place, (share, one) in enumerate(ranked)]
+def _rank_classes(occlusion: OcclusionMap) -> list[tuple[Target, float, Colour]]:
+    """Each class with its share of positions and its colour, by falling share."""
+    shares = {
+        target: float((occlusion.classes == target.index).mean())
+        for target in occlusion.class_names
+    }
+    targets = sorted(shares, key=lambda target: (-shares[target], target.index))
+    rest = len(targets) - len(CLASS_COLOURS)
+    colours = [*CLASS_COLOURS, *[REMAINING_CLASSES] * rest]
+    return [
+        (target, shares[target], colour) for target, colour in zip(targets, colours, strict=False)
+    ]
 
 
-def _legend(shown: OcclusionMap) -> list[Image.Image]:
-    ranked = _ranked(shown)
-    entries = [(f"{one} at {percent(share)}", colour) for one, share, colour in ranked[:_NAMED]]
-    rest = len(ranked) - _NAMED
-    if rest > 0:
-        entries.append((f"{rest} other classes", OTHER_CLASSES))
-    side = height_of(LABEL) - 3
+def _legend(occlusion: OcclusionMap) -> list[Image.Image]:
+    ranked = _rank_classes(occlusion)
+    count = len(CLASS_COLOURS)
+    entries = [
+        (f"{target} at {percent(share)} of positions", colour)
+        for target, share, colour in ranked[:count]
+    ]
+    if len(ranked) > count:
+        rest = count_noun(len(ranked) - count, "other class", "other classes")
+        entries.append((rest, REMAINING_CLASSES))
+    side = line_height(LABEL) - 3
     return [
         row([Image.new("RGB", (side, side), colour), line(text, size=LABEL)], gap=2 * TIGHT)
         for text, colour in entries
     ]
 
 
-def _picture(shown: OcclusionMap) -> Picture:
-    return np.full((*shown.size, 3), GREY, np.uint8) if shown.picture is None else shown.picture
-
-
-def _occluded(shown: OcclusionMap, picture: Picture) -> Picture:
-    """The picture with a square of mid-grey, as large as the occluder, in its first place."""
-    covered = picture.copy()
-    height, width = shown.occluder
+def _cover_corner(image: RGB, occluder: tuple[int, int]) -> RGB:
+    """The image with a grey rectangle of the occluder's size in its top left corner."""
+    covered = image.copy()
+    height, width = occluder
     covered[:height, :width] = GREY
     return covered
-
-
-def _tile(name: str, picture: Picture, factor: int) -> Image.Image:
-    tile = framed(enlarged(picture, factor))
-    return column([line(name, width=tile.width, size=LABEL, colour=MUTED), tile], gap=TIGHT)

@@ -1,4 +1,4 @@
-"""Heat over the picture that it is of: the picture in greys, so that every colour is heat."""
+"""Heat maps over their image. The image is turned grey, so all colour comes from the heat map."""
 
 from pathlib import Path
 
@@ -7,64 +7,73 @@ import PIL.Image
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
-from retroscope.imaging.image import Fit, Image, as_image, crop
-from retroscope.render.colours import coloured
-from retroscope.render.tone import ROBUST_SHARE, finite
+from retroscope.imaging.image import RGB, Fit, Image, as_image, crop
+from retroscope.render.colours import apply_scale
+from retroscope.render.tone import ROBUST_PERCENTILE, zero_non_finite
 from retroscope.results.heat_maps import HeatMap
-from retroscope.results.values import Picture
 
-AnyPicture = str | Path | PIL.Image.Image | Image
+ImageInput = str | Path | PIL.Image.Image | Image
 OPACITY = 0.6
-_GREYS = (0.299, 0.587, 0.114)
-_UNSEEN = 0.35
-"""How much is left of what the network was not shown."""
+_LUMA = (0.299, 0.587, 0.114)
+_OUTSIDE_OPACITY = 0.35
+"""Opacity of the parts of an image that lie outside the network's input."""
 
 
 def overlay(
-    picture: Picture, heat: HeatMap, *, colours: str = "inferno", opacity: float = OPACITY
-) -> Picture:
-    """The heat in colours over the picture that the network saw, at the picture's size."""
-    shown = coloured(heat.resized(*picture.shape[:2]), colours, most=reach(heat))
-    return _mixed(_grey(picture), shown, _checked(opacity))
+    image: RGB, heat: HeatMap, *, colours: str = "inferno", opacity: float = OPACITY
+) -> RGB:
+    """A heat map in colours over the network's input, at the size of the input."""
+    heat_pixels = apply_scale(heat.resized(*image.shape[:2]), colours, limit=scale_limit(heat))
+    return _blend(_grey(image), heat_pixels, _check_opacity(opacity))
 
 
 def overlay_on(
-    over: AnyPicture, heat: HeatMap, *, colours: str = "inferno", opacity: float = OPACITY
-) -> Picture:
-    """The heat over the original picture, at its own size; what the network never saw is pale."""
-    picture = as_image(over).pixels
-    height, width = picture.shape[:2]
-    frame = frame_in((height, width), heat.fit)
+    image: ImageInput, heat: HeatMap, *, colours: str = "inferno", opacity: float = OPACITY
+) -> RGB:
+    """A heat map over the original image, at the size of the original.
+
+    Parts that lie outside the network's input, cropped away by `heat.fit`, are pale.
+
+        +--------------------------+  image
+        |  pale   +----------+     |
+        |         |  frame   |     |  `frame`: the network's input, in pixels of the image; it may
+        |         |          |     |  leave the image. `inside`: the part of it in the image.
+        +---------+----------+-----+
+    """
+    pixels = as_image(image).pixels
+    height, width = pixels.shape[:2]
+    frame = visible_box((height, width), heat.fit)
     inside = frame.clipped(height, width)
     values = heat.resized(frame.height, frame.width)
-    seen = Box(
+    inside_frame = Box(
         inside.top - frame.top,
         inside.left - frame.left,
         inside.bottom - frame.top,
         inside.right - frame.left,
     )
-    grey = _grey(picture)
-    whole = _mixed(np.full_like(grey, 255), grey, _UNSEEN)
+    grey = _grey(pixels)
+    overlaid = _blend(np.full_like(grey, 255), grey, _OUTSIDE_OPACITY)
     rows, columns = slice(inside.top, inside.bottom), slice(inside.left, inside.right)
-    shown = crop(coloured(values, colours, most=reach(heat)), seen)
-    whole[rows, columns] = _mixed(grey[rows, columns], shown, _checked(opacity))
-    return whole
+    heat_pixels = crop(apply_scale(values, colours, limit=scale_limit(heat)), inside_frame)
+    overlaid[rows, columns] = _blend(grey[rows, columns], heat_pixels, _check_opacity(opacity))
+    return overlaid
 
 
-def reach(heat: HeatMap) -> float:
-    """The value at the end of the scale of colours.
+def scale_limit(heat: HeatMap) -> float:
+    """The value at the end of the colour scale.
 
-    Maps of single pixels are spiky: there, what one pixel in 200 exceeds.
+    That is the largest magnitude for a layer's heat map. Per-pixel heat maps have outliers, so
+    theirs is the 99.5th percentile.
     """
-    values = np.abs(finite(heat.values))
-    most = float(values.max(initial=0))
-    return most if heat.layer else float(np.percentile(values, ROBUST_SHARE)) or most
+    values = np.abs(zero_non_finite(heat.values))
+    maximum = float(values.max(initial=0))
+    return maximum if heat.layer else float(np.percentile(values, ROBUST_PERCENTILE)) or maximum
 
 
-def frame_in(size: tuple[int, int], fit: Fit | None) -> Box:
-    """The part of an original picture that the network was shown.
+def visible_box(size: tuple[int, int], fit: Fit | None) -> Box:
+    """The box of an original image that the network's input shows; it may leave the image.
 
-    >>> frame_in((100, 200), Fit((50, 50)))
+    >>> visible_box((100, 200), Fit((50, 50)))
     Box(top=0, left=50, bottom=100, right=150)
     """
     height, width = size
@@ -78,17 +87,18 @@ def frame_in(size: tuple[int, int], fit: Fit | None) -> Box:
     return Box(round(top), round(left), round(top + down), round(left + across))
 
 
-def _grey(picture: Picture) -> Picture:
-    grey: Picture = np.rint(picture @ np.array(_GREYS)).astype(np.uint8)
+def _grey(pixels: RGB) -> RGB:
+    # Pillow's "L" uses fixed-point weights and its `blend` truncates; both differ by a level.
+    grey: RGB = np.rint(pixels @ np.array(_LUMA)).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _mixed(below: Picture, above: Picture, share: float) -> Picture:
-    mixed: Picture = np.rint(below * (1 - share) + above * share).astype(np.uint8)
-    return mixed
+def _blend(below: RGB, above: RGB, opacity: float) -> RGB:
+    blended: RGB = np.rint(below * (1 - opacity) + above * opacity).astype(np.uint8)
+    return blended
 
 
-def _checked(opacity: float) -> float:
+def _check_opacity(opacity: float) -> float:
     if not 0 <= opacity <= 1:
-        raise RetroscopeError(f"cannot draw heat with opacity {opacity}; give a share from 0 to 1")
+        raise RetroscopeError(f"cannot draw a heat map with opacity {opacity}; give 0 to 1")
     return opacity

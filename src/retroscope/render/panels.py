@@ -1,58 +1,58 @@
-"""Panels: a few pictures at one scale over their caption, alone or many on a sheet."""
+"""Panels: a few images at one scale over their caption, alone or many on a sheet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
+from retroscope.imaging.image import RGB, Size
 from retroscope.render.layout import (
-    CLEAR,
+    CLEARLY_VISIBLE,
     GAP,
     TIGHT,
     VISIBLE,
+    add_border,
     blank,
     column,
-    enlarged,
-    factor_for,
-    framed,
+    enlarge,
+    enlargement_factor,
     grid,
-    padded,
+    pad,
     page,
     row,
 )
-from retroscope.render.text import BODY, HEADING, LABEL, SMALL, line, paragraph, width_of
+from retroscope.render.text import BODY, HEADING, LABEL, SMALL, line, paragraphs, text_width
 from retroscope.render.theme import MUTED
-from retroscope.results.values import Picture
 
-_LEAST_WIDTH = 300
-_WIDEST_CAPTION = 560
-_LEAST_CELL = 170
+_MIN_WIDTH = 300
+_MAX_CAPTION_WIDTH = 560
+_MIN_CELL_WIDTH = 170
 _SHEET_WIDTH = 1200
 _SHEET_GAP = 24
-_TITLES = 6
+_MAX_TITLES = 6
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Named pictures of one size, what they are of, and what is said of them."""
+    """Images of one size with their labels, and the title, caption and notes below them."""
 
-    pictures: tuple[tuple[str, Picture], ...]
+    images: tuple[tuple[str, RGB], ...]
     title: str
     lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 def draw_panel(panel: Panel, *, scale: int | None = None) -> Image.Image:
-    """One panel as a figure: names over the pictures, caption and notes below."""
-    factor = _factor([panel], scale, visible=CLEAR)
-    tiles = row([_named(name, _tile(picture, factor)) for name, picture in panel.pictures])
-    texts = [width_of(panel.title, HEADING), *map(width_of, panel.lines)]
-    width = max(tiles.width, _LEAST_WIDTH, min(max(texts), _WIDEST_CAPTION))
+    """One panel as a figure: labels above the images, caption and notes below."""
+    factor = _panel_factor([panel], scale, visible=CLEARLY_VISIBLE)
+    tiles = row([label_tile(label, image_tile(image, factor)) for label, image in panel.images])
+    text_widths = [text_width(panel.title, HEADING), *map(text_width, panel.lines)]
+    width = max(tiles.width, _MIN_WIDTH, min(max(text_widths), _MAX_CAPTION_WIDTH))
     caption = [
         line(panel.title, width=width, size=HEADING),
-        *(line(each, width=width, colour=MUTED) for each in panel.lines),
+        *(line(text, width=width, colour=MUTED) for text in panel.lines),
     ]
-    return page([tiles, column(caption, gap=TIGHT), *_notes([panel], width)])
+    return page([tiles, column(caption, gap=TIGHT), *_panel_notes([panel], width)])
 
 
 def draw_sheet(
@@ -65,35 +65,59 @@ def draw_sheet(
     columns: int | None = None,
 ) -> Image.Image:
     """Many panels at one scale, in reading order under one heading."""
-    factor = _factor(panels, scale, visible=visible)
-    strips = [row([_tile(each, factor) for _, each in panel.pictures]) for panel in panels]
-    cells = _captioned(panels, strips)
-    across = _columns_for(len(cells), cells[0].width) if columns is None else columns
-    body = grid(cells, columns=across, gap=_SHEET_GAP)
-    width = max(body.width, _LEAST_WIDTH)
-    heading = [line(title, width=width, size=HEADING), *paragraph(line_below, width=width)]
-    return page([column(heading, gap=TIGHT), blank(1, TIGHT), body, *_notes(panels, width)])
+    factor = _panel_factor(panels, scale, visible=visible)
+    strips = [row([image_tile(image, factor) for _, image in panel.images]) for panel in panels]
+    cells = _caption_cells(panels, strips)
+    if columns is None:
+        columns = _sheet_columns(len(cells), cells[0].width)
+    body = grid(cells, columns=columns, gap=_SHEET_GAP)
+    width = max(body.width, _MIN_WIDTH)
+    heading = heading_block(title, [line_below], width=width)
+    return page([heading, blank(1, TIGHT), body, *_panel_notes(panels, width)])
 
 
 def contact_sheet(
-    pictures: Sequence[Picture], *, scale: int | None = None, columns: int | None = None
+    images: Sequence[RGB], *, scale: int | None = None, columns: int | None = None
 ) -> Image.Image:
-    """Pictures alone, without a word."""
-    factor = factor_for(*_largest(pictures), scale=scale)
-    tiles = [enlarged(each, factor) for each in pictures]
-    across = _columns_for(len(tiles), tiles[0].width) if columns is None else columns
-    return grid(tiles, columns=across)
+    """Images at one scale, without text."""
+    factor = enlargement_factor(*_largest_size(images), scale=scale)
+    tiles = [enlarge(image, factor) for image in images]
+    if columns is None:
+        columns = _sheet_columns(len(tiles), tiles[0].width)
+    return grid(tiles, columns=columns)
 
 
-def _captioned(panels: Sequence[Panel], strips: Sequence[Image.Image]) -> list[Image.Image]:
-    width = max(_LEAST_CELL, *(strip.width for strip in strips))
+def image_tile(image: RGB, factor: int) -> Image.Image:
+    """An enlarged image with a border."""
+    return add_border(enlarge(image, factor))
+
+
+def label_tile(label: str, tile: Image.Image) -> Image.Image:
+    """A tile below its label."""
+    return column([line(label, width=tile.width, size=LABEL, colour=MUTED), tile], gap=TIGHT)
+
+
+def heading_block(title: str, texts: Iterable[str], *, width: int) -> Image.Image:
+    """A title, and smaller wrapped texts below it."""
+    lines = [line(title, width=width, size=HEADING), *paragraphs(texts, width=width)]
+    return column(lines, gap=TIGHT)
+
+
+def notes_block(notes: Iterable[str], *, width: int) -> list[Image.Image]:
+    """The notes as one block; an empty list without any."""
+    lines = paragraphs(notes, width=width)
+    return [column(lines, gap=TIGHT)] if lines else []
+
+
+def _caption_cells(panels: Sequence[Panel], strips: Sequence[Image.Image]) -> list[Image.Image]:
+    width = max(_MIN_CELL_WIDTH, *(strip.width for strip in strips))
     height = max(strip.height for strip in strips)
     return [
         column(
             [
-                padded(strip, width=width, height=height),
+                pad(strip, width=width, height=height),
                 line(panel.title, width=width, size=BODY),
-                *(line(each, width=width, size=SMALL, colour=MUTED) for each in panel.lines),
+                *(line(text, width=width, size=SMALL, colour=MUTED) for text in panel.lines),
             ],
             gap=TIGHT,
         )
@@ -101,47 +125,37 @@ def _captioned(panels: Sequence[Panel], strips: Sequence[Image.Image]) -> list[I
     ]
 
 
-def _named(name: str, tile: Image.Image) -> Image.Image:
-    label = line(name, width=tile.width, size=LABEL, colour=MUTED)
-    return column([label, tile], gap=TIGHT)
-
-
-def _tile(picture: Picture, factor: int) -> Image.Image:
-    return framed(enlarged(picture, factor))
-
-
-def _notes(panels: Sequence[Panel], width: int) -> list[Image.Image]:
-    """Each note once; one that does not hold for all names those for which it does."""
-    held: dict[str, list[str]] = {}
+def _panel_notes(panels: Sequence[Panel], width: int) -> list[Image.Image]:
+    """Each note once. One that does not apply to all panels lists the titles of those it does."""
+    titles_by_note: dict[str, list[str]] = {}
     for panel in panels:
         for note in dict.fromkeys(panel.notes):
-            held.setdefault(note, []).append(panel.title)
-    texts = [
-        note if len(titles) == len(panels) else f"{_some(titles)}: {note}"
-        for note, titles in held.items()
+            titles_by_note.setdefault(note, []).append(panel.title)
+    notes = [
+        note if len(titles) == len(panels) else f"{_first_titles(titles)}: {note}"
+        for note, titles in titles_by_note.items()
     ]
-    lines = [block for text in texts for block in paragraph(text, width=width)]
-    return [column(lines, gap=TIGHT)] if lines else []
+    return notes_block(notes, width=width)
 
 
-def _some(titles: Sequence[str]) -> str:
-    more = len(titles) - _TITLES
-    named = ", ".join(titles[:_TITLES])
-    return f"{named} and {more} more" if more > 0 else named
+def _first_titles(titles: Sequence[str]) -> str:
+    rest = len(titles) - _MAX_TITLES
+    first = ", ".join(titles[:_MAX_TITLES])
+    return f"{first} and {rest} more" if rest > 0 else first
 
 
-def _factor(panels: Sequence[Panel], scale: int | None, *, visible: int = VISIBLE) -> int:
-    pictures = [picture for panel in panels for _, picture in panel.pictures]
-    return factor_for(*_largest(pictures), visible=visible, scale=scale)
+def _panel_factor(panels: Sequence[Panel], scale: int | None, *, visible: int = VISIBLE) -> int:
+    images = [image for panel in panels for _, image in panel.images]
+    return enlargement_factor(*_largest_size(images), visible=visible, scale=scale)
 
 
-def _largest(pictures: Sequence[Picture]) -> tuple[int, int]:
-    heights, widths = zip(*(picture.shape[:2] for picture in pictures), strict=True)
+def _largest_size(images: Sequence[RGB]) -> Size:
+    heights, widths = zip(*(image.shape[:2] for image in images), strict=True)
     return max(heights), max(widths)
 
 
-def _columns_for(count: int, width: int) -> int:
-    """As many as a sheet is wide, the last line nearly as full as the others."""
-    most = max((_SHEET_WIDTH + GAP) // (width + GAP), 1)
-    rows = -(-count // most)
+def _sheet_columns(count: int, width: int) -> int:
+    """As many columns as fit the sheet, balanced so the last row is nearly full."""
+    max_columns = max((_SHEET_WIDTH + GAP) // (width + GAP), 1)
+    rows = -(-count // max_columns)
     return -(-count // rows)

@@ -1,204 +1,206 @@
-"""Plates: the patches that excite a channel most, beside what in them did it."""
+"""Plates: the patches that excite a channel most, beside their projections."""
 
 from collections.abc import Iterable, Sequence
 
 from PIL import Image
 
 from retroscope.render.captions import (
-    counted,
-    every,
-    fires,
+    count_noun,
+    firing_rate,
     is_quiet,
-    joined,
+    join_facts,
+    note_lines,
+    notes_by_text,
     plate_lines,
+    projected_patches,
     quiet_line,
-    remark_lines,
-    remarks,
 )
 from retroscope.render.histogram import draw_histogram
 from retroscope.render.layout import TIGHT, column, grid, page, row
 from retroscope.render.mosaics import (
-    KINDS,
+    BLOCK_SIZE,
     LEGIBLE,
-    PLACES,
     block,
-    columns_for,
-    factor_of,
-    folded,
-    pale,
-    size_of,
-    tiles_of,
+    draw_tiles,
+    empty_place,
+    fold_corner,
+    legible_factor,
+    square_columns,
+    tile_size,
 )
-from retroscope.render.text import HEADING, LABEL, SMALL, line, paragraph, width_of
+from retroscope.render.panels import heading_block, label_tile, notes_block
+from retroscope.render.text import HEADING, SMALL, line, paragraph, text_width
 from retroscope.render.theme import INK, MUTED, WARM
-from retroscope.render.tiles import FACES
-from retroscope.results.values import Patch, Plate
+from retroscope.render.tiles import CONDITION_TILES
+from retroscope.results.plates import Patch, Plate
 
-_LEAST_WIDTH = 480
-_LEAST_SOURCE = 150
+_MIN_WIDTH = 480
+_MIN_SOURCE_WIDTH = 150
 _TILE_GAP = 2
 _BLOCK_GAP = 14
-_SMALL = 52
+_SMALL_TILE = 52
 _SMALL_BLOCK_GAP = 6
 _SHEET_GAP = 24
-_LEAST_LABEL = 200
+_MIN_LABEL_WIDTH = 200
 
 
 def draw_plate(
     plate: Plate,
     *,
-    words: bool = True,
+    bare: bool = False,
     histogram: bool = False,
     tone: str = "tile",
     scale: int | None = None,
 ) -> Image.Image:
-    """Nine patches beside their nine projections in the same order, the facts below.
+    """The nine strongest patches beside their projections in the same order, the facts below.
 
-    Where a note holds for some of them only, their corners are folded and the note counts them up.
-    `words=False` for the two blocks only; `histogram` adds the images by their largest value.
+    A note that applies to some of the patches lists their numbers, and their corners are folded.
+    `bare` draws only the two blocks of tiles. `histogram` adds the images by maximum activation.
     """
-    factor = factor_of(map(size_of, plate.patches), scale=scale)
-    blocks = _blocks(plate, factor, tone=tone, words=words)
-    if not words:
+    factor = legible_factor(map(tile_size, plate.patches), scale=scale)
+    blocks = _blocks(plate, factor, tone=tone, bare=bare)
+    if bare:
         return row(blocks, gap=_BLOCK_GAP)
-    names = ("patches", joined("projections", *_rules([plate]))) if plate.patches else ("",)
-    shown = row([_named(*each) for each in zip(names, blocks, strict=False)], gap=_BLOCK_GAP)
-    width = max(shown.width, _LEAST_WIDTH)
-    parts = [shown, _caption(plate, width), *_sources(plate.patches, width)]
-    if histogram and plate.stats.images:
-        parts.append(draw_histogram(plate.stats, width=width))
-    return page([*parts, *_notes(plate, width)])
+    labels = (
+        ("patches", join_facts("projections", *_rule_books([plate]))) if plate.patches else ("",)
+    )
+    labelled_blocks = row(list(map(label_tile, labels, blocks)), gap=_BLOCK_GAP)
+    width = max(labelled_blocks.width, _MIN_WIDTH)
+    caption = heading_block(str(plate.unit), plate_lines(plate), width=width)
+    parts = [labelled_blocks, caption, *_source_list(plate.patches, width)]
+    if histogram and plate.stats.images and plate.stats.histogram is not None:
+        parts.append(draw_histogram(plate.stats.histogram, width=width))
+    return page([*parts, *notes_block(note_lines(plate), width=width)])
 
 
 def draw_plates(
     plates: Sequence[Plate], *, columns: int = 4, tone: str = "tile", scale: int | None = None
 ) -> Image.Image:
-    """A sheet of channels, each with its patches beside their projections and its best score."""
+    """A sheet of channels, each with its patches, their projections, and its firing rate."""
     patches = [patch for plate in plates for patch in plate.patches]
-    legible = _SMALL if any(patch.projection for patch in patches) else 2 * _SMALL
-    factor = factor_of(map(size_of, patches), legible=legible, scale=scale)
-    pictures = [
-        row(_blocks(plate, factor, tone=tone, words=False), gap=_SMALL_BLOCK_GAP)
-        for plate in plates
+    legible = _SMALL_TILE if any(patch.projection for patch in patches) else 2 * _SMALL_TILE
+    factor = legible_factor(map(tile_size, patches), legible=legible, scale=scale)
+    block_rows = [
+        row(_blocks(plate, factor, tone=tone, bare=True), gap=_SMALL_BLOCK_GAP) for plate in plates
     ]
-    width = max(_LEAST_LABEL, *(picture.width for picture in pictures))
+    width = max(_MIN_LABEL_WIDTH, *(block_row.width for block_row in block_rows))
     one_layer = len({plate.unit.layer for plate in plates}) == 1
     cells = [
-        column([picture, _label(plate, width, one_layer=one_layer)], gap=TIGHT)
-        for plate, picture in zip(plates, pictures, strict=True)
+        column([block_row, _sheet_label(plate, width, one_layer=one_layer)], gap=TIGHT)
+        for plate, block_row in zip(plates, block_rows, strict=True)
     ]
     body = grid(cells, columns=min(columns, len(cells)), gap=_SHEET_GAP)
-    return page([_sheet_heading(plates, max(body.width, _LEAST_WIDTH)), body], gap=_BLOCK_GAP)
+    return page([_sheet_heading(plates, max(body.width, _MIN_WIDTH)), body], gap=_BLOCK_GAP)
 
 
-def _blocks(plate: Plate, factor: float, *, tone: str, words: bool) -> list[Image.Image]:
-    """The block of patches, and that of projections where there is one."""
+def _blocks(plate: Plate, factor: float, *, tone: str, bare: bool) -> list[Image.Image]:
+    """The block of patches, and the block of projections if there are any."""
     patches = plate.patches
     if not patches:
-        return [_face(plate)]
-    across = columns_for(len(patches))
-    marked = _marked(plate) if words else ()
-    return [
-        block(
-            [
-                folded(tile) if tile and n in marked else tile
-                for n, tile in enumerate(tiles_of(patches, kind, factor=factor, tone=tone))
-            ],
-            columns=across,
-            places=max(PLACES, -(-len(patches) // across) * across),
+        return [_patchless_tile(plate)]
+    kinds = ["patch"]
+    if any(patch.projection for patch in patches):
+        kinds.append("projection")
+    folded = set() if bare else _patches_with_notes(plate)
+    columns = square_columns(len(patches))
+    rows = -(-len(patches) // columns)
+    blocks = []
+    for kind in kinds:
+        tiles = [
+            fold_corner(tile) if tile and index in folded else tile
+            for index, tile in enumerate(draw_tiles(patches, kind, factor=factor, tone=tone))
+        ]
+        tile_block = block(
+            tiles,
+            columns=columns,
+            places=max(BLOCK_SIZE, rows * columns),
             gap=_TILE_GAP,
-            missing="not yet" if words else "",
-            after="no more" if words else "",
+            missing="" if bare else "not yet",
+            beyond="" if bare else "no more",
         )
-        for kind in (KINDS if any(patch.projection for patch in patches) else KINDS[:1])
-    ]
+        blocks.append(tile_block)
+    return blocks
 
 
-def _marked(plate: Plate) -> set[int]:
-    """The patches for which something holds that does not for all, counted from 0."""
-    return {n for places in remarks(plate).values() for n in places if places != every(plate)}
+def _patches_with_notes(plate: Plate) -> set[int]:
+    """The indices of the patches with a note that does not apply to all of them."""
+    projected = projected_patches(plate)
+    partial = (indices for indices in notes_by_text(plate).values() if indices != projected)
+    return {index for indices in partial for index in indices}
 
 
-def _face(plate: Plate) -> Image.Image:
-    """What stands for a channel without patches: crossed out where it never fires."""
+def _patchless_tile(plate: Plate) -> Image.Image:
+    """The tile of a channel without patches: crossed out if the channel is dead."""
     size = LEGIBLE, LEGIBLE
-    dead = plate.stats.dead and plate.stats.images > 0
-    return FACES["dead"](size) if dead else pale(size)
+    dead = plate.stats.dead and plate.stats.images
+    return CONDITION_TILES["dead"](size) if dead else empty_place(size)
 
 
-def _named(name: str, picture: Image.Image) -> Image.Image:
-    return column([line(name, width=picture.width, size=LABEL, colour=MUTED), picture], gap=TIGHT)
-
-
-def _caption(plate: Plate, width: int) -> Image.Image:
-    texts = [each for text in plate_lines(plate) for each in paragraph(text, width=width)]
-    return column([line(str(plate.unit), width=width, size=HEADING), *texts], gap=TIGHT)
-
-
-def _sources(patches: Sequence[Patch], width: int) -> list[Image.Image]:
-    """Each patch's number, score and file, in the order of the tiles."""
+def _source_list(patches: Sequence[Patch], width: int) -> list[Image.Image]:
+    """The rank, score and source of each patch, in as many columns as the tiles have."""
     if not patches:
         return []
-    across = max(min(columns_for(len(patches)), width // _LEAST_SOURCE), 1)
-    each = (width - (across - 1) * _BLOCK_GAP) // across
+    columns = max(min(square_columns(len(patches)), width // _MIN_SOURCE_WIDTH), 1)
+    cell_width = (width - (columns - 1) * _BLOCK_GAP) // columns
     scores = [f"{patch.score:.4g}" for patch in patches]
-    room = max(width_of(score, SMALL) for score in scores)
+    score_width = max(text_width(score, SMALL) for score in scores)
     cells = [
-        _source(n, score, patch.source, room=room, width=each)
-        for n, (score, patch) in enumerate(zip(scores, patches, strict=True), start=1)
+        _source(
+            (str(rank), score, patch.source),
+            (text_width("99", SMALL), score_width),
+            width=cell_width,
+        )
+        for rank, (score, patch) in enumerate(zip(scores, patches, strict=True), start=1)
     ]
-    rows = [row(cells[n : n + across], gap=_BLOCK_GAP) for n in range(0, len(cells), across)]
+    rows = [
+        row(cells[start : start + columns], gap=_BLOCK_GAP)
+        for start in range(0, len(cells), columns)
+    ]
     return [column(rows, gap=1)]
 
 
-def _source(number: int, score: str, source: str, *, room: int, width: int) -> Image.Image:
-    start = width_of("99", SMALL)
-    left = width - start - room - 2 * TIGHT * 2
-    return row(
-        [
-            line(str(number), width=start, size=SMALL, colour=MUTED),
-            line(score, width=room, size=SMALL, colour=INK),
-            line(source, width=left, size=SMALL, colour=MUTED),
-        ],
-        gap=2 * TIGHT,
-    )
+def _source(texts: tuple[str, str, str], widths: tuple[int, int], *, width: int) -> Image.Image:
+    """Rank, score and source; `widths` are those of rank and score, the source has the rest."""
+    gap = 2 * TIGHT
+    all_widths = (*widths, width - sum(widths) - 2 * gap)
+    cells = [
+        line(text, width=text_room, size=SMALL, colour=colour)
+        for text, text_room, colour in zip(texts, all_widths, (MUTED, INK, MUTED), strict=True)
+    ]
+    return row(cells, gap=gap)
 
 
-def _label(plate: Plate, width: int, *, one_layer: bool) -> Image.Image:
-    """The channel's number, its best score, and how often it fires."""
+def _sheet_label(plate: Plate, width: int, *, one_layer: bool) -> Image.Image:
+    """The channel's number, how often it fires and, if it fits, its best score."""
+    gap = 2 * TIGHT
     channel = plate.unit.channel
     name = str(channel) if one_layer and channel is not None else str(plate.unit)
-    best = f"{plate.ranked_by} {plate.patches[0].score:.4g}" if plate.patches else ""
-    number = line(name, width=min(width_of(name, SMALL), width), size=SMALL, colour=INK)
-    left = width - number.width - 2 * TIGHT
-    often = fires(plate.stats)
-    room = min(width_of(often, SMALL), left)
+    labels = [line(name, width=min(text_width(name, SMALL), width), size=SMALL, colour=INK)]
+    remaining_width = width - labels[0].width - gap
+    rate = firing_rate(plate.stats)
+    rate_width = min(text_width(rate, SMALL), remaining_width)
     colour = WARM if is_quiet(plate.stats) else MUTED
-    said = [line(often, width=room, size=SMALL, colour=colour)]
-    if best and left - room > width_of(best, SMALL) + 2 * TIGHT:
-        said.append(line(best, size=SMALL, colour=MUTED))
-    return row([number, *said], gap=2 * TIGHT)
+    labels.append(line(rate, width=rate_width, size=SMALL, colour=colour))
+    best = f"{plate.ranked_by} {plate.patches[0].score:.4g}" if plate.patches else ""
+    if best and remaining_width - rate_width > text_width(best, SMALL) + gap:
+        labels.append(line(best, size=SMALL, colour=MUTED))
+    return row(labels, gap=gap)
 
 
 def _sheet_heading(plates: Sequence[Plate], width: int) -> Image.Image:
-    layers = list(dict.fromkeys(plate.unit.layer for plate in plates))
-    title = f"{counted(len(plates), 'channel')} of {', '.join(layers)}"
-    beside = "patches beside projections" if _rules(plates) else "patches, not illustrated yet"
-    ranked = sorted({f"ranked by {plate.ranked_by}" for plate in plates})
-    facts = joined(beside, *_rules(plates), *ranked)
+    layers = dict.fromkeys(plate.unit.layer for plate in plates)
+    title = f"{count_noun(len(plates), 'channel')} of {', '.join(layers)}"
+    rule_books = _rule_books(plates)
+    content = "patches beside projections" if rule_books else "patches, not illustrated yet"
+    rankings = sorted({f"ranked by {plate.ranked_by}" for plate in plates})
     texts = [
-        *paragraph(facts, width=width),
+        *paragraph(join_facts(content, *rule_books, *rankings), width=width),
         *paragraph(quiet_line([plate.stats for plate in plates]), width=width, colour=WARM),
     ]
     return column([line(title, width=width, size=HEADING), *texts], gap=TIGHT)
 
 
-def _notes(plate: Plate, width: int) -> list[Image.Image]:
-    texts = [each for note in remark_lines(plate) for each in paragraph(note, width=width)]
-    return [column(texts, gap=TIGHT)] if texts else []
-
-
-def _rules(plates: Iterable[Plate]) -> list[str]:
-    """The rule books of the projections, each once."""
+def _rule_books(plates: Iterable[Plate]) -> list[str]:
+    """The rule books of all projections, without repeats."""
     patches = (patch for plate in plates for patch in plate.patches)
     return list(dict.fromkeys(patch.projection.rules for patch in patches if patch.projection))

@@ -1,4 +1,4 @@
-"""Projections beside the patches that they explain, one at a time or on a sheet."""
+"""Projections beside the patches that they explain, alone or on a sheet."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,23 +6,26 @@ import numpy as np
 from PIL import Image
 
 from retroscope.geometry import Box
-from retroscope.render.layout import enlarged, factor_for
+from retroscope.imaging.image import RGB, Size
+from retroscope.render.captions import count_noun, join_facts
+from retroscope.render.layout import enlarge, enlargement_factor
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
-from retroscope.render.tone import GREY, toned
-from retroscope.results.values import Patch, Picture, Projection
+from retroscope.render.tone import GREY, apply_tone
+from retroscope.results.plates import Patch
+from retroscope.results.projections import Projection
 
 
 def draw_projection(
     projection: Projection, *, tone: str = "tile", scale: int | None = None, bare: bool = False
 ) -> Image.Image:
-    """The patch beside its projection, the caption below; `bare` for the projection alone.
+    """The patch beside its projection, with a caption; `bare` draws the projection alone.
 
-    A bare projection has one pixel for each pixel of its box unless a scale is asked for.
+    A bare projection has one pixel for each pixel of its box, unless `scale` is given.
     """
     if bare:
-        picture = toned(projection.pixels, tone)
-        factor = factor_for(*picture.shape[:2], scale=1 if scale is None else scale)
-        return enlarged(picture, factor)
+        pixels = apply_tone(projection.pixels, tone)
+        factor = enlargement_factor(*pixels.shape[:2], scale=1 if scale is None else scale)
+        return enlarge(pixels, factor)
     return draw_panel(_projection_panel(projection, tone=tone), scale=scale)
 
 
@@ -34,30 +37,33 @@ def draw_projections(
     columns: int | None = None,
     bare: bool = False,
 ) -> Image.Image:
-    """A sheet of projections beside their patches; `bare` for the projections alone.
+    """A sheet of projections beside their patches; `bare` draws the projections alone.
 
-    What all of them share, the rule book or the source, is said once in the heading.
+    A rule book or a source that all of them share is written in the heading only.
     """
     if bare:
-        pictures = [toned(each.pixels, tone) for each in projections]
-        return contact_sheet(pictures, scale=scale, columns=columns)
-    rules = _shared(each.rules for each in projections)
-    source = _shared(each.source for each in projections)
-    layer = _shared(each.unit.layer for each in projections)
-    panels = [_projection_panel(each, tone=tone, known={rules, source}) for each in projections]
-    paired = all(each.patch is not None for each in projections)
-    beside = "each patch beside its projection" if paired else ""
+        images = [apply_tone(projection.pixels, tone) for projection in projections]
+        return contact_sheet(images, scale=scale, columns=columns)
+    rules = _common_fact(projection.rules for projection in projections)
+    source = _common_fact(projection.source for projection in projections)
+    layer = _common_fact(projection.unit.layer for projection in projections)
+    panels = [
+        _projection_panel(projection, tone=tone, shared_facts={rules, source})
+        for projection in projections
+    ]
+    have_patches = all(projection.patch is not None for projection in projections)
+    layout_note = "each patch beside its projection" if have_patches else ""
     return draw_sheet(
         panels,
-        title=_counted(len(panels), "projection") + (f" of {layer}" if layer else ""),
-        line_below=_joined(beside, rules, source),
+        title=count_noun(len(panels), "projection") + (f" of {layer}" if layer else ""),
+        line_below=join_facts(layout_note, rules, source),
         scale=scale,
         columns=columns,
     )
 
 
 def draw_patch(patch: Patch, *, tone: str = "tile", scale: int | None = None) -> Image.Image:
-    """A patch, its projection beside it where there is one, the caption below."""
+    """A patch beside its projection, if it has one, with a caption."""
     return draw_panel(_patch_panel(patch, tone=tone), scale=scale)
 
 
@@ -71,92 +77,93 @@ def draw_patches(
     line_below: str = "",
     names: Sequence[str] = (),
 ) -> Image.Image:
-    """A sheet of patches, each beside its projection where there is one.
+    """A sheet of patches, each beside its projection if it has one.
 
-    `names` say which unit saw each; a patch that has no projection does not know.
+    `names` are titles for the patches, such as their units: a patch without a projection does not
+    know its unit.
     """
-    rules = _shared(each.projection.rules for each in patches if each.projection)
+    rules = _common_fact(patch.projection.rules for patch in patches if patch.projection)
     panels = [
-        _patch_panel(each, tone=tone, name=name, known={rules})
-        for each, name in zip(patches, names or [""] * len(patches), strict=True)
+        _patch_panel(patch, tone=tone, name=name, shared_rules=rules)
+        for patch, name in zip(patches, names or [""] * len(patches), strict=True)
     ]
     return draw_sheet(
         panels,
-        title=title or _counted(len(panels), "patch", "patches"),
-        line_below=_joined(line_below, _beside(patches), rules),
+        title=title or count_noun(len(panels), "patch", "patches"),
+        line_below=join_facts(line_below, _projection_note(patches), rules),
         scale=scale,
         columns=columns,
     )
 
 
-def _beside(patches: Sequence[Patch]) -> str:
-    dark = sum(each.projection is None for each in patches)
-    if dark == len(patches):
+def _projection_note(patches: Sequence[Patch]) -> str:
+    missing = sum(patch.projection is None for patch in patches)
+    if missing == len(patches):
         return "not illustrated yet"
-    return f"each patch beside its projection{f', {dark} not illustrated yet' if dark else ''}"
+    rest = f", {missing} not illustrated yet" if missing else ""
+    return f"each patch beside its projection{rest}"
 
 
-def _projection_panel(projection: Projection, *, tone: str, known: Iterable[str] = ()) -> Panel:
-    box = projection.box
-    shown = ("projection", toned(projection.pixels, tone))
+def _projection_panel(
+    projection: Projection, *, tone: str, shared_facts: Iterable[str] = ()
+) -> Panel:
+    """The panel of a projection; its caption omits the shared facts."""
     rules, source = (
-        "" if fact in known else fact for fact in (projection.rules, projection.source)
+        "" if fact in shared_facts else fact for fact in (projection.rules, projection.source)
     )
     lines = (
-        _joined(f"activation {projection.activation:.4g}", rules),
-        _place(box, projection.size),
+        join_facts(f"activation {projection.activation:.4g}", rules),
+        _box_line(projection.box, projection.size),
         source,
     )
+    patch = () if projection.patch is None else (("patch", projection.patch),)
     return Panel(
-        pictures=(shown,) if projection.patch is None else (("patch", projection.patch), shown),
+        images=(*patch, ("projection", apply_tone(projection.pixels, tone))),
         title=str(projection.unit),
         lines=tuple(filter(None, lines)),
         notes=projection.notes,
     )
 
 
-def _patch_panel(patch: Patch, *, tone: str, name: str = "", known: Iterable[str] = ()) -> Panel:
-    lines = (_place(patch.box), patch.source)
+def _patch_panel(patch: Patch, *, tone: str, name: str = "", shared_rules: str = "") -> Panel:
+    """The panel of a patch; its caption omits the rule book that all patches share."""
+    lines = (_box_line(patch.box), patch.source)
     score, projection = f"score {patch.score:.4g}", patch.projection
     if projection is None:
-        at = "position {},{}".format(*patch.position)
-        said = (score,) if name else ()
-        return Panel((("patch", patch.pixels),), name or _joined(score, at), (*said, *lines))
-    around = patch.box.union(projection.box)
-    seen = _placed(patch.pixels, patch.box, around)
-    shown = _placed(toned(projection.pixels, tone), projection.box, around)
+        y, x = patch.position
+        title = name or join_facts(score, f"position {y},{x}")
+        return Panel((("patch", patch.pixels),), title, (score, *lines) if name else lines)
+    canvas_box = patch.box.union(projection.box)
+    tinted = apply_tone(projection.pixels, tone)
+    rules = "" if projection.rules == shared_rules else projection.rules
     return Panel(
-        pictures=(("patch", seen), ("projection", shown)),
+        images=(
+            ("patch", _paste_on_grey(patch.pixels, patch.box, canvas_box)),
+            ("projection", _paste_on_grey(tinted, projection.box, canvas_box)),
+        ),
         title=name or str(projection.unit),
-        lines=(_joined(score, "" if projection.rules in known else projection.rules), *lines),
+        lines=(join_facts(score, rules), *lines),
         notes=projection.notes,
     )
 
 
-def _placed(picture: Picture, box: Box, around: Box) -> Picture:
-    """The picture of a box on grey, at its place in a box around it."""
-    canvas = np.full((around.height, around.width, 3), GREY, np.uint8)
-    top, left = box.top - around.top, box.left - around.left
-    canvas[top : top + box.height, left : left + box.width] = picture
+def _paste_on_grey(pixels: RGB, box: Box, canvas_box: Box) -> RGB:
+    """The pixels of a box, on a grey canvas that covers a larger box."""
+    canvas = np.full((canvas_box.height, canvas_box.width, 3), GREY, np.uint8)
+    top, left = box.top - canvas_box.top, box.left - canvas_box.left
+    canvas[top : top + box.height, left : left + box.width] = pixels
     return canvas
 
 
-def _place(box: Box, size: tuple[int, int] | None = None) -> str:
-    """Where a box is in what the network was shown, whose size that is."""
+def _box_line(box: Box, size: Size | None = None) -> str:
+    """The size and the corner of a box in the network's input, and the size of that if given."""
     if not (box.height and box.width):
-        return "no pixels: only padding is seen"
+        return "no pixels: the field covers only padding"
     whole = f" of {size[0]}x{size[1]}" if size else ""
     return f"{box.height}x{box.width} px{whole} from y {box.top}, x {box.left}"
 
 
-def _shared(facts: Iterable[str]) -> str:
+def _common_fact(facts: Iterable[str]) -> str:
+    """The fact, if all of them are equal; else an empty text."""
     distinct = set(facts)
     return distinct.pop() if len(distinct) == 1 else ""
-
-
-def _joined(*facts: str) -> str:
-    return " · ".join(filter(None, facts))
-
-
-def _counted(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"

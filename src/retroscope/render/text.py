@@ -1,115 +1,128 @@
-"""Type: lines that are cut to their width, and paragraphs that wrap, so that none is clipped.
+"""Text in figures: lines truncated to a width, and paragraphs that wrap. Nothing is clipped.
 
-Plain Latin is set in Pillow's own face, the same everywhere. A line with other letters is set in
-the first face of the machine that has them all; where there is none, each is drawn as its base
-letter, or as a question mark.
+ASCII is set in Pillow's built-in face, so figures look the same on every machine. A line with other
+characters is set in the first system face that has them all. If none does, each such character is
+drawn as its base letter, or as a question mark.
 """
 
+from collections.abc import Iterable
 from unicodedata import normalize
 
 from PIL import Image, ImageDraw, ImageFont
 
-from retroscope.render.fonts import face_for, font, has
+from retroscope.render.fonts import BUILT_IN, find_face, has_glyph, load_font
 from retroscope.render.theme import INK, MUTED, PAPER, Colour
 
 LABEL, SMALL, BODY, HEADING = 10, 11, 13, 17
-"""The sizes of type, in pixels."""
+"""Text sizes in pixels."""
 
 ELLIPSIS = "…"
-_LOOKS_LIKE = {"\u00d7": "x", "\u2013": "-", "\u2014": "-", "\u2212": "-", "\u2019": "'"}
-_TAIL = 0.6
-_FINER = 4
-"""Type is set this much larger and reduced: whole-pixel setting closes the gaps of small words."""
+_ASCII_LOOKALIKES = {"\u00d7": "x", "\u2013": "-", "\u2014": "-", "\u2212": "-", "\u2019": "'"}
+_TAIL_SHARE = 0.6
+"""Share of a truncated text that comes from its end."""
+_OVERSAMPLING = 4
+"""Text is drawn at this multiple and reduced: at whole pixels, small letters run together."""
 
 
-def drawable(text: str) -> str:
-    """The text with each character for which there is no shape replaced by one that has it.
+def replace_missing_glyphs(text: str) -> str:
+    """The text with a substitute for each character that no face has a glyph for.
 
-    >>> drawable("a \u2013 b"), drawable("\ue000.jpg")
+    >>> replace_missing_glyphs("a \u2013 b"), replace_missing_glyphs("\ue000.jpg")
     ('a - b', '?.jpg')
     """
-    plain = "".join(_LOOKS_LIKE.get(one, one) for one in text)
-    return plain if face_for(frozenset(plain)) is not None else "".join(map(_drawable, plain))
+    plain = "".join(_ASCII_LOOKALIKES.get(character, character) for character in text)
+    return plain if find_face(frozenset(plain)) is not None else "".join(map(_substitute, plain))
 
 
-def _drawable(character: str) -> str:
+def _substitute(character: str) -> str:
     base = normalize("NFKD", character)[0]
-    return base if has("", base) else "?"
+    return base if has_glyph(BUILT_IN, base) else "?"
 
 
-def width_of(text: str, size: int = BODY) -> int:
-    """How many pixels a line needs."""
-    fine = _font(text, size)
-    return -(-round(max(fine.getlength(text), fine.getbbox(text)[2])) // _FINER)
+def text_width(text: str, size: int = BODY) -> int:
+    """The width of a line in pixels."""
+    font = _oversampled_font(text, size)
+    return -(-round(max(font.getlength(text), font.getbbox(text)[2])) // _OVERSAMPLING)
 
 
-def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
-    return font(face_for(frozenset(text)) or "", size * _FINER)
+def _oversampled_font(text: str, size: int) -> ImageFont.FreeTypeFont:
+    return load_font(find_face(frozenset(text)) or BUILT_IN, size * _OVERSAMPLING)
 
 
-def height_of(size: int = BODY) -> int:
-    """How many pixels a line of this size is high."""
-    return -(-sum(font("", size * _FINER).getmetrics()) // _FINER) + 1
+def line_height(size: int = BODY) -> int:
+    """The height of a line in pixels."""
+    ascent, descent = load_font(BUILT_IN, size * _OVERSAMPLING).getmetrics()
+    return -(-(ascent + descent) // _OVERSAMPLING) + 1
 
 
-def fitted(text: str, width: int, *, size: int = BODY) -> str:
-    """The text, or as much of it as fits around an ellipsis; the end of a file name stays.
+def truncate(text: str, width: int, *, size: int = BODY) -> str:
+    """The text, or as much of it as fits around an ellipsis; the end of a file name survives.
 
-    >>> fitted("0001.jpg", 150)
+    >>> truncate("0001.jpg", 150)
     '0001.jpg'
-    >>> fitted("photographs/animals/cats/0001.jpg", 150).endswith("0001.jpg")
+    >>> truncate("photographs/animals/cats/0001.jpg", 150).endswith("0001.jpg")
     True
     """
-    text = drawable(text)
-    if width_of(text, size) <= width:
+    text = replace_missing_glyphs(text)
+    if text_width(text, size) <= width:
         return text
-    if width_of(ELLIPSIS, size) > width:
+    if text_width(ELLIPSIS, size) > width:
         return ""
-    fits, fails = 0, len(text)
-    while fails - fits > 1:
-        middle = (fits + fails) // 2
-        fits, fails = (
-            (middle, fails) if width_of(_shortened(text, middle), size) <= width else (fits, middle)
-        )
-    return _shortened(text, fits)
+    # The longest text that fits, by bisection.
+    shortest, longest = 0, len(text)
+    while longest - shortest > 1:
+        middle = (shortest + longest) // 2
+        if text_width(_cut_middle(text, middle), size) <= width:
+            shortest = middle
+        else:
+            longest = middle
+    return _cut_middle(text, shortest)
 
 
-def _shortened(text: str, kept: int) -> str:
-    tail = round(kept * _TAIL)
-    return text[: kept - tail] + ELLIPSIS + text[len(text) - tail :]
+def _cut_middle(text: str, length: int) -> str:
+    """The first and last characters of a text, `length` in all, around an ellipsis."""
+    tail = round(length * _TAIL_SHARE)
+    return text[: length - tail] + ELLIPSIS + text[len(text) - tail :]
 
 
 def line(
     text: str, *, width: int | None = None, size: int = BODY, colour: Colour = INK
 ) -> Image.Image:
-    """One line of type, cut to the width where one is given."""
-    shown = drawable(text) if width is None else fitted(text, width, size=size)
-    room = max(width_of(shown, size) if width is None else width, 1)
-    ink = Image.new("L", (room * _FINER, height_of(size) * _FINER))
-    baseline = font("", size * _FINER).getmetrics()[0]
-    ImageDraw.Draw(ink).text((0, baseline), shown, font=_font(shown, size), fill=255, anchor="ls")
-    block = Image.new("RGB", (room, height_of(size)), PAPER)
-    block.paste(colour, mask=ink.reduce(_FINER))
+    """One line of text, truncated and padded to `width` if given."""
+    text = replace_missing_glyphs(text) if width is None else truncate(text, width, size=size)
+    width = max(text_width(text, size) if width is None else width, 1)
+    height = line_height(size)
+    ink = Image.new("L", (width * _OVERSAMPLING, height * _OVERSAMPLING))
+    baseline, _ = load_font(BUILT_IN, size * _OVERSAMPLING).getmetrics()
+    font = _oversampled_font(text, size)
+    ImageDraw.Draw(ink).text((0, baseline), text, font=font, fill=255, anchor="ls")
+    block = Image.new("RGB", (width, height), PAPER)
+    block.paste(colour, mask=ink.reduce(_OVERSAMPLING))
     return block
 
 
-def wrapped(text: str, width: int, *, size: int = BODY) -> list[str]:
-    """The lines of a paragraph, broken between words; a word too long for a line is cut."""
+def wrap(text: str, width: int, *, size: int = BODY) -> list[str]:
+    """The lines of a paragraph, broken between words; a word too long for a line is truncated."""
     lines: list[str] = []
-    for word in map(drawable, text.split()):
+    for word in map(replace_missing_glyphs, text.split()):
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and width_of(longer, size) <= width:
+        if lines and text_width(longer, size) <= width:
             lines[-1] = longer
         else:
             lines.append(word)
-    return [fitted(each, width, size=size) for each in lines]
+    return [truncate(text, width, size=size) for text in lines]
 
 
 def paragraph(
     text: str, *, width: int, size: int = SMALL, colour: Colour = MUTED
 ) -> list[Image.Image]:
-    """Lines of type, one picture each."""
+    """The lines of a wrapped text, one block each."""
     return [
-        line(each, width=width, size=size, colour=colour)
-        for each in wrapped(text, width, size=size)
+        line(text_line, width=width, size=size, colour=colour)
+        for text_line in wrap(text, width, size=size)
     ]
+
+
+def paragraphs(texts: Iterable[str], *, width: int) -> list[Image.Image]:
+    """The lines of several wrapped texts, one block each."""
+    return [block for text in texts for block in paragraph(text, width=width)]

@@ -1,9 +1,9 @@
-"""The colours of every figure: dark type on light paper, and the scales of the maps."""
+"""The colours of every figure: dark text on light paper, and the scales of activation maps."""
 
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.results.values import Picture
+from retroscope.imaging.image import RGB
 
 Colour = tuple[int, int, int]
 
@@ -19,7 +19,7 @@ DEAD: Colour = (72, 75, 80)
 DEAD_MARK: Colour = (116, 120, 126)
 
 Ramp = tuple[Colour, ...]
-"""Control points at even steps; between them colours are mixed."""
+"""Evenly spaced control points; colours between them are interpolated."""
 
 SEQUENTIAL: Ramp = (
     (0, 0, 0),
@@ -43,13 +43,13 @@ DIVERGING: Ramp = (
 )
 
 
-def mixed(share: npt.NDArray[np.float64], ramp: Ramp) -> Picture:
-    """The colour at each share of the way along a ramp, 0 its first point and 1 its last.
+def interpolate_ramp(shares: npt.NDArray[np.float64], ramp: Ramp) -> RGB:
+    """The colour at each share of a ramp: 0 is its first control point, 1 its last.
 
-    >>> mixed(np.array([[0.0, 0.5, 1.0]]), ((0, 0, 0), (200, 100, 50))).tolist()
+    >>> interpolate_ramp(np.array([[0.0, 0.5, 1.0]]), ((0, 0, 0), (200, 100, 50))).tolist()
     [[[0, 0, 0], [100, 50, 25], [200, 100, 50]]]
     """
     steps = np.linspace(0, 1, len(ramp))
-    bands = [np.interp(share, steps, band) for band in zip(*ramp, strict=True)]
-    picture: Picture = np.rint(np.stack(bands, axis=-1)).astype(np.uint8)
-    return picture
+    bands = [np.interp(shares, steps, band) for band in zip(*ramp, strict=True)]
+    colours: RGB = np.rint(np.stack(bands, axis=-1)).astype(np.uint8)
+    return colours

@@ -1,28 +1,29 @@
-"""One tile for each map of a layer, so marked that a dead map cannot pass for a quiet one."""
+"""A tile for each map of a layer, marked so a dead map cannot be mistaken for a weak one."""
 
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from retroscope.render.layout import GAP, column, enlarged, factor_for, grid
+from retroscope.imaging.image import RGB
+from retroscope.render.layout import GAP, column, enlarge, enlargement_factor, grid
 from retroscope.render.text import LABEL, line
 from retroscope.render.theme import ALARM, DEAD, DEAD_MARK, MUTED, PAPER
-from retroscope.render.tone import has_negatives, heat
-from retroscope.results.values import Picture, Pixels
+from retroscope.render.tone import colour_map, has_negatives
+from retroscope.results.projections import Pixels
 
 _VISIBLE = 64
-_RULE = 3
+_UNDERLINE = 3
 _HATCH = 8
 
-SAID = {"dead": "crossed", "constant": "hatched", "not finite": "underlined"}
-"""How a tile shows that its map is not live."""
+CONDITION_MARKS = {"dead": "crossed", "constant": "hatched", "not finite": "underlined"}
+"""How a tile marks a map that is not live."""
 
 
-def condition(values: Pixels) -> str:
-    """Whether a map is live, dead (all zero), constant, or not finite somewhere.
+def map_condition(values: Pixels) -> str:
+    """`live`, `dead` (all zero), `constant`, or `not finite` (somewhere).
 
-    >>> condition(np.zeros((7, 7), np.float32))
+    >>> map_condition(np.zeros((7, 7), np.float32))
     'dead'
     """
     if not np.isfinite(values).all():
@@ -32,32 +33,36 @@ def condition(values: Pixels) -> str:
     return "constant" if values.min() == values.max() else "live"
 
 
-def tiles(maps: Pixels, *, columns: int, scale: int | None = None) -> Image.Image:
-    """Every map with its channel number below, in reading order."""
-    factor = factor_for(*maps.shape[1:], visible=_VISIBLE, scale=scale)
+def tile_grid(maps: Pixels, *, columns: int, scale: int | None = None) -> Image.Image:
+    """All maps in reading order, each with its channel number below."""
+    factor = enlargement_factor(*maps.shape[1:], visible=_VISIBLE, scale=scale)
     signed = has_negatives(maps)
-    blocks = [_numbered(n, values, signed, factor) for n, values in enumerate(maps)]
-    return grid(blocks, columns=columns, gap=GAP)
+    tiles = [
+        _numbered_tile(channel, values, signed=signed, factor=factor)
+        for channel, values in enumerate(maps)
+    ]
+    return grid(tiles, columns=columns, gap=GAP)
 
 
-def painted(values: Pixels, *, signed: bool) -> Picture:
-    """A map in heat, each value that is not finite in the colour of alarm."""
-    picture = heat(values, signed=signed)
-    picture[~np.isfinite(values)] = ALARM
-    return picture
+def paint_map(values: Pixels, *, signed: bool) -> RGB:
+    """A map in colours, with non-finite values in the alarm colour."""
+    pixels = colour_map(values, signed=signed)
+    pixels[~np.isfinite(values)] = ALARM
+    return pixels
 
 
-def _numbered(channel: int, values: Pixels, signed: bool, factor: int) -> Image.Image:
-    found = condition(values)
-    tile = enlarged(painted(values, signed=signed), factor)
-    tile = FACES[found](tile.size) if found in FACES else tile
-    alarm = found == "not finite"
-    rule = Image.new("RGB", (tile.width, _RULE), ALARM if alarm else PAPER)
-    number = line(str(channel), size=LABEL, colour=ALARM if alarm else MUTED)
-    return column([tile, rule, number], gap=0)
+def _numbered_tile(channel: int, values: Pixels, *, signed: bool, factor: int) -> Image.Image:
+    condition = map_condition(values)
+    tile = enlarge(paint_map(values, signed=signed), factor)
+    if condition in CONDITION_TILES:
+        tile = CONDITION_TILES[condition](tile.size)
+    broken = condition == "not finite"
+    underline = Image.new("RGB", (tile.width, _UNDERLINE), ALARM if broken else PAPER)
+    number = line(str(channel), size=LABEL, colour=ALARM if broken else MUTED)
+    return column([tile, underline, number], gap=0)
 
 
-def _crossed(size: tuple[int, int]) -> Image.Image:
+def _cross_out(size: tuple[int, int]) -> Image.Image:
     tile = Image.new("RGB", size, DEAD)
     right, bottom = tile.width - 1, tile.height - 1
     pen = ImageDraw.Draw(tile)
@@ -66,7 +71,7 @@ def _crossed(size: tuple[int, int]) -> Image.Image:
     return tile
 
 
-def _hatched(size: tuple[int, int]) -> Image.Image:
+def _hatch(size: tuple[int, int]) -> Image.Image:
     tile = Image.new("RGB", size, DEAD)
     pen = ImageDraw.Draw(tile)
     for start in range(0, tile.width + tile.height, _HATCH):
@@ -74,8 +79,8 @@ def _hatched(size: tuple[int, int]) -> Image.Image:
     return tile
 
 
-FACES: dict[str, Callable[[tuple[int, int]], Image.Image]] = {
-    "dead": _crossed,
-    "constant": _hatched,
+CONDITION_TILES: dict[str, Callable[[tuple[int, int]], Image.Image]] = {
+    "dead": _cross_out,
+    "constant": _hatch,
 }
-"""What stands in place of a map that has nothing to show."""
+"""The tile that replaces a map without any structure."""

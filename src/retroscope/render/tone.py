@@ -1,98 +1,97 @@
-"""Numbers to colours: signed pixels around mid-grey, activation maps on a scale of heat."""
+"""Values to colours: signed pixels around mid-grey, activation maps on a colour scale."""
 
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.errors import RetroscopeError, did_you_mean
-from retroscope.render.theme import DIVERGING, SEQUENTIAL, mixed
-from retroscope.results.values import Picture, Pixels
+from retroscope.errors import choose
+from retroscope.imaging.image import RGB
+from retroscope.render.theme import DIVERGING, SEQUENTIAL, interpolate_ramp
+from retroscope.results.projections import Pixels
 
-Numbers = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 
 GREY = 128
-REACH = 127
-"""Steps from mid-grey to the ends, so that flipped signs mirror exactly."""
-ROBUST_SHARE = 99.5
+GREY_STEPS = 127
+"""Grey levels on each side of mid-grey: flipping the sign mirrors the colour exactly."""
+ROBUST_PERCENTILE = 99.5
 
 
-def tile(values: Numbers) -> Numbers:
-    """Scaled so that the largest absolute value of the tile is 1."""
+def scale_by_maximum(values: FloatArray) -> FloatArray:
+    """The values divided by the largest absolute value."""
     return values / (np.abs(values).max(initial=0) or 1)
 
 
-def percentile(values: Numbers) -> Numbers:
-    """Scaled by the 99.5th percentile of absolute values, so that a lone spike hides nothing.
+def scale_by_percentile(values: FloatArray) -> FloatArray:
+    """The values divided by the 99.5th percentile of their magnitudes, so outliers hide nothing.
 
-    Where nearly all of the tile is zero that percentile is zero too: then as `tile`.
+    If nearly all values are zero, that percentile is zero too; then the maximum is used.
     """
-    limit = np.percentile(np.abs(values), ROBUST_SHARE) if values.size else 0
-    return np.clip(values / limit, -1, 1) if limit > 0 else tile(values)
+    limit = np.percentile(np.abs(values), ROBUST_PERCENTILE) if values.size else 0
+    return np.clip(values / limit, -1, 1) if limit > 0 else scale_by_maximum(values)
 
 
-def gamma(values: Numbers) -> Numbers:
-    """As `tile`, then the square root of each magnitude: faint structure comes forward."""
-    share = tile(values)
-    return np.sign(share) * np.sqrt(np.abs(share))
+def scale_by_gamma(values: FloatArray) -> FloatArray:
+    """The square root of each magnitude relative to the maximum: lifts faint structure."""
+    shares = scale_by_maximum(values)
+    return np.sign(shares) * np.sqrt(np.abs(shares))
 
 
-TONES: dict[str, Callable[[Numbers], Numbers]] = {
-    "tile": tile,
-    "percentile": percentile,
-    "gamma": gamma,
+TONES: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "tile": scale_by_maximum,
+    "percentile": scale_by_percentile,
+    "gamma": scale_by_gamma,
 }
-"""Each maps signed values to [-1, 1], zero to zero, and is odd."""
+"""Each is an odd function to [-1, 1] that maps zero to zero."""
 
 
-def tone_named(name: str) -> Callable[[Numbers], Numbers]:
-    """The tone of this name."""
-    if name not in TONES:
-        hint = did_you_mean(name, TONES) or f"there are {', '.join(TONES)}"
-        raise RetroscopeError(f"no tone {name!r}; {hint}")
-    return TONES[name]
+def find_tone(name: str) -> Callable[[FloatArray], FloatArray]:
+    """The tone with this name."""
+    return choose("tone", name, TONES)
 
 
-def toned(pixels: Pixels, tone: str = "tile") -> Picture:
-    """Signed pixels as a picture: zero is mid-grey, more is lighter, less is darker.
+def apply_tone(pixels: Pixels, tone: str = "tile") -> RGB:
+    """Signed pixels as RGB: zero is mid-grey, positive lighter, negative darker.
 
-    One channel is shown in greys and three in colour, scaled together; any other count is
-    summed into greys. A value that is not finite counts as zero.
+    One channel is shown in grey, three in colour on one scale; any other number of channels is
+    summed and shown in grey. Non-finite values count as zero.
 
-    >>> toned(np.float32([[[-2.0], [0.0], [1.0]]]))[0, :, 0].tolist()
+    >>> apply_tone(np.float32([[[-2.0], [0.0], [1.0]]]))[0, :, 0].tolist()
     [1, 128, 192]
     """
-    share = tone_named(tone)(_as_colours(finite(pixels)))
-    return np.broadcast_to(GREY + np.rint(REACH * share), (*pixels.shape[:2], 3)).astype(np.uint8)
+    shares = find_tone(tone)(_displayable_channels(zero_non_finite(pixels)))
+    levels = GREY + np.rint(GREY_STEPS * shares)
+    return np.broadcast_to(levels, (*pixels.shape[:2], 3)).astype(np.uint8)
 
 
-def heat(values: npt.NDArray[np.floating], *, signed: bool | None = None) -> Picture:
-    """An activation map in colours, scaled by its own largest absolute value.
+def colour_map(values: npt.NDArray[np.floating], *, signed: bool | None = None) -> RGB:
+    """An activation map in colours, scaled by its largest magnitude.
 
-    Without negative values the scale runs from black, zero, to pale yellow. With some it runs
-    from blue through light grey, zero, to red; `signed` chooses for maps shown together. A
-    value that is not finite counts as zero.
+    Without negative values the scale runs from black (zero) to pale yellow; with them, from blue
+    through light grey (zero) to red. `signed` sets the scale for maps that are shown together.
+    Non-finite values count as zero.
 
-    >>> heat(np.float32([[0.0, 4.0]])).tolist()
+    >>> colour_map(np.float32([[0.0, 4.0]])).tolist()
     [[[0, 0, 0], [252, 253, 191]]]
-    >>> heat(np.float32([[0.0, -4.0]])).tolist()
+    >>> colour_map(np.float32([[0.0, -4.0]])).tolist()
     [[[220, 220, 220], [42, 74, 148]]]
     """
-    share = tile(finite(values))
+    shares = scale_by_maximum(zero_non_finite(values))
     if has_negatives(values) if signed is None else signed:
-        return mixed((share + 1) / 2, DIVERGING)
-    return mixed(share, SEQUENTIAL)
+        return interpolate_ramp((shares + 1) / 2, DIVERGING)
+    return interpolate_ramp(shares, SEQUENTIAL)
 
 
 def has_negatives(values: npt.NDArray[np.floating]) -> bool:
-    """Whether a map needs the scale with two ends."""
-    return bool((finite(values) < 0).any())
+    """Whether any finite value is negative: the map needs the diverging scale."""
+    return bool((zero_non_finite(values) < 0).any())
 
 
-def finite(values: npt.NDArray[np.floating]) -> Numbers:
-    """The values with zero for each that is not finite."""
+def zero_non_finite(values: npt.NDArray[np.floating]) -> FloatArray:
+    """The values, with zero in place of NaN and infinity."""
     return np.where(np.isfinite(values), values, 0).astype(np.float64)
 
 
-def _as_colours(values: Numbers) -> Numbers:
+def _displayable_channels(values: FloatArray) -> FloatArray:
     return values if values.shape[2] in {1, 3} else values.sum(axis=2, keepdims=True)

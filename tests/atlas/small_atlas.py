@@ -1,4 +1,4 @@
-"""A small atlas, made without a network."""
+"""A small atlas, written without a network."""
 
 import os
 from collections.abc import Iterator
@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.atlas.packing import Array
+from retroscope.atlas.row_encoding import Array
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.geometry import Field, ReceptiveField
-from retroscope.results.values import Layer, Picture, Projection
+from retroscope.imaging.image import RGB
+from retroscope.results.layers import Layer
+from retroscope.results.projections import Projection
 from retroscope.unit import Unit
 
 SIDE = 24
@@ -26,15 +28,15 @@ NAMES = ("hund", "katze", "leer")
 LABELS = (1, 1, 0, 0, -1)
 
 
-def picture(seed: int) -> Picture:
-    """A smooth picture, which WebP keeps well."""
+def smooth_image(seed: int) -> RGB:
+    """An image that WebP stores with little loss."""
     y, x = np.mgrid[:SIDE, :SIDE]
     planes = [128 + 90 * np.sin((y * seed + x * (n + 1)) / 9) for n in range(3)]
     return np.stack(planes, axis=2).astype(np.uint8)
 
 
 def statistics(channels: int) -> dict[str, Array]:
-    """Made-up statistics; the last channel is dead."""
+    """Invented statistics; the last channel is dead."""
     number = np.arange(channels)[::-1]
     return {
         "images": np.array(4),
@@ -45,39 +47,41 @@ def statistics(channels: int) -> dict[str, Array]:
         "fired_images": number,
         "fired_positions": number * 5,
         "non_finite": np.zeros(channels, np.int64),
+        "dead": number == 0,
         "histogram": np.arange(channels * 64).reshape(channels, 64),
         "top_label": np.where(number > 0, 1, -1),
     }
 
 
 def projection(unit: str, seed: int = 1) -> Projection:
-    """As the deconvnet would give for a unit of the first layer, whose picture is `picture(1)`."""
-    parsed = Unit.parse(unit)
-    assert parsed.position is not None
-    box = FIELD.box(*parsed.position).clipped(SIDE, SIDE)
+    """A random projection for a unit of the first layer in the image `smooth_image(1)`."""
+    address = Unit.parse(unit)
+    assert address.position is not None
+    box = FIELD.box(*address.position).clipped(SIDE, SIDE)
     shape = (box.height, box.width, 3)
     pixels = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
     notes = ("one", "two")
-    return Projection(parsed, 1.25, box, pixels, "deconvnet", (SIDE, SIDE), notes=notes)
+    return Projection(address, 1.25, box, pixels, "deconvnet", (SIDE, SIDE), notes=notes)
 
 
 def put_hits(writer: AtlasWriter, layer: str, ranked_by: str, rows: list[list[float]]) -> None:
     """Hits of these scores in the images 0, 1, ...; every n-th channel has its hits at (n, n)."""
-    longest = max(map(len, rows))
-    scores = np.array([row + [-np.inf] * (longest - len(row)) for row in rows])
-    numbers = np.broadcast_to(np.arange(longest), scores.shape)
-    places = np.broadcast_to(np.arange(len(rows))[:, None], scores.shape)
+    ranks = max(map(len, rows))
+    scores = np.array([row + [-np.inf] * (ranks - len(row)) for row in rows])
+    numbers = np.broadcast_to(np.arange(ranks), scores.shape)
+    positions = np.broadcast_to(np.arange(len(rows))[:, None], scores.shape)
     images: npt.NDArray[np.int64] = np.where(np.isinf(scores), -1, numbers)
-    writer.put_hits(layer, ranked_by, scores, images=images, ys=places, xs=places)
+    writer.put_hits(layer, ranked_by, scores, images=images, ys=positions, xs=positions)
 
 
 def write(path: Path) -> None:
-    """The whole small atlas."""
+    """Writes the small atlas into a new file."""
     with AtlasWriter(path) as writer, writer.transaction():
         fill(writer)
 
 
 def fill(writer: AtlasWriter) -> None:
+    """Puts the small atlas into a transaction."""
     writer.put_meta({"model": "täst", "state": "scanned", "preprocessing": {"mean": [0.5, 1]}})
     writer.put_layers(LAYERS)
     writer.put_images(KEYS, LABELS, NAMES)
@@ -91,13 +95,13 @@ def fill(writer: AtlasWriter) -> None:
     means = np.array([[1, 2, 0], [5, 1, 0], [np.nan] * 3])
     writer.put_class_stats("features.0", means, means / 10)
     for image in range(3):
-        writer.put_winner_picture(image, picture(image))
+        writer.put_image_pixels(image, smooth_image(image))
     writer.put_projection(1, projection("features.0:0@0,0"))
 
 
 @contextmanager
 def without_privileges() -> Iterator[None]:
-    """Root may write everywhere; others may not."""
+    """Without the rights of root, who may write everywhere."""
     if os.geteuid() != 0:
         yield
         return

@@ -3,17 +3,17 @@
 import numpy as np
 from PIL import Image
 
+from retroscope.imaging.image import RGB
 from retroscope.render.layout import MARGIN
 from retroscope.render.theme import PAPER, Colour
-from retroscope.results.values import Picture
 
 
-def pixels_of(figure: Image.Image) -> Picture:
+def pixels_of(figure: Image.Image) -> RGB:
     """The figure as an array."""
     return np.asarray(figure.convert("RGB"))
 
 
-def places(figure: Image.Image, block: Image.Image) -> list[tuple[int, int]]:
+def find_block(figure: Image.Image, block: Image.Image) -> list[tuple[int, int]]:
     """Every `(y, x)` where the figure shows the block, pixel for pixel."""
     whole, part = pixels_of(figure), pixels_of(block)
     height, width = part.shape[:2]
@@ -22,11 +22,11 @@ def places(figure: Image.Image, block: Image.Image) -> list[tuple[int, int]]:
         return []
     may_start = (whole[:rows, :columns] == part[0, 0]).all(axis=2)
     may_start &= (whole[height - 1 :, width - 1 :] == part[-1, -1]).all(axis=2)
-    found = [(int(y), int(x)) for y, x in np.argwhere(may_start)]
-    return [(y, x) for y, x in found if (whole[y : y + height, x : x + width] == part).all()]
+    candidates = [(int(y), int(x)) for y, x in np.argwhere(may_start)]
+    return [(y, x) for y, x in candidates if (whole[y : y + height, x : x + width] == part).all()]
 
 
-def count_of(figure: Image.Image, colour: Colour) -> int:
+def count_colour(figure: Image.Image, colour: Colour) -> int:
     """How many pixels have exactly this colour."""
     return int((pixels_of(figure) == colour).all(axis=2).sum())
 

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 
 from retroscope.render.draw import draw
-from retroscope.render.report_html import html_report
-from retroscope.results.heat_maps import Explanation, Finding, Prediction, Target, Unusual
-from retroscope.results.values import Layer
-from tests.render.looking import margin_is_empty
+from retroscope.render.html_pages import explanation_html
+from retroscope.results.heat_maps import Explanation, LayerFinding, Prediction, Target, UnusualUnit
+from retroscope.results.layers import Layer
+from tests.render.figure_search import margin_is_empty
 from tests.render.snapshot import assert_looks_like
 from tests.render.specimens import field, photo, projection
-from tests.render.test_heats import heat
+from tests.render.test_heat_figures import heat_map
 
 
-def told(*, rarity: float | None = 0.004, units: int = 4) -> Explanation:
+def explanation(*, rarity: float | None = 0.004, units: int = 4) -> Explanation:
     """A made-up page."""
     findings = tuple(
-        Finding(
+        LayerFinding(
             Layer(name, "conv", 64, (28, 28), field(side), ("conv1", alias)),
             tuple(
-                Unusual(shown.unit, shown.activation, 4.5, rarity, shown)
+                UnusualUnit(shown.unit, shown.activation, 4.5, rarity, shown)
                 for shown in (projection(side, side, channel=side + n) for n in range(units))
             ),
         )
@@ -33,12 +33,12 @@ def told(*, rarity: float | None = 0.004, units: int = 4) -> Explanation:
     predictions = [Prediction(Target(n, name), 0.5 / 2**n) for n, name in enumerate(names)]
     return Explanation(
         predictions=tuple(predictions),
-        heat=heat(),
+        heat=heat_map(),
         findings=findings,
         network="vgg16",
         compared="ranked by how few images of the atlas excite them as much",
         caveats=("Look at the patch first.",),
-        picture=photo(96, 96),
+        image=photo(96, 96),
         source="photos/<cat>.jpg",
     )
 
@@ -48,33 +48,33 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.loads: list[str] = []
+        self.sources: list[str] = []
         self.tags: list[str] = []
-        self.says: list[str] = []
+        self.texts: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
 
     def handle_data(self, data: str) -> None:
-        self.says.append(data)
+        self.texts.append(data)
 
 
 def test_the_page_looks_as_approved() -> None:
-    assert_looks_like(draw(told()), "explanation")
+    assert_looks_like(draw(explanation()), "explanation")
 
 
 def test_the_page_keeps_its_margin_whatever_is_on_it() -> None:
-    assert margin_is_empty(draw(told(units=0)))
-    assert margin_is_empty(draw(told(units=7, rarity=None)))
+    assert margin_is_empty(draw(explanation(units=0)))
+    assert margin_is_empty(draw(explanation(units=7, rarity=None)))
 
 
 def test_what_is_to_be_known_of_the_network_stands_under_the_title_and_only_there() -> None:
     remark = "random weights, seed 0"
-    page = told()
+    page = explanation()
     known = replace(page, remarks=(remark,), heat=replace(page.heat, notes=(remark,)))
-    text = html_report(known)
+    text = explanation_html(known)
     assert text.count(remark) == 1
     assert text.index("</h1>") < text.index(remark) < text.index("<img")
     assert np.asarray(draw(known)).shape == np.asarray(draw(page)).shape
@@ -83,48 +83,48 @@ def test_what_is_to_be_known_of_the_network_stands_under_the_title_and_only_ther
 
 
 def test_a_file_name_that_is_no_utf_8_is_written_as_its_code() -> None:
-    text = html_report(replace(told(), source="s\udcfe.png"))
+    text = explanation_html(replace(explanation(), source="s\udcfe.png"))
     assert text.encode("utf-8").decode("utf-8") == text
     assert r"s\udcfe.png" in text
 
 
 def test_the_html_asks_nobody_for_anything() -> None:
-    text = html_report(told())
+    text = explanation_html(explanation())
     page = Page(text)
-    assert page.loads
-    assert all(one.startswith("data:image/png;base64,") for one in page.loads)
+    assert page.sources
+    assert all(one.startswith("data:image/png;base64,") for one in page.sources)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert not re.search(r"https?:|@import|url\(", text)
 
 
 def test_the_html_says_what_the_figure_says() -> None:
-    page = Page(html_report(told()))
-    says = " ".join(page.says)
+    page = Page(explanation_html(explanation()))
+    says = " ".join(page.texts)
     for words in ("tabby", "50 %", "lynx <b>&", "photos/<cat>.jpg", "features.28:92@6,7"):
         assert words in says
-    for words in ("conv5_3", "Look at the patch first.", "as high in 0.4 % of the atlas's images"):
+    for words in ("conv5_3", "Look at the patch first.", "as high for 0.4 % of the atlas's images"):
         assert words in says
     assert page.tags.count("img") == 2 + 2 * 8
 
 
 def test_the_html_closes_what_it_opens() -> None:
-    text = html_report(told(units=0))
+    text = explanation_html(explanation(units=0))
     for tag in ("html", "head", "body", "div", "figure", "ul", "dl", "p", "h1", "h2"):
         assert len(re.findall(f"<{tag}[ >]", text)) == text.count(f"</{tag}>")
 
 
 @pytest.mark.parametrize(
     ("rarity", "says"),
-    [(None, "4.5 sd above the mean of its map"), (0.0, "above all of the atlas's images")],
+    [(None, "4.5 sd above the mean of its map"), (0.0, "higher than for any image of the atlas")],
 )
 def test_how_unusual_a_unit_is_is_said(rarity: float | None, says: str) -> None:
-    assert says in " ".join(Page(html_report(told(rarity=rarity))).says)
+    assert says in " ".join(Page(explanation_html(explanation(rarity=rarity))).texts)
 
 
 def test_drawing_leaves_the_page_as_it_was() -> None:
-    page = told()
-    kept = page.heat.values.copy(), page.picture.copy()
+    page = explanation()
+    kept = page.heat.values.copy(), page.image.copy()
     draw(page)
-    html_report(page)
+    explanation_html(page)
     assert np.array_equal(page.heat.values, kept[0])
-    assert np.array_equal(page.picture, kept[1])
+    assert np.array_equal(page.image, kept[1])

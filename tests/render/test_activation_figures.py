@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retroscope.render.bars import bars
+from retroscope.render.bars import draw_bars
 from retroscope.render.draw import draw
-from retroscope.render.layout import GAP, MARGIN, enlarged, factor_for
+from retroscope.render.layout import GAP, MARGIN, enlarge, enlargement_factor
 from retroscope.render.theme import ALARM, COOL, DEAD, WARM
-from retroscope.render.tiles import condition, painted, tiles
-from retroscope.render.tone import heat
-from retroscope.results.values import Pixels
-from tests.render.looking import count_of, margin_is_empty, pixels_of, places
-from tests.render.specimens import activations, blobs, numbers
+from retroscope.render.tiles import map_condition, paint_map, tile_grid
+from retroscope.render.tone import colour_map
+from retroscope.results.projections import Pixels
+from tests.render.figure_search import count_colour, find_block, margin_is_empty, pixels_of
+from tests.render.specimens import activations, blobs, float32
 
 SIDE = 66
 """An 11x11 map is enlarged six times."""
@@ -23,7 +23,7 @@ SIDE = 66
     ("channels", "across", "down"), [(3, 3, 1), (16, 16, 1), (17, 16, 2), (64, 16, 4)]
 )
 def test_sixteen_maps_stand_in_a_row(channels: int, across: int, down: int) -> None:
-    sheet, one = (tiles(blobs(count, 11, 11), columns=16) for count in (channels, 1))
+    sheet, one = (tile_grid(blobs(count, 11, 11), columns=16) for count in (channels, 1))
     assert one.width == SIDE
     assert sheet.width == across * (SIDE + GAP) - GAP
     assert sheet.height == down * (one.height + GAP) - GAP
@@ -37,7 +37,7 @@ def test_a_row_holds_the_columns_that_were_asked_for() -> None:
 def test_maps_stand_in_reading_order_in_their_own_heat() -> None:
     maps = blobs(18, 11, 11)
     figure = draw(activations(maps))
-    found = [places(figure, enlarged(heat(values), 6)) for values in maps]
+    found = [find_block(figure, enlarge(colour_map(values), 6)) for values in maps]
     assert [len(each) for each in found] == [1] * 18
     assert sorted(found) == found
 
@@ -55,39 +55,39 @@ def test_maps_stand_in_reading_order_in_their_own_heat() -> None:
     ],
 )
 def test_the_condition_of_a_map(values: list[float], expected: str) -> None:
-    assert condition(numbers([values])) == expected
+    assert map_condition(float32([values])) == expected
 
 
 def test_dead_constant_and_live_maps_cannot_be_taken_for_each_other() -> None:
     dead, constant, faint = np.zeros((3, 11, 11), np.float32)
     constant[:], faint[0, 0] = 1, 1e-30
-    faces = [tiles(each[None], columns=1) for each in (dead, constant, faint)]
+    faces = [tile_grid(each[None], columns=1) for each in (dead, constant, faint)]
     assert len({face.tobytes() for face in faces}) == 3
-    assert [count_of(face, DEAD) > SIDE * SIDE / 2 for face in faces] == [True, True, False]
+    assert [count_colour(face, DEAD) > SIDE * SIDE / 2 for face in faces] == [True, True, False]
 
 
 def test_a_value_that_is_not_finite_is_seen_and_hides_nothing_else() -> None:
     values = blobs(1, 11, 11)[0]
     broken = values.copy()
     broken[0, 0] = np.nan
-    shown, plain = painted(broken, signed=False), painted(values, signed=False)
+    shown, plain = paint_map(broken, signed=False), paint_map(values, signed=False)
     assert (shown[0, 0] == ALARM).all()
     assert (shown.reshape(-1, 3)[1:] == plain.reshape(-1, 3)[1:]).all()
-    assert count_of(tiles(broken[None], columns=1), ALARM) >= 36 + 3 * SIDE
+    assert count_colour(tile_grid(broken[None], columns=1), ALARM) >= 36 + 3 * SIDE
 
 
 def test_all_maps_of_a_layer_share_one_kind_of_scale() -> None:
     maps = blobs(2, 11, 11)
     maps[1, 0, 0] = -1
     figure = draw(activations(maps))
-    assert places(figure, enlarged(heat(maps[0], signed=True), 6))
-    assert not places(figure, enlarged(heat(maps[0]), 6))
+    assert find_block(figure, enlarge(colour_map(maps[0], signed=True), 6))
+    assert not find_block(figure, enlarge(colour_map(maps[0]), 6))
 
 
 def test_each_map_is_scaled_by_itself() -> None:
     maps = blobs(5, 11, 11)
-    factors = numbers([1, 2, 4, 0.5, 1024])[:, None, None]
-    assert tiles(maps, columns=5).tobytes() == tiles(maps * factors, columns=5).tobytes()
+    factors = float32([1, 2, 4, 0.5, 1024])[:, None, None]
+    assert tile_grid(maps, columns=5).tobytes() == tile_grid(maps * factors, columns=5).tobytes()
 
 
 @settings(deadline=None, max_examples=25)
@@ -97,15 +97,15 @@ def test_every_size_of_map_fits_its_figure(
 ) -> None:
     maps = blobs(channels, height, width)
     figure = draw(activations(maps), columns=columns)
-    factor = factor_for(height, width, visible=64)
+    factor = enlargement_factor(height, width, visible=64)
     assert margin_is_empty(figure)
-    assert all(places(figure, enlarged(heat(values), factor)) for values in maps[:3])
+    assert all(find_block(figure, enlarge(colour_map(values), factor)) for values in maps[:3])
 
 
 def test_a_channel_number_never_touches_the_next_tile() -> None:
     maps = blobs(1025, 2, 2)
-    figure = tiles(maps, columns=16, scale=1)
-    one = tiles(maps[:1], columns=1, scale=1)
+    figure = tile_grid(maps, columns=16, scale=1)
+    one = tile_grid(maps[:1], columns=1, scale=1)
     assert figure.width > 16 * (one.width + GAP)
 
 
@@ -119,7 +119,7 @@ def test_every_length_of_vector_fits_its_figure(channels: int) -> None:
 
 
 def test_bars_are_as_long_as_their_values() -> None:
-    shown = pixels_of(bars(numbers([4, 2, 1, 0, -4])))
+    shown = pixels_of(draw_bars(float32([4, 2, 1, 0, -4])))
     warm, cool = ((shown == colour).all(axis=2) for colour in (WARM, COOL))
     each = 36
     lengths = [warm[:, n * each].sum() for n in range(4)]
@@ -130,7 +130,7 @@ def test_bars_are_as_long_as_their_values() -> None:
 
 
 def test_positive_bars_rise_from_where_negative_ones_hang() -> None:
-    shown = pixels_of(bars(numbers([3, -2])))
+    shown = pixels_of(draw_bars(float32([3, -2])))
     warm, cool = (
         np.flatnonzero((shown == colour).all(axis=(2)).any(axis=1)) for colour in (WARM, COOL)
     )
@@ -140,14 +140,14 @@ def test_positive_bars_rise_from_where_negative_ones_hang() -> None:
 def test_all_bands_of_bars_share_one_scale() -> None:
     values = np.full(1024, 1, np.float32)
     values[0] = 2
-    shown = (pixels_of(bars(values)) == WARM).all(axis=2)
+    shown = (pixels_of(draw_bars(values)) == WARM).all(axis=2)
     first, last = shown[:, 4].sum(), shown[:, 2].sum()
     assert first == last
     assert shown[:, 0].sum() > shown[:, 2].sum()
 
 
 def test_a_bar_that_is_not_finite_fills_its_height() -> None:
-    shown = (pixels_of(bars(numbers([1, np.nan, 2]))) == ALARM).all(axis=2)
+    shown = (pixels_of(draw_bars(float32([1, np.nan, 2]))) == ALARM).all(axis=2)
     assert shown[:80, 36].all()
 
 
@@ -156,7 +156,7 @@ def test_tokens_are_a_matrix_with_a_column_for_each_channel(size: tuple[int, int
     maps = np.abs(np.random.default_rng(0).standard_normal((24, *size))).astype(np.float32)
     own = maps.reshape(24, 17) / maps.reshape(24, 17).max(axis=1, keepdims=True)
     figure = draw(activations(maps, kind="block"), scale=4)
-    assert len(places(figure, enlarged(heat(own.T), 4))) == 1
+    assert len(find_block(figure, enlarge(colour_map(own.T), 4))) == 1
 
 
 def test_many_channels_of_tokens_are_broken_into_bands() -> None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from retroscope.geometry import Box
 from retroscope.render.draw import draw
-from retroscope.render.layout import CLEAR, MARGIN, enlarged, factor_for
+from retroscope.render.layout import CLEARLY_VISIBLE, MARGIN, enlarge, enlargement_factor
 from retroscope.render.theme import PAPER
-from retroscope.render.tone import GREY, TONES, toned
-from tests.render.looking import count_of, margin_is_empty, pixels_of, places
+from retroscope.render.tone import GREY, TONES, apply_tone
+from tests.render.figure_search import count_colour, find_block, margin_is_empty, pixels_of
 from tests.render.specimens import corner_patch, patch, projection
 
 SIDES = st.integers(1, 120)
@@ -20,7 +20,7 @@ SIDES = st.integers(1, 120)
 
 def alone(height: int, width: int) -> int:
     """How much a picture is enlarged that has a figure to itself."""
-    return factor_for(height, width, visible=CLEAR)
+    return enlargement_factor(height, width, visible=CLEARLY_VISIBLE)
 
 
 @pytest.mark.parametrize("side", [1, 5, 40, 150])
@@ -28,22 +28,22 @@ def test_a_patch_stands_left_of_its_projection_at_the_same_scale(side: int) -> N
     shown = projection(side, side)
     assert shown.patch is not None
     factor, figure = alone(side, side), draw(shown)
-    [(patch_top, patch_left)] = places(figure, enlarged(shown.patch, factor))
-    [(top, left)] = places(figure, enlarged(toned(shown.pixels), factor))
+    [(patch_top, patch_left)] = find_block(figure, enlarge(shown.patch, factor))
+    [(top, left)] = find_block(figure, enlarge(apply_tone(shown.pixels), factor))
     assert patch_top == top
     assert patch_left + side * factor < left
 
 
 def test_without_a_patch_the_projection_stands_alone() -> None:
     shown = projection(patch=False)
-    [(_, left)] = places(draw(shown), enlarged(toned(shown.pixels), alone(40, 40)))
+    [(_, left)] = find_block(draw(shown), enlarge(apply_tone(shown.pixels), alone(40, 40)))
     assert left == MARGIN + 1
 
 
 @pytest.mark.parametrize("tone", TONES)
 def test_a_bare_projection_is_its_toned_pixels(tone: str) -> None:
     shown = projection()
-    assert (pixels_of(draw(shown, bare=True, tone=tone)) == toned(shown.pixels, tone)).all()
+    assert (pixels_of(draw(shown, bare=True, tone=tone)) == apply_tone(shown.pixels, tone)).all()
 
 
 def test_a_bare_projection_is_enlarged_as_asked() -> None:
@@ -58,7 +58,7 @@ def test_every_tile_and_every_caption_fits_the_figure(
     shown = projection(height, width, source=source, notes=(note,))
     figure = draw(shown)
     assert margin_is_empty(figure)
-    assert places(figure, enlarged(toned(shown.pixels), alone(height, width)))
+    assert find_block(figure, enlarge(apply_tone(shown.pixels), alone(height, width)))
 
 
 def test_each_note_adds_to_the_figure() -> None:
@@ -76,8 +76,8 @@ def test_a_unit_that_sees_only_padding_has_a_figure() -> None:
 @pytest.mark.parametrize("count", [1, 2, 5, 12])
 def test_a_sheet_shows_every_projection_once(count: int) -> None:
     shown = [projection(20 + channel, 30, channel=channel) for channel in range(count)]
-    figure, factor = draw(shown), factor_for(20 + count - 1, 30)
-    found = [places(figure, enlarged(toned(each.pixels), factor)) for each in shown]
+    figure, factor = draw(shown), enlargement_factor(20 + count - 1, 30)
+    found = [find_block(figure, enlarge(apply_tone(each.pixels), factor)) for each in shown]
     assert [len(each) for each in found] == [1] * count
     assert len({place for each in found for place in each}) == count
     assert margin_is_empty(figure)
@@ -106,15 +106,15 @@ def test_a_bare_sheet_is_a_grid_of_toned_pixels() -> None:
     shown = [projection(10, 10, channel=channel) for channel in range(6)]
     figure = draw(shown, bare=True, columns=3, scale=2)
     assert figure.size == (3 * 20 + 2 * 8, 2 * 20 + 8)
-    assert all(places(figure, enlarged(toned(each.pixels), 2)) for each in shown)
+    assert all(find_block(figure, enlarge(apply_tone(each.pixels), 2)) for each in shown)
 
 
 def test_the_projection_of_a_patch_lies_where_its_box_does() -> None:
     shown = corner_patch()
     assert shown.projection is not None
     factor, figure = alone(50, 50), draw(shown)
-    [(patch_top, patch_left)] = places(figure, enlarged(shown.pixels, factor))
-    [(top, left)] = places(figure, enlarged(toned(shown.projection.pixels), factor))
+    [(patch_top, patch_left)] = find_block(figure, enlarge(shown.pixels, factor))
+    [(top, left)] = find_block(figure, enlarge(apply_tone(shown.projection.pixels), factor))
     assert top - patch_top == 10 * factor
     tile_width = 50 * factor + 2
     assert (left - 20 * factor - patch_left - tile_width) in range(1, 20)
@@ -123,13 +123,15 @@ def test_the_projection_of_a_patch_lies_where_its_box_does() -> None:
 
 def test_a_patch_without_a_projection_is_drawn_alone() -> None:
     patch = replace(corner_patch(), projection=None)
-    [(_, left)] = places(draw(patch), enlarged(patch.pixels, alone(50, 50)))
+    [(_, left)] = find_block(draw(patch), enlarge(patch.pixels, alone(50, 50)))
     assert left == MARGIN + 1
 
 
 def test_a_sheet_of_patches_shows_each_of_them() -> None:
     patch = corner_patch()
-    assert len(places(draw([patch] * 9), enlarged(patch.pixels, factor_for(50, 50)))) == 9
+    assert (
+        len(find_block(draw([patch] * 9), enlarge(patch.pixels, enlargement_factor(50, 50)))) == 9
+    )
 
 
 def test_a_sheet_of_patches_says_whose_they_are() -> None:
@@ -139,7 +141,7 @@ def test_a_sheet_of_patches_says_whose_they_are() -> None:
     assert margin_is_empty(named)
     assert plain.height < named.height, "where the score stood is the name now"
     for one in shown:
-        assert len(places(named, enlarged(one.pixels, 3))) == 1
+        assert len(find_block(named, enlarge(one.pixels, 3))) == 1
 
 
 def test_a_note_of_some_on_a_sheet_says_of_which() -> None:
@@ -148,4 +150,4 @@ def test_a_note_of_some_on_a_sheet_says_of_which() -> None:
     shared, partly = draw(several), draw([*several[:2], plain])
     assert shared.height == partly.height
     said = [figure.crop((0, figure.height - 40, 400, figure.height)) for figure in (shared, partly)]
-    assert count_of(said[0], PAPER) > count_of(said[1], PAPER), "the names take their room"
+    assert count_colour(said[0], PAPER) > count_colour(said[1], PAPER), "the names take their room"

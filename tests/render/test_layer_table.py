@@ -1,4 +1,4 @@
-"""The table of layers, as words and as a figure."""
+"""The table of layers, as text, as JSON and as a figure."""
 
 import json
 
@@ -6,9 +6,10 @@ import pytest
 
 from retroscope.geometry import Field, ReceptiveField
 from retroscope.render.draw import draw
-from retroscope.render.layer_rows import LAYER_COLUMNS, layer_cells, layer_rows
-from retroscope.results.values import Layer
-from tests.render.looking import margin_is_empty
+from retroscope.render.layer_table import LAYER_COLUMNS, layer_cells
+from retroscope.results.as_json import layer_json
+from retroscope.results.layers import Layer
+from tests.render.figure_search import margin_is_empty
 from tests.render.specimens import layers
 
 GATED = Layer(
@@ -22,7 +23,7 @@ GATED = Layer(
 )
 
 
-def test_a_layer_in_words() -> None:
+def test_a_layer_as_cells_of_text() -> None:
     cells = dict(zip(LAYER_COLUMNS, layer_cells(GATED), strict=True))
     assert cells == {
         "layer": "features.1.block",
@@ -35,8 +36,7 @@ def test_a_layer_in_words() -> None:
 
 
 def test_a_layer_survives_json() -> None:
-    [row] = json.loads(json.dumps(layer_rows([GATED])))
-    assert row == {
+    assert json.loads(json.dumps(layer_json(GATED))) == {
         "name": "features.1.block",
         "aliases": ["conv3", "conv2_1"],
         "kind": "conv",

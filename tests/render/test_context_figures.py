@@ -7,25 +7,25 @@ import pytest
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
-from retroscope.render.context import RED, Context
+from retroscope.render.context_figures import RED, HitContext
 from retroscope.render.draw import draw
-from retroscope.render.layout import enlarged
+from retroscope.render.layout import enlarge
 from retroscope.render.theme import Colour
-from retroscope.render.tone import GREY, toned
+from retroscope.render.tone import GREY, apply_tone
 from retroscope.unit import Unit
-from tests.render.looking import count_of, margin_is_empty, pixels_of, places
+from tests.render.figure_search import count_colour, find_block, margin_is_empty, pixels_of
 from tests.render.snapshot import assert_looks_like
-from tests.render.specimens import contexts
+from tests.render.specimens import hit_contexts
 
 WHITE: Colour = (255, 255, 255)
 
 
 @pytest.mark.parametrize("side", [5, 40, 196])
 def test_no_pixel_of_the_field_is_covered(side: int) -> None:
-    [entry] = contexts(side, count=1)
+    [entry] = hit_contexts(side, count=1)
     box = entry.box.clipped(224, 224)
-    seen = entry.picture[box.top : box.bottom, box.left : box.right]
-    [(top, left)] = places(draw([entry]), enlarged(seen, 1))
+    seen = entry.image[box.top : box.bottom, box.left : box.right]
+    [(top, left)] = find_block(draw([entry]), enlarge(seen, 1))
     frame = pixels_of(draw([entry]))
     assert (frame[top - 1, left : left + side] == RED).all()
     assert (frame[top + side, left : left + side] == RED).all()
@@ -37,22 +37,22 @@ def test_no_pixel_of_the_field_is_covered(side: int) -> None:
 def test_a_frame_is_seen_on_any_picture(colour: Colour) -> None:
     figure = draw([_plain(colour, Box(40, 50, 60, 80))])
     other = RED if colour != RED else WHITE
-    assert count_of(figure, other) >= 2 * (20 + 30)
+    assert count_colour(figure, other) >= 2 * (20 + 30)
 
 
 def test_the_same_frame_is_around_the_projection() -> None:
-    [entry] = contexts(40, count=1)
+    [entry] = hit_contexts(40, count=1)
     assert entry.projection is not None
-    shown = enlarged(toned(entry.projection.pixels), 1)
+    shown = enlarge(apply_tone(entry.projection.pixels), 1)
     figure = draw([entry])
-    [(top, left)] = places(figure, shown)
+    [(top, left)] = find_block(figure, shown)
     assert (pixels_of(figure)[top - 1, left : left + 40] == RED).all()
     alone = draw([replace(entry, projection=None)])
-    assert count_of(figure, RED) == 2 * count_of(alone, RED)
+    assert count_colour(figure, RED) == 2 * count_colour(alone, RED)
 
 
 def test_the_projection_is_grey_outside_the_field() -> None:
-    [entry] = contexts(40, count=1)
+    [entry] = hit_contexts(40, count=1)
     drawn = pixels_of(draw([entry]))
     assert (drawn == GREY).all(axis=2).sum() > 224 * 224 - 50 * 50
 
@@ -61,21 +61,21 @@ def test_a_frame_follows_its_field_out_of_the_picture() -> None:
     inside, outside = _plain(WHITE, Box(0, 40, 40, 80)), _plain(WHITE, Box(-5, 40, 35, 80))
     near, far = draw([inside]), draw([outside])
     assert far.height == near.height + 2 * 5
-    assert count_of(far, RED) == count_of(near, RED)
+    assert count_colour(far, RED) == count_colour(near, RED)
 
 
 def test_a_frame_that_leaves_the_margin_stays_open() -> None:
     whole = _plain(WHITE, Box(-500, -500, 600, 600))
     figure = draw([whole])
-    assert count_of(figure, RED) == 0
+    assert count_colour(figure, RED) == 0
     assert margin_is_empty(figure)
     assert figure.height < 2 * 240
 
 
 def test_every_hit_has_a_row_of_its_own() -> None:
-    entries = contexts(40, count=3)
+    entries = hit_contexts(40, count=3)
     figure = draw(entries)
-    found = [places(figure, enlarged(each.picture[-20:], 1)) for each in entries]
+    found = [find_block(figure, enlarge(each.image[-20:], 1)) for each in entries]
     assert [len(each) for each in found] == [1, 1, 1]
     assert sorted(found) == found
 
@@ -87,26 +87,26 @@ def test_small_pictures_grow_and_large_ones_shrink() -> None:
 
 
 def test_a_missing_projection_is_a_pale_place() -> None:
-    mixed, none = contexts(40, illustrated=2), contexts(40, illustrated=0)
+    mixed, none = hit_contexts(40, illustrated=2), hit_contexts(40, illustrated=0)
     assert draw(mixed).width > draw(none).width
     assert margin_is_empty(draw(mixed))
 
 
 def test_a_projection_of_another_picture_is_refused() -> None:
-    [entry] = contexts(40, count=1)
-    with pytest.raises(RetroscopeError, match=r"size \(224, 224\), the picture here is \(9, 9\)"):
-        draw([replace(entry, picture=entry.picture[:9, :9])])
+    [entry] = hit_contexts(40, count=1)
+    with pytest.raises(RetroscopeError, match=r"size \(224, 224\), this image has size \(9, 9\)"):
+        draw([replace(entry, image=entry.image[:9, :9])])
 
 
 @pytest.mark.parametrize("side", [5, 20, 40, 60, 196])
 def test_a_field_that_is_tiny_in_its_picture_is_shown_enlarged(side: int) -> None:
-    [entry] = contexts(side, count=1)
+    [entry] = hit_contexts(side, count=1)
     assert entry.projection is not None
     figure, box = draw([entry]), entry.box
-    patch = entry.picture[box.top : box.bottom, box.left : box.right]
+    patch = entry.image[box.top : box.bottom, box.left : box.right]
     signed = entry.projection.full()[box.top : box.bottom, box.left : box.right]
-    for shown in (patch, toned(signed)):
-        times = [n for n in range(2, 40) if places(figure, enlarged(shown, n))]
+    for shown in (patch, apply_tone(signed)):
+        times = [n for n in range(2, 40) if find_block(figure, enlarge(shown, n))]
         assert len(times) == (side < 224 / 5)
 
 
@@ -124,17 +124,17 @@ def test_many_hits_come_in_reading_order_in_three_columns() -> None:
 @pytest.mark.parametrize("side", [5, 92, 300])
 @pytest.mark.parametrize("illustrated", [0, 2, 9])
 def test_every_sheet_fits_its_figure(side: int, illustrated: int) -> None:
-    assert margin_is_empty(draw(contexts(side, count=9, illustrated=illustrated)))
+    assert margin_is_empty(draw(hit_contexts(side, count=9, illustrated=illustrated)))
 
 
 def test_contexts_look_as_approved() -> None:
-    assert_looks_like(draw(contexts(92)), "context")
+    assert_looks_like(draw(hit_contexts(92)), "context")
 
 
 def test_a_sheet_of_tiny_fields_looks_as_approved() -> None:
-    assert_looks_like(draw(contexts(11, count=4, illustrated=3)), "context_sheet")
+    assert_looks_like(draw(hit_contexts(11, count=4, illustrated=3)), "context_sheet")
 
 
-def _plain(colour: Colour, box: Box, *, side: int = 100) -> Context:
+def _plain(colour: Colour, box: Box, *, side: int = 100) -> HitContext:
     picture = np.full((side, side, 3), colour, np.uint8)
-    return Context(picture, None, box, 1.5, "plain.png", Unit("features.28", 42, (3, 4)))
+    return HitContext(picture, None, box, 1.5, "plain.png", Unit("features.28", 42, (3, 4)))

@@ -11,12 +11,13 @@ from PIL import Image
 from retroscope.errors import RetroscopeError
 from retroscope.imaging.image import crop
 from retroscope.render.draw import draw
-from retroscope.render.layout import enlarged, row
-from retroscope.render.mosaics import folded, mosaic
+from retroscope.render.layout import enlarge, row
+from retroscope.render.mosaics import fold_corner, mosaic
 from retroscope.render.theme import BAND, DEAD, WARM
-from retroscope.render.tone import toned
-from retroscope.results.values import Patch, Pixels, Plate
-from tests.render.looking import count_of, margin_is_empty, pixels_of, places
+from retroscope.render.tone import apply_tone
+from retroscope.results.plates import Patch, Plate
+from retroscope.results.projections import Pixels
+from tests.render.figure_search import count_colour, find_block, margin_is_empty, pixels_of
 from tests.render.snapshot import assert_looks_like
 from tests.render.specimens import plate, stats
 
@@ -27,14 +28,14 @@ NOTES = ("Max-pool switches are those of the forward pass.",)
 @pytest.mark.parametrize("tone", ["tile", "gamma"])
 def test_without_words_a_plate_is_its_two_mosaics(side: int, tone: str) -> None:
     shown = plate(side)
-    both = [mosaic(shown.patches, what=what, gap=2, tone=tone) for what in ("patch", "projection")]
-    assert _same(draw(shown, words=False, tone=tone), row(both, gap=14))
+    both = [mosaic(shown.patches, kind=what, gap=2, tone=tone) for what in ("patch", "projection")]
+    assert _same(draw(shown, bare=True, tone=tone), row(both, gap=14))
 
 
 @pytest.mark.parametrize("side", [5, 40, 196])
 def test_the_words_move_no_tile(side: int) -> None:
     shown = plate(side, notes=NOTES)
-    [(_, left)] = places(draw(shown, histogram=True), draw(shown, words=False))
+    [(_, left)] = find_block(draw(shown, histogram=True), draw(shown, bare=True))
     assert left == 20
 
 
@@ -55,26 +56,26 @@ def test_every_plate_fits_its_figure(
 
 def test_the_scale_that_was_asked_for_is_used() -> None:
     shown = plate(40)
-    assert len(places(draw(shown, scale=1), enlarged(shown.patches[0].pixels, 1))) == 1
+    assert len(find_block(draw(shown, scale=1), enlarge(shown.patches[0].pixels, 1))) == 1
 
 
 def test_fewer_patches_leave_pale_places_and_move_nothing() -> None:
-    full, few = (draw(plate(40, count=count), words=False) for count in (9, 4))
+    full, few = (draw(plate(40, count=count), bare=True) for count in (9, 4))
     assert full.size == few.size
-    assert count_of(full, BAND) == 0
-    assert count_of(few, BAND) == 2 * 5 * 118 * 118
+    assert count_colour(full, BAND) == 0
+    assert count_colour(few, BAND) == 2 * 5 * 118 * 118
 
 
 def test_patches_without_projections_stand_alone() -> None:
     shown = plate(40, illustrated=0)
-    assert _same(draw(shown, words=False), mosaic(shown.patches, gap=2))
+    assert _same(draw(shown, bare=True), mosaic(shown.patches, gap=2))
 
 
 def test_a_dead_channel_cannot_be_taken_for_one_that_nobody_scanned() -> None:
     dead, unscanned = _empty(images=1000), _empty(images=0)
-    assert count_of(draw(dead), DEAD) > 5000
-    assert count_of(draw(unscanned), DEAD) == 0
-    assert count_of(draw([dead, unscanned]), DEAD) == count_of(draw(dead), DEAD)
+    assert count_colour(draw(dead), DEAD) > 5000
+    assert count_colour(draw(unscanned), DEAD) == 0
+    assert count_colour(draw([dead, unscanned]), DEAD) == count_colour(draw(dead), DEAD)
 
 
 def test_a_histogram_is_added_only_where_something_was_scanned() -> None:
@@ -96,22 +97,22 @@ def test_a_note_that_holds_for_some_folds_their_corners() -> None:
     figure, plain = draw(some), draw(plate(40))
     for n, patch in enumerate(some.patches):
         assert patch.projection is not None
-        for shown in (patch.pixels, toned(cropped(patch))):
-            tile = enlarged(shown, 3)
-            assert len(places(figure, tile)) == (n not in {3, 7})
-            assert len(places(figure, folded(tile))) == (n in {3, 7})
+        for shown in (patch.pixels, apply_tone(cropped(patch))):
+            tile = enlarge(shown, 3)
+            assert len(find_block(figure, tile)) == (n not in {3, 7})
+            assert len(find_block(figure, fold_corner(tile))) == (n in {3, 7})
     assert figure.height > plain.height
-    assert _same(draw(some, words=False), draw(plate(40), words=False))
+    assert _same(draw(some, bare=True), draw(plate(40), bare=True))
 
 
 def test_a_note_that_holds_for_all_folds_none() -> None:
     noted = plate(40, notes=NOTES)
-    assert all(places(draw(noted), enlarged(patch.pixels, 3)) for patch in noted.patches)
+    assert all(find_block(draw(noted), enlarge(patch.pixels, 3)) for patch in noted.patches)
 
 
 def test_channels_that_hardly_fire_are_coloured() -> None:
-    live, rare, dead = (plate(measured=stats(firing=share)) for share in (0.5, 0.004, 0))
-    coloured = [count_of(draw([one]), WARM) for one in (live, rare, dead)]
+    live, rare, dead = (plate(channel_stats=stats(firing=share)) for share in (0.5, 0.004, 0))
+    coloured = [count_colour(draw([one]), WARM) for one in (live, rare, dead)]
     assert coloured[0] == 0
     assert min(coloured[1:]) > 0
     assert not _same(draw([live, rare]), draw([live, dead]))
@@ -120,7 +121,7 @@ def test_channels_that_hardly_fire_are_coloured() -> None:
 def test_a_sheet_shows_every_channel_once_in_order() -> None:
     plates = _channels()
     figure = draw(plates)
-    found = [places(figure, enlarged(each.patches[0].pixels, 1)) for each in plates]
+    found = [find_block(figure, enlarge(each.patches[0].pixels, 1)) for each in plates]
     assert [len(each) for each in found] == [1] * len(plates)
     assert sorted(found) == found
     assert len({left for [(_, left)] in found}) == 4
@@ -137,8 +138,8 @@ def test_a_sheet_has_the_columns_that_were_asked_for() -> None:
 def test_projections_on_a_sheet_stand_beside_their_patches() -> None:
     shown = plate(40, channel=3)
     figure = draw([shown, plate(40, channel=4)])
-    [(top, _)] = places(figure, mosaic(shown.patches, gap=2, scale=1))
-    [(also, _)] = places(figure, mosaic(shown.patches, what="projection", gap=2, scale=1))
+    [(top, _)] = find_block(figure, mosaic(shown.patches, gap=2, scale=1))
+    [(also, _)] = find_block(figure, mosaic(shown.patches, kind="projection", gap=2, scale=1))
     assert top == also
 
 
@@ -160,7 +161,9 @@ def test_a_plate_looks_as_approved() -> None:
 
 
 def test_a_plate_with_gaps_looks_as_approved() -> None:
-    few = plate(5, count=5, illustrated=3, measured=stats(5, firing=1, classes=0, non_finite=2))
+    few = plate(
+        5, count=5, illustrated=3, channel_stats=stats(5, firing=1, classes=0, non_finite=2)
+    )
     assert_looks_like(draw(few), "plate_few")
 
 
@@ -192,7 +195,7 @@ def cropped(patch: Patch) -> Pixels:
 
 
 def _empty(*, images: int) -> Plate:
-    return plate(40, count=0, measured=stats(images, firing=0, classes=0))
+    return plate(40, count=0, channel_stats=stats(images, firing=0, classes=0))
 
 
 def _same(one: Image.Image, other: Image.Image) -> bool:

@@ -7,19 +7,19 @@ import pytest
 
 from retroscope.errors import RetroscopeError
 from retroscope.render.draw import draw
-from retroscope.render.layout import enlarged, factor_for
-from retroscope.render.pattern_sheets import draw_pattern, draw_patterns, faded
+from retroscope.render.layout import enlarge, enlargement_factor
+from retroscope.render.pattern_figures import draw_pattern, draw_patterns, fade_by_opacity
 from retroscope.render.text import BODY, HEADING, line
 from retroscope.render.tone import GREY
-from retroscope.results.values import Pattern
+from retroscope.results.patterns import Pattern
 from retroscope.unit import Unit
-from tests.render.looking import margin_is_empty, pixels_of, places
+from tests.render.figure_search import find_block, margin_is_empty, pixels_of
 
 
 def pattern(channel: int = 3, *, side: int = 9, objective: str = "", seed: int = 0) -> Pattern:
     """Noise, as if it were made for a channel of a layer that its author calls `early`."""
     return Pattern(
-        picture=np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8),
+        image=np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8),
         objective=objective or f"early:{channel}",
         activation=12.34,
         recipe="olah",
@@ -33,20 +33,20 @@ def pattern(channel: int = 3, *, side: int = 9, objective: str = "", seed: int =
 
 
 def says(drawn: object, text: str, size: int) -> bool:
-    return len(places(draw(drawn), line(text, size=size))) > 0
+    return len(find_block(draw(drawn), line(text, size=size))) > 0
 
 
 def test_a_pattern_is_shown_pixel_for_pixel_under_its_name() -> None:
     shown = pattern(side=9)
     figure = draw(shown)
-    assert len(places(figure, enlarged(shown.picture, factor_for(9, 9, visible=192)))) == 1
+    assert len(find_block(figure, enlarge(shown.image, enlargement_factor(9, 9, visible=192)))) == 1
     assert says(shown, "early:3", HEADING)
     assert margin_is_empty(figure)
 
 
 def test_a_bare_pattern_is_its_picture() -> None:
     shown = pattern()
-    np.testing.assert_array_equal(pixels_of(draw_pattern(shown, bare=True)), shown.picture)
+    np.testing.assert_array_equal(pixels_of(draw_pattern(shown, bare=True)), shown.image)
     assert draw_pattern(shown, bare=True, scale=3).size == (27, 27)
 
 
@@ -74,8 +74,8 @@ def test_a_sheet_of_several_things_names_each() -> None:
 def test_a_sheet_shows_every_pattern_in_reading_order(columns: int) -> None:
     shown = [pattern(n, seed=n, side=64) for n in range(5)]
     figure = draw_patterns(shown, columns=columns)
-    factor = factor_for(64, 64, visible=152)
-    found = [places(figure, enlarged(each.picture, factor)) for each in shown]
+    factor = enlargement_factor(64, 64, visible=152)
+    found = [find_block(figure, enlarge(each.image, factor)) for each in shown]
     assert [len(each) for each in found] == [1] * 5
     tops = [each[0][0] for each in found]
     assert found == sorted(found)
@@ -84,7 +84,7 @@ def test_a_sheet_shows_every_pattern_in_reading_order(columns: int) -> None:
 
 
 def test_a_sheet_without_columns_is_refused() -> None:
-    with pytest.raises(RetroscopeError, match="0 columns holds nothing; give 1 or more"):
+    with pytest.raises(RetroscopeError, match="sheet of 0 columns; give 1 or more"):
         draw_patterns([pattern()], columns=0)
 
 
@@ -92,7 +92,7 @@ def test_what_does_not_matter_fades_to_grey() -> None:
     opacity = np.zeros((9, 9), np.float32)
     opacity[4:], opacity[2:4] = 1, 0.5
     shown = replace(pattern(), opacity=opacity)
-    found, picture = faded(shown).astype(float), shown.picture.astype(float)
+    found, picture = fade_by_opacity(shown).astype(float), shown.image.astype(float)
     assert (found[:2] == GREY).all()
     np.testing.assert_array_equal(found[4:], picture[4:])
     np.testing.assert_allclose(found[2:4], (picture[2:4] + GREY) / 2, atol=0.5)

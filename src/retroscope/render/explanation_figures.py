@@ -1,0 +1,167 @@
+"""The explanation of an image on one page: its classes, the heat map of one, unusual units."""
+
+from PIL import Image
+
+from retroscope.imaging.image import RGB
+from retroscope.render.captions import join_facts, percent
+from retroscope.render.heat_figures import heat_notes, heat_title
+from retroscope.render.layout import (
+    CLEARLY_VISIBLE,
+    TIGHT,
+    add_border,
+    column,
+    enlargement_factor,
+    grid,
+    pad,
+    page,
+    row,
+)
+from retroscope.render.overlay import OPACITY, overlay
+from retroscope.render.panels import heading_block, image_tile, label_tile
+from retroscope.render.text import BODY, LABEL, SMALL, line, paragraph, paragraphs
+from retroscope.render.theme import BAND, COOL, MUTED
+from retroscope.render.tone import apply_tone
+from retroscope.results.heat_maps import Explanation, LayerFinding, Prediction, UnusualUnit
+
+NO_UNITS = "no channel fires for this image"
+_BAR_WIDTH, _BAR_HEIGHT = 260, 6
+_CELL_WIDTH = 232
+_TILE_SIDE = 108
+_COLUMNS, _COLUMN_GAP = 4, 20
+_TOP_GAP = 16
+
+
+def draw_explanation(
+    explanation: Explanation,
+    *,
+    colours: str = "inferno",
+    opacity: float = OPACITY,
+    tone: str = "tile",
+) -> Image.Image:
+    """The explanation as a figure.
+
+    +----------------------------------------+
+    | tabby, 83 %                            |
+    | [image] [heat map]  tabby      83 % == |
+    |                     lynx       11 % =  |
+    | features.28 conv5_3 ...                |
+    | [patch][projection] [patch][projection]|
+    | notes                                  |
+    +----------------------------------------+
+    """
+    heat = overlay(explanation.image, explanation.heat, colours=colours, opacity=opacity)
+    factor = enlargement_factor(*explanation.image.shape[:2], visible=CLEARLY_VISIBLE)
+    predictions = [_prediction_bar(prediction) for prediction in explanation.predictions]
+    top_blocks = [
+        label_tile("image", image_tile(explanation.image, factor)),
+        label_tile(heat_caption(explanation), image_tile(heat, factor)),
+        column(predictions, gap=2 * TIGHT),
+    ]
+    top = row(top_blocks, gap=_TOP_GAP)
+    layers = [_layer_block(finding, tone) for finding in explanation.findings]
+    min_width = _COLUMNS * _CELL_WIDTH + (_COLUMNS - 1) * _COLUMN_GAP
+    width = max(top.width, min_width, *(layer.width for layer in layers), 1)
+    title, subtitle = explanation_title(explanation), explanation_subtitle(explanation)
+    heading = heading_block(title, [subtitle], width=width)
+    ranking = paragraph(ranking_line(explanation), width=width)
+    notes = column(paragraphs(explanation_notes(explanation), width=width), gap=TIGHT)
+    return page([heading, top, *ranking, *layers, notes])
+
+
+def explanation_title(explanation: Explanation) -> str:
+    """The most probable class and its probability."""
+    first = explanation.predictions[0]
+    return f"{first.target}, {percent(first.probability)}"
+
+
+def explanation_subtitle(explanation: Explanation) -> str:
+    """The source of the image, the network, and the remarks on the network."""
+    return join_facts(explanation.source, explanation.network, *explanation.remarks)
+
+
+def heat_caption(explanation: Explanation) -> str:
+    """The target and the method of the heat map; the probability only if no bar shows it."""
+    heat = explanation.heat
+    has_bar = any(prediction.target == heat.target for prediction in explanation.predictions)
+    title = str(heat.target) if has_bar else heat_title(heat)
+    return f"{title}: {heat.method} of {heat.layer}"
+
+
+def ranking_line(explanation: Explanation) -> str:
+    """How the units were ranked."""
+    return f"Most unusual units of each layer, {explanation.compared}:"
+
+
+def explanation_notes(explanation: Explanation) -> list[str]:
+    """All notes and caveats without repeats, and without the remarks that the subtitle has."""
+    unit_notes = [
+        note
+        for finding in explanation.findings
+        for unit in finding.units
+        for note in unit.projection.notes
+    ]
+    notes = dict.fromkeys((*heat_notes(explanation.heat), *explanation.caveats, *unit_notes))
+    return [note for note in notes if note not in explanation.remarks]
+
+
+def unit_lines(unit: UnusualUnit) -> tuple[str, ...]:
+    """The activation of a unit, and how unusual that is."""
+    activation = f"activation {unit.activation:.4g}"
+    if unit.rarity is None:
+        return activation, f"{unit.contrast:.1f} sd above the mean of its map"
+    if unit.rarity == 0:
+        return activation, "higher than for any image of the atlas"
+    return activation, f"as high for {percent(unit.rarity)} of the atlas's images"
+
+
+def layer_heading(finding: LayerFinding) -> str:
+    """The name of a layer, its name in the literature if it has one, and its size."""
+    layer = finding.layer
+    familiar = [name for name in layer.aliases if "_" in name][:1]
+    height, width = layer.size
+    return join_facts(layer.name, *familiar, f"{layer.channels} channels of {height}x{width}")
+
+
+def patch_and_projection(unit: UnusualUnit, tone: str) -> tuple[RGB, RGB]:
+    """The patch under a unit's field, and the projection; twice the latter without a patch."""
+    projection = apply_tone(unit.projection.pixels, tone)
+    patch = unit.projection.patch
+    return (projection if patch is None else patch), projection
+
+
+def _prediction_bar(prediction: Prediction) -> Image.Image:
+    """A class and its probability, above a bar of that length."""
+    bar = Image.new("RGB", (_BAR_WIDTH, _BAR_HEIGHT), BAND)
+    bar.paste(COOL, (0, 0, round(_BAR_WIDTH * prediction.probability), _BAR_HEIGHT))
+    text = f"{prediction.target}  {percent(prediction.probability)}"
+    return column([line(text, width=_BAR_WIDTH, size=BODY), bar], gap=TIGHT)
+
+
+def _layer_block(finding: LayerFinding, tone: str) -> Image.Image:
+    if not finding.units:
+        empty = line(NO_UNITS, size=SMALL, colour=MUTED)
+        return column([line(layer_heading(finding)), empty], gap=TIGHT)
+    cells = [_unit_block(unit, tone) for unit in finding.units]
+    units = grid(cells, columns=_COLUMNS, gap=_COLUMN_GAP)
+    heading = line(layer_heading(finding), width=max(units.width, _CELL_WIDTH))
+    return column([heading, units], gap=TIGHT)
+
+
+def _unit_block(unit: UnusualUnit, tone: str) -> Image.Image:
+    tiles = [add_border(_fit_tile(pixels)) for pixels in patch_and_projection(unit, tone)]
+    texts = [
+        line(str(unit.unit), width=_CELL_WIDTH, size=SMALL),
+        *(line(text, width=_CELL_WIDTH, size=LABEL, colour=MUTED) for text in unit_lines(unit)),
+    ]
+    return pad(column([row(tiles, gap=2 * TIGHT), *texts], gap=TIGHT), width=_CELL_WIDTH)
+
+
+def _fit_tile(pixels: RGB) -> Image.Image:
+    """A tile that fills a square of the cell; small patches are enlarged by a whole factor."""
+    tile = Image.fromarray(pixels)
+    longer = max(tile.size)
+    factor = _TILE_SIDE // longer
+    if factor > 1:
+        return tile.resize((tile.width * factor, tile.height * factor), Image.Resampling.NEAREST)
+    width, height = (max(side * _TILE_SIDE // longer, 1) for side in tile.size)
+    return tile.resize((width, height), Image.Resampling.LANCZOS)
