@@ -19,9 +19,9 @@ import PIL.Image
 
 import retroscope as rs
 from retroscope.methods.cam.cam import cam
-from retroscope.methods.cam.cam_methods import METHODS as CAMS
+from retroscope.methods.cam.cam_methods import CAM_METHODS as CAMS
 from retroscope.methods.occlusion.occlusion import occlusion
-from retroscope.methods.saliency import METHODS as SALIENCIES
+from retroscope.methods.saliency import SALIENCY_METHODS as SALIENCIES
 from retroscope.methods.saliency import saliency
 from retroscope.world import Scene, scene
 
@@ -37,7 +37,7 @@ HEADS = (
     "on the object",
     "its area",
     "ratio",
-    "pictures above area",
+    "images above area",
     "peak on it",
     "on a part, ratio (median)",
 )

@@ -214,7 +214,7 @@ def test_an_atlas_of_the_same_network_with_other_weights_is_refused(net: Network
     """Its channels have other meanings."""
     atlas = Scanned(net, ("2",), 1)
     other = Network(built(small, seed=1), input_size=SIZE, name="retrained")
-    said = "scanned with small, and the weights of retrained are others; give the network"
+    said = "scanned with small, and retrained has different weights; give the network"
     with pytest.raises(RetroscopeError, match=said):
         explain(other, picture(), atlas=atlas)
 
