@@ -15,11 +15,11 @@ import torch
 
 import retroscope as rs
 from benchmarks.timing import in_turn, machine, ratio, seconds, table
-from retroscope.engine.batching import Prepared
-from retroscope.engine.intercept import undisturbed
-from retroscope.scanning.one_pass import Gathered, swept
-from retroscope.scanning.plan import chosen
-from retroscope.scanning.precision import candidates, narrowed
+from retroscope.engine.batching import NetworkInput
+from retroscope.engine.isolation import preserve_state
+from retroscope.scanning.layer_choice import network_layers
+from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
+from retroscope.scanning.precision import candidate_count, to_bfloat16
 from retroscope.scanning.statistics.summary import Scratch
 
 MODELS = {"vgg16": 4, "resnet50": 8}
@@ -65,12 +65,14 @@ class Run:
         self.name, self.size = name, MODELS[name]
         net = rs.open_model(name, random_weights=0)
         self._bare = net.module.eval()
-        self._net = narrowed(net) if narrow else net
-        layers = chosen(net.layers, ["conv"], net)
-        top = candidates(TOP) if narrow else TOP
-        self.gathered = Gathered.empty(self._net, layers, top=top, classes=0, places=not narrow)
+        self._net = to_bfloat16(net) if narrow else net
+        layers = network_layers(net, "conv")
+        top = candidate_count(TOP) if narrow else TOP
+        self.gathered = LayerSweeps.empty(
+            self._net, layers, top=top, classes=0, track_positions=not narrow
+        )
         self._scratch, self.bare, self.sweep = Scratch(), list[float](), list[float]()
-        with undisturbed(self._net.module):
+        with preserve_state(self._net.module):
             for number, batch in enumerate(_noise(self.size)):
                 self._step(number * self.size, batch)
 
@@ -98,11 +100,16 @@ class Run:
 
 
 def _swept(
-    net: rs.Network, gathered: Gathered, images: list[Prepared], *, first: int, scratch: Scratch
-) -> Gathered:
+    net: rs.Network,
+    gathered: LayerSweeps,
+    images: list[NetworkInput],
+    *,
+    first: int,
+    scratch: Scratch,
+) -> LayerSweeps:
     numbers = range(first, first + len(images))
     labels = [-1] * len(images)
-    return swept(net, gathered, images, numbers=numbers, labels=labels, scratch=scratch)
+    return sweep_batch(net, gathered, images, numbers=numbers, labels=labels, scratch=scratch)
 
 
 def _noise(size: int) -> Iterator[torch.Tensor]:
@@ -133,14 +140,14 @@ def _against_crp() -> str:
     from zennit.composites import EpsilonPlusFlat
 
     size, net = 8, rs.open_model("vgg16", random_weights=0)
-    layers = chosen(net.layers, ["conv"], net)
+    layers = network_layers(net, "conv")
     batch = next(_noise(size))
     concepts = {layer.name: ChannelConcept() for layer in layers}
     images = [net.prepare(one) for one in batch]
 
     def ours() -> None:
-        empty = Gathered.empty(net, layers, top=TOP, classes=0)
-        with undisturbed(net.module):
+        empty = LayerSweeps.empty(net, layers, top=TOP, classes=0)
+        with preserve_state(net.module):
             _swept(net, empty, images, first=0, scratch=Scratch())
 
     def theirs() -> None:
@@ -180,7 +187,7 @@ def scan_noise(count: int) -> float:
     """Scans so many pictures of noise; the process's peak memory in megabytes."""
     net = rs.open_model("squeezenet1_1", random_weights=0)
     with TemporaryDirectory() as folder:
-        rs.scan(net, Noise(count), to=f"{folder}/noise.atlas", illustrate=False).close()
+        rs.scan(net, Noise(count), to=f"{folder}/noise.atlas", projections=False).close()
     return _peak()
 
 

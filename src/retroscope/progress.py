@@ -1,4 +1,4 @@
-"""How far a long piece of work is; whoever started it decides how that looks."""
+"""How far a long operation has come. Whoever starts it decides how that is displayed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,57 +7,59 @@ from time import perf_counter
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` items of a stage, the first `skipped` done in an earlier run."""
+    """`completed` of `total` items of a stage, of which an earlier run did `skipped`."""
 
     stage: str
-    done: int
+    completed: int
     total: int
     skipped: int
     seconds: float
 
     @property
     def rate(self) -> float:
-        """Items a second in this run."""
-        return (self.done - self.skipped) / self.seconds if self.seconds > 0 else 0.0
+        """Items per second in this run."""
+        return (self.completed - self.skipped) / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float:
-        """At the present rate."""
-        return (self.total - self.done) / self.rate if self.rate > 0 else float("inf")
+        """The time left at this rate."""
+        return (self.total - self.completed) / self.rate if self.rate > 0 else float("inf")
 
 
-Listener = Callable[[Progress], None]
+ProgressListener = Callable[[Progress], None]
 
 
-def silent(_progress: Progress) -> None:
-    """Tells nobody."""
+def ignore_progress(_progress: Progress) -> None:
+    """A listener that displays nothing."""
 
 
-def watched(stage: str, listener: Listener) -> Callable[[int, int], None]:
-    """Tells a listener of work that says how many of how many are done; its first word begins."""
-    watches: list[Watch] = []
+class ProgressReporter:
+    """Reports the progress of one stage to a listener."""
 
-    def tell(done: int, total: int) -> None:
-        if not watches:
-            watches.append(Watch(stage, total, listener, done=done))
-        else:
-            watches[0].at(done)
-
-    return tell
-
-
-class Watch:
-    """Tells a listener how far one stage is."""
-
-    def __init__(self, stage: str, total: int, listener: Listener, *, done: int = 0) -> None:
-        self._stage, self._total, self._listener, self._skipped = stage, total, listener, done
+    def __init__(
+        self, stage: str, total: int, listener: ProgressListener, *, completed: int = 0
+    ) -> None:
+        self._stage, self._total, self._listener, self._skipped = stage, total, listener, completed
         self._start = perf_counter()
-        self.at(done)
-        self._start = perf_counter()  # what the listener did first is not of this work
+        self.update(completed)
+        self._start = perf_counter()  # leaves out the time of the listener's first call
 
-    def at(self, done: int) -> None:
-        """So many items are done; where there is none to do, nobody is told."""
+    def update(self, completed: int) -> None:
+        """Reports how many items are completed; a stage without items is not reported."""
         if self._total == 0:
             return
         seconds = perf_counter() - self._start
-        self._listener(Progress(self._stage, done, self._total, self._skipped, seconds))
+        self._listener(Progress(self._stage, completed, self._total, self._skipped, seconds))
+
+
+def progress_callback(stage: str, listener: ProgressListener) -> Callable[[int, int], None]:
+    """A function of (completed, total) that reports to a listener; the first call starts it."""
+    reporters: list[ProgressReporter] = []
+
+    def report(completed: int, total: int) -> None:
+        if reporters:
+            reporters[0].update(completed)
+        else:
+            reporters.append(ProgressReporter(stage, total, listener, completed=completed))
+
+    return report

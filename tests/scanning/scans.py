@@ -14,7 +14,7 @@ from torch import nn
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.schema import TABLES
 from retroscope.network import Network
-from retroscope.results.values import HISTOGRAM_EDGES
+from retroscope.results.statistics import HISTOGRAM_EDGES
 from tests.conftest import built
 
 SIDE = 24
@@ -92,7 +92,7 @@ def maps_of(net: Network, layers: Sequence[str], files: Sequence[Path]) -> dict[
         module.get_submodule(name).register_forward_hook(keep(name))
     with torch.no_grad():
         for file in files:
-            module(net.prepare(file).numbers.double()[None])
+            module(net.prepare(file).tensor.double()[None])
     return {name: np.concatenate(own) for name, own in found.items()}
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from retroscope.network import Network
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 from retroscope.scanning import estimate as estimate_module
-from retroscope.scanning.estimate import Estimate, estimate
+from retroscope.scanning.estimate import ScanEstimate, estimate_scan
 from retroscope.scanning.illustrate import Ranks
 from retroscope.scanning.job import scan
-from retroscope.scanning.sources import Pictures, pictures
+from retroscope.scanning.sources import ImageList, list_images
 from tests.conftest import no_trace
 from tests.scanning.scans import OF_TINY, photos, tiny
 
@@ -27,8 +27,8 @@ def layers_of(net: Network) -> list[Layer]:
     return [layer for layer in net.layers if layer.name in OF_TINY]
 
 
-def estimated(net: Network, listed: Pictures, **options: Any) -> Estimate:
-    return estimate(net, layers_of(net), listed, **options)
+def estimated(net: Network, listed: ImageList, **options: Any) -> ScanEstimate:
+    return estimate_scan(net, layers_of(net), listed, **options)
 
 
 @pytest.fixture
@@ -50,32 +50,32 @@ def priced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_there_are_never_more_projections_than_were_said(
     folder: Path, tmp_path: Path, top: int, ranks: int | None
 ) -> None:
-    said = estimated(tiny(), pictures(folder), top=top, ranks=Ranks(ranks))
+    said = estimated(tiny(), list_images(folder), top=top, ranks=Ranks(ranks))
     wish = "all" if ranks is None else ranks
-    atlas = scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, top=top, illustrate=wish)
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, top=top, projections=wish)
     ((made,),) = atlas.sql("SELECT count(*) FROM projections")
     shown = min(top, 12, ranks or 99)
     assert (said.images, said.channels) == (12, len(atlas))
     assert said.projections == 2 * shown * len(atlas)
     assert 0 < int(str(made)) <= said.projections
-    assert min(said.disk, said.memory) > 0
+    assert min(said.disk_bytes, said.memory_bytes) > 0
 
 
 def test_nothing_is_tried_where_all_projections_are_soon_done(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate_module, "deconv_many", lambda *_: pytest.fail("tried"))
-    said = estimated(tiny(), pictures(folder), ranks=Ranks(1))
-    assert said.seconds > 0
-    assert said.projecting > 0
-    none = estimated(tiny(), pictures(folder), ranks=Ranks(0))
+    said = estimated(tiny(), list_images(folder), ranks=Ranks(1))
+    assert said.pass_seconds > 0
+    assert said.projection_seconds > 0
+    none = estimated(tiny(), list_images(folder), ranks=Ranks(0))
     assert none.projections == 0
-    assert none.projecting < said.projecting
+    assert none.projection_seconds < said.projection_seconds
 
 
 def test_the_projections_of_all_layers_are_added_up(folder: Path, priced: list[str]) -> None:
     """Layers that are not tried lie between their neighbours that are."""
-    net, listed = tiny(), pictures(folder)
+    net, listed = tiny(), list_images(folder)
     layers = layers_of(net)
     said = estimated(net, listed, ranks=Ranks(2))
     places = [0, 1, 2, 4, 5]
@@ -83,23 +83,23 @@ def test_the_projections_of_all_layers_are_added_up(folder: Path, priced: list[s
     channels = [layer.channels for layer in layers]
     prices = np.interp(range(len(layers)), places, [channels[place] for place in places])
     total = 4 * float(np.dot(channels, prices))
-    assert said.projecting == pytest.approx(total, rel=0.01)
-    assert said.projecting > total, "the pictures are read again"
+    assert said.projection_seconds == pytest.approx(total, rel=0.01)
+    assert said.projection_seconds > total, "the pictures are read again"
     less = estimated(net, listed, ranks=Ranks(0))
-    assert said.disk - less.disk == pytest.approx(100 * total, rel=1e-9)
+    assert said.disk_bytes - less.disk_bytes == pytest.approx(100 * total, rel=1e-9)
 
 
 def test_the_pass_takes_longer_the_more_images_there_are_and_the_slower_they_are_read(
     folder: Path, priced: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not priced
-    listed = pictures(folder)
+    listed = list_images(folder)
     some, _ = estimate_module._read(tiny(), listed)
 
     def seconds(count: int, reading: float) -> float:
         monkeypatch.setattr(estimate_module, "_read", lambda *_: (some, reading))
         many = replace(listed, keys=list(listed.keys) * count, labels=list(listed.labels) * count)
-        return estimated(tiny(), many, ranks=Ranks(0), workers=1).seconds
+        return estimated(tiny(), many, ranks=Ranks(0), workers=1).pass_seconds
 
     assert seconds(10, 0.1) == pytest.approx(10 * seconds(1, 0.1))
     assert seconds(1, 0.0) >= 12 * 2.0 * (1 - 1e-9)
@@ -108,21 +108,21 @@ def test_the_pass_takes_longer_the_more_images_there_are_and_the_slower_they_are
 
 
 def test_there_are_no_more_hits_than_images(folder: Path) -> None:
-    listed = pictures(folder)
+    listed = list_images(folder)
     for precision in ("full", "bf16"):
         many = estimated(tiny(), listed, top=10**8, precision=precision)
         every = estimated(tiny(), listed, top=len(listed.keys), precision=precision)
-        assert (many.memory, many.projections) == (every.memory, every.projections)
+        assert (many.memory_bytes, many.projections) == (every.memory_bytes, every.projections)
 
 
 def test_images_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     images = photos(tmp_path / "photos", 5)
     for number in (0, 1, 2):
         (images / f"{number:02}.png").write_bytes(b"broken")
-    assert estimated(tiny(), pictures(images)).seconds > 0
+    assert estimated(tiny(), list_images(images)).pass_seconds > 0
     for file in images.iterdir():
         file.write_bytes(b"broken")
-    said = estimated(tiny(), pictures(images))
+    said = estimated(tiny(), list_images(images))
     assert (said.images, said.projections) == (5, 2 * 5 * said.channels)
 
 
@@ -132,5 +132,5 @@ def test_estimating_leaves_no_trace_on_the_network(
     monkeypatch.setattr(estimate_module, "_SOON", 0.0)
     net = tiny()
     with no_trace(net.module):
-        said = estimated(net, pictures(folder))
-    assert said.projecting > 0
+        said = estimated(net, list_images(folder))
+    assert said.projection_seconds > 0

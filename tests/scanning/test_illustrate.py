@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from retroscope.atlas.reader import Atlas, open_atlas
-from retroscope.engine.batching import Prepared
+from retroscope.engine.batching import NetworkInput
 from retroscope.errors import RetroscopeError
 from retroscope.methods.deconv.deconv import deconv_many
 from retroscope.network import Network
 from retroscope.progress import Progress
-from retroscope.scanning.illustrate import illustrate, ranks_of
+from retroscope.scanning.illustrate import illustrate, parse_ranks
 from retroscope.scanning.job import scan
 from retroscope.unit import Unit
-from tests.atlas import making
+from tests.atlas import small_atlas
 from tests.conftest import no_trace
 from tests.scanning.scans import MEAN, OF_TINY, SIDE, content, photos, tiny
 
@@ -40,7 +40,7 @@ def hits_and_projections(atlas: Atlas, *, below: int = 99) -> tuple[set[object],
 def test_as_many_hits_are_projected_as_wished_and_the_rest_later(
     folder: Path, tmp_path: Path, wish: str | int, ranks: int
 ) -> None:
-    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate=wish)
+    atlas = scan(tiny(), folder, to=tmp_path / "a", projections=wish)
     wanted, kept = hits_and_projections(atlas, below=ranks)
     assert kept == wanted
     assert atlas.meta["state"] == ("illustrated" if ranks else "scanned")
@@ -55,14 +55,14 @@ def test_as_many_hits_are_projected_as_wished_and_the_rest_later(
 
 def test_projections_made_later_are_those_made_at_once(folder: Path, tmp_path: Path) -> None:
     scan(tiny(), folder, to=tmp_path / "once")
-    scan(tiny(), folder, to=tmp_path / "later", illustrate="none")
+    scan(tiny(), folder, to=tmp_path / "later", projections="none")
     illustrate(tmp_path / "later", tiny(), folder)
     assert content(tmp_path / "later") == content(tmp_path / "once")
 
 
 def test_the_same_scan_with_another_wish_only_adds(folder: Path, tmp_path: Path) -> None:
     for wish in ("none", 2, 1, "all"):
-        scan(tiny(), folder, to=tmp_path / "a", illustrate=wish)
+        scan(tiny(), folder, to=tmp_path / "a", projections=wish)
     with open_atlas(tmp_path / "a") as atlas:
         wanted, kept = hits_and_projections(atlas)
         assert kept == wanted
@@ -71,9 +71,9 @@ def test_the_same_scan_with_another_wish_only_adds(folder: Path, tmp_path: Path)
 def test_some_layers_and_other_rules_are_added_to_what_is_there(
     folder: Path, tmp_path: Path
 ) -> None:
-    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
-    illustrate(atlas.path, tiny(), folder, layers=["conv2"], ranks=1)
-    illustrate(atlas.path, tiny(), folder, layers=["conv2"], ranks=1, rules="guided")
+    atlas = scan(tiny(), folder, to=tmp_path / "a", projections="none")
+    illustrate(atlas.path, tiny(), folder, layers=["conv2"], projections=1)
+    illustrate(atlas.path, tiny(), folder, layers=["conv2"], projections=1, rules="guided")
     found = atlas.sql(
         "SELECT DISTINCT layers.name, rules FROM projections "
         "JOIN layers ON layers.id = projections.layer ORDER BY 2"
@@ -104,7 +104,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Unit, str]]:
     """Every unit and picture that is looked back from, from here on."""
     asked: list[tuple[Unit, str]] = []
 
-    def watching(net: Network, wanted: Sequence[tuple[Unit, Prepared]], **options: Any) -> Any:
+    def watching(net: Network, wanted: Sequence[tuple[Unit, NetworkInput]], **options: Any) -> Any:
         asked.extend((unit, image.source) for unit, image in wanted)
         return deconv_many(net, wanted, **options)
 
@@ -117,10 +117,10 @@ def test_stopped_at_any_moment_the_hits_by_maximum_are_there_first(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int
 ) -> None:
     def tell(progress: Progress) -> None:
-        if progress.stage == "illustrate" and progress.done >= stopped_after:
+        if progress.stage == "illustrate" and progress.completed >= stopped_after:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("retroscope.scanning.illustrate.HITS_AT_ONCE", 7)
+    monkeypatch.setattr("retroscope.scanning.illustrate.HITS_PER_TRANSACTION", 7)
     with pytest.raises(KeyboardInterrupt):
         scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, progress=tell)
     with open_atlas(tmp_path / "a") as atlas:
@@ -135,7 +135,7 @@ def test_stopped_at_any_moment_the_hits_by_maximum_are_there_first(
 
 
 def test_units_are_illustrated_alone(folder: Path, tmp_path: Path) -> None:
-    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    atlas = scan(tiny(), folder, to=tmp_path / "a", projections="none")
     place = atlas["first:0"].patches[0].position
     illustrate(atlas.path, tiny(), folder, units=["conv2:1", Unit("first", 0, place)])
     assert atlas.meta["state"] == "scanned"
@@ -149,13 +149,13 @@ def test_units_are_illustrated_alone(folder: Path, tmp_path: Path) -> None:
 def test_of_no_unit_nothing_is_illustrated_but_the_model_is_looked_at(
     folder: Path, tmp_path: Path
 ) -> None:
-    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    atlas = scan(tiny(), folder, to=tmp_path / "a", projections="none")
     illustrate(atlas.path, tiny(), folder, units=[])
     assert (atlas.sql("SELECT count(*) FROM projections"), atlas.meta["state"]) == (
         [(0,)],
         "scanned",
     )
-    with pytest.raises(RetroscopeError, match="other weights"):
+    with pytest.raises(RetroscopeError, match="different weights"):
         illustrate(atlas.path, tiny(seed=1), folder, units=[])
 
 
@@ -170,14 +170,14 @@ def test_of_no_unit_nothing_is_illustrated_but_the_model_is_looked_at(
 def test_units_that_were_not_scanned_are_refused(
     folder: Path, tmp_path: Path, name: str, says: str
 ) -> None:
-    scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    scan(tiny(), folder, to=tmp_path / "a", projections="none")
     with pytest.raises(RetroscopeError, match=says):
         illustrate(tmp_path / "a", tiny(), folder, units=[name])
 
 
 def test_images_that_the_atlas_remembers_need_no_name(folder: Path, tmp_path: Path) -> None:
     scan(tiny(), folder, to=tmp_path / "once", glob="*.png")
-    atlas = scan(tiny(), folder, to=tmp_path / "a", glob="*.png", illustrate="none")
+    atlas = scan(tiny(), folder, to=tmp_path / "a", glob="*.png", projections="none")
     (folder / "more.gif").write_bytes((folder / "00.png").read_bytes())
     try:
         illustrate(atlas.path, tiny())
@@ -187,13 +187,13 @@ def test_images_that_the_atlas_remembers_need_no_name(folder: Path, tmp_path: Pa
 
 
 def test_images_that_the_atlas_does_not_remember_must_be_named(tmp_path: Path) -> None:
-    making.write(tmp_path / "a")
+    small_atlas.write(tmp_path / "a")
     with pytest.raises(RetroscopeError, match="give them as for the scan"):
         illustrate(tmp_path / "a", tiny())
 
 
 def test_hits_by_maximum_alone_are_projected_on_request(folder: Path, tmp_path: Path) -> None:
-    atlas = scan(tiny(), folder, to=tmp_path / "a", illustrate="max", top=3)
+    atlas = scan(tiny(), folder, to=tmp_path / "a", projections="max", top=3)
     for unit in atlas:
         assert all(patch.projection for patch in atlas[unit].patches)
     by_mean = [atlas.plate(unit, ranked_by="mean").patches for unit in atlas]
@@ -204,7 +204,7 @@ def test_hits_by_maximum_alone_are_projected_on_request(folder: Path, tmp_path: 
 
 
 def test_illustrating_leaves_no_trace_on_the_network(folder: Path, tmp_path: Path) -> None:
-    scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    scan(tiny(), folder, to=tmp_path / "a", projections="none")
     net = tiny()
     with no_trace(net.module):
         illustrate(tmp_path / "a", net, folder)
@@ -214,7 +214,7 @@ def test_illustrating_leaves_no_trace_on_the_network(folder: Path, tmp_path: Pat
 def test_what_is_not_of_the_scan_is_refused_by_name(
     folder: Path, tmp_path: Path, change: str
 ) -> None:
-    scan(tiny(), folder, to=tmp_path / "a", illustrate="none")
+    scan(tiny(), folder, to=tmp_path / "a", projections="none")
     before = content(tmp_path / "a")
     net, images = tiny(), folder
     if change == "weights":
@@ -239,7 +239,7 @@ def test_where_there_is_no_atlas_none_is_made(folder: Path, tmp_path: Path) -> N
 
 def test_a_winner_that_is_gone_since_is_said(tmp_path: Path) -> None:
     images = photos(tmp_path / "photos", 3)
-    scan(tiny(torch.float32), images, to=tmp_path / "a", illustrate="none")
+    scan(tiny(torch.float32), images, to=tmp_path / "a", projections="none")
     (images / "01.png").write_bytes(b"")
     with pytest.raises(RetroscopeError, match=r"01\.png"):
         illustrate(tmp_path / "a", tiny(torch.float32), images)
@@ -248,4 +248,4 @@ def test_a_winner_that_is_gone_since_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wish", ["some", "-1", -1, "1.5", ""])
 def test_a_wish_that_is_none_of_the_known_ones_is_refused(wish: str | int) -> None:
     with pytest.raises(RetroscopeError, match="write all, max, none, or a number of hits"):
-        ranks_of(wish)
+        parse_ranks(wish)

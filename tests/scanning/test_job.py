@@ -11,9 +11,9 @@ import torchvision
 from torch import nn
 
 import retroscope as rs
-from retroscope.atlas.pictures import decode_projection, encode_projection
+from retroscope.atlas.image_blobs import decode_projection, encode_projection
 from retroscope.atlas.reader import Atlas
-from retroscope.engine.forward import follow
+from retroscope.engine.forward import run_forward
 from retroscope.errors import ImageError
 from retroscope.imaging.image import crop
 from retroscope.network import Network
@@ -74,7 +74,7 @@ def test_every_kind_of_channel_is_what_a_loop_finds(
     listing.write_text("\n".join(map(str, files)))
     net = tiny()
     atlas = scan(
-        net, listing, to=tmp_path / "a", layers=OF_TINY, top=top, batch_size=3, illustrate=False
+        net, listing, to=tmp_path / "a", layers=OF_TINY, top=top, batch_size=3, projections=False
     )
     check_against_loop(net, atlas, files, top=top)
     assert atlas.stats("second:2").dead
@@ -88,7 +88,7 @@ def test_every_kind_of_channel_is_what_a_loop_finds(
 def test_every_convolution_of_a_family_is_what_a_loop_finds(tmp_path: Path, family: str) -> None:
     folder = photos(tmp_path / "photos", 10, side=64)
     net = network(FAMILIES[family], 64)
-    atlas = scan(net, folder, to=tmp_path / "a", batch_size=4, illustrate=False)
+    atlas = scan(net, folder, to=tmp_path / "a", batch_size=4, projections=False)
     every = [name for name, part in net.module.named_modules() if isinstance(part, nn.Conv2d)]
     assert sorted(layer.name for layer in atlas.layers) == sorted(every)
     check_against_loop(net, atlas, sorted(folder.iterdir()))
@@ -119,7 +119,7 @@ def test_equal_pictures_are_ranked_by_their_number(tmp_path: Path) -> None:
     for number in range(12):
         picture(number // 4).save(tmp_path / f"{number:02}.png")
     atlas = scan(
-        tiny(), tmp_path, to=tmp_path / "a", layers=OF_TINY, batch_size=5, illustrate=False
+        tiny(), tmp_path, to=tmp_path / "a", layers=OF_TINY, batch_size=5, projections=False
     )
     for (scores,) in atlas.sql(
         "SELECT group_concat(image) FROM (SELECT * FROM hits ORDER BY rank) "
@@ -143,7 +143,7 @@ def test_equal_pictures_are_ranked_by_their_number(tmp_path: Path) -> None:
 def test_layers_are_chosen_by_name_alias_glob_and_kind(
     folder: Path, tmp_path: Path, wanted: list[str], found: list[str]
 ) -> None:
-    atlas = scan(tiny(), folder, to=tmp_path / "a", layers=wanted, illustrate=False)
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers=wanted, projections=False)
     assert [layer.name for layer in atlas.layers] == found
 
 
@@ -154,7 +154,7 @@ def test_the_network_runs_no_further_than_the_last_layer_asked(
     net.survey()
     net.module.get_submodule("second").register_forward_hook(lambda *_: run.append("second"))
     net.module.get_submodule("head").register_forward_hook(lambda *_: run.append("head"))
-    scan(net, folder, to=tmp_path / "a", layers=["conv"], illustrate=False)
+    scan(net, folder, to=tmp_path / "a", layers=["conv"], projections=False)
     assert "head" not in run
 
 
@@ -164,7 +164,7 @@ def test_classes_are_the_folders_and_their_means_those_of_a_loop(tmp_path: Path)
     picture(50).save(tmp_path / "photos" / "alone.png")
     (tmp_path / "photos" / "dog" / "broken.png").write_bytes(b"no picture")
     net = tiny()
-    atlas = scan(net, tmp_path / "photos", to=tmp_path / "a", batch_size=2, illustrate=False)
+    atlas = scan(net, tmp_path / "photos", to=tmp_path / "a", batch_size=2, projections=False)
     assert [(label.name, label.images) for label in atlas.labels] == [("cat", 3), ("dog", 3)]
     for name in ("cat", "dog"):
         files = sorted((tmp_path / "photos" / name).glob("??.png"))
@@ -181,7 +181,7 @@ def test_classes_are_the_folders_and_their_means_those_of_a_loop(tmp_path: Path)
 def test_classes_come_from_a_table(folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     table.write_text("path,class\n00.png,b\n01.png,a\n02.png,b\n")
-    atlas = scan(tiny(), folder, to=tmp_path / "a", labels=table, illustrate=False)
+    atlas = scan(tiny(), folder, to=tmp_path / "a", labels=table, projections=False)
     assert [(label.name, label.images) for label in atlas.labels] == [("a", 1), ("b", 2)]
     assert [image.label for image in atlas.images][:4] == ["b", "a", "b", None]
 
@@ -205,15 +205,15 @@ def test_pictures_arrays_and_tensors_of_a_data_set_are_all_the_same(
     folder: Path, tmp_path: Path
 ) -> None:
     net, shown = tiny(), [picture(number) for number in range(13)]
-    of_folder = scan(net, folder, to=tmp_path / "folder", illustrate=False)
+    of_folder = scan(net, folder, to=tmp_path / "folder", projections=False)
     sources: dict[str, list[object]] = {
         "pictures": [*shown],
         "arrays": [np.array(one) for one in shown],
-        "tensors": [net.prepare(one).numbers for one in shown],
+        "tensors": [net.prepare(one).tensor for one in shown],
     }
     expected = of_folder.sql("SELECT * FROM hits ORDER BY 1, 2, 3, 4")
     for name, items in sources.items():
-        atlas = scan(net, Pictures(items), to=tmp_path / name, illustrate=1)
+        atlas = scan(net, Pictures(items), to=tmp_path / name, projections=1)
         assert atlas.sql("SELECT * FROM hits ORDER BY 1, 2, 3, 4") == expected
         assert [label.images for label in atlas.labels] == [7, 6]
 
@@ -250,7 +250,7 @@ def test_where_no_picture_can_be_read_no_atlas_is_left(tmp_path: Path) -> None:
 
 def test_tensors_of_another_size_are_told_apart_not_taken(tmp_path: Path) -> None:
     items: list[object] = [torch.rand(3, SIDE, SIDE), torch.rand(3, 9, SIDE), picture(0)]
-    atlas = scan(tiny(), Pictures(items), to=tmp_path / "a", illustrate=False)
+    atlas = scan(tiny(), Pictures(items), to=tmp_path / "a", projections=False)
     assert [row.status for row in atlas.images] == ["ok", "unreadable", "ok"]
     assert "9x24" in str(atlas.images[1].error)
 
@@ -261,9 +261,9 @@ def test_patches_are_what_the_unit_sees(tiny_atlas: Atlas, folder: Path) -> None
         layer = tiny_atlas.layer(unit.layer)
         for patch in tiny_atlas[unit].patches:
             assert patch.box == layer.field.box(*patch.position)
-            kept = tiny_atlas.picture(int(patch.source[:2]))
+            kept = tiny_atlas.image_pixels(int(patch.source[:2]))
             assert (patch.pixels == crop(kept, patch.box)).all()
-            prepared = net.prepare(folder / patch.source).picture
+            prepared = net.prepare(folder / patch.source).rgb
             assert np.abs(kept - prepared.astype(float)).mean() < 6
 
 
@@ -273,7 +273,7 @@ def test_pixels_outside_of_the_patch_do_not_matter_and_those_inside_do(
     net, noise = tiny(), np.random.default_rng(0)
     for unit in map(Unit.parse, ("first:1", "act:1", "pool:2", "second:0", "last_act:1")):
         for patch in tiny_atlas[unit].patches[:3]:
-            numbers = net.prepare(folder / patch.source).numbers
+            numbers = net.prepare(folder / patch.source).tensor
             box = patch.box.clipped(SIDE, SIDE)
             inside = torch.zeros(SIDE, SIDE, dtype=torch.bool)
             inside[box.top : box.bottom, box.left : box.right] = True
@@ -335,7 +335,7 @@ def test_how_many_run_at_once_does_not_matter(folder: Path, tmp_path: Path) -> N
             to=tmp_path / str(size),
             layers=OF_TINY,
             batch_size=size,
-            illustrate=False,
+            projections=False,
         )
         for size in (1, 13)
     )
@@ -349,8 +349,8 @@ def test_how_many_run_at_once_does_not_matter(folder: Path, tmp_path: Path) -> N
 def test_where_memory_runs_out_the_batch_is_parted_and_nothing_counted_twice(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = scan(tiny(), folder, to=tmp_path / "whole", batch_size=13, illustrate=False)
-    run = follow
+    whole = scan(tiny(), folder, to=tmp_path / "whole", batch_size=13, projections=False)
+    run = run_forward
     sizes: list[int] = []
 
     def crowded(module: nn.Module, survey: object, batch: torch.Tensor, *rest: object) -> None:
@@ -359,8 +359,8 @@ def test_where_memory_runs_out_the_batch_is_parted_and_nothing_counted_twice(
             raise torch.OutOfMemoryError("out of memory")
         run(module, survey, batch, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("retroscope.scanning.one_pass.follow", crowded)
-    parted = scan(tiny(), folder, to=tmp_path / "parted", batch_size=13, illustrate=False)
+    monkeypatch.setattr("retroscope.scanning.one_pass.run_forward", crowded)
+    parted = scan(tiny(), folder, to=tmp_path / "parted", batch_size=13, projections=False)
     assert max(sizes) > 4
     counts = "SELECT images, positions, fired_images, fired_positions FROM channels"
     assert parted.sql(counts) == whole.sql(counts)
@@ -371,9 +371,9 @@ def test_where_memory_runs_out_the_batch_is_parted_and_nothing_counted_twice(
 def test_pictures_larger_than_the_network_takes_are_fitted_as_it_says(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos", 3, side=100)
     net = tiny()
-    atlas = scan(net, folder, to=tmp_path / "a", layers=OF_TINY, illustrate=False)
+    atlas = scan(net, folder, to=tmp_path / "a", layers=OF_TINY, projections=False)
     check_against_loop(net, atlas, sorted(folder.iterdir()))
-    assert atlas.picture(0).shape == (SIDE, SIDE, 3)
+    assert atlas.image_pixels(0).shape == (SIDE, SIDE, 3)
 
 
 def test_a_grey_network_takes_grey_pictures(tmp_path: Path) -> None:
@@ -385,4 +385,4 @@ def test_a_grey_network_takes_grey_pictures(tmp_path: Path) -> None:
     net = Network(module, input_size=(SIDE, SIDE), mean=MEAN[:1], std=STD[:1])
     atlas = scan(net, folder, to=tmp_path / "a")
     check_against_loop(net, atlas, sorted(folder.iterdir()))
-    assert isinstance(PIL.Image.fromarray(atlas.picture(0)), PIL.Image.Image)
+    assert isinstance(PIL.Image.fromarray(atlas.image_pixels(0)), PIL.Image.Image)

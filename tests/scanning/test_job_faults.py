@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from retroscope.atlas import database, opening
+from retroscope.atlas import database
 from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.schema import AtlasError
 from retroscope.scanning.job import scan
 from retroscope.zoo import open_model
-from tests.atlas.making import without_privileges
+from tests.atlas.small_atlas import without_privileges
 from tests.conftest import no_trace
 from tests.scanning.scans import OF_TINY, content, photos, tiny
 
@@ -41,13 +41,15 @@ def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def room_for(pages: int) -> Iterator[None]:
     """Inside, an atlas that is written may have so many pages, as on a disk that is nearly full."""
 
-    def limited(*given: Any) -> sqlite3.Connection:
-        made = database.connect(*given)
-        made.execute(f"PRAGMA max_page_count = {pages}").fetchall()
-        return made
+    connect = database.connect
+
+    def connect_with_limit(*arguments: Any) -> sqlite3.Connection:
+        connection = connect(*arguments)
+        connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+        return connection
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opening, "connect", limited)
+        patch.setattr(database, "connect", connect_with_limit)
         yield
 
 
@@ -70,7 +72,7 @@ def test_wherever_the_disk_is_full_the_scan_says_so_and_goes_on_when_there_is_ro
     folder: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk grows a little at a time, and is full in every stage of the scan."""
-    monkeypatch.setattr("retroscope.scanning.illustrate.HITS_AT_ONCE", 64)
+    monkeypatch.setattr("retroscope.scanning.illustrate.HITS_PER_TRANSACTION", 64)
     path, seen, pages = tmp_path / "a", set[str](), 2
     while not _is_scanned(folder, path, pages):
         pages += 6
@@ -104,10 +106,10 @@ def _same_but_for_rounding(path: Path, other: Path) -> None:
 
 
 def test_a_full_disk_leaves_an_atlas_that_was_done_as_it_is(folder: Path, tmp_path: Path) -> None:
-    scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, illustrate=1).close()
+    scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, projections=1).close()
     before = content(tmp_path / "a")
     with room_for(pages_of(tmp_path / "a")), pytest.raises(AtlasError, match="disk is full"):
-        scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, illustrate="all")
+        scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, projections="all")
     assert content(tmp_path / "a")["hits"] == before["hits"]
     assert set(content(tmp_path / "a")["projections"]) >= set(before["projections"])
     assert check_is_sound(tmp_path / "a") == "illustrated"
@@ -178,7 +180,7 @@ def test_a_scan_into_a_read_only_folder_is_refused(public: Path) -> None:
 def test_a_scan_on_a_read_only_atlas_changes_nothing(public: Path, state: str) -> None:
     path = public / "a"
     if state == "done":
-        scan(tiny(), public / "photos", to=path, illustrate=1).close()
+        scan(tiny(), public / "photos", to=path, projections=1).close()
     else:
         with pytest.raises(KeyboardInterrupt):
             scan(tiny(), public / "photos", to=path, progress=_stop)

@@ -9,12 +9,12 @@ import torch
 
 from retroscope.errors import ImageError
 from retroscope.network import AnyImage
-from retroscope.scanning.loading import BATCHES_AHEAD, default_workers, load
-from retroscope.scanning.sources import Pictures
+from retroscope.scanning.loading import BATCHES_AHEAD, default_workers, load_batches
+from retroscope.scanning.sources import ImageList
 from tests.scanning.scans import SIDE, picture, tiny
 
 
-def pictures_of(count: int, asked: list[int] | None = None) -> Pictures:
+def pictures_of(count: int, asked: list[int] | None = None) -> ImageList:
     """Every third is broken, every fifth is late."""
 
     def get(number: int) -> AnyImage:
@@ -26,30 +26,30 @@ def pictures_of(count: int, asked: list[int] | None = None) -> Pictures:
             raise ImageError(f"picture {number} is broken")
         return picture(number)
 
-    return Pictures([str(number) for number in range(count)], [-1] * count, [], get)
+    return ImageList([str(number) for number in range(count)], [-1] * count, [], get)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
 def test_batches_come_in_order_each_picture_once(workers: int) -> None:
     batches: list[Sequence[int]] = [range(4), range(4, 8), range(8, 12), range(12, 14)]
     net = tiny()
-    found = list(load(net, pictures_of(14), batches, workers=workers))
+    found = list(load_batches(net, pictures_of(14), batches, workers=workers))
     for batch, loaded in zip(batches, found, strict=True):
-        assert list(loaded.numbers) == [number for number in batch if number % 3 != 2]
+        assert list(loaded.indices) == [number for number in batch if number % 3 != 2]
         broken = [(number, f"picture {number} is broken") for number in batch if number % 3 == 2]
-        assert list(loaded.failed) == broken
-        for number, prepared in zip(loaded.numbers, loaded.images, strict=True):
-            assert prepared.numbers.equal(net.prepare(picture(number)).numbers)
+        assert list(loaded.failures) == broken
+        for number, prepared in zip(loaded.indices, loaded.images, strict=True):
+            assert prepared.tensor.equal(net.prepare(picture(number)).tensor)
 
 
 def test_no_batches_are_nothing() -> None:
-    assert not list(load(tiny(), pictures_of(3), [], workers=2))
+    assert not list(load_batches(tiny(), pictures_of(3), [], workers=2))
 
 
 def test_only_a_few_batches_are_read_ahead() -> None:
     asked: list[int] = []
     batches = (range(at, at + 2) for at in range(0, 1000, 2))
-    loading = load(tiny(), pictures_of(1000, asked), batches, workers=2)
+    loading = load_batches(tiny(), pictures_of(1000, asked), batches, workers=2)
     next(loading)
     sleep(0.1)
     assert max(asked) < 2 * (BATCHES_AHEAD + 1)
@@ -57,7 +57,9 @@ def test_only_a_few_batches_are_read_ahead() -> None:
 
 def test_whoever_stops_early_leaves_no_thread_behind() -> None:
     before = set(threading.enumerate())
-    loading = load(tiny(), pictures_of(100), (range(n, n + 1) for n in range(100)), workers=3)
+    loading = load_batches(
+        tiny(), pictures_of(100), (range(n, n + 1) for n in range(100)), workers=3
+    )
     next(loading)
     assert set(threading.enumerate()) > before
     loading.close()  # type: ignore[attr-defined]
@@ -70,14 +72,14 @@ def test_an_error_of_a_data_set_itself_is_not_hidden() -> None:
 
     before = set(threading.enumerate())
     with pytest.raises(KeyError, match="my own mistake"):
-        list(load(tiny(), Pictures(["0"], [-1], [], get), [range(1)], workers=2))
+        list(load_batches(tiny(), ImageList(["0"], [-1], [], get), [range(1)], workers=2))
     assert set(threading.enumerate()) <= before
 
 
 def test_a_tensor_of_another_size_is_named() -> None:
-    odd = Pictures(["0"], [-1], [], lambda _: torch.zeros(3, SIDE + 1, SIDE))
-    (loaded,) = load(tiny(), odd, [range(1)], workers=1)
-    assert list(loaded.failed) == [(0, "25x24 pixels; a scan takes 24x24")]
+    odd = ImageList(["0"], [-1], [], lambda _: torch.zeros(3, SIDE + 1, SIDE))
+    (loaded,) = load_batches(tiny(), odd, [range(1)], workers=1)
+    assert list(loaded.failures) == [(0, "25x24 pixels; a scan takes 24x24")]
 
 
 def test_there_are_a_few_workers_on_any_machine() -> None:

@@ -15,7 +15,7 @@ from retroscope.methods.synthesis.synthesize import synthesize
 from retroscope.network import Network
 from retroscope.progress import Progress
 from retroscope.scanning.job import scan
-from retroscope.scanning.pattern_pass import lacking, seconds_for, synthesize_into
+from retroscope.scanning.pattern_pass import estimate_seconds, missing_patterns, synthesize_into
 from tests.scanning.scans import content, photos, tiny
 
 STEPS = 4
@@ -25,7 +25,7 @@ STEPS = 4
 def scanned(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.atlas"
     images = photos(tmp_path / "photos", 3)
-    scan(tiny(), images, to=path, layers=["first", "second"], illustrate=False).close()
+    scan(tiny(), images, to=path, layers=["first", "second"], projections=False).close()
     return path
 
 
@@ -41,7 +41,7 @@ def test_an_atlas_keeps_the_pattern_of_every_channel(scanned: Path) -> None:
             (kept,) = atlas.patterns(unit)
             alone = synthesize(tiny(), unit, steps=STEPS)
             assert kept.unit == alone.unit == unit
-            np.testing.assert_array_equal(kept.picture, alone.picture)
+            np.testing.assert_array_equal(kept.image, alone.image)
             assert kept.activation == pytest.approx(alone.activation, rel=1e-6)
             assert (kept.recipe, kept.steps, kept.seed) == ("olah", STEPS, 0)
             assert kept.natural == atlas.stats(unit).maximum
@@ -62,18 +62,18 @@ def test_the_layers_asked_for_get_patterns(scanned: Path) -> None:
 
 
 def test_an_interrupted_run_goes_on(scanned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retroscope.scanning.pattern_pass.AT_ONCE", 2)
+    monkeypatch.setattr("retroscope.scanning.pattern_pass.PATTERNS_PER_TRANSACTION", 2)
     told: list[int] = []
 
     def stop(progress: Progress) -> None:
-        told.append(progress.done)
-        if progress.done == 4:
+        told.append(progress.completed)
+        if progress.completed == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         make(scanned, progress=stop)
     with AtlasWriter(scanned) as writer:
-        left = lacking(writer, ["first", "second"], with_steps(OLAH, STEPS))
+        left = missing_patterns(writer, ["first", "second"], with_steps(OLAH, STEPS))
     assert left == {"first": [4], "second": [0, 1, 2, 3, 4, 5]}
     make(scanned)
     again: list[int] = []
@@ -107,7 +107,7 @@ def test_another_recipe_stands_beside_and_other_steps_replace(scanned: Path) -> 
 
 
 def test_another_network_is_refused(scanned: Path) -> None:
-    with pytest.raises(RetroscopeError, match="other weights"):
+    with pytest.raises(RetroscopeError, match="different weights"):
         make(scanned, tiny(seed=1))
 
 
@@ -133,10 +133,10 @@ def test_what_there_is_to_do_is_told_first(scanned: Path) -> None:
 
 
 def test_more_steps_of_more_patterns_take_longer() -> None:
-    some = seconds_for(tiny(), {"first": [0, 1], "second": []}, with_steps(OLAH, 10))
-    more = seconds_for(tiny(), {"first": list(range(5))}, with_steps(OLAH, 100_000))
+    some = estimate_seconds(tiny(), {"first": [0, 1], "second": []}, with_steps(OLAH, 10))
+    more = estimate_seconds(tiny(), {"first": list(range(5))}, with_steps(OLAH, 100_000))
     assert 0 <= some < more
-    assert seconds_for(tiny(), {"first": []}) == 0
+    assert estimate_seconds(tiny(), {"first": []}) == 0
 
 
 def test_the_file_is_open_to_sql(scanned: Path) -> None:

@@ -6,34 +6,33 @@ import pytest
 import torch
 from torch import nn
 
+from retroscope.atlas.schema import Json
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import fingerprint
 from retroscope.network import Network
+from retroscope.scanning.layer_choice import network_layers
 from retroscope.scanning.plan import (
-    BYTES_OF_LAYER,
-    WORDS,
-    Plan,
-    chosen,
-    refuse_change,
+    FACT_LABELS,
+    MAX_LAYER_BYTES,
+    ScanPlan,
     refuse_too_many_hits,
 )
-from retroscope.scanning.sources import Pictures
+from retroscope.scanning.sources import ImageList
 from retroscope.scanning.statistics.sweep import Sweep
 from tests.conftest import built
-from tests.scanning.scans import Tiny, network, tiny
+from tests.scanning.scans import MEAN, SIDE, STD, Tiny, network, tiny
 
-NOTHING = Pictures(["a"], [-1], [], str)
+NOTHING = ImageList(["a"], [-1], [], str)
 
 
-def facts(net: Network, *, top: int = 9, batch_size: int = 4) -> dict[str, object]:
-    layers = chosen(net.layers, ["conv"], net)
-    return {**Plan(net, NOTHING, layers, top=top, batch_size=batch_size).facts()}
+def plan(net: Network, *, top: int = 9, batch_size: int = 4) -> ScanPlan:
+    return ScanPlan(net, NOTHING, network_layers(net, "conv"), top=top, batch_size=batch_size)
 
 
 def test_layers_come_once_and_in_running_order() -> None:
     net = tiny()
     for wanted in (["second", "first"], ["conv", "second", "conv*"], ["conv2", "conv1", "first"]):
-        assert [layer.name for layer in chosen(net.layers, wanted, net)] == ["first", "second"]
+        assert [layer.name for layer in network_layers(net, wanted)] == ["first", "second"]
 
 
 @pytest.mark.parametrize(
@@ -42,35 +41,37 @@ def test_layers_come_once_and_in_running_order() -> None:
         (["frist"], "did you mean 'first'"),
         (["x*"], "no layer of tiny matches 'x.'.*retroscope layers tiny"),
         (["conv", "relu77"], "relu77"),
-        ([], "no layers are asked for"),
+        ([], "no layers are named"),
     ],
 )
 def test_a_layer_that_there_is_not_is_named(wanted: list[str], said: str) -> None:
     net = tiny()
     with pytest.raises(RetroscopeError, match=said):
-        chosen(net.layers, wanted, net)
+        network_layers(net, wanted)
 
 
 def test_a_network_without_convolutions_says_so() -> None:
     net = network(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2)), 8)
-    said = r"tiny runs no convolution; choose with --layers \(linear1, \.\.\.\)"
+    said = r"tiny has no convolution; choose from linear1, \.\.\.; \"retroscope layers tiny\" lists"
     with pytest.raises(RetroscopeError, match=said):
-        chosen(net.layers, ["conv"], net)
+        network_layers(net, ["conv"])
 
 
 def test_what_is_gathered_of_a_layer_is_refused_at_once_where_it_could_not_be_kept() -> None:
     """Kept are a score, an image and a place, 8 bytes each, in two rankings, in one piece."""
     net = tiny()
-    layers = chosen(net.layers, ["conv"], net)
+    layers = network_layers(net, ["conv"])
     widest = max(layer.channels for layer in layers)
-    with pytest.raises(RetroscopeError, match=r"a top \(--top\) of (\d+) or less") as caught:
+    with pytest.raises(RetroscopeError, match=r"a top of (\d+) or less") as caught:
         refuse_too_many_hits(10**8, layers)
     most = int(str(caught.value).split(" of ")[-1].split()[0])
     refuse_too_many_hits(most, layers)
     sweep = Sweep.empty(widest, top=1000)
-    kept = sum(len(ranking.tobytes()) for ranking in sweep.arrays().values())
-    rest = sum(len(ranking.tobytes()) for ranking in Sweep.empty(widest, top=0).arrays().values())
-    assert (kept - rest) * most / 1000 <= BYTES_OF_LAYER < 1e9
+    kept = sum(len(ranking.tobytes()) for ranking in sweep.to_arrays().values())
+    rest = sum(
+        len(ranking.tobytes()) for ranking in Sweep.empty(widest, top=0).to_arrays().values()
+    )
+    assert (kept - rest) * most / 1000 <= MAX_LAYER_BYTES < 1e9
     with pytest.raises(RetroscopeError, match="too many"):
         refuse_too_many_hits(most + 1, layers)
 
@@ -102,21 +103,47 @@ def test_the_fingerprint_does_not_see_how_weights_lie_in_memory() -> None:
     assert fingerprint(laid_out) == fingerprint(built(Tiny))
 
 
-@pytest.mark.parametrize("key", WORDS)
-def test_whatever_changed_is_said_and_what_to_do(key: str) -> None:
-    asked = facts(tiny())
-    refuse_change(asked, asked, "a.atlas")
+@pytest.mark.parametrize("key", FACT_LABELS)
+def test_an_error_names_the_fact_that_changed_and_what_to_do(key: str) -> None:
+    scan_plan = plan(tiny())
+    scan_plan.refuse_change(scan_plan.facts(), "a.atlas")
     with pytest.raises(RetroscopeError) as caught:
-        refuse_change({**asked, key: "other"}, asked, "a.atlas")
-    assert WORDS[key] in str(caught.value)
+        scan_plan.refuse_change({**scan_plan.facts(), key: "other"}, "a.atlas")
+    assert FACT_LABELS[key] in str(caught.value)
     assert "'a.atlas'" in str(caught.value)
-    assert "--restart" in str(caught.value)
+    assert caught.value.parameter == "restart"
 
 
-def test_all_that_changed_is_said_at_once() -> None:
+def test_an_error_names_all_facts_that_changed() -> None:
     with pytest.raises(RetroscopeError, match="the weights of the model and the number of hits"):
-        refuse_change(facts(tiny()), facts(tiny(seed=1), top=3), str(Path("a")))
+        plan(tiny(seed=1), top=3).refuse_change(plan(tiny()).facts(), str(Path("a")))
 
 
-def test_how_many_run_at_once_may_change() -> None:
-    refuse_change(facts(tiny()), facts(tiny(), batch_size=1), "a.atlas")
+def test_the_batch_size_may_change() -> None:
+    plan(tiny(), batch_size=1).refuse_change(plan(tiny()).facts(), "a.atlas")
+
+
+def test_the_preprocessing_is_recorded_as_json() -> None:
+    assert plan(tiny()).facts()["preprocessing"] == {
+        "size": [SIDE, SIDE],
+        "mode": "network",
+        "shorter": None,
+        "resample": "bilinear",
+        "mean": list(MEAN),
+        "std": list(STD),
+    }
+
+
+TEXT = (
+    "Preprocessing(fit=Fit(size=(24, 24), mode='network', shorter=None, resample='bilinear'), "
+    "mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))"
+)
+"""As the first atlases recorded it."""
+
+
+def test_a_preprocessing_recorded_as_text_is_still_recognised() -> None:
+    facts: dict[str, Json] = {**plan(tiny()).facts(), "preprocessing": TEXT}
+    plan(tiny()).refuse_change(facts, "a.atlas")
+    facts["preprocessing"] = TEXT.replace("0.4", "0.41")
+    with pytest.raises(RetroscopeError, match="the preprocessing changed since"):
+        plan(tiny()).refuse_change(facts, "a.atlas")

@@ -54,7 +54,7 @@ def test_classes_are_counted_once_and_for_all_images(tmp_path: Path) -> None:
 def test_the_network_itself_stays_as_it_is(folder: Path, tmp_path: Path) -> None:
     net = tiny(torch.float32)
     with no_trace(net.module):
-        scan(net, folder, to=tmp_path / "a", precision="bf16", illustrate=False)
+        scan(net, folder, to=tmp_path / "a", precision="bf16", projections=False)
     assert net.dtype == torch.float32
 
 
@@ -94,6 +94,6 @@ def test_a_network_that_does_not_run_so_is_refused_in_one_line(
 
 
 def test_an_unknown_precision_is_told_what_there_is(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(RetroscopeError, match="no precision 'half'; there are full and bf16"):
+    with pytest.raises(RetroscopeError, match="no precision 'half'; choose from full, bf16"):
         scan(tiny(), folder, to=tmp_path / "a", precision="half")
     assert not (tmp_path / "a").exists()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from retroscope.errors import ImageError, RetroscopeError
-from retroscope.scanning.sources import Pictures, pictures
+from retroscope.scanning.sources import ImageList, list_images
 
 
 def touched(folder: Path, *names: str) -> Path:
@@ -43,39 +43,39 @@ class Broken(Items):
 
 def test_a_folder_is_read_with_all_below_it_in_the_order_of_names(tmp_path: Path) -> None:
     touched(tmp_path, "b.JPG", "a/z.png", "a/b/c.webp", "a/notes.txt", "c.gif/x.bmp")
-    found = pictures(tmp_path)
+    found = list_images(tmp_path)
     assert found.keys == [os.path.join("a", "b", "c.webp"), "a/z.png", "b.JPG", "c.gif/x.bmp"]  # noqa: PTH118
-    assert [found.names[label] if label >= 0 else None for label in found.labels] == [
+    assert [found.class_names[label] if label >= 0 else None for label in found.labels] == [
         "a",
         "a",
         None,
         "c.gif",
     ]
-    assert found.get(2) == str(tmp_path / "b.JPG")
+    assert found.load(2) == str(tmp_path / "b.JPG")
 
 
 def test_a_glob_chooses_files_whatever_they_end_in(tmp_path: Path) -> None:
     touched(tmp_path, "a.jpg", "b.dat", "c/d.dat")
-    assert pictures(tmp_path, glob="*.dat").keys == ["b.dat", "c/d.dat"]
+    assert list_images(tmp_path, glob="*.dat").keys == ["b.dat", "c/d.dat"]
     with pytest.raises(ImageError, match=r"no \*\.png in"):
-        pictures(tmp_path, glob="*.png")
+        list_images(tmp_path, glob="*.png")
 
 
 @pytest.mark.parametrize("glob", ["/etc/*", "**.jpg"])
 def test_a_glob_that_makes_no_sense_is_refused(tmp_path: Path, glob: str) -> None:
     touched(tmp_path, "a.png")
     with pytest.raises(RetroscopeError):
-        pictures(tmp_path, glob=glob)
+        list_images(tmp_path, glob=glob)
 
 
 def test_a_list_names_files_beside_it_in_its_own_order(tmp_path: Path) -> None:
     listing = tmp_path / "lists" / "mine.txt"
     touched(tmp_path, "lists/mine.txt")
     listing.write_text(f"z.jpg\n\n  cat/a.jpg  \n{tmp_path}/far/b.jpg\n../up/c.jpg\nmissing\n")
-    found = pictures(listing)
+    found = list_images(listing)
     assert found.keys[:3] == ["z.jpg", "cat/a.jpg", f"{tmp_path}/far/b.jpg"]
-    assert found.get(1) == str(tmp_path / "lists" / "cat" / "a.jpg")
-    assert found.names == ["cat"]
+    assert found.load(1) == str(tmp_path / "lists" / "cat" / "a.jpg")
+    assert found.class_names == ["cat"]
     assert found.labels == [-1, 0, -1, -1, -1]
 
 
@@ -83,7 +83,7 @@ def test_a_list_names_files_beside_it_in_its_own_order(tmp_path: Path) -> None:
 def test_what_is_no_list_is_refused_in_a_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "list").write_bytes(content)
     with pytest.raises(ImageError) as caught:
-        pictures(tmp_path / "list")
+        list_images(tmp_path / "list")
     assert "\n" not in str(caught.value)
 
 
@@ -93,57 +93,57 @@ def test_a_list_of_paths_is_read_as_the_same_list_in_a_file(
     names = ["b/x.png", "a/y.jpg", str(tmp_path / "z.png"), "../w.png", "a/any.thing"]
     (tmp_path / "list.txt").write_text("\n".join(names))
     monkeypatch.chdir(tmp_path)
-    written = pictures("list.txt")
+    written = list_images("list.txt")
     for given in (names, tuple(map(Path, names))):
-        found = pictures(given)
-        assert [found.get(n) for n in range(5)] == [written.get(n) for n in range(5)]
-        assert (found.labels, found.names) == (written.labels, written.names)
+        found = list_images(given)
+        assert [found.load(n) for n in range(5)] == [written.load(n) for n in range(5)]
+        assert (found.labels, found.class_names) == (written.labels, written.class_names)
     assert list(found.keys[:2]) == names[:2]
     labels = tmp_path / "labels.csv"
     labels.write_text("b/x.png,first\n")
-    assert pictures(names, labels=labels).names == ["first"]
+    assert list_images(names, labels=labels).class_names == ["first"]
 
 
 def test_what_is_no_list_of_images_is_told(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="the list of images is empty"):
-        pictures([])
+        list_images([])
     with pytest.raises(RetroscopeError, match="a list names its files; leave glob out"):
-        pictures(["a.png"], glob="*.png")
+        list_images(["a.png"], glob="*.png")
     with pytest.raises(RetroscopeError, match="a generator cannot be scanned; give a folder, a li"):
-        pictures(tmp_path.glob("*.png"))  # type: ignore[arg-type]
+        list_images(tmp_path.glob("*.png"))  # type: ignore[arg-type]
 
 
 def test_a_folder_without_images_says_which_endings_are_images(tmp_path: Path) -> None:
     touched(tmp_path, "notes.txt")
     with pytest.raises(ImageError) as caught:
-        pictures(tmp_path)
+        list_images(tmp_path)
     assert all(f" {suffix}" in str(caught.value) for suffix in (".jpg", ".png", ".webp", ".heic"))
     (tmp_path / "list.txt").touch()
-    with pytest.raises(ImageError, match="it names no file; write a path on each line"):
-        pictures(tmp_path / "list.txt")
+    with pytest.raises(ImageError, match="the list is empty, write a path on each line"):
+        list_images(tmp_path / "list.txt")
 
 
 def test_labels_that_are_not_there_are_told_with_what_they_are(tmp_path: Path) -> None:
     touched(tmp_path, "a.png")
     with pytest.raises(RetroscopeError) as caught:
-        pictures(tmp_path, labels="nope.csv")
+        list_images(tmp_path, labels="nope.csv")
     said = "cannot read the labels 'nope.csv' (No such file or directory); give a CSV file with"
     assert str(caught.value).startswith(said)
 
 
 def test_an_empty_folder_and_none_at_all_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no images in"):
-        pictures(tmp_path)
+        list_images(tmp_path)
     with pytest.raises(ImageError, match="no folder or list"):
-        pictures(tmp_path / "nothing")
+        list_images(tmp_path / "nothing")
 
 
 def test_a_table_gives_classes_by_path_or_by_name(tmp_path: Path) -> None:
     touched(tmp_path, "a/1.png", "a/2.png", "b/1.png", "3.png")
     table = tmp_path / "t.csv"
     table.write_text("a/1.png,x,more\n2.png,y\n\nb/1.png,x\n")
-    found = pictures(tmp_path, labels=table)
-    assert found.names == ["x", "y"]
+    found = list_images(tmp_path, labels=table)
+    assert found.class_names == ["x", "y"]
     assert dict(zip(found.keys, found.labels, strict=True)) == {
         "3.png": -1,
         "a/1.png": 0,
@@ -155,14 +155,14 @@ def test_a_table_gives_classes_by_path_or_by_name(tmp_path: Path) -> None:
 def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
     touched(tmp_path, "1.png")
     (tmp_path / "t.csv").write_text("1.png,é\n", "utf-8-sig")
-    assert pictures(tmp_path, labels=tmp_path / "t.csv").names == ["é"]
+    assert list_images(tmp_path, labels=tmp_path / "t.csv").class_names == ["é"]
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"1.png\n", "two columns"),
-        (b"other.png,x\n", "name none"),
+        (b"other.png,x\n", "match none"),
         (b"\xff\xff,x\n", "cannot read"),
     ],
 )
@@ -170,21 +170,21 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, content: bytes, 
     touched(tmp_path, "1.png")
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(RetroscopeError, match=said):
-        pictures(tmp_path, labels=tmp_path / "t.csv")
+        list_images(tmp_path, labels=tmp_path / "t.csv")
     with pytest.raises(RetroscopeError, match="cannot read the labels"):
-        pictures(tmp_path, labels=tmp_path / "nothing.csv")
+        list_images(tmp_path, labels=tmp_path / "nothing.csv")
 
 
 def test_a_wish_that_would_not_be_heeded_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.png")
     with pytest.raises(RetroscopeError, match="leave glob out"):
-        pictures(tmp_path / "list.txt", glob="*.png")
-    with pytest.raises(RetroscopeError, match="brings its own"):
-        pictures(Items(1), labels=tmp_path / "list.txt")
+        list_images(tmp_path / "list.txt", glob="*.png")
+    with pytest.raises(RetroscopeError, match="has its own"):
+        list_images(Items(1), labels=tmp_path / "list.txt")
 
 
 def listed(keys: list[str], labels: list[int], names: list[str]) -> str:
-    return Pictures(keys, labels, names, str).fingerprint
+    return ImageList(keys, labels, names, str).fingerprint
 
 
 def test_the_fingerprint_changes_with_names_order_and_classes() -> None:
@@ -205,12 +205,14 @@ def test_the_fingerprint_changes_with_names_order_and_classes() -> None:
 def test_a_data_set_gives_pictures_arrays_and_tensors() -> None:
     shown = PIL.Image.new("RGB", (4, 3), "red")
     tensor = torch.zeros(3, 3, 4)
-    found = pictures(Items(shown, (np.array(shown), 5), [tensor, "label"], np.array(shown)[..., 0]))
-    assert (found.keys, found.labels, list(found.names)) == (list("0123"), [-1] * 4, [])
-    assert found.get(0) is shown
-    assert np.array_equal(np.array(found.get(1)), np.array(shown))
-    assert found.get(2) is tensor
-    grey = found.get(3)
+    found = list_images(
+        Items(shown, (np.array(shown), 5), [tensor, "label"], np.array(shown)[..., 0])
+    )
+    assert (found.keys, found.labels, list(found.class_names)) == (list("0123"), [-1] * 4, [])
+    assert found.load(0) is shown
+    assert np.array_equal(np.array(found.load(1)), np.array(shown))
+    assert found.load(2) is tensor
+    grey = found.load(3)
     assert isinstance(grey, PIL.Image.Image)
     assert grey.mode == "L"
 
@@ -219,30 +221,30 @@ def test_a_data_set_gives_pictures_arrays_and_tensors() -> None:
     "item", ["text", 7, np.zeros((3, 4, 5, 6)), np.zeros((2, 2, 3), np.float64), None]
 )
 def test_what_a_data_set_must_not_give_is_an_unreadable_picture(item: object) -> None:
-    with pytest.raises(ImageError, match="the data set gives a"):
-        pictures(Items(item)).get(0)
+    with pytest.raises(ImageError, match="the data set returns a"):
+        list_images(Items(item)).load(0)
 
 
 def test_a_broken_file_of_a_data_set_is_an_unreadable_picture() -> None:
     with pytest.raises(ImageError, match="cannot identify image file"):
-        pictures(Broken(1, 2)).get(0)
+        list_images(Broken(1, 2)).load(0)
 
 
 def test_an_empty_data_set_is_refused() -> None:
     with pytest.raises(ImageError, match="empty"):
-        pictures(Items())
+        list_images(Items())
 
 
 @pytest.mark.parametrize("targets", [[0, 1, 2], [0], [0, 1, 0, 1]])
 def test_targets_that_do_not_fit_a_data_set_are_refused(targets: list[int]) -> None:
     items = Items(1, 2, 3)
     vars(items).update(classes=["a", "b"], targets=targets)
-    with pytest.raises(RetroscopeError, match="3 pictures and 2 classes"):
-        pictures(items)
+    with pytest.raises(RetroscopeError, match="3 images and 2 classes"):
+        list_images(items)
 
 
 def test_targets_are_numbers_of_classes_or_below_zero_for_none() -> None:
     items = Items(1, 2, 3)
     vars(items).update(classes=["a", "b"], targets=torch.tensor([1, -1, 0]))
-    found = pictures(items)
-    assert (list(found.names), found.labels) == (["a", "b"], [1, -1, 0])
+    found = list_images(items)
+    assert (list(found.class_names), found.labels) == (["a", "b"], [1, -1, 0])

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from retroscope.geometry import Box
-from retroscope.imaging.image import Picture
-from retroscope.results.display import Brief
+from retroscope.imaging.image import RGB
+from retroscope.results.display import ArraySummary
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
 from retroscope.results.statistics import ChannelStats
@@ -12,19 +12,19 @@ from retroscope.unit import Unit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Patch(Brief):
+class Patch(ArraySummary):
     """The piece of a picture that a unit saw, padded with grey where its field leaves it."""
 
     score: float
     source: str
     position: tuple[int, int]
     box: Box
-    pixels: Picture
+    pixels: RGB
     projection: Projection | None = field(default=None)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Plate(Brief):
+class Plate(ArraySummary):
     """The patches of one channel that excite it most, strongest first, and its statistics.
 
     `ranked_by` is `max`, or `mean` over the positions of the map.

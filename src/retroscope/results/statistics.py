@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.errors import choose
-from retroscope.results.display import Brief
+from retroscope.results.display import ArraySummary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -157,7 +157,7 @@ class ClassStats:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ChannelStats(Brief):
+class ChannelStats(ArraySummary):
     """How a channel responds over all images of a scan; `STATISTICS` defines each field.
 
     `histogram` counts the images by their maximum in the bins between `HISTOGRAM_EDGES`.

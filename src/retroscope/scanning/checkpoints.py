@@ -1,127 +1,146 @@
-"""A pass that can be interrupted: what it gathers is put into the atlas now and then."""
+"""A pass that can be interrupted: checkpoints in the atlas hold all that it has accumulated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from retroscope.atlas.writer import AtlasWriter
-from retroscope.engine.intercept import undisturbed
+from retroscope.engine.isolation import preserve_state
 from retroscope.network import Network
-from retroscope.progress import Listener, Watch
-from retroscope.results.values import Layer
-from retroscope.scanning.loading import Loaded, load
-from retroscope.scanning.one_pass import Gathered, swept
-from retroscope.scanning.persist import kept, sweep_state
-from retroscope.scanning.sources import Pictures
+from retroscope.progress import ProgressListener, ProgressReporter
+from retroscope.results.layers import Layer
+from retroscope.scanning.loading import LoadedBatch, load_batches
+from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
+from retroscope.scanning.persist import pack_sweeps, restore_sweeps
+from retroscope.scanning.plan import stored_count
+from retroscope.scanning.sources import ImageList
 from retroscope.scanning.statistics.summary import Scratch
 
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 20.0, 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Pass:
-    """Pictures of these numbers through a network; `stage` names it in the atlas and to people."""
+class ScanPass:
+    """Images of a list, by their indices, through a network; `stage` names the pass."""
 
     stage: str
     net: Network
     layers: Sequence[Layer]
-    listed: Pictures
-    numbers: Sequence[int]
+    image_list: ImageList
+    indices: Sequence[int]
     top: int
     batch_size: int
     classes: int = 0
-    places: bool = True
+    track_positions: bool = True
 
 
 @dataclass(frozen=True, eq=False)
-class Running:
-    """Where a pass is: what is gathered, and since which picture nothing has been kept.
+class PassState:
+    """How far a pass has come: of `processed` images, the first `saved` are in a checkpoint.
 
-    It is replaced whole: a Ctrl-C finds a batch either all in it or not at all.
+    It is replaced whole, so that a Ctrl-C finds a batch either all in it or not at all.
     """
 
-    gathered: Gathered
-    done: int
+    sweeps: LayerSweeps
+    processed: int
     readable: int
-    kept: int
-    failed: tuple[tuple[int, str], ...] = ()
-    why: str = ""
-    kept_at: float = field(default_factory=perf_counter)
-    price: float = 0.0
+    saved: int
+    failures: tuple[tuple[int, str], ...] = ()
+    """Images that cannot be read, and why, since the last checkpoint."""
+    first_error: str = ""
+    saved_at: float = field(default_factory=perf_counter)
+    checkpoint_seconds: float = 0.0
 
 
-def run_pass(writer: AtlasWriter, one: Pass, *, workers: int, progress: Listener) -> Running:
-    """Runs a pass, or what is left of it, to its end. However it ends, what it gathered is kept."""
-    running, count, size = resumed(writer, one), len(one.numbers), one.batch_size
-    batches = (one.numbers[at : at + size] for at in range(running.done, count, size))
-    watch = Watch(one.stage, count, progress, done=running.done)
+def run_pass(
+    writer: AtlasWriter, scan_pass: ScanPass, *, workers: int, progress: ProgressListener
+) -> PassState:
+    """Runs a pass from its last checkpoint to its end. However it ends, the state is saved."""
+    state = resume_pass(writer, scan_pass)
+    indices, size = scan_pass.indices, scan_pass.batch_size
+    starts = range(state.processed, len(indices), size)
+    batches = (indices[start : start + size] for start in starts)
+    reporter = ProgressReporter(scan_pass.stage, len(indices), progress, completed=state.processed)
     scratch = Scratch()
     try:
-        with undisturbed(one.net.module):
-            for loaded in load(one.net, one.listed, batches, workers=workers):
-                running = _taken(one, running, loaded, scratch)
-                watch.at(running.done)
-                if _is_time(running):
-                    running = checkpoint(writer, one, running)
+        with preserve_state(scan_pass.net.module):
+            for batch in load_batches(
+                scan_pass.net, scan_pass.image_list, batches, workers=workers
+            ):
+                state = _add_batch(scan_pass, state, batch, scratch)
+                reporter.update(state.processed)
+                if _is_checkpoint_due(state):
+                    state = write_checkpoint(writer, scan_pass, state)
     finally:
-        running = checkpoint(writer, one, running)
-    return running
+        state = write_checkpoint(writer, scan_pass, state)
+    return state
 
 
-def resumed(writer: AtlasWriter, one: Pass) -> Running:
-    """Where the pass was left."""
-    empty = Gathered.empty(one.net, one.layers, top=one.top, classes=one.classes, places=one.places)
+def resume_pass(writer: AtlasWriter, scan_pass: ScanPass) -> PassState:
+    """The state in the last checkpoint."""
+    empty = LayerSweeps.empty(
+        scan_pass.net,
+        scan_pass.layers,
+        top=scan_pass.top,
+        classes=scan_pass.classes,
+        track_positions=scan_pass.track_positions,
+    )
+    sweeps = restore_sweeps(
+        writer.state(), empty, stage=scan_pass.stage, device=scan_pass.net.device
+    )
     meta = writer.meta
-    gathered = kept(writer.state(), empty, stage=one.stage, device=one.net.device)
-    done = int(str(meta["next"]))
-    return Running(gathered, done, int(str(meta["readable"])), kept=done)
+    processed = stored_count(meta, "next")
+    return PassState(sweeps, processed, stored_count(meta, "readable"), saved=processed)
 
 
-def _taken(one: Pass, running: Running, loaded: Loaded, scratch: Scratch) -> Running:
-    """With one batch more."""
-    gathered = running.gathered
-    if loaded.images:
-        gathered = swept(
-            one.net,
-            gathered,
-            loaded.images,
-            numbers=loaded.numbers,
-            labels=[one.listed.labels[number] if one.classes else -1 for number in loaded.numbers],
+def _add_batch(
+    scan_pass: ScanPass, state: PassState, batch: LoadedBatch, scratch: Scratch
+) -> PassState:
+    sweeps, labels = state.sweeps, scan_pass.image_list.labels
+    if batch.images:
+        sweeps = sweep_batch(
+            scan_pass.net,
+            sweeps,
+            batch.images,
+            indices=batch.indices,
+            labels=[labels[index] if scan_pass.classes else -1 for index in batch.indices],
             scratch=scratch,
         )
     return replace(
-        running,
-        gathered=gathered,
-        done=running.done + len(loaded.numbers) + len(loaded.failed),
-        readable=running.readable + len(loaded.numbers),
-        failed=(*running.failed, *loaded.failed),
-        why=running.why or next((why for _, why in loaded.failed), ""),
+        state,
+        sweeps=sweeps,
+        processed=state.processed + len(batch.indices) + len(batch.failures),
+        readable=state.readable + len(batch.indices),
+        failures=(*state.failures, *batch.failures),
+        first_error=state.first_error or next((reason for _, reason in batch.failures), ""),
     )
 
 
-def _is_time(running: Running) -> bool:
-    """Often enough to lose little, seldom enough to cost under a hundredth."""
-    waited = perf_counter() - running.kept_at
-    return waited > max(CHECKPOINT_SECONDS, running.price / CHECKPOINT_SHARE)
+def _is_checkpoint_due(state: PassState) -> bool:
+    """Often enough to lose little, seldom enough to cost less than 1 % of the time."""
+    elapsed = perf_counter() - state.saved_at
+    return elapsed > max(CHECKPOINT_SECONDS, state.checkpoint_seconds / CHECKPOINT_SHARE)
 
 
-def checkpoint(writer: AtlasWriter, one: Pass, running: Running) -> Running:
-    """Keeps all that is gathered, in one transaction, where that is not kept yet."""
-    if running.kept == running.done:
-        return running
+def write_checkpoint(writer: AtlasWriter, scan_pass: ScanPass, state: PassState) -> PassState:
+    """Saves the state in one transaction, unless it is saved already."""
+    if state.saved == state.processed:
+        return state
     start = perf_counter()
     with writer.transaction():
-        _keep_statuses(writer, one.numbers[running.kept : running.done], running.failed)
-        writer.put_state(sweep_state(running.gathered, stage=one.stage))
-        writer.put_meta({"next": running.done, "readable": running.readable})
+        _mark_images(writer, scan_pass.indices[state.saved : state.processed], state.failures)
+        writer.put_state(pack_sweeps(state.sweeps, stage=scan_pass.stage))
+        writer.put_meta({"next": state.processed, "readable": state.readable})
     now = perf_counter()
-    return replace(running, kept=running.done, failed=(), kept_at=now, price=now - start)
+    return replace(
+        state, saved=state.processed, failures=(), saved_at=now, checkpoint_seconds=now - start
+    )
 
 
-def _keep_statuses(
-    writer: AtlasWriter, numbers: Sequence[int], failed: Sequence[tuple[int, str]]
+def _mark_images(
+    writer: AtlasWriter, indices: Sequence[int], failures: Sequence[tuple[int, str]]
 ) -> None:
-    broken = dict(failed)
-    writer.mark_read(number for number in numbers if number not in broken)
-    for number, why in failed:
-        writer.mark_unreadable(number, why)
+    unreadable = dict(failures)
+    writer.mark_read(index for index in indices if index not in unreadable)
+    for index, reason in failures:
+        writer.mark_unreadable(index, reason)

@@ -1,4 +1,4 @@
-"""What a scan will take, said before it starts: small pieces of it are run and counted up."""
+"""What a scan will take, estimated before it starts: small parts of it are run and scaled up."""
 
 import os
 from collections.abc import Sequence
@@ -9,186 +9,204 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from retroscope.atlas.pictures import encode_projection
-from retroscope.engine.batching import Prepared
-from retroscope.engine.intercept import undisturbed
+from retroscope.atlas.image_blobs import encode_projection
+from retroscope.engine.batching import NetworkInput
+from retroscope.engine.isolation import preserve_state
 from retroscope.errors import ImageError
 from retroscope.methods.deconv.deconv import deconv_many
 from retroscope.network import Network
-from retroscope.results.values import Layer
-from retroscope.scanning.illustrate import PICTURES_KEPT, Ranks
+from retroscope.results.layers import Layer
+from retroscope.scanning.illustrate import ALL_RANKS, CACHED_IMAGES, Ranks
 from retroscope.scanning.loading import default_workers
-from retroscope.scanning.one_pass import Gathered, swept
-from retroscope.scanning.precision import candidates, narrowed
-from retroscope.scanning.sources import Pictures
+from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
+from retroscope.scanning.precision import Precision, candidate_count, to_bfloat16
+from retroscope.scanning.sources import ImageList
 from retroscope.scanning.statistics.summary import Scratch
 from retroscope.unit import Unit
 
-PICTURE_BYTES, PROJECTION_BYTES = 20_000, 2_500
-"""About what a winning picture and a projection take in the file."""
-_PICTURES, _LAYERS, _FEW, _MANY = 4, 5, 2, 32
-ALL = Ranks()
-_QUICK = 0.1
-"""Up to so many seconds a piece is run again, and more of it."""
-_SOON = 1.0
-_PASSES = 3
-"""A projection from a whole picture takes about as long as so many forward passes."""
+IMAGE_BYTES, PROJECTION_BYTES = 20_000, 2_500
+"""About what an image and a projection take on disk."""
+_HIT_BYTES, _CHANNEL_BYTES, _CLASS_BYTES = 24, 64 * 8 + 64, 24
+_TRIAL_IMAGES, _TRIAL_LAYERS, _FEW_PROJECTIONS, _MANY_PROJECTIONS = 4, 5, 2, 32
+_SHORT_TRIAL = 0.1
+"""A trial below so many seconds is repeated, or run on more."""
+_NEGLIGIBLE = 1.0
+"""Projections that take less than so many seconds altogether are not timed."""
+_PASSES_PER_PROJECTION = 3
+"""A projection from a whole image takes about as long as so many forward passes."""
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Seconds of the pass and of the projections, bytes of memory for what is gathered and on disk.
+class ScanEstimate:
+    """The time of the pass and of the projections, and the memory and disk space of the scan.
 
-    `projections` is how many there are at most: a hit of both rankings has one.
+    `projections` is an upper limit: a hit of both rankings has only one.
     """
 
     images: int
     channels: int
-    seconds: float
-    projecting: float
-    memory: int
-    disk: int
+    pass_seconds: float
+    projection_seconds: float
+    memory_bytes: int
+    disk_bytes: int
     projections: int
 
 
 @dataclass(frozen=True)
-class _Price:
-    """Seconds and bytes of one projection."""
-
+class _ProjectionCost:
     seconds: float
     size: float
+    """Bytes on disk."""
 
 
-def estimate(
+def estimate_scan(
     net: Network,
     layers: Sequence[Layer],
-    listed: Pictures,
+    image_list: ImageList,
     *,
     top: int = 9,
-    ranks: Ranks = ALL,
+    ranks: Ranks = ALL_RANKS,
     precision: str = "full",
     workers: int | None = None,
-) -> Estimate:
-    """About what a scan of the listed images takes, with these `ranks` of each channel projected.
+) -> ScanEstimate:
+    """About what a scan of the images takes, with the hits of these `ranks` projected.
 
-    A few images are read and swept, and a few units of some layers projected.
+    A few images are read and swept, and a few units of some layers are projected.
     """
-    images, channels = len(listed.keys), sum(layer.channels for layer in layers)
+    images, channels = len(image_list.keys), sum(layer.channels for layer in layers)
     hits = min(top, images)
-    shown = (1 + ranks.by_mean) * min(hits if ranks.most is None else ranks.most, hits)
-    threads = min(workers or default_workers(), _processors())
-    some, reading = _read(net, listed)
-    running = _seconds_of_picture(net, layers, some, top=hits) if some else 0.0
-    beside, sweeping, again = partial(_beside, net, reading, threads), running, 0
-    if precision != "full" and some:
-        several = min(candidates(hits), images)
-        sweeping = _seconds_of_picture(narrowed(net), layers, some, top=several)
-        again = min(images, 2 * channels * several)
-    prices = _prices(net, layers, some, at_most=_PASSES * running, count=channels * shown)
-    counts = [shown * layer.channels for layer in layers]
+    per_channel = (1 + ranks.by_mean) * min(hits if ranks.limit is None else ranks.limit, hits)
+    counts = [per_channel * layer.channels for layer in layers]
     winners = min(images, 2 * channels * hits)
-    kept = channels * (2 * hits * 24 + 64 * 8 + 64)
-    return Estimate(
+    threads = min(workers or default_workers(), _cpu_count())
+    inputs, read_seconds = _read_inputs(net, image_list)
+    full = _time_sweep(net, layers, inputs, top=hits)
+    overlap = partial(_overlap_reading, net, read_seconds, threads)
+    pass_seconds = images * overlap(full)
+    if Precision.parse(precision) == Precision.BF16 and inputs:
+        candidates = min(candidate_count(hits), images)
+        narrow = _time_sweep(to_bfloat16(net), layers, inputs, top=candidates)
+        again = min(images, 2 * channels * candidates)
+        pass_seconds = images * overlap(narrow) + again * overlap(full)
+    max_seconds, total = _PASSES_PER_PROJECTION * full, channels * per_channel
+    costs = _projection_costs(net, layers, inputs, max_seconds=max_seconds, count=total)
+    reread_seconds = _repeated_reads(counts, images, winners) * read_seconds / threads
+    memory = channels * (2 * hits * _HIT_BYTES + _CHANNEL_BYTES)
+    projection_bytes = _weighted_sum(counts, [cost.size for cost in costs])
+    return ScanEstimate(
         images=images,
         channels=channels,
-        seconds=images * beside(sweeping) + again * beside(running),
-        projecting=_sum(counts, [price.seconds for price in prices])
-        + _read_again(counts, images, winners) * reading / threads,
-        memory=kept + channels * len(listed.names) * 24,
-        disk=round(winners * PICTURE_BYTES + _sum(counts, [price.size for price in prices])) + kept,
-        projections=channels * shown,
+        pass_seconds=pass_seconds,
+        projection_seconds=_weighted_sum(counts, [cost.seconds for cost in costs]) + reread_seconds,
+        memory_bytes=memory + channels * len(image_list.class_names) * _CLASS_BYTES,
+        disk_bytes=memory + round(winners * IMAGE_BYTES + projection_bytes),
+        projections=total,
     )
 
 
-def _sum(counts: Sequence[int], each: Sequence[float]) -> float:
-    return sum(count * one for count, one in zip(counts, each, strict=True))
+def _weighted_sum(counts: Sequence[int], values: Sequence[float]) -> float:
+    return sum(count * value for count, value in zip(counts, values, strict=True))
 
 
-def _read_again(counts: Sequence[int], images: int, winners: int) -> int:
-    """How many pictures the projections read: once to keep, and once or in every layer to show."""
-    if winners <= PICTURES_KEPT:
+def _repeated_reads(counts: Sequence[int], images: int, winners: int) -> int:
+    """How often images are read after the pass: once to store them, then to project their hits.
+
+    If they do not all stay in the cache, each layer reads them again.
+    """
+    if winners <= CACHED_IMAGES:
         return 2 * winners
     return winners + sum(min(count, 2 * images) for count in counts)
 
 
-def _processors() -> int:
+def _cpu_count() -> int:
     return os.cpu_count() or 1
 
 
-def _read(net: Network, listed: Pictures) -> tuple[list[Prepared], float]:
+def _read_inputs(net: Network, image_list: ImageList) -> tuple[list[NetworkInput], float]:
     """A few of the images as the network takes them, and how long one takes to read."""
-    step = max(len(listed.keys) // _PICTURES, 1)
-    found, start = [], perf_counter()
-    for number in range(0, len(listed.keys), step)[:_PICTURES]:
+    step = max(len(image_list.keys) // _TRIAL_IMAGES, 1)
+    inputs, start = [], perf_counter()
+    for index in range(0, len(image_list.keys), step)[:_TRIAL_IMAGES]:
         try:
-            found.append(net.prepare(listed.get(number)))
-        except ImageError:  # the scan counts it, and says why
+            inputs.append(net.prepare(image_list.load(index)))
+        except ImageError:  # the scan counts it and reports why
             continue
-    seconds = (perf_counter() - start) / max(len(found), 1)
-    return [one for one in found if one.size == net.input_size], seconds
+    seconds = (perf_counter() - start) / max(len(inputs), 1)
+    return [image for image in inputs if image.size == net.input_size], seconds
 
 
-def _seconds_of_picture(
-    net: Network, layers: Sequence[Layer], images: Sequence[Prepared], *, top: int
+def _time_sweep(
+    net: Network, layers: Sequence[Layer], inputs: Sequence[NetworkInput], *, top: int
 ) -> float:
-    """One picture through the network and into the sweeps, once they are full."""
-    gathered, scratch = Gathered.empty(net, layers, top=top, classes=0), Scratch()
+    """The seconds that one image takes through the network and into full sweeps."""
+    if not inputs:
+        return 0.0
+    sweeps, scratch = LayerSweeps.empty(net, layers, top=top, classes=0), Scratch()
+    inputs = [replace(image, tensor=image.tensor.to(net.dtype)) for image in inputs]
 
-    images = [replace(one, numbers=one.numbers.to(net.dtype)) for one in images]
-
-    def sweep(some: Sequence[Prepared]) -> float:
-        nonlocal gathered
-        start, numbers = perf_counter(), range(len(some))
-        gathered = swept(
-            net, gathered, some, numbers=numbers, labels=[-1] * len(some), scratch=scratch
+    def time_batch(batch: Sequence[NetworkInput]) -> float:
+        nonlocal sweeps
+        start, indices = perf_counter(), range(len(batch))
+        sweeps = sweep_batch(
+            net, sweeps, batch, indices=indices, labels=[-1] * len(batch), scratch=scratch
         )
-        return (perf_counter() - start) / len(some)
+        return (perf_counter() - start) / len(batch)
 
-    with undisturbed(net.module):
-        first = sweep(images[:1])
-        if first > _QUICK:
-            return min(first, sweep(images[:1]))
-        return min(sweep(images) for _ in range(3))
+    with preserve_state(net.module):
+        first = time_batch(inputs[:1])
+        if first > _SHORT_TRIAL:
+            return min(first, time_batch(inputs[:1]))
+        return min(time_batch(inputs) for _ in range(3))
 
 
-def _beside(net: Network, reading: float, threads: int, running: float) -> float:
-    """Seconds for a picture, where reading goes on beside the network on the same processors."""
+def _overlap_reading(net: Network, read_seconds: float, threads: int, seconds: float) -> float:
+    """The time of an image whose forward pass takes `seconds` while threads read other images."""
     if net.device.type != "cpu":
-        return max(running, reading / threads)
-    busy = running * min(torch.get_num_threads(), _processors())
-    return max(running, (busy + reading) / _processors(), reading / threads)
+        return max(seconds, read_seconds / threads)
+    cpu_seconds = seconds * min(torch.get_num_threads(), _cpu_count()) + read_seconds
+    return max(seconds, cpu_seconds / _cpu_count(), read_seconds / threads)
 
 
-def _prices(
-    net: Network, layers: Sequence[Layer], images: Sequence[Prepared], *, at_most: float, count: int
-) -> list[_Price]:
-    """What a projection of each layer costs. A few layers are tried, the others lie between them.
+def _projection_costs(
+    net: Network,
+    layers: Sequence[Layer],
+    inputs: Sequence[NetworkInput],
+    *,
+    max_seconds: float,
+    count: int,
+) -> list[_ProjectionCost]:
+    """What a projection of each layer costs: measured for a few layers, and interpolated.
 
-    Where all together is soon done nothing is tried.
+    `max_seconds` bounds one projection; if all of them take little time, none is measured.
     """
-    if not images or count * at_most < _SOON:
-        return [_Price(at_most, PROJECTION_BYTES)] * len(layers)
-    places = np.unique(np.linspace(0, len(layers) - 1, _LAYERS).round().astype(int)).tolist()
-    tried = [_price(net, layers[place], images) for place in places]
-    every = range(len(layers))
-    seconds = np.interp(every, places, [one.seconds for one in tried]).tolist()
-    sizes = np.interp(every, places, [one.size for one in tried]).tolist()
-    return [_Price(*both) for both in zip(seconds, sizes, strict=True)]
+    if not inputs or count * max_seconds < _NEGLIGIBLE:
+        return [_ProjectionCost(max_seconds, PROJECTION_BYTES)] * len(layers)
+    steps = np.linspace(0, len(layers) - 1, _TRIAL_LAYERS).round().astype(int)
+    trials = np.unique(steps).tolist()
+    costs = [_layer_cost(net, layers[trial], inputs) for trial in trials]
+    indices = range(len(layers))
+    seconds = np.interp(indices, trials, [cost.seconds for cost in costs]).tolist()
+    sizes = np.interp(indices, trials, [cost.size for cost in costs]).tolist()
+    return [_ProjectionCost(*cost) for cost in zip(seconds, sizes, strict=True)]
 
 
-def _price(net: Network, layer: Layer, images: Sequence[Prepared]) -> _Price:
-    few = _projected(net, layer, images, _FEW)
-    return few if few.seconds * _FEW > _QUICK else _projected(net, layer, images, _MANY)
+def _layer_cost(net: Network, layer: Layer, inputs: Sequence[NetworkInput]) -> _ProjectionCost:
+    cost = _measure_projections(net, layer, inputs, _FEW_PROJECTIONS)
+    if cost.seconds * _FEW_PROJECTIONS > _SHORT_TRIAL:
+        return cost
+    return _measure_projections(net, layer, inputs, _MANY_PROJECTIONS)
 
 
-def _projected(net: Network, layer: Layer, images: Sequence[Prepared], count: int) -> _Price:
-    """Some units of a layer, anywhere in some pictures, projected and packed."""
+def _measure_projections(
+    net: Network, layer: Layer, inputs: Sequence[NetworkInput], count: int
+) -> _ProjectionCost:
+    """Projects and encodes random units of a layer in some images."""
     random, size = np.random.default_rng(0), (layer.channels, *layer.size)
-    places = zip(*(random.integers(0, end, count).tolist() for end in size), strict=True)
-    wanted = [
-        (Unit(layer.name, channel, (y, x)), images[n % len(images)])
-        for n, (channel, y, x) in enumerate(places)
+    coordinates = zip(*(random.integers(0, end, count).tolist() for end in size), strict=True)
+    requests = [
+        (Unit(layer.name, channel, (y, x)), inputs[number % len(inputs)])
+        for number, (channel, y, x) in enumerate(coordinates)
     ]
     start = perf_counter()
-    blobs = [encode_projection(one.pixels)[0] for one in deconv_many(net, wanted)]
-    return _Price((perf_counter() - start) / count, sum(map(len, blobs)) / count)
+    blobs = [encode_projection(result.pixels)[0] for result in deconv_many(net, requests)]
+    return _ProjectionCost((perf_counter() - start) / count, sum(map(len, blobs)) / count)

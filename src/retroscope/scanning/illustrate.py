@@ -1,4 +1,4 @@
-"""The second pass, over the winners only: their pictures and their projections."""
+"""The second pass, over the hits only: it stores their images and their projections."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -8,254 +8,274 @@ from pathlib import Path
 from typing import TypeVar
 
 from retroscope.atlas.reader import Atlas, open_atlas
-from retroscope.atlas.writer import AtlasWriter, Hit
-from retroscope.engine.batching import Prepared
+from retroscope.atlas.schema import ScanState
+from retroscope.atlas.writer import AtlasWriter, MissingProjection
+from retroscope.engine.batching import NetworkInput
 from retroscope.engine.rules import rule_book
 from retroscope.errors import RetroscopeError
-from retroscope.methods.atlas_match import refuse_other_weights
+from retroscope.methods.atlas_match import check_same_scan
 from retroscope.methods.deconv.deconv import deconv_many
 from retroscope.network import Network
-from retroscope.progress import Listener, Watch, silent
-from retroscope.results.layer_lookup import checked
-from retroscope.results.values import Projection
+from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
+from retroscope.results.layer_lookup import check_unit
+from retroscope.results.projections import Projection
+from retroscope.scanning.layer_choice import atlas_layers, split_names
 from retroscope.scanning.loading import default_workers
-from retroscope.scanning.plan import named_layers
-from retroscope.scanning.sources import Pictures, Source, pictures
-from retroscope.unit import Unit
+from retroscope.scanning.sources import ImageList, ImageSource, list_images
+from retroscope.unit import Unit, as_unit
 
-HITS_AT_ONCE, PICTURES_KEPT, PICTURES_AT_ONCE = 512, 384, 32
+HITS_PER_TRANSACTION, CACHED_IMAGES, IMAGES_PER_TRANSACTION = 512, 384, 32
 
-HowMany = str | int | bool
+RanksOption = str | int | bool
+"""`all`, `max`, `none`, or a number of hits; True and False stand for `all` and `none`."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which hits get a projection: the first `limit` of each ranking, or all of them.
+
+    Without `by_mean`, only those of the ranking by maximum.
+    """
+
+    limit: int | None = None
+    by_mean: bool = True
+
+    @property
+    def is_empty(self) -> bool:
+        return self.limit == 0
+
+
+ALL_RANKS, RANKS_BY_MAX, NO_RANKS = Ranks(), Ranks(by_mean=False), Ranks(limit=0)
+_RANKS_BY_NAME = {"all": ALL_RANKS, "max": RANKS_BY_MAX, "none": NO_RANKS}
+
+
+def parse_ranks(option: RanksOption) -> Ranks:
+    """The hits that an option selects.
+
+    >>> parse_ranks("max"), parse_ranks(False).limit
+    (Ranks(limit=None, by_mean=False), 0)
+    """
+    if isinstance(option, bool):
+        return ALL_RANKS if option else NO_RANKS
+    if option in _RANKS_BY_NAME:
+        return _RANKS_BY_NAME[str(option)]
+    if not str(option).isdecimal():
+        raise RetroscopeError(
+            f"cannot project the hits {option!r}; write all, max, none, or a number of hits"
+        )
+    return Ranks(int(option))
 
 
 def illustrate(
     atlas: str | Path,
     net: Network,
-    images: Source | None = None,
+    images: ImageSource | None = None,
     *,
     layers: str | Sequence[str] = (),
     units: Sequence[str | Unit] | None = None,
-    ranks: HowMany = "all",
+    projections: RanksOption = "all",
     rules: str = "deconvnet",
     labels: str | Path | None = None,
     glob: str | None = None,
     workers: int | None = None,
-    progress: Listener = silent,
+    progress: ProgressListener = ignore_progress,
 ) -> None:
-    """Projects the winners of a scanned atlas that have no projection by these rules yet.
+    """Projects the hits of a scanned atlas that have no projection by these rules yet.
 
-    `ranks` is `all`, `max` (the hits by maximum), or how many hits of each channel; `layers` and
-    `units` name some: layers, channels, or hits at one position. The images are named as they were
-    for the scan; left out, they are those that the atlas remembers. The copies in the atlas would
-    not do: what little WebP loses changes switches, and with them the projections of deep layers.
+    `layers` (names, aliases, globs and kinds) and `units` (channels, or single positions) select
+    a part of the atlas. `projections` is `all`, `max` (the hits by maximum), or how many hits of
+    each channel. `images` are those of the scan; by default, those that the atlas records. The
+    images stored in the atlas would not do: the little that WebP loses changes switches, and with
+    them the projections of deep layers.
     """
+    ranks = parse_ranks(projections)
     with open_atlas(atlas) as scanned:
-        listed = _listed(scanned, images, glob=glob, labels=labels)
-        _refuse_other(scanned, net, listed)
-        wanted = _named(scanned, named_layers(layers), units)
+        image_list = _list_scanned_images(scanned, images, glob=glob, labels=labels)
+        _check_is_same_scan(scanned, net, image_list)
+        selection = _select_units(scanned, split_names(layers), units)
         with AtlasWriter(atlas) as writer:
             readers = workers or default_workers()
-            keep_pictures(writer, net, listed, workers=readers, progress=progress)
-            illustrate_winners(
+            store_winning_images(writer, net, image_list, workers=readers, progress=progress)
+            project_hits(
                 writer,
                 net,
-                listed,
-                ranks=ranks_of(ranks),
-                wanted=wanted,
+                image_list,
+                ranks=ranks,
+                selection=selection,
                 rules=rules,
                 progress=progress,
             )
 
 
-def _listed(
-    scanned: Atlas,
-    images: Source | None,
+def _list_scanned_images(
+    atlas: Atlas,
+    images: ImageSource | None,
     *,
     glob: str | None,
     labels: str | Path | None,
-) -> Pictures:
-    """The images that are named, or that the atlas remembers."""
-    meta = scanned.meta
-    source = images if images is not None else meta.get("source")
-    if source is None:
-        raise RetroscopeError(
-            f"{str(scanned.path)!r} does not remember its images; give them as for the scan"
-        )
+) -> ImageList:
+    """The given images, or those that the atlas records."""
     if images is not None:
-        return pictures(images, glob=glob, labels=labels)
-    remembered = meta.get("glob")
-    return pictures(str(source), glob=glob or (str(remembered) if remembered else None))
+        return list_images(images, glob=glob, labels=labels)
+    meta = atlas.meta
+    source, recorded_glob = meta.get("source"), meta.get("glob")
+    if not isinstance(source, str):
+        raise RetroscopeError(
+            f"{str(atlas.path)!r} does not record where its images are; give them as for the scan"
+        )
+    return list_images(source, glob=glob or (str(recorded_glob) if recorded_glob else None))
 
 
-def _named(
-    scanned: Atlas, layers: Sequence[str], units: Sequence[str | Unit] | None
+def _select_units(
+    atlas: Atlas, layers: Sequence[str], units: Sequence[str | Unit] | None
 ) -> frozenset[Unit] | None:
-    """What some layers and units stand for under the layers' own names; None for everything."""
+    """The selected layers, channels and positions under the layers' own names; None for all."""
     if not layers and units is None:
         return None
-    asked = [Unit.parse(unit) if isinstance(unit, str) else unit for unit in units or ()]
-    named = [replace(checked(one, scanned.layer(one.layer)), whole_map=False) for one in asked]
-    return frozenset([*named, *(Unit(scanned.layer(name).name) for name in layers)])
+    selection = {Unit(layer.name) for layer in (atlas_layers(atlas, layers) if layers else ())}
+    for unit in map(as_unit, units or ()):
+        selection.add(replace(check_unit(unit, atlas.layer(unit.layer)), whole_map=False))
+    return frozenset(selection)
 
 
-def _refuse_other(scanned: Atlas, net: Network, listed: Pictures) -> None:
-    meta, name = scanned.meta, repr(str(scanned.path))
-    if meta.get("state") not in ("scanned", "illustrated"):
-        raise RetroscopeError(f"{name} is not scanned to its end; scan first")
-    refuse_other_weights(scanned, net, name)
-    _refuse_other_images(scanned, listed)
+def _check_is_same_scan(atlas: Atlas, net: Network, image_list: ImageList) -> None:
+    meta, name = atlas.meta, repr(str(atlas.path))
+    if "state" not in meta or not ScanState(str(meta["state"])).is_finished:
+        raise RetroscopeError(f"the scan of {name} is not finished; run the same scan again")
+    check_same_scan(atlas, net, name)
+    _check_is_same_list(atlas, image_list)
 
 
-def _refuse_other_images(scanned: Atlas, listed: Pictures) -> None:
-    count, name = len(scanned.images), repr(str(scanned.path))
-    if len(listed.keys) != count:
+def _check_is_same_list(atlas: Atlas, image_list: ImageList) -> None:
+    count, name = len(atlas.images), repr(str(atlas.path))
+    if len(image_list.keys) != count:
         raise RetroscopeError(
-            f"{name} is of {count} images, not of {len(listed.keys)}; give the same images"
+            f"{name} is a scan of {count} images, not of {len(image_list.keys)}; give the same "
+            "images"
         )
-    for image, key in zip(scanned.images, listed.keys, strict=True):
+    for image, key in zip(atlas.images, image_list.keys, strict=True):
         if image.key != key:
             raise RetroscopeError(
                 f"image {image.id} of {name} is {image.key!r}, not {key!r}; give the same images"
             )
 
 
-@dataclass(frozen=True)
-class Ranks:
-    """How many hits of each ranking are projected, None for all; `by_mean` or those by maximum."""
-
-    most: int | None = None
-    by_mean: bool = True
-
-
-def ranks_of(how_many: HowMany) -> Ranks:
-    """What the words of a user ask for.
-
-    >>> ranks_of("max"), ranks_of(False).most
-    (Ranks(most=None, by_mean=False), 0)
-    """
-    text = {"True": "all", "False": "none"}.get(str(how_many), str(how_many))
-    if text in _WORDS:
-        return _WORDS[text]
-    if not text.isdecimal():
-        raise RetroscopeError(
-            f"cannot illustrate {text!r}; write all, max, none, or a number of hits"
-        )
-    return Ranks(int(text))
-
-
-_WORDS = {"all": Ranks(), "max": Ranks(by_mean=False), "none": Ranks(0)}
-
-
-class Shelf:
-    """Pictures of the list, prepared by threads; the last ones used stay at hand."""
+class ImageCache:
+    """Images of the list as the network takes them, read by threads; the last used are cached."""
 
     def __init__(
-        self, net: Network, listed: Pictures, workers: int, *, most: int = PICTURES_KEPT
+        self, net: Network, image_list: ImageList, workers: int, *, size: int = CACHED_IMAGES
     ) -> None:
-        self._net, self._listed, self._workers, self._most = net, listed, workers, most
-        self._kept: OrderedDict[int, Prepared] = OrderedDict()
+        self._net, self._image_list, self._workers, self._size = net, image_list, workers, size
+        self._cache: OrderedDict[int, NetworkInput] = OrderedDict()
 
-    def fetch(self, numbers: Sequence[int]) -> dict[int, Prepared]:
-        """The pictures of these numbers."""
-        missing = [number for number in dict.fromkeys(numbers) if number not in self._kept]
+    def fetch(self, indices: Sequence[int]) -> dict[int, NetworkInput]:
+        """The images at these indices."""
+        missing = [index for index in dict.fromkeys(indices) if index not in self._cache]
         with ThreadPoolExecutor(self._workers) as pool:
-            self._kept.update(zip(missing, pool.map(self._read, missing), strict=True))
-        found = {number: self._kept[number] for number in numbers}
-        for number in found:
-            self._kept.move_to_end(number)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
-        return found
+            self._cache.update(zip(missing, pool.map(self._read, missing), strict=True))
+        images = {index: self._cache[index] for index in indices}
+        for index in images:
+            self._cache.move_to_end(index)
+        while len(self._cache) > self._size:
+            self._cache.popitem(last=False)
+        return images
 
-    def _read(self, number: int) -> Prepared:
-        return self._net.prepare(self._listed.get(number))
-
-
-def keep_pictures(
-    writer: AtlasWriter, net: Network, listed: Pictures, *, workers: int, progress: Listener
-) -> None:
-    """Puts each winning picture into the atlas once, at the size that the network takes."""
-    missing = writer.missing_pictures()
-    if not missing:
-        return
-    shelf = Shelf(net, listed, workers, most=0)
-    watch = Watch("keep pictures", len(missing), progress)
-    for start, some in _parts(missing, PICTURES_AT_ONCE):
-        found = shelf.fetch(some)
-        with writer.transaction():
-            for number, prepared in found.items():
-                writer.put_winner_picture(number, prepared.picture)
-        watch.at(start + len(some))
+    def _read(self, index: int) -> NetworkInput:
+        return self._net.prepare(self._image_list.load(index))
 
 
-def illustrate_winners(
+def store_winning_images(
     writer: AtlasWriter,
     net: Network,
-    listed: Pictures,
+    image_list: ImageList,
+    *,
+    workers: int,
+    progress: ProgressListener,
+) -> None:
+    """Stores each image among the hits once, at the size of the network's input."""
+    missing = writer.images_without_pixels()
+    if not missing:
+        return
+    cache = ImageCache(net, image_list, workers, size=0)
+    reporter = ProgressReporter("store images", len(missing), progress)
+    for start, indices in _chunks(missing, IMAGES_PER_TRANSACTION):
+        images = cache.fetch(indices)
+        with writer.transaction():
+            for index, image in images.items():
+                writer.put_image_pixels(index, image.rgb)
+        reporter.update(start + len(indices))
+
+
+def project_hits(
+    writer: AtlasWriter,
+    net: Network,
+    image_list: ImageList,
     *,
     ranks: Ranks,
-    wanted: frozenset[Unit] | None = None,
+    selection: frozenset[Unit] | None = None,
     rules: str = "deconvnet",
-    progress: Listener = silent,
+    progress: ProgressListener = ignore_progress,
 ) -> None:
-    """Puts the projections of the winners that have none into the atlas.
+    """Stores the projections of the hits that have none.
 
-    The hits by maximum come first, layer by layer, then those by mean alone: so stopped at any
-    moment what people look at first is there first.
+    The hits by maximum come first, layer by layer, then those by mean alone: interrupted at any
+    moment, the atlas has first what people look at first.
     """
     book = rule_book(rules)
-    hits = _to_project(writer, wanted, ranks=ranks, rules=book.name)
-    shelf = Shelf(net, listed, default_workers())
-    watch = Watch("illustrate", len(hits), progress)
-    for start, some in _parts(hits, HITS_AT_ONCE):
-        found = shelf.fetch([hit.image for hit in some])
-        shown = deconv_many(net, [(_unit(hit), found[hit.image]) for hit in some], rules=book)
+    hits = _missing_projections(writer, selection, ranks=ranks, rules=book.name)
+    cache = ImageCache(net, image_list, default_workers())
+    reporter = ProgressReporter("illustrate", len(hits), progress)
+    for start, chunk in _chunks(hits, HITS_PER_TRANSACTION):
+        images = cache.fetch([hit.image for hit in chunk])
+        requests = [(_unit(hit), images[hit.image]) for hit in chunk]
         projections: list[Projection] = []
         try:
-            projections.extend(shown)  # what is there when it is stopped is kept
-        finally:
+            projections.extend(deconv_many(net, requests, rules=book))
+        finally:  # an interruption keeps what was computed
             with writer.transaction():
-                for hit, projection in zip(some, projections, strict=False):
+                for hit, projection in zip(chunk, projections, strict=False):
                     writer.put_projection(hit.image, projection)
-        watch.at(start + len(some))
-    if wanted is None or any(unit.channel is None for unit in wanted):
+        reporter.update(start + len(chunk))
+    if selection is None or any(unit.channel is None for unit in selection):
         with writer.transaction():
-            writer.put_meta({"state": "illustrated" if ranks.most != 0 else "scanned"})
+            state = ScanState.SCANNED if ranks.is_empty else ScanState.ILLUSTRATED
+            writer.put_meta({"state": state})
 
 
-def _to_project(
-    writer: AtlasWriter, wanted: frozenset[Unit] | None, *, ranks: Ranks, rules: str
-) -> list[Hit]:
-    """The hits that lack a projection, the most wanted first."""
-    layers = [None] if wanted is None else sorted({unit.layer for unit in wanted})
+def _missing_projections(
+    writer: AtlasWriter, selection: frozenset[Unit] | None, *, ranks: Ranks, rules: str
+) -> list[MissingProjection]:
+    """The selected hits that lack a projection, those by maximum first."""
+    layers = [None] if selection is None else sorted({unit.layer for unit in selection})
     hits = [
         hit
         for layer in layers
-        for hit in writer.missing_projections(layer, ranks=ranks.most, rules=rules)
-        if (wanted is None or _is_wanted(hit, wanted))
-        and (ranks.by_mean or not _by_mean_alone(hit))
+        for hit in writer.missing_projections(layer, ranks=ranks.limit, rules=rules)
+        if (selection is None or _is_selected(hit, selection))
+        and (ranks.by_mean or not _is_by_mean_alone(hit))
     ]
-    return sorted(hits, key=_by_mean_alone)
+    return sorted(hits, key=_is_by_mean_alone)
 
 
-def _by_mean_alone(hit: Hit) -> bool:
+def _is_by_mean_alone(hit: MissingProjection) -> bool:
     """Only a hit by maximum has its score."""
     return hit.score is None
 
 
-def _is_wanted(hit: Hit, wanted: frozenset[Unit]) -> bool:
-    here = _unit(hit)
-    names = {here, replace(here, position=None), Unit(hit.layer)}
-    return not wanted.isdisjoint(names)
+def _is_selected(hit: MissingProjection, selection: frozenset[Unit]) -> bool:
+    unit = _unit(hit)
+    return not selection.isdisjoint({unit, replace(unit, position=None), Unit(hit.layer)})
 
 
-def _unit(hit: Hit) -> Unit:
+def _unit(hit: MissingProjection) -> Unit:
     return Unit(hit.layer, hit.channel, (hit.y, hit.x))
 
 
 Item = TypeVar("Item")
 
 
-def _parts(items: Sequence[Item], size: int) -> Iterator[tuple[int, Sequence[Item]]]:
+def _chunks(items: Sequence[Item], size: int) -> Iterator[tuple[int, Sequence[Item]]]:
+    """The items in chunks, each with the index of its first one."""
     for start in range(0, len(items), size):
         yield start, items[start : start + size]

@@ -1,147 +1,185 @@
-"""The main job: one pass over the pictures, then the winners, all into one atlas."""
+"""The main job: one pass over the images, then the projections of the hits, all into one atlas."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from retroscope.atlas.reader import Atlas, open_atlas
-from retroscope.atlas.schema import Json
+from retroscope.atlas.schema import Json, ScanState
 from retroscope.atlas.writer import AtlasWriter
-from retroscope.errors import ImageError
+from retroscope.errors import ImageError, RetroscopeError
 from retroscope.network import Network
-from retroscope.progress import Progress, silent
-from retroscope.scanning.checkpoints import Pass, resumed, run_pass
-from retroscope.scanning.illustrate import illustrate_winners, keep_pictures, ranks_of
+from retroscope.progress import ProgressListener, ignore_progress
+from retroscope.scanning.checkpoints import ScanPass, resume_pass, run_pass
+from retroscope.scanning.illustrate import (
+    RanksOption,
+    parse_ranks,
+    project_hits,
+    store_winning_images,
+)
+from retroscope.scanning.layer_choice import network_layers
 from retroscope.scanning.loading import default_workers
-from retroscope.scanning.one_pass import Gathered, fitting_batch
-from retroscope.scanning.persist import finish
+from retroscope.scanning.one_pass import LayerSweeps, choose_batch_size
+from retroscope.scanning.persist import checkpoint_format, write_layer
 from retroscope.scanning.plan import (
-    Plan,
-    chosen,
-    known_precision,
-    named_layers,
-    refuse_change,
+    ScanPlan,
     refuse_less_than_one,
     refuse_too_many_hits,
+    stored_count,
 )
-from retroscope.scanning.precision import candidates, narrowed, to_score_again
-from retroscope.scanning.sources import Source, pictures
+from retroscope.scanning.precision import (
+    Precision,
+    candidate_count,
+    candidate_images,
+    to_bfloat16,
+)
+from retroscope.scanning.sources import ImageSource, list_images
 
 
 def scan(
     net: Network,
-    images: Source,
+    images: ImageSource,
     *,
     to: str | Path,
     layers: str | Sequence[str] = ("conv",),
     top: int = 9,
     labels: str | Path | None = None,
     glob: str | None = None,
-    illustrate: str | int | bool = "all",
+    projections: RanksOption = "all",
     precision: str = "full",
     batch_size: int | None = None,
     workers: int | None = None,
     restart: bool = False,
-    progress: Callable[[Progress], None] = silent,
+    progress: ProgressListener = ignore_progress,
 ) -> Atlas:
-    """Finds for every channel of the layers the pictures that excite it most.
+    """Finds the images that excite each channel of the layers most.
 
     `images` is a folder, whose sub-folders are classes, a text file of paths, a list of paths, or
-    a data set. `layers` takes names, aliases, globs and kinds; in a string, with commas between.
-    `illustrate` is `all`, `max` (the hits by maximum), `none`, or how many hits of each channel
-    get a projection. `precision` bf16 sweeps a copy of the network in narrow numbers, and scores
-    the candidates again in full. Interrupted, the same call goes on where it was.
+    a data set. `layers` takes names, aliases, globs and kinds; a string may list several.
+    `projections` selects the hits of each channel that get a projection: `all`, `max` (those by
+    maximum), `none`, or how many. With `precision` bf16, a copy of the network in bfloat16 finds
+    candidates, which are then scored in full. If it is interrupted, the same call resumes it.
     """
     refuse_less_than_one(top=top, batch_size=batch_size, workers=workers)
-    listed = pictures(images, glob=glob, labels=labels)
-    picked = chosen(net.layers, named_layers(layers), net)
-    refuse_too_many_hits(min(top, len(listed.keys)), picked)
-    ranks = ranks_of(illustrate)
-    size = batch_size or fitting_batch(net, picked)
-    plan = Plan(net, listed, picked, top, batch_size=size, precision=known_precision(precision))
+    image_list = list_images(images, glob=glob, labels=labels)
+    chosen_layers = network_layers(net, layers)
+    refuse_too_many_hits(min(top, len(image_list.keys)), chosen_layers)
+    ranks = parse_ranks(projections)
+    plan = ScanPlan(
+        net,
+        image_list,
+        chosen_layers,
+        top,
+        batch_size=batch_size or choose_batch_size(net, chosen_layers),
+        precision=Precision.parse(precision),
+    )
     workers = workers or default_workers()
     with AtlasWriter(to, restart=restart) as writer:
-        if "state" not in writer.meta:  # new, or left before the scan was put down
-            _begin(writer, plan, named=_named(images, glob))
-        else:
-            refuse_change(writer.meta, plan.facts(), str(to))
-        _sweep(writer, plan, workers=workers, progress=progress)
-        keep_pictures(writer, net, listed, workers=workers, progress=progress)
-        illustrate_winners(writer, plan.net, listed, ranks=ranks, progress=progress)
+        _start_or_resume(writer, plan, source=_source_facts(images, glob))
+        _run_passes(writer, plan, workers=workers, progress=progress)
+        store_winning_images(writer, net, image_list, workers=workers, progress=progress)
+        project_hits(writer, net, image_list, ranks=ranks, progress=progress)
     return open_atlas(to)
 
 
-def _named(images: Source, glob: str | None) -> dict[str, Json]:
-    """Where the images are, so that they can be found again; a list or a data set is nowhere."""
+def _source_facts(images: ImageSource, glob: str | None) -> dict[str, Json]:
+    """Where the images are, to find them again; a list or a data set is not in one place."""
     return {"source": str(images), "glob": glob} if isinstance(images, str | Path) else {}
 
 
-def _begin(writer: AtlasWriter, plan: Plan, *, named: dict[str, Json]) -> None:
-    with writer.transaction():
-        facts = {**plan.facts(), **named, "batch_size": plan.batch_size, "state": "scanning"}
-        writer.put_meta({**facts, "next": 0, "readable": 0})
-        writer.put_layers(plan.layers)
-        writer.put_images(plan.pictures.keys, plan.pictures.labels, plan.pictures.names)
-
-
-def _sweep(
-    writer: AtlasWriter, plan: Plan, *, workers: int, progress: Callable[[Progress], None]
-) -> None:
-    """All pictures once; where that was in narrow numbers, the candidates once more."""
-    state = writer.meta["state"]
-    if state not in ("scanning", "scoring"):
+def _start_or_resume(writer: AtlasWriter, plan: ScanPlan, *, source: dict[str, Json]) -> None:
+    meta = writer.meta
+    if "state" not in meta:  # a new file, or one left before the scan was recorded
+        _record_plan(writer, plan, source=source)
         return
-    narrow = plan.precision != "full"
-    first = _all_pictures(writer, plan, narrow=narrow)
-    if state == "scanning":
-        running = run_pass(writer, first, workers=workers, progress=progress)
-        if running.readable == 0:
-            writer.discard()
-            why = f"none of the {running.done} images can be read; {running.why}"
-            raise ImageError(why)
-        gathered = running.gathered
-        if narrow:
+    plan.refuse_change(meta, str(writer.path))
+    unfinished = not ScanState(str(meta["state"])).is_finished
+    if unfinished and meta.get("checkpoint") != checkpoint_format():
+        raise RetroscopeError(
+            f"{str(writer.path)!r} holds an unfinished scan of another version of retroscope "
+            f"({meta.get('version')}), which this version cannot resume; scan to another file, or "
+            "start over with restart",
+            parameter="restart",
+        )
+
+
+def _record_plan(writer: AtlasWriter, plan: ScanPlan, *, source: dict[str, Json]) -> None:
+    with writer.transaction():
+        facts = {
+            **plan.facts(),
+            **source,
+            "batch_size": plan.batch_size,
+            "checkpoint": checkpoint_format(),
+        }
+        writer.put_meta({**facts, "state": ScanState.SCANNING, "next": 0, "readable": 0})
+        writer.put_layers(plan.layers)
+        images = plan.image_list
+        writer.put_images(images.keys, images.labels, images.class_names)
+
+
+def _run_passes(
+    writer: AtlasWriter, plan: ScanPlan, *, workers: int, progress: ProgressListener
+) -> None:
+    """All images once; after a pass in bfloat16, the candidates again in full precision."""
+    state = ScanState(str(writer.meta["state"]))
+    if state.is_finished:
+        return
+    first_pass = _first_pass(writer, plan)
+    if state == ScanState.SCANNING:
+        pass_state = run_pass(writer, first_pass, workers=workers, progress=progress)
+        _refuse_no_image(writer, pass_state.readable, pass_state.first_error)
+        if plan.precision == Precision.BF16:
             with writer.transaction():
-                writer.put_meta({"state": "scoring", "next": 0})
+                writer.put_meta({"state": ScanState.SCORING, "next": 0})
     else:
-        gathered = resumed(writer, first).gathered
-    if narrow:
-        again = _candidates(writer, plan, gathered)
-        exact = run_pass(writer, again, workers=workers, progress=progress).gathered
-        gathered = gathered.with_sweep(gathered.sweep.ranked_by(exact.sweep))
-    _finish(writer, plan, gathered)
+        pass_state = resume_pass(writer, first_pass)
+    sweeps = pass_state.sweeps
+    if plan.precision == Precision.BF16:
+        exact_pass = _exact_pass(writer, plan, sweeps)
+        exact = run_pass(writer, exact_pass, workers=workers, progress=progress).sweeps
+        sweeps = sweeps.with_sweep(sweeps.sweep.with_exact_rankings(exact.sweep))
+    _finish(writer, plan, sweeps)
 
 
-def _all_pictures(writer: AtlasWriter, plan: Plan, *, narrow: bool) -> Pass:
-    top = candidates(plan.most) if narrow else plan.most
-    return Pass(
+def _refuse_no_image(writer: AtlasWriter, readable: int, reason: str) -> None:
+    """A scan that could read no image leaves no file."""
+    if readable == 0:
+        count = stored_count(writer.meta, "images")
+        writer.discard()
+        raise ImageError(f"none of the {count} images can be read; {reason}")
+
+
+def _first_pass(writer: AtlasWriter, plan: ScanPlan) -> ScanPass:
+    is_full, count = plan.precision == Precision.FULL, len(plan.image_list.keys)
+    return ScanPass(
         "scan",
-        narrowed(plan.net) if narrow else plan.net,
+        plan.net if is_full else to_bfloat16(plan.net),
         plan.layers,
-        plan.pictures,
-        range(len(plan.pictures.keys)),
-        top=min(top, len(plan.pictures.keys)),
-        batch_size=int(str(writer.meta["batch_size"])),
-        classes=len(plan.pictures.names),
-        places=not narrow,
+        plan.image_list,
+        range(count),
+        top=plan.max_hits if is_full else min(candidate_count(plan.max_hits), count),
+        batch_size=stored_count(writer.meta, "batch_size"),
+        classes=len(plan.image_list.class_names),
+        track_positions=is_full,
     )
 
 
-def _candidates(writer: AtlasWriter, plan: Plan, gathered: Gathered) -> Pass:
-    return Pass(
+def _exact_pass(writer: AtlasWriter, plan: ScanPlan, sweeps: LayerSweeps) -> ScanPass:
+    return ScanPass(
         "score again",
         plan.net,
         plan.layers,
-        plan.pictures,
-        to_score_again(gathered),
-        top=plan.most,
-        batch_size=int(str(writer.meta["batch_size"])),
+        plan.image_list,
+        candidate_images(sweeps),
+        top=plan.max_hits,
+        batch_size=stored_count(writer.meta, "batch_size"),
     )
 
 
-def _finish(writer: AtlasWriter, plan: Plan, gathered: Gathered) -> None:
+def _finish(writer: AtlasWriter, plan: ScanPlan, sweeps: LayerSweeps) -> None:
+    classes = len(plan.image_list.class_names)
     with writer.transaction():
         for layer in plan.layers:
-            finish(writer, layer, gathered.of(layer.index), len(plan.pictures.names))
+            write_layer(writer, layer, sweeps.layer_sweep(layer.index), classes=classes)
         writer.clear_state()
-        writer.put_meta({"state": "scanned"})
+        writer.put_meta({"state": ScanState.SCANNED})
     writer.compact()

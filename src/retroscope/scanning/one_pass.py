@@ -1,4 +1,4 @@
-"""One pass over the pictures: the network runs once, every chosen layer is swept on the way."""
+"""One pass over the images: the network runs once and every chosen layer is swept on the way."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,26 +7,28 @@ from typing import Self
 
 import torch
 
-from retroscope.engine.batching import Prepared
-from retroscope.engine.forward import follow
-from retroscope.engine.memory import budget, in_batches
+from retroscope.engine.batching import NetworkInput
+from retroscope.engine.forward import run_forward
+from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.network import Network
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 from retroscope.scanning.statistics.summary import Scratch
-from retroscope.scanning.statistics.sweep import Seen, Sweep
+from retroscope.scanning.statistics.sweep import Sweep, SweepBatch
 
-MOST_AT_ONCE = 64
+MAX_BATCH_SIZE = 64
+_BYTES_PER_ELEMENT, _LIVE_MAPS = 4, 3
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
-    """The sweep of all layers, which of its channels are those of each step, and whether the
-    places of maxima are looked up.
+class LayerSweeps:
+    """The sweep of all layers, and which of its channels belong to each step of the network.
+
+    Without `track_positions`, the positions of maxima are not looked up.
     """
 
     sweep: Sweep
-    rows: Mapping[int, range]
-    places: bool = True
+    channel_ranges: Mapping[int, range]
+    track_positions: bool = True
 
     @classmethod
     def empty(
@@ -36,81 +38,88 @@ class Gathered:
         *,
         top: int,
         classes: int,
-        places: bool = True,
+        track_positions: bool = True,
     ) -> Self:
-        """No picture yet."""
-        rows, start = {}, 0
+        """No image yet."""
+        channel_ranges, start = {}, 0
         for layer in layers:
-            rows[layer.index] = range(start, start + layer.channels)
+            channel_ranges[layer.index] = range(start, start + layer.channels)
             start += layer.channels
         sweep = Sweep.empty(start, top=top, classes=classes, device=net.device)
-        return cls(sweep, rows, places)
+        return cls(sweep, channel_ranges, track_positions)
 
-    def of(self, step: int) -> Sweep:
-        """What is gathered of one layer."""
-        return self.sweep.part(self.rows[step])
+    def layer_sweep(self, step: int) -> Sweep:
+        """The sweep of one layer."""
+        return self.sweep.select_channels(self.channel_ranges[step])
 
-    def with_sweep(self, sweep: Sweep) -> "Gathered":
-        """The same channels with other numbers."""
+    def with_sweep(self, sweep: Sweep) -> "LayerSweeps":
+        """The same layers with another sweep."""
         return replace(self, sweep=sweep)
 
 
-def swept(
+def sweep_batch(
     net: Network,
-    gathered: Gathered,
-    images: Sequence[Prepared],
+    sweeps: LayerSweeps,
+    images: Sequence[NetworkInput],
     *,
-    numbers: Sequence[int],
+    indices: Sequence[int],
     labels: Sequence[int],
     scratch: Scratch,
-) -> Gathered:
-    """With one batch more, inside `undisturbed`. Where memory runs out the batch runs in parts."""
+) -> LayerSweeps:
+    """The sweeps with one more batch, in parts if it does not fit in memory.
 
-    def work(some: Sequence[int]) -> None:
-        nonlocal gathered
-        own = torch.tensor([numbers[n] for n in some], device=net.device)
-        batch = torch.stack([images[n].numbers for n in some])
-        seen = _seen(net, gathered, batch, numbers=own, scratch=scratch)
-        sweep = gathered.sweep.take(seen, own, [labels[n] for n in some])
-        gathered = gathered.with_sweep(sweep)
+    Call it inside `preserve_state`.
+    """
 
-    size = 1 if net.survey().alone else len(images)
-    for _ in in_batches(range(len(images)), size, work):
+    def add_part(part: Sequence[int]) -> None:
+        nonlocal sweeps
+        part_indices = torch.tensor([indices[n] for n in part], device=net.device)
+        batch = torch.stack([images[n].tensor for n in part])
+        summary = _summarise_layers(net, sweeps, batch, indices=part_indices, scratch=scratch)
+        sweep = sweeps.sweep.add(summary, part_indices, [labels[n] for n in part])
+        sweeps = sweeps.with_sweep(sweep)
+
+    size = 1 if net.survey().needs_single_images else len(images)
+    for _ in in_batches(range(len(images)), size, add_part):
         pass
-    return gathered
+    return sweeps
 
 
-def _seen(
+def _summarise_layers(
     net: Network,
-    gathered: Gathered,
+    sweeps: LayerSweeps,
     batch: torch.Tensor,
     *,
-    numbers: torch.Tensor,
+    indices: torch.Tensor,
     scratch: Scratch,
-) -> Seen:
-    found: dict[int, Seen] = {}
+) -> SweepBatch:
+    """Runs the network, and summarises the maps of each layer while they are in memory."""
+    summaries: dict[int, SweepBatch] = {}
 
-    def see(step: int, maps: torch.Tensor) -> None:
-        own = gathered.of(step)
-        found[step] = own.look(maps, numbers, scratch=scratch, places=gathered.places)
+    def summarise_maps(step: int, maps: torch.Tensor) -> None:
+        sweep = sweeps.layer_sweep(step)
+        summaries[step] = sweep.summarise(
+            maps, indices, scratch=scratch, track_positions=sweeps.track_positions
+        )
 
     if net.device.type == "cuda":
         batch = batch.pin_memory()
     survey = net.survey()
     layout = torch.channels_last if survey.channels_last else torch.contiguous_format
     batch = batch.to(net.device, non_blocking=True, memory_format=layout)
+    listeners = {step: partial(summarise_maps, step) for step in sweeps.channel_ranges}
     with torch.no_grad():
-        follow(net.module, survey, batch, {step: partial(see, step) for step in gathered.rows})
-    return Seen.together([found[step] for step in gathered.rows])
+        run_forward(net.module, survey, batch, listeners)
+    return SweepBatch.concatenate([summaries[step] for step in sweeps.channel_ranges])
 
 
-def fitting_batch(net: Network, layers: Sequence[Layer]) -> int:
-    """How many pictures run at once in the memory at hand."""
+def choose_batch_size(net: Network, layers: Sequence[Layer]) -> int:
+    """How many images run at once in the memory that is available."""
     survey = net.survey()
+    if survey.needs_single_images:
+        return 1
     last = max(layer.index for layer in layers)
-    largest = max(
-        (shape for step in survey.steps[: last + 1] for shape in step.shapes),
-        key=lambda shape: torch.Size(shape).numel(),
-    )
-    bytes_each = 4 * 3 * torch.Size(largest).numel()
-    return 1 if survey.alone else max(1, min(MOST_AT_ONCE, budget(net.device) // bytes_each))
+    shapes = (shape for step in survey.steps[: last + 1] for shape in step.shapes)
+    largest = max(torch.Size(shape).numel() for shape in shapes)
+    bytes_per_image = _BYTES_PER_ELEMENT * _LIVE_MAPS * largest
+    return max(1, min(MAX_BATCH_SIZE, memory_budget(net.device) // bytes_per_image))

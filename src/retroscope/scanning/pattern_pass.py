@@ -1,4 +1,4 @@
-"""The patterns of an atlas's channels: made layer by layer, kept beside the patches."""
+"""The synthetic patterns of an atlas's channels, computed layer by layer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -6,88 +6,21 @@ from time import perf_counter
 
 from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.writer import AtlasWriter
-from retroscope.methods.atlas_match import refuse_other_weights
-from retroscope.methods.synthesis.recipes import Recipe, recipe_named, with_steps
+from retroscope.methods.atlas_match import check_same_scan
+from retroscope.methods.synthesis.recipes import Recipe, as_recipe, with_steps
 from retroscope.methods.synthesis.synthesize import synthesize_many
 from retroscope.network import Network
-from retroscope.progress import Listener, Watch, silent
-from retroscope.scanning.plan import named_layers
+from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
+from retroscope.scanning.layer_choice import atlas_layers, split_names
 from retroscope.unit import Unit
 
-AT_ONCE = 32
-"""Patterns between two checkpoints."""
-_FEW, _STEPS = 2, 4
-_QUICK = 0.2
-"""Up to so many seconds a step of a full batch is tried."""
+PATTERNS_PER_TRANSACTION = 32
+_TRIAL_PATTERNS, _TRIAL_STEPS, _TRIAL_REPEATS = 2, 4, 2
+_MAX_TRIAL_SECONDS = 0.2
+"""A full batch is timed if one of its steps takes less than this."""
 
-
-def illustrate_patterns(
-    writer: AtlasWriter,
-    net: Network,
-    missing: Mapping[str, Sequence[int]],
-    *,
-    recipe: str | Recipe = "olah",
-    seed: int = 0,
-    progress: Listener = silent,
-) -> None:
-    """Makes the patterns of these channels of each layer, and keeps them in the atlas."""
-    watch, done = Watch("synthesize", sum(map(len, missing.values())), progress), 0
-    for name, channels in missing.items():
-        for start in range(0, len(channels), AT_ONCE):
-            units = [Unit(name, channel) for channel in channels[start : start + AT_ONCE]]
-            patterns = synthesize_many(net, units, recipe=recipe, seed=seed)
-            with writer.transaction():
-                for pattern in patterns:
-                    writer.put_pattern(pattern)
-            done += len(units)
-            watch.at(done)
-
-
-def lacking(
-    writer: AtlasWriter, layers: Sequence[str], recipe: Recipe, *, seed: int = 0
-) -> dict[str, list[int]]:
-    """The channels of each layer that have no such pattern yet."""
-    total = recipe.ascent.steps * recipe.stages
-    return {
-        name: writer.missing_patterns(name, recipe.name, seed=seed, steps=total) for name in layers
-    }
-
-
-def seconds_for(
-    net: Network, missing: Mapping[str, Sequence[int]], recipe: str | Recipe = "olah"
-) -> float:
-    """About how long these patterns take; a few steps of each layer are tried."""
-    made = recipe_named(recipe)
-    total = made.ascent.steps * made.stages
-    return sum(
-        len(channels) * total * _seconds_of_step(net, name, channels, made)
-        for name, channels in missing.items()
-        if channels
-    )
-
-
-def _seconds_of_step(net: Network, layer: str, channels: Sequence[int], recipe: Recipe) -> float:
-    """One step of one pattern, in a batch as it will be run where that is soon tried."""
-    few = _tried(net, layer, channels[:_FEW], recipe)
-    return few if few * AT_ONCE > _QUICK else _tried(net, layer, channels[:AT_ONCE], recipe)
-
-
-def _tried(net: Network, layer: str, channels: Sequence[int], recipe: Recipe) -> float:
-    """What some steps take longer than one."""
-    units = [Unit(layer, channel) for channel in channels]
-
-    def seconds(steps: int) -> float:
-        start = perf_counter()
-        synthesize_many(net, units, recipe=with_steps(recipe, steps))
-        return perf_counter() - start
-
-    seconds(1)
-    short, long = (min(seconds(steps) for _ in range(2)) for steps in (1, 1 + _STEPS))
-    return max(long - short, 0.0) / (_STEPS * recipe.stages * len(units))
-
-
-Estimate = Callable[[int, float], object]
-"""Is told how many patterns there are to make, and about how many seconds they take."""
+EstimateListener = Callable[[int, float], object]
+"""Receives the number of patterns to compute and about how many seconds they take."""
 
 
 def synthesize_into(
@@ -98,20 +31,94 @@ def synthesize_into(
     recipe: str | Recipe = "olah",
     steps: int | None = None,
     seed: int = 0,
-    estimate: Estimate | None = None,
-    progress: Listener = silent,
+    estimate: EstimateListener | None = None,
+    progress: ProgressListener = ignore_progress,
 ) -> None:
-    """Puts the patterns that a scanned atlas's channels lack into it: of all layers, or of some.
+    """Adds the missing patterns of a scanned atlas's channels, for all layers or a selection.
 
-    What is there of the same recipe, seed and steps stays, so that an interrupted run goes on.
+    `layers` takes names, aliases, globs and kinds. Patterns of the same recipe, seed and steps
+    are not computed again, so that an interrupted run can be resumed.
     """
-    made = with_steps(recipe_named(recipe), steps)
+    recipe = with_steps(as_recipe(recipe), steps)
+    names = split_names(layers)
     with open_atlas(atlas) as scanned:
-        refuse_other_weights(scanned, net, repr(str(scanned.path)))
-        names = [scanned.layer(name).name for name in named_layers(layers)]
-        every = names or [layer.name for layer in scanned.layers]
+        check_same_scan(scanned, net, repr(str(scanned.path)))
+        chosen_layers = atlas_layers(scanned, names) if names else scanned.layers
     with AtlasWriter(atlas) as writer:
-        missing = lacking(writer, every, made, seed=seed)
+        layer_names = [layer.name for layer in chosen_layers]
+        missing = missing_patterns(writer, layer_names, recipe, seed=seed)
         if estimate is not None and any(missing.values()):
-            estimate(sum(map(len, missing.values())), seconds_for(net, missing, made))
-        illustrate_patterns(writer, net, missing, recipe=made, seed=seed, progress=progress)
+            estimate(sum(map(len, missing.values())), estimate_seconds(net, missing, recipe))
+        store_patterns(writer, net, missing, recipe=recipe, seed=seed, progress=progress)
+
+
+def store_patterns(
+    writer: AtlasWriter,
+    net: Network,
+    missing: Mapping[str, Sequence[int]],
+    *,
+    recipe: str | Recipe = "olah",
+    seed: int = 0,
+    progress: ProgressListener = ignore_progress,
+) -> None:
+    """Computes and stores the patterns of these channels of each layer."""
+    reporter = ProgressReporter("synthesize", sum(map(len, missing.values())), progress)
+    completed = 0
+    for layer, channels in missing.items():
+        for start in range(0, len(channels), PATTERNS_PER_TRANSACTION):
+            batch = channels[start : start + PATTERNS_PER_TRANSACTION]
+            units = [Unit(layer, channel) for channel in batch]
+            patterns = synthesize_many(net, units, recipe=recipe, seed=seed)
+            with writer.transaction():
+                for pattern in patterns:
+                    writer.put_pattern(pattern)
+            completed += len(units)
+            reporter.update(completed)
+
+
+def missing_patterns(
+    writer: AtlasWriter, layers: Sequence[str], recipe: Recipe, *, seed: int = 0
+) -> dict[str, list[int]]:
+    """The channels of each layer that have no such pattern yet."""
+    return {
+        layer: writer.channels_without_pattern(
+            layer, recipe.name, seed=seed, steps=recipe.total_steps
+        )
+        for layer in layers
+    }
+
+
+def estimate_seconds(
+    net: Network, missing: Mapping[str, Sequence[int]], recipe: str | Recipe = "olah"
+) -> float:
+    """About how long these patterns take, measured on a few steps of each layer."""
+    recipe = as_recipe(recipe)
+    return sum(
+        len(channels) * recipe.total_steps * _step_seconds(net, layer, channels, recipe)
+        for layer, channels in missing.items()
+        if channels
+    )
+
+
+def _step_seconds(net: Network, layer: str, channels: Sequence[int], recipe: Recipe) -> float:
+    """One step of one pattern, measured on a full batch unless that takes too long."""
+    seconds = _time_step(net, layer, channels[:_TRIAL_PATTERNS], recipe)
+    if seconds * PATTERNS_PER_TRANSACTION > _MAX_TRIAL_SECONDS:
+        return seconds
+    return _time_step(net, layer, channels[:PATTERNS_PER_TRANSACTION], recipe)
+
+
+def _time_step(net: Network, layer: str, channels: Sequence[int], recipe: Recipe) -> float:
+    """The time of one step: the difference between several steps and one."""
+    units = [Unit(layer, channel) for channel in channels]
+
+    def time_steps(steps: int) -> float:
+        start = perf_counter()
+        synthesize_many(net, units, recipe=with_steps(recipe, steps))
+        return perf_counter() - start
+
+    time_steps(1)
+    short, long = (
+        min(time_steps(steps) for _ in range(_TRIAL_REPEATS)) for steps in (1, 1 + _TRIAL_STEPS)
+    )
+    return max(long - short, 0.0) / (_TRIAL_STEPS * recipe.stages * len(units))

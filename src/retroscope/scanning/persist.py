@@ -1,4 +1,4 @@
-"""Sweeps in an atlas: as a running state that can be gone on with, and as final rows."""
+"""Sweeps in an atlas: as the state of an unfinished scan, and as its final rows."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -6,56 +6,63 @@ from io import BytesIO
 import numpy as np
 import torch
 
+from retroscope.atlas.schema import Json
 from retroscope.atlas.writer import AtlasWriter
-from retroscope.results.values import Layer
-from retroscope.scanning.one_pass import Gathered
-from retroscope.scanning.statistics.sweep import Arrays, Sweep, together
+from retroscope.results.layers import Layer
+from retroscope.results.statistics import STATISTICS
+from retroscope.scanning.one_pass import LayerSweeps
+from retroscope.scanning.statistics.channel_sums import ClassSums
+from retroscope.scanning.statistics.sweep import Arrays, Sweep, concatenate_layers
 from retroscope.scanning.statistics.topk import TopK
 
-
-def sweep_state(gathered: Gathered, *, stage: str) -> dict[str, bytes]:
-    """All numbers that a stage gathered, a part for each layer."""
-    return {f"{stage}:{step}": _packed(gathered.of(step)) for step in gathered.rows}
+_FORMAT = 2
 
 
-def kept(
-    state: Mapping[str, bytes], empty: Gathered, *, stage: str, device: torch.device
-) -> Gathered:
-    """What a running state holds of a stage; the empty one where nothing is kept yet."""
-    layers = [_unpacked(state[key]) for step in empty.rows if (key := f"{stage}:{step}") in state]
-    sweep = Sweep.from_arrays(together(layers), device) if layers else empty.sweep
-    return empty.with_sweep(sweep)
+def checkpoint_format() -> Json:
+    """What a checkpoint consists of; only a checkpoint of this format can be resumed."""
+    return {"format": _FORMAT, "sums": [row.name for row in STATISTICS if row.of_batch]}
 
 
-def _packed(sweep: Sweep) -> bytes:
+def pack_sweeps(sweeps: LayerSweeps, *, stage: str) -> dict[str, bytes]:
+    """All numbers of a stage, in one part for each layer."""
+    return {_key(stage, step): _pack(sweeps.layer_sweep(step)) for step in sweeps.channel_ranges}
+
+
+def restore_sweeps(
+    state: Mapping[str, bytes], empty: LayerSweeps, *, stage: str, device: torch.device
+) -> LayerSweeps:
+    """The sweeps that a state holds for a stage, or the empty ones if it holds none."""
+    keys = [_key(stage, step) for step in empty.channel_ranges]
+    layers = [_unpack(state[key]) for key in keys if key in state]
+    if not layers:
+        return empty
+    return empty.with_sweep(Sweep.from_arrays(concatenate_layers(layers), device))
+
+
+def _key(stage: str, step: int) -> str:
+    return f"{stage}:{step}"
+
+
+def _pack(sweep: Sweep) -> bytes:
     buffer = BytesIO()
-    np.savez(buffer, **sweep.arrays())  # type: ignore[arg-type]  # numpy types its options so
+    np.savez(buffer, **sweep.to_arrays())  # type: ignore[arg-type]  # numpy types its options so
     return buffer.getvalue()
 
 
-def _unpacked(blob: bytes) -> Arrays:
+def _unpack(blob: bytes) -> Arrays:
     with np.load(BytesIO(blob), allow_pickle=False) as arrays:
         return dict(arrays)
 
 
-def finish(writer: AtlasWriter, layer: Layer, sweep: Sweep, classes: int) -> None:
-    """Puts what was gathered of a layer where readers find it."""
-    stats, sums = sweep.stats, sweep.classes
-    columns = {
-        **{
-            name: getattr(stats, name).cpu().numpy()
-            for name in ("images", "positions", "mean", "std", "maximum", "fired_images")
-        },
-        "fired_positions": stats.fired_positions.cpu().numpy(),
-        "non_finite": stats.non_finite.cpu().numpy(),
-        "histogram": stats.histogram.cpu().numpy(),
-    }
+def write_layer(writer: AtlasWriter, layer: Layer, sweep: Sweep, *, classes: int) -> None:
+    """Writes the statistics and hits of a layer where readers find them."""
+    statistics = sweep.channel_sums.finish()
+    columns = {name: values.cpu().numpy() for name, values in statistics.items()}
     if classes:
-        seen = sums.images.clamp(min=1)
-        means = torch.where(sums.images > 0, sums.maxima / seen, -torch.inf)
-        best, label = means.max(dim=0)
-        columns["top_label"] = torch.where(best > -torch.inf, label, -1).cpu().numpy()
-        shares = sums.fired / seen
+        means = _mean_maxima(sweep.class_sums)
+        highest, label = means.max(dim=0)
+        columns["top_label"] = torch.where(highest > -torch.inf, label, -1).cpu().numpy()
+        shares = sweep.class_sums.fired_images / sweep.class_sums.images.clamp(min=1)
         writer.put_class_stats(
             layer.name, means.nan_to_num(neginf=0.0).cpu().numpy(), shares.cpu().numpy()
         )
@@ -64,13 +71,18 @@ def finish(writer: AtlasWriter, layer: Layer, sweep: Sweep, classes: int) -> Non
     _put_hits(writer, layer, "mean", sweep.by_mean)
 
 
-def _put_hits(writer: AtlasWriter, layer: Layer, ranked_by: str, best: TopK) -> None:
+def _mean_maxima(sums: ClassSums) -> torch.Tensor:
+    """The mean maximum of each class and channel; minus infinity for a class without images."""
+    return torch.where(sums.images > 0, sums.maxima / sums.images.clamp(min=1), -torch.inf)
+
+
+def _put_hits(writer: AtlasWriter, layer: Layer, ranked_by: str, ranking: TopK) -> None:
     width = layer.size[1]
     writer.put_hits(
         layer.name,
         ranked_by,
-        best.score.cpu().numpy(),
-        images=best.image.cpu().numpy(),
-        ys=(best.place // width).cpu().numpy(),
-        xs=(best.place % width).cpu().numpy(),
+        ranking.score.cpu().numpy(),
+        images=ranking.image.cpu().numpy(),
+        ys=(ranking.position // width).cpu().numpy(),
+        xs=(ranking.position % width).cpu().numpy(),
     )

@@ -1,43 +1,60 @@
-"""A pass in bfloat16, and which pictures must be scored again for its rankings to be exact.
+"""A pass in bfloat16, and which images must be scored again to make its rankings exact.
 
-The narrow numbers only decide who might be among the best: more candidates than winners are kept,
-and the pictures of all candidates run again as the network computes.
+The bfloat16 pass only decides which images may be among the best: it keeps more candidates than
+hits, and the images of all candidates run again in the precision of the network.
 """
 
 from copy import deepcopy
+from enum import StrEnum
 
 import torch
 
-from retroscope.errors import ModelError, RetroscopeError
+from retroscope.errors import ModelError, RetroscopeError, choose
 from retroscope.network import Network
-from retroscope.scanning.one_pass import Gathered
+from retroscope.scanning.one_pass import LayerSweeps
 
 
-def candidates(top: int) -> int:
-    """How many pictures of each ranking are kept, so that the best in full precision are there."""
+class Precision(StrEnum):
+    """The precision of the pass over all images; hits are exact in both."""
+
+    FULL = "full"
+    BF16 = "bf16"
+
+    @classmethod
+    def parse(cls, name: str) -> "Precision":
+        """The precision of this name."""
+        return choose("precision", name, {precision.value: precision for precision in cls})
+
+
+def candidate_count(top: int) -> int:
+    """How many images a ranking keeps so that the best in full precision are among them."""
     return 3 * top // 2 + 7
 
 
-def narrowed(net: Network) -> Network:
-    """A copy of the network that computes in bfloat16; the network itself stays as it is."""
+def to_bfloat16(net: Network) -> Network:
+    """A copy of the network that computes in bfloat16; the network itself is not changed."""
     try:
         copy = net.of_module(deepcopy(net.module).to(torch.bfloat16), net.preprocessing.fit)
-        same = _program(copy) == _program(net)
+        has_same_steps = _functions(copy) == _functions(net)
     except (RetroscopeError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{net.name} does not run in bf16; scan in full precision ({error})"
+            f"{net.name} does not run in bf16; scan in full precision ({error})",
+            parameter="precision",
         ) from error
-    if not same:
-        raise ModelError(f"{net.name} runs other steps in bf16; scan in full precision")
+    if not has_same_steps:
+        raise ModelError(
+            f"{net.name} runs other operations in bf16; scan in full precision",
+            parameter="precision",
+        )
     return copy
 
 
-def _program(net: Network) -> list[object]:
+def _functions(net: Network) -> list[object]:
     return [step.function for step in net.survey().steps]
 
 
-def to_score_again(gathered: Gathered) -> list[int]:
-    """The pictures that are candidates anywhere, in the order of their numbers."""
-    rankings = gathered.sweep.by_max.image, gathered.sweep.by_mean.image
-    numbers = {number for images in rankings for number in images.flatten().tolist()}
-    return sorted(numbers - {-1})
+def candidate_images(sweeps: LayerSweeps) -> list[int]:
+    """The images that are candidates for any channel, in the order of the list."""
+    rankings = sweeps.sweep.by_max.image, sweeps.sweep.by_mean.image
+    images = {image for ranking in rankings for image in ranking.flatten().tolist()}
+    return sorted(images - {-1})

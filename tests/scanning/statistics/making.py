@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from hypothesis import strategies as st
 
-from retroscope.results.values import HISTOGRAM_EDGES
+from retroscope.results.statistics import HISTOGRAM_EDGES
 from retroscope.scanning.statistics.sweep import Arrays, Sweep
 
 Maps = npt.NDArray[np.float64]
@@ -57,7 +57,7 @@ def added(sweep: Sweep, batch: Batch, *, dtype: torch.dtype = torch.float64) -> 
         return sweep
     maps = torch.from_numpy(batch.maps).to(dtype)
     images = torch.tensor(batch.images)
-    return sweep.take(sweep.look(maps, images), images, batch.labels)
+    return sweep.add(sweep.summarise(maps, images), images, batch.labels)
 
 
 def check_same(one: Mapping[str, npt.NDArray[np.generic]], other: Arrays) -> None:
@@ -73,7 +73,7 @@ def by_definition(batch: Batch, *, top: int = TOP) -> dict[str, npt.NDArray[Any]
     found: dict[str, npt.NDArray[Any]] = {
         name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]
     }
-    for name in ("classes.images", "classes.maxima", "classes.fired"):
+    for name in ("classes.images", "classes.maxima", "classes.fired_images"):
         found[name] = found[name].T
     return found
 
@@ -84,7 +84,7 @@ def _of_channel(batch: Batch, channel: int, top: int) -> dict[str, object]:
     finite: list[float] = []
     non_finite = fired_images = fired_positions = 0
     histogram = [0] * 64
-    classes = {name: [0.0] * CLASSES for name in ("images", "maxima", "fired")}
+    classes = {name: [0.0] * CLASSES for name in ("images", "maxima", "fired_images")}
     for number, image in enumerate(batch.images):
         values = [float(value) for value in batch.maps[number, channel].flat]
         own = [value for value in values if isfinite(value)]
@@ -102,21 +102,21 @@ def _of_channel(batch: Batch, channel: int, top: int) -> dict[str, object]:
         if (label := batch.labels[number]) >= 0:
             classes["images"][label] += 1
             classes["maxima"][label] += highest
-            classes["fired"][label] += highest > 0
+            classes["fired_images"][label] += highest > 0
     count = max(len(finite), 1)
     mean = sum(finite) / count
     return {
         **_ranking("by_max", by_max, top),
         **_ranking("by_mean", by_mean, top),
-        "stats.images": len(by_max),
-        "stats.positions": len(finite),
-        "stats.total": sum(finite),
-        "stats.squares": sum(value * value for value in finite),
-        "stats.maximum": max(finite, default=-np.inf),
-        "stats.fired_images": fired_images,
-        "stats.fired_positions": fired_positions,
-        "stats.non_finite": non_finite,
-        "stats.histogram": histogram,
+        "channels.images": len(by_max),
+        "channels.positions": len(finite),
+        "channels.total": sum(finite),
+        "channels.squares": sum(value * value for value in finite),
+        "channels.maximum": max(finite, default=-np.inf),
+        "channels.fired_images": fired_images,
+        "channels.fired_positions": fired_positions,
+        "channels.non_finite": non_finite,
+        "channels.histogram": histogram,
         "mean": mean,
         "std": sqrt(sum((value - mean) ** 2 for value in finite) / count),
         **{f"classes.{name}": numbers for name, numbers in classes.items()},
@@ -128,5 +128,5 @@ def _ranking(name: str, found: list[tuple[float, int, int]], top: int) -> dict[s
     return {
         f"{name}.score": [-score for score, _, _ in best],
         f"{name}.image": [image for _, image, _ in best],
-        f"{name}.place": [place for _, _, place in best],
+        f"{name}.position": [place for _, _, place in best],
     }

@@ -5,38 +5,38 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retroscope.results.values import HISTOGRAM_EDGES
-from retroscope.scanning.statistics.channel_sums import BINS, ClassSums, Stats
+from retroscope.results.statistics import HISTOGRAM_EDGES
+from retroscope.scanning.statistics.channel_sums import ChannelSums, ClassSums
 from retroscope.scanning.statistics.summary import summarise
 from tests.scanning.statistics.making import FINITE, Batch, batches
 
 
 @given(batches(FINITE))
 def test_mean_and_deviation_are_those_of_all_positions(batch: Batch) -> None:
-    found = Stats.of(summarise(torch.from_numpy(batch.maps)))
-    np.testing.assert_allclose(found.mean, batch.maps.mean((0, 2, 3)), atol=1e-12)
-    np.testing.assert_allclose(found.std, batch.maps.std((0, 2, 3)), atol=1e-7)
+    found = ChannelSums.of_batch(summarise(torch.from_numpy(batch.maps))).finish()
+    np.testing.assert_allclose(found["mean"], batch.maps.mean((0, 2, 3)), atol=1e-12)
+    np.testing.assert_allclose(found["std"], batch.maps.std((0, 2, 3)), atol=1e-7)
 
 
 def test_statistics_of_nothing_are_zero_and_no_maximum() -> None:
-    nothing = Stats.empty(2)
-    assert nothing.mean.tolist() == nothing.std.tolist() == [0, 0]
-    assert nothing.maximum.tolist() == [-torch.inf] * 2
-    assert nothing.histogram.shape == (2, BINS)
+    nothing = ChannelSums.empty(2)
+    assert nothing.finish()["mean"].tolist() == nothing.finish()["std"].tolist() == [0, 0]
+    assert nothing["maximum"].tolist() == [-torch.inf] * 2
+    assert nothing["histogram"].shape == (2, len(HISTOGRAM_EDGES) + 1)
 
 
 @given(st.floats(-1e6, 1e6))
 def test_a_maximum_is_counted_in_the_bin_between_whose_edges_it_lies(value: float) -> None:
-    found = Stats.of(summarise(torch.full((1, 1, 1, 1), value, dtype=torch.float64)))
+    found = ChannelSums.of_batch(summarise(torch.full((1, 1, 1, 1), value, dtype=torch.float64)))
     edges = [-np.inf, *HISTOGRAM_EDGES.tolist(), np.inf]
-    (place,) = found.histogram[0].nonzero().flatten().tolist()
+    (place,) = found["histogram"][0].nonzero().flatten().tolist()
     assert edges[place] < value <= edges[place + 1]
-    assert found.histogram.sum() == 1
+    assert found["histogram"].sum() == 1
 
 
 def test_an_edge_itself_is_counted_below_it() -> None:
     edges = torch.from_numpy(HISTOGRAM_EDGES).reshape(-1, 1, 1, 1)
-    assert Stats.of(summarise(edges)).histogram[0].tolist() == [1] * 63 + [0]
+    assert ChannelSums.of_batch(summarise(edges))["histogram"][0].tolist() == [1] * 63 + [0]
 
 
 def test_a_picture_without_a_class_counts_for_none() -> None:
@@ -44,10 +44,10 @@ def test_a_picture_without_a_class_counts_for_none() -> None:
     sums = ClassSums.empty(3, 1).add(summarise(maps), [0, 2, -1, 0])
     assert sums.images.flatten().tolist() == [2, 0, 1]
     assert sums.maxima.flatten().tolist() == [9, 0, -2]
-    assert sums.fired.flatten().tolist() == [2, 0, 0]
+    assert sums.fired_images.flatten().tolist() == [2, 0, 0]
 
 
 def test_a_broken_map_counts_for_no_class() -> None:
     maps = torch.tensor([torch.nan, 3]).reshape(2, 1, 1, 1)
     sums = ClassSums.empty(1, 1).add(summarise(maps), [0, 0])
-    assert (sums.images.item(), sums.maxima.item(), sums.fired.item()) == (1, 3, 1)
+    assert (sums.images.item(), sums.maxima.item(), sums.fired_images.item()) == (1, 3, 1)

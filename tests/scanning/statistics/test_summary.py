@@ -19,7 +19,7 @@ def test_a_summary_is_its_definition(batch: Batch) -> None:
             assert found.maximum[here] == finite.max(initial=-np.inf)
             assert found.total[here] == finite.sum()
             assert found.squares[here] == (finite**2).sum()
-            assert found.fired[here] == (finite > 0).sum()
+            assert found.fired_positions[here] == (finite > 0).sum()
             assert found.non_finite[here] == own.size - finite.size
             mean = finite.mean() if finite.size else -np.inf
             assert found.mean[here] == pytest.approx(mean)
@@ -39,7 +39,7 @@ def test_opposite_infinities_do_not_hide_each_other() -> None:
     maps = torch.tensor([torch.inf, -torch.inf, 2.0, 1.0]).reshape(1, 1, 2, 2)
     found = summarise(maps)
     assert (found.maximum.item(), found.total.item()) == (2, 3)
-    assert (found.fired.item(), found.non_finite.item()) == (2, 2)
+    assert (found.fired_positions.item(), found.non_finite.item()) == (2, 2)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -57,7 +57,7 @@ def test_memory_used_again_does_not_reach_what_was_found_in_it() -> None:
     summarise(torch.full((1, 8, 9, 9), -7.0), scratch)
     summarise(torch.full((1, 1, 1, 1), -7.0, dtype=torch.float64), scratch)
     assert first.squares.tolist() == [[100.0] * 3] * 2
-    assert first.fired.tolist() == [[25] * 3] * 2
+    assert first.fired_positions.tolist() == [[25] * 3] * 2
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retroscope.scanning.statistics.summary import Scratch
-from retroscope.scanning.statistics.sweep import Seen, Sweep, together
+from retroscope.scanning.statistics.sweep import Sweep, SweepBatch, concatenate_layers
 from tests.scanning.statistics.making import (
     CLASSES,
     FINITE,
@@ -29,20 +29,22 @@ CUT = st.integers(0, 8)
 @given(batches())
 def test_a_sweep_is_what_a_slow_loop_finds(batch: Batch) -> None:
     found, expected = swept(batch), by_definition(batch)
-    np.testing.assert_allclose(found.stats.mean, expected.pop("mean"), atol=1e-12)
-    np.testing.assert_allclose(found.stats.std, expected.pop("std"), atol=1e-7)
-    check_same(found.arrays(), expected)
+    np.testing.assert_allclose(
+        found.channel_sums.finish()["mean"], expected.pop("mean"), atol=1e-12
+    )
+    np.testing.assert_allclose(found.channel_sums.finish()["std"], expected.pop("std"), atol=1e-7)
+    check_same(found.to_arrays(), expected)
 
 
 @given(batches(), CUT)
 def test_merging_two_sweeps_is_sweeping_both(batch: Batch, cut: int) -> None:
     merged = swept(batch[:cut]).merge(swept(batch[cut:]))
-    check_same(merged.arrays(), swept(batch).arrays())
+    check_same(merged.to_arrays(), swept(batch).to_arrays())
 
 
 @given(batches(), CUT)
 def test_adding_batch_by_batch_is_adding_all(batch: Batch, cut: int) -> None:
-    check_same(added(swept(batch[:cut]), batch[cut:]).arrays(), swept(batch).arrays())
+    check_same(added(swept(batch[:cut]), batch[cut:]).to_arrays(), swept(batch).to_arrays())
 
 
 @given(batches(), CUT, CUT)
@@ -52,18 +54,18 @@ def test_three_sweeps_merge_the_same_in_any_order_and_grouping(
 ) -> None:
     low, high = sorted([one, other])
     parts = [swept(batch[:low]), swept(batch[low:high]), swept(batch[high:])]
-    expected = swept(batch).arrays()
+    expected = swept(batch).to_arrays()
     for a, b, c in permutations(parts):
-        check_same(a.merge(b).merge(c).arrays(), expected)
-        check_same(a.merge(b.merge(c)).arrays(), expected)
+        check_same(a.merge(b).merge(c).to_arrays(), expected)
+        check_same(a.merge(b.merge(c)).to_arrays(), expected)
 
 
 @given(batches())
 def test_a_sweep_of_nothing_changes_nothing(batch: Batch) -> None:
     found = swept(batch)
     nothing = swept(batch[:0])
-    check_same(nothing.merge(found).arrays(), found.arrays())
-    check_same(found.merge(nothing).arrays(), found.arrays())
+    check_same(nothing.merge(found).to_arrays(), found.to_arrays())
+    check_same(found.merge(nothing).to_arrays(), found.to_arrays())
 
 
 @given(batches(st.sampled_from([0.0, 1.0])), st.randoms())
@@ -78,19 +80,19 @@ def test_ties_go_to_the_lower_number_whatever_comes_first(batch: Batch, random: 
     one_by_one = swept(batch[:0])
     for n in range(len(order)):
         one_by_one = added(one_by_one, mixed[n : n + 1])
-    check_same(one_by_one.arrays(), swept(batch).arrays())
+    check_same(one_by_one.to_arrays(), swept(batch).to_arrays())
 
 
 @given(batches())
 def test_what_is_kept_is_the_sweep_again(batch: Batch) -> None:
     found = swept(batch)
-    check_same(Sweep.from_arrays(found.arrays()).arrays(), found.arrays())
+    check_same(Sweep.from_arrays(found.to_arrays()).to_arrays(), found.to_arrays())
 
 
 @given(batches(), st.sampled_from([torch.float16, torch.bfloat16, torch.float32]))
 def test_narrow_numbers_are_swept_exactly(batch: Batch, dtype: torch.dtype) -> None:
     """Halves up to 3 are exact in every float; only a mean is rounded, to float32."""
-    found, exact = swept(batch, dtype=dtype).arrays(), swept(batch).arrays()
+    found, exact = swept(batch, dtype=dtype).to_arrays(), swept(batch).to_arrays()
     means = [np.array(one.pop("by_mean.score"), np.float64) for one in (found, exact)]
     np.testing.assert_allclose(means[0], means[1], rtol=1e-7)
     check_same(found, exact)
@@ -103,10 +105,10 @@ def test_the_layout_of_the_maps_plays_no_part(batch: Batch, dtype: torch.dtype) 
     every_other = torch.stack([maps, -maps], dim=4)[..., 0]
     images, scratch = torch.tensor(batch.images), Scratch()
     empty = Sweep.empty(maps.shape[1], top=3, classes=2)
-    expected = empty.take(empty.look(maps, images), images, batch.labels).arrays()
+    expected = empty.add(empty.summarise(maps, images), images, batch.labels).to_arrays()
     for same in (maps, laid_out, every_other):
-        seen = empty.look(same, images, scratch=scratch)
-        check_same(empty.take(seen, images, batch.labels).arrays(), expected)
+        seen = empty.summarise(same, images, scratch=scratch)
+        check_same(empty.add(seen, images, batch.labels).to_arrays(), expected)
 
 
 @given(batches(), st.integers(1, 3))
@@ -118,21 +120,21 @@ def test_layers_swept_side_by_side_are_each_swept_alone(batch: Batch, copies: in
     images = torch.tensor(batch.images)
     sweep = Sweep.empty(rows[-1].stop, top=TOP, classes=CLASSES)
     looks = [
-        sweep.part(own).look(torch.from_numpy(maps), images)
+        sweep.select_channels(own).summarise(torch.from_numpy(maps), images)
         for own, maps in zip(rows, layers, strict=True)
     ]
-    sweep = sweep.take(Seen.together(looks), images, batch.labels)
-    check_same(sweep.arrays(), together([one.arrays() for one in alone]))
+    sweep = sweep.add(SweepBatch.concatenate(looks), images, batch.labels)
+    check_same(sweep.to_arrays(), concatenate_layers([one.to_arrays() for one in alone]))
     for own, one in zip(rows, alone, strict=True):
-        check_same(sweep.part(own).arrays(), one.arrays())
+        check_same(sweep.select_channels(own).to_arrays(), one.to_arrays())
 
 
 @given(batches(FINITE.map(lambda number: -abs(number) - 1)))
 def test_a_channel_below_zero_is_dead_and_has_its_best_pictures_all_the_same(batch: Batch) -> None:
     found = swept(batch, top=len(batch.images))
-    assert not found.stats.fired_images.any()
-    assert not found.stats.fired_positions.any()
-    assert (found.stats.maximum < 0).all()
+    assert not found.channel_sums["fired_images"].any()
+    assert not found.channel_sums["fired_positions"].any()
+    assert (found.channel_sums["maximum"] < 0).all()
     assert (found.by_max.image >= 0).all()
 
 
@@ -141,9 +143,9 @@ def test_a_channel_without_a_finite_number_has_no_hits(batch: Batch) -> None:
     found = swept(batch)
     assert (found.by_max.image == found.by_mean.image).all()
     assert (found.by_max.image == -1).all()
-    assert not found.stats.images.any()
-    assert (found.stats.non_finite == batch.maps[:, 0].size).all()
-    assert (found.stats.mean == 0).all()
+    assert not found.channel_sums["images"].any()
+    assert (found.channel_sums["non_finite"] == batch.maps[:, 0].size).all()
+    assert (found.channel_sums.finish()["mean"] == 0).all()
 
 
 @pytest.mark.parametrize("top", [1, 4, 9])
@@ -158,7 +160,7 @@ def test_fewer_pictures_than_slots_leave_slots_empty(top: int) -> None:
 def test_a_sweep_is_never_changed_by_adding_to_it() -> None:
     batch = Batch(np.random.default_rng(0).normal(size=(6, 2, 2, 2)), range(6), [0] * 6)
     first = swept(batch[:3])
-    before = {name: numbers.copy() for name, numbers in first.arrays().items()}
+    before = {name: numbers.copy() for name, numbers in first.to_arrays().items()}
     added(first, batch[3:])
     first.merge(swept(batch[3:]))
-    check_same(first.arrays(), before)
+    check_same(first.to_arrays(), before)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retroscope.scanning.statistics.topk import TopK, places_in
+from retroscope.scanning.statistics.topk import TopK, peak_positions
 
 NOWHERE = torch.tensor([[0]])
 SCORES = st.lists(st.integers(-3, 3), min_size=1, max_size=20)
@@ -36,7 +36,7 @@ def test_the_best_are_those_of_a_sort(scores: list[int], count: int, random: Ran
 def test_an_empty_slot_has_no_picture_no_place_and_the_lowest_score() -> None:
     best = ranked([5], [7], 3)
     assert best.image.tolist() == [[7, -1, -1]]
-    assert best.place.tolist() == [[0, -1, -1]]
+    assert best.position.tolist() == [[0, -1, -1]]
     assert best.score.tolist() == [[5, -torch.inf, -torch.inf]]
 
 
@@ -46,26 +46,26 @@ def test_the_place_is_the_first_of_the_highest_finite_number(values: list[float]
     if not finite:
         return
     maps = torch.tensor(values).reshape(1, 1, 2, 3)
-    found = places_in(maps, torch.tensor([[True]]), finite=len(finite) == len(values))
+    found = peak_positions(maps, torch.tensor([[True]]), finite=len(finite) == len(values))
     assert found.item() == values.index(max(finite))
 
 
 def test_places_are_looked_up_only_where_they_are_wanted() -> None:
     maps = torch.tensor([[[[0.0, 5]], [[5.0, 0]]], [[[5.0, 0]], [[0.0, 5]]]])
     wanted = torch.tensor([[True, False], [False, True]])
-    assert places_in(maps, wanted, finite=True).tolist() == [[1, -1], [-1, 1]]
+    assert peak_positions(maps, wanted, finite=True).tolist() == [[1, -1], [-1, 1]]
 
 
 def test_those_enter_that_beat_the_last_or_tie_with_an_earlier_number() -> None:
     best = TopK.empty(2, 1)
     first, images = torch.tensor([[5.0, 5]]), torch.tensor([3])
-    assert best.enters(first, images).tolist() == [[True, True]]
+    assert best.entry_mask(first, images).tolist() == [[True, True]]
     best = best.add(first, images, torch.zeros(1, 2, dtype=torch.int64))
     later = torch.tensor([[4.0, 6], [5, 5]])
-    assert best.enters(later, torch.tensor([0, 4])).tolist() == [[False, True], [False, False]]
-    assert best.enters(later, torch.tensor([0, 2])).tolist() == [[False, True], [True, True]]
+    assert best.entry_mask(later, torch.tensor([0, 4])).tolist() == [[False, True], [False, False]]
+    assert best.entry_mask(later, torch.tensor([0, 2])).tolist() == [[False, True], [True, True]]
     never = torch.tensor([[-torch.inf, torch.nan]])
-    assert best.enters(never, torch.tensor([0])).tolist() == [[False, False]]
+    assert best.entry_mask(never, torch.tensor([0])).tolist() == [[False, False]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])

@@ -1,1 +1,1 @@
-"""What a pass over many pictures gathers of each layer; every part adds and merges."""
+"""What a scan accumulates for each layer: rankings and sums, all of which merge."""

@@ -1,146 +1,121 @@
-"""How each channel responds over all pictures, and over those of each class."""
+"""How each channel responds over all images, and over the images of each class."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 
-from retroscope.results.values import HISTOGRAM_EDGES
-from retroscope.scanning.statistics.summary import Summary
-
-BINS = len(HISTOGRAM_EDGES) + 1
+from retroscope.results.statistics import STATISTICS, stored_statistics
+from retroscope.scanning.statistics.summary import BatchSummary
 
 
 @dataclass(frozen=True, eq=False)
-class Stats:
-    """Sums over pictures and positions, a number for each channel; `histogram` has bins too."""
+class ChannelSums:
+    """For each row of `STATISTICS` that accumulates, its values: (channels) or (channels, bins)."""
 
-    images: torch.Tensor
-    positions: torch.Tensor
-    total: torch.Tensor
-    squares: torch.Tensor
-    maximum: torch.Tensor
-    fired_images: torch.Tensor
-    fired_positions: torch.Tensor
-    non_finite: torch.Tensor
-    histogram: torch.Tensor
+    sums: Mapping[str, torch.Tensor]
 
     @classmethod
     def empty(cls, channels: int, device: torch.device | None = None) -> Self:
-        """No picture yet."""
-        count = torch.zeros(channels, dtype=torch.int64, device=device)
-        total = torch.zeros(channels, dtype=torch.float64, device=device)
-        histogram = torch.zeros(channels, BINS, dtype=torch.int64, device=device)
-        lowest = total - torch.inf
-        return cls(count, count, total, total, lowest, count, count, count, histogram)
+        """No image yet."""
+        return cls.of_batch(BatchSummary.empty(channels, device))
 
     @classmethod
-    def of(cls, summary: Summary) -> Self:
-        """Of one batch."""
-        seen = summary.maximum > -torch.inf
-        finite = summary.positions - summary.non_finite
-        return cls(
-            images=seen.sum(0),
-            positions=finite.sum(0),
-            total=summary.total.double().sum(0),
-            squares=summary.squares.double().sum(0),
-            maximum=summary.maximum.double().amax(0),
-            fired_images=(summary.maximum > 0).sum(0),
-            fired_positions=summary.fired.sum(0),
-            non_finite=summary.non_finite.sum(0),
-            histogram=_histogram(summary.maximum, seen),
+    def of_batch(cls, summary: BatchSummary) -> Self:
+        """The sums of one batch."""
+        return cls({row.name: row.of_batch(summary) for row in STATISTICS if row.of_batch})
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.sums[name]
+
+    def merge(self, other: "ChannelSums") -> "ChannelSums":
+        """The sums over the images of both."""
+        return ChannelSums(
+            {
+                row.name: row.merge(self[row.name], other[row.name])
+                for row in STATISTICS
+                if row.of_batch
+            }
         )
 
-    def merge(self, other: "Stats") -> "Stats":
-        """Over the pictures of both."""
-        merged = {
-            one.name: getattr(self, one.name) + getattr(other, one.name)
-            for one in fields(self)
-            if one.name != "maximum"
+    def replace_sum(self, name: str, values: torch.Tensor) -> "ChannelSums":
+        """The same sums but for one."""
+        return ChannelSums({**self.sums, name: values})
+
+    def select_channels(self, channels: range) -> "ChannelSums":
+        """The sums of a range of channels, as views."""
+        rows = slice(channels.start, channels.stop)
+        return ChannelSums({name: values[rows] for name, values in self.sums.items()})
+
+    def finish(self) -> dict[str, torch.Tensor]:
+        """The statistics that an atlas stores, by name."""
+        return {
+            row.name: row.finish(self.sums) if row.finish else self[row.name]
+            for row in stored_statistics()
         }
-        return Stats(**merged, maximum=torch.maximum(self.maximum, other.maximum))
-
-    def part(self, channels: range) -> "Stats":
-        """The same of some channels; the numbers stay where they are."""
-        some = slice(channels.start, channels.stop)
-        return Stats(**{one.name: getattr(self, one.name)[some] for one in fields(self)})
-
-    @property
-    def mean(self) -> torch.Tensor:
-        """Over all finite positions of all pictures."""
-        return self.total / self.positions.clamp(min=1)
-
-    @property
-    def std(self) -> torch.Tensor:
-        """Over all finite positions of all pictures."""
-        spread = self.squares / self.positions.clamp(min=1) - self.mean.square()
-        return spread.clamp(min=0).sqrt()
-
-
-def _histogram(maximum: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    edges = torch.from_numpy(HISTOGRAM_EDGES).to(maximum.device)
-    bins = torch.bucketize(maximum.double(), edges).T.contiguous()
-    counts = torch.zeros(len(bins), BINS, dtype=torch.int64, device=maximum.device)
-    return counts.scatter_add_(1, bins, seen.T.to(torch.int64).contiguous())
 
 
 @dataclass(frozen=True, eq=False)
 class ClassSums:
-    """For each class (3, channels): pictures, the sum of maxima, and how often a channel fires.
+    """For each class a tensor (3, channels): the images, the sum of their maxima, and how many of
+    them make the channel fire.
 
-    A row for each class, so that a batch costs no more than the classes that are in it.
+    A tensor for each class, so that a batch costs no more than the classes that occur in it.
     """
 
     rows: tuple[torch.Tensor, ...]
-    """The last is of no class, and stays zero."""
+    """One for each class, and a last one that belongs to no class and stays zero."""
 
     @classmethod
     def empty(cls, classes: int, channels: int, device: torch.device | None = None) -> Self:
-        """No picture yet."""
+        """No image yet."""
         row = torch.zeros(3, channels, dtype=torch.float64, device=device)
         return cls((row,) * (classes + 1))
 
     @classmethod
-    def of(cls, images: torch.Tensor, maxima: torch.Tensor, fired: torch.Tensor) -> Self:
-        """Of tables (classes, channels)."""
-        sums = torch.stack([images.double(), maxima, fired.double()], dim=1)
+    def from_tables(
+        cls, images: torch.Tensor, maxima: torch.Tensor, fired_images: torch.Tensor
+    ) -> Self:
+        """From tables of (classes, channels)."""
+        sums = torch.stack([images.double(), maxima, fired_images.double()], dim=1)
         return cls((*sums, sums.new_zeros(sums.shape[1:])))
 
-    def add(self, summary: Summary, labels: Sequence[int]) -> "ClassSums":
-        """With a batch; a label below zero is no class."""
+    def add(self, summary: BatchSummary, labels: Sequence[int]) -> "ClassSums":
+        """With one more batch; a label below zero is no class."""
         rows = list(self.rows)
         for label in set(labels) - {-1}:
-            own = [number for number, one in enumerate(labels) if one == label]
-            maximum = summary.maximum[own].double()
-            seen = maximum > -torch.inf
-            sums = (seen.sum(0), torch.where(seen, maximum, 0).sum(0), (maximum > 0).sum(0))
-            rows[label] = rows[label] + torch.stack([one.double() for one in sums])
+            members = [index for index, member in enumerate(labels) if member == label]
+            maximum = summary.maximum[members].double()
+            finite = maximum > -torch.inf
+            sums = (finite.sum(0), torch.where(finite, maximum, 0).sum(0), (maximum > 0).sum(0))
+            rows[label] = rows[label] + torch.stack([column.double() for column in sums])
         return ClassSums(tuple(rows))
 
     def merge(self, other: "ClassSums") -> "ClassSums":
-        """Over the pictures of both."""
-        return ClassSums(tuple(a + b for a, b in zip(self.rows, other.rows, strict=True)))
+        """The sums over the images of both."""
+        pairs = zip(self.rows, other.rows, strict=True)
+        return ClassSums(tuple(first + second for first, second in pairs))
 
-    def part(self, channels: range) -> "ClassSums":
-        """The same of some channels; the numbers stay where they are."""
-        some = slice(channels.start, channels.stop)
-        return ClassSums(tuple(row[:, some] for row in self.rows))
+    def select_channels(self, channels: range) -> "ClassSums":
+        """The sums of a range of channels, as views."""
+        columns = slice(channels.start, channels.stop)
+        return ClassSums(tuple(row[:, columns] for row in self.rows))
 
     @property
     def images(self) -> torch.Tensor:
-        """Of each class and channel."""
+        """The images with a finite value: (classes, channels)."""
         return self._table(0).long()
 
     @property
     def maxima(self) -> torch.Tensor:
-        """Of each class and channel, summed over its pictures."""
+        """The sum of the images' maxima: (classes, channels)."""
         return self._table(1)
 
     @property
-    def fired(self) -> torch.Tensor:
-        """In how many pictures of each class a channel fires."""
+    def fired_images(self) -> torch.Tensor:
+        """The images in which a channel fires: (classes, channels)."""
         return self._table(2).long()
 
-    def _table(self, line: int) -> torch.Tensor:
-        return torch.stack([row[line] for row in self.rows])[:-1]
+    def _table(self, column: int) -> torch.Tensor:
+        return torch.stack([row[column] for row in self.rows])[:-1]

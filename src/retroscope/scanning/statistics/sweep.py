@@ -1,143 +1,173 @@
-"""All that a pass over pictures gathers: a monoid."""
+"""All that a pass over images accumulates. Sweeps merge in any order: they form a monoid."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from retroscope.scanning.statistics.channel_sums import ClassSums, Stats
-from retroscope.scanning.statistics.summary import Scratch, Summary, side_by_side, summarise
-from retroscope.scanning.statistics.topk import TopK, places_in
+from retroscope.scanning.statistics.channel_sums import ChannelSums, ClassSums
+from retroscope.scanning.statistics.summary import (
+    BatchSummary,
+    Scratch,
+    concatenate_channels,
+    summarise,
+)
+from retroscope.scanning.statistics.topk import TopK, peak_positions
 
 Array = npt.NDArray[np.generic]
 Arrays = dict[str, Array]
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """The maps of a batch: what they come to, and the places of those that enter a ranking."""
+class SweepBatch:
+    """One batch as a sweep adds it: its summary, and where the maxima that enter a ranking are."""
 
-    summary: Summary
-    place: torch.Tensor
+    summary: BatchSummary
+    positions: torch.Tensor
 
     @classmethod
-    def together(cls, layers: Sequence["Seen"]) -> Self:
+    def concatenate(cls, layers: Sequence["SweepBatch"]) -> Self:
         """The channels of several layers as one."""
         return cls(
-            side_by_side([one.summary for one in layers]),
-            torch.cat([one.place for one in layers], dim=1),
+            concatenate_channels([layer.summary for layer in layers]),
+            torch.cat([layer.positions for layer in layers], dim=1),
         )
-
-
-_TABLES = {
-    "by_max": ("score", "image", "place"),
-    "by_mean": ("score", "image", "place"),
-    "stats": tuple(one.name for one in fields(Stats)),
-    "classes": ("images", "maxima", "fired"),
-}
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """The best pictures of each channel by maximum and by mean, and its statistics.
+    """The best images of each channel by maximum and by mean, and its sums.
 
-    Its channels may be those of many layers: a batch is looked at layer by layer, while the maps
-    are there, and taken in at once. `merge` is associative, and its result does not depend on the
-    order but for the rounding of sums; ties in a ranking go to the lower picture number.
+    The channels may be those of many layers: each layer of a batch is summarised while its maps
+    are in memory, then all layers are added at once. `merge` is associative and its result does
+    not depend on the order, but for the rounding of sums; ties in a ranking go to the lower image.
     """
 
     by_max: TopK
     by_mean: TopK
-    stats: Stats
-    classes: ClassSums
+    channel_sums: ChannelSums
+    class_sums: ClassSums
 
     @classmethod
     def empty(
         cls, channels: int, *, top: int, classes: int = 0, device: torch.device | None = None
     ) -> Self:
-        """No picture yet."""
+        """No image yet."""
         return cls(
             TopK.empty(channels, top, device),
             TopK.empty(channels, top, device),
-            Stats.empty(channels, device),
+            ChannelSums.empty(channels, device),
             ClassSums.empty(classes, channels, device),
         )
 
-    def look(
+    def summarise(
         self,
         maps: torch.Tensor,
         images: torch.Tensor,
         *,
         scratch: Scratch | None = None,
-        places: bool = True,
-    ) -> Seen:
-        """What `take` needs of the maps of a batch, the pictures of these numbers.
+        track_positions: bool = True,
+    ) -> SweepBatch:
+        """What `add` needs of the maps of a batch, the images of these numbers.
 
-        Without `places`, those in the rankings are -1.
+        Without `track_positions`, all positions are -1.
         """
         summary = summarise(maps, scratch)
-        if not places:
-            return Seen(summary, torch.full_like(summary.non_finite, -1))
-        wanted = self.by_max.enters(summary.maximum, images)
-        wanted |= self.by_mean.enters(summary.mean, images)
-        return Seen(summary, places_in(maps, wanted, finite=summary.finite))
+        if not track_positions:
+            return SweepBatch(summary, torch.full_like(summary.non_finite, -1))
+        mask = self.by_max.entry_mask(summary.maximum, images)
+        mask |= self.by_mean.entry_mask(summary.mean, images)
+        return SweepBatch(summary, peak_positions(maps, mask, finite=summary.is_finite))
 
-    def take(self, seen: Seen, images: torch.Tensor, labels: Sequence[int]) -> "Sweep":
-        """With the batch that was looked at."""
+    def add(self, batch: SweepBatch, images: torch.Tensor, labels: Sequence[int]) -> "Sweep":
+        """With one more batch, the images of these numbers and classes."""
         return Sweep(
-            self.by_max.add(seen.summary.maximum, images, seen.place),
-            self.by_mean.add(seen.summary.mean, images, seen.place),
-            self.stats.merge(Stats.of(seen.summary)),
-            self.classes.add(seen.summary, labels),
+            self.by_max.add(batch.summary.maximum, images, batch.positions),
+            self.by_mean.add(batch.summary.mean, images, batch.positions),
+            self.channel_sums.merge(ChannelSums.of_batch(batch.summary)),
+            self.class_sums.add(batch.summary, labels),
         )
 
-    def ranked_by(self, exact: "Sweep") -> "Sweep":
-        """With the rankings and the highest values that another sweep found more exactly."""
-        stats = replace(self.stats, maximum=exact.stats.maximum)
-        return replace(self, by_max=exact.by_max, by_mean=exact.by_mean, stats=stats)
+    def with_exact_rankings(self, exact: "Sweep") -> "Sweep":
+        """With the rankings and the maxima of another sweep, which computed them in full."""
+        sums = self.channel_sums.replace_sum("maximum", exact.channel_sums["maximum"])
+        return replace(self, by_max=exact.by_max, by_mean=exact.by_mean, channel_sums=sums)
 
-    def part(self, channels: range) -> "Sweep":
-        """The same of some channels; the numbers stay where they are."""
+    def select_channels(self, channels: range) -> "Sweep":
+        """The sweep of a range of channels, as views."""
         return Sweep(
-            self.by_max.part(channels),
-            self.by_mean.part(channels),
-            self.stats.part(channels),
-            self.classes.part(channels),
+            self.by_max.select_channels(channels),
+            self.by_mean.select_channels(channels),
+            self.channel_sums.select_channels(channels),
+            self.class_sums.select_channels(channels),
         )
 
     def merge(self, other: "Sweep") -> "Sweep":
-        """Over the pictures of both."""
+        """The sweep over the images of both."""
         return Sweep(
             self.by_max.merge(other.by_max),
             self.by_mean.merge(other.by_mean),
-            self.stats.merge(other.stats),
-            self.classes.merge(other.classes),
+            self.channel_sums.merge(other.channel_sums),
+            self.class_sums.merge(other.class_sums),
         )
 
-    def arrays(self) -> Arrays:
-        """All numbers, by name, to be kept; `classes` are (classes, channels)."""
-        return {
-            f"{part}.{name}": getattr(getattr(self, part), name).cpu().numpy()
-            for part, names in _TABLES.items()
-            for name in names
+    def to_arrays(self) -> Arrays:
+        """All numbers by name, for a checkpoint; those of `class_sums` are (classes, channels)."""
+        tensors = {
+            **_name_ranking("by_max", self.by_max),
+            **_name_ranking("by_mean", self.by_mean),
+            **{f"{_CHANNELS}{name}": values for name, values in self.channel_sums.sums.items()},
+            f"{_CLASSES}images": self.class_sums.images,
+            f"{_CLASSES}maxima": self.class_sums.maxima,
+            f"{_CLASSES}fired_images": self.class_sums.fired_images,
         }
+        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], device: torch.device | None = None) -> Self:
-        """The sweep whose numbers these are."""
-        by_max, by_mean, stats, classes = (
-            [torch.from_numpy(np.array(arrays[f"{part}.{name}"])).to(device) for name in names]
-            for part, names in _TABLES.items()
+        """The sweep that `to_arrays` was called on."""
+        tensors = {
+            name: torch.from_numpy(np.array(array)).to(device) for name, array in arrays.items()
+        }
+        sums = {
+            name.removeprefix(_CHANNELS): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(_CHANNELS)
+        }
+        return cls(
+            _unname_ranking("by_max", tensors),
+            _unname_ranking("by_mean", tensors),
+            ChannelSums(sums),
+            ClassSums.from_tables(
+                tensors[f"{_CLASSES}images"],
+                tensors[f"{_CLASSES}maxima"],
+                tensors[f"{_CLASSES}fired_images"],
+            ),
         )
-        return cls(TopK(*by_max), TopK(*by_mean), Stats(*stats), ClassSums.of(*classes))
 
 
-def together(layers: Sequence[Mapping[str, Array]]) -> Arrays:
-    """The channels of several sweeps over the same pictures as one."""
+_CHANNELS, _CLASSES = "channels.", "classes."
+
+
+def _name_ranking(name: str, ranking: TopK) -> dict[str, torch.Tensor]:
     return {
-        name: np.concatenate([one[name] for one in layers], axis=int(name.startswith("classes")))
+        f"{name}.score": ranking.score,
+        f"{name}.image": ranking.image,
+        f"{name}.position": ranking.position,
+    }
+
+
+def _unname_ranking(name: str, tensors: Mapping[str, torch.Tensor]) -> TopK:
+    columns = (tensors[f"{name}.{column}"] for column in ("score", "image", "position"))
+    return TopK(*columns)
+
+
+def concatenate_layers(layers: Sequence[Mapping[str, Array]]) -> Arrays:
+    """The channels of several sweeps over the same images as one."""
+    return {
+        name: np.concatenate([layer[name] for layer in layers], axis=int(name.startswith(_CLASSES)))
         for name in layers[0]
     }

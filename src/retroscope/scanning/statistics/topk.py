@@ -1,4 +1,4 @@
-"""The k best pictures of each channel, with the place of the maximum in each."""
+"""The k best images of each channel, with the position of the maximum in each."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -8,91 +8,92 @@ import torch
 
 @dataclass(frozen=True, eq=False)
 class TopK:
-    """Scores, pictures and places (channels, k), best first; equal scores by picture number.
+    """Scores, images and positions of (channels, k), best first; ties go to the lower image.
 
-    A slot without a picture has picture and place -1 and a score of minus infinity.
+    A position is an index into the flattened map. A slot without an image has image and position
+    -1 and a score of minus infinity.
     """
 
     score: torch.Tensor
     image: torch.Tensor
-    place: torch.Tensor
+    position: torch.Tensor
 
     @classmethod
     def empty(cls, channels: int, count: int, device: torch.device | None = None) -> Self:
-        """No picture yet."""
-        nothing = torch.full((channels, count), -1, dtype=torch.int64, device=device)
+        """No image yet."""
+        empty = torch.full((channels, count), -1, dtype=torch.int64, device=device)
         score = torch.full((channels, count), -torch.inf, dtype=torch.float64, device=device)
-        return cls(score, nothing, nothing.clone())
+        return cls(score, empty, empty.clone())
 
-    def enters(self, score: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """Which of a batch's scores (pictures, channels) are among the best so far."""
+    def entry_mask(self, score: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """Which of a batch's scores (images, channels) enter the ranking as it is now."""
         last = self.score[:, -1]
         earlier = (score == last) & (images[:, None] < self.image[:, -1])
         return ((score > last) | earlier) & (score > -torch.inf)
 
-    def add(self, score: torch.Tensor, images: torch.Tensor, place: torch.Tensor) -> "TopK":
-        """With a batch: scores and places (pictures, channels), and the pictures' numbers.
+    def add(self, score: torch.Tensor, images: torch.Tensor, position: torch.Tensor) -> "TopK":
+        """With one more batch: scores and positions of (images, channels), and the image numbers.
 
-        The places of those that do not enter may be anything.
+        The position of a score that does not enter may be anything.
         """
-        if score.is_cuda:  # a look at who enters would wait for the device
-            return self.merge(_batch(score, images, place))
-        touched = self.enters(score, images).any(dim=0).nonzero()[:, 0]
-        if len(touched) == 0:
+        if score.is_cuda:  # to ask which scores enter would wait for the device
+            return self.merge(_from_batch(score, images, position))
+        channels = self.entry_mask(score, images).any(dim=0).nonzero()[:, 0]
+        if len(channels) == 0:
             return self
-        fresh = _batch(score[:, touched], images, place[:, touched])
-        return self._replaced(touched, self._rows(touched).merge(fresh))
+        batch = _from_batch(score[:, channels], images, position[:, channels])
+        return self._replace_rows(channels, self._rows(channels).merge(batch))
 
     def merge(self, other: "TopK") -> "TopK":
-        """The best of both, as many as this one keeps."""
+        """The best of both, as many as this ranking holds."""
         score = torch.cat([self.score, other.score], dim=1)
         image = torch.cat([self.image, other.image], dim=1)
-        place = torch.cat([self.place, other.place], dim=1)
+        position = torch.cat([self.position, other.position], dim=1)
         by_image = image.argsort(dim=1, stable=True)
         by_score = score.gather(1, by_image).argsort(dim=1, descending=True, stable=True)
         best = by_image.gather(1, by_score)[:, : self.score.shape[1]]
-        return TopK(score.gather(1, best), image.gather(1, best), place.gather(1, best))
+        return TopK(score.gather(1, best), image.gather(1, best), position.gather(1, best))
 
-    def part(self, channels: range) -> "TopK":
-        """The same of some channels; the numbers stay where they are."""
-        some = slice(channels.start, channels.stop)
-        return TopK(self.score[some], self.image[some], self.place[some])
+    def select_channels(self, channels: range) -> "TopK":
+        """The ranking of a range of channels, as views."""
+        rows = slice(channels.start, channels.stop)
+        return TopK(self.score[rows], self.image[rows], self.position[rows])
 
     def _rows(self, rows: torch.Tensor) -> "TopK":
-        return TopK(self.score[rows], self.image[rows], self.place[rows])
+        return TopK(self.score[rows], self.image[rows], self.position[rows])
 
-    def _replaced(self, rows: torch.Tensor, fresh: "TopK") -> "TopK":
+    def _replace_rows(self, rows: torch.Tensor, ranking: "TopK") -> "TopK":
         return TopK(
-            self.score.index_copy(0, rows, fresh.score),
-            self.image.index_copy(0, rows, fresh.image),
-            self.place.index_copy(0, rows, fresh.place),
+            self.score.index_copy(0, rows, ranking.score),
+            self.image.index_copy(0, rows, ranking.image),
+            self.position.index_copy(0, rows, ranking.position),
         )
 
 
-def _batch(score: torch.Tensor, images: torch.Tensor, place: torch.Tensor) -> TopK:
+def _from_batch(score: torch.Tensor, images: torch.Tensor, position: torch.Tensor) -> TopK:
     """A batch as a ranking that is not sorted yet."""
     score = score.T.double()
-    scored = score > -torch.inf
-    image = torch.where(scored, images, -1)
-    return TopK(score, image, torch.where(scored, place.T, -1))
+    finite = score > -torch.inf
+    image = torch.where(finite, images, -1)
+    return TopK(score, image, torch.where(finite, position.T, -1))
 
 
-def places_in(maps: torch.Tensor, wanted: torch.Tensor, *, finite: bool) -> torch.Tensor:
-    """The first flat position of each map's maximum (pictures, channels), where it is wanted.
+def peak_positions(maps: torch.Tensor, mask: torch.Tensor, *, finite: bool) -> torch.Tensor:
+    """The first flat position of each map's maximum (images, channels) where `mask` is set.
 
-    The maps are (pictures, channels, height, width), and known to be `finite` or not; what is not
-    finite is no maximum.
+    `finite` says that all values of the maps (images, channels, height, width) are finite;
+    otherwise values that are not are skipped. Outside `mask` the result may be anything.
     """
     if maps.is_cuda:
-        return _first_peaks(maps.flatten(2), finite=finite)
-    found = torch.full(wanted.shape, -1, dtype=torch.int64)
-    for row in wanted.any(dim=1).nonzero()[:, 0].tolist():
-        channels = wanted[row].nonzero()[:, 0]
-        columns = maps[row].permute(1, 2, 0).flatten(0, 1).index_select(1, channels)
-        found[row, channels] = _first_peaks(columns.T.contiguous(), finite=finite)
-    return found
+        return _argmax_rows(maps.flatten(2), finite=finite)
+    positions = torch.full(mask.shape, -1, dtype=torch.int64)
+    for image in mask.any(dim=1).nonzero()[:, 0].tolist():
+        channels = mask[image].nonzero()[:, 0]
+        columns = maps[image].permute(1, 2, 0).flatten(0, 1).index_select(1, channels)
+        positions[image, channels] = _argmax_rows(columns.T.contiguous(), finite=finite)
+    return positions
 
 
-def _first_peaks(lines: torch.Tensor, *, finite: bool) -> torch.Tensor:
-    kept = lines if finite else torch.where(lines.isfinite(), lines, -torch.inf)
-    return kept.argmax(dim=-1)
+def _argmax_rows(rows: torch.Tensor, *, finite: bool) -> torch.Tensor:
+    values = rows if finite else torch.where(rows.isfinite(), rows, -torch.inf)
+    return values.argmax(dim=-1)
