@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.modules import module as torch_modules
 from torch.overrides import _get_current_function_mode_stack
 
-from retroscope.engine.region import Look, look
+from retroscope.engine.region import RegionOutput, run_region
 from retroscope.methods.deconv import deconv
 from retroscope.network import Network
 
@@ -121,18 +121,18 @@ def _engine_leaves_no_trace(
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[Look | None]:
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[RegionOutput | None]:
     """What every run on crops finds, from here on; None where the crops do not tell.
 
     Crops are run wherever they can be, also where whole pictures would be faster.
     """
-    found: list[Look | None] = []
+    found: list[RegionOutput | None] = []
 
-    def watched(*args: Any, **options: Any) -> Look | None:
-        found.append(look(*args, **options))
+    def watched(*args: Any, **options: Any) -> RegionOutput | None:
+        found.append(run_region(*args, **options))
         return found[-1]
 
-    monkeypatch.setattr(deconv, "look", watched)
+    monkeypatch.setattr(deconv, "run_region", watched)
     monkeypatch.setattr(deconv, "worth_cropping", lambda _asked: True)
     return found
 
@@ -149,7 +149,7 @@ def always_crops() -> Iterator[None]:
 def never_crops() -> Iterator[None]:
     """Inside, crops never tell, so that every unit is looked at in its whole picture."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deconv, "look", lambda *_args, **_options: None)
+        patch.setattr(deconv, "run_region", lambda *_args, **_options: None)
         yield
 
 

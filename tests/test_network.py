@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import retroscope as rs
-from retroscope.engine.survey import Survey, survey
+from retroscope.engine.program import Survey
+from retroscope.engine.survey import survey
 from retroscope.errors import ImageError, ModelError, UnitError
 from retroscope.network import Preprocessing
 
@@ -35,7 +36,7 @@ def pixels(height: int = SIZE[0], width: int = SIZE[1]) -> npt.NDArray[np.uint8]
 
 
 def prepared(net: rs.Network, image: object) -> npt.NDArray[np.float32]:
-    numbers: npt.NDArray[np.float32] = net.prepare(image).numbers.cpu().numpy()  # type: ignore[arg-type]
+    numbers: npt.NDArray[np.float32] = net.prepare(image).tensor.cpu().numpy()  # type: ignore[arg-type]
     return numbers
 
 
@@ -74,8 +75,8 @@ def test_a_tensor_is_taken_as_it_is() -> None:
     tensor = torch.randn(3, 20, 30, dtype=torch.float64, requires_grad=True)
     taken = opened(mean=MEAN, std=STD).prepare(tensor)
     assert taken.size == (20, 30)
-    assert torch.equal(taken.numbers, tensor.detach().float())
-    assert not taken.numbers.requires_grad
+    assert torch.equal(taken.tensor, tensor.detach().float())
+    assert not taken.tensor.requires_grad
 
 
 def test_a_tensor_stays_its_owners() -> None:
@@ -95,8 +96,8 @@ def test_a_prepared_picture_is_not_prepared_again() -> None:
 
 def test_a_network_is_fed_in_its_own_precision() -> None:
     net = rs.Network(tiny().double(), input_size=SIZE)
-    assert net.prepare(rs.Image(pixels())).numbers.dtype == torch.float64
-    assert net.prepare(torch.zeros(3, *SIZE)).numbers.dtype == torch.float64
+    assert net.prepare(rs.Image(pixels())).tensor.dtype == torch.float64
+    assert net.prepare(torch.zeros(3, *SIZE)).tensor.dtype == torch.float64
 
 
 def test_a_network_of_one_channel_is_fed_the_mean_of_the_colours() -> None:
@@ -109,7 +110,7 @@ def test_a_network_of_one_channel_is_fed_the_mean_of_the_colours() -> None:
 def test_the_first_convolution_says_how_many_channels_are_taken(channels: int) -> None:
     net = opened(channels=channels)
     assert net.preprocessing.channels == channels
-    assert net.prepare(torch.zeros(channels, *SIZE)).numbers.shape == (channels, *SIZE)
+    assert net.prepare(torch.zeros(channels, *SIZE)).tensor.shape == (channels, *SIZE)
 
 
 def test_a_network_without_a_convolution_takes_three_channels() -> None:
@@ -134,20 +135,20 @@ def test_the_picture_of_what_a_network_takes_is_the_picture(
     mean, std = map(tuple, statistics)
     feeding = Preprocessing(rs.Fit((5, 7)), mean, std)
     shown = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), np.uint8)
-    np.testing.assert_array_equal(feeding.picture(feeding.numbers(shown)), shown)
+    np.testing.assert_array_equal(feeding.to_rgb(feeding.to_input(shown)), shown)
 
 
 def test_the_picture_of_a_tensor_is_what_a_screen_can_show() -> None:
     net = opened(mean=MEAN, std=STD)
     wild = torch.full((3, *SIZE), float("nan"))
     wild[:, 0], wild[:, 1] = 1e9, -torch.inf
-    shown = net.prepare(wild).picture
+    shown = net.prepare(wild).rgb
     assert (shown[0] == 255).all()
     assert (shown[1:] == 0).all()
 
 
 def test_the_picture_of_one_channel_is_grey() -> None:
-    shown = opened(channels=1).prepare(torch.rand(1, *SIZE)).picture
+    shown = opened(channels=1).prepare(torch.rand(1, *SIZE)).rgb
     assert (shown == shown[..., :1]).all()
 
 

@@ -10,15 +10,16 @@ import numpy.typing as npt
 import PIL.Image
 import torch
 
-from retroscope.engine.batching import Prepared, Size
-from retroscope.engine.isolation import device_of, dtype_of, original
+from retroscope.engine.batching import NetworkInput, Size
+from retroscope.engine.isolation import device_of, dtype_of, unwrap
 from retroscope.engine.memory import is_out_of_memory
-from retroscope.engine.survey import Survey, survey
+from retroscope.engine.program import Survey
+from retroscope.engine.survey import survey
 from retroscope.errors import ImageError, ModelError, RetroscopeError
-from retroscope.imaging.image import Fit, Picture, Pictured, as_image, fitted
-from retroscope.results.layer_lookup import checked as checked  # noqa: PLC0414 - passed on
+from retroscope.imaging.image import RGB, Fit, HasPixels, as_image, fit_image
+from retroscope.results.layer_lookup import check_unit as check_unit  # noqa: PLC0414 - passed on
 from retroscope.results.layer_lookup import find_layer
-from retroscope.results.layers import Layer, layer_asked
+from retroscope.results.layers import Layer, layer_name
 
 
 @dataclass(frozen=True)
@@ -48,33 +49,33 @@ class Preprocessing:
     def channels(self) -> int:
         return len(self.mean)
 
-    def numbers(self, picture: Picture) -> npt.NDArray[np.float32]:
+    def to_input(self, to_rgb: RGB) -> npt.NDArray[np.float32]:
         """What the network takes for these pixels: channels, height, width."""
         if self.channels not in (1, 3):
             raise ImageError(
                 f"this network takes {self.channels} channels, which no picture file has; give a "
                 f"float tensor of ({self.channels}, height, width)"
             )
-        shown = picture if self.channels == 3 else picture.mean(axis=2, keepdims=True)
+        shown = to_rgb if self.channels == 3 else to_rgb.mean(axis=2, keepdims=True)
         scaled = shown.astype(np.float32) / np.float32(255)
         standard = (scaled - self._array(self.mean)) / self._array(self.std)
         return np.ascontiguousarray(standard.transpose(2, 0, 1))
 
-    def picture(self, numbers: npt.NDArray[np.float32]) -> Picture:
+    def to_rgb(self, to_input: npt.NDArray[np.float32]) -> RGB:
         """The pixels that these numbers stand for, as well as a screen can show them."""
-        scaled = numbers.transpose(1, 2, 0) * self._array(self.std) + self._array(self.mean)
+        scaled = to_input.transpose(1, 2, 0) * self._array(self.std) + self._array(self.mean)
         seen = np.clip(np.nan_to_num(scaled), 0, 1) * 255
         if seen.shape[2] != 3:
             seen = np.repeat(seen.mean(axis=2, keepdims=True), 3, axis=2)
-        shown: Picture = np.rint(seen).astype(np.uint8)
+        shown: RGB = np.rint(seen).astype(np.uint8)
         return shown
 
     @staticmethod
-    def _array(numbers: tuple[float, ...]) -> npt.NDArray[np.float32]:
-        return np.array(numbers, np.float32)
+    def _array(to_input: tuple[float, ...]) -> npt.NDArray[np.float32]:
+        return np.array(to_input, np.float32)
 
 
-AnyImage = str | Path | PIL.Image.Image | Picture | Pictured | torch.Tensor | Prepared
+AnyImage = str | Path | PIL.Image.Image | RGB | HasPixels | torch.Tensor | NetworkInput
 
 
 class Network:
@@ -99,7 +100,7 @@ class Network:
         name: str = "",
         fit: Fit | None = None,
         remarks: Sequence[str] = (),
-        decided: Sequence[str] = (),
+        inferred: Sequence[str] = (),
     ) -> None:
         self.module = _module(module)
         mean, std = _of_channels("mean", mean), _of_channels("std", std)
@@ -112,7 +113,7 @@ class Network:
         self.labels = tuple(labels)
         self.name = name or type(self.module).__name__
         self.remarks = tuple(remarks)
-        self.decided = tuple(decided)
+        self.inferred = tuple(inferred)
         self._surveys: dict[tuple[int, ...], Survey] = {}
 
     def of_module(
@@ -127,7 +128,7 @@ class Network:
             name=self.name,
             fit=fit,
             remarks=(*self.remarks, *remarks),
-            decided=self.decided,
+            inferred=self.inferred,
         )
 
     def __repr__(self) -> str:
@@ -167,7 +168,7 @@ class Network:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            why, taken = in_words(error), _channels_taken(self.module)
+            why, taken = describe_error(error), _channels_taken(self.module)
             if taken != shape[0]:
                 why = f"its first convolution takes {taken}; {_numbers_for(taken)} ({why})"
             raise ModelError(
@@ -177,21 +178,21 @@ class Network:
 
     def layer(self, name: str | Layer, size: Size | None = None) -> Layer:
         """The layer of this name or alias, or as pictures of another size run through it."""
-        return find_layer(self.survey(size).layers, layer_asked(name), self.name)
+        return find_layer(self.survey(size).layers, layer_name(name), self.name)
 
-    def prepare(self, image: AnyImage) -> Prepared:
+    def prepare(self, image: AnyImage) -> NetworkInput:
         """A picture as the network takes it. A tensor is taken as it is."""
-        if isinstance(image, Prepared):
+        if isinstance(image, NetworkInput):
             return image
         if isinstance(image, torch.Tensor):
             return self._taken(image)
         fit = self.preprocessing.fit
         source = as_image(image, at_least=fit.enough)
-        picture = fitted(source, fit).pixels
-        numbers = torch.from_numpy(self.preprocessing.numbers(picture))
-        return Prepared(numbers.to(dtype_of(self.module)), picture, source.source)
+        picture = fit_image(source, fit).pixels
+        numbers = torch.from_numpy(self.preprocessing.to_input(picture))
+        return NetworkInput(numbers.to(dtype_of(self.module)), picture, source.source)
 
-    def _taken(self, tensor: torch.Tensor) -> Prepared:
+    def _taken(self, tensor: torch.Tensor) -> NetworkInput:
         channels = self.preprocessing.channels
         if tensor.dim() != 3 or tensor.shape[0] != channels or not tensor.is_floating_point():
             raise ImageError(
@@ -199,11 +200,11 @@ class Network:
                 f"{tensor.dtype} of {tuple(tensor.shape)}"
             )
         numbers = tensor.detach().to(dtype_of(self.module), copy=True)
-        shown = self.preprocessing.picture(numbers.float().cpu().numpy())
-        return Prepared(numbers, shown, "")
+        shown = self.preprocessing.to_rgb(numbers.float().cpu().numpy())
+        return NetworkInput(numbers, shown, "")
 
 
-def refuse_no_network(given: object) -> None:
+def require_network(given: object) -> None:
     """What looks through a network is given one, ready to be fed."""
     if isinstance(given, Network):
         return
@@ -237,7 +238,7 @@ def _numbers_for(channels: int) -> str:
 def _module(given: object) -> torch.nn.Module:
     """The network inside what was given; what is none is refused."""
     if isinstance(given, torch.nn.Module):
-        return original(given)
+        return unwrap(given)
     kind = f"the class {given.__name__}" if isinstance(given, type) else repr(given)
     raise ModelError(f"a network is an nn.Module, built and ready to be called, not {kind}")
 
@@ -248,7 +249,7 @@ def _channels_taken(module: torch.nn.Module) -> int:
     return next((one.in_channels for one in convolutions), 3)
 
 
-def in_words(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """The kind of somebody else's error, and the first line of what it says.
 
     >>> in_words(KeyError("weight"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from retroscope.engine.region import Look
+from retroscope.engine.region import RegionOutput
 from retroscope.errors import ModelError, UnitError
 from retroscope.methods.deconv.deconv import deconv, deconv_many
 from retroscope.network import Network
@@ -114,7 +114,7 @@ def test_units_projected_through_whole_pictures_are_the_definitions(
 
 @pytest.mark.parametrize("name", ALWAYS_LOCAL)
 def test_every_unit_that_sees_a_part_is_projected_from_that_part(
-    name: str, looks: list[Look | None]
+    name: str, looks: list[RegionOutput | None]
 ) -> None:
     check_all(name, "deconvnet")
     assert looks

@@ -10,10 +10,10 @@ import torchvision.models
 from torch import nn
 from torchvision.models.maxvit import MaxVit
 
-from retroscope.engine.forward import follow
+from retroscope.engine.forward import run_forward
 from retroscope.engine.operations import Args, Function, Kwargs, tensors_in
 from retroscope.engine.survey import survey
-from retroscope.engine.tensor_map import Marks
+from retroscope.engine.tensor_map import TensorMap
 from retroscope.geometry import Box, Field
 from retroscope.results.layers import Layer
 from tests.conftest import built, numbers
@@ -138,7 +138,7 @@ class Reach:
     """
 
     def __init__(self, pictures: torch.Tensor, *, gates: bool) -> None:
-        self.pictured = Marks[bool]()
+        self.pictured = TensorMap[bool]()
         self.pictured[pictures] = True
         self.gates = gates
 
@@ -242,7 +242,7 @@ class Finding:
 
         seen = {one.index: partial(keep, one.index) for one in self.survey.layers}
         with torch.no_grad():
-            follow(self.net, self.survey, pictures, seen, execute=Reach(pictures, gates=gates))
+            run_forward(self.net, self.survey, pictures, seen, execute=Reach(pictures, gates=gates))
         return found
 
 
@@ -349,7 +349,7 @@ def test_a_transformers_unit_changes_only_with_what_it_sees(make: Callable[..., 
 
     seen = {one.index: partial(keep, one.index) for one in program.layers}
     with torch.no_grad():
-        follow(net, program, pictures, seen)
+        run_forward(net, program, pictures, seen)
     for layer in program.layers:
         for corner, places in zip(corners, changed[layer.index], strict=True):
             met = [meets(layer.field.box(y, x), corner) for y, x in places.nonzero().tolist()]

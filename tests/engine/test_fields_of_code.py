@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import Permute, SqueezeExcitation, deform_conv2d
 
-from retroscope.engine.forward import follow
+from retroscope.engine.forward import run_forward
 from retroscope.geometry import Box
 from retroscope.network import Network
 from retroscope.results.layers import Layer
@@ -65,7 +65,7 @@ def _outputs(net: Network, picture: torch.Tensor) -> dict[int, torch.Tensor]:
 
     with torch.no_grad():
         seen = {one.index: partial(keep, one.index) for one in net.layers}
-        follow(net.module, net.survey(), picture.clone(), seen)
+        run_forward(net.module, net.survey(), picture.clone(), seen)
     return outputs
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from retroscope.engine.layer_names import well_known
+from retroscope.engine.layer_names import familiar_names
 from retroscope.errors import UnitError
 from retroscope.network import Network
 from retroscope.results.layers import Layer
@@ -103,7 +103,7 @@ def test_the_layers_of_alexnet_have_the_names_that_people_know(alexnet: Network)
     ],
 )
 def test_networks_of_another_shape_have_no_such_names(kinds: str) -> None:
-    assert set(well_known(kinds.split())) <= {()}
+    assert set(familiar_names(kinds.split())) <= {()}
 
 
 # What every network has

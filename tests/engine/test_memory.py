@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from retroscope.engine.intercept import Ended, Reached, run
-from retroscope.engine.memory import budget, in_batches, is_out_of_memory
-from retroscope.engine.region import Look, look
-from retroscope.engine.survey import Survey
+from retroscope.engine.intercept import PassEnded, TargetReached, run
+from retroscope.engine.memory import in_batches, is_out_of_memory, memory_budget
+from retroscope.engine.program import Survey
+from retroscope.engine.region import RegionOutput, run_region
 from retroscope.errors import RetroscopeError
 from retroscope.methods.deconv import deconv as deconv_module
 from retroscope.methods.deconv.deconv import Request, deconv_many
@@ -22,12 +22,12 @@ from retroscope.network import Network
 from tests.conftest import built, numbers
 
 
-class Stop(Ended):
+class Stop(PassEnded):
     """Ends a pass, but not because the answer is known."""
 
 
-@pytest.mark.parametrize("kind", [Reached, Stop])
-def test_a_pass_that_is_ended_leaves_no_map_behind(kind: type[Ended]) -> None:
+@pytest.mark.parametrize("kind", [TargetReached, Stop])
+def test_a_pass_that_is_ended_leaves_no_map_behind(kind: type[PassEnded]) -> None:
     """Without waiting for the collector of circles: a long scan would grow until it comes."""
     left: list[weakref.ref[torch.Tensor]] = []
 
@@ -143,7 +143,7 @@ def test_other_errors_are_not_taken_for_it(error: BaseException) -> None:
 
 
 def test_a_batch_may_take_a_part_of_what_there_is() -> None:
-    assert 0 < budget(torch.device("cpu")) <= 1 << 30
+    assert 0 < memory_budget(torch.device("cpu")) <= 1 << 30
 
 
 # The same projections, whatever fits
@@ -211,15 +211,17 @@ def test_crops_that_do_not_fit_are_not_taken_for_crops_that_do_not_tell(
 ) -> None:
     net = Network(built(network), input_size=(14, 13))
     expected = list(deconv_many(net, requests()))
-    found: list[Look | None] = []
+    found: list[RegionOutput | None] = []
 
-    def short(module: nn.Module, survey: Survey, crops: torch.Tensor, **more: Any) -> Look | None:
+    def short(
+        module: nn.Module, survey: Survey, crops: torch.Tensor, **more: Any
+    ) -> RegionOutput | None:
         if len(crops) > 1:
             raise torch.OutOfMemoryError
-        found.append(look(module, survey, crops, **more))
+        found.append(run_region(module, survey, crops, **more))
         return found[-1]
 
-    monkeypatch.setattr(deconv_module, "look", short)
+    monkeypatch.setattr(deconv_module, "run_region", short)
     for one, other in zip(deconv_many(net, requests()), expected, strict=True):
         np.testing.assert_allclose(one.pixels, other.pixels, rtol=0, atol=1e-12)
     assert len(found) > 4

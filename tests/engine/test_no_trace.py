@@ -297,11 +297,11 @@ def test_activations_leave_the_users_picture_as_it_is() -> None:
 def test_a_prepared_picture_stays_as_it_is() -> None:
     net = opened(lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 4, 3)).double())
     prepared = net.prepare(picture())
-    kept = prepared.numbers.clone()
+    kept = prepared.tensor.clone()
     deconv(net, "1:2@*", prepared)
-    assert torch.equal(prepared.numbers, kept)
+    assert torch.equal(prepared.tensor, kept)
     activations(net, "1", prepared)
-    assert torch.equal(prepared.numbers, kept)
+    assert torch.equal(prepared.tensor, kept)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from retroscope.engine.operations import (
     TABLE,
     Operation,
     Role,
-    asks_only,
+    is_metadata_query,
     name_of,
     positional,
     tensors_in,
@@ -34,7 +34,7 @@ def test_no_function_stands_in_two_rows() -> None:
 
 
 def test_every_listed_row_has_a_kind_and_no_other_has() -> None:
-    assert all(bool(operation.kind) == operation.listed for operation, _ in ROWS)
+    assert all(bool(operation.kind) == operation.is_layer for operation, _ in ROWS)
 
 
 # Calls that the table does not know
@@ -142,8 +142,8 @@ QUESTIONS: list[Call] = [
 def test_questions_about_a_tensors_form_are_no_operations(ask: Call) -> None:
     with Listen() as listener:
         ask(numbers(2, 3))
-    assert all(asks_only(function) for function, _, _ in listener.heard)
-    assert not any(asks_only(function) for function in TABLE)
+    assert all(is_metadata_query(function) for function, _, _ in listener.heard)
+    assert not any(is_metadata_query(function) for function in TABLE)
 
 
 def test_a_function_is_called_what_people_call_it() -> None:

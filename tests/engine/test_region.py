@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retroscope.engine.region import Look
+from retroscope.engine.region import RegionOutput
 from retroscope.errors import ModelError
 from retroscope.geometry import Box
 from retroscope.methods.deconv.deconv import Request, deconv, deconv_many
@@ -114,7 +114,9 @@ def check_same(one: Projection, other: Projection) -> None:
 
 @pytest.mark.zoo
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_unit_seen_alone_is_the_unit_in_its_picture(name: str, looks: list[Look | None]) -> None:
+def test_a_unit_seen_alone_is_the_unit_in_its_picture(
+    name: str, looks: list[RegionOutput | None]
+) -> None:
     real, module = NETWORKS[name], opened(name)
     net = Network(module, input_size=real.size, name=name)
     asked = requests(net, real.local)
@@ -133,7 +135,7 @@ def test_a_unit_seen_alone_is_the_unit_in_its_picture(name: str, looks: list[Loo
 @pytest.mark.zoo
 @pytest.mark.parametrize("name", NETWORKS)
 def test_in_single_precision_it_is_the_same_but_for_rounding(
-    name: str, looks: list[Look | None]
+    name: str, looks: list[RegionOutput | None]
 ) -> None:
     """Within a thousandth; more in a deep layer, where rounding may turn one of many switches."""
     real = NETWORKS[name]
@@ -153,7 +155,7 @@ def test_in_single_precision_it_is_the_same_but_for_rounding(
 @pytest.mark.zoo
 @pytest.mark.parametrize("name", [name for name, real in NETWORKS.items() if real.gated])
 def test_a_unit_behind_a_gate_is_looked_at_in_its_whole_picture(
-    name: str, looks: list[Look | None]
+    name: str, looks: list[RegionOutput | None]
 ) -> None:
     net = Network(opened(name), input_size=NETWORKS[name].size, name=name)
     for shown in deconv_many(net, requests(net, NETWORKS[name].gated)):

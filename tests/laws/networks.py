@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from retroscope.engine.rules import RULE_BOOKS
 from retroscope.methods.deconv.deconv import deconv
 from retroscope.network import Network
-from retroscope.results.values import Projection
+from retroscope.results.projections import Projection
 from retroscope.unit import Unit
 from tests.conftest import numbers
 

@@ -13,8 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from retroscope.engine.forward import follow
-from retroscope.engine.intercept import ruled
+from retroscope.engine.forward import run_forward
+from retroscope.engine.gradients import apply_rules
 from retroscope.engine.rules import RULE_BOOKS
 from retroscope.methods.deconv.deconv import deconv, deconv_many
 from retroscope.unit import Unit
@@ -35,12 +35,12 @@ def on_whole_picture(case: Case) -> tuple[float, Array]:
     pixels, kept = case.picture[None].clone().requires_grad_(), list[Tensor]()
     net, book = case.net, RULE_BOOKS[case.rules]
     layer = net.layer(case.unit.layer)
-    follow(
+    run_forward(
         case.module,
         net.survey(),
         pixels.clone(),
         {layer.index: kept.append},
-        execute=ruled(book),
+        execute=apply_rules(book),
     )
     assert case.unit.channel is not None
     assert case.unit.position is not None

@@ -11,11 +11,11 @@ from functools import cache, cached_property, partial
 
 import torch
 
-from retroscope.engine.map_regions import Held, Span
+from retroscope.engine.map_regions import MapRegion, Span
 from retroscope.engine.motion import Slide
-from retroscope.engine.survey import Survey
+from retroscope.engine.program import Survey
 from retroscope.geometry import Box
-from retroscope.imaging.image import Picture
+from retroscope.imaging.image import RGB
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 
@@ -23,26 +23,26 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class NetworkInput:
     """A picture as the network takes it, as it looks, and where it came from."""
 
-    numbers: torch.Tensor
-    picture: Picture
+    tensor: torch.Tensor
+    rgb: RGB
     source: str
 
     @property
     def size(self) -> Size:
-        return self.numbers.shape[1], self.numbers.shape[2]
+        return self.tensor.shape[1], self.tensor.shape[2]
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class ProjectionRequest:
     """One request: a unit of a layer, in a picture; `order` is its turn."""
 
     order: int
     unit: Unit
     layer: Layer
-    image: Prepared
+    image: NetworkInput
 
     @cached_property
     def box(self) -> Box:
@@ -65,9 +65,9 @@ _SNAPPED = 64
 
 def _frame(start: int, stop: int, size: int, full: int) -> tuple[int, int]:
     """The interval that is run for a box: longer at a border, so that more of them are alike."""
-    most = min(size, full)
-    step = most if most <= _SNAPPED else -(-most // 4)
-    length = min(most, -(-(stop - start) // step) * step)
+    longest = min(size, full)
+    step = longest if longest <= _SNAPPED else -(-longest // 4)
+    length = min(longest, -(-(stop - start) // step) * step)
     if start == 0:
         return 0, max(length, stop)
     return (min(start, full - length), full) if stop == full else (start, stop)
@@ -77,61 +77,63 @@ def _frame(start: int, stop: int, size: int, full: int) -> tuple[int, int]:
 class Crops:
     """Requests that run as one batch: the box that each sees, and the frame that is run for it."""
 
-    asked: Sequence[Asked]
+    requests: Sequence[ProjectionRequest]
     boxes: Sequence[Box]
     frames: Sequence[Box]
 
     @property
-    def held(self) -> Held:
+    def region(self) -> MapRegion:
         """What the first frame holds of its picture; the others hold the same, moved."""
-        frame, (height, width) = self.frames[0], self.asked[0].image.size
-        return Held(Span(frame.top, frame.height, height), Span(frame.left, frame.width, width))
+        frame, (height, width) = self.frames[0], self.requests[0].image.size
+        return MapRegion(
+            Span(frame.top, frame.height, height), Span(frame.left, frame.width, width)
+        )
 
-    def places(self, y: Span, x: Span) -> tuple[list[int], list[int]]:
+    def output_positions(self, y: Span, x: Span) -> tuple[list[int], list[int]]:
         """Where in the run's output each unit stands."""
-        first, anchor = self.frames[0], self.asked[0].unit.position
+        first, anchor = self.frames[0], self.requests[0].unit.position
         assert anchor is not None
         rows, columns = [], []
-        for asked, frame in zip(self.asked, self.frames, strict=True):
-            assert asked.unit.position is not None
-            down, right = asked.unit.position
+        for requests, frame in zip(self.requests, self.frames, strict=True):
+            assert requests.unit.position is not None
+            down, right = requests.unit.position
             rows.append((down if frame.top == first.top else anchor[0]) - y.start)
             columns.append((right if frame.left == first.left else anchor[1]) - x.start)
         return rows, columns
 
-    def part(self, some: Sequence[int]) -> "Crops":
+    def subset(self, indices: Sequence[int]) -> "Crops":
         """Some of the requests."""
         return Crops(
-            [self.asked[n] for n in some],
-            [self.boxes[n] for n in some],
-            [self.frames[n] for n in some],
+            [self.requests[n] for n in indices],
+            [self.boxes[n] for n in indices],
+            [self.frames[n] for n in indices],
         )
 
 
-def worth_cropping(asked: Sequence[Asked]) -> bool:
+def worth_cropping(requests: Sequence[ProjectionRequest]) -> bool:
     """Whether running each unit's box there and back costs less than whole pictures.
 
     Whole pictures run forward once each, and back once for each unit.
     """
-    height, width = asked[0].image.size
-    shares = sum(one.box.height * one.box.width for one in asked) / (height * width)
-    pictures = len({id(one.image) for one in asked})
-    return 2 * shares <= pictures + len(asked)
+    height, width = requests[0].image.size
+    shares = sum(request.box.height * request.box.width for request in requests) / (height * width)
+    images = len({id(request.image) for request in requests})
+    return 2 * shares <= images + len(requests)
 
 
-def alike(asked: Iterable[Asked], survey: Survey) -> list[Crops]:
+def group_into_batches(requests: Iterable[ProjectionRequest], survey: Survey) -> list[Crops]:
     """The requests in batches that can run as one, whatever their order."""
-    groups: dict[tuple[object, ...], list[tuple[Asked, Box, Box]]] = defaultdict(list)
-    cuts = cache(partial(_cuts_maps, survey))
-    for one in asked:
-        box, (height, width), field = one.box, one.image.size, one.layer.field
+    groups: dict[tuple[object, ...], list[tuple[ProjectionRequest, Box, Box]]] = defaultdict(list)
+    cuts_maps = cache(partial(_cuts_maps, survey))
+    for request in requests:
+        box, (height, width), field = request.box, request.image.size, request.layer.field
         top, bottom = _frame(box.top, box.bottom, field.y.size, height)
         left, right = _frame(box.left, box.right, field.x.size, width)
         borders: tuple[object, ...] = top == 0, left == 0, bottom == height, right == width
-        if cuts(one.layer.index):
+        if cuts_maps(request.layer.index):
             borders = top, left
-        key = one.layer.index, one.image.size, bottom - top, right - left, borders
-        groups[key].append((one, box, Box(top, left, bottom, right)))
+        key = request.layer.index, request.image.size, bottom - top, right - left, borders
+        groups[key].append((request, box, Box(top, left, bottom, right)))
     return [Crops(*zip(*group, strict=True)) for group in groups.values()]
 
 
@@ -146,51 +148,57 @@ def _cuts_maps(survey: Survey, target: int) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Gallery:
+class ImageStack:
     """Pictures of one size, ready to be cropped many at a time."""
 
-    numbers: torch.Tensor
+    tensor: torch.Tensor
     slots: dict[int, int]
     channels_last: bool = True
 
     @classmethod
-    def of(
-        cls, images: Iterable[Prepared], device: torch.device, *, channels_last: bool = True
-    ) -> "Gallery":
+    def from_images(
+        cls, images: Iterable[NetworkInput], device: torch.device, *, channels_last: bool = True
+    ) -> "ImageStack":
         unique = {id(image): image for image in images}
-        first = next(iter(unique.values())).numbers
+        first = next(iter(unique.values())).tensor
         channels, height, width = first.shape
         stack = first.new_empty(len(unique), height, width, channels, device=device)
         for slot, image in enumerate(unique.values()):
-            stack[slot] = image.numbers.permute(1, 2, 0)
+            stack[slot] = image.tensor.permute(1, 2, 0)
         return cls(stack, {key: slot for slot, key in enumerate(unique)}, channels_last)
 
-    def slot(self, image: Prepared) -> int:
+    def slot(self, image: NetworkInput) -> int:
         return self.slots[id(image)]
 
-    def crops(self, wanted: Crops) -> torch.Tensor:
+    def crop(self, crops: Crops) -> torch.Tensor:
         """The pixels under the frames, (batch, channels, height, width), channels stored last."""
-        box = wanted.frames[0]
-        device = self.numbers.device
-        slots = torch.tensor([self.slot(one.image) for one in wanted.asked], device=device)
-        tops = torch.tensor([box.top for box in wanted.frames], device=device)
-        lefts = torch.tensor([box.left for box in wanted.frames], device=device)
+        box = crops.frames[0]
+        device = self.tensor.device
+        slots = torch.tensor(
+            [self.slot(request.image) for request in crops.requests], device=device
+        )
+        tops = torch.tensor([box.top for box in crops.frames], device=device)
+        lefts = torch.tensor([box.left for box in crops.frames], device=device)
         rows = tops[:, None] + torch.arange(box.height, device=device)
         columns = lefts[:, None] + torch.arange(box.width, device=device)
-        picked = self.numbers[slots[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return self._stored(picked.permute(0, 3, 1, 2))
+        gathered = self.tensor[slots[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return self._in_layout(gathered.permute(0, 3, 1, 2))
 
-    def whole(self, slots: Sequence[int]) -> torch.Tensor:
+    def images_at(self, slots: Sequence[int]) -> torch.Tensor:
         """Whole pictures, (batch, channels, height, width)."""
-        return self._stored(self.numbers[list(slots)].permute(0, 3, 1, 2))
+        return self._in_layout(self.tensor[list(slots)].permute(0, 3, 1, 2))
 
-    def _stored(self, pictures: torch.Tensor) -> torch.Tensor:
-        return pictures if self.channels_last else pictures.contiguous()
+    def _in_layout(self, images: torch.Tensor) -> torch.Tensor:
+        return images if self.channels_last else images.contiguous()
 
 
-def how_many(survey: Survey, target: int, size: Size, room: int) -> int:
+def max_batch_size(survey: Survey, target: int, size: Size, max_bytes: int) -> int:
     """How many crops of this size may run at once to a step and back in so many bytes."""
-    return 1 if survey.alone else max(room // _bytes_needed(survey, target, size), 1)
+    return (
+        1
+        if survey.needs_single_images
+        else max(max_bytes // _bytes_needed(survey, target, size), 1)
+    )
 
 
 def _bytes_needed(survey: Survey, target: int, size: Size) -> int:

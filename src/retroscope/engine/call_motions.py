@@ -200,7 +200,9 @@ def join(at: Place, tensors: object, dim: int = 0, *, axis: int | None = None) -
     return Mix() if along else Stay(pinned=at.meets_a_varying_constant())
 
 
-def part(at: Place, _input: object, _size: object, dim: int = 0, **_kwargs: object) -> Motion:
+def split_channels(
+    at: Place, _input: object, _size: object, dim: int = 0, **_kwargs: object
+) -> Motion:
     return Mix() if at.touches(dim) else Stay()
 
 

@@ -9,7 +9,7 @@ Fields = tuple[Field, Field]
 
 
 @dataclass(frozen=True)
-class Seen:
+class TensorField:
     """What of the picture a tensor's elements see, and which dimensions run along it.
 
     `uniform`: all positions hold the same, as a gate does that was expanded to a map's size.
@@ -22,37 +22,39 @@ class Seen:
     uniform: bool = False
 
 
-Operand = tuple[Seen, Shape]
+Operand = tuple[TensorField, Shape]
 
 
-def moved(motion: Motion, operands: list[Operand], main: Operand, result: Shape) -> Seen:
+def field_after(
+    motion: Motion, operands: list[Operand], main: Operand, result: Shape
+) -> TensorField:
     """What the result of an operation sees."""
-    seen, _ = main
+    field, _ = main
     if isinstance(motion, Slide):
-        return _slid(motion, operands, main)
+        return _field_of_windows(motion, operands, main)
     if isinstance(motion, Move):
-        return replace(seen, axes=motion.axes)
+        return replace(field, axes=motion.axes)
     if isinstance(motion, Stay):
-        return _met(operands, result, gated=motion.gated)
-    return replace(_collapsed(operands), uniform=motion.uniform)
+        return _field_of_aligned_maps(operands, result, gated=motion.gated)
+    return replace(_field_of_all_positions(operands), uniform=motion.uniform)
 
 
-def _slid(motion: Slide, operands: list[Operand], main: Operand) -> Seen:
+def _field_of_windows(motion: Slide, operands: list[Operand], main: Operand) -> TensorField:
     """Windows over the main operand; filters made from the picture are gates."""
     y, x = main[0].fields
     fields = y.through(motion.y), x.through(motion.x)
     parts = [seen for seen, _ in operands]
-    return _merged(parts, fields, main[0].axes, gated=len(operands) > 1)
+    return _combine(parts, fields, main[0].axes, gated=len(operands) > 1)
 
 
-def _collapsed(operands: list[Operand]) -> Seen:
+def _field_of_all_positions(operands: list[Operand]) -> TensorField:
     """All positions of all operands at once: one interval for every element."""
     parts = [_hull(seen, shape) for seen, shape in operands]
     y, x = (_union([fields[axis] for fields in parts]) for axis in (0, 1))
-    return _merged([seen for seen, _ in operands], (y, x), None)
+    return _combine([seen for seen, _ in operands], (y, x), None)
 
 
-def _hull(seen: Seen, shape: Shape) -> Fields:
+def _hull(seen: TensorField, shape: Shape) -> Fields:
     if seen.axes is None:
         return seen.fields
     y, x = (_spread(field, shape[axis]) for field, axis in zip(seen.fields, seen.axes, strict=True))
@@ -73,30 +75,34 @@ def _union(fields: list[Field]) -> Field:
     return total
 
 
-def _merged(parts: list[Seen], fields: Fields, axes: Axes | None, *, gated: bool = False) -> Seen:
+def _combine(
+    parts: list[TensorField], fields: Fields, axes: Axes | None, *, gated: bool = False
+) -> TensorField:
     notes = [part.note for part in parts if part.note]
     context = gated or any(part.global_context for part in parts)
-    return Seen(fields, axes, context, notes[0] if notes else "")
+    return TensorField(fields, axes, context, notes[0] if notes else "")
 
 
-def _met(operands: list[Operand], result: Shape, *, gated: bool) -> Seen:
+def _field_of_aligned_maps(operands: list[Operand], result: Shape, *, gated: bool) -> TensorField:
     """Maps that meet position by position; what has one value for all positions is a gate."""
-    aligned = [(_shifted(seen, shape, result), shape) for seen, shape in operands]
+    aligned = [(_align_axes(seen, shape, result), shape) for seen, shape in operands]
     local = [(seen, shape) for seen, shape in aligned if _spans(seen, shape, result)]
     if not local or len({seen.axes for seen, _ in local}) > 1:
-        return _collapsed(operands)
+        return _field_of_all_positions(operands)
     axes = local[0][0].axes
     assert axes is not None
     others = [(seen, shape) for seen, shape in aligned if not _spans(seen, shape, result)]
-    gates = [seen for seen, shape in others if seen.uniform or _single(shape, axes, result)]
-    fields = _common([seen.fields for seen, _ in local], (result[axes[0]], result[axes[1]]))
+    gates = [
+        seen for seen, shape in others if seen.uniform or _has_one_position(shape, axes, result)
+    ]
+    fields = _common_fields([seen.fields for seen, _ in local], (result[axes[0]], result[axes[1]]))
     if len(gates) < len(others) or fields is None:
-        return replace(_collapsed(operands), axes=axes)
+        return replace(_field_of_all_positions(operands), axes=axes)
     parts = [seen for seen, _ in aligned]
-    return _merged(parts, fields, axes, gated=gated or bool(gates))
+    return _combine(parts, fields, axes, gated=gated or bool(gates))
 
 
-def _shifted(seen: Seen, shape: Shape, result: Shape) -> Seen:
+def _align_axes(seen: TensorField, shape: Shape, result: Shape) -> TensorField:
     """Axes counted in the result, which may have more dimensions in front."""
     if seen.axes is None:
         return seen
@@ -104,24 +110,24 @@ def _shifted(seen: Seen, shape: Shape, result: Shape) -> Seen:
     return replace(seen, axes=(seen.axes[0] + ahead, seen.axes[1] + ahead))
 
 
-def _spans(seen: Seen, shape: Shape, result: Shape) -> bool:
+def _spans(seen: TensorField, shape: Shape, result: Shape) -> bool:
     ahead = len(result) - len(shape)
     return seen.axes is not None and all(shape[axis - ahead] == result[axis] for axis in seen.axes)
 
 
-def _single(shape: Shape, axes: Axes, result: Shape) -> bool:
+def _has_one_position(shape: Shape, axes: Axes, result: Shape) -> bool:
     ahead = len(result) - len(shape)
     return all(axis < ahead or shape[axis - ahead] == 1 for axis in axes)
 
 
-def _common(fields: list[Fields], lengths: tuple[int, int]) -> Fields | None:
+def _common_fields(fields: list[Fields], lengths: tuple[int, int]) -> Fields | None:
     """The union along each axis; None where strides disagree and there is more than one unit."""
-    found = []
+    unions = []
     for axis in (0, 1):
-        own = [pair[axis] for pair in fields]
-        if lengths[axis] == 1 and len({field.stride for field in own}) > 1:
-            own = [_spread(field, 1) for field in own]
-        if len({field.stride for field in own}) > 1:
+        axis_fields = [pair[axis] for pair in fields]
+        if lengths[axis] == 1 and len({field.stride for field in axis_fields}) > 1:
+            axis_fields = [_spread(field, 1) for field in axis_fields]
+        if len({field.stride for field in axis_fields}) > 1:
             return None
-        found.append(_union(own))
-    return found[0], found[1]
+        unions.append(_union(axis_fields))
+    return unions[0], unions[1]

@@ -1,68 +1,56 @@
-"""A forward pass that follows the survey's program and shows the layers on its way."""
+"""A forward pass that shows the outputs of some layers."""
 
 from collections.abc import Callable, Mapping
+from typing import Never
 
 import torch
 
-from retroscope.engine.intercept import Handler, Reached, run
-from retroscope.engine.operations import (
-    Args,
-    Function,
-    Kwargs,
-    asks_only,
-    is_itself,
-    name_of,
-    tensors_in,
-)
-from retroscope.engine.survey import Survey, canonical
-from retroscope.errors import ModelError
+from retroscope.engine.intercept import Handler, execute_plainly, run
+from retroscope.engine.interpreter import Call, ProgramInterpreter, refuse_divergence
+from retroscope.engine.operations import tensors_in
+from retroscope.engine.program import Step, Survey, to_channel_maps
 
-Seen = Callable[[torch.Tensor], object]
+MapListener = Callable[[torch.Tensor], object]
 
 
-def plainly(function: Function, args: Args, kwargs: Kwargs) -> object:
-    """Runs a torch function as it is."""
-    return function(*args, **kwargs)
-
-
-def follow(
+def run_forward(
     module: torch.nn.Module,
     survey: Survey,
-    pictures: torch.Tensor,
-    seen: Mapping[int, Seen],
+    images: torch.Tensor,
+    listeners: Mapping[int, MapListener],
     *,
-    execute: Handler = plainly,
+    execute: Handler = execute_plainly,
 ) -> None:
-    """Runs the pictures up to the last step asked for, and shows the output of each one asked.
+    """Runs the images up to the last step that has a listener, and calls each with its output.
 
-    An output is shown as (batch, channels, height, width) and may be changed in place by later
-    steps: whoever keeps it, copies it.
+    An output is (batch, channels, height, width). Later steps may change it in place, so a listener
+    that keeps it has to copy it.
     """
-    run(module, pictures, _Follower(survey, seen, execute))
+    run(module, images, _Forward(survey, listeners, execute))
 
 
-class _Follower:
-    def __init__(self, survey: Survey, seen: Mapping[int, Seen], execute: Handler) -> None:
-        self.steps = survey.steps
-        self.seen = seen
-        self.execute = execute
-        self.last = max(seen)
-        self.count = 0
+def notify(listener: MapListener, step: Step, result: object) -> None:
+    """Shows a listener the output of a step."""
+    output = next(tensors_in(result), None)
+    if output is not None and step.field is not None:
+        listener(to_channel_maps(output, step.field.axes))
 
-    def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
-        result = self.execute(function, args, kwargs)
-        first = next(tensors_in(result), None)
-        if (first is None and asks_only(function)) or is_itself(function, args):
-            return result
-        step = self.steps[self.count]
-        if step.function != function:
-            raise ModelError(
-                f"this network does not run the same way twice: {name_of(function)} where "
-                f"{name_of(step.function)} was; its layers have no fixed place"
-            )
-        if self.count in self.seen and first is not None and step.seen is not None:
-            self.seen[self.count](canonical(first, step.seen.axes))
-        self.count += 1
-        if self.count > self.last:
-            raise Reached
+
+class _Forward(ProgramInterpreter):
+    def __init__(
+        self, survey: Survey, listeners: Mapping[int, MapListener], execute: Handler
+    ) -> None:
+        super().__init__(survey, last=max(listeners), execute=execute)
+        self.listeners = listeners
+
+    def diverge(self, call: Call) -> Never:
+        refuse_divergence(self.steps[self.count], call)
+
+    def create(self, call: Call) -> object:
+        return self.compute(self.steps[self.count], call)
+
+    def compute(self, step: Step, call: Call) -> object:
+        result = call.run(self.execute)
+        if self.count in self.listeners:
+            notify(self.listeners[self.count], step, result)
         return result

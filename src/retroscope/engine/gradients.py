@@ -1,4 +1,4 @@
-"""The way back: autograd with the rules of a rule book in place of its own."""
+"""The way back: autograd, with the rules of a rule book in place of its own."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
 
 from retroscope.engine.intercept import Handler
+from retroscope.engine.memory import is_out_of_memory
 from retroscope.engine.operations import (
     TABLE,
     Args,
@@ -23,65 +24,95 @@ from retroscope.engine.rules import Rule, RuleBook
 from retroscope.errors import ModelError
 
 
-def ruled(book: RuleBook) -> Handler:
-    """Runs every function as it is, with the rules of the book for the way back."""
+def gradients(
+    outputs: torch.Tensor,
+    inputs: torch.Tensor,
+    start: torch.Tensor | None = None,
+    *,
+    retain_graph: bool = False,
+) -> torch.Tensor:
+    """The signal at the inputs, going back from `start` at the outputs, or from their sum.
+
+    Raises ModelError if nothing connects them, or if torch cannot differentiate the network.
+    """
+    if not outputs.requires_grad:
+        raise ModelError(
+            "no gradient leads back from here: the network detaches its maps or runs with "
+            "gradients switched off; remove no_grad, inference_mode or detach"
+        )
+    if start is None:
+        start = torch.ones_like(outputs)
+    try:
+        (signal,) = torch.autograd.grad(
+            outputs, inputs, start, retain_graph=retain_graph, materialize_grads=True
+        )
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(f"torch cannot differentiate this network: {error}") from error
+    return signal
+
+
+def apply_rules(book: RuleBook) -> Handler:
+    """Runs every function as it is, and attaches the rules of the book for the way back."""
 
     def handle(function: Function, args: Args, kwargs: Kwargs) -> object:
         row = TABLE.get(function)
-        if row is not None and row.listed:
+        if row is not None and row.is_layer:
             _refuse_hidden_gradients(function, args, kwargs)
         role = None if row is None else row.role_of(args, kwargs)
         rule = None if role is None else book.rules.get(role)
-        with _kept_for_the_way_back():
+        with _keep_checkpointed_tensors():
             if rule is None:
-                return function(*_frozen(args), **_frozen(kwargs))
-            return _under_rule(rule, function, *positional(args, kwargs))
+                return function(*_without_parameters(args), **_without_parameters(kwargs))
+            return _call_with_rule(rule, function, *positional(args, kwargs))
 
     return handle
 
 
 def _refuse_hidden_gradients(function: Function, args: Args, kwargs: Kwargs) -> None:
-    """A step that autograd is told not to see would silently get no rule, so nobody may take it."""
+    """Without gradients autograd skips the operation, and its rule would silently not apply."""
     if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
         return
-    if any(one.requires_grad for one in tensors_in(_frozen(args), _frozen(kwargs))):
+    tensors = tensors_in(_without_parameters(args), _without_parameters(kwargs))
+    if any(tensor.requires_grad for tensor in tensors):
         raise ModelError(
-            f"this network runs {name_of(function)} with gradients switched off, so that nothing "
-            "can be looked back through; take out no_grad or inference_mode there, or give "
-            "torch.utils.checkpoint use_reentrant=False"
+            f"this network runs {name_of(function)} with gradients switched off, so gradients "
+            "cannot be traced through it; remove no_grad or inference_mode there, or pass "
+            "use_reentrant=False to torch.utils.checkpoint"
         )
 
 
-def _kept_for_the_way_back() -> AbstractContextManager[object]:
+def _keep_checkpointed_tensors() -> AbstractContextManager[object]:
     """Keeps what `torch.utils.checkpoint` would drop and compute again without the rules."""
-    hooked = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
-    return saved_tensors_hooks(torch.Tensor.detach, _same) if hooked else nullcontext()
+    has_hooks = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+    return saved_tensors_hooks(torch.Tensor.detach, _unpack) if has_hooks else nullcontext()
 
 
-def _same(kept: torch.Tensor) -> torch.Tensor:
-    return kept
+def _unpack(saved: torch.Tensor) -> torch.Tensor:
+    return saved
 
 
-def _frozen(value: Any) -> Any:
-    """The same arguments with parameters taken out of the graph: nobody asks for their gradient."""
-    return with_tensors(value, _detached_parameter)
+def _without_parameters(value: Any) -> Any:
+    """The same arguments with parameters detached: their gradients are never needed."""
+    return with_tensors(value, _detach_parameter)
 
 
-def _detached_parameter(tensor: torch.Tensor) -> torch.Tensor:
+def _detach_parameter(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach() if isinstance(tensor, torch.nn.Parameter) else tensor
 
 
-def _under_rule(rule: Rule, function: Function, args: Args, kwargs: Kwargs) -> object:
-    signal, rest, options = args[0], _frozen(args[1:]), _frozen(kwargs)
+def _call_with_rule(rule: Rule, function: Function, args: Args, kwargs: Kwargs) -> object:
+    source, rest, options = args[0], _without_parameters(args[1:]), _without_parameters(kwargs)
 
-    def call(source: torch.Tensor) -> torch.Tensor:
-        return cast("torch.Tensor", function(source, *rest, **options))
+    def call(tensor: torch.Tensor) -> torch.Tensor:
+        return cast("torch.Tensor", function(tensor, *rest, **options))
 
-    return _Ruled.apply(signal, call, rule) if signal.requires_grad else call(signal)
+    return _RuleFunction.apply(source, call, rule) if source.requires_grad else call(source)
 
 
-class _Ruled(torch.autograd.Function):
-    """An operation whose way back is a rule's, in place where the operation is."""
+class _RuleFunction(torch.autograd.Function):
+    """An operation whose backward is a rule. In-place operations stay in place."""
 
     @staticmethod
     def forward(
@@ -90,7 +121,7 @@ class _Ruled(torch.autograd.Function):
         result = call(source)
         if result is source:
             ctx.mark_dirty(source)
-        if rule.asks_where_it_fires:
+        if rule.needs_active_mask:
             ctx.save_for_backward(result > 0)
         ctx.rule = rule
         return result
@@ -98,5 +129,6 @@ class _Ruled(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, signal: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        fires = ctx.saved_tensors[0] if ctx.rule.asks_where_it_fires else None
-        return ctx.rule.back(signal, fires), None, None
+        rule: Rule = ctx.rule
+        active = ctx.saved_tensors[0] if rule.needs_active_mask else None
+        return rule.back(signal, active), None, None

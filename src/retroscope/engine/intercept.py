@@ -1,7 +1,7 @@
-"""Runs a network without changing it: watch each operation, stop early.
+"""Runs a forward pass under a handler, which sees every torch function that the pass calls.
 
-A pass is a handler: it is given every torch function that the forward pass calls, in running order,
-and returns its result.
+A handler is called in place of each function, in running order, and returns its result. It ends the
+pass early by raising a PassEnded.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,84 +17,92 @@ from retroscope.errors import RetroscopeError
 
 
 class Handler(Protocol):
-    """Does in the forward pass what a torch function was called for."""
+    """Runs one call of a torch function and returns its result."""
 
     def __call__(self, function: Function, args: Args, kwargs: Kwargs, /) -> object: ...
 
 
-class Ended(BaseException):
-    """Ends a forward pass; no `except Exception` of a network stops it."""
+class PassEnded(BaseException):
+    """Ends a forward pass; no `except Exception` in a network's code stops it."""
 
 
-class Reached(Ended):
-    """The answer is known."""
+class TargetReached(PassEnded):
+    """The last step that is needed has run."""
 
 
-class _Watch(TorchFunctionMode):
-    """Gives every call to the handler, until the handler ends the pass.
+def execute_plainly(function: Function, args: Args, kwargs: Kwargs) -> object:
+    """Runs a torch function as it is."""
+    return function(*args, **kwargs)
 
-    What the network still does then, as at the end of its `with torch.no_grad()`, runs as it is.
+
+class _Interceptor(TorchFunctionMode):
+    """Passes every call to the handler, until the handler ends the pass.
+
+    Calls after that, such as those at the end of a `with torch.no_grad()` in the network's code,
+    run as they are.
     """
 
     def __init__(self, handler: Handler) -> None:
         super().__init__()
         self._handler = handler
-        self.ended: Ended | RetroscopeError | None = None
+        self.end: PassEnded | RetroscopeError | None = None
 
     def __torch_function__(
         self, func: Function, _types: object, args: Args = (), kwargs: Kwargs | None = None
     ) -> object:
-        if self.ended is not None:
+        if self.end is not None:
             return func(*args, **(kwargs or {}))
         try:
             return self._handler(func, args, kwargs or {})
-        except (Ended, RetroscopeError) as error:
-            self.ended = error
+        except (PassEnded, RetroscopeError) as error:
+            self.end = error
             raise
 
 
-def run(module: torch.nn.Module, picture: torch.Tensor, handler: Handler) -> object:
-    """One forward pass under a handler; None where the handler ended it early."""
-    watch = _Watch(handler)
+def run(module: torch.nn.Module, image: torch.Tensor, handler: Handler) -> object:
+    """One forward pass under a handler; None if the handler ended it early."""
+    interceptor = _Interceptor(handler)
     try:
-        with watch:
-            result = cast("object", module(picture))
-    except (Exception, Ended):
-        # A network may turn the end of the pass into an error of its own on the way out; what
-        # ended the pass is what counts, and is raised below.
-        if watch.ended is None:
+        with interceptor:
+            result = cast("object", module(image))
+    except (Exception, PassEnded):
+        # A network's code may turn the end of the pass into an error of its own; what ended the
+        # pass is raised below.
+        if interceptor.end is None:
             raise
-    ended, watch.ended = watch.ended, None
-    if ended is None:
+    end, interceptor.end = interceptor.end, None
+    if end is None:
         return result
-    if isinstance(ended, Ended):
-        # It holds its frames, and with them every map of the pass.
-        ended.__traceback__ = None
-    if isinstance(ended, Reached):
+    if isinstance(end, PassEnded):
+        # Its traceback holds the frames of the pass, and with them every map.
+        end.__traceback__ = None
+    if isinstance(end, TargetReached):
         return None
     try:
-        raise ended
+        raise end
     finally:
-        del ended
+        del end
 
 
 @contextmanager
 def module_calls(
-    module: torch.nn.Module, entered: Callable[[str], None], left: Callable[[str, object], None]
+    module: torch.nn.Module,
+    on_enter: Callable[[str], None],
+    on_leave: Callable[[str, object], None],
 ) -> Iterator[None]:
-    """Tells when a part of the network is entered and left, by its path.
+    """Reports when a submodule is entered and left, by its path.
 
-    The hooks are torch's global ones, so that no module of the network is touched.
+    The hooks are torch's global ones, so no module of the network is changed.
     """
     paths = {part: path for path, part in module.named_modules()}
 
     def before(part: torch.nn.Module, _inputs: object) -> None:
         if part in paths:
-            entered(paths[part])
+            on_enter(paths[part])
 
     def after(part: torch.nn.Module, _inputs: object, output: object) -> None:
         if part in paths:
-            left(paths[part], output)
+            on_leave(paths[part], output)
 
     hooks = [register_module_forward_pre_hook(before), register_module_forward_hook(after)]
     try:

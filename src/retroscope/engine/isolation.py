@@ -13,11 +13,11 @@ from retroscope.errors import ModelError
 
 
 @contextmanager
-def undisturbed(module: torch.nn.Module) -> Iterator[None]:
-    """Runs the network in evaluation mode and leaves it as it was, whatever happens inside."""
+def preserve_state(module: torch.nn.Module) -> Iterator[None]:
+    """Runs the network in evaluation mode and restores it afterwards, also after an error."""
     modes = [(part, part.training) for part in module.modules()]
     buffers = [_Buffers.of(part) for part in module.modules()]
-    with _same_randomness(module), torch.inference_mode(mode=False):
+    with _preserve_random_state(module), torch.inference_mode(mode=False):
         try:
             for part, _ in modes:
                 part.training = False
@@ -26,77 +26,78 @@ def undisturbed(module: torch.nn.Module) -> Iterator[None]:
             for part, training in modes:
                 part.training = training
             with torch.no_grad():
-                for one in buffers:
-                    one.restore()
+                for snapshot in buffers:
+                    snapshot.restore()
 
 
 @dataclass(frozen=True, eq=False)
 class _Buffers:
-    """The buffers of one part of a network, and what they hold."""
+    """A module's buffers: the tensors, and a copy of their values."""
 
     part: torch.nn.Module
-    were: dict[str, torch.Tensor | None]
-    held: dict[str, torch.Tensor]
-    unsaved: set[str]
+    tensors: dict[str, torch.Tensor | None]
+    values: dict[str, torch.Tensor]
+    non_persistent: set[str]
 
     @classmethod
     def of(cls, part: torch.nn.Module) -> Self:
-        were = dict(part._buffers)
-        held = {name: one.detach().clone() for name, one in were.items() if one is not None}
-        return cls(part, were, held, set(part._non_persistent_buffers_set))
+        tensors = dict(part._buffers)
+        values = {
+            name: buffer.detach().clone() for name, buffer in tensors.items() if buffer is not None
+        }
+        return cls(part, tensors, values, set(part._non_persistent_buffers_set))
 
     def restore(self) -> None:
-        for home, kept in (
-            (self.part._buffers, self.were),
-            (self.part._non_persistent_buffers_set, self.unsaved),
-        ):
-            home.clear()
-            home.update(kept)  # type: ignore[arg-type]  # a dict with a dict, a set with a set
-        for name, held in self.held.items():
-            buffer = self.were[name]
-            if buffer is not None and not torch.equal(buffer, held):
-                buffer.copy_(held)
+        self.part._buffers.clear()
+        self.part._buffers.update(self.tensors)
+        self.part._non_persistent_buffers_set.clear()
+        self.part._non_persistent_buffers_set.update(self.non_persistent)
+        for name, values in self.values.items():
+            buffer = self.tensors[name]
+            if buffer is not None and not torch.equal(buffer, values):
+                buffer.copy_(values)
 
 
 @contextmanager
-def _same_randomness(module: torch.nn.Module) -> Iterator[None]:
+def _preserve_random_state(module: torch.nn.Module) -> Iterator[None]:
     device = device_of(module)
-    kept = np.random.get_state(), random.getstate()  # noqa: NPY002
-    places = [] if device.type == "cpu" else [device.index or 0]
-    kind = "cuda" if device.type == "cpu" else device.type
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    indices = [] if device.type == "cpu" else [device.index or 0]
+    device_type = "cuda" if device.type == "cpu" else device.type
     try:
-        with torch.random.fork_rng(devices=places, device_type=kind):
+        with torch.random.fork_rng(devices=indices, device_type=device_type):
             yield
     finally:
-        np.random.set_state(kept[0])  # noqa: NPY002
-        random.setstate(kept[1])
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
 
 
 def device_of(module: torch.nn.Module) -> torch.device:
-    """Where the network's numbers lie."""
-    return next((one.device for one in _numbers(module)), torch.device("cpu"))
+    """The device of the network's parameters."""
+    return next((tensor.device for tensor in _tensors(module)), torch.device("cpu"))
 
 
 def dtype_of(module: torch.nn.Module) -> torch.dtype:
-    """The kind of floating-point number that the network computes with."""
-    kinds = (one.dtype for one in _numbers(module) if one.is_floating_point())
-    return next(kinds, torch.get_default_dtype())
+    """The floating-point type that the network computes in."""
+    dtypes = (tensor.dtype for tensor in _tensors(module) if tensor.is_floating_point())
+    return next(dtypes, torch.get_default_dtype())
 
 
-def _numbers(module: torch.nn.Module) -> Iterator[torch.Tensor]:
+def _tensors(module: torch.nn.Module) -> Iterator[torch.Tensor]:
     yield from module.parameters()
     yield from module.buffers()
 
 
-def original(module: torch.nn.Module) -> torch.nn.Module:
-    """The network inside a wrapper of torch's; a scripted one is refused."""
-    for wrapped in ("_orig_mod", "module"):
-        inner = getattr(module, wrapped, None)
+def unwrap(module: torch.nn.Module) -> torch.nn.Module:
+    """The network inside torch's wrappers. Scripted and traced modules are refused."""
+    for attribute in ("_orig_mod", "module"):
+        inner = getattr(module, attribute, None)
         if isinstance(inner, torch.nn.Module) and type(module).__name__ in _WRAPPERS:
-            return original(inner)
+            return unwrap(inner)
     if isinstance(module, torch.jit.ScriptModule | torch.jit.ScriptFunction):
         raise ModelError(
-            "a scripted or traced network hides its operations; give the nn.Module it was made of"
+            "a scripted or traced network hides its operations; pass the nn.Module that it was "
+            "made from"
         )
     return module
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from retroscope.engine.tensor_map import Marks
+from retroscope.engine.tensor_map import TensorMap
 
 
 @dataclass(frozen=True)
-class Found:
+class NamedStep:
     """A layer's names, and the step that computes it."""
 
     step: int
@@ -35,29 +35,29 @@ class _Entry:
         return len(self.steps) == 1 and self.inner == 0 and bool(self.path)
 
 
-class Naming:
+class LayerNamer:
     """Follows a forward pass into its modules and keeps what each operation is to be called."""
 
     def __init__(self) -> None:
         self._stack: list[_Entry] = [_Entry("")]
         self._all: list[_Entry] = [self._stack[0]]
-        self._maker = Marks[int]()
+        self._maker = TensorMap[int]()
         self._results: dict[int, list[str]] = defaultdict(list)
 
-    def entered(self, path: str) -> None:
+    def enter_module(self, path: str) -> None:
         """A module starts to run."""
         self._stack[-1].inner += 1
         entry = _Entry(path)
         self._stack.append(entry)
         self._all.append(entry)
 
-    def left(self, path: str, output: object) -> None:
+    def leave_module(self, path: str, output: object) -> None:
         """A module has run; the layer that made its output is also known by its path."""
         self._stack.pop()
         if path and isinstance(output, torch.Tensor) and output in self._maker:
             self._results[self._maker[output]].append(path)
 
-    def called(self, step: int, kind: str, outputs: list[torch.Tensor]) -> None:
+    def record_step(self, step: int, kind: str, outputs: list[torch.Tensor]) -> None:
         """An operation has run; an empty kind says that it is no layer."""
         for output in outputs[:1]:
             if kind:
@@ -67,13 +67,13 @@ class Naming:
         if kind:
             self._stack[-1].steps.append((step, kind))
 
-    def found(self) -> tuple[Found, ...]:
+    def named_steps(self) -> tuple[NamedStep, ...]:
         """Every layer in running order, with its names."""
-        named = sorted(self._named(), key=lambda one: one.step)
-        known = well_known([one.kind for one in named])
+        named = sorted(self._name_steps(), key=lambda one: one.step)
+        known = familiar_names([one.kind for one in named])
         counts: Counter[str] = Counter()
         layers = []
-        paths = {path: step for step, found in self._results.items() for path in found}
+        paths = {path: step for step, named_steps in self._results.items() for path in named_steps}
         taken = {one.name for one in named}
         for one, familiar in zip(named, known, strict=True):
             counts[one.kind] += 1
@@ -81,10 +81,10 @@ class Naming:
             own = [name for name in names if paths.get(name, one.step) == one.step]
             fresh = [name for name in dict.fromkeys(own) if name not in taken]
             taken.update(fresh)
-            layers.append(Found(one.step, one.kind, one.name, tuple(fresh)))
+            layers.append(NamedStep(one.step, one.kind, one.name, tuple(fresh)))
         return tuple(layers)
 
-    def _named(self) -> list[Found]:
+    def _name_steps(self) -> list[NamedStep]:
         calls: Counter[str] = Counter()
         paths = {entry.path for entry in self._all}
         layers = []
@@ -95,11 +95,11 @@ class Naming:
                     calls[base] = max(calls[base], 1)
                 calls[base] += 1
                 name = base if calls[base] == 1 else f"{base}~{calls[base]}"
-                layers.append(Found(step, kind, name))
+                layers.append(NamedStep(step, kind, name))
         return layers
 
 
-def well_known(kinds: list[str]) -> list[tuple[str, ...]]:
+def familiar_names(kinds: list[str]) -> list[tuple[str, ...]]:
     """The names of VGG- and AlexNet-shaped networks, for each layer of a network in order.
 
     >>> well_known(["conv", "relu", "pool"])

@@ -26,7 +26,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Held:
+class MapRegion:
     """The part of a map that a tensor holds, and which dimensions run along it."""
 
     y: Span
@@ -38,12 +38,12 @@ class Held:
         y, x = self.axes
         return len(shape) > max(y, x) and (shape[y], shape[x]) == (self.y.count, self.x.count)
 
-    def meet(self, other: "Held") -> "Held | None":
+    def meet(self, other: "MapRegion") -> "MapRegion | None":
         """What both hold; None where they share nothing or lie differently."""
         if (self.axes, self.y.full, self.x.full) != (other.axes, other.y.full, other.x.full):
             return None
         y, x = self.y.meet(other.y), self.x.meet(other.x)
-        return Held(y, x, self.axes) if y.count > 0 and x.count > 0 else None
+        return MapRegion(y, x, self.axes) if y.count > 0 and x.count > 0 else None
 
 
 @dataclass(frozen=True)

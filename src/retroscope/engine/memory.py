@@ -15,7 +15,7 @@ _CPU_SHARE, _DEVICE_SHARE = 0.25, 0.6
 _CPU_MOST = 128 << 20  # larger batches leave the processor's caches and run slower
 
 
-def budget(device: torch.device) -> int:
+def memory_budget(device: torch.device) -> int:
     """How many bytes a batch may take on this device at present."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * _DEVICE_SHARE)

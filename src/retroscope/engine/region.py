@@ -1,232 +1,204 @@
-"""Region-exact execution: run only the part of each map that one unit depends on.
+"""Region-exact execution: runs only the part of each map that a unit depends on.
 
-A crop of the picture goes through the network's own forward pass. Each tensor carries which part
-of the full map it holds. Window operations compute the outputs whose windows are wholly known
-and pad only at the true border, so that every number is the one that the full picture gives.
-What cannot be known from the crop stays unknown; a target that needs it is run on the full
-picture instead.
+A crop of the image goes through the network's own forward pass. Each tensor carries the region of
+the full map that it holds. Window operations compute the outputs whose windows are wholly known and
+pad only at the true border, so every value is that of the full image. What cannot be computed from
+the crop stays unknown; a target that needs it is run on the full image instead.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 
-from retroscope.engine.intercept import Ended, Handler, Reached, run
-from retroscope.engine.map_regions import Held, Span, cut
+from retroscope.engine.intercept import Handler, run
+from retroscope.engine.interpreter import Call, CannotFollow, ProgramInterpreter
+from retroscope.engine.map_regions import MapRegion, Span, cut
 from retroscope.engine.memory import is_out_of_memory
 from retroscope.engine.motion import Move, Slide, Stay
-from retroscope.engine.operations import (
-    Args,
-    Function,
-    Kwargs,
-    asks_only,
-    is_itself,
-    makes_anew,
-    tensors_in,
-    with_others,
-    with_tensors,
-)
-from retroscope.engine.survey import Step, Survey, canonical, written
-from retroscope.engine.tensor_map import Marks, instead
-from retroscope.engine.window_ops import READERS, Windows
+from retroscope.engine.operations import Function, tensors_in
+from retroscope.engine.placeholders import placeholder
+from retroscope.engine.program import Step, Survey, to_channel_maps
+from retroscope.engine.tensor_map import TensorMap, substitute_for
+from retroscope.engine.window_ops import REDUCTIONS, PartialWindows
 from retroscope.errors import RetroscopeError
 
 
-class Lost(Ended):
-    """The crop runs another program than the full picture did, or one we cannot follow."""
-
-
 @dataclass(frozen=True)
-class Look:
-    """A layer's output for a batch of crops, (batch, channels, height, width), and its place."""
+class RegionOutput:
+    """A layer's output for a batch of crops, (batch, channels, height, width), and its spans."""
 
     output: torch.Tensor
     y: Span
     x: Span
 
 
-def look(
+def run_region(
     module: torch.nn.Module,
     survey: Survey,
     crops: torch.Tensor,
     *,
     target: int,
-    held: Held,
+    region: MapRegion,
     execute: Handler,
-) -> Look | None:
-    """The target step's output on these crops; None where the crops do not tell it."""
-    runner = _Region(survey, target, execute)
-    runner.held[crops] = held
+) -> RegionOutput | None:
+    """The output of step `target` on these crops; None if it cannot be computed from them."""
+    runner = _RegionRunner(survey, target, execute)
+    runner.regions[crops] = region
     try:
         run(module, crops, runner)
-    except Lost:
+    except CannotFollow:
         return None
     except RetroscopeError:
         raise
     except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
-        # A network may insist on sizes that a crop does not have. The full picture then runs
-        # instead, where an error of its own is raised again.
+        # A network's code may insist on sizes that a crop does not have. The full image then runs
+        # instead, and an error of the network's own is raised there again.
         if is_out_of_memory(error):
             raise
         return None
-    return runner.found
+    return runner.output
 
 
-class _Region:
+class _RegionRunner(ProgramInterpreter):
+    """`regions` has an entry for each tensor of the image: what it holds, or None if unknown."""
+
     def __init__(self, survey: Survey, target: int, execute: Handler) -> None:
-        self.survey = survey
-        self.target = target
-        self.execute = execute
-        self.held = Marks[Held | None]()
-        self.stand_ins = Marks[torch.Tensor]()
-        self.viewed = Marks[bool]()
-        self.count = 0
-        self.found: Look | None = None
+        super().__init__(survey, last=target, execute=execute)
+        self.regions = TensorMap[MapRegion | None]()
+        self.stand_ins = TensorMap[torch.Tensor]()
+        self.has_views = TensorMap[bool]()
+        self.output: RegionOutput | None = None
 
-    def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
-        args, kwargs = self._current(args), cast("Kwargs", self._current(kwargs))
-        if asks_only(function):
-            answer = self.execute(function, args, kwargs)
-            if next(tensors_in(answer), None) is None:
-                return answer
-        if is_itself(function, args):
-            return self._same(args)
-        step = self._next(function)
-        inputs = [one for one in tensors_in(args, kwargs) if one in self.held]
-        if makes_anew(function):
-            return self.execute(function, args, kwargs)
-        result = self._answer(step, inputs, args, kwargs)
-        self._reached(step, result)
-        return result
-
-    def _same(self, args: Args) -> object:
-        seen = self.execute(torch.Tensor.view_as, args, {})
-        if args[0] in self.held:
-            self.held[cast("torch.Tensor", seen)] = self.held[args[0]]
-        return seen
-
-    def _current(self, value: Any) -> Any:
+    def prepare(self, call: Call) -> Call:
         if not len(self.stand_ins):
-            return value
-        return with_tensors(value, partial(instead, self.stand_ins))
+            return call
+        return call.map_tensors(partial(substitute_for, self.stand_ins))
 
-    def _next(self, function: Function) -> Step:
-        if self.count > self.target or self.survey.steps[self.count].function != function:
-            raise Lost
-        self.count += 1
-        return self.survey.steps[self.count - 1]
-
-    def _answer(self, step: Step, inputs: list[torch.Tensor], args: Args, kwargs: Kwargs) -> object:
-        if not inputs:
-            if step.seen is not None or not step.is_given(args, kwargs):
-                raise Lost
-            return self.execute(step.function, args, kwargs)
-        if isinstance(step.motion, Slide) and len(inputs) > 1:
-            return self._unknown(step, inputs, written(step.function, args, kwargs))
-        if all(self.held[one] is not None for one in inputs):
-            if isinstance(step.motion, Slide):
-                return self._slide(step, step.motion, args, kwargs)
-            if isinstance(step.motion, Stay) and not (step.motion.gated or step.motion.pinned):
-                if not step.is_given(args, kwargs):
-                    raise Lost
-                return self._stay(step, inputs, args, kwargs)
-            if isinstance(step.motion, Move):
-                held = cast("Held", self.held[inputs[0]])
-                result = self.execute(step.function, args, kwargs)
-                return self._hold(result, Held(held.y, held.x, step.motion.axes))
-        return self._unknown(step, inputs, written(step.function, args, kwargs))
-
-    def _reached(self, step: Step, result: object) -> None:
-        if self.count <= self.target:
-            return
-        first = next(tensors_in(result))
-        held = self.held.get(first)
-        if held is not None:
-            assert step.seen is not None
-            self.found = Look(canonical(first, held.axes), held.y, held.x)
-        raise Reached
-
-    def _hold(self, result: object, held: Held) -> object:
-        for one in tensors_in(result):
-            if not held.fits(one.shape):
-                raise Lost
-            self.held[one] = held
-            if one._base is not None:
-                self.viewed[one._base] = True
+    def identity(self, call: Call) -> object:
+        result, source = cast("torch.Tensor", call.run(self.execute)), call.args[0]
+        if source in self.regions:
+            self.regions[result] = self.regions[source]
         return result
 
-    def _unknown(
-        self, step: Step, inputs: list[torch.Tensor], changed: torch.Tensor | None = None
-    ) -> object:
-        """A stand-in of the full size, so that the network's own code runs on; nobody reads it."""
-        if changed is not None:
-            self._refuse_shared(changed)
-            self.held[changed] = None
-            return changed if step.shapes else None
-        if not step.shapes or step.form not in (torch.Tensor, tuple, list):
-            raise Lost
-        blanks = [self._blank(shape, inputs[0]) for shape in step.shapes]
-        return blanks[0] if step.form is torch.Tensor else step.form(blanks)
+    def compute(self, step: Step, call: Call) -> object:
+        inputs = [tensor for tensor in call.tensors() if tensor in self.regions]
+        if not inputs:
+            if step.field is not None or not step.has_arguments(call.args, call.kwargs):
+                raise CannotFollow
+            return call.run(self.execute)
+        result = self._compute_from_image(step, call, inputs)
+        if self.count == self.last:
+            self._store_output(result)
+        return result
 
-    def _blank(self, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
-        blank = torch.zeros((), dtype=like.dtype, device=like.device)
-        blank = blank.expand(shape[0] * like.shape[0], *shape[1:]) if shape else blank
-        self.held[blank] = None
-        return blank
+    def _compute_from_image(self, step: Step, call: Call, inputs: Sequence[torch.Tensor]) -> object:
+        motion = step.motion
+        if any(self.regions[tensor] is None for tensor in inputs):
+            return self._leave_unknown(step, call, inputs)
+        if isinstance(motion, Slide) and len(inputs) == 1:
+            return self._slide(step, motion, call)
+        if isinstance(motion, Stay) and not (motion.gated or motion.pinned):
+            if not step.has_arguments(call.args, call.kwargs):
+                raise CannotFollow
+            return self._meet(step, call, inputs)
+        if isinstance(motion, Move):
+            region = cast("MapRegion", self.regions[inputs[0]])
+            return self._record(call.run(self.execute), MapRegion(region.y, region.x, motion.axes))
+        return self._leave_unknown(step, call, inputs)
 
-    def _stay(self, step: Step, inputs: list[torch.Tensor], args: Args, kwargs: Kwargs) -> object:
-        parts = [cast("Held", self.held[one]) for one in inputs]
-        met = _meeting(parts)
-        if met is None:
-            return self._unknown(step, inputs, written(step.function, args, kwargs))
-        if all(part == met for part in parts):
-            return self._hold(self.execute(step.function, args, kwargs), met)
-        crops: dict[int, torch.Tensor] = {
-            id(one): _part(one, part, met) for one, part in zip(inputs, parts, strict=True)
+    def _store_output(self, result: object) -> None:
+        first = next(tensors_in(result))
+        region = self.regions.get(first)
+        if region is not None:
+            maps = to_channel_maps(first, region.axes)
+            self.output = RegionOutput(maps, region.y, region.x)
+
+    def _record(self, result: object, region: MapRegion) -> object:
+        for tensor in tensors_in(result):
+            if not region.fits(tensor.shape):
+                raise CannotFollow
+            self.regions[tensor] = region
+            if tensor._base is not None:
+                self.has_views[tensor._base] = True
+        return result
+
+    def _leave_unknown(self, step: Step, call: Call, inputs: Sequence[torch.Tensor]) -> object:
+        """A placeholder of the full size, on which the network's own code runs on."""
+        target = call.target
+        if target is not None:
+            self._refuse_shared_memory(target)
+            self.regions[target] = None
+            return target if step.shapes else None
+        if not step.has_plain_results:
+            raise CannotFollow
+        return step.assemble([self._unknown(shape, inputs[0]) for shape in step.shapes])
+
+    def _unknown(self, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+        size = (shape[0] * like.shape[0], *shape[1:]) if shape else ()
+        unknown = placeholder(size, like)
+        self.regions[unknown] = None
+        return unknown
+
+    def _meet(self, step: Step, call: Call, inputs: Sequence[torch.Tensor]) -> object:
+        """An elementwise operation, on the region that all of its inputs hold."""
+        regions = [cast("MapRegion", self.regions[tensor]) for tensor in inputs]
+        common = _intersection(regions)
+        if common is None:
+            return self._leave_unknown(step, call, inputs)
+        if all(region == common for region in regions):
+            return self._record(call.run(self.execute), common)
+        parts = {
+            id(tensor): _narrow(tensor, region, common)
+            for tensor, region in zip(inputs, regions, strict=True)
         }
-        changed = written(step.function, args, kwargs)
-        function = step.function if changed is None else self._out_of_place(step.function, changed)
-        result = self.execute(function, with_others(args, crops), with_others(kwargs, crops))
-        if changed is not None:
-            self.stand_ins[changed] = cast("torch.Tensor", result)
-        return self._hold(result, met)
+        target = call.target
+        if target is None:
+            return self._record(call.on(parts).run(self.execute), common)
+        function = self._out_of_place(call.function, target)
+        partial_call = Call(function, call.args, call.kwargs).on(parts)
+        result = partial_call.run(self.execute)
+        self.stand_ins[target] = cast("torch.Tensor", result)
+        return self._record(result, common)
 
-    def _refuse_shared(self, changed: torch.Tensor) -> None:
-        """What is changed in place must not be seen through another tensor's memory too."""
-        if changed._base is not None or changed in self.viewed:
-            raise Lost
+    def _refuse_shared_memory(self, target: torch.Tensor) -> None:
+        """A tensor that is changed in place must not be visible through another one."""
+        if target._base is not None or target in self.has_views:
+            raise CannotFollow
 
-    def _out_of_place(self, function: Function, changed: torch.Tensor) -> Function:
-        """The twin that leaves its input alone, for parts that no longer have one size."""
-        self._refuse_shared(changed)
+    def _out_of_place(self, function: Function, target: torch.Tensor) -> Function:
+        """The twin that leaves its input alone, for inputs that no longer have one size."""
+        self._refuse_shared_memory(target)
         twin = getattr(torch.Tensor, function.__name__.removesuffix("_"), None)
         if twin is None:
-            raise Lost
+            raise CannotFollow
         return cast("Function", twin)
 
-    def _slide(self, step: Step, motion: Slide, args: Args, kwargs: Kwargs) -> object:
-        source = args[0] if args else kwargs["input"]
-        held = cast("Held", self.held[source])
-        y, x = cut(held.y, motion.y), cut(held.x, motion.x)
-        reading = step.operation.reading if step.operation else None
-        if y is None or x is None or reading is None:
-            return self._unknown(step, [source])
-        work = Windows((motion.y, motion.x), (y, x), held.axes)
-        result = READERS[reading](work, self.execute, args, kwargs)
-        return self._hold(result, Held(y.gives, x.gives, held.axes))
+    def _slide(self, step: Step, motion: Slide, call: Call) -> object:
+        source = call.args[0] if call.args else call.kwargs["input"]
+        region = cast("MapRegion", self.regions[source])
+        y, x = cut(region.y, motion.y), cut(region.x, motion.x)
+        reduction = step.operation.reduction if step.operation else None
+        if y is None or x is None or reduction is None:
+            return self._leave_unknown(step, call, [source])
+        windows = PartialWindows((motion.y, motion.x), (y, x), region.axes)
+        result = REDUCTIONS[reduction](windows, self.execute, call.args, call.kwargs)
+        return self._record(result, MapRegion(y.gives, x.gives, region.axes))
 
 
-def _meeting(parts: list[Held]) -> Held | None:
-    """What all operands hold."""
-    met: Held | None = parts[0]
-    for part in parts[1:]:
-        met = met and met.meet(part)
-    return met
+def _intersection(regions: Sequence[MapRegion]) -> MapRegion | None:
+    """What all of the regions hold."""
+    common: MapRegion | None = regions[0]
+    for region in regions[1:]:
+        common = common and common.meet(region)
+    return common
 
 
-def _part(tensor: torch.Tensor, own: Held, wanted: Held) -> torch.Tensor:
-    for axis, has, wants in zip(own.axes, (own.y, own.x), (wanted.y, wanted.x), strict=True):
-        tensor = tensor.narrow(axis, wants.start - has.start, wants.count)
+def _narrow(tensor: torch.Tensor, region: MapRegion, wanted: MapRegion) -> torch.Tensor:
+    """The part of a tensor that holds the wanted region."""
+    spans = zip(region.axes, (region.y, region.x), (wanted.y, wanted.x), strict=True)
+    for axis, span, part in spans:
+        tensor = tensor.narrow(axis, part.start - span.start, part.count)
     return tensor

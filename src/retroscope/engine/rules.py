@@ -1,4 +1,4 @@
-"""How a signal passes an operation on its way back: one rule for each role, a book of them.
+"""Backward rules: what an operation does to the signal on the way back, by the operation's role.
 
 An operation whose role has no rule in the book passes the plain gradient.
 """
@@ -9,40 +9,40 @@ from dataclasses import dataclass, field
 import torch
 
 from retroscope.engine.operations import Role
-from retroscope.errors import RetroscopeError, did_you_mean
+from retroscope.errors import choose
 
 Signal = torch.Tensor
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What arrives from above, turned into what goes on below.
+    """Turns the signal that arrives at an operation's output into the signal at its input.
 
-    `fires` is where the operation's output is above zero; only a rule that `asks_where_it_fires`
-    is given it, so that the others need not keep it.
+    `active` is where the operation's output is above zero. It is passed only to a rule that
+    `needs_active_mask`, so the others do not have to store it.
     """
 
     name: str
     back: Callable[[Signal, torch.Tensor | None], Signal]
-    asks_where_it_fires: bool = False
+    needs_active_mask: bool = False
 
 
-def _positive(signal: Signal, _fires: torch.Tensor | None) -> Signal:
+def _rectify(signal: Signal, _active: torch.Tensor | None) -> Signal:
     return signal.clamp(min=0)
 
 
-def _positive_where_it_fires(signal: Signal, fires: torch.Tensor | None) -> Signal:
-    assert fires is not None
-    return signal.clamp(min=0).mul_(fires)
+def _rectify_and_mask(signal: Signal, active: torch.Tensor | None) -> Signal:
+    assert active is not None
+    return signal.clamp(min=0).mul_(active)
 
 
-def _unchanged(signal: Signal, _fires: torch.Tensor | None) -> Signal:
+def _pass_through(signal: Signal, _active: torch.Tensor | None) -> Signal:
     return signal
 
 
-RECTIFY = Rule("rectify the signal", _positive)
-RECTIFY_AND_MASK = Rule("rectify and mask", _positive_where_it_fires, asks_where_it_fires=True)
-PASS = Rule("pass through", _unchanged)
+RECTIFY = Rule("rectify the signal", _rectify)
+RECTIFY_AND_MASK = Rule("rectify and mask", _rectify_and_mask, needs_active_mask=True)
+PASS = Rule("pass through", _pass_through)
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,14 @@ GRADIENT = RuleBook("gradient")
 """The plain gradient everywhere (Simonyan et al. 2014)."""
 
 DECONVNET = RuleBook("deconvnet", {Role.RECTIFIER: RECTIFY, Role.RESPONSE_NORM: PASS})
-"""A rectifier rectifies the signal itself, wherever it fired (Zeiler & Fergus 2014)."""
+"""A rectifier rectifies the signal itself, wherever it was active (Zeiler & Fergus 2014)."""
 
 GUIDED = RuleBook("guided", {Role.RECTIFIER: RECTIFY_AND_MASK})
-"""A rectifier rectifies the signal, and lets it pass only where it fired (Springenberg 2015)."""
+"""A rectifier rectifies the signal and passes it only where it was active (Springenberg 2015)."""
 
 RULE_BOOKS = {book.name: book for book in (DECONVNET, GUIDED, GRADIENT)}
 
 
 def rule_book(rules: str | RuleBook) -> RuleBook:
     """The rule book of this name."""
-    if isinstance(rules, RuleBook):
-        return rules
-    if rules not in RULE_BOOKS:
-        hint = did_you_mean(rules, RULE_BOOKS) or f"there are {', '.join(RULE_BOOKS)}"
-        raise RetroscopeError(f"no rules {rules!r}; {hint}")
-    return RULE_BOOKS[rules]
+    return rules if isinstance(rules, RuleBook) else choose("rule book", rules, RULE_BOOKS)

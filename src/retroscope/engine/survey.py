@@ -1,258 +1,221 @@
-"""One dry forward pass: every operation, every layer, and the field of each.
+"""The survey: one dry forward pass that lists every step, every layer, and the field of each.
 
-The survey is made for one size of picture. Its steps are the network's program as that size runs
-it; the region runner follows them, so that what a network computes from the size of its input is
-read here and never from a crop.
+A survey is made for one size of image. Its steps are the network's program at that size; the other
+passes follow them, so what a network computes from the size of its input is read here and never
+from a crop.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
-from retroscope.engine.field_flow import Operand, Seen, moved
+from retroscope.engine.field_flow import Operand, TensorField, field_after
 from retroscope.engine.intercept import module_calls, run
-from retroscope.engine.isolation import device_of, dtype_of, undisturbed
-from retroscope.engine.layer_names import Naming
-from retroscope.engine.motion import Axes, Mix, Motion, Move, Place, Shape, Slide, Stay
+from retroscope.engine.interpreter import Call, Interpreter
+from retroscope.engine.isolation import device_of, dtype_of, preserve_state
+from retroscope.engine.layer_names import LayerNamer
+from retroscope.engine.motion import Mix, Motion, Move, Place, Shape, Slide
 from retroscope.engine.operations import (
     TABLE,
-    Args,
-    Function,
-    Kwargs,
-    Operation,
-    asks_only,
-    channels_stand_last,
-    is_itself,
-    makes_anew,
+    creates_from_shape,
+    has_channels_last,
     name_of,
     positional,
     tensors_in,
 )
-from retroscope.engine.tensor_map import Marks
+from retroscope.engine.program import Step, Survey, argument_signature, channel_shape
+from retroscope.engine.tensor_map import TensorMap
 from retroscope.geometry import Field, ReceptiveField
 from retroscope.results.layers import Layer
 
 
-@dataclass(frozen=True)
-class Step:
-    """One torch call of the forward pass.
-
-    `form` is the type of its result, `given` its arguments without the tensors, `lengths` those of
-    the map that its windows slide over.
-    """
-
-    function: Function
-    operation: Operation | None
-    motion: Motion | None
-    shapes: tuple[Shape, ...]
-    seen: Seen | None
-    form: type = torch.Tensor
-    given: object = None
-    lengths: tuple[int, int] = (0, 0)
-
-    def is_given(self, args: Args, kwargs: Kwargs) -> bool:
-        """Whether these are, tensors aside, the arguments of the full picture's run."""
-        return _given((args, kwargs)) == self.given
-
-
-def _given(value: object) -> object:
-    """Arguments without their tensors; a parameter is known by its identity."""
-    if isinstance(value, torch.nn.Parameter):
-        return "parameter", id(value)
-    if isinstance(value, torch.Tensor):
-        return "tensor"
-    if isinstance(value, list | tuple):
-        return tuple(_given(one) for one in value)
-    if isinstance(value, dict):
-        return {key: _given(one) for key, one in value.items()}
-    return value
-
-
-@dataclass(frozen=True)
-class Survey:
-    """The program of a network for pictures of one size, and the layers in it."""
-
-    size: tuple[int, int]
-    steps: tuple[Step, ...]
-    layers: tuple[Layer, ...]
-    channels_last: bool = True
-
-    @property
-    def alone(self) -> bool:
-        """Whether a picture must run by itself: the network mixes those of a batch."""
-        return any(isinstance(step.motion, Stay) and step.motion.batch for step in self.steps)
-
-
 def survey(module: torch.nn.Module, shape: Shape) -> Survey:
-    """Runs a grey picture of this shape (channels, height, width) through the network.
+    """Runs a black image of this shape (channels, height, width) through the network.
 
-    Stored channels last, as it runs fastest; a network whose code takes no such maps, since it
-    calls `view` on them, is given pictures stored channels first.
+    The image is stored channels last, which is fastest. Networks that call `view` on their maps
+    cannot take that; theirs is stored channels first.
     """
     try:
-        return _surveyed(module, shape, channels_last=True)
+        return _run_survey(module, shape, channels_last=True)
     except RuntimeError:
-        return _surveyed(module, shape, channels_last=False)
+        return _run_survey(module, shape, channels_last=False)
 
 
-def _surveyed(module: torch.nn.Module, shape: Shape, *, channels_last: bool) -> Survey:
+def _run_survey(module: torch.nn.Module, shape: Shape, *, channels_last: bool) -> Survey:
     surveyor = _Surveyor(shape)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    picture = torch.zeros(1, *shape, device=device_of(module), dtype=dtype_of(module))
-    picture = picture.to(memory_format=layout)
-    surveyor.seen[picture] = Seen((Field(), Field()), (2, 3))
-    watched = module_calls(module, surveyor.naming.entered, surveyor.naming.left)
-    with undisturbed(module), torch.no_grad():
-        module(picture)  # some networks keep what they compute in their first run
-        with watched:
-            run(module, picture, surveyor)
+    image = torch.zeros(1, *shape, device=device_of(module), dtype=dtype_of(module))
+    image = image.to(memory_format=layout)
+    surveyor.fields[image] = TensorField((Field(), Field()), (2, 3))
+    namer = surveyor.namer
+    with preserve_state(module), torch.no_grad():
+        module(image)  # some networks cache what they compute in their first run
+        with module_calls(module, namer.enter_module, namer.leave_module):
+            run(module, image, surveyor)
     size = shape[1], shape[2]
     return Survey(size, tuple(surveyor.steps), surveyor.layers(), channels_last)
 
 
-class _Surveyor:
-    def __init__(self, shape: Shape) -> None:
-        self.lengths = (shape[1], shape[2])
-        self.leaked = ""
-        self.seen = Marks[Seen]()
-        self.steps: list[Step] = []
-        self.naming = Naming()
+class _Surveyor(Interpreter):
+    """`fields` has an entry for each tensor of the image.
 
-    def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
-        inputs = list(tensors_in(args, kwargs))
-        operands = [(self.seen[one], tuple(one.shape)) for one in inputs if one in self.seen]
-        constants = tuple(tuple(one.shape) for one in inputs if one not in self.seen)
-        changed = written(function, args, kwargs)
-        if makes_anew(function):
-            operands = []
-        called = _given((args, kwargs))
-        result = function(*args, **kwargs)
-        outputs = list(tensors_in(result))
-        if asks_only(function) and not outputs:
-            return result
-        if is_itself(function, args):
-            self._mark_like(outputs, args[0])
-            return result
-        shapes = tuple(tuple(one.shape) for one in outputs)
-        motion, seen, lengths = None, None, (0, 0)
-        if operands and not outputs and changed is None:
-            self.leaked = f"{name_of(function)} takes numbers out of the network's sight"
-        elif operands:
-            call = _Call(function, args, kwargs, constants)
-            target = outputs[0] if outputs else changed
-            assert target is not None
-            motion, seen = self._flow(call, operands, tuple(target.shape))
-            self._mark(seen, outputs, changed)
-            lengths = _lengths(operands)
-        elif self.leaked and outputs:
-            seen = self._whole(self.leaked)
-            self._mark(seen, outputs, changed)
-        row = TABLE.get(function)
-        step = Step(function, row, motion, shapes, seen, type(result), called, lengths)
-        self._note(step, outputs)
+    `leak` is set once a value has left the tensors, as with `x.item()`: from then on every tensor
+    may depend on the whole image.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.size = (shape[1], shape[2])
+        self.leak = ""
+        self.fields = TensorMap[TensorField]()
+        self.steps: list[Step] = []
+        self.namer = LayerNamer()
+
+    def identity(self, call: Call) -> object:
+        result, source = call.run(self.execute), call.args[0]
+        if source in self.fields:
+            for output in tensors_in(result):
+                self.fields[output] = self.fields[source]
         return result
 
-    def _mark_like(self, outputs: list[torch.Tensor], source: torch.Tensor) -> None:
-        if source in self.seen:
-            for one in outputs:
-                self.seen[one] = self.seen[source]
+    def step(self, call: Call) -> object:
+        operands = [] if creates_from_shape(call.function) else self._operands(call)
+        constants = tuple(tuple(t.shape) for t in call.tensors() if t not in self.fields)
+        signature = argument_signature((call.args, call.kwargs))
+        result = call.run(self.execute)
+        outputs = list(tensors_in(result))
+        shapes = tuple(tuple(output.shape) for output in outputs)
+        motion, field = self._flow(call, operands, constants, outputs)
+        row, lengths = TABLE.get(call.function), (0, 0) if motion is None else _lengths(operands)
+        step = Step(call.function, row, motion, shapes, field, type(result), signature, lengths)
+        self._record(step, outputs)
+        return result
 
-    def _mark(self, seen: Seen, outputs: list[torch.Tensor], changed: torch.Tensor | None) -> None:
-        """Marks results; what shares memory with a changed tensor may now see all of it."""
-        if changed is not None and self.seen.get(changed) != seen:
-            base = () if changed._base is None else (changed._base,)
-            for one in (*self.seen.sharing(changed), *base):
-                self.seen[one] = self._whole("it shares memory with a tensor changed in place")
-            self.seen[changed] = seen
-        for one in outputs:
-            self.seen[one] = seen
+    def _operands(self, call: Call) -> list[Operand]:
+        """The tensors of the image among the arguments, as they are before the call."""
+        return [(self.fields[t], tuple(t.shape)) for t in call.tensors() if t in self.fields]
 
-    def _whole(self, note: str) -> Seen:
-        fields = Field.whole(self.lengths[0]), Field.whole(self.lengths[1])
-        return Seen(fields, None, note=note)
+    def _flow(
+        self,
+        call: Call,
+        operands: Sequence[Operand],
+        constants: tuple[Shape, ...],
+        outputs: Sequence[torch.Tensor],
+    ) -> tuple[Motion | None, TensorField | None]:
+        """The motion of a call, and the field of its results, which is recorded."""
+        target = call.target
+        changed = outputs[0] if outputs else target
+        if operands and changed is None:
+            self.leak = f"{name_of(call.function)} takes values out of the tensors"
+            return None, None
+        if operands:
+            assert changed is not None
+            motion, field = self._motion_and_field(call, operands, constants, tuple(changed.shape))
+            self._mark(field, outputs, target)
+            return motion, field
+        if self.leak and outputs:
+            field = self._whole_image(self.leak)
+            self._mark(field, outputs, target)
+            return None, field
+        return None, None
 
-    def _note(self, step: Step, outputs: list[torch.Tensor]) -> None:
-        kind = step.operation.kind if step.operation and step.operation.listed else ""
-        shown = kind if step.seen is not None and _is_layer(step.shapes) else ""
-        self.naming.called(len(self.steps), shown, outputs)
-        self.steps.append(step)
-
-    def _flow(self, call: "_Call", operands: list[Operand], result: Shape) -> tuple[Motion, Seen]:
-        main = next((one for one in operands if one[0].axes is not None), operands[0])
-        motion = self._checked(_motion(call, main, result), call, main, result)
+    def _motion_and_field(
+        self,
+        call: Call,
+        operands: Sequence[Operand],
+        constants: tuple[Shape, ...],
+        result: Shape,
+    ) -> tuple[Motion, TensorField]:
+        main = next((operand for operand in operands if operand[0].axes is not None), operands[0])
+        motion = self._verify(_motion(call, main, constants, result), call, main, result)
         if isinstance(motion, Mix) and motion.note:
-            seen = self._whole(motion.note)
+            field = self._whole_image(motion.note)
         else:
-            seen = moved(motion, operands, main, result)
-        if self.leaked:
-            seen = replace(seen, global_context=True, note=seen.note or self.leaked)
-        if seen.axes is None and channels_stand_last(call.function) and len(result) == 4:
-            seen = replace(seen, axes=(1, 2))
-        return motion, seen
+            field = field_after(motion, list(operands), main, result)
+        if self.leak:
+            field = replace(field, global_context=True, note=field.note or self.leak)
+        if field.axes is None and has_channels_last(call.function) and len(result) == 4:
+            field = replace(field, axes=(1, 2))
+        return motion, field
 
-    def _checked(self, motion: Motion, call: "_Call", main: Operand, result: Shape) -> Motion:
-        """The motion, if it predicts the result's size; what does not is not understood."""
-        seen, shape = main
-        first = next(iter(positional(call.args, call.kwargs)[0]), None)
-        is_first = isinstance(first, torch.Tensor) and self.seen.get(first) is seen
-        if seen.axes is None or not isinstance(motion, Slide | Move):
+    def _verify(self, motion: Motion, call: Call, main: Operand, result: Shape) -> Motion:
+        """The motion if it predicts the result's size; otherwise the call is not understood."""
+        field, shape = main
+        if field.axes is None or not isinstance(motion, Slide | Move):
             return motion
-        lengths = [shape[axis] for axis in seen.axes]
-        axes = motion.axes if isinstance(motion, Move) else seen.axes
+        first = next(iter(positional(call.args, call.kwargs)[0]), None)
+        is_first = isinstance(first, torch.Tensor) and self.fields.get(first) is field
+        lengths = [shape[axis] for axis in field.axes]
+        axes = motion.axes if isinstance(motion, Move) else field.axes
         if isinstance(motion, Slide):
-            lengths = [
-                window.outputs(length)
-                for window, length in zip((motion.y, motion.x), lengths, strict=True)
-            ]
-        found = [result[axis] if axis < len(result) else -1 for axis in axes]
-        if found == lengths and (is_first or isinstance(motion, Move)):
+            windows = zip((motion.y, motion.x), lengths, strict=True)
+            lengths = [window.outputs(length) for window, length in windows]
+        actual = [result[axis] if axis < len(result) else -1 for axis in axes]
+        if actual == lengths and (is_first or isinstance(motion, Move)):
             return motion
         return Mix(f"{name_of(call.function)} is called in a way that the table does not know")
+
+    def _mark(
+        self, field: TensorField, outputs: Sequence[torch.Tensor], target: torch.Tensor | None
+    ) -> None:
+        """Records a field. Tensors that share memory with a changed one may now see all of it."""
+        if target is not None and self.fields.get(target) != field:
+            base = () if target._base is None else (target._base,)
+            for tensor in (*self.fields.sharing(target), *base):
+                self.fields[tensor] = self._whole_image(
+                    "it shares memory with a tensor changed in place"
+                )
+            self.fields[target] = field
+        for output in outputs:
+            self.fields[output] = field
+
+    def _whole_image(self, note: str) -> TensorField:
+        height, width = self.size
+        return TensorField((Field.whole(height), Field.whole(width)), None, note=note)
+
+    def _record(self, step: Step, outputs: list[torch.Tensor]) -> None:
+        kind = step.operation.kind if step.operation and step.operation.is_layer else ""
+        is_layer = step.field is not None and _is_layer_shape(step.shapes)
+        self.namer.record_step(len(self.steps), kind if is_layer else "", outputs)
+        self.steps.append(step)
 
     def layers(self) -> tuple[Layer, ...]:
         return tuple(
             replace(
-                self._layer(self.steps[found.step]),
-                name=found.name,
-                aliases=found.aliases,
-                index=found.step,
+                self._layer(self.steps[names.step]),
+                name=names.name,
+                aliases=names.aliases,
+                index=names.step,
             )
-            for found in self.naming.found()
+            for names in self.namer.named_steps()
         )
 
     def _layer(self, step: Step) -> Layer:
-        assert step.seen is not None
+        assert step.field is not None
         assert step.operation is not None
-        channels, *size = _canonical(step.shapes[0], step.seen.axes)
+        channels, height, width = channel_shape(step.shapes[0], step.field.axes)
         return Layer(
             name="",
             kind=step.operation.kind,
             channels=channels,
-            size=(size[0], size[1]),
-            field=self._field(step.seen, (size[0], size[1])),
-            note=step.seen.note,
+            size=(height, width),
+            field=self._receptive_field(step.field, (height, width)),
+            note=step.field.note,
         )
 
-    def _field(self, seen: Seen, size: tuple[int, int]) -> ReceptiveField:
-        covered = zip(seen.fields, size, self.lengths, strict=True)
-        whole = all(_covers(field, length, pixels) for field, length, pixels in covered)
-        return ReceptiveField(*seen.fields, whole, seen.global_context and not whole)
+    def _receptive_field(self, field: TensorField, size: tuple[int, int]) -> ReceptiveField:
+        axes = zip(field.fields, size, self.size, strict=True)
+        whole = all(_covers(axis, length, pixels) for axis, length, pixels in axes)
+        return ReceptiveField(*field.fields, whole, field.global_context and not whole)
 
 
-def _lengths(operands: list[Operand]) -> tuple[int, int]:
-    """How long the first map among the operands is along y and x."""
-    for seen, shape in operands:
-        if seen.axes is not None:
-            return shape[seen.axes[0]], shape[seen.axes[1]]
+def _lengths(operands: Sequence[Operand]) -> tuple[int, int]:
+    """The height and width of the first map among the operands."""
+    for field, shape in operands:
+        if field.axes is not None:
+            return shape[field.axes[0]], shape[field.axes[1]]
     return 0, 0
-
-
-@dataclass(frozen=True)
-class _Call:
-    function: Function
-    args: Args
-    kwargs: Kwargs
-    constants: tuple[Shape, ...]
 
 
 def _covers(field: Field, length: int, pixels: int) -> bool:
@@ -261,48 +224,16 @@ def _covers(field: Field, length: int, pixels: int) -> bool:
     return (field.stride == 0 or length == 1) and start <= 0 and stop >= pixels
 
 
-def written(function: Function, args: Args, kwargs: Kwargs) -> torch.Tensor | None:
-    """The tensor that a function changes in place, as its name or its arguments say."""
-    name = getattr(function, "__name__", "")
-    in_place = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
-    changed = kwargs.get("out")
-    if in_place or kwargs.get("inplace"):
-        changed = next(iter(positional(args, kwargs)[0]), None)
-    return changed if isinstance(changed, torch.Tensor) else None
-
-
-def _is_layer(shapes: tuple[Shape, ...]) -> bool:
+def _is_layer_shape(shapes: tuple[Shape, ...]) -> bool:
     return len(shapes) > 0 and len(shapes[0]) in (2, 3, 4) and shapes[0][0] == 1
 
 
-def _canonical(shape: Shape, axes: Axes | None) -> Shape:
-    """Channels, height, width of a batch: maps, tokens with their channels last, or a vector."""
-    if len(shape) == 4:
-        y, x = axes or (2, 3)
-        channel = next(dim for dim in (1, 2, 3) if dim not in (y, x))
-        return shape[channel], shape[y], shape[x]
-    if axes == (1, 2):
-        return 1, shape[1], shape[2]
-    return (shape[-1], shape[1], 1) if len(shape) == 3 else (shape[1], 1, 1)
-
-
-def canonical(output: torch.Tensor, axes: Axes | None) -> torch.Tensor:
-    """A layer's output as (batch, channels, height, width)."""
-    if output.dim() == 4:
-        y, x = axes or (2, 3)
-        channel = next(dim for dim in (1, 2, 3) if dim not in (y, x))
-        return output.permute(0, channel, y, x)
-    if axes == (1, 2):
-        return output[:, None]
-    return output.transpose(1, 2)[..., None] if output.dim() == 3 else output[:, :, None, None]
-
-
-def _motion(call: _Call, main: Operand, result: Shape) -> Motion:
-    seen, shape = main
+def _motion(call: Call, main: Operand, constants: tuple[Shape, ...], result: Shape) -> Motion:
+    field, shape = main
     row = TABLE.get(call.function)
     if row is None:
         return Mix(f"{name_of(call.function)} is not in the table of operations")
-    if seen.axes is None:
+    if field.axes is None:
         return Mix()
-    place = Place(seen.axes, shape, result, call.constants)
+    place = Place(field.axes, shape, result, constants)
     return row.motion_of(place, call.args, call.kwargs)

@@ -5,10 +5,10 @@ from typing import Generic, TypeVar, cast
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-Mark = TypeVar("Mark")
+Entry = TypeVar("Entry")
 
 
-class Marks(Generic[Mark]):
+class TensorMap(Generic[Entry]):
     """A mark on each of some tensors, told apart by identity; none of them is kept alive.
 
     >>> picture, marks = torch.zeros(2), Marks[str]()
@@ -26,13 +26,13 @@ class Marks(Generic[Mark]):
     def __contains__(self, tensor: torch.Tensor) -> bool:
         return tensor in self._marks
 
-    def __getitem__(self, tensor: torch.Tensor) -> Mark:
-        return cast("Mark", self._marks[tensor])
+    def __getitem__(self, tensor: torch.Tensor) -> Entry:
+        return cast("Entry", self._marks[tensor])
 
-    def __setitem__(self, tensor: torch.Tensor, mark: Mark) -> None:
+    def __setitem__(self, tensor: torch.Tensor, mark: Entry) -> None:
         self._marks[tensor] = mark
 
-    def get(self, tensor: torch.Tensor) -> Mark | None:
+    def get(self, tensor: torch.Tensor) -> Entry | None:
         """The tensor's mark; None where it has none."""
         return self[tensor] if tensor in self._marks else None
 
@@ -47,7 +47,7 @@ class Marks(Generic[Mark]):
             del self._marks[tensor]
 
 
-def instead(swaps: Marks[torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
+def substitute_for(swaps: TensorMap[torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
     """What stands in for a tensor: its mark, or the tensor itself."""
     other = swaps.get(tensor)
     return tensor if other is None else other

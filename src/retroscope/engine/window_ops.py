@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from retroscope.engine.intercept import Handler
 from retroscope.engine.map_regions import Cut
 from retroscope.engine.motion import Axes
-from retroscope.engine.operations import Args, Kwargs, Reading
+from retroscope.engine.operations import Args, Kwargs, WindowReduction
 from retroscope.geometry import Window
 
 
 @dataclass(frozen=True)
-class Windows:
+class PartialWindows:
     """A window operation's windows along y and x, and how each runs on the part at hand."""
 
     windows: tuple[Window, Window]
@@ -23,7 +23,7 @@ class Windows:
     axes: Axes
 
     @torch.enable_grad()
-    def taken(self, tensor: torch.Tensor) -> torch.Tensor:
+    def take(self, tensor: torch.Tensor) -> torch.Tensor:
         for axis, one in zip(self.axes, self.cuts, strict=True):
             first, stop = one.take
             if (first, stop) != (0, tensor.shape[axis]):
@@ -31,7 +31,7 @@ class Windows:
         return tensor
 
     @torch.enable_grad()
-    def padded(self, tensor: torch.Tensor, value: float = 0.0) -> torch.Tensor:
+    def pad(self, tensor: torch.Tensor, value: float = 0.0) -> torch.Tensor:
         ends = [0] * (2 * (tensor.dim() - min(self.axes)))
         for axis, one in zip(self.axes, self.cuts, strict=True):
             behind = 2 * (tensor.dim() - 1 - axis)
@@ -54,12 +54,12 @@ class Windows:
         return pads[0], pads[1]
 
 
-def _convolve(work: Windows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
+def _convolve(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
     source, weight, bias, groups = _conv_parts(*args, **kwargs)
-    part = work.taken(source)
+    part = work.take(source)
     padding = work.own_padding(part)
     if padding is None:
-        part, padding = work.padded(part), (0, 0)
+        part, padding = work.pad(part), (0, 0)
     stride, dilation = work.each("stride"), work.each("dilation")
     return execute(F.conv2d, (part, weight, bias, stride, padding, dilation, groups), {})
 
@@ -77,16 +77,16 @@ def _conv_parts(
     return input, weight, bias, groups
 
 
-def _largest(work: Windows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
+def _largest(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
     source = args[0] if args else kwargs["input"]
-    part = work.padded(work.taken(source), float("-inf"))
+    part = work.pad(work.take(source), float("-inf"))
     sizes, strides, dilation = work.each("size"), work.each("stride"), work.each("dilation")
     return execute(F.max_pool2d, (part, sizes, strides, 0, dilation), {})
 
 
-def _average(work: Windows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
+def _average(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
     source = args[0] if args else kwargs["input"]
-    part = work.padded(work.taken(source))
+    part = work.pad(work.take(source))
     sizes, strides = work.each("size"), work.each("stride")
     if not any(any(one.pad) for one in work.cuts):
         override = _divisors(*args, **kwargs)[1] if len(args) + len(kwargs) > 2 else None
@@ -110,7 +110,7 @@ def _divisors(
     return count_include_pad, divisor_override
 
 
-def _shares(work: Windows, with_padding: bool, override: int | None) -> torch.Tensor:
+def _shares(work: PartialWindows, with_padding: bool, override: int | None) -> torch.Tensor:
     """How many numbers each mean is of: a window over the border counts fewer."""
     if override is not None:
         return torch.tensor(override)
@@ -123,9 +123,9 @@ def _shares(work: Windows, with_padding: bool, override: int | None) -> torch.Te
     return counts[0][:, None] * counts[1][None, :]
 
 
-def _copy(work: Windows, _execute: Handler, args: Args, kwargs: Kwargs) -> object:
+def _copy(work: PartialWindows, _execute: Handler, args: Args, kwargs: Kwargs) -> object:
     source = args[0] if args else kwargs["input"]
-    part = work.padded(work.taken(source))
+    part = work.pad(work.take(source))
     for axis, window in zip(work.axes, work.windows, strict=True):
         if window.stride > 1:
             steps = [slice(None)] * axis + [slice(None, None, window.stride)]
@@ -133,9 +133,9 @@ def _copy(work: Windows, _execute: Handler, args: Args, kwargs: Kwargs) -> objec
     return part
 
 
-READERS: dict[Reading, Callable[[Windows, Handler, Args, Kwargs], object]] = {
-    Reading.CONVOLUTION: _convolve,
-    Reading.MAXIMUM: _largest,
-    Reading.MEAN: _average,
-    Reading.COPY: _copy,
+REDUCTIONS: dict[WindowReduction, Callable[[PartialWindows, Handler, Args, Kwargs], object]] = {
+    WindowReduction.CONVOLUTION: _convolve,
+    WindowReduction.MAXIMUM: _largest,
+    WindowReduction.MEAN: _average,
+    WindowReduction.COPY: _copy,
 }

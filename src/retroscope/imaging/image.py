@@ -26,7 +26,7 @@ from retroscope.errors import ImageError
 from retroscope.geometry import Box
 from retroscope.imaging.deep_grey import WHITES, shallow
 
-Picture = npt.NDArray[np.uint8]
+RGB = npt.NDArray[np.uint8]
 """Height, width, 3: red, green, blue as shown on a screen."""
 Size = tuple[int, int]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -73,7 +73,7 @@ class Image:
     3
     """
 
-    pixels: Picture
+    pixels: RGB
     source: str = "memory"
 
     def __post_init__(self) -> None:
@@ -106,11 +106,11 @@ class Image:
         return buffer.getvalue()
 
 
-class Pictured(Protocol):
+class HasPixels(Protocol):
     """What has the pixels of a picture, as a scene of the picture world does."""
 
     @property
-    def pixels(self) -> Picture:
+    def pixels(self) -> RGB:
         """Height, width, 3."""
 
 
@@ -189,7 +189,7 @@ def decode_image(
 
 
 def as_image(
-    image: "str | Path | PIL.Image.Image | Picture | Pictured", *, at_least: Size | None = None
+    image: "str | Path | PIL.Image.Image | RGB | HasPixels", *, at_least: Size | None = None
 ) -> Image:
     """The image meant by a path, a PIL image, an array, or what has the pixels of a picture.
 
@@ -230,7 +230,7 @@ def resize(image: Image, size: Size, *, resample: str = "bilinear") -> Image:
     return Image(np.array(resized), image.source)
 
 
-def fitted(image: Image, fit: Fit) -> Image:
+def fit_image(image: Image, fit: Fit) -> Image:
     """The image as the network takes it.
 
     >>> fitted(Image(np.zeros((20, 30, 3), np.uint8)), Fit((8, 8), shorter=9)).pixels.shape
@@ -280,7 +280,7 @@ def _decoded(
     formats: Sequence[str] = FORMATS,
     max_pixels: int | None = None,
     at_least: Size | None = None,
-) -> Picture:
+) -> RGB:
     with _damage_reported(name):
         picture = _recognised(file, name, formats)
         _refuse_impossible((picture.height, picture.width), f"{name} is", max_pixels)
@@ -337,7 +337,7 @@ def _orientation(picture: PIL.Image.Image) -> int:
     return 1
 
 
-def _rgb(picture: PIL.Image.Image) -> Picture:
+def _rgb(picture: PIL.Image.Image) -> RGB:
     if picture.mode in WHITES:
         return np.repeat(shallow(picture)[..., None], 3, axis=2)
     if picture.has_transparency_data:

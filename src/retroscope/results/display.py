@@ -16,7 +16,7 @@ else:
 _LISTED = 4
 
 
-class Brief(_Value):
+class ArraySummary(_Value):
     """A frozen value whose arrays are written as their type and shape, long tuples as their length.
 
     What is as by default, or empty, is left out.

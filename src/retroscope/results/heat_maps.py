@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.imaging.image import Fit, Picture
-from retroscope.results.display import Brief
+from retroscope.imaging.image import RGB, Fit
+from retroscope.results.display import ArraySummary
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Pixels, Projection
 from retroscope.unit import Unit
@@ -40,7 +40,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class HeatMap(Brief):
+class HeatMap(ArraySummary):
     """Where in a picture something speaks for a class, or for a unit.
 
     `values` are at the layer's own resolution; without a `layer`, at the picture's. `pixels` is
@@ -57,7 +57,7 @@ class HeatMap(Brief):
     caveats: tuple[str, ...]
     size: tuple[int, int]
     pixels: Pixels | None = None
-    picture: Picture | None = None
+    image: RGB | None = None
     source: str = ""
     fit: Fit | None = None
     notes: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ def _between(length: int, wanted: int) -> tuple[npt.NDArray[np.int64], Map]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class OcclusionMap(Brief):
+class OcclusionMap(ArraySummary):
     """What a network says while an occluder covers each place in turn (Zeiler & Fergus, Fig. 7).
 
     For each position of the occluder, in rows and columns: how probable the target is, the most
@@ -114,10 +114,10 @@ class OcclusionMap(Brief):
     probability: float
     unit: Unit | None
     activation: float
-    named: tuple[Target, ...]
+    class_names: tuple[Target, ...]
     caveats: tuple[str, ...]
     size: tuple[int, int]
-    picture: Picture | None = None
+    image: RGB | None = None
     source: str = ""
     fit: Fit | None = None
     notes: tuple[str, ...] = ()
@@ -137,7 +137,7 @@ class OcclusionMap(Brief):
             method="occlusion",
             caveats=self.caveats,
             size=self.size,
-            picture=self.picture,
+            image=self.image,
             source=self.source,
             fit=self.fit,
         )
@@ -155,7 +155,7 @@ def _spread(shown: OcclusionMap, values: Map) -> Map:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Unusual(Brief):
+class UnusualUnit(ArraySummary):
     """A unit that responds unusually. `rarity` is the share of an atlas's images that excite its
     channel as much or more; None where no atlas tells, and `contrast` alone ranks it: how many
     standard deviations of its map the peak stands above the map's mean.
@@ -169,23 +169,23 @@ class Unusual(Brief):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Finding(Brief):
+class LayerFinding(ArraySummary):
     """The units of one layer that respond most unusually, the most unusual first."""
 
     layer: Layer
-    units: tuple[Unusual, ...]
+    units: tuple[UnusualUnit, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Explanation(Brief):
+class Explanation(ArraySummary):
     """One picture explained: what it is taken for, where that comes from, what fires unusually."""
 
     predictions: tuple[Prediction, ...]
     heat: HeatMap
-    findings: tuple[Finding, ...]
+    findings: tuple[LayerFinding, ...]
     network: str
     compared: str
     caveats: tuple[str, ...]
-    picture: Picture
+    image: RGB
     source: str = ""
     remarks: tuple[str, ...] = ()

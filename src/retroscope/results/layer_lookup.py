@@ -26,7 +26,7 @@ def find_layer(
     raise UnitError(f"no layer {name!r} in {network}; {hint}")
 
 
-def checked(unit: Unit, layer: Layer) -> Unit:
+def check_unit(unit: Unit, layer: Layer) -> Unit:
     """The unit under its layer's own name, known to lie inside the layer."""
     height, width = layer.size
     if unit.channel is not None and not 0 <= unit.channel < layer.channels:

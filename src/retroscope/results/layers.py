@@ -24,7 +24,7 @@ class Layer:
     note: str = ""
 
 
-def layer_asked(given: str | Layer) -> str:
+def layer_name(given: str | Layer) -> str:
     """The name of a layer that is asked for, by its name or as one of a network's layers.
 
     >>> layer_asked("conv5:3")

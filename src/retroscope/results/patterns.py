@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.imaging.image import Picture
-from retroscope.results.display import Brief
+from retroscope.imaging.image import RGB
+from retroscope.results.display import ArraySummary
 from retroscope.results.projections import Pixels
 from retroscope.unit import Unit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Pattern(Brief):
+class Pattern(ArraySummary):
     """A picture made so that a unit, or whatever its objective says, fires as much as it can.
 
     `picture` is what is looked at, `pixels` the same for the network, where it is at hand.
@@ -22,7 +22,7 @@ class Pattern(Brief):
     `opacity`, from 0 to 1, says which parts matter, where the recipe finds out.
     """
 
-    picture: Picture
+    image: RGB
     objective: str
     activation: float
     recipe: str
@@ -40,4 +40,4 @@ class Pattern(Brief):
     @property
     def size(self) -> tuple[int, int]:
         """Height and width."""
-        return self.picture.shape[0], self.picture.shape[1]
+        return self.image.shape[0], self.image.shape[1]

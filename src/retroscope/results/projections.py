@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.geometry import Box
-from retroscope.imaging.image import Picture
-from retroscope.results.display import Brief
+from retroscope.imaging.image import RGB
+from retroscope.results.display import ArraySummary
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 
@@ -16,7 +16,7 @@ Pixels = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Projection(Brief):
+class Projection(ArraySummary):
     """What in the picture made a unit fire, back in the space of the network's input.
 
     `pixels` is signed and covers `box`, which is clipped to the picture; zero is "no part in
@@ -29,7 +29,7 @@ class Projection(Brief):
     pixels: Pixels
     rules: str
     size: tuple[int, int]
-    patch: Picture | None = None
+    patch: RGB | None = None
     source: str = ""
     notes: tuple[str, ...] = ()
 
@@ -41,7 +41,7 @@ class Projection(Brief):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Activations(Brief):
+class Activations(ArraySummary):
     """The maps of a layer for one picture: channels, height, width."""
 
     layer: Layer
@@ -62,7 +62,7 @@ class Activations(Brief):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Filters(Brief):
+class Filters(ArraySummary):
     """The filters of a convolution that reads the picture itself: filters, height, width, channels.
 
     They are signed, and for pixels as the network takes them.

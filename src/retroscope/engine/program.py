@@ -1,0 +1,135 @@
+"""A network's program: the torch calls of its forward pass, as one size of image runs them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+
+from retroscope.engine.field_flow import TensorField
+from retroscope.engine.motion import Axes, Motion, Shape, Stay
+from retroscope.engine.operations import Args, Function, Kwargs, Operation, positional
+from retroscope.results.layers import Layer
+
+
+class Argument(Enum):
+    """Stands for an argument whose value is not part of the program."""
+
+    TENSOR = "tensor"
+
+
+@dataclass(frozen=True)
+class ParameterArgument:
+    """A parameter of the network as an argument, known by its identity."""
+
+    identity: int
+
+
+def argument_signature(value: object) -> object:
+    """Arguments without the values of their tensors, to compare the calls of two passes."""
+    if isinstance(value, torch.nn.Parameter):
+        return ParameterArgument(id(value))
+    if isinstance(value, torch.Tensor):
+        return Argument.TENSOR
+    if isinstance(value, list | tuple):
+        return tuple(argument_signature(element) for element in value)
+    if isinstance(value, dict):
+        return {key: argument_signature(element) for key, element in value.items()}
+    return value
+
+
+def _contains_tensor(signature: object) -> bool:
+    if isinstance(signature, dict):
+        return any(map(_contains_tensor, signature.values()))
+    if isinstance(signature, tuple):
+        return any(map(_contains_tensor, signature))
+    return signature is Argument.TENSOR
+
+
+@dataclass(frozen=True)
+class Step:
+    """One torch call of the forward pass.
+
+    `shapes` are those of its results and `form` is the type that holds them. `arguments` is the
+    signature of its arguments. `lengths` is the size of the map that its windows slide over.
+    """
+
+    function: Function
+    operation: Operation | None
+    motion: Motion | None
+    shapes: tuple[Shape, ...]
+    field: TensorField | None
+    form: type = torch.Tensor
+    arguments: object = None
+    lengths: tuple[int, int] = (0, 0)
+
+    def has_arguments(self, args: Args, kwargs: Kwargs) -> bool:
+        """Whether these are, tensors aside, the arguments of the surveyed call."""
+        return argument_signature((args, kwargs)) == self.arguments
+
+    @property
+    def extracts_values(self) -> bool:
+        """Whether it turns tensors of the image into something that is not a tensor."""
+        gives_nothing = self.motion is None and not self.shapes
+        is_assignment = self.function.__name__ == "__setitem__"
+        return gives_nothing and not is_assignment and _contains_tensor(self.arguments)
+
+    @property
+    def has_plain_results(self) -> bool:
+        """Whether `assemble` can make a result like its own."""
+        return bool(self.shapes) and self.form in (torch.Tensor, tuple, list)
+
+    def assemble(self, tensors: Sequence[torch.Tensor]) -> object:
+        """A result of the step's form, from one tensor for each of its shapes."""
+        return tensors[0] if self.form is torch.Tensor else self.form(tensors)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The program of a network for images of one size, and the layers in it."""
+
+    size: tuple[int, int]
+    steps: tuple[Step, ...]
+    layers: tuple[Layer, ...]
+    channels_last: bool = True
+
+    @property
+    def needs_single_images(self) -> bool:
+        """Whether the network mixes the images of a batch, so each has to run alone."""
+        return any(isinstance(step.motion, Stay) and step.motion.batch for step in self.steps)
+
+
+def inplace_target(function: Function, args: Args, kwargs: Kwargs) -> torch.Tensor | None:
+    """The tensor that a call changes in place, by its name or its arguments."""
+    name = getattr(function, "__name__", "")
+    is_in_place = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
+    target = kwargs.get("out")
+    if is_in_place or kwargs.get("inplace"):
+        target = next(iter(positional(args, kwargs)[0]), None)
+    return target if isinstance(target, torch.Tensor) else None
+
+
+def channel_shape(shape: Shape, axes: Axes | None) -> Shape:
+    """Channels, height, width of a batch: maps, tokens with their channels last, or a vector."""
+    if len(shape) == 4:
+        channel, y, x = _channel_first(axes)
+        return shape[channel], shape[y], shape[x]
+    if axes == (1, 2):
+        return 1, shape[1], shape[2]
+    return (shape[-1], shape[1], 1) if len(shape) == 3 else (shape[1], 1, 1)
+
+
+def to_channel_maps(output: torch.Tensor, axes: Axes | None) -> torch.Tensor:
+    """A layer's output as (batch, channels, height, width)."""
+    if output.dim() == 4:
+        return output.permute(0, *_channel_first(axes))
+    if axes == (1, 2):
+        return output[:, None]
+    return output.transpose(1, 2)[..., None] if output.dim() == 3 else output[:, :, None, None]
+
+
+def _channel_first(axes: Axes | None) -> tuple[int, int, int]:
+    """The dimensions of channels, y and x in a tensor of four."""
+    y, x = axes or (2, 3)
+    channel = next(dim for dim in (1, 2, 3) if dim not in (y, x))
+    return channel, y, x
