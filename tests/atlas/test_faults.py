@@ -214,7 +214,10 @@ def test_a_kill_is_not_rolled_back_in_a_read_only_folder(public: Path) -> None:
     kill_a_writer(path)
     path.chmod(0o444)
     public.chmod(0o555)
-    with small_atlas.without_privileges(), pytest.raises(AtlasError, match="-journal file beside it"):
+    with (
+        small_atlas.without_privileges(),
+        pytest.raises(AtlasError, match="-journal file beside it"),
+    ):
         open_atlas(path)
 
 

@@ -20,6 +20,7 @@ from retroscope.atlas.writer import AtlasWriter, MissingProjection
 from retroscope.errors import UnitError
 from retroscope.geometry import Box
 from retroscope.imaging.image import GREY, crop
+from retroscope.render.html_pages import atlas_html
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 from tests.atlas import small_atlas
@@ -152,7 +153,13 @@ def test_iterating_gives_every_channel(atlas: Atlas) -> None:
 
 
 def test_an_address_is_in_the_atlas_if_it_has_a_plate(atlas: Atlas) -> None:
-    addresses: list[Unit | str] = ["features.0:2", "conv1:0", "conv1_1:1", "head:1", Unit("conv1", 2)]
+    addresses: list[Unit | str] = [
+        "features.0:2",
+        "conv1:0",
+        "conv1_1:1",
+        "head:1",
+        Unit("conv1", 2),
+    ]
     others: list[object] = ["features.0:3", "head", "conv1:0@1,1", "conv1:0@*", "nowhere:0"]
     others += ["", "conv1:", 3, None, ("conv1", 0), Unit("head", 2)]
     assert all(unit in atlas for unit in (*addresses, *atlas))
@@ -258,7 +265,9 @@ def test_reading_and_writing_import_no_torch(tmp_path: Path) -> None:
         f"atlas = open_atlas({str(tmp_path / 'a.atlas')!r}); atlas['conv1:0'].patches[0];"
         "print('torch' in sys.modules)"
     )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert process.stdout == "False\n"
 
 
