@@ -41,10 +41,10 @@ def open_atlas(path: str | Path, *, timeout: float = TIMEOUT) -> "Atlas":
 
     `timeout` is how many seconds to wait while the scan writes a checkpoint.
 
-    >>> open_atlas("no-such.atlas")
+    >>> open_atlas("no.atlas")
     Traceback (most recent call last):
-    retroscope.atlas.schema.AtlasError: no atlas 'no-such.atlas'; rs.scan() or 'retroscope scan' creates one
-    """  # noqa: E501 - one line of an error
+    retroscope.atlas.schema.AtlasError: no atlas 'no.atlas'; rs.scan or 'retroscope scan' makes one
+    """
     if not isinstance(path, str | PathLike):
         raise AtlasError(f"an atlas is opened by the path of its file, not {path!r}; pass a path")
     return Atlas(ReadConnection(Path(path), timeout))
@@ -315,6 +315,6 @@ def resolve_ranking(name: str) -> Ranking:
 
     >>> resolve_ranking("maen")
     Traceback (most recent call last):
-    retroscope.errors.UnitError: no ranking 'maen'; did you mean 'mean'?
+    retroscope.errors.UnitError: no ranking 'maen'; did you mean 'mean' or 'max'?
     """
     return choose("ranking", name, {str(ranking): ranking for ranking in RANKINGS}, error=UnitError)

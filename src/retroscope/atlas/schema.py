@@ -52,6 +52,17 @@ class AtlasError(RetroscopeError):
     """An atlas that cannot be opened, read or written."""
 
 
+def channels_table() -> str:
+    """The columns of table `channels`: a column for each statistic."""
+    statistics = ",\n        ".join(f"{row.name} {row.sql_type}" for row in stored_statistics())
+    return f"""
+        layer INTEGER NOT NULL REFERENCES layers (id),
+        channel INTEGER NOT NULL,
+        {statistics},
+        top_label INTEGER REFERENCES labels (id),
+        PRIMARY KEY (layer, channel)"""
+
+
 TABLES = {
     "meta": """
         key TEXT PRIMARY KEY,
@@ -87,14 +98,7 @@ TABLES = {
     "winner_pictures": """
         image INTEGER PRIMARY KEY REFERENCES images (id),
         blob BLOB NOT NULL""",
-    "channels": """
-        layer INTEGER NOT NULL REFERENCES layers (id),
-        channel INTEGER NOT NULL,
-        {statistics},
-        top_label INTEGER REFERENCES labels (id),
-        PRIMARY KEY (layer, channel)""".format(
-        statistics=",\n        ".join(f"{row.name} {row.sql_type}" for row in stored_statistics())
-    ),
+    "channels": channels_table(),
     "hits": """
         layer INTEGER NOT NULL REFERENCES layers (id),
         ranked_by TEXT NOT NULL CHECK (ranked_by IN ('max', 'mean')),

@@ -8,7 +8,7 @@ from pathlib import Path
 from retroscope.atlas.schema import AtlasError
 from retroscope.errors import did_you_mean
 
-HOW_TO_CREATE = "rs.scan() or 'retroscope scan' creates one"
+HOW_TO_CREATE = "rs.scan or 'retroscope scan' makes one"
 
 _LOCKED = "is locked by another process that is writing to it; wait for it, or stop it"
 _SQLITE_MESSAGES = {

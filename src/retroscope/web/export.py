@@ -28,9 +28,9 @@ def export(
     `site` is a new or empty folder, or an earlier export; pages of the earlier export that no
     longer exist are removed. `compare` is another atlas of the same network.
 
-    >>> export("no-such.atlas", "site")
+    >>> export("no.atlas", "site")
     Traceback (most recent call last):
-    retroscope.atlas.schema.AtlasError: no atlas 'no-such.atlas'; 'retroscope scan' makes one
+    retroscope.atlas.schema.AtlasError: no atlas 'no.atlas'; rs.scan or 'retroscope scan' makes one
     """
     with open_site(atlas, compare) as pages:
         write_site(pages, Path(site), progress=progress)

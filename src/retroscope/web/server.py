@@ -92,9 +92,9 @@ def serve(
     atlas of the same network. Port 0 is any free port. `on_ready` receives the address once the
     server accepts connections.
 
-    >>> serve("no-such.atlas")
+    >>> serve("no.atlas")
     Traceback (most recent call last):
-    retroscope.atlas.schema.AtlasError: no atlas 'no-such.atlas'; 'retroscope scan' makes one
+    retroscope.atlas.schema.AtlasError: no atlas 'no.atlas'; rs.scan or 'retroscope scan' makes one
     """
     with open_site(atlas, compare) as site:
         routes = _network_routes(site, model)
