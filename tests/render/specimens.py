@@ -119,7 +119,7 @@ def patch(
 ) -> Patch:
     """What a field of this side sees of a made-up photograph, and the edges in its middle."""
     picture, box = photo(*SIZE, seed=seed), Box(top, left, top + side, left + side)
-    inside, place = box.clipped(*SIZE), (max(top, 0) // 16, max(left, 0) // 16)
+    inside, place = box.clip(*SIZE), (max(top, 0) // 16, max(left, 0) // 16)
     clipped_pixels = crop(picture, inside)
     patch_projection = Projection(
         Unit("features.28", 42, place),

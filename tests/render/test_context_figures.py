@@ -23,7 +23,7 @@ WHITE: Colour = (255, 255, 255)
 @pytest.mark.parametrize("side", [5, 40, 196])
 def test_no_pixel_of_the_field_is_covered(side: int) -> None:
     [entry] = hit_contexts(side, count=1)
-    box = entry.box.clipped(224, 224)
+    box = entry.box.clip(224, 224)
     seen = entry.image[box.top : box.bottom, box.left : box.right]
     [(top, left)] = find_block(draw([entry]), enlarge(seen, 1))
     frame = pixels_of(draw([entry]))

@@ -169,5 +169,5 @@ def _missing_line(plate: Plate) -> str:
         few = f"only {count_noun(images, 'image')} scanned"
     if not unprojected:
         return few
-    some = "" if unprojected == count else f"{unprojected} of {count} "
-    return join_facts(few, f"{some}not illustrated yet")
+    share = "" if unprojected == count else f"{unprojected} of {count} "
+    return join_facts(few, f"{share}not illustrated yet")

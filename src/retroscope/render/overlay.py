@@ -43,7 +43,7 @@ def overlay_on(
     pixels = as_image(image).pixels
     height, width = pixels.shape[:2]
     frame = visible_box((height, width), heat.fit)
-    inside = frame.clipped(height, width)
+    inside = frame.clip(height, width)
     values = heat.resized(frame.height, frame.width)
     inside_frame = Box(
         inside.top - frame.top,
