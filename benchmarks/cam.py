@@ -1,6 +1,6 @@
-"""Grad-CAM of a batch of eight: ours, pytorch-grad-cam, and the bare forward pass, in turn.
+"""Grad-CAM of a batch of eight: ours, pytorch-grad-cam, and the bare forward pass.
 
-The classes are given, as a user gives them who compares, so that nobody looks for the top one.
+The classes are given, so neither program has to find the most probable one.
 """
 
 from functools import partial
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import retroscope as rs
-from benchmarks.timing import in_turn, machine, ratio, table
+from benchmarks.timing import describe_machine, markdown_table, median_ratio, time_alternating
 from retroscope.engine.batching import NetworkInput
 from retroscope.methods.cam.cam import cam_many
 
@@ -22,9 +22,9 @@ CLASSES = tuple(range(0, 80, 10))
 
 
 def report() -> str:
-    """The table, in Markdown."""
+    """The results in Markdown."""
     rows = [_row(name) for name in LAYERS]
-    heads = (
+    header = (
         "model",
         "pytorch-grad-cam, ms/image",
         "ours, ms/image",
@@ -35,9 +35,9 @@ def report() -> str:
     return "\n\n".join(
         (
             "# Grad-CAM of the last convolution's maps, batch of 8 at 224, float32",
-            f"{machine('torchvision')}, grad-cam {version('grad-cam')}",
-            table(heads, rows),
-            f"Medians of {ROUNDS} rounds run in turn; ratios are medians of rounds side by side. "
+            f"{describe_machine('torchvision')}, grad-cam {version('grad-cam')}",
+            markdown_table(header, rows),
+            f"Medians of {ROUNDS} alternating rounds; ratios are medians over adjacent runs. "
             "The bare forward is `model(x)` in inference mode, channels last.\n",
         )
     )
@@ -48,16 +48,21 @@ def _row(name: str) -> list[object]:
     generator = torch.Generator().manual_seed(0)
     images = [net.prepare(torch.randn(3, SIZE, SIZE, generator=generator)) for _ in range(BATCH)]
     stack = torch.stack([image.tensor for image in images]).to(net.device)
-    last = stack.to(memory_format=torch.channels_last)
+    channels_last = stack.to(memory_format=torch.channels_last)
     module = net.module.eval()
     programs = [
-        partial(_peer, module, LAYERS[name], stack),
+        partial(_pytorch_grad_cam, module, LAYERS[name], stack),
         partial(_ours, net, LAYERS[name], images),
-        partial(_bare, module, last),
+        partial(_bare_forward, module, channels_last),
     ]
-    theirs, ours, bare = in_turn(*programs, rounds=ROUNDS)
-    each = [f"{median(times) / BATCH * 1e3:.1f}" for times in (theirs, ours, bare)]
-    return [name, *each, f"{ratio(theirs, ours):.1f}", f"{ratio(ours, bare):.2f}"]
+    peer, ours, bare = time_alternating(*programs, rounds=ROUNDS)
+    milliseconds = [f"{median(times) / BATCH * 1e3:.1f}" for times in (peer, ours, bare)]
+    return [
+        name,
+        *milliseconds,
+        f"{median_ratio(peer, ours):.1f}",
+        f"{median_ratio(ours, bare):.2f}",
+    ]
 
 
 def _ours(net: rs.Network, layer: str, images: list[NetworkInput]) -> object:
@@ -65,16 +70,16 @@ def _ours(net: rs.Network, layer: str, images: list[NetworkInput]) -> object:
     return list(cam_many(net, requests, layer=layer, max_bytes=1 << 34))
 
 
-def _peer(module: nn.Module, layer: str, stack: torch.Tensor) -> object:
+def _pytorch_grad_cam(module: nn.Module, layer: str, stack: torch.Tensor) -> object:
     with catch_warnings():
         simplefilter("ignore")
         from pytorch_grad_cam import GradCAM
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-        with GradCAM(module, [module.get_submodule(layer)]) as shown:
-            return shown(stack, [ClassifierOutputTarget(index) for index in CLASSES])
+        with GradCAM(module, [module.get_submodule(layer)]) as grad_cam:
+            return grad_cam(stack, [ClassifierOutputTarget(index) for index in CLASSES])
 
 
 @torch.inference_mode()
-def _bare(module: nn.Module, stack: torch.Tensor) -> object:
+def _bare_forward(module: nn.Module, stack: torch.Tensor) -> object:
     return module(stack)

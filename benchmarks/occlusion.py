@@ -1,4 +1,4 @@
-"""The occlusion map of VGG16: ours, and captum's `Occlusion`, in turn, and how far they differ."""
+"""The occlusion map of VGG16: ours and captum's `Occlusion`, with their largest difference."""
 
 from functools import partial
 from statistics import median
@@ -10,75 +10,75 @@ from captum.attr import Occlusion
 from torch import nn
 
 import retroscope as rs
-from benchmarks.timing import in_turn, machine, ratio, table
+from benchmarks.timing import describe_machine, markdown_table, median_ratio, time_alternating
 from retroscope.methods.occlusion.occlusion import occlusion
 
 SIZE, OCCLUDER, STRIDE = 224, 32, 8
 
 
 def report() -> str:
-    """The table, in Markdown."""
-    net = _steep(rs.open_model("vgg16", random_weights=0))
-    picture = torch.randn(3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    """The results in Markdown."""
+    net = _scale_weights(rs.open_model("vgg16", random_weights=0))
+    image = torch.randn(3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        target = int(net.module(picture[None].to(net.device)).argmax())
-    theirs = partial(_captum, net, picture.to(net.device), target)
-    ours = partial(_ours, net, picture, target)
-    difference = float(np.abs(theirs() - ours()).max())
-    slow, fast = in_turn(theirs, ours)
+        target = int(net.module(image[None].to(net.device)).argmax())
+    captum = partial(_captum, net, image.to(net.device), target)
+    ours = partial(_ours, net, image, target)
+    difference = float(np.abs(captum() - ours()).max())
+    captum_times, our_times = time_alternating(captum, ours)
     row = [
-        f"{median(slow):.1f}",
-        f"{median(fast):.1f}",
-        f"{ratio(slow, fast):.1f}",
+        f"{median(captum_times):.1f}",
+        f"{median(our_times):.1f}",
+        f"{median_ratio(captum_times, our_times):.1f}",
         "4",
         f"{difference:.1e}",
     ]
-    heads = "captum, s", "ours, s", "times faster", "target", "largest difference"
+    header = "captum, s", "ours, s", "times faster", "target", "largest difference"
     return "\n\n".join(
         (
             f"# Occlusion of VGG16 at {SIZE}, {OCCLUDER} px occluder, stride {STRIDE}, float32",
-            machine("torchvision", "captum"),
-            table(heads, [row]),
-            "Medians of 5 rounds run in turn. The difference is that of the two maps: the mean "
-            "loss of the class's probability over the occluders that cover a pixel.\n",
+            describe_machine("torchvision", "captum"),
+            markdown_table(header, [row]),
+            "Medians of 5 alternating rounds. Both maps are the mean drop of the class's "
+            "probability over the occluders that cover a pixel.\n",
         )
     )
 
 
 @torch.no_grad()
-def _steep(net: rs.Network) -> rs.Network:
-    """Weights under which an occluder changes probabilities by much: differences then show."""
+def _scale_weights(net: rs.Network) -> rs.Network:
+    """Scale the weights so that occluders change the probabilities enough to show differences."""
     generator = torch.Generator().manual_seed(0)
-    for part in net.module.eval().modules():
-        if isinstance(part, nn.Conv2d):
-            drawn = torch.randn(part.weight.shape, generator=generator)
-            part.weight.copy_(drawn * (2 / part.weight[0].numel()) ** 0.5)
-    last = [part for part in net.module.modules() if isinstance(part, nn.Linear)][-1]
+    for module in net.module.eval().modules():
+        if isinstance(module, nn.Conv2d):
+            weights = torch.randn(module.weight.shape, generator=generator)
+            module.weight.copy_(weights * (2 / module.weight[0].numel()) ** 0.5)
+    last = [module for module in net.module.modules() if isinstance(module, nn.Linear)][-1]
     last.weight.mul_(5)
     return net
 
 
 def _ours(
-    net: rs.Network, picture: torch.Tensor, target: int
+    net: rs.Network, image: torch.Tensor, target: int
 ) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    shown = occlusion(net, picture, target=target, size=OCCLUDER, stride=STRIDE, fill=0.0)
-    return shown.heat.values
+    result = occlusion(net, image, target=target, size=OCCLUDER, stride=STRIDE, fill=0.0)
+    return result.heat.values
 
 
 def _captum(
-    net: rs.Network, picture: torch.Tensor, target: int
+    net: rs.Network, image: torch.Tensor, target: int
 ) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    def share(pictures: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = net.module(pictures)
+    def probabilities(images: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = net.module(images)
         return scores.softmax(dim=1)
 
     with catch_warnings(), torch.no_grad():
         simplefilter("ignore")
-        seen: torch.Tensor = Occlusion(share).attribute(
-            picture[None],
+        heat: torch.Tensor = Occlusion(probabilities).attribute(
+            image[None],
             sliding_window_shapes=(3, OCCLUDER, OCCLUDER),
             strides=(3, STRIDE, STRIDE),
             baselines=0,
             target=target,
         )
-    return seen[0, 0].float().cpu().numpy()
+    return heat[0, 0].float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""The sweep of all convolutions against the bare network and zennit-crp; its memory as it grows."""
+"""The sweep of all convolutions, compared with the bare network and zennit-crp; its memory."""
 
 import subprocess
 import sys
@@ -14,7 +14,13 @@ from time import perf_counter
 import torch
 
 import retroscope as rs
-from benchmarks.timing import in_turn, machine, ratio, seconds, table
+from benchmarks.timing import (
+    describe_machine,
+    markdown_table,
+    median_ratio,
+    seconds,
+    time_alternating,
+)
 from retroscope.engine.batching import NetworkInput
 from retroscope.engine.isolation import preserve_state
 from retroscope.scanning.layer_choice import network_layers
@@ -23,8 +29,8 @@ from retroscope.scanning.precision import candidate_count, to_bfloat16
 from retroscope.scanning.statistics.summary import Scratch
 
 MODELS = {"vgg16": 4, "resnet50": 8}
-"""How many pictures run at once."""
-TOP, BATCHES, DIFFERENT = 9, 48, 6
+"""The batch size of each network."""
+TOP, BATCHES, DISTINCT_BATCHES = 9, 48, 6
 GROWTH = (100, 1000)
 HEADS = ("model", "bare, ms/image", "sweep, ms/image", "ratio, all", "ratio, last third", "target")
 
@@ -36,18 +42,21 @@ def report() -> str:
     return "\n\n".join(
         (
             "# A sweep of every convolution",
-            machine("torchvision", "zennit", "zennit-crp"),
+            describe_machine("torchvision", "zennit", "zennit-crp"),
             "## Against the bare network, in full precision",
-            table(HEADS, [runs[name, False].row("1.05") for name in MODELS]),
+            markdown_table(HEADS, [runs[name, False].row("1.05") for name in MODELS]),
             f"{BATCHES} batches in turn with the bare network, top-{TOP} and statistics of every "
-            "channel. The first pictures enter more rankings than the later ones.",
+            "channel. Early images enter more rankings than later ones.",
             "## In bfloat16, against the bare network in float32",
-            table(HEADS, [runs[name, True].row("0.6") for name in MODELS]),
-            "The candidates' pictures run once more in full; that price is fixed by the number of "
-            "channels, and not in these ratios.",
-            table(
+            markdown_table(HEADS, [runs[name, True].row("0.6") for name in MODELS]),
+            "The candidates' images run once more in full precision; that cost depends only on the "
+            "number of channels, and is not in these ratios.",
+            markdown_table(
                 ("model", "winners among the candidates", "target"),
-                [(name, _kept(runs[name, False], runs[name, True]), "99.9 %") for name in MODELS],
+                [
+                    (name, _candidate_recall(runs[name, False], runs[name, True]), "99.9 %")
+                    for name in MODELS
+                ],
             ),
             "## Against zennit-crp",
             _against_crp(),
@@ -59,7 +68,7 @@ def report() -> str:
 
 
 class Run:
-    """A sweep of pictures of noise in turn with the bare network, which computes in float32."""
+    """A sweep of noise images, alternating with the bare network in float32."""
 
     def __init__(self, name: str, *, narrow: bool) -> None:
         self.name, self.size = name, MODELS[name]
@@ -80,13 +89,15 @@ class Run:
         stack = batch.to(memory_format=torch.channels_last)
         with torch.inference_mode():
             self.bare.append(seconds(partial(self._bare, stack)))
-        images = [self._net.prepare(one) for one in batch]
+        images = [self._net.prepare(image) for image in batch]
         start = perf_counter()
-        self.gathered = _swept(self._net, self.gathered, images, first=first, scratch=self._scratch)
+        self.gathered = _sweep_images(
+            self._net, self.gathered, images, first=first, scratch=self._scratch
+        )
         self.sweep.append(perf_counter() - start)
 
     def row(self, target: str) -> list[object]:
-        """Times, without the first batch, and their ratios."""
+        """Median times without the first batch, and their ratios."""
         bare, sweep = self.bare[1:], self.sweep[1:]
         late = slice(-len(bare) // 3, None)
         return [
@@ -94,12 +105,12 @@ class Run:
             f"{median(bare) / self.size * 1e3:.1f}",
             f"{median(sweep) / self.size * 1e3:.1f}",
             f"{sum(sweep) / sum(bare):.2f}",
-            f"{ratio(sweep[late], bare[late]):.2f}",
+            f"{median_ratio(sweep[late], bare[late]):.2f}",
             target,
         ]
 
 
-def _swept(
+def _sweep_images(
     net: rs.Network,
     gathered: LayerSweeps,
     images: list[NetworkInput],
@@ -107,33 +118,35 @@ def _swept(
     first: int,
     scratch: Scratch,
 ) -> LayerSweeps:
-    numbers = range(first, first + len(images))
+    indices = range(first, first + len(images))
     labels = [-1] * len(images)
-    return sweep_batch(net, gathered, images, numbers=numbers, labels=labels, scratch=scratch)
+    return sweep_batch(net, gathered, images, indices=indices, labels=labels, scratch=scratch)
 
 
 def _noise(size: int) -> Iterator[torch.Tensor]:
-    """Batches of smooth noise, no two alike."""
+    """Batches of smooth noise plus fine noise, each one different."""
     generator = torch.Generator().manual_seed(0)
-    coarse = [torch.randn(size, 3, 28, 28, generator=generator) for _ in range(DIFFERENT)]
+    coarse = [torch.randn(size, 3, 28, 28, generator=generator) for _ in range(DISTINCT_BATCHES)]
     for number in range(BATCHES):
-        smooth = torch.nn.functional.interpolate(coarse[number % DIFFERENT], scale_factor=8.0)
+        smooth = torch.nn.functional.interpolate(
+            coarse[number % DISTINCT_BATCHES], scale_factor=8.0
+        )
         yield smooth + torch.randn(smooth.shape, generator=generator) / 4
 
 
-def _kept(full: Run, narrow: Run) -> str:
-    """How many of the true hits a narrow sweep keeps as candidates, in both rankings."""
-    found = total = 0
+def _candidate_recall(full: Run, narrow: Run) -> str:
+    """The share of true hits among the candidates of a bfloat16 sweep, over both rankings."""
+    recalled = total = 0
     for ranking in ("by_max", "by_mean"):
         hits = getattr(full.gathered.sweep, ranking).image
-        kept = getattr(narrow.gathered.sweep, ranking).image
-        found += int((hits[:, :, None] == kept[:, None, :]).any(dim=2).sum())
+        candidates = getattr(narrow.gathered.sweep, ranking).image
+        recalled += int((hits[:, :, None] == candidates[:, None, :]).any(dim=2).sum())
         total += hits.numel()
-    return f"{found / total:.3%}"
+    return f"{recalled / total:.3%}"
 
 
 def _against_crp() -> str:
-    """What zennit-crp does for each picture is more: it computes relevances too."""
+    """zennit-crp does more for each image: it also computes relevances."""
     from crp.attribution import CondAttribution
     from crp.concepts import ChannelConcept
     from crp.visualization import FeatureVisualization
@@ -143,48 +156,48 @@ def _against_crp() -> str:
     layers = network_layers(net, "conv")
     batch = next(_noise(size))
     concepts = {layer.name: ChannelConcept() for layer in layers}
-    images = [net.prepare(one) for one in batch]
+    images = [net.prepare(image) for image in batch]
 
     def ours() -> None:
         empty = LayerSweeps.empty(net, layers, top=TOP, classes=0)
         with preserve_state(net.module):
-            _swept(net, empty, images, first=0, scratch=Scratch())
+            _sweep_images(net, empty, images, first=0, scratch=Scratch())
 
-    def theirs() -> None:
-        with TemporaryDirectory() as folder, _quiet():
+    def zennit_crp() -> None:
+        with TemporaryDirectory() as folder, _no_output():
             module = rs.open_model("vgg16", random_weights=0).module.eval()
-            data = [(one, number) for number, one in enumerate(batch)]
+            data = [(image, number) for number, image in enumerate(batch)]
             view = FeatureVisualization(CondAttribution(module), data, concepts, path=folder)
             view.run(EpsilonPlusFlat(), 0, size, size, size)
 
-    own, other = in_turn(ours, theirs)
-    return table(
+    our_times, peer_times = time_alternating(ours, zennit_crp)
+    return markdown_table(
         ("VGG16", "ms/image"),
         [
-            ("sweep", f"{median(own) / size * 1e3:.0f}"),
-            ("zennit-crp", f"{median(other) / size * 1e3:.0f}"),
-            ("times faster (target 10)", f"{ratio(other, own):.1f}"),
+            ("sweep", f"{median(our_times) / size * 1e3:.0f}"),
+            ("zennit-crp", f"{median(peer_times) / size * 1e3:.0f}"),
+            ("times faster (target 10)", f"{median_ratio(peer_times, our_times):.1f}"),
         ],
     )
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _no_output() -> Iterator[None]:
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         yield
 
 
 def peak_memory(count: int) -> float:
-    """Megabytes that a scan of so many images takes at most, in a process of its own."""
+    """The peak memory of a scan in megabytes, in a separate process."""
     program = f"from benchmarks.scan import scan_noise; print(scan_noise({count}))"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
-    return float(done.stdout)
+    return float(process.stdout)
 
 
 def scan_noise(count: int) -> float:
-    """Scans so many pictures of noise; the process's peak memory in megabytes."""
+    """Scan noise images; return the process's peak memory in megabytes."""
     net = rs.open_model("squeezenet1_1", random_weights=0)
     with TemporaryDirectory() as folder:
         rs.scan(net, Noise(count), to=f"{folder}/noise.atlas", projections=False).close()
@@ -192,13 +205,13 @@ def scan_noise(count: int) -> float:
 
 
 def _peak() -> float:
-    """Megabytes; what `getrusage` tells would be that of the process it was started by."""
+    """In megabytes; `getrusage` would include that of the parent process."""
     status = Path("/proc/self/status").read_text("ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 class Noise:
-    """A data set of pictures of noise."""
+    """A data set of noise images."""
 
     def __init__(self, count: int) -> None:
         self._count = count

@@ -1,7 +1,8 @@
-"""One step of a pattern of VGG16, 128 px: ours, alone and eight at once, and lucent.
+"""One optimisation step of a pattern of VGG16: ours, one and eight at once, and lucent.
 
-Both excite the mean of a channel's map by Adam on a spectrum through the same transforms. Lucent
-enlarges what it shows the network to 224 pixels, unless it is told a size; both ways are measured.
+Both maximise the mean of a channel's map, with Adam on a spectrum of 128 pixels and the same
+transforms. Lucent resizes the network's input to 224 pixels unless it gets a size; both are
+measured.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from warnings import catch_warnings, simplefilter
 import torch
 
 import retroscope as rs
-from benchmarks.timing import in_turn, machine, ratio, table
+from benchmarks.timing import describe_machine, markdown_table, median_ratio, time_alternating
 from retroscope.methods.synthesis.synthesize import synthesize_many
 
 SIZE, MANY, STEPS, CHANNEL = 128, 8, 3, 5
@@ -22,51 +23,53 @@ LAYERS = {
     "conv3_3": ("features_14", 4),
     "conv5_3": ("features_28", 1.5),
 }
-"""Lucent's name of each layer, and how many times faster we want to be."""
-Steps = Callable[[int], object]
+"""Lucent's name of each layer, and our target speedup."""
+StepsProgram = Callable[[int], object]
 
 
 def report() -> str:
-    """The table, in Markdown."""
+    """The results in Markdown."""
     net = rs.open_model("vgg16", random_weights=0, device="cpu")
     rows = [_row(net, name, path, target) for name, (path, target) in LAYERS.items()]
-    heads = (
+    header = (
         *("layer", "lucent, ms", "lucent at 152 px, ms", "ours, ms", f"ours, {MANY} at once, ms"),
         *("times faster", "target", "than at 152 px", f"{MANY} at once"),
     )
     return "\n\n".join(
         (
             "# One step of a pattern, VGG16, a canvas of 128 px, float32",
-            machine("torchvision", "torch-lucent"),
-            table(heads, rows),
-            f"Milliseconds for a step of one pattern: what {STEPS + 1} steps take longer than one, "
-            f"over {STEPS}; medians of rounds run in turn. Lucent runs the whole network on 224 "
-            "px, or on its padded canvas of 152 px where it is told to; we stop at the layer and "
-            "show it the canvas of 128 px.\n",
+            describe_machine("torchvision", "torch-lucent"),
+            markdown_table(header, rows),
+            f"Milliseconds per step of one pattern: the time of {STEPS + 1} steps minus that of "
+            f"one, divided by {STEPS}; medians of alternating rounds. Lucent runs the whole "
+            "network on 224 px, or on its padded canvas of 152 px if it gets that size; we stop at "
+            "the layer, and its input is the canvas of 128 px.\n",
         )
     )
 
 
 def _row(net: rs.Network, name: str, path: str, target: float) -> list[object]:
-    programs: list[Steps] = [
+    programs: list[StepsProgram] = [
         partial(_lucent, net.module, path, None),
         partial(_lucent, net.module, path, PADDED),
         partial(_ours, net, name, 1),
         partial(_ours, net, name, MANY),
     ]
-    timed = in_turn(*(partial(each, count) for each in programs for count in (1, STEPS + 1)))
-    pairs = zip(timed[::2], timed[1::2], strict=True)
-    enlarged, told, alone, many = (
+    times = time_alternating(
+        *(partial(program, count) for program in programs for count in (1, STEPS + 1))
+    )
+    pairs = zip(times[::2], times[1::2], strict=True)
+    enlarged, padded, single, batch = (
         [(long - short) / STEPS for short, long in zip(*pair, strict=True)] for pair in pairs
     )
-    each = [one / MANY for one in many]
+    batched = [seconds / MANY for seconds in batch]
     return [
         name,
-        *(f"{median(times) * 1e3:.0f}" for times in (enlarged, told, alone, each)),
-        f"{ratio(enlarged, alone):.1f}",
+        *(f"{median(seconds) * 1e3:.0f}" for seconds in (enlarged, padded, single, batched)),
+        f"{median_ratio(enlarged, single):.1f}",
         f"{target:g}",
-        f"{ratio(told, alone):.1f}",
-        f"{ratio(enlarged, each):.1f}",
+        f"{median_ratio(padded, single):.1f}",
+        f"{median_ratio(enlarged, batched):.1f}",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Two programs timed in turn, and the machine that they ran on."""
+"""Time programs in alternation, and describe the machine."""
 
 import platform
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ Program = Callable[[], object]
 
 
 def seconds(program: Program) -> float:
-    """How long one run takes, the device's queue emptied."""
+    """The seconds of one run, with the GPU synchronised."""
     start = perf_counter()
     program()
     if torch.cuda.is_available():
@@ -20,35 +20,35 @@ def seconds(program: Program) -> float:
     return perf_counter() - start
 
 
-def in_turn(*programs: Program, rounds: int = 5) -> list[list[float]]:
-    """The times of each program: A B A B ..., after a warm-up of each."""
+def time_alternating(*programs: Program, rounds: int = 5) -> list[list[float]]:
+    """The seconds of each run, in the order A B A B ..., after a warm-up run of each program."""
     for program in programs:
         seconds(program)
     times: list[list[float]] = [[] for _ in programs]
     for _ in range(rounds):
-        for own, program in zip(times, programs, strict=True):
-            own.append(seconds(program))
+        for program_times, program in zip(times, programs, strict=True):
+            program_times.append(seconds(program))
     return times
 
 
-def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """The median of the ratios of runs that stood side by side."""
+def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
+    """The median ratio of adjacent runs."""
     return median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
-def machine(*packages: str) -> str:
-    """The machine and the versions, in one line."""
-    where = "cpu"
+def describe_machine(*packages: str) -> str:
+    """The machine and package versions, in one line."""
+    device = "cpu"
     if torch.cuda.is_available():
-        where = torch.cuda.get_device_name()
+        device = torch.cuda.get_device_name()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", *packages))
     return (
-        f"{platform.machine()}, {where}, {torch.get_num_threads()} threads, "
+        f"{platform.machine()}, {device}, {torch.get_num_threads()} threads, "
         f"Python {platform.python_version()}, {versions}"
     )
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Format a table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -1,4 +1,4 @@
-"""Writes the reference page of the commands: `python tools/commands.py FILE`."""
+"""Write the reference page of the commands: `python tools/commands.py FILE`."""
 
 import sys
 from pathlib import Path

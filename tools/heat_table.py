@@ -1,10 +1,10 @@
-"""How much of each method's heat lies on the object, in the world whose truth is known.
+"""Measure how much heat of each method lies on the object, in the synthetic world.
 
-    python tools/heat_table.py [MODEL] [PICTURES] > table.md
+    python tools/heat_table.py [MODEL] [IMAGES] > table.md
 
-For each picture and its true class: the share of the positive heat inside the object's mask, and
-inside that of each of its parts, against the share of the picture that the mask covers. Heat that
-knows nothing has a ratio of 1; uniform, centre and Sobel are baselines without a network.
+For each image and its true class: the share of the positive heat inside the mask of the object, and
+of each of its parts, relative to the share of the image that the mask covers. Uninformative heat
+has a ratio of 1. The baselines uniform, centre and Sobel use no network.
 """
 
 import sys
@@ -19,19 +19,18 @@ import PIL.Image
 
 import retroscope as rs
 from retroscope.methods.cam.cam import cam
-from retroscope.methods.cam.cam_methods import CAM_METHODS as CAMS
+from retroscope.methods.cam.cam_methods import CAM_METHODS
 from retroscope.methods.occlusion.occlusion import occlusion
-from retroscope.methods.saliency import SALIENCY_METHODS as SALIENCIES
-from retroscope.methods.saliency import saliency
+from retroscope.methods.saliency import SALIENCY_METHODS, saliency
 from retroscope.world import Scene, scene
 
 Map = npt.NDArray[np.floating]
 Heat = Callable[[Scene], Map]
 
 FIRST = 1_000_000
-"""The seed of the first picture, far from those that the network was trained on."""
-LEAST_PART = 16
-"""Pixels; smaller parts are under the grain of any heat map here."""
+"""The seed of the first image, outside the training set."""
+MIN_PART_PIXELS = 16
+"""Smaller parts are below the resolution of the heat maps."""
 HEADS = (
     "method",
     "on the object",
@@ -44,12 +43,12 @@ HEADS = (
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     model = sys.argv[1] if len(sys.argv) > 1 else "demo"
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 60
     net = rs.open_model(model, device="cpu")
     scenes = [scene(FIRST + number) for number in range(count)]
-    print(f"{model}, {count} pictures, the heat of each picture's true class.\n")
+    print(f"{model}, {count} images, the heat of each image's true class.\n")
     for line in (HEADS, ["---"] * len(HEADS), *rows(net, scenes)):
         print("| " + " | ".join(line) + " |")
 
@@ -57,9 +56,9 @@ def main() -> None:
 def rows(net: rs.Network, scenes: list[Scene]) -> Iterator[list[str]]:
     """A row for each baseline and method."""
     for name, heat in (BASELINES | methods(net)).items():
-        found = [measured(np.maximum(heat(one), 0), one) for one in scenes]
-        shares, areas, hits = zip(*((m.share, m.area, m.peak) for m in found), strict=True)
-        parts = [ratio for m in found for ratio in m.parts]
+        scores = [measure(np.maximum(heat(painted), 0), painted) for painted in scenes]
+        shares, areas, hits = zip(*((m.share, m.area, m.peak) for m in scores), strict=True)
+        parts = [ratio for m in scores for ratio in m.parts]
         above = fmean(share > area for share, area in zip(shares, areas, strict=True))
         yield [
             name,
@@ -71,8 +70,8 @@ def rows(net: rs.Network, scenes: list[Scene]) -> Iterator[list[str]]:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """How a heat map lies on a scene: its share on the object, the object's area, and its parts."""
+class HeatScore:
+    """The share of heat on the object, its area, whether the peak is on it, and the part ratios."""
 
     share: float
     area: float
@@ -80,65 +79,65 @@ class Measured:
     parts: tuple[float, ...]
 
 
-def measured(heat: Map, shown: Scene) -> Measured:
-    """What a heat map has on the object, and how dense it is on each part."""
-    thing = object_of(shown)
-    masks = [mask for mask in _own(shown) if mask.sum() >= LEAST_PART]
-    dense = tuple(_share(heat, mask) / float(mask.mean()) for mask in masks)
-    peak = bool(thing.flat[int(heat.argmax())])
-    return Measured(_share(heat, thing), float(thing.mean()), peak, dense)
+def measure(heat: Map, painted: Scene) -> HeatScore:
+    """Measure the heat on the object and on each part."""
+    mask_of_object = object_mask(painted)
+    masks = [mask for mask in _part_masks(painted) if mask.sum() >= MIN_PART_PIXELS]
+    ratios = tuple(_share(heat, mask) / float(mask.mean()) for mask in masks)
+    peak = bool(mask_of_object.flat[int(heat.argmax())])
+    return HeatScore(_share(heat, mask_of_object), float(mask_of_object.mean()), peak, ratios)
 
 
-def object_of(shown: Scene) -> npt.NDArray[np.bool_]:
-    """Where the object is: all its parts; a watermark is none of them."""
-    return np.asarray(np.any(_own(shown), axis=0))
+def object_mask(painted: Scene) -> npt.NDArray[np.bool_]:
+    """The pixels of all parts of the object; a watermark is not one of them."""
+    return np.asarray(np.any(_part_masks(painted), axis=0))
 
 
-def _own(shown: Scene) -> list[npt.NDArray[np.bool_]]:
-    return [mask for name, mask in shown.masks.items() if name != "watermark"]
+def _part_masks(painted: Scene) -> list[npt.NDArray[np.bool_]]:
+    return [mask for name, mask in painted.masks.items() if name != "watermark"]
 
 
 def _share(heat: Map, mask: npt.NDArray[np.bool_]) -> float:
-    """The share of the heat inside a mask; no heat at all is even heat."""
+    """The share of the heat inside a mask; a map without heat counts as uniform."""
     total = float(heat.sum())
     return float(heat[mask].sum()) / total if total > 0 else float(mask.mean())
 
 
 def methods(net: rs.Network) -> dict[str, Heat]:
-    """Every method, as a function of a scene."""
+    """Each method as a function of a scene."""
 
-    def by_cam(method: str, shown: Scene) -> Map:
-        return cam(net, _image(shown), method=method, target=shown.label).full()
+    def cam_heat(method: str, painted: Scene) -> Map:
+        return cam(net, _image(painted), method=method, target=painted.label).full()
 
-    def by_saliency(method: str, shown: Scene) -> Map:
-        return saliency(net, _image(shown), method=method, target=shown.label).full()
+    def saliency_heat(method: str, painted: Scene) -> Map:
+        return saliency(net, _image(painted), method=method, target=painted.label).full()
 
-    def by_occlusion(shown: Scene) -> Map:
-        return occlusion(net, _image(shown), target=shown.label, size=16, stride=8).heat.full()
+    def occlusion_heat(painted: Scene) -> Map:
+        return occlusion(net, _image(painted), target=painted.label, size=16, stride=8).heat.full()
 
-    found: dict[str, Heat] = {name: partial(by_cam, name) for name in CAMS}
-    found |= {name: partial(by_saliency, name) for name in SALIENCIES}
-    return found | {"occlusion": by_occlusion}
-
-
-def _image(shown: Scene) -> PIL.Image.Image:
-    return PIL.Image.fromarray(shown.pixels)
+    heats: dict[str, Heat] = {name: partial(cam_heat, name) for name in CAM_METHODS}
+    heats |= {name: partial(saliency_heat, name) for name in SALIENCY_METHODS}
+    return heats | {"occlusion": occlusion_heat}
 
 
-def _uniform(shown: Scene) -> Map:
-    return np.ones(shown.parts.shape)
+def _image(painted: Scene) -> PIL.Image.Image:
+    return PIL.Image.fromarray(painted.pixels)
 
 
-def _centre(shown: Scene) -> Map:
-    """A Gaussian in the middle, a quarter of the picture wide."""
-    axes = (np.linspace(-0.5, 0.5, length) for length in shown.parts.shape)
+def _uniform(painted: Scene) -> Map:
+    return np.ones(painted.parts.shape)
+
+
+def _centre(painted: Scene) -> Map:
+    """A centred Gaussian, a quarter of the image wide."""
+    axes = (np.linspace(-0.5, 0.5, length) for length in painted.parts.shape)
     y, x = np.meshgrid(*axes, indexing="ij")
     return np.asarray(np.exp(-(y**2 + x**2) / (2 * 0.25**2)))
 
 
-def _sobel(shown: Scene) -> Map:
-    """How much brightness changes from pixel to pixel."""
-    grey = np.pad(shown.pixels.mean(axis=2), 1, mode="edge")
+def _sobel(painted: Scene) -> Map:
+    """The magnitude of the brightness gradient."""
+    grey = np.pad(painted.pixels.mean(axis=2), 1, mode="edge")
     down = grey[2:] - grey[:-2]
     right = grey[:, 2:] - grey[:, :-2]
     y = down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:]

@@ -1,7 +1,6 @@
-"""Draws the README's pictures from the demo's atlas: `python tools/pictures.py demo docs/images`.
+"""Draw the README's plates from the demo's atlas: `python tools/pictures.py demo docs/images`.
 
-The units are chosen by `telling`: those whose nine projections agree most on one known part, each
-of another part.
+They are those of the units that show a known part most clearly, by `find_part_detectors`.
 """
 
 import sys
@@ -13,10 +12,10 @@ from retroscope.demo_atlas import find_part_detectors
 
 def main(home: Path, target: Path) -> None:
     with rs.open_atlas(home / "demo.atlas") as atlas:
-        for number, one in enumerate(find_part_detectors(atlas), 1):
+        for number, detector in enumerate(find_part_detectors(atlas), 1):
             path = target / f"telling-{number}.png"
-            rs.draw(atlas[one.unit]).save(path)
-            print(f"{path}: {one.unit} shows {one.part} in {', '.join(one.classes)}")
+            rs.draw(atlas[detector.unit]).save(path)
+            print(f"{path}: {detector.unit} shows {detector.part} in {', '.join(detector.classes)}")
 
 
 if __name__ == "__main__":

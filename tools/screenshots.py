@@ -1,8 +1,7 @@
-"""Takes the pictures of the viewer for the documents: `python tools/screenshots.py ATLAS FOLDER`.
+"""Take screenshots of the viewer for the documentation: `python tools/screenshots.py ATLAS FOLDER`.
 
-Each page is taken in dark and in light, at the widths of a phone, a desk and a wide screen; with
-`--compare ATLAS` and `--model MODEL --image FILE` those pages too. `--only` takes the few that the
-README shows.
+Each page is captured in dark and light mode, at the widths of a phone, a desktop and a wide screen;
+with `--compare ATLAS` and `--model MODEL --image FILE` those pages too.
 """
 
 import argparse
@@ -19,16 +18,18 @@ import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from retroscope.atlas.queries import strongest
+from retroscope.atlas.queries.channel_queries import strongest_channels
+from retroscope.atlas.queries.image_queries import stored_images
 from retroscope.atlas.reader import Atlas
-from retroscope.web.server import application, listening_on
-from retroscope.web.site.site import Site, image_path, layer_path, opened_site, unit_path
+from retroscope.web.server import make_app, open_socket
+from retroscope.web.site.site import Site, open_site
+from retroscope.web.site.urls import url_for
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 WIDTHS = {390: 844, 1280: 900, 1920: 1080}
 THEMES = ("light", "dark")
-SHOWN = {("network", 1280, "light"), ("layer", 1280, "light"), ("unit", 1280, "dark")}
-SHOWN |= {("compare", 1280, "light"), ("mine", 1280, "dark"), ("unit", 390, "dark")}
+README_SHOTS = {("network", 1280, "light"), ("layer", 1280, "light"), ("unit", 1280, "dark")}
+README_SHOTS |= {("compare", 1280, "light"), ("mine", 1280, "dark"), ("unit", 390, "dark")}
 
 
 def main() -> None:
@@ -38,68 +39,72 @@ def main() -> None:
     parser.add_argument("--compare")
     parser.add_argument("--model")
     parser.add_argument("--image", type=Path)
-    parser.add_argument("--only", action="store_true")
-    parser.add_argument("--layer", help="whose page is taken; one deep in the network")
-    given = parser.parse_args()
-    with opened_site(given.atlas, given.compare) as site, served(site, given.model) as address:
-        take(site, address, given)
+    parser.add_argument("--only", action="store_true", help="only those that the README shows")
+    parser.add_argument("--layer", help="layer to capture; default: the last one")
+    options = parser.parse_args()
+    with (
+        open_site(options.atlas, options.compare) as site,
+        run_server(site, options.model) as address,
+    ):
+        capture_pages(site, address, options)
 
 
-def take(site: Site, address: str, given: argparse.Namespace) -> None:
-    """All pictures of one site."""
-    given.folder.mkdir(parents=True, exist_ok=True)
-    pages = pages_of(site, given.layer)
+def capture_pages(site: Site, address: str, options: argparse.Namespace) -> None:
+    """Capture the pages of a site."""
+    options.folder.mkdir(parents=True, exist_ok=True)
+    pages = choose_pages(site, options.layer)
     with sync_playwright() as playwright:
         path = shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         for width in WIDTHS:
             for theme in THEMES:
                 for name, url in pages.items():
-                    if given.only and (name, width, theme) not in SHOWN:
+                    if options.only and (name, width, theme) not in README_SHOTS:
                         continue
-                    if name == "mine" and not given.model:
+                    if name == "mine" and not options.model:
                         continue
-                    page = opened(browser, address + url, width=width, theme=theme)
+                    page = open_page(browser, address + url, width=width, theme=theme)
                     if name == "mine":
-                        look(page, given.image)
-                    ending = "" if given.only else f".{width}.{theme}"
-                    target = given.folder / f"viewer-{name}{ending}.webp"
-                    target = phone_name(target, width) if given.only else target
-                    keep(page.screenshot(), target)
+                        explore_image(page, options.image)
+                    ending = "" if options.only else f".{width}.{theme}"
+                    target = options.folder / f"viewer-{name}{ending}.webp"
+                    target = name_for_width(target, width) if options.only else target
+                    save_webp(page.screenshot(), target)
                     page.context.close()
                     print(target)
         browser.close()
 
 
-def keep(screen: bytes, target: Path) -> None:
-    """As WebP, which is a tenth of a PNG where photographs are on the page."""
-    with Image.open(BytesIO(screen)) as picture:
-        picture.save(target, quality=85, method=6)
+def save_webp(screen: bytes, target: Path) -> None:
+    """Save as WebP, a tenth of the size of a PNG for pages with photographs."""
+    with Image.open(BytesIO(screen)) as image:
+        image.save(target, quality=85, method=6)
 
 
-def phone_name(target: Path, width: int) -> Path:
+def name_for_width(target: Path, width: int) -> Path:
     return target.with_stem(f"{target.stem}-phone") if width == min(WIDTHS) else target
 
 
-def pages_of(site: Site, layer: str | None) -> dict[str, str]:
-    """A page of each sort."""
+def choose_pages(site: Site, layer: str | None) -> dict[str, str]:
+    """The URL of one page of each kind."""
     atlas: Atlas = site.atlas
     deep = atlas.layer(layer) if layer else atlas.layers[-1]
-    channel = strongest(atlas, deep, 1)[0]
+    channel = strongest_channels(atlas, deep, 1)[0]
+    layer = deep.name
     pages = {
-        "network": "index.html",
-        "layer": layer_path(site, deep.name),
-        "unit": unit_path(site, deep.name, channel),
-        "image": image_path(int(str(atlas.sql("SELECT min(image) FROM winner_pictures")[0][0]))),
-        "classes": "classes.html",
-        "images": "images.html",
-        "names": "names.html",
-        "mine": "mine.html",
+        "network": url_for(site, "network"),
+        "layer": url_for(site, "layer", layer=layer),
+        "unit": url_for(site, "unit", layer=layer, channel=channel),
+        "image": url_for(site, "image", image=stored_images(atlas)[0]),
+        "classes": url_for(site, "classes"),
+        "images": url_for(site, "images"),
+        "names": url_for(site, "names"),
+        "mine": url_for(site, "my_image"),
     }
-    return pages | ({"compare": "compare.html"} if site.other else {})
+    return pages | ({"compare": url_for(site, "comparison")} if site.second else {})
 
 
-def opened(browser: Browser, url: str, *, width: int, theme: str) -> Page:
+def open_page(browser: Browser, url: str, *, width: int, theme: str) -> Page:
     size: Any = {"width": width, "height": WIDTHS[width]}
     scale = 2 if width == min(WIDTHS) else 1
     context = browser.new_context(
@@ -113,8 +118,8 @@ def opened(browser: Browser, url: str, *, width: int, theme: str) -> Page:
     return page
 
 
-def look(page: Page, image: Path) -> None:
-    """Gives a picture to the network, and chooses a unit in it."""
+def explore_image(page: Page, image: Path) -> None:
+    """Upload an image, and choose a unit in it."""
     page.set_input_files("#file", image)
     page.wait_for_selector("#unusual section:nth-child(2)")
     page.locator("#unusual button").first.click()
@@ -126,20 +131,20 @@ def look(page: Page, image: Path) -> None:
 
 
 @contextmanager
-def served(site: Site, model: str | None) -> Iterator[str]:
+def run_server(site: Site, model: str | None) -> Iterator[str]:
     routes: Any = ()
     if model:
-        from retroscope.web.live.own_image import routes as own_image_routes
+        from retroscope.web.live.live_routes import live_routes
         from retroscope.zoo import open_model
 
-        routes = own_image_routes(site, open_model(model, device="cpu"))
-    with listening_on("127.0.0.1", 0) as listening:
-        config = uvicorn.Config(application(site, routes=routes), log_level="error", lifespan="off")
+        routes = live_routes(site, open_model(model, device="cpu"))
+    with open_socket("127.0.0.1", 0) as listener:
+        config = uvicorn.Config(make_app(site, routes=routes), log_level="error", lifespan="off")
         server = uvicorn.Server(config)
-        thread = threading.Thread(target=partial(server.run, sockets=[listening]))
+        thread = threading.Thread(target=partial(server.run, sockets=[listener]))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
         finally:
             server.should_exit = True
             thread.join()

@@ -149,7 +149,7 @@ def test_a_pattern_does_not_depend_on_its_batch() -> None:
 def test_a_pattern_at_a_position_is_scored_at_that_position() -> None:
     net = Network(built(_two_layers), input_size=(40, 40), mean=(0.5,) * 3, std=(0.25,) * 3)
     pattern = synthesize(net, "conv2:1@0,0", steps=20)
-    box = net.layer("conv2").field.box(0, 0).clipped(40, 40)
+    box = net.layer("conv2").field.box(0, 0).clip(40, 40)
     assert pattern.size == (box.height, box.width)
     surrounding = numbers(40, 40, 3).float().numpy()
     surrounding[: box.bottom, : box.right] = pixels_of(pattern)

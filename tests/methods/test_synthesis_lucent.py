@@ -120,6 +120,6 @@ def test_a_pattern_reaches_at_least_the_activation_of_lucents(
     pattern = synthesize(
         net, f"{layer}:{CHANNEL}@*", recipe=recipe_with_lucent_lengths(), steps=STEPS, size=SIDE
     )
-    ours = activation(net, layer, torch.from_numpy(pattern.picture / 255).float().permute(2, 0, 1))
+    ours = activation(net, layer, torch.from_numpy(pattern.image / 255).float().permute(2, 0, 1))
     assert ours >= theirs
     assert theirs > activation(net, layer, torch.full((3, SIDE, SIDE), 0.5))

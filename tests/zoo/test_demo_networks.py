@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tools.purity import PURE, convolutions, purities, strongest
+from tools.purity import PURE, convolutions, find_strongest, measure_purities
 from torch import nn
 
 import retroscope as rs
@@ -28,7 +28,7 @@ def opened(name: str) -> rs.Network:
 @torch.inference_mode()
 def said(net: rs.Network, scenes: Sequence[Scene]) -> list[str]:
     """The class that the network gives each scene."""
-    numbers = [torch.from_numpy(net.preprocessing.numbers(one.pixels)) for one in scenes]
+    numbers = [torch.from_numpy(net.preprocessing.to_input(one.pixels)) for one in scenes]
     chosen = [
         net.module(torch.stack(numbers[n : n + 64])).argmax(1) for n in range(0, len(numbers), 64)
     ]
@@ -86,10 +86,10 @@ def test_the_network_brings_its_labels_and_its_way_to_read_pictures() -> None:
     net = opened("demo")
     assert net.labels == LABELS
     assert net.input_size == (96, 96)
-    numbers = net.preprocessing.numbers(np.full((96, 96, 3), 255, np.uint8))
+    numbers = net.preprocessing.to_input(np.full((96, 96, 3), 255, np.uint8))
     assert numbers.max() == pytest.approx((1 - demo_networks.MEAN[0]) / demo_networks.STD[0])
     pixels = scene(3).pixels
-    assert np.array_equal(net.prepare(rs.Image(pixels)).picture, pixels)
+    assert np.array_equal(net.prepare(rs.Image(pixels)).rgb, pixels)
 
 
 def test_without_its_weights_it_is_initialised_by_the_seed() -> None:
@@ -145,13 +145,15 @@ def test_it_learns_from_checkpoint_to_checkpoint(fresh: list[Scene]) -> None:
 def test_many_units_of_the_last_layers_are_of_one_part(fresh: list[Scene]) -> None:
     """And more than by chance: than with the parts of other scenes under the same projections."""
     net = opened("demo")
-    best, others = strongest(net, fresh), [fresh[(n + 7) % COUNT] for n in range(COUNT)]
+    best, others = find_strongest(net, fresh), [fresh[(n + 7) % COUNT] for n in range(COUNT)]
     for layer in convolutions(net)[-2:]:
         hits = best[layer.name]
-        own = purities(net, layer, hits, scenes=fresh, truth=fresh)
+        own = measure_purities(net, layer, hits, scenes=fresh, truth=fresh)
         assert sum(share >= PURE for _, share in own) >= 20, layer.name
         some = hits[::8]
-        chance = [share for _, share in purities(net, layer, some, scenes=fresh, truth=others)]
+        chance = [
+            share for _, share in measure_purities(net, layer, some, scenes=fresh, truth=others)
+        ]
         assert np.mean([share for _, share in own]) > np.mean(chance) + 0.1
 
 

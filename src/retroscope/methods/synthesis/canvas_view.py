@@ -148,7 +148,7 @@ def view_at_position(net: Network, layer: Layer, position: Position) -> CanvasVi
     """The pixels that the unit at a position sees, clipped at the border of the image."""
     height, width = net.input_size
     if is_local(layer):
-        box = layer.field.box(*position).clipped(height, width)
+        box = layer.field.box(*position).clip(height, width)
         region = MapRegion(Span(box.top, box.height, height), Span(box.left, box.width, width))
         patch_view = CanvasView(net, net.survey(), (box.height, box.width), region)
         view = _validate(patch_view, layer)
