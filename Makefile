@@ -23,6 +23,7 @@ bench: $(VENV)/.bench
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/commands.py docs/reference/commands.md
+	$(BIN)/python tools/statistics_table.py docs/reference/atlas.md
 	$(BIN)/retroscope demo $(DEMO) --no-open
 	$(BIN)/python tools/pictures.py $(DEMO) docs/images
 	$(BIN)/retroscope scan demo-shortcut $(DEMO)/world --to $(DEMO)/shortcut.atlas

@@ -14,6 +14,7 @@ from retroscope.geometry import Field, ReceptiveField
 from retroscope.imaging.image import RGB
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
+from retroscope.results.statistics import stored_statistics
 from retroscope.unit import Unit
 
 SIDE = 24
@@ -35,10 +36,19 @@ def smooth_image(seed: int) -> RGB:
     return np.stack(planes, axis=2).astype(np.uint8)
 
 
+def zero_statistics(channels: int) -> dict[str, Array]:
+    """Every statistic that there is, as zeros: what a test does not care about."""
+    return {
+        row.name: np.zeros((channels, 1) if row.is_array else channels, np.int64)
+        for row in stored_statistics()
+    }
+
+
 def statistics(channels: int) -> dict[str, Array]:
     """Invented statistics; the last channel is dead."""
     number = np.arange(channels)[::-1]
     return {
+        **zero_statistics(channels),
         "images": np.array(4),
         "positions": np.array(144),
         "mean": number / 3,
@@ -57,7 +67,7 @@ def projection(unit: str, seed: int = 1) -> Projection:
     """A random projection for a unit of the first layer in the image `smooth_image(1)`."""
     address = Unit.parse(unit)
     assert address.position is not None
-    box = FIELD.box(*address.position).clipped(SIDE, SIDE)
+    box = FIELD.box(*address.position).clip(SIDE, SIDE)
     shape = (box.height, box.width, 3)
     pixels = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
     notes = ("one", "two")

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tools.statistics_table import update
 
 from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
@@ -30,6 +31,10 @@ def test_the_numbers_of_the_file_are_on_the_page(tmp_path: Path) -> None:
     assert (tmp_path / "a.atlas").read_bytes()[68:72] == b"RTSC"
     assert f"({APPLICATION_ID})" in PAGE
     assert f"schema: **{SCHEMA_VERSION}**" in PAGE
+
+
+def test_the_table_of_statistics_is_current() -> None:
+    assert update(PAGE) == PAGE, "run 'make docs'"
 
 
 @pytest.mark.parametrize("query", QUERIES)

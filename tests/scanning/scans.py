@@ -155,6 +155,7 @@ def _check_statistics(atlas: Atlas, unit: str, maps: Maps) -> None:
     assert stats.non_finite == maps.size - own.size
     assert stats.dead == (not (own > 0).any())
     bins = np.bincount(np.searchsorted(HISTOGRAM_EDGES, best), minlength=64)
+    assert stats.histogram is not None
     assert stats.histogram.tolist() == bins.tolist()
     if own.size:
         expected = own.mean(), own.std(), own.max()

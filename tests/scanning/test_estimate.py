@@ -38,11 +38,11 @@ def priced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def price(_net: Network, layer: Layer, _images: object) -> object:
         tried.append(layer.name)
-        return estimate_module._Price(layer.channels, 100 * layer.channels)
+        return estimate_module._ProjectionCost(layer.channels, 100 * layer.channels)
 
-    monkeypatch.setattr(estimate_module, "_price", price)
-    monkeypatch.setattr(estimate_module, "_seconds_of_picture", lambda *_, **__: 2.0)
-    monkeypatch.setattr(estimate_module, "_SOON", 0.0)
+    monkeypatch.setattr(estimate_module, "_layer_cost", price)
+    monkeypatch.setattr(estimate_module, "_time_sweep", lambda *_, **__: 2.0)
+    monkeypatch.setattr(estimate_module, "_NEGLIGIBLE", 0.0)
     return tried
 
 
@@ -94,10 +94,10 @@ def test_the_pass_takes_longer_the_more_images_there_are_and_the_slower_they_are
 ) -> None:
     assert not priced
     listed = list_images(folder)
-    some, _ = estimate_module._read(tiny(), listed)
+    some, _ = estimate_module._read_inputs(tiny(), listed)
 
     def seconds(count: int, reading: float) -> float:
-        monkeypatch.setattr(estimate_module, "_read", lambda *_: (some, reading))
+        monkeypatch.setattr(estimate_module, "_read_inputs", lambda *_: (some, reading))
         many = replace(listed, keys=list(listed.keys) * count, labels=list(listed.labels) * count)
         return estimated(tiny(), many, ranks=Ranks(0), workers=1).pass_seconds
 
@@ -129,7 +129,7 @@ def test_images_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
 def test_estimating_leaves_no_trace_on_the_network(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate_module, "_SOON", 0.0)
+    monkeypatch.setattr(estimate_module, "_NEGLIGIBLE", 0.0)
     net = tiny()
     with no_trace(net.module):
         said = estimated(net, list_images(folder))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from retroscope.atlas.reader import Atlas, open_atlas
+from retroscope.atlas.writer import AtlasWriter
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import RetroscopeError
 from retroscope.methods.deconv.deconv import deconv_many
@@ -81,6 +82,65 @@ def test_some_layers_and_other_rules_are_added_to_what_is_there(
     assert found == [("second", "deconvnet"), ("second", "guided")]
     assert atlas["second:0"].patches[0].projection is not None
     assert atlas["first:0"].patches[0].projection is None
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ("conv", {"first", "second"}),
+        (["relu*", "pool"], {"act", "last_act", "pool"}),
+        ("conv2, act", {"second", "act"}),
+        (["?e*"], {"second", "head"}),
+        ((), set(OF_TINY)),
+    ],
+)
+def test_layers_are_selected_by_name_alias_glob_and_kind_as_in_a_scan(
+    folder: Path, tmp_path: Path, layers: str | list[str], expected: set[str]
+) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, projections="none")
+    illustrate(atlas.path, tiny(), folder, layers=layers, projections=1)
+    names = atlas.sql(
+        "SELECT DISTINCT name FROM projections JOIN layers ON layers.id = projections.layer"
+    )
+    assert {name for (name,) in names} == expected
+
+
+@pytest.mark.parametrize(
+    ("layers", "error"),
+    [
+        (
+            "linear",
+            r"has no linear layer; choose from conv1, \.\.\.; it has 2 layers, first to sec",
+        ),
+        ("x*", r"no layer of '.*a' matches 'x\*'; it has 2 layers"),
+        ("secnd", "did you mean 'second'"),
+    ],
+)
+def test_a_selection_without_a_layer_is_refused(
+    folder: Path, tmp_path: Path, layers: str, error: str
+) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", projections="none")
+    with pytest.raises(RetroscopeError, match=error):
+        illustrate(atlas.path, tiny(), folder, layers=layers)
+
+
+def test_an_atlas_that_records_the_preprocessing_as_text_is_illustrated(
+    folder: Path, tmp_path: Path
+) -> None:
+    """As the first atlases recorded it: a `repr` of that time."""
+    text = (
+        "Preprocessing(fit=Fit(size=(24, 24), mode='network', shorter=None, "
+        "resample='bilinear'), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))"
+    )
+    atlas = scan(tiny(), folder, to=tmp_path / "a", projections="none")
+    for stored in (text.replace("0.6", "0.7"), text):
+        with AtlasWriter(atlas.path) as writer, writer.transaction():
+            writer.put_meta({"preprocessing": stored})
+        if stored != text:
+            with pytest.raises(RetroscopeError, match="preprocessing"):
+                illustrate(atlas.path, tiny(), folder, projections=1)
+    illustrate(atlas.path, tiny(), folder, projections=1)
+    assert atlas["second:0"].patches[0].projection is not None
 
 
 def test_nothing_is_done_twice(folder: Path, tmp_path: Path) -> None:
@@ -162,7 +222,7 @@ def test_of_no_unit_nothing_is_illustrated_but_the_model_is_looked_at(
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("last_act", "no layer 'last_act' in .*it keeps 2 layers"),
+        ("last_act", "no layer 'last_act' in .*it has 2 layers"),
         ("second:6", "0 to 5"),
         ("second:1@9,9", "from 0,0 to 4,4"),
     ],

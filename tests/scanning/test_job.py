@@ -274,7 +274,7 @@ def test_pixels_outside_of_the_patch_do_not_matter_and_those_inside_do(
     for unit in map(Unit.parse, ("first:1", "act:1", "pool:2", "second:0", "last_act:1")):
         for patch in tiny_atlas[unit].patches[:3]:
             numbers = net.prepare(folder / patch.source).tensor
-            box = patch.box.clipped(SIDE, SIDE)
+            box = patch.box.clip(SIDE, SIDE)
             inside = torch.zeros(SIDE, SIDE, dtype=torch.bool)
             inside[box.top : box.bottom, box.left : box.right] = True
             other = torch.from_numpy(noise.normal(size=numbers.shape))

@@ -141,6 +141,11 @@ STATISTICS: tuple[Statistic, ...] = (
 )
 
 
+def accumulated_statistics() -> "tuple[tuple[Statistic, Callable[[BatchSummary], Tensor]], ...]":
+    """The rows that accumulate over batches, each with its `of_batch`."""
+    return tuple((row, row.of_batch) for row in STATISTICS if row.of_batch is not None)
+
+
 def stored_statistics() -> tuple[Statistic, ...]:
     """The rows that are columns of table `channels`, in the order of the table."""
     return tuple(row for row in STATISTICS if row.sql_type is not None)

@@ -9,7 +9,7 @@ import torch
 from retroscope.atlas.schema import Json
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.results.layers import Layer
-from retroscope.results.statistics import STATISTICS
+from retroscope.results.statistics import accumulated_statistics
 from retroscope.scanning.one_pass import LayerSweeps
 from retroscope.scanning.statistics.channel_sums import ClassSums
 from retroscope.scanning.statistics.sweep import Arrays, Sweep, concatenate_layers
@@ -20,7 +20,7 @@ _FORMAT = 2
 
 def checkpoint_format() -> Json:
     """What a checkpoint consists of; only a checkpoint of this format can be resumed."""
-    return {"format": _FORMAT, "sums": [row.name for row in STATISTICS if row.of_batch]}
+    return {"format": _FORMAT, "sums": [row.name for row, _ in accumulated_statistics()]}
 
 
 def pack_sweeps(sweeps: LayerSweeps, *, stage: str) -> dict[str, bytes]:

@@ -185,8 +185,9 @@ def _list_dataset(dataset: Dataset) -> ImageList:
         raise ImageError("the data set is empty")
     class_names = tuple(map(str, getattr(dataset, "classes", ())))
     targets = getattr(dataset, "targets", None)
-    has_classes = class_names and targets is not None
-    labels = [int(target) for target in targets] if has_classes else [-1] * count
+    if not class_names or targets is None:
+        targets = [-1] * count
+    labels = [int(target) for target in targets]
     if len(labels) != count or any(label >= len(class_names) for label in labels):
         raise RetroscopeError(
             f"the data set has {count} images and {len(class_names)} classes; its targets must be "

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from retroscope.results.statistics import HISTOGRAM_EDGES
 from retroscope.scanning.statistics.channel_sums import ChannelSums, ClassSums
 from retroscope.scanning.statistics.summary import summarise
-from tests.scanning.statistics.making import FINITE, Batch, batches
+from tests.scanning.statistics.sweep_definition import FINITE, Batch, batches
 
 
 @given(batches(FINITE))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 
 from retroscope.scanning.statistics.summary import Scratch, summarise
-from tests.scanning.statistics.making import Batch, batches
+from tests.scanning.statistics.sweep_definition import Batch, batches
 
 
 @given(batches())

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from retroscope.scanning.statistics.summary import Scratch
 from retroscope.scanning.statistics.sweep import Sweep, SweepBatch, concatenate_layers
-from tests.scanning.statistics.making import (
+from tests.scanning.statistics.sweep_definition import (
     CLASSES,
     FINITE,
     TOP,
     Batch,
-    added,
+    add_batch,
+    assert_same_arrays,
     batches,
-    by_definition,
-    check_same,
-    swept,
+    sweep_by_definition,
+    sweep_of_batch,
 )
 
 CUT = st.integers(0, 8)
@@ -28,23 +28,27 @@ CUT = st.integers(0, 8)
 
 @given(batches())
 def test_a_sweep_is_what_a_slow_loop_finds(batch: Batch) -> None:
-    found, expected = swept(batch), by_definition(batch)
-    np.testing.assert_allclose(
-        found.channel_sums.finish()["mean"], expected.pop("mean"), atol=1e-12
-    )
-    np.testing.assert_allclose(found.channel_sums.finish()["std"], expected.pop("std"), atol=1e-7)
-    check_same(found.to_arrays(), expected)
+    sweep, arrays = sweep_of_batch(batch), sweep_by_definition(batch)
+    finished = sweep.channel_sums.finish()
+    for name in [name for name in arrays if name.startswith("finished.")]:
+        values = finished[name.removeprefix("finished.")]
+        atol = 1e-7 if name == "finished.std" else 1e-12
+        np.testing.assert_allclose(values, arrays.pop(name), atol=atol, err_msg=name)
+    assert_same_arrays(sweep.to_arrays(), arrays)
 
 
 @given(batches(), CUT)
 def test_merging_two_sweeps_is_sweeping_both(batch: Batch, cut: int) -> None:
-    merged = swept(batch[:cut]).merge(swept(batch[cut:]))
-    check_same(merged.to_arrays(), swept(batch).to_arrays())
+    merged = sweep_of_batch(batch[:cut]).merge(sweep_of_batch(batch[cut:]))
+    assert_same_arrays(merged.to_arrays(), sweep_of_batch(batch).to_arrays())
 
 
 @given(batches(), CUT)
 def test_adding_batch_by_batch_is_adding_all(batch: Batch, cut: int) -> None:
-    check_same(added(swept(batch[:cut]), batch[cut:]).to_arrays(), swept(batch).to_arrays())
+    assert_same_arrays(
+        add_batch(sweep_of_batch(batch[:cut]), batch[cut:]).to_arrays(),
+        sweep_of_batch(batch).to_arrays(),
+    )
 
 
 @given(batches(), CUT, CUT)
@@ -53,19 +57,23 @@ def test_three_sweeps_merge_the_same_in_any_order_and_grouping(
     batch: Batch, one: int, other: int
 ) -> None:
     low, high = sorted([one, other])
-    parts = [swept(batch[:low]), swept(batch[low:high]), swept(batch[high:])]
-    expected = swept(batch).to_arrays()
+    parts = [
+        sweep_of_batch(batch[:low]),
+        sweep_of_batch(batch[low:high]),
+        sweep_of_batch(batch[high:]),
+    ]
+    expected = sweep_of_batch(batch).to_arrays()
     for a, b, c in permutations(parts):
-        check_same(a.merge(b).merge(c).to_arrays(), expected)
-        check_same(a.merge(b.merge(c)).to_arrays(), expected)
+        assert_same_arrays(a.merge(b).merge(c).to_arrays(), expected)
+        assert_same_arrays(a.merge(b.merge(c)).to_arrays(), expected)
 
 
 @given(batches())
 def test_a_sweep_of_nothing_changes_nothing(batch: Batch) -> None:
-    found = swept(batch)
-    nothing = swept(batch[:0])
-    check_same(nothing.merge(found).to_arrays(), found.to_arrays())
-    check_same(found.merge(nothing).to_arrays(), found.to_arrays())
+    found = sweep_of_batch(batch)
+    nothing = sweep_of_batch(batch[:0])
+    assert_same_arrays(nothing.merge(found).to_arrays(), found.to_arrays())
+    assert_same_arrays(found.merge(nothing).to_arrays(), found.to_arrays())
 
 
 @given(batches(st.sampled_from([0.0, 1.0])), st.randoms())
@@ -77,25 +85,25 @@ def test_ties_go_to_the_lower_number_whatever_comes_first(batch: Batch, random: 
         [batch.images[n] for n in order],
         [batch.labels[n] for n in order],
     )
-    one_by_one = swept(batch[:0])
+    one_by_one = sweep_of_batch(batch[:0])
     for n in range(len(order)):
-        one_by_one = added(one_by_one, mixed[n : n + 1])
-    check_same(one_by_one.to_arrays(), swept(batch).to_arrays())
+        one_by_one = add_batch(one_by_one, mixed[n : n + 1])
+    assert_same_arrays(one_by_one.to_arrays(), sweep_of_batch(batch).to_arrays())
 
 
 @given(batches())
 def test_what_is_kept_is_the_sweep_again(batch: Batch) -> None:
-    found = swept(batch)
-    check_same(Sweep.from_arrays(found.to_arrays()).to_arrays(), found.to_arrays())
+    found = sweep_of_batch(batch)
+    assert_same_arrays(Sweep.from_arrays(found.to_arrays()).to_arrays(), found.to_arrays())
 
 
 @given(batches(), st.sampled_from([torch.float16, torch.bfloat16, torch.float32]))
 def test_narrow_numbers_are_swept_exactly(batch: Batch, dtype: torch.dtype) -> None:
     """Halves up to 3 are exact in every float; only a mean is rounded, to float32."""
-    found, exact = swept(batch, dtype=dtype).to_arrays(), swept(batch).to_arrays()
+    found, exact = sweep_of_batch(batch, dtype=dtype).to_arrays(), sweep_of_batch(batch).to_arrays()
     means = [np.array(one.pop("by_mean.score"), np.float64) for one in (found, exact)]
     np.testing.assert_allclose(means[0], means[1], rtol=1e-7)
-    check_same(found, exact)
+    assert_same_arrays(found, exact)
 
 
 @given(batches(), st.sampled_from([torch.float32, torch.float64, torch.bfloat16]))
@@ -108,14 +116,14 @@ def test_the_layout_of_the_maps_plays_no_part(batch: Batch, dtype: torch.dtype) 
     expected = empty.add(empty.summarise(maps, images), images, batch.labels).to_arrays()
     for same in (maps, laid_out, every_other):
         seen = empty.summarise(same, images, scratch=scratch)
-        check_same(empty.add(seen, images, batch.labels).to_arrays(), expected)
+        assert_same_arrays(empty.add(seen, images, batch.labels).to_arrays(), expected)
 
 
 @given(batches(), st.integers(1, 3))
 def test_layers_swept_side_by_side_are_each_swept_alone(batch: Batch, copies: int) -> None:
     """The layers differ in the size of their maps and in the number of their channels."""
     layers = [batch.maps, np.repeat(batch.maps[:, :1, :1, :1] + 1, copies, axis=1)]
-    alone = [swept(Batch(maps, batch.images, batch.labels)) for maps in layers]
+    alone = [sweep_of_batch(Batch(maps, batch.images, batch.labels)) for maps in layers]
     rows = [range(layers[0].shape[1]), range(layers[0].shape[1], layers[0].shape[1] + copies)]
     images = torch.tensor(batch.images)
     sweep = Sweep.empty(rows[-1].stop, top=TOP, classes=CLASSES)
@@ -124,14 +132,14 @@ def test_layers_swept_side_by_side_are_each_swept_alone(batch: Batch, copies: in
         for own, maps in zip(rows, layers, strict=True)
     ]
     sweep = sweep.add(SweepBatch.concatenate(looks), images, batch.labels)
-    check_same(sweep.to_arrays(), concatenate_layers([one.to_arrays() for one in alone]))
+    assert_same_arrays(sweep.to_arrays(), concatenate_layers([one.to_arrays() for one in alone]))
     for own, one in zip(rows, alone, strict=True):
-        check_same(sweep.select_channels(own).to_arrays(), one.to_arrays())
+        assert_same_arrays(sweep.select_channels(own).to_arrays(), one.to_arrays())
 
 
 @given(batches(FINITE.map(lambda number: -abs(number) - 1)))
 def test_a_channel_below_zero_is_dead_and_has_its_best_pictures_all_the_same(batch: Batch) -> None:
-    found = swept(batch, top=len(batch.images))
+    found = sweep_of_batch(batch, top=len(batch.images))
     assert not found.channel_sums["fired_images"].any()
     assert not found.channel_sums["fired_positions"].any()
     assert (found.channel_sums["maximum"] < 0).all()
@@ -140,7 +148,7 @@ def test_a_channel_below_zero_is_dead_and_has_its_best_pictures_all_the_same(bat
 
 @given(batches(st.just(float("nan"))))
 def test_a_channel_without_a_finite_number_has_no_hits(batch: Batch) -> None:
-    found = swept(batch)
+    found = sweep_of_batch(batch)
     assert (found.by_max.image == found.by_mean.image).all()
     assert (found.by_max.image == -1).all()
     assert not found.channel_sums["images"].any()
@@ -151,16 +159,16 @@ def test_a_channel_without_a_finite_number_has_no_hits(batch: Batch) -> None:
 @pytest.mark.parametrize("top", [1, 4, 9])
 def test_fewer_pictures_than_slots_leave_slots_empty(top: int) -> None:
     batch = Batch(np.arange(8.0).reshape(4, 2, 1, 1), [0, 1, 2, 3], [-1] * 4)
-    check = by_definition(batch, top=top)
-    found = swept(batch, top=top)
+    check = sweep_by_definition(batch, top=top)
+    found = sweep_of_batch(batch, top=top)
     assert ((found.by_max.image >= 0).sum(1) == min(top, 4)).all()
     np.testing.assert_array_equal(found.by_max.image, check["by_max.image"])
 
 
 def test_a_sweep_is_never_changed_by_adding_to_it() -> None:
     batch = Batch(np.random.default_rng(0).normal(size=(6, 2, 2, 2)), range(6), [0] * 6)
-    first = swept(batch[:3])
+    first = sweep_of_batch(batch[:3])
     before = {name: numbers.copy() for name, numbers in first.to_arrays().items()}
-    added(first, batch[3:])
-    first.merge(swept(batch[3:]))
-    check_same(first.to_arrays(), before)
+    add_batch(first, batch[3:])
+    first.merge(sweep_of_batch(batch[3:]))
+    assert_same_arrays(first.to_arrays(), before)

@@ -6,13 +6,13 @@ from typing import Self
 
 import torch
 
-from retroscope.results.statistics import STATISTICS, stored_statistics
+from retroscope.results.statistics import accumulated_statistics, stored_statistics
 from retroscope.scanning.statistics.summary import BatchSummary
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelSums:
-    """For each row of `STATISTICS` that accumulates, its values: (channels) or (channels, bins)."""
+    """For each statistic that accumulates, its values: (channels) or (channels, bins)."""
 
     sums: Mapping[str, torch.Tensor]
 
@@ -24,7 +24,8 @@ class ChannelSums:
     @classmethod
     def of_batch(cls, summary: BatchSummary) -> Self:
         """The sums of one batch."""
-        return cls({row.name: row.of_batch(summary) for row in STATISTICS if row.of_batch})
+        rows = accumulated_statistics()
+        return cls({row.name: of_batch(summary) for row, of_batch in rows})
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self.sums[name]
@@ -34,8 +35,7 @@ class ChannelSums:
         return ChannelSums(
             {
                 row.name: row.merge(self[row.name], other[row.name])
-                for row in STATISTICS
-                if row.of_batch
+                for row, _ in accumulated_statistics()
             }
         )
 

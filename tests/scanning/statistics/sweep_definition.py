@@ -1,4 +1,4 @@
-"""Maps whose sums are exact, and what a sweep of them is by definition: a slow float64 loop."""
+"""Maps whose sums are exact, and the definition of a sweep as a slow loop over Python floats."""
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from retroscope.results.statistics import HISTOGRAM_EDGES
 from retroscope.scanning.statistics.sweep import Arrays, Sweep
 
 Maps = npt.NDArray[np.float64]
-"""Pictures, channels, height, width."""
+"""Images, channels, height, width."""
 TOP, CLASSES = 3, 2
 FINITE = st.integers(-6, 6).map(lambda number: number / 2)
 VALUES = st.one_of(FINITE, FINITE, FINITE, st.sampled_from([np.nan, np.inf, -np.inf]))
@@ -23,7 +23,7 @@ VALUES = st.one_of(FINITE, FINITE, FINITE, st.sampled_from([np.nan, np.inf, -np.
 
 @dataclass(frozen=True)
 class Batch:
-    """Maps, and the numbers and classes of their pictures."""
+    """Maps, and the numbers and classes of their images."""
 
     maps: Maps
     images: Sequence[int]
@@ -35,7 +35,7 @@ class Batch:
 
 @st.composite
 def batches(draw: st.DrawFn, values: st.SearchStrategy[float] = VALUES) -> Batch:
-    """Up to eight pictures in any order; maps as small as 1x1."""
+    """Up to eight images in any order; maps as small as 1x1."""
     count, channels = draw(st.integers(1, 8)), draw(st.integers(1, 3))
     shape = (count, channels, draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     size = int(np.prod(shape))
@@ -45,14 +45,14 @@ def batches(draw: st.DrawFn, values: st.SearchStrategy[float] = VALUES) -> Batch
     return Batch(np.array(numbers, np.float64).reshape(shape), images, labels)
 
 
-def swept(batch: Batch, *, top: int = TOP, dtype: torch.dtype = torch.float64) -> Sweep:
-    """The sweep of one batch; an empty one is no picture."""
+def sweep_of_batch(batch: Batch, *, top: int = TOP, dtype: torch.dtype = torch.float64) -> Sweep:
+    """The sweep of one batch; an empty batch has no image."""
     empty = Sweep.empty(batch.maps.shape[1], top=top, classes=CLASSES)
-    return added(empty, batch, dtype=dtype)
+    return add_batch(empty, batch, dtype=dtype)
 
 
-def added(sweep: Sweep, batch: Batch, *, dtype: torch.dtype = torch.float64) -> Sweep:
-    """With one batch more."""
+def add_batch(sweep: Sweep, batch: Batch, *, dtype: torch.dtype = torch.float64) -> Sweep:
+    """The sweep with one more batch."""
     if not len(batch.images):
         return sweep
     maps = torch.from_numpy(batch.maps).to(dtype)
@@ -60,25 +60,25 @@ def added(sweep: Sweep, batch: Batch, *, dtype: torch.dtype = torch.float64) -> 
     return sweep.add(sweep.summarise(maps, images), images, batch.labels)
 
 
-def check_same(one: Mapping[str, npt.NDArray[np.generic]], other: Arrays) -> None:
-    assert one.keys() == other.keys()
-    for name, numbers in one.items():
-        np.testing.assert_array_equal(numbers, other[name], err_msg=name)
+def assert_same_arrays(first: Mapping[str, npt.NDArray[np.generic]], second: Arrays) -> None:
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
 
 
-def by_definition(batch: Batch, *, top: int = TOP) -> dict[str, npt.NDArray[Any]]:
-    """All numbers of the sweep of a batch, and its means and standard deviations."""
+def sweep_by_definition(batch: Batch, *, top: int = TOP) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of the sweep of a batch; and as `finished.*` the statistics computed from them."""
     channels = batch.maps.shape[1]
-    rows = [_of_channel(batch, channel, top) for channel in range(channels)]
-    found: dict[str, npt.NDArray[Any]] = {
+    rows = [channel_by_definition(batch, channel, top) for channel in range(channels)]
+    arrays: dict[str, npt.NDArray[Any]] = {
         name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]
     }
     for name in ("classes.images", "classes.maxima", "classes.fired_images"):
-        found[name] = found[name].T
-    return found
+        arrays[name] = arrays[name].T
+    return arrays
 
 
-def _of_channel(batch: Batch, channel: int, top: int) -> dict[str, object]:
+def channel_by_definition(batch: Batch, channel: int, top: int) -> dict[str, object]:
     by_max: list[tuple[float, int, int]] = []
     by_mean: list[tuple[float, int, int]] = []
     finite: list[float] = []
@@ -87,22 +87,22 @@ def _of_channel(batch: Batch, channel: int, top: int) -> dict[str, object]:
     classes = {name: [0.0] * CLASSES for name in ("images", "maxima", "fired_images")}
     for number, image in enumerate(batch.images):
         values = [float(value) for value in batch.maps[number, channel].flat]
-        own = [value for value in values if isfinite(value)]
-        finite += own
-        non_finite += len(values) - len(own)
-        fired_positions += sum(value > 0 for value in own)
-        if not own:
+        finite_values = [value for value in values if isfinite(value)]
+        finite += finite_values
+        non_finite += len(values) - len(finite_values)
+        fired_positions += sum(value > 0 for value in finite_values)
+        if not finite_values:
             continue
-        highest = max(own)
-        place = values.index(highest)
-        by_max.append((-highest, image, place))
-        by_mean.append((-sum(own) / len(own), image, place))
-        fired_images += highest > 0
-        histogram[bisect_left(HISTOGRAM_EDGES.tolist(), highest)] += 1
+        maximum = max(finite_values)
+        position = values.index(maximum)
+        by_max.append((-maximum, image, position))
+        by_mean.append((-sum(finite_values) / len(finite_values), image, position))
+        fired_images += maximum > 0
+        histogram[bisect_left(HISTOGRAM_EDGES.tolist(), maximum)] += 1
         if (label := batch.labels[number]) >= 0:
             classes["images"][label] += 1
-            classes["maxima"][label] += highest
-            classes["fired_images"][label] += highest > 0
+            classes["maxima"][label] += maximum
+            classes["fired_images"][label] += maximum > 0
     count = max(len(finite), 1)
     mean = sum(finite) / count
     return {
@@ -117,16 +117,17 @@ def _of_channel(batch: Batch, channel: int, top: int) -> dict[str, object]:
         "channels.fired_positions": fired_positions,
         "channels.non_finite": non_finite,
         "channels.histogram": histogram,
-        "mean": mean,
-        "std": sqrt(sum((value - mean) ** 2 for value in finite) / count),
+        "finished.mean": mean,
+        "finished.std": sqrt(sum((value - mean) ** 2 for value in finite) / count),
+        "finished.dead": fired_images == 0,
         **{f"classes.{name}": numbers for name, numbers in classes.items()},
     }
 
 
-def _ranking(name: str, found: list[tuple[float, int, int]], top: int) -> dict[str, object]:
-    best = (sorted(found) + [(np.inf, -1, -1)] * top)[:top]
+def _ranking(name: str, hits: list[tuple[float, int, int]], top: int) -> dict[str, object]:
+    best = (sorted(hits) + [(np.inf, -1, -1)] * top)[:top]
     return {
         f"{name}.score": [-score for score, _, _ in best],
         f"{name}.image": [image for _, image, _ in best],
-        f"{name}.position": [place for _, _, place in best],
+        f"{name}.position": [position for _, _, position in best],
     }

@@ -1,0 +1,156 @@
+"""Sample atlases for the viewer: a small one with edge cases, a minimal one and a large one."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from retroscope.atlas.image_blobs import encode_image
+from retroscope.atlas.reader import Atlas, open_atlas
+from retroscope.atlas.writer import AtlasWriter
+from retroscope.geometry import Field, ReceptiveField
+from retroscope.imaging.image import RGB
+from retroscope.results.layers import Layer
+from retroscope.results.projections import Projection
+from retroscope.unit import Unit
+from tests.atlas.small_atlas import write, zero_statistics
+
+SIDE = 32
+FIELD = ReceptiveField(Field(9, 4, -2), Field(9, 4, -2))
+WHOLE = ReceptiveField(Field.whole(SIDE), Field.whole(SIDE), whole=True)
+NAMES = ("cats", "dogs & <i>wolves</i>", "Cats", "../up")
+"""Class names unsafe in URLs: no two may share a file name, and none may leave its folder."""
+LAYERS = (
+    Layer("features.0", "conv", 12, (8, 8), FIELD, ("conv1", "conv1_1"), 0),
+    Layer("Features.0", "relu", 3, (8, 8), FIELD, ("relu1",), 1),
+    Layer("add#2/é<b>", "add", 244, (4, 4), FIELD, (), 2, "an <b>odd</b> name"),
+    Layer("head", "linear", 4, (1, 1), WHOLE, ("fc1",), 3),
+)
+IMAGES = 242
+PATTERNS = """
+    CREATE TABLE IF NOT EXISTS patterns (
+        layer INTEGER, channel INTEGER, recipe TEXT, seed INTEGER, steps INTEGER, activation REAL,
+        score REAL, started_at REAL, blob BLOB, opacity BLOB, note TEXT, caveat TEXT)"""
+
+
+def odd_atlas(path: Path, *, seed: int = 0) -> Atlas:
+    """Odd layer names, a dead channel, one with non-finite values, two pages of channels."""
+    with AtlasWriter(path) as writer, writer.transaction():
+        _fill(writer, LAYERS, seed)
+        for hit in list(writer.missing_projections(ranks=9)):
+            if hit.layer != "head":
+                writer.put_projection(
+                    hit.image, _projection(hit.layer, hit.channel, (hit.y, hit.x))
+                )
+    _put_patterns(path)
+    return open_atlas(path)
+
+
+def _put_patterns(path: Path) -> None:
+    """Patterns of the first three channels, as `retroscope synthesize` stores them."""
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute(PATTERNS)
+        for channel in range(3):
+            file.execute(
+                "INSERT INTO patterns (layer, channel, recipe, seed, steps, activation, score, "
+                "started_at, blob, note, caveat) "
+                "VALUES (0, ?, 'olah', 0, 8, 4.5, 1, 0, ?, '', 'synthetic')",
+                (channel, encode_image(disc_image(100 + channel))),
+            )
+
+
+def bare_atlas(path: Path) -> Atlas:
+    """The atlas of the reader's tests: one projection, layers without statistics."""
+    write(path)
+    return open_atlas(path)
+
+
+def large_atlas(path: Path, *, layers: int = 15, channels: int = 2000, images: int = 400) -> Atlas:
+    """As many channels as a common network."""
+    layer_list = [
+        Layer(f"layer.{n}", "conv", channels, (8, 8), FIELD, (f"conv{n + 1}",), n)
+        for n in range(layers)
+    ]
+    with AtlasWriter(path) as writer, writer.transaction():
+        _fill(writer, layer_list, 0, images=images)
+    return open_atlas(path)
+
+
+def _fill(
+    writer: AtlasWriter, layers: "tuple[Layer, ...] | list[Layer]", seed: int, images: int = IMAGES
+) -> None:
+    rng = np.random.default_rng(seed)
+    writer.put_meta({"model": "täst", "state": "illustrated", "top": 9, "version": "0"})
+    writer.put_layers(layers)
+    keys = [f"{n % len(NAMES)}/bild {n}.png" for n in range(images)]
+    writer.put_images(keys, [n % len(NAMES) for n in range(images)], NAMES)
+    writer.mark_read(range(images))
+    for image in range(images):
+        writer.put_image_pixels(image, disc_image(image))
+    for layer in layers:
+        _put_layer(writer, layer, rng, images)
+
+
+def _put_layer(writer: AtlasWriter, layer: Layer, rng: np.random.Generator, images: int) -> None:
+    count, ranks = layer.channels, 9
+    fired = rng.integers(1, images, count)
+    fired[1] = 0
+    non_finite = np.zeros(count, np.int64)
+    non_finite[-1] = 7
+    means = rng.gamma(1, 2, (len(NAMES), count))
+    writer.put_channels(
+        layer.name,
+        {
+            **zero_statistics(count),
+            "images": np.array(images),
+            "positions": np.array(images * layer.size[0] * layer.size[1]),
+            "mean": rng.normal(size=count),
+            "std": rng.gamma(1, 1, count),
+            "maximum": rng.gamma(2, 2, count),
+            "fired_images": fired,
+            "fired_positions": fired * 3,
+            "dead": fired == 0,
+            "non_finite": non_finite,
+            "histogram": rng.integers(0, 9, (count, 64)),
+            "top_label": np.where(fired > 0, means.argmax(axis=0), -1),
+        },
+    )
+    for ranked_by in ("max", "mean"):
+        images_of = np.argsort(rng.random((count, images)), axis=1)[:, :ranks]
+        images_of[-1] = -1
+        writer.put_hits(
+            layer.name,
+            ranked_by,
+            np.sort(rng.gamma(2, 2, (count, ranks)), axis=1)[:, ::-1],
+            images=images_of,
+            ys=rng.integers(0, layer.size[0], (count, ranks)),
+            xs=rng.integers(0, layer.size[1], (count, ranks)),
+        )
+    writer.put_class_stats(layer.name, means, means.clip(0, 1))
+
+
+def disc_image(seed: int) -> RGB:
+    """A disc on a background, at a different position for each seed."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    background, disc = rng.integers(0, 256, (2, 3))
+    inside = np.hypot(y - rng.integers(SIDE), x - rng.integers(SIDE)) < 8
+    image: RGB = np.where(inside[..., None], disc, background).astype(np.uint8)
+    return image
+
+
+def _projection(layer: str, channel: int, position: tuple[int, int]) -> Projection:
+    box = FIELD.box(*position).clip(SIDE, SIDE)
+    y, x = np.mgrid[: box.height, : box.width]
+    wave = np.sin(y * 0.7 + channel) * np.cos(x * 0.9)
+    pixels = np.repeat(wave[..., None], 3, axis=2).astype(np.float32)
+    return Projection(
+        Unit(layer, channel, position),
+        1.0,
+        box,
+        pixels,
+        "deconvnet",
+        (SIDE, SIDE),
+        notes=("a note",),
+    )
