@@ -6,7 +6,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, cast, overload
+from typing import NamedTuple, Self, TypeVar, cast, overload
 
 from retroscope.atlas.database import TIMEOUT, ReadConnection
 from retroscope.atlas.image_blobs import decode_image
@@ -136,9 +136,8 @@ class Atlas:
     def label(self, name: str) -> Label:
         """The class with this name."""
         labels = {label.name: label for label in self.labels}
-        if not labels:
-            raise UnitError(f"no class {name!r}: {quote_path(self.path)} has no classes")
-        return choose(f"class in {quote_path(self.path)} named", name, labels, error=UnitError)
+        advice = f"{quote_path(self.path)} has {len(labels)} classes, listed by atlas.labels"
+        return choose("class", name, labels, error=UnitError, advice=advice)
 
     def image_pixels(self, image: int) -> RGB:
         """An image among the hits by its number, at the size of the network's input."""
@@ -164,43 +163,39 @@ class Atlas:
         A patch is grey where the field leaves the image, and all grey if the image is not stored.
         """
         ranking = resolve_ranking(ranked_by)
-        unit, layer = self._channel(unit)
+        channel = self._find_channel(unit)
         stats = self.stats(unit)
         rows = reader_queries.channel_plate(
-            self._connection,
-            self._layer_id(layer),
-            unit.channel or 0,
-            ranked_by=ranking,
-            rules=rules,
+            self._connection, channel.layer_id, channel.number, ranked_by=ranking, rules=rules
         )
-        patches = tuple(patch_from_row(layer, row) for row in rows)
-        return Plate(unit, layer, patches, stats, ranking.value)
+        patches = tuple(patch_from_row(channel.layer, row) for row in rows)
+        return Plate(channel.unit, channel.layer, patches, stats, ranking.value)
 
     def stats(self, unit: Unit | str) -> ChannelStats:
         """How a channel responds over all images, and to each class."""
-        unit, layer = self._channel(unit)
-        address = self._layer_id(layer), unit.channel or 0
+        channel = self._find_channel(unit)
         columns = self._from_cache(
             "statistics", lambda: reader_queries.statistic_columns(self._connection)
         )
-        cells = reader_queries.channel_statistics(self._connection, *address, columns=columns)
+        cells = reader_queries.channel_statistics(
+            self._connection, channel.layer_id, channel.number, columns=columns
+        )
         if cells is None:
             raise AtlasError(
-                f"{quote_path(self.path)} has no statistics of {unit} yet, because its scan is "
-                "not finished; run the same scan again to complete it"
+                f"{quote_path(self.path)} has no statistics of {channel.unit} yet, because its "
+                "scan is not finished; run the same scan again to complete it"
             )
-        profile = reader_queries.class_profile(self._connection, *address)
+        profile = reader_queries.class_profile(self._connection, channel.layer_id, channel.number)
         classes = () if profile is None else class_stats_from_row(profile, self.labels)
         return stats_from_cells(cells, classes)
 
     def patterns(self, unit: Unit | str) -> tuple[Pattern, ...]:
         """The patterns of a channel, one for each recipe, with the maximum over all images."""
-        unit, layer = self._channel(unit)
-        rows = reader_queries.channel_patterns(
-            self._connection, self._layer_id(layer), unit.channel or 0
-        )
+        channel = self._find_channel(unit)
+        rows = reader_queries.channel_patterns(self._connection, channel.layer_id, channel.number)
         maximum = self.stats(unit).maximum if rows else None
-        return tuple(replace(pattern_from_row(layer, row), natural=maximum) for row in rows)
+        patterns = (pattern_from_row(channel.layer, row) for row in rows)
+        return tuple(replace(pattern, natural=maximum) for pattern in patterns)
 
     def top(
         self, layer: str, count: int = 9, *, ranked_by: str = "max", rules: str = "deconvnet"
@@ -229,9 +224,10 @@ class Atlas:
             layer = self.layer(address.layer)
             rows = reader_queries.layer_hits(self._connection, layer.name, count, ranked_by=ranking)
         else:
-            address, layer = self._channel(address)
+            channel = self._find_channel(address)
+            layer = channel.layer
             rows = reader_queries.channel_hits(
-                self._connection, layer.name, address.channel or 0, ranked_by=ranking
+                self._connection, layer.name, channel.number, ranked_by=ranking
             )
         return tuple(hit_from_row(layer, row) for row in rows)
 
@@ -240,7 +236,7 @@ class Atlas:
         if not isinstance(unit, str | Unit):
             return False
         try:
-            self._channel(unit)
+            self._find_channel(unit)
         except UnitError:
             return False
         return True
@@ -269,8 +265,8 @@ class Atlas:
     def __repr__(self) -> str:
         return f"<Atlas {self.path}: {len(self.layers)} layers, {len(self)} channels>"
 
-    def _channel(self, unit: Unit | str) -> tuple[Unit, Layer]:
-        """The unit with its layer's module path, after checking that it is an existing channel."""
+    def _find_channel(self, unit: Unit | str) -> "_Channel":
+        """The channel at this address; refuses addresses of anything else."""
         address = as_unit(unit)
         layer = self.layer(address.layer)
         if address.channel is None:
@@ -283,7 +279,8 @@ class Atlas:
                 f"an atlas holds channels, but {address} has a position; write "
                 f"{layer.name}:{address.channel}"
             )
-        return check_unit(address, layer), layer
+        unit = check_unit(address, layer)
+        return _Channel(unit, layer, self._layer_id(layer), address.channel)
 
     def _layer_id(self, layer: Layer) -> int:
         """The layer's number in the file."""
@@ -308,6 +305,15 @@ class Atlas:
         if name not in cache:
             cache[name] = read()
         return cast(Cached, cache[name])
+
+
+class _Channel(NamedTuple):
+    """A channel of an atlas; `unit` has the module path of its layer, `layer_id` its number."""
+
+    unit: Unit
+    layer: Layer
+    layer_id: int
+    number: int
 
 
 def resolve_ranking(name: str) -> Ranking:

@@ -121,7 +121,7 @@ def _projection(unit: Unit, image: RGB, box: Box, row: PlateRow) -> Projection |
     if row.rules is None:
         return None
     size = (image.shape[0], image.shape[1])
-    clipped = box.clipped(*size)
+    clipped = box.clip(*size)
     pixels = decode_projection(row.projection_blob, row.peak, (row.height, row.width), row.depth)
     return Projection(
         unit=unit,
