@@ -15,7 +15,7 @@ from torch.nn.modules import module as torch_modules
 from torch.overrides import _get_current_function_mode_stack
 
 from retroscope.engine.region import RegionOutput, run_region
-from retroscope.methods.deconv import deconv
+from retroscope.methods.deconv import projector
 from retroscope.network import Network
 
 torch.set_num_threads(1)  # the networks are small, and the tests run side by side
@@ -132,8 +132,8 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[RegionOutput | None]:
         found.append(run_region(*args, **options))
         return found[-1]
 
-    monkeypatch.setattr(deconv, "run_region", watched)
-    monkeypatch.setattr(deconv, "worth_cropping", lambda _asked: True)
+    monkeypatch.setattr(projector, "run_region", watched)
+    monkeypatch.setattr(projector, "worth_cropping", lambda _asked: True)
     return found
 
 
@@ -141,7 +141,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[RegionOutput | None]:
 def always_crops() -> Iterator[None]:
     """Inside, crops are run wherever they can be."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deconv, "worth_cropping", lambda _asked: True)
+        patch.setattr(projector, "worth_cropping", lambda _asked: True)
         yield
 
 
@@ -149,7 +149,7 @@ def always_crops() -> Iterator[None]:
 def never_crops() -> Iterator[None]:
     """Inside, crops never tell, so that every unit is looked at in its whole picture."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deconv, "run_region", lambda *_args, **_options: None)
+        patch.setattr(projector, "run_region", lambda *_args, **_options: None)
         yield
 
 

@@ -154,11 +154,11 @@ def test_a_box_is_its_height_times_its_width(box: Box) -> None:
 def test_a_clipped_box_holds_the_pixels_that_lie_in_the_picture(
     box: Box, height: int, width: int
 ) -> None:
-    clipped = box.clipped(height, width)
+    clipped = box.clip(height, width)
     assert pixels(clipped) == pixels(box) & pixels(Box(0, 0, height, width))
     assert 0 <= clipped.top <= clipped.bottom <= height
     assert 0 <= clipped.left <= clipped.right <= width
-    assert clipped.clipped(height, width) == clipped
+    assert clipped.clip(height, width) == clipped
 
 
 @given(one=boxes(), other=boxes())

@@ -117,7 +117,7 @@ class Box:
     def width(self) -> int:
         return self.right - self.left
 
-    def clipped(self, height: int, width: int) -> "Box":
+    def clip(self, height: int, width: int) -> "Box":
         """The part of the box that lies in a picture of this size."""
         return Box(
             min(max(self.top, 0), height),

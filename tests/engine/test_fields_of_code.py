@@ -89,7 +89,7 @@ def check_never_too_small(net: Network) -> dict[int, torch.Tensor]:
         for y, x in units(layer):
             box, seen = layer.field.box(y, x), found[layer.index][:, :, y, x]
             inside = torch.zeros(SIZE, dtype=torch.bool)
-            clipped = box.clipped(*SIZE)
+            clipped = box.clip(*SIZE)
             inside[clipped.top : clipped.bottom, clipped.left : clipped.right] = True
             assert not (seen & ~inside).any(), f"{layer.name} at {y},{x} sees more than {box}"
     return found
@@ -168,7 +168,7 @@ def test_a_field_is_what_perturbing_pixels_finds(case: str) -> None:
         assert not layer.note
         y, x = layer.size[0] // 2, layer.size[1] // 2
         seen = box_of(found[layer.index][:, :, y, x])
-        assert seen == layer.field.box(y, x).clipped(*SIZE), layer.name
+        assert seen == layer.field.box(y, x).clip(*SIZE), layer.name
 
 
 GATED: dict[str, Forward | nn.Module] = {

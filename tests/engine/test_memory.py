@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import nn
 
+from retroscope.engine.gradients import gradients
 from retroscope.engine.intercept import PassEnded, TargetReached, run
 from retroscope.engine.memory import in_batches, is_out_of_memory, memory_budget
 from retroscope.engine.program import Survey
 from retroscope.engine.region import RegionOutput, run_region
 from retroscope.errors import RetroscopeError
-from retroscope.methods.deconv import deconv as deconv_module
+from retroscope.methods.deconv import projector
 from retroscope.methods.deconv.deconv import Request, deconv_many
 from retroscope.network import Network
 from tests.conftest import built, numbers
@@ -102,7 +103,7 @@ def test_nothing_is_no_batch() -> None:
 @pytest.mark.parametrize("error", SAYS_SO, ids=repr)
 def test_one_item_that_does_not_fit_is_said_plainly(error: BaseException) -> None:
     found = in_batches(range(5), 2, lambda items: doubled(items, 0, error, []))
-    with pytest.raises(RetroscopeError, match="memory ran out on a single picture") as caught:
+    with pytest.raises(RetroscopeError, match="memory ran out on a single image") as caught:
         list(found)
     assert caught.value.__cause__ is error
 
@@ -164,22 +165,22 @@ def requests() -> list[Request]:
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many crops or pictures were looked back through at once, each time."""
     seen: list[int] = []
-    looked_back: Callable[..., torch.Tensor] = deconv_module._looked_back
+    looked_back: Callable[..., torch.Tensor] = gradients
 
     def watched(fired: torch.Tensor, pixels: torch.Tensor, *rest: object, **more: object) -> object:
         seen.append(len(pixels))
         return looked_back(fired, pixels, *rest, **more)
 
-    monkeypatch.setattr(deconv_module, "_looked_back", watched)
+    monkeypatch.setattr(projector, "gradients", watched)
     return seen
 
 
 def test_little_memory_makes_batches_of_one_with_the_same_results(sizes: list[int]) -> None:
     net = Network(built(network), input_size=(14, 13))
-    ample = list(deconv_many(net, requests(), memory=1 << 30))
+    ample = list(deconv_many(net, requests(), max_bytes=1 << 30))
     assert max(sizes) > 4
     sizes.clear()
-    scarce = list(deconv_many(net, requests(), memory=1))
+    scarce = list(deconv_many(net, requests(), max_bytes=1))
     assert max(sizes) == 1
     for one, other in zip(ample, scarce, strict=True):
         assert (one.unit, one.box) == (other.unit, other.box)
@@ -193,14 +194,14 @@ def test_projections_are_the_same_where_memory_runs_out(
 ) -> None:
     net = Network(built(network), input_size=(14, 13))
     expected = list(deconv_many(net, requests()))
-    looked_back: Callable[..., torch.Tensor] = deconv_module._looked_back
+    looked_back: Callable[..., torch.Tensor] = gradients
 
     def short(fired: torch.Tensor, pixels: torch.Tensor, *rest: object, **more: object) -> object:
         if len(pixels) > 2:
             raise error
         return looked_back(fired, pixels, *rest, **more)
 
-    monkeypatch.setattr(deconv_module, "_looked_back", short)
+    monkeypatch.setattr(projector, "gradients", short)
     for one, other in zip(deconv_many(net, requests()), expected, strict=True):
         assert one.unit == other.unit
         np.testing.assert_allclose(one.pixels, other.pixels, rtol=0, atol=1e-12)
@@ -221,7 +222,7 @@ def test_crops_that_do_not_fit_are_not_taken_for_crops_that_do_not_tell(
         found.append(run_region(module, survey, crops, **more))
         return found[-1]
 
-    monkeypatch.setattr(deconv_module, "run_region", short)
+    monkeypatch.setattr(projector, "run_region", short)
     for one, other in zip(deconv_many(net, requests()), expected, strict=True):
         np.testing.assert_allclose(one.pixels, other.pixels, rtol=0, atol=1e-12)
     assert len(found) > 4

@@ -82,7 +82,7 @@ def test_a_projection_stays_inside_what_the_unit_sees(case: Case) -> None:
     _, signal = on_whole_picture(case)
     field = case.net.layer(case.unit.layer).field
     assert case.unit.position is not None
-    box = field.box(*case.unit.position).clipped(*case.size)
+    box = field.box(*case.unit.position).clip(*case.size)
     signal[box.top : box.bottom, box.left : box.right] = 0
     assert not signal.any()
 
@@ -202,7 +202,9 @@ def test_many_at_once_are_each_by_itself_in_any_order_and_any_memory(
     order = list(range(len(asked)))
     shuffling.shuffle(order)
     with no_trace(case.module), cropping():
-        found = list(deconv_many(net, [asked[n] for n in order], rules=case.rules, memory=memory))
+        found = list(
+            deconv_many(net, [asked[n] for n in order], rules=case.rules, max_bytes=memory)
+        )
     assert [shown.unit for shown in found] == [alone[n].unit for n in order]
     for n, shown in zip(order, found, strict=True):
         assert shown.box == alone[n].box

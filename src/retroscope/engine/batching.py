@@ -1,13 +1,15 @@
-"""Requests for units in pictures, sorted into batches that run as one.
+"""Requests for units in images, sorted into batches that run as one.
 
-Frames of the same shape that touch the same borders of pictures of the same size see the same
-windows, so that they go through the network side by side.
+A request is answered from its frame: the pixels that its unit sees, or a few more. Frames of the
+same shape that touch the same borders of images of the same size see the same windows, so they go
+through the network side by side.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
+from math import prod
 
 import torch
 
@@ -24,7 +26,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class NetworkInput:
-    """A picture as the network takes it, as it looks, and where it came from."""
+    """An image as the network takes it (channels, height, width), as it looks, and its source."""
 
     tensor: torch.Tensor
     rgb: RGB
@@ -37,7 +39,7 @@ class NetworkInput:
 
 @dataclass(frozen=True, eq=False)
 class ProjectionRequest:
-    """One request: a unit of a layer, in a picture; `order` is its turn."""
+    """A unit of a layer, in an image; `order` numbers the requests."""
 
     order: int
     unit: Unit
@@ -46,27 +48,40 @@ class ProjectionRequest:
 
     @cached_property
     def box(self) -> Box:
-        """The pixels that the unit sees: all of them, where its layer does not tell."""
+        """The pixels that the unit sees."""
         height, width = self.image.size
-        if self.unit.position is None or self.layer.field.whole or self.layer.field.global_context:
+        if self.unit.position is None or not self.is_local:
             return Box(0, 0, height, width)
-        return self.layer.field.box(*self.unit.position).clipped(height, width)
+        return self.layer.field.box(*self.unit.position).clip(height, width)
 
     @property
     def is_local(self) -> bool:
-        """Whether it can be answered from less than the whole picture."""
+        """Whether it can be answered from less than the whole image."""
         field = self.layer.field
         return self.unit.position is not None and not (field.whole or field.global_context)
 
 
-_SNAPPED = 64
-"""Up to this field size a border unit's frame is as long as an inner unit's box."""
+_SNAPPED_SIZE = 64
+"""Up to this field size, the frame of a unit at a border is as long as the box of an inner one."""
 
 
 def _frame(start: int, stop: int, size: int, full: int) -> tuple[int, int]:
-    """The interval that is run for a box: longer at a border, so that more of them are alike."""
+    """The interval that is run for a box: longer at a border, so that more frames are alike.
+
+    Boxes of a field of size 5 near the left border of an axis are cut to 3, 4 and 5 pixels; all
+    of them run as a frame of 5.
+
+        pixels   0  1  2  3  4  5  6  7  8
+        box     [========)                     of the unit at 0, cut by the border
+        frame   [==============)
+        box     [===========)                  of the unit at 1
+        frame   [==============)
+        box              [==============)      of an inner unit: its frame is its box
+
+    Large fields are snapped to quarters of their size, which wastes less.
+    """
     longest = min(size, full)
-    step = longest if longest <= _SNAPPED else -(-longest // 4)
+    step = longest if longest <= _SNAPPED_SIZE else -(-longest // 4)
     length = min(longest, -(-(stop - start) // step) * step)
     if start == 0:
         return 0, max(length, stop)
@@ -75,7 +90,7 @@ def _frame(start: int, stop: int, size: int, full: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """Requests that run as one batch: the box that each sees, and the frame that is run for it."""
+    """Requests that run as one batch: the box that each unit sees, and the frame that is run."""
 
     requests: Sequence[ProjectionRequest]
     boxes: Sequence[Box]
@@ -83,26 +98,24 @@ class Crops:
 
     @property
     def region(self) -> MapRegion:
-        """What the first frame holds of its picture; the others hold the same, moved."""
+        """What the first frame holds of its image; the others hold the same, moved."""
         frame, (height, width) = self.frames[0], self.requests[0].image.size
-        return MapRegion(
-            Span(frame.top, frame.height, height), Span(frame.left, frame.width, width)
-        )
+        y, x = Span(frame.top, frame.height, height), Span(frame.left, frame.width, width)
+        return MapRegion(y, x)
 
     def output_positions(self, y: Span, x: Span) -> tuple[list[int], list[int]]:
-        """Where in the run's output each unit stands."""
+        """The row and column of each unit in an output that holds these spans."""
         first, anchor = self.frames[0], self.requests[0].unit.position
         assert anchor is not None
         rows, columns = [], []
-        for requests, frame in zip(self.requests, self.frames, strict=True):
-            assert requests.unit.position is not None
-            down, right = requests.unit.position
-            rows.append((down if frame.top == first.top else anchor[0]) - y.start)
-            columns.append((right if frame.left == first.left else anchor[1]) - x.start)
+        for request, frame in zip(self.requests, self.frames, strict=True):
+            assert request.unit.position is not None
+            row, column = request.unit.position
+            rows.append((row if frame.top == first.top else anchor[0]) - y.start)
+            columns.append((column if frame.left == first.left else anchor[1]) - x.start)
         return rows, columns
 
     def subset(self, indices: Sequence[int]) -> "Crops":
-        """Some of the requests."""
         return Crops(
             [self.requests[n] for n in indices],
             [self.boxes[n] for n in indices],
@@ -111,14 +124,14 @@ class Crops:
 
 
 def worth_cropping(requests: Sequence[ProjectionRequest]) -> bool:
-    """Whether running each unit's box there and back costs less than whole pictures.
+    """Whether running each unit's box forward and back costs less than running whole images.
 
-    Whole pictures run forward once each, and back once for each unit.
+    A whole image runs forward once, and back once for each of its units.
     """
     height, width = requests[0].image.size
-    shares = sum(request.box.height * request.box.width for request in requests) / (height * width)
+    share = sum(request.box.height * request.box.width for request in requests) / (height * width)
     images = len({id(request.image) for request in requests})
-    return 2 * shares <= images + len(requests)
+    return 2 * share <= images + len(requests)
 
 
 def group_into_batches(requests: Iterable[ProjectionRequest], survey: Survey) -> list[Crops]:
@@ -138,7 +151,7 @@ def group_into_batches(requests: Iterable[ProjectionRequest], survey: Survey) ->
 
 
 def _cuts_maps(survey: Survey, target: int) -> bool:
-    """Whether a map ends inside the picture: its border then shows in no box."""
+    """Whether a map ends inside the image: its border is then not that of any box."""
     return any(
         window.reads(-1)[0] >= 0 or window.reads(window.outputs(length))[1] <= length
         for step in survey.steps[: target + 1]
@@ -149,7 +162,7 @@ def _cuts_maps(survey: Survey, target: int) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class ImageStack:
-    """Pictures of one size, ready to be cropped many at a time."""
+    """Images of one size on the device, ready to be cropped many at a time."""
 
     tensor: torch.Tensor
     slots: dict[int, int]
@@ -168,47 +181,40 @@ class ImageStack:
         return cls(stack, {key: slot for slot, key in enumerate(unique)}, channels_last)
 
     def slot(self, image: NetworkInput) -> int:
+        """The row of an image."""
         return self.slots[id(image)]
 
     def crop(self, crops: Crops) -> torch.Tensor:
-        """The pixels under the frames, (batch, channels, height, width), channels stored last."""
-        box = crops.frames[0]
+        """The pixels under the frames, (batch, channels, height, width)."""
+        frame = crops.frames[0]
         device = self.tensor.device
         slots = torch.tensor(
             [self.slot(request.image) for request in crops.requests], device=device
         )
         tops = torch.tensor([box.top for box in crops.frames], device=device)
         lefts = torch.tensor([box.left for box in crops.frames], device=device)
-        rows = tops[:, None] + torch.arange(box.height, device=device)
-        columns = lefts[:, None] + torch.arange(box.width, device=device)
-        gathered = self.tensor[slots[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return self._in_layout(gathered.permute(0, 3, 1, 2))
+        rows = tops[:, None] + torch.arange(frame.height, device=device)
+        columns = lefts[:, None] + torch.arange(frame.width, device=device)
+        pixels = self.tensor[slots[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return self._in_layout(pixels.permute(0, 3, 1, 2))
 
     def images_at(self, slots: Sequence[int]) -> torch.Tensor:
-        """Whole pictures, (batch, channels, height, width)."""
+        """Whole images, (batch, channels, height, width)."""
         return self._in_layout(self.tensor[list(slots)].permute(0, 3, 1, 2))
 
     def _in_layout(self, images: torch.Tensor) -> torch.Tensor:
         return images if self.channels_last else images.contiguous()
 
 
+_PASS_FACTOR = 3
+"""A forward and a backward pass hold about three times the values of the outputs."""
+
+
 def max_batch_size(survey: Survey, target: int, size: Size, max_bytes: int) -> int:
-    """How many crops of this size may run at once to a step and back in so many bytes."""
-    return (
-        1
-        if survey.needs_single_images
-        else max(max_bytes // _bytes_needed(survey, target, size), 1)
-    )
-
-
-def _bytes_needed(survey: Survey, target: int, size: Size) -> int:
+    """How many images of this size fit in `max_bytes`, run forward to a step and back."""
+    if survey.needs_single_images:
+        return 1
     share = size[0] * size[1] / (survey.size[0] * survey.size[1])
-    numbers = sum(_count(shape) for step in survey.steps[: target + 1] for shape in step.shapes)
-    return int(4 * 3 * share * numbers) + 1
-
-
-def _count(shape: Sequence[int]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
+    values = sum(prod(shape) for step in survey.steps[: target + 1] for shape in step.shapes)
+    bytes_per_image = int(4 * _PASS_FACTOR * share * values) + 1
+    return max(max_bytes // bytes_per_image, 1)

@@ -1,6 +1,6 @@
-"""How one call of a torch function moves positions, read from the call's own arguments.
+"""How a call of a torch function moves positions, read from the call's own arguments.
 
-Each function takes a `Place` and then the parameters of the torch function it speaks for.
+Each function takes a `Place` and then the parameters of the torch function that it describes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,8 +30,8 @@ def mix(_at: Place, *_args: object, **_kwargs: object) -> Motion:
 
 
 def combine(at: Place, *_args: object, **_kwargs: object) -> Motion:
-    """Elementwise on several tensors; a constant that varies over the map pins it to its place."""
-    return Stay(pinned=at.meets_a_varying_constant())
+    """Elementwise on several tensors; a constant that varies over the map pins the position."""
+    return Stay(pinned=at.has_varying_constant())
 
 
 def last_dim(at: Place, *_args: object, **_kwargs: object) -> Motion:
@@ -60,20 +60,20 @@ def batch_norm(
     *_args: object,
     **_kwargs: object,
 ) -> Motion:
-    """With kept statistics elementwise; without them it asks the whole batch for its own."""
+    """Elementwise with running statistics; in training mode it mixes the whole batch."""
     del running_mean, running_var, weight, bias
     return Stay(gated=training, batch=training)
 
 
 def response_norm(at: Place, *_args: object, **_kwargs: object) -> Motion:
-    """Over neighbouring channels, which are dimension 1 whatever the network means by it."""
+    """Over neighbouring channels, which for torch are always dimension 1."""
     return Mix() if at.touches(1) else Stay()
 
 
 def expand(at: Place, *_args: object, **_kwargs: object) -> Motion:
-    """One value for all positions, or a map along new dimensions."""
-    ahead = len(at.result) - len(at.shape)
-    y, x = (axis + ahead for axis in at.axes)
+    """One value for all positions, or a map repeated along new dimensions."""
+    added = len(at.result) - len(at.shape)
+    y, x = (axis + added for axis in at.axes)
     if (at.result[y], at.result[x]) == at.lengths:
         return Move((y, x))
     return Mix(uniform=at.lengths == (1, 1))
@@ -165,9 +165,9 @@ def adaptive_pool(
 ) -> Motion:
     if not at.is_last():
         return Mix()
-    wanted = (output_size,) * 2 if isinstance(output_size, int | None) else tuple(output_size)
+    sizes = (output_size,) * 2 if isinstance(output_size, int | None) else tuple(output_size)
     targets = [
-        length if want is None else want for want, length in zip(wanted, at.lengths, strict=True)
+        length if size is None else size for size, length in zip(sizes, at.lengths, strict=True)
     ]
     if any(length % target for length, target in zip(at.lengths, targets, strict=True)):
         return Mix("adaptive pooling to {}x{} has uneven windows".format(*targets))
@@ -185,7 +185,7 @@ def pad(
     mode: str = "constant",
     value: float | None = None,
 ) -> Motion:
-    """Zeros around the map; its ends are given from the last dimension to the first."""
+    """Zeros around the map. `pad` lists both ends of each dimension, from the last to the first."""
     if value or (mode != "constant" and any(pad)):
         return Mix(f"padding of mode {mode!r} reads pixels from elsewhere")
     rank = len(at.shape)
@@ -197,7 +197,7 @@ def pad(
 def join(at: Place, tensors: object, dim: int = 0, *, axis: int | None = None) -> Motion:
     del tensors
     along = at.touches(dim if axis is None else axis)
-    return Mix() if along else Stay(pinned=at.meets_a_varying_constant())
+    return Mix() if along else Stay(pinned=at.has_varying_constant())
 
 
 def split_channels(
@@ -214,22 +214,22 @@ def reduce(
     *_args: object,
     **_kwargs: object,
 ) -> Motion:
-    """Mean, sum, maximum: over the channels positions stay, over the map they mix."""
+    """Mean, sum, maximum: positions stay if channels are reduced, and mix if the map is."""
     if dim is None or isinstance(dim, torch.Tensor):
         return Mix()
-    gone = {at.dim(one) for one in ([dim] if isinstance(dim, int) else dim)}
-    if not gone or gone & set(at.axes):
+    reduced = {at.dim(d) for d in ([dim] if isinstance(dim, int) else dim)}
+    if not reduced or reduced & set(at.axes):
         return Mix()
-    if 0 in gone:
-        return Stay(gated=True, batch=True) if keepdim else Mix("a batch is made one picture")
+    if 0 in reduced:
+        return Stay(gated=True, batch=True) if keepdim else Mix("a batch is reduced to one image")
     if keepdim:
         return Stay()
-    y, x = (axis - sum(one < axis for one in gone) for axis in at.axes)
+    y, x = (axis - sum(d < axis for d in reduced) for axis in at.axes)
     return Move((y, x))
 
 
 def largest(at: Place, first: object, dim: object = None, *args: Any, **kwargs: Any) -> Motion:
-    """`max` is elementwise on two tensors, else a reduction."""
+    """`max` of two tensors is elementwise; of one it is a reduction."""
     if isinstance(kwargs.get("other", dim), torch.Tensor):
         return combine(at)
     return reduce(at, first, cast("Pair | None", dim), *args, **kwargs)
@@ -237,17 +237,17 @@ def largest(at: Place, first: object, dim: object = None, *args: Any, **kwargs: 
 
 def permute(at: Place, _input: object, *dims: Any) -> Motion:
     order = dims[0] if isinstance(dims[0], Sequence) else dims
-    return _renumbered(at, [at.dim(dim) for dim in order])
+    return _reorder(at, [at.dim(dim) for dim in order])
 
 
 def transpose(at: Place, _input: object, dim0: int, dim1: int) -> Motion:
     order = list(range(len(at.shape)))
     first, second = at.dim(dim0), at.dim(dim1)
     order[first], order[second] = second, first
-    return _renumbered(at, order)
+    return _reorder(at, order)
 
 
-def _renumbered(at: Place, order: Sequence[int]) -> Motion:
+def _reorder(at: Place, order: Sequence[int]) -> Motion:
     y, x = (order.index(axis) for axis in at.axes)
     return Move((y, x))
 
@@ -259,60 +259,62 @@ def unsqueeze(at: Place, _input: object, dim: int) -> Motion:
 
 
 def reshape(at: Place, *_args: object, **_kwargs: object) -> Motion:
-    """Row-major order keeps a dimension where as many elements stand before it as did before."""
-    before = [1, *accumulate(at.result, mul)]
-    found = []
+    """In row-major order a dimension survives if as many elements stand in front of it as before.
+
+    (8, 3, 14, 14) -> (8, 3, 196)      y and x are merged: positions mix
+    (8, 3, 14, 14) -> (8, 1, 3, 14, 14)   24 elements in front of y: y and x survive
+    """
+    in_front = [1, *accumulate(at.result, mul)]
+    survivors = []
     for axis in at.axes:
-        ahead, length = prod(at.shape[:axis]), at.shape[axis]
-        found += [
-            place
-            for place, size in enumerate(at.result)
-            if before[place] == ahead and size == length
+        count, length = prod(at.shape[:axis]), at.shape[axis]
+        survivors += [
+            dim for dim, size in enumerate(at.result) if in_front[dim] == count and size == length
         ][-1:]
-    return Move((found[0], found[1])) if len(set(found)) == 2 else Mix()
+    return Move((survivors[0], survivors[1])) if len(set(survivors)) == 2 else Mix()
 
 
 def index(at: Place, _input: object, key: object) -> Motion:
-    """Slices: of channels they renumber, of the map they are windows of size 1."""
+    """Slices: of channels they keep positions, of the map they are windows of size 1."""
     keys = list(key) if isinstance(key, tuple) else [key]
-    if not all(_is_plain(one) for one in keys):
+    if not all(map(_is_basic_index, keys)):
         return Mix("indexing with a tensor or a list may pick any position")
     axes: dict[int, int] = {}
     windows = {axis: Window() for axis in at.axes}
-    place = 0
-    for source, one in _dims_of(keys, len(at.shape)):
-        if source in at.axes and isinstance(one, int):
+    dim = 0
+    for source, entry in _indexed_dims(keys, len(at.shape)):
+        if source in at.axes and isinstance(entry, int):
             return Mix()
-        if source in at.axes and isinstance(one, slice):
-            axes[source] = place
-            windows[source] = _slice_window(one, at.shape[source])
-        place += not isinstance(one, int)
+        if source in at.axes and isinstance(entry, slice):
+            axes[source] = dim
+            windows[source] = _slice_window(entry, at.shape[source])
+        dim += not isinstance(entry, int)
     y, x = (windows[axis] for axis in at.axes)
-    moved = (axes[at.axes[0]], axes[at.axes[1]])
+    new_axes = (axes[at.axes[0]], axes[at.axes[1]])
     if (y, x) == (Window(), Window()):
-        return Move(moved)
-    return Slide(y, x) if moved == at.axes else Mix()
+        return Move(new_axes)
+    return Slide(y, x) if new_axes == at.axes else Mix()
 
 
-def _is_plain(key: object) -> bool:
+def _is_basic_index(key: object) -> bool:
     return (isinstance(key, int | slice | None) and not isinstance(key, bool)) or key is Ellipsis
 
 
-def _dims_of(keys: list[object], rank: int) -> Iterator[tuple[int | None, object]]:
-    """Each dimension of the source with its index; None for a dimension that is new."""
-    spare = rank - sum(one is not None and one is not Ellipsis for one in keys)
-    if not any(one is Ellipsis for one in keys):
+def _indexed_dims(keys: list[object], rank: int) -> Iterator[tuple[int | None, object]]:
+    """Each dimension of the source with its index; None for a new dimension."""
+    unindexed = rank - sum(key is not None and key is not Ellipsis for key in keys)
+    if not any(key is Ellipsis for key in keys):
         keys = [*keys, Ellipsis]
     source = 0
-    for one in keys:
-        if one is None:
-            yield None, one
-        elif one is Ellipsis:
-            for _ in range(spare):
+    for key in keys:
+        if key is None:
+            yield None, key
+        elif key is Ellipsis:
+            for _ in range(unindexed):
                 yield source, slice(None)
                 source += 1
         else:
-            yield source, one
+            yield source, key
             source += 1
 
 
@@ -337,10 +339,10 @@ def thresholds_at_zero(
     return threshold == 0 and value == 0
 
 
-def rises(
+def clamps_from_zero(
     _input: object, min_val: float = -1.0, max_val: float = 1.0, *_args: object, **_kwargs: object
 ) -> bool:
-    """`hardtanh` from zero up is ReLU6; from below zero it is a squashing function."""
+    """`hardtanh` from zero up is ReLU6; otherwise it is a squashing function."""
     return min_val == 0 and max_val > 0
 
 

@@ -1,5 +1,6 @@
-"""What the elements of a tensor see of the picture, and how that flows through an operation."""
+"""The receptive field of a tensor's elements, and how it flows through an operation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from retroscope.engine.motion import Axes, Motion, Move, Shape, Slide, Stay
@@ -10,9 +11,9 @@ Fields = tuple[Field, Field]
 
 @dataclass(frozen=True)
 class TensorField:
-    """What of the picture a tensor's elements see, and which dimensions run along it.
+    """What a tensor's elements see of the image, and which of its dimensions are y and x.
 
-    `uniform`: all positions hold the same, as a gate does that was expanded to a map's size.
+    `uniform`: all positions hold the same value, like a gate expanded to the size of a map.
     """
 
     fields: Fields
@@ -26,9 +27,9 @@ Operand = tuple[TensorField, Shape]
 
 
 def field_after(
-    motion: Motion, operands: list[Operand], main: Operand, result: Shape
+    motion: Motion, operands: Sequence[Operand], main: Operand, result: Shape
 ) -> TensorField:
-    """What the result of an operation sees."""
+    """The field of an operation's result, which has the shape `result`."""
     field, _ = main
     if isinstance(motion, Slide):
         return _field_of_windows(motion, operands, main)
@@ -39,25 +40,25 @@ def field_after(
     return replace(_field_of_all_positions(operands), uniform=motion.uniform)
 
 
-def _field_of_windows(motion: Slide, operands: list[Operand], main: Operand) -> TensorField:
-    """Windows over the main operand; filters made from the picture are gates."""
+def _field_of_windows(motion: Slide, operands: Sequence[Operand], main: Operand) -> TensorField:
+    """Windows over the main operand. Filters computed from the image are gates."""
     y, x = main[0].fields
     fields = y.through(motion.y), x.through(motion.x)
-    parts = [seen for seen, _ in operands]
-    return _combine(parts, fields, main[0].axes, gated=len(operands) > 1)
+    return _combine([field for field, _ in operands], fields, main[0].axes, gated=len(operands) > 1)
 
 
-def _field_of_all_positions(operands: list[Operand]) -> TensorField:
+def _field_of_all_positions(operands: Sequence[Operand]) -> TensorField:
     """All positions of all operands at once: one interval for every element."""
-    parts = [_hull(seen, shape) for seen, shape in operands]
-    y, x = (_union([fields[axis] for fields in parts]) for axis in (0, 1))
-    return _combine([seen for seen, _ in operands], (y, x), None)
+    hulls = [_hull(field, shape) for field, shape in operands]
+    y, x = (_union([fields[axis] for fields in hulls]) for axis in (0, 1))
+    return _combine([field for field, _ in operands], (y, x), None)
 
 
-def _hull(seen: TensorField, shape: Shape) -> Fields:
-    if seen.axes is None:
-        return seen.fields
-    y, x = (_spread(field, shape[axis]) for field, axis in zip(seen.fields, seen.axes, strict=True))
+def _hull(field: TensorField, shape: Shape) -> Fields:
+    if field.axes is None:
+        return field.fields
+    axes = zip(field.fields, field.axes, strict=True)
+    y, x = (_spread(along, shape[axis]) for along, axis in axes)
     return y, x
 
 
@@ -66,7 +67,7 @@ def _spread(field: Field, length: int) -> Field:
     return Field(field.size + (length - 1) * field.stride, 0, field.start)
 
 
-def _union(fields: list[Field]) -> Field:
+def _union(fields: Sequence[Field]) -> Field:
     total = fields[0]
     for field in fields[1:]:
         joined = total.union(field)
@@ -76,58 +77,70 @@ def _union(fields: list[Field]) -> Field:
 
 
 def _combine(
-    parts: list[TensorField], fields: Fields, axes: Axes | None, *, gated: bool = False
+    parts: Sequence[TensorField], fields: Fields, axes: Axes | None, *, gated: bool = False
 ) -> TensorField:
-    notes = [part.note for part in parts if part.note]
+    """These fields, with the notes and gates of all parts."""
+    note = next((part.note for part in parts if part.note), "")
     context = gated or any(part.global_context for part in parts)
-    return TensorField(fields, axes, context, notes[0] if notes else "")
+    return TensorField(fields, axes, context, note)
 
 
-def _field_of_aligned_maps(operands: list[Operand], result: Shape, *, gated: bool) -> TensorField:
-    """Maps that meet position by position; what has one value for all positions is a gate."""
-    aligned = [(_align_axes(seen, shape, result), shape) for seen, shape in operands]
-    local = [(seen, shape) for seen, shape in aligned if _spans(seen, shape, result)]
-    if not local or len({seen.axes for seen, _ in local}) > 1:
+def _field_of_aligned_maps(
+    operands: Sequence[Operand], result: Shape, *, gated: bool
+) -> TensorField:
+    """Maps that meet position by position. An operand with one value for all positions is a gate.
+
+        maps   (1, 8, 14, 14)  field a   --+
+        maps   (1, 8, 14, 14)  field b   --+--> (1, 8, 14, 14), the union of a and b
+        gate   (1, 8,  1,  1)  any field --+    plus the whole image through a gate
+
+    Maps whose strides disagree, or that lie along other dimensions, see everything at once.
+    """
+    aligned = [(_align_axes(field, shape, result), shape) for field, shape in operands]
+    maps = [field for field, shape in aligned if _spans(field, shape, result)]
+    if not maps or len({field.axes for field in maps}) > 1:
         return _field_of_all_positions(operands)
-    axes = local[0][0].axes
+    axes = maps[0].axes
     assert axes is not None
-    others = [(seen, shape) for seen, shape in aligned if not _spans(seen, shape, result)]
+    rest = [(field, shape) for field, shape in aligned if not _spans(field, shape, result)]
     gates = [
-        seen for seen, shape in others if seen.uniform or _has_one_position(shape, axes, result)
+        field for field, shape in rest if field.uniform or _has_one_position(shape, axes, result)
     ]
-    fields = _common_fields([seen.fields for seen, _ in local], (result[axes[0]], result[axes[1]]))
-    if len(gates) < len(others) or fields is None:
+    fields = _common_fields([field.fields for field in maps], (result[axes[0]], result[axes[1]]))
+    if len(gates) < len(rest) or fields is None:
         return replace(_field_of_all_positions(operands), axes=axes)
-    parts = [seen for seen, _ in aligned]
-    return _combine(parts, fields, axes, gated=gated or bool(gates))
+    return _combine([field for field, _ in aligned], fields, axes, gated=gated or bool(gates))
 
 
-def _align_axes(seen: TensorField, shape: Shape, result: Shape) -> TensorField:
+def _align_axes(field: TensorField, shape: Shape, result: Shape) -> TensorField:
     """Axes counted in the result, which may have more dimensions in front."""
-    if seen.axes is None:
-        return seen
-    ahead = len(result) - len(shape)
-    return replace(seen, axes=(seen.axes[0] + ahead, seen.axes[1] + ahead))
+    if field.axes is None:
+        return field
+    added = len(result) - len(shape)
+    return replace(field, axes=(field.axes[0] + added, field.axes[1] + added))
 
 
-def _spans(seen: TensorField, shape: Shape, result: Shape) -> bool:
-    ahead = len(result) - len(shape)
-    return seen.axes is not None and all(shape[axis - ahead] == result[axis] for axis in seen.axes)
+def _spans(field: TensorField, shape: Shape, result: Shape) -> bool:
+    """Whether an operand has a value for each position of the result."""
+    added = len(result) - len(shape)
+    return field.axes is not None and all(
+        shape[axis - added] == result[axis] for axis in field.axes
+    )
 
 
 def _has_one_position(shape: Shape, axes: Axes, result: Shape) -> bool:
-    ahead = len(result) - len(shape)
-    return all(axis < ahead or shape[axis - ahead] == 1 for axis in axes)
+    added = len(result) - len(shape)
+    return all(axis < added or shape[axis - added] == 1 for axis in axes)
 
 
-def _common_fields(fields: list[Fields], lengths: tuple[int, int]) -> Fields | None:
-    """The union along each axis; None where strides disagree and there is more than one unit."""
+def _common_fields(fields: Sequence[Fields], lengths: tuple[int, int]) -> Fields | None:
+    """The union along each axis; None if strides disagree where there is more than one unit."""
     unions = []
     for axis in (0, 1):
-        axis_fields = [pair[axis] for pair in fields]
-        if lengths[axis] == 1 and len({field.stride for field in axis_fields}) > 1:
-            axis_fields = [_spread(field, 1) for field in axis_fields]
-        if len({field.stride for field in axis_fields}) > 1:
+        along = [pair[axis] for pair in fields]
+        if lengths[axis] == 1 and len({field.stride for field in along}) > 1:
+            along = [_spread(field, 1) for field in along]
+        if len({field.stride for field in along}) > 1:
             return None
-        unions.append(_union(axis_fields))
+        unions.append(_union(along))
     return unions[0], unions[1]

@@ -1,11 +1,12 @@
 """What layers are called: module paths, running numbers, and the names that people know.
 
-A layer that is a module's only operation is called by the module's path. An operation written in
-a module's own code is called after it: `layer1.0.add`. A repeated one gets a running number,
-`layer1.0.relu~2`. Names and aliases come from the order in which the network runs.
+A module that runs a single operation gives it its path: `features.0`. An operation in a module's
+own code is named after the module: `layer1.0.add`. A repeated one is numbered: `layer1.0.relu~2`.
+Names and aliases follow the order in which the network runs.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -24,85 +25,92 @@ class NamedStep:
 
 
 @dataclass
-class _Entry:
+class _ModuleCall:
+    """A module while it runs: its own operations, and the number of submodules called."""
+
     path: str
     steps: list[tuple[int, str]] = field(default_factory=list)
-    inner: int = 0
+    submodules: int = 0
 
     @property
-    def alone(self) -> bool:
-        """Whether it is one operation, which then is called by its path."""
-        return len(self.steps) == 1 and self.inner == 0 and bool(self.path)
+    def is_single_operation(self) -> bool:
+        """Whether its only operation is called by the module's path."""
+        return len(self.steps) == 1 and self.submodules == 0 and bool(self.path)
 
 
 class LayerNamer:
-    """Follows a forward pass into its modules and keeps what each operation is to be called."""
+    """Follows a forward pass through the modules and names the operations."""
 
     def __init__(self) -> None:
-        self._stack: list[_Entry] = [_Entry("")]
-        self._all: list[_Entry] = [self._stack[0]]
-        self._maker = TensorMap[int]()
-        self._results: dict[int, list[str]] = defaultdict(list)
+        self._stack: list[_ModuleCall] = [_ModuleCall("")]
+        self._calls: list[_ModuleCall] = [self._stack[0]]
+        self._step_of = TensorMap[int]()
+        self._module_paths: dict[int, list[str]] = defaultdict(list)
 
     def enter_module(self, path: str) -> None:
         """A module starts to run."""
-        self._stack[-1].inner += 1
-        entry = _Entry(path)
-        self._stack.append(entry)
-        self._all.append(entry)
+        self._stack[-1].submodules += 1
+        call = _ModuleCall(path)
+        self._stack.append(call)
+        self._calls.append(call)
 
     def leave_module(self, path: str, output: object) -> None:
-        """A module has run; the layer that made its output is also known by its path."""
+        """A module has run; its path becomes an alias of the layer that computed its output."""
         self._stack.pop()
-        if path and isinstance(output, torch.Tensor) and output in self._maker:
-            self._results[self._maker[output]].append(path)
+        if path and isinstance(output, torch.Tensor) and output in self._step_of:
+            self._module_paths[self._step_of[output]].append(path)
 
-    def record_step(self, step: int, kind: str, outputs: list[torch.Tensor]) -> None:
-        """An operation has run; an empty kind says that it is no layer."""
+    def record_step(self, step: int, kind: str, outputs: Sequence[torch.Tensor]) -> None:
+        """An operation has run; an empty kind says that it is not a layer."""
         for output in outputs[:1]:
             if kind:
-                self._maker[output] = step
+                self._step_of[output] = step
             else:
-                self._maker.drop(output)
+                self._step_of.drop(output)
         if kind:
             self._stack[-1].steps.append((step, kind))
 
     def named_steps(self) -> tuple[NamedStep, ...]:
         """Every layer in running order, with its names."""
-        named = sorted(self._name_steps(), key=lambda one: one.step)
-        known = familiar_names([one.kind for one in named])
+        steps = sorted(self._name_steps(), key=lambda layer: layer.step)
+        familiar = familiar_names([layer.kind for layer in steps])
         counts: Counter[str] = Counter()
+        step_of_path = {path: step for step, paths in self._module_paths.items() for path in paths}
+        used = {layer.name for layer in steps}
         layers = []
-        paths = {path: step for step, named_steps in self._results.items() for path in named_steps}
-        taken = {one.name for one in named}
-        for one, familiar in zip(named, known, strict=True):
-            counts[one.kind] += 1
-            names = [f"{one.kind}{counts[one.kind]}", *familiar, *self._results[one.step]]
-            own = [name for name in names if paths.get(name, one.step) == one.step]
-            fresh = [name for name in dict.fromkeys(own) if name not in taken]
-            taken.update(fresh)
-            layers.append(NamedStep(one.step, one.kind, one.name, tuple(fresh)))
+        for layer, names in zip(steps, familiar, strict=True):
+            counts[layer.kind] += 1
+            running = f"{layer.kind}{counts[layer.kind]}"
+            candidates = dict.fromkeys((running, *names, *self._module_paths[layer.step]))
+            aliases = [
+                name
+                for name in candidates
+                if name not in used and step_of_path.get(name, layer.step) == layer.step
+            ]
+            used.update(aliases)
+            layers.append(NamedStep(layer.step, layer.kind, layer.name, tuple(aliases)))
         return tuple(layers)
 
     def _name_steps(self) -> list[NamedStep]:
-        calls: Counter[str] = Counter()
-        paths = {entry.path for entry in self._all}
+        counts: Counter[str] = Counter()
+        paths = {call.path for call in self._calls}
         layers = []
-        for entry in sorted(self._all, key=lambda entry: not entry.alone):
-            for step, kind in entry.steps:
-                base = entry.path if entry.alone else ".".join(filter(None, (entry.path, kind)))
-                if not entry.alone and base in paths:
-                    calls[base] = max(calls[base], 1)
-                calls[base] += 1
-                name = base if calls[base] == 1 else f"{base}~{calls[base]}"
+        for call in sorted(self._calls, key=lambda call: not call.is_single_operation):
+            for step, kind in call.steps:
+                is_single = call.is_single_operation
+                base = call.path if is_single else ".".join(filter(None, (call.path, kind)))
+                if not is_single and base in paths:
+                    counts[base] = max(counts[base], 1)
+                counts[base] += 1
+                name = base if counts[base] == 1 else f"{base}~{counts[base]}"
                 layers.append(NamedStep(step, kind, name))
         return layers
 
 
-def familiar_names(kinds: list[str]) -> list[tuple[str, ...]]:
-    """The names of VGG- and AlexNet-shaped networks, for each layer of a network in order.
+def familiar_names(kinds: Sequence[str]) -> list[tuple[str, ...]]:
+    """The names that people know, for each layer of a network shaped like VGG or AlexNet.
 
-    >>> well_known(["conv", "relu", "pool"])
+    >>> familiar_names(["conv", "relu", "pool"])
     [(), (), ()]
     """
     spine = [kind for kind in kinds if kind in ("conv", "pool", "linear")]
@@ -115,13 +123,13 @@ def familiar_names(kinds: list[str]) -> list[tuple[str, ...]]:
     return _vgg(kinds) if len(blocks) == 5 else [()] * len(kinds)
 
 
-def _blocks(spine: list[str]) -> list[int]:
-    """How many convolutions stand before each pool that follows one."""
+def _blocks(spine: Sequence[str]) -> list[int]:
+    """The number of convolutions before each pool that follows one."""
     text = "".join(kind[0] for kind in spine)
     return [len(run) for run in text.split("p") if run and set(run) == {"c"}]
 
 
-def _alexnet(kinds: list[str]) -> list[tuple[str, ...]]:
+def _alexnet(kinds: Sequence[str]) -> list[tuple[str, ...]]:
     convs = pools = dense = 0
     names: list[tuple[str, ...]] = []
     for kind in kinds:
@@ -136,7 +144,7 @@ def _alexnet(kinds: list[str]) -> list[tuple[str, ...]]:
     return names
 
 
-def _vgg(kinds: list[str]) -> list[tuple[str, ...]]:
+def _vgg(kinds: Sequence[str]) -> list[tuple[str, ...]]:
     block, inner, convs, dense = 1, 0, 0, 0
     names: list[tuple[str, ...]] = []
     for kind in kinds:

@@ -1,4 +1,4 @@
-"""The part of a map at hand: what it holds, and what a window operation can make of it."""
+"""The part of a map that a tensor holds, and what a window operation can compute from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Span:
         return self.start + self.count
 
     def meet(self, other: "Span") -> "Span":
-        """What both hold; a count of 0 or less says nothing."""
+        """What both hold; nothing, if the count is 0 or less."""
         start = max(self.start, other.start)
         return Span(start, min(self.stop, other.stop) - start, self.full)
 
@@ -34,12 +34,12 @@ class MapRegion:
     axes: Axes = (2, 3)
 
     def fits(self, shape: Sequence[int]) -> bool:
-        """Whether a tensor of this shape is as large as this says."""
+        """Whether a tensor of this shape has the size of this region."""
         y, x = self.axes
         return len(shape) > max(y, x) and (shape[y], shape[x]) == (self.y.count, self.x.count)
 
     def meet(self, other: "MapRegion") -> "MapRegion | None":
-        """What both hold; None where they share nothing or lie differently."""
+        """What both hold; None if they share nothing or run along other dimensions."""
         if (self.axes, self.y.full, self.x.full) != (other.axes, other.y.full, other.x.full):
             return None
         y, x = self.y.meet(other.y), self.x.meet(other.x)
@@ -48,7 +48,10 @@ class MapRegion:
 
 @dataclass(frozen=True)
 class Cut:
-    """How a window operation runs on a part of an axis of `full`: what it takes, pads, gives."""
+    """How a window operation runs on a part of an axis of `full` positions.
+
+    It reads the positions `take` of the part, pads both ends by `pad`, and gives a span of outputs.
+    """
 
     take: tuple[int, int]
     pad: tuple[int, int]
@@ -57,7 +60,14 @@ class Cut:
 
 
 def cut(span: Span, window: Window) -> Cut | None:
-    """The outputs whose windows are wholly known; None where there is none.
+    """The outputs whose windows are wholly known; None if there are none.
+
+    A window of size 3 and padding 1, on the first four of eight positions:
+
+        axis     0  1  2  3  4  5  6  7       full = 8
+        span    [===========)                 what is known: start = 0, stop = 4
+        padded 0[===========)                 one zero, since the axis really ends there
+        outputs  0  1  2                      output 3 would read position 4, which is not known
 
     >>> cut(Span(0, 4, 8), Window(3, before=1, after=1))
     Cut(take=(0, 4), pad=(1, 0), gives=Span(start=0, count=3, full=8), full=8)

@@ -1,4 +1,4 @@
-"""How much fits: batches are cut to a budget, and cut again where memory runs out."""
+"""Batches cut to a memory budget, and cut again if memory runs out."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,63 +12,73 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _CPU_SHARE, _DEVICE_SHARE = 0.25, 0.6
-_CPU_MOST = 128 << 20  # larger batches leave the processor's caches and run slower
+_CPU_MAXIMUM = 128 << 20  # larger batches leave the processor's caches and run slower
+_UNKNOWN_MEMORY = 4 << 30
+
+SIZE_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, AssertionError)
+"""What a network's own code raises if it insists on the size of its input."""
 
 
 def memory_budget(device: torch.device) -> int:
-    """How many bytes a batch may take on this device at present."""
+    """How many bytes a batch may take on this device now."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * _DEVICE_SHARE)
-    return min(int(_available() * _CPU_SHARE), _CPU_MOST)
+    return min(int(_available_memory() * _CPU_SHARE), _CPU_MAXIMUM)
 
 
-def _available() -> int:
+def _available_memory() -> int:
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not every system tells
-        return 4 << 30
+    except (ValueError, OSError, AttributeError):  # not on every system
+        return _UNKNOWN_MEMORY
+
+
+_ALLOCATOR_MESSAGES = ("out of memory", "can't allocate memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is how torch says that memory ran out, on any device."""
+    """Whether torch or Python ran out of memory, on any device.
+
+    CUDA has an error class for it; the CPU and MPS allocators raise a plain RuntimeError.
+    """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "alloc" in text)
+    return type(error) is RuntimeError and any(words in text for words in _ALLOCATOR_MESSAGES)
 
 
 def in_batches(
     items: Sequence[Item], size: int, work: Callable[[Sequence[Item]], Result]
 ) -> Iterator[Result]:
-    """The work on the items, `size` at a time; where memory runs out, half as many.
+    """The work on the items, `size` at a time; half as many if memory runs out.
 
-    Not every network's code takes a batch: where one fails, its items are worked on one by one.
+    Some networks only take a batch of one: if their code refuses a batch, its items are worked on
+    one by one.
     """
-    done = 0
-    while done < len(items):
-        batch = items[done : done + max(size, 1)]
+    start = 0
+    while start < len(items):
+        batch = items[start : start + max(size, 1)]
         try:
             result = work(batch)
         except RetroscopeError:
             raise
-        except Exception as error:
-            if not is_out_of_memory(error):
-                if len(batch) == 1:
-                    raise
-                size = 1
-                continue
-            if len(batch) == 1:
-                raise RetroscopeError(
-                    "memory ran out on a single picture; give a smaller input size, or another "
-                    "device"
-                ) from error
-            size = len(batch) // 2
-            _release()
+        except (MemoryError, *SIZE_ERRORS) as error:
+            size = _smaller_batch(len(batch), error)
             continue
-        done += len(batch)
+        start += len(batch)
         yield result
 
 
-def _release() -> None:
+def _smaller_batch(size: int, error: Exception) -> int:
+    """The batch size to try after this error, which is raised if there is none."""
+    if not is_out_of_memory(error):
+        if size == 1:
+            raise error
+        return 1
+    if size == 1:
+        raise RetroscopeError(
+            "memory ran out on a single image; use a smaller input size or another device"
+        ) from error
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    return size // 2

@@ -1,7 +1,7 @@
-"""How an operation moves positions of the picture from its inputs to its output.
+"""How an operation moves positions of the image from its inputs to its output.
 
-The survey reads a motion as arithmetic on receptive fields, the region runner as arithmetic on
-the part of each map that it holds. One word for both keeps them from drifting apart.
+The survey reads a motion as arithmetic on receptive fields, the region runner as arithmetic on the
+part of each map that it holds. One description for both keeps them from drifting apart.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Stay:
 
     `gated`: and is scaled by something computed from all positions, as in group norm.
     `pinned`: and meets a constant that differs from position to position.
-    `batch`: and depends on the other pictures of the batch.
+    `batch`: and depends on the other images of the batch.
     """
 
     gated: bool = False
@@ -37,16 +37,16 @@ class Slide:
 
 @dataclass(frozen=True)
 class Move:
-    """Positions stay what they are, while the dimensions that hold them get new numbers."""
+    """Positions stay; the dimensions that hold them get new numbers."""
 
     axes: Axes
 
 
 @dataclass(frozen=True)
 class Mix:
-    """Every output reads every position. `note` says so of operations nobody described.
+    """Every output reads every position. `note` is the reason, for operations not in the table.
 
-    `uniform`: and all positions of the result hold the same.
+    `uniform`: and all positions of the result hold the same value.
     """
 
     note: str = ""
@@ -58,9 +58,9 @@ Motion = Stay | Slide | Move | Mix
 
 @dataclass(frozen=True)
 class Place:
-    """What a row of the table may ask about a call: where the picture lies in its tensors.
+    """What a row of the table may ask about a call: which dimensions of its tensors are y and x.
 
-    `constants` are the shapes of the tensors that do not depend on the picture.
+    `constants` are the shapes of the tensors that do not depend on the image.
     """
 
     axes: Axes
@@ -81,12 +81,15 @@ class Place:
         return dim % len(self.shape)
 
     def touches(self, *dims: int) -> bool:
-        """Whether one of these dimensions runs along the picture."""
+        """Whether one of these dimensions is y or x."""
         return any(self.dim(dim) in self.axes for dim in dims)
 
-    def meets_a_varying_constant(self) -> bool:
-        """Whether a constant, broadcast as torch does, is longer than 1 along the picture."""
-        back = [axis - len(self.shape) for axis in self.axes]
+    def has_varying_constant(self) -> bool:
+        """Whether a constant, broadcast as torch does, is longer than 1 along y or x."""
+        axes_from_end = [axis - len(self.shape) for axis in self.axes]
         return any(
-            shape[axis] != 1 for shape in self.constants for axis in back if len(shape) >= -axis
+            shape[axis] != 1
+            for shape in self.constants
+            for axis in axes_from_end
+            if len(shape) >= -axis
         )

@@ -138,7 +138,7 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         _rectifier("relu"),
         functions_named("relu", "relu6", "leaky_relu", "rrelu", "prelu", "clamp_min"),
     ),
-    (_rectifier("relu", active=call_motions.rises), functions_named("hardtanh")),
+    (_rectifier("relu", active=call_motions.clamps_from_zero), functions_named("hardtanh")),
     (
         Operation("relu", call_motions.combine, Role.RECTIFIER, active=call_motions.clamps_at_zero),
         functions_named("clamp", "clip"),

@@ -16,7 +16,7 @@ import torch
 from retroscope.engine.intercept import Handler, run
 from retroscope.engine.interpreter import Call, CannotFollow, ProgramInterpreter
 from retroscope.engine.map_regions import MapRegion, Span, cut
-from retroscope.engine.memory import is_out_of_memory
+from retroscope.engine.memory import SIZE_ERRORS, is_out_of_memory
 from retroscope.engine.motion import Move, Slide, Stay
 from retroscope.engine.operations import Function, tensors_in
 from retroscope.engine.placeholders import placeholder
@@ -53,9 +53,9 @@ def run_region(
         return None
     except RetroscopeError:
         raise
-    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
-        # A network's code may insist on sizes that a crop does not have. The full image then runs
-        # instead, and an error of the network's own is raised there again.
+    except SIZE_ERRORS as error:
+        # The network's code may insist on a size that a crop does not have. The full image then
+        # runs instead, and an error of the network's own is raised there again.
         if is_out_of_memory(error):
             raise
         return None

@@ -1,4 +1,4 @@
-"""What is known of a tensor, for as long as the tensor lives."""
+"""A dictionary keyed by tensors, which it does not keep alive."""
 
 from typing import Generic, TypeVar, cast
 
@@ -9,45 +9,45 @@ Entry = TypeVar("Entry")
 
 
 class TensorMap(Generic[Entry]):
-    """A mark on each of some tensors, told apart by identity; none of them is kept alive.
+    """Entries for tensors, compared by identity. A tensor's entry goes when the tensor does.
 
-    >>> picture, marks = torch.zeros(2), Marks[str]()
-    >>> marks[picture] = "input"
-    >>> marks[picture], torch.zeros(2) in marks
+    >>> image, names = torch.zeros(2), TensorMap[str]()
+    >>> names[image] = "input"
+    >>> names[image], torch.zeros(2) in names
     ('input', False)
     """
 
     def __init__(self) -> None:
-        self._marks = WeakTensorKeyDictionary()
+        self._entries = WeakTensorKeyDictionary()
 
     def __len__(self) -> int:
-        return len(self._marks)
+        return len(self._entries)
 
     def __contains__(self, tensor: torch.Tensor) -> bool:
-        return tensor in self._marks
+        return tensor in self._entries
 
     def __getitem__(self, tensor: torch.Tensor) -> Entry:
-        return cast("Entry", self._marks[tensor])
+        return cast("Entry", self._entries[tensor])
 
-    def __setitem__(self, tensor: torch.Tensor, mark: Entry) -> None:
-        self._marks[tensor] = mark
+    def __setitem__(self, tensor: torch.Tensor, entry: Entry) -> None:
+        self._entries[tensor] = entry
 
     def get(self, tensor: torch.Tensor) -> Entry | None:
-        """The tensor's mark; None where it has none."""
-        return self[tensor] if tensor in self._marks else None
+        """The tensor's entry, or None."""
+        return self[tensor] if tensor in self._entries else None
 
     def sharing(self, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """The marked tensors that lie in the same memory."""
-        place = tensor.untyped_storage().data_ptr()
-        return [one for one in self._marks if one.untyped_storage().data_ptr() == place]
+        """The tensors with an entry that lie in the same memory."""
+        address = tensor.untyped_storage().data_ptr()
+        return [key for key in self._entries if key.untyped_storage().data_ptr() == address]
 
     def drop(self, tensor: torch.Tensor) -> None:
-        """Takes the tensor's mark away."""
+        """Removes the tensor's entry, if it has one."""
         if tensor in self:
-            del self._marks[tensor]
+            del self._entries[tensor]
 
 
-def substitute_for(swaps: TensorMap[torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
-    """What stands in for a tensor: its mark, or the tensor itself."""
-    other = swaps.get(tensor)
-    return tensor if other is None else other
+def substitute_for(substitutes: TensorMap[torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor's substitute, or the tensor itself."""
+    substitute = substitutes.get(tensor)
+    return tensor if substitute is None else substitute

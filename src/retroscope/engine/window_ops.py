@@ -1,4 +1,4 @@
-"""Convolutions and pools on a part of a map, padded only where the map truly ends."""
+"""Convolutions and pools on a part of a map, padded only where the map really ends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from retroscope.geometry import Window
 
 @dataclass(frozen=True)
 class PartialWindows:
-    """A window operation's windows along y and x, and how each runs on the part at hand."""
+    """A window operation's windows along y and x, and how each runs on a part of the map."""
 
     windows: tuple[Window, Window]
     cuts: tuple[Cut, Cut]
@@ -24,8 +24,8 @@ class PartialWindows:
 
     @torch.enable_grad()
     def take(self, tensor: torch.Tensor) -> torch.Tensor:
-        for axis, one in zip(self.axes, self.cuts, strict=True):
-            first, stop = one.take
+        for axis, cut in zip(self.axes, self.cuts, strict=True):
+            first, stop = cut.take
             if (first, stop) != (0, tensor.shape[axis]):
                 tensor = tensor.narrow(axis, first, stop - first)
         return tensor
@@ -33,22 +33,22 @@ class PartialWindows:
     @torch.enable_grad()
     def pad(self, tensor: torch.Tensor, value: float = 0.0) -> torch.Tensor:
         ends = [0] * (2 * (tensor.dim() - min(self.axes)))
-        for axis, one in zip(self.axes, self.cuts, strict=True):
-            behind = 2 * (tensor.dim() - 1 - axis)
-            ends[behind : behind + 2] = one.pad
+        for axis, cut in zip(self.axes, self.cuts, strict=True):
+            start = 2 * (tensor.dim() - 1 - axis)
+            ends[start : start + 2] = cut.pad
         return F.pad(tensor, ends, value=value) if any(ends) else tensor
 
-    def each(self, name: str) -> tuple[int, int]:
+    def per_axis(self, name: str) -> tuple[int, int]:
         y, x = self.windows
         return getattr(y, name), getattr(x, name)
 
-    def own_padding(self, tensor: torch.Tensor) -> tuple[int, int] | None:
-        """Padding that a convolution can do by itself; None where its two ends differ."""
+    def symmetric_padding(self, tensor: torch.Tensor) -> tuple[int, int] | None:
+        """Padding that a convolution can do by itself; None if its two ends differ."""
         pads = []
-        for axis, window, one in zip(self.axes, self.windows, self.cuts, strict=True):
-            before = one.pad[0]
-            alone = Window(window.size, window.stride, before, before, window.dilation)
-            if one.pad[1] > before or alone.outputs(tensor.shape[axis]) != one.gives.count:
+        for axis, window, cut in zip(self.axes, self.windows, self.cuts, strict=True):
+            before = cut.pad[0]
+            symmetric = Window(window.size, window.stride, before, before, window.dilation)
+            if cut.pad[1] > before or symmetric.outputs(tensor.shape[axis]) != cut.gives.count:
                 return None
             pads.append(before)
         return pads[0], pads[1]
@@ -57,10 +57,10 @@ class PartialWindows:
 def _convolve(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
     source, weight, bias, groups = _conv_parts(*args, **kwargs)
     part = work.take(source)
-    padding = work.own_padding(part)
+    padding = work.symmetric_padding(part)
     if padding is None:
         part, padding = work.pad(part), (0, 0)
-    stride, dilation = work.each("stride"), work.each("dilation")
+    stride, dilation = work.per_axis("stride"), work.per_axis("dilation")
     return execute(F.conv2d, (part, weight, bias, stride, padding, dilation, groups), {})
 
 
@@ -77,24 +77,28 @@ def _conv_parts(
     return input, weight, bias, groups
 
 
-def _largest(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
+def _maximum(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
     source = args[0] if args else kwargs["input"]
     part = work.pad(work.take(source), float("-inf"))
-    sizes, strides, dilation = work.each("size"), work.each("stride"), work.each("dilation")
+    sizes, strides, dilation = (
+        work.per_axis("size"),
+        work.per_axis("stride"),
+        work.per_axis("dilation"),
+    )
     return execute(F.max_pool2d, (part, sizes, strides, 0, dilation), {})
 
 
 def _average(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
     source = args[0] if args else kwargs["input"]
     part = work.pad(work.take(source))
-    sizes, strides = work.each("size"), work.each("stride")
-    if not any(any(one.pad) for one in work.cuts):
+    sizes, strides = work.per_axis("size"), work.per_axis("stride")
+    if not any(any(cut.pad) for cut in work.cuts):
         override = _divisors(*args, **kwargs)[1] if len(args) + len(kwargs) > 2 else None
         return execute(F.avg_pool2d, (part, sizes, strides, 0, False, True, override), {})
     sums = cast(
         "torch.Tensor", execute(F.avg_pool2d, (part, sizes, strides, 0, False, True, 1), {})
     )
-    return sums / _shares(work, *_divisors(*args, **kwargs)).to(sums)
+    return sums / _divisor_map(work, *_divisors(*args, **kwargs)).to(sums)
 
 
 def _divisors(
@@ -110,15 +114,15 @@ def _divisors(
     return count_include_pad, divisor_override
 
 
-def _shares(work: PartialWindows, with_padding: bool, override: int | None) -> torch.Tensor:
-    """How many numbers each mean is of: a window over the border counts fewer."""
+def _divisor_map(work: PartialWindows, with_padding: bool, override: int | None) -> torch.Tensor:
+    """How many values each mean averages: a window over the border counts fewer."""
     if override is not None:
         return torch.tensor(override)
     counts = []
-    for window, one in zip(work.windows, work.cuts, strict=True):
+    for window, cut in zip(work.windows, work.cuts, strict=True):
         low = -window.before if with_padding else 0
-        high = one.full + window.after if with_padding else one.full
-        reads = [window.reads(output) for output in range(one.gives.start, one.gives.stop)]
+        high = cut.full + window.after if with_padding else cut.full
+        reads = [window.reads(output) for output in range(cut.gives.start, cut.gives.stop)]
         counts.append(torch.tensor([min(stop, high) - max(start, low) for start, stop in reads]))
     return counts[0][:, None] * counts[1][None, :]
 
@@ -135,7 +139,7 @@ def _copy(work: PartialWindows, _execute: Handler, args: Args, kwargs: Kwargs) -
 
 REDUCTIONS: dict[WindowReduction, Callable[[PartialWindows, Handler, Args, Kwargs], object]] = {
     WindowReduction.CONVOLUTION: _convolve,
-    WindowReduction.MAXIMUM: _largest,
+    WindowReduction.MAXIMUM: _maximum,
     WindowReduction.MEAN: _average,
     WindowReduction.COPY: _copy,
 }

@@ -1,4 +1,4 @@
-"""Where in a picture a channel fires most."""
+"""Where in an image a channel is strongest."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,65 +13,81 @@ from retroscope.engine.memory import in_batches
 from retroscope.engine.program import Survey
 from retroscope.network import Network
 
+Position = tuple[int, int]
+
 
 def resolve_positions(
     net: Network,
     survey: Survey,
-    gallery: ImageStack,
-    asked: Sequence[ProjectionRequest],
+    images: ImageStack,
+    requests: Sequence[ProjectionRequest],
     *,
-    room: int,
+    max_bytes: int,
 ) -> list[ProjectionRequest]:
-    """The same requests, each channel without a position given its strongest one."""
-    open_ones: dict[int, list[ProjectionRequest]] = defaultdict(list)
-    for one in asked:
-        if one.unit.channel is not None and one.unit.position is None and not one.unit.whole_map:
-            open_ones[gallery.slot(one.image)].append(one)
-    if not open_ones:
-        return list(asked)
-    last = max(one.layer.index for ours in open_ones.values() for one in ours)
-    size = max_batch_size(survey, last, survey.size, room)
-    found: dict[int, tuple[int, int]] = {}
+    """The same requests; each channel without a position gets that of its strongest unit."""
+    open_requests: dict[int, list[ProjectionRequest]] = defaultdict(list)
+    for request in requests:
+        unit = request.unit
+        if unit.channel is not None and unit.position is None and not unit.whole_map:
+            open_requests[images.slot(request.image)].append(request)
+    if not open_requests:
+        return list(requests)
+    last = max(request.layer.index for group in open_requests.values() for request in group)
+    size = max_batch_size(survey, last, survey.size, max_bytes)
+    positions: dict[int, Position] = {}
 
     def work(slots: Sequence[int]) -> None:
-        found.update(_peaks(net, survey, gallery.images_at(slots), [open_ones[n] for n in slots]))
+        groups = [open_requests[slot] for slot in slots]
+        positions.update(_request_positions(net, survey, images.images_at(slots), groups))
 
-    for _ in in_batches(list(open_ones), size, work):
+    for _ in in_batches(list(open_requests), size, work):
         pass
     return [
-        replace(one, unit=replace(one.unit, position=found[one.order]))
-        if one.order in found
-        else one
-        for one in asked
+        replace(request, unit=replace(request.unit, position=positions[request.order]))
+        if request.order in positions
+        else request
+        for request in requests
     ]
 
 
-def _peaks(
+def _request_positions(
     net: Network,
     survey: Survey,
-    pictures: torch.Tensor,
-    asked: Sequence[Sequence[ProjectionRequest]],
-) -> dict[int, tuple[int, int]]:
-    """The strongest position for each request; `asked` has one entry for each picture."""
-    found: dict[int, tuple[int, int]] = {}
+    images: torch.Tensor,
+    requests: Sequence[Sequence[ProjectionRequest]],
+) -> dict[int, Position]:
+    """The strongest position for each request; `requests` has one entry for each image."""
+    positions: dict[int, Position] = {}
     by_layer: dict[int, list[tuple[int, ProjectionRequest]]] = defaultdict(list)
-    for picture, ours in enumerate(asked):
-        for one in ours:
-            by_layer[one.layer.index].append((picture, one))
+    for row, image_requests in enumerate(requests):
+        for request in image_requests:
+            by_layer[request.layer.index].append((row, request))
 
-    def seen(target: int, maps: torch.Tensor) -> None:
-        rows = [picture for picture, _ in by_layer[target]]
-        channels = [one.unit.channel for _, one in by_layer[target]]
-        places = strongest_positions(maps[rows, channels])
-        found.update((one.order, at) for (_, one), at in zip(by_layer[target], places, strict=True))
+    def locate(target: int, maps: torch.Tensor) -> None:
+        rows = [row for row, _ in by_layer[target]]
+        channels = [request.unit.channel for _, request in by_layer[target]]
+        strongest = strongest_positions(maps[rows, channels])
+        orders = (request.order for _, request in by_layer[target])
+        positions.update(zip(orders, strongest, strict=True))
 
     with torch.no_grad():
-        watched = {target: partial(seen, target) for target in by_layer}
-        run_forward(net.module, survey, pictures, watched)
-    return found
+        listeners = {target: partial(locate, target) for target in by_layer}
+        run_forward(net.module, survey, images, listeners)
+    return positions
 
 
-def strongest_positions(maps: torch.Tensor) -> list[tuple[int, int]]:
-    """The position of the maximum of each map (maps, height, width); what is no number loses."""
-    best = maps.float().nan_to_num(nan=-torch.inf).flatten(1).argmax(dim=1)
-    return [divmod(place, maps.shape[2]) for place in best.tolist()]
+def strongest_positions(maps: torch.Tensor) -> list[Position]:
+    """The position of the maximum of each map (maps, height, width)."""
+    return [divmod(index, maps.shape[2]) for index in peak_indices(maps.flatten(1)).tolist()]
+
+
+def peak_indices(values: torch.Tensor, *, finite: bool = False) -> torch.Tensor:
+    """The index of the first maximum along the last dimension. NaN and infinity do not count.
+
+    `finite` says that all values are known to be finite, which saves a pass over them.
+
+    >>> peak_indices(torch.tensor([1.0, float("inf"), 3.0, float("nan")])).item()
+    2
+    """
+    values = values if finite else torch.where(values.isfinite(), values, -torch.inf)
+    return values.argmax(dim=-1)

@@ -5,6 +5,8 @@ from typing import Self
 
 import torch
 
+from retroscope.methods.positions import peak_indices
+
 
 @dataclass(frozen=True, eq=False)
 class TopK:
@@ -85,15 +87,10 @@ def peak_positions(maps: torch.Tensor, mask: torch.Tensor, *, finite: bool) -> t
     otherwise values that are not are skipped. Outside `mask` the result may be anything.
     """
     if maps.is_cuda:
-        return _argmax_rows(maps.flatten(2), finite=finite)
+        return peak_indices(maps.flatten(2), finite=finite)
     positions = torch.full(mask.shape, -1, dtype=torch.int64)
     for image in mask.any(dim=1).nonzero()[:, 0].tolist():
         channels = mask[image].nonzero()[:, 0]
         columns = maps[image].permute(1, 2, 0).flatten(0, 1).index_select(1, channels)
-        positions[image, channels] = _argmax_rows(columns.T.contiguous(), finite=finite)
+        positions[image, channels] = peak_indices(columns.T.contiguous(), finite=finite)
     return positions
-
-
-def _argmax_rows(rows: torch.Tensor, *, finite: bool) -> torch.Tensor:
-    values = rows if finite else torch.where(rows.isfinite(), rows, -torch.inf)
-    return values.argmax(dim=-1)

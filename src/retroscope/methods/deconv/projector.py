@@ -1,0 +1,222 @@
+"""Projects units back to the pixels, batch by batch, for images of one size."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import isfinite
+from typing import cast
+
+import torch
+
+from retroscope.engine.batching import (
+    Crops,
+    ImageStack,
+    ProjectionRequest,
+    group_into_batches,
+    max_batch_size,
+    worth_cropping,
+)
+from retroscope.engine.forward import run_forward
+from retroscope.engine.gradients import apply_rules, gradients
+from retroscope.engine.memory import in_batches
+from retroscope.engine.program import Survey
+from retroscope.engine.region import run_region
+from retroscope.engine.rules import RuleBook
+from retroscope.geometry import Box
+from retroscope.network import Network
+from retroscope.results.projections import Pixels, Projection
+from retroscope.unit import Unit
+
+NumberedProjections = Iterator[tuple[int, Projection]]
+"""Projections with the `order` of their request."""
+SlotRequest = tuple[int, ProjectionRequest]
+"""A request, and the row of its image in the batch."""
+
+
+@dataclass(frozen=True, eq=False)
+class BackwardResult:
+    """For each unit of a batch its activation, and the signal at the pixels of its frame."""
+
+    activations: torch.Tensor
+    signal: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Projector:
+    """Projects units in images of one size, in batches of at most `max_bytes`."""
+
+    net: Network
+    book: RuleBook
+    max_bytes: int
+    survey: Survey
+    images: ImageStack
+
+    def project(self, requests: Sequence[ProjectionRequest]) -> NumberedProjections:
+        """The projections, layer by layer: from crops if that is cheaper, else whole images."""
+        by_layer: dict[int, list[ProjectionRequest]] = defaultdict(list)
+        for request in requests:
+            by_layer[request.layer.index].append(request)
+        for target, layer_requests in by_layer.items():
+            local = [request for request in layer_requests if request.is_local]
+            if local and not worth_cropping(local):
+                local = []
+            whole = [request for request in layer_requests if not (local and request.is_local)]
+            for crops in group_into_batches(local, self.survey):
+                for result, batch in self._project_crops(crops):
+                    if result is None:
+                        whole += batch.requests
+                    else:
+                        yield from self._to_projections(batch, result)
+            yield from self._project_whole_images(target, whole)
+
+    def _project_crops(self, crops: Crops) -> Iterator[tuple[BackwardResult | None, Crops]]:
+        frame, target = crops.frames[0], crops.requests[0].layer.index
+        size = max_batch_size(self.survey, target, (frame.height, frame.width), self.max_bytes)
+        work = partial(self._look_back_from_crops, crops, target)
+        return in_batches(range(len(crops.requests)), size, work)
+
+    def _look_back_from_crops(
+        self, crops: Crops, target: int, indices: Sequence[int]
+    ) -> tuple[BackwardResult | None, Crops]:
+        """None if the layer cannot be computed from crops."""
+        batch = crops.subset(indices)
+        with torch.enable_grad():
+            pixels = self.images.crop(batch).requires_grad_()
+            maps = run_region(
+                self.net.module,
+                self.survey,
+                pixels.clone(),
+                target=target,
+                region=batch.region,
+                execute=apply_rules(self.book),
+            )
+            if maps is None:
+                return None, batch
+            rows, columns = batch.output_positions(maps.y, maps.x)
+            channels = [request.unit.channel for request in batch.requests]
+            units = maps.output[range(len(indices)), channels, rows, columns]
+            start = units.detach()
+            return BackwardResult(start, gradients(units, pixels, start)), batch
+
+    def _project_whole_images(
+        self, target: int, requests: Sequence[ProjectionRequest]
+    ) -> NumberedProjections:
+        by_slot: dict[int, list[ProjectionRequest]] = defaultdict(list)
+        for request in requests:
+            by_slot[self.images.slot(request.image)].append(request)
+        size = max_batch_size(self.survey, target, self.survey.size, self.max_bytes)
+        work = partial(self._look_back_from_images, target, by_slot)
+        for projections in in_batches(list(by_slot), size, work):
+            yield from projections
+
+    def _look_back_from_images(
+        self, target: int, by_slot: dict[int, list[ProjectionRequest]], slots: Sequence[int]
+    ) -> list[tuple[int, Projection]]:
+        """One forward pass for all images, then one backward pass for the n-th unit of each."""
+        rounds = _rounds([by_slot[slot] for slot in slots])
+        projections: list[tuple[int, Projection]] = []
+        with torch.enable_grad():
+            pixels = self.images.images_at(slots).requires_grad_()
+            maps = self._layer_maps(target, pixels)
+            for number, slot_requests in enumerate(rounds, 1):
+                start, activations = _start_signal(maps.detach(), slot_requests)
+                signal = gradients(maps, pixels, start, retain_graph=number < len(rounds))
+                rows = signal[[row for row, _ in slot_requests]]
+                batch = _whole_frames([request for _, request in slot_requests])
+                projections += self._to_projections(batch, BackwardResult(activations, rows))
+        return projections
+
+    def _layer_maps(self, target: int, pixels: torch.Tensor) -> torch.Tensor:
+        outputs: list[torch.Tensor] = []
+        run_forward(
+            self.net.module,
+            self.survey,
+            pixels.clone(),
+            {target: outputs.append},
+            execute=apply_rules(self.book),
+        )
+        return outputs[0]
+
+    def _to_projections(self, batch: Crops, result: BackwardResult) -> NumberedProjections:
+        """Cuts the signal under each frame to the box of its unit."""
+        activations = result.activations.tolist()
+        signals = _as_numpy(result.signal.permute(0, 2, 3, 1))
+        for request, box, frame, activation, signal in zip(
+            batch.requests, batch.boxes, batch.frames, activations, signals, strict=True
+        ):
+            pixels = signal if frame == box else _crop_to_box(signal, box, frame)
+            yield request.order, self._projection(request, box, activation, pixels)
+
+    def _projection(
+        self, request: ProjectionRequest, box: Box, activation: float, pixels: Pixels
+    ) -> Projection:
+        return Projection(
+            unit=request.unit,
+            activation=activation,
+            box=box,
+            pixels=pixels,
+            rules=self.book.name,
+            size=request.image.size,
+            patch=request.image.rgb[box.top : box.bottom, box.left : box.right],
+            source=request.image.source,
+            notes=(*self.net.remarks, *_notes(request, activation)),
+        )
+
+
+def _rounds(requests: Sequence[Sequence[ProjectionRequest]]) -> list[list[SlotRequest]]:
+    """The n-th request of each image, for each n."""
+    return [
+        [(row, of_image[n]) for row, of_image in enumerate(requests) if n < len(of_image)]
+        for n in range(max(map(len, requests)))
+    ]
+
+
+def _start_signal(
+    maps: torch.Tensor, slot_requests: Sequence[SlotRequest]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The activations of the units, everything else zero; and the strongest of each request."""
+    start = torch.zeros_like(maps)
+    activations = []
+    for row, request in slot_requests:
+        index = (row, *_map_index(request.unit))
+        start[index] = maps[index]
+        activations.append(maps[index].amax())
+    return start, torch.stack(activations)
+
+
+def _map_index(unit: Unit) -> tuple[int | slice, ...]:
+    everything = slice(None)
+    if unit.channel is None:
+        return (everything,)
+    return (unit.channel, *(unit.position or (everything, everything)))
+
+
+def _as_numpy(signal: torch.Tensor) -> Pixels:
+    """In single precision, or in double if the network computes in double."""
+    signal = signal if signal.dtype == torch.float64 else signal.float()
+    return cast("Pixels", signal.cpu().numpy())
+
+
+def _crop_to_box(pixels: Pixels, box: Box, frame: Box) -> Pixels:
+    """The part of a frame's pixels that its unit sees; the rest is zero."""
+    top, left = box.top - frame.top, box.left - frame.left
+    return pixels[top : top + box.height, left : left + box.width]
+
+
+def _whole_frames(requests: Sequence[ProjectionRequest]) -> Crops:
+    """Requests that are answered from whole images."""
+    frames = [Box(0, 0, *request.image.size) for request in requests]
+    return Crops(requests, [request.box for request in requests], frames)
+
+
+def _notes(request: ProjectionRequest, activation: float) -> tuple[str, ...]:
+    """What a reader of this projection has to know."""
+    field, notes = request.layer.field, []
+    if field.global_context:
+        notes.append(f"the unit sees {field}")
+    if not isfinite(activation):
+        notes.append(f"the activation is not finite ({activation})")
+    elif activation <= 0 and request.unit.position is not None:
+        notes.append("this unit is not active here: its activation is not above zero")
+    return tuple(notes)
