@@ -1,4 +1,4 @@
-"""The same heat as pytorch-grad-cam's, where that is installed, on well-known networks."""
+"""The heat equals that of pytorch-grad-cam, if installed, on well-known networks."""
 
 import warnings
 from importlib.util import find_spec
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 SIZE, SMALL = 64, 32
 LAYERS = {"vgg16": "features.29", "resnet50": "layer4.2", "densenet121": "features.denseblock4"}
 FEW_MAPS = "features.3"
-"""Where each map costs a run of the network."""
+"""A layer for the methods that need a forward pass for each map."""
 PEERS = {
     "gradcam": "GradCAM",
     "gradcam++": "GradCAMPlusPlus",
@@ -46,7 +46,7 @@ def nets() -> dict[str, Network]:
 
 @torch.no_grad()
 def steep(net: Network) -> Network:
-    """Classes far apart: the peer adds 1e-6 and 1e-7 to denominators, which then do not count."""
+    """Large gradients, beside which the 1e-6 and 1e-7 in the denominators of the peer vanish."""
     for part in net.module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, generator=torch.Generator().manual_seed(1))
@@ -56,30 +56,30 @@ def steep(net: Network) -> Network:
 
 
 @pytest.mark.parametrize(("model", "method"), CASES)
-def test_heat_is_the_peers(nets: dict[str, Network], model: str, method: str) -> None:
+def test_heat_equals_that_of_the_peer(nets: dict[str, Network], model: str, method: str) -> None:
     size = SIZE if method in CHEAP else SMALL
     net, image, target = nets[model], numbers(3, size, size).float(), 7
     layer = LAYERS[model] if method in CHEAP else FEW_MAPS
-    ours = cam(net, image, method=method, layer=layer, target=target)
-    theirs = peer(net.module, layer, method, image=image, target=target)
-    shown = _as_the_peer_scales(ours)
-    np.testing.assert_allclose(shown, theirs, rtol=0, atol=1e-4)
-    assert theirs.max() - theirs.min() > 0.5
+    heat = cam(net, image, method=method, layer=layer, target=target)
+    expected = peer(net.module, layer, method, image=image, target=target)
+    scaled = _scale_like_peer(heat)
+    np.testing.assert_allclose(scaled, expected, rtol=0, atol=1e-4)
+    assert expected.max() - expected.min() > 0.5
 
 
 @pytest.mark.parametrize("model", LAYERS)
-def test_the_first_component_is_the_peers_up_to_its_sign(
+def test_the_first_component_equals_that_of_the_peer_up_to_its_sign(
     nets: dict[str, Network], model: str
 ) -> None:
     net, image = nets[model], numbers(3, SIZE, SIZE).float()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
-    along = get_2d_projection(activations(net, LAYERS[model], image).maps[None])[0]
-    ours = cam(net, image, method="eigencam", layer=LAYERS[model]).values
-    distances = [np.abs(ours - np.maximum(sign * along, 0)).max() for sign in (1, -1)]
-    assert min(distances) < 1e-4 * ours.max()
-    assert ours.max() > 0
+    projection = get_2d_projection(activations(net, LAYERS[model], image).maps[None])[0]
+    heat = cam(net, image, method="eigencam", layer=LAYERS[model]).values
+    distances = [np.abs(heat - np.maximum(sign * projection, 0)).max() for sign in (1, -1)]
+    assert min(distances) < 1e-4 * heat.max()
+    assert heat.max() > 0
 
 
 def peer(
@@ -91,16 +91,16 @@ def peer(
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
         kind = getattr(pytorch_grad_cam, PEERS[method])
-        with kind(module, [module.get_submodule(layer)]) as shown:
-            found: npt.NDArray[Any] = shown(image[None], [ClassifierOutputTarget(target)])[0]
-    return found
+        with kind(module, [module.get_submodule(layer)]) as explainer:
+            heat: npt.NDArray[Any] = explainer(image[None], [ClassifierOutputTarget(target)])[0]
+    return heat
 
 
-def _as_the_peer_scales(heat: HeatMap) -> npt.NDArray[Any]:
-    """To 0..1, enlarged, and to 0..1 again."""
-    return _scaled(resized(_scaled(heat.values).astype(np.float32), *heat.size))
+def _scale_like_peer(heat: HeatMap) -> npt.NDArray[Any]:
+    """Scales to 0-1, enlarges, and scales to 0-1 again."""
+    return _min_max_scale(resized(_min_max_scale(heat.values).astype(np.float32), *heat.size))
 
 
-def _scaled(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    lifted = values - values.min()
-    return np.asarray(lifted / (1e-7 + lifted.max()))
+def _min_max_scale(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    shifted = values - values.min()
+    return np.asarray(shifted / (1e-7 + shifted.max()))

@@ -1,4 +1,4 @@
-"""On pictures whose truth is known, Grad-CAM's heat lies on the object and on its parts."""
+"""On scenes with known masks, the heat of Grad-CAM lies on the object and on its parts."""
 
 from statistics import fmean, median
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import pytest
-from tools.heat_table import FIRST, LEAST_PART
+from tools.heat_table import FIRST, MIN_PART_PIXELS
 
 import retroscope as rs
 from retroscope.world import Scene
@@ -16,7 +16,7 @@ Map = npt.NDArray[np.floating]
 
 
 @pytest.fixture(scope="module")
-def heated() -> list[tuple[Scene, Map]]:
+def heat_of_scenes() -> list[tuple[Scene, Map]]:
     """Scenes of every class, each with the positive heat of its true class."""
     net = rs.open_model("demo", device="cpu")
     scenes = [rs.scene(FIRST + number) for number in range(COUNT)]
@@ -25,25 +25,29 @@ def heated() -> list[tuple[Scene, Map]]:
     return list(zip(scenes, heats, strict=True))
 
 
-def test_the_object_has_more_of_the_heat_than_of_the_picture(
-    heated: list[tuple[Scene, Map]],
+def test_the_object_has_a_larger_share_of_the_heat_than_of_the_image(
+    heat_of_scenes: list[tuple[Scene, Map]],
 ) -> None:
-    found = [
-        (heat[object_of(one)].sum() / heat.sum(), object_of(one).mean()) for one, heat in heated
+    masks = [object_mask(scene) for scene, _ in heat_of_scenes]
+    shares = [
+        heat[mask].sum() / heat.sum() for mask, (_, heat) in zip(masks, heat_of_scenes, strict=True)
     ]
-    assert fmean(share for share, _ in found) > 1.5 * fmean(area for _, area in found)
-    assert fmean(share > area for share, area in found) > 0.9
+    areas = [mask.mean() for mask in masks]
+    assert fmean(shares) > 1.5 * fmean(areas)
+    assert fmean(share > area for share, area in zip(shares, areas, strict=True)) > 0.9
 
 
-def test_so_have_its_parts(heated: list[tuple[Scene, Map]]) -> None:
+def test_parts_have_a_larger_share_of_the_heat_than_of_the_image(
+    heat_of_scenes: list[tuple[Scene, Map]],
+) -> None:
     density = [
         heat[mask].sum() / heat.sum() / mask.mean()
-        for one, heat in heated
-        for mask in one.masks.values()
-        if mask.sum() >= LEAST_PART
+        for scene, heat in heat_of_scenes
+        for mask in scene.masks.values()
+        if mask.sum() >= MIN_PART_PIXELS
     ]
     assert median(density) > 1.5
 
 
-def object_of(shown: Scene) -> npt.NDArray[np.bool_]:
-    return np.asarray(np.any(list(shown.masks.values()), axis=0))
+def object_mask(scene: Scene) -> npt.NDArray[np.bool_]:
+    return np.asarray(np.any(list(scene.masks.values()), axis=0))

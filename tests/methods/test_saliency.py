@@ -1,4 +1,4 @@
-"""Saliency against plain autograd, its laws, and what a user meets on the way."""
+"""Saliency against plain autograd, its laws and its errors."""
 
 from collections.abc import Callable
 
@@ -30,35 +30,35 @@ def network(make: Callable[[], nn.Module] = small) -> Network:
     )
 
 
-def picture(seed: int = 0) -> Tensor:
+def random_image(seed: int = 0) -> Tensor:
     return numbers(3, *SIZE, seed=seed)
 
 
 def gradient(net: Network, image: Tensor, index: int) -> Tensor:
     """By plain autograd: height, width, channels."""
     pixels = image[None].clone().requires_grad_()
-    (found,) = torch.autograd.grad(net.module(pixels)[0, index], pixels)
-    return found[0].permute(1, 2, 0)
+    (signal,) = torch.autograd.grad(net.module(pixels)[0, index], pixels)
+    return signal[0].permute(1, 2, 0)
 
 
-def same(found: npt.NDArray[np.float32] | None, expected: Tensor) -> None:
-    assert found is not None
-    np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-6)
+def same(pixels: npt.NDArray[np.float32] | None, expected: Tensor) -> None:
+    assert pixels is not None
+    np.testing.assert_allclose(pixels, expected.numpy(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_the_gradient_is_autograds(index: int) -> None:
+def test_the_gradient_equals_autograd(index: int) -> None:
     net = network()
-    heat = saliency(net, picture(), target=index)
-    expected = gradient(net, picture(), index)
+    heat = saliency(net, random_image(), target=index)
+    expected = gradient(net, random_image(), index)
     same(heat.pixels, expected)
     same(heat.values, expected.abs().amax(dim=2))
     assert heat.values.any()
 
 
-def test_a_units_gradient_is_autograds() -> None:
+def test_the_gradient_of_a_unit_equals_autograd() -> None:
     net = network()
-    pixels = picture()[None].clone().requires_grad_()
+    pixels = random_image()[None].clone().requires_grad_()
     maps = net.module[:4](pixels)  # type: ignore[index]
     for unit, fired in (
         ("3:2@1,1", maps[0, 2, 1, 1]),
@@ -67,30 +67,32 @@ def test_a_units_gradient_is_autograds() -> None:
         ("3", maps.sum()),
     ):
         (expected,) = torch.autograd.grad(fired, pixels, retain_graph=True)
-        heat = saliency(net, picture(), unit=unit)
+        heat = saliency(net, random_image(), unit=unit)
         same(heat.pixels, expected[0].permute(1, 2, 0))
         assert heat.probability is None
         assert heat.score == pytest.approx(fired.item())
 
 
-def test_a_unit_is_told_at_the_position_that_was_looked_at() -> None:
+def test_a_channel_is_resolved_to_its_strongest_position() -> None:
     net = network()
     with torch.no_grad():
-        place = int(net.module[:4](picture()[None])[0, 2].argmax())  # type: ignore[index]
-    assert saliency(net, picture(), unit="conv2:2").target == Unit("3", 2, divmod(place, 2))
+        place = int(net.module[:4](random_image()[None])[0, 2].argmax())  # type: ignore[index]
+    assert saliency(net, random_image(), unit="conv2:2").target == Unit("3", 2, divmod(place, 2))
 
 
-def test_guided_is_the_guided_projection_started_from_one() -> None:
+def test_guided_saliency_is_the_guided_projection_with_start_value_one() -> None:
     net = network()
-    heat = saliency(net, picture(), method="guided")
+    heat = saliency(net, random_image(), method="guided")
     assert heat.pixels is not None
     assert heat.score > 0
-    shown = deconv(net, f"6:{heat.target.index}", picture(), rules="guided")  # type: ignore[union-attr]
-    np.testing.assert_allclose(heat.pixels * shown.activation, shown.full(), rtol=0, atol=1e-6)
+    projection = deconv(net, f"6:{heat.target.index}", random_image(), rules="guided")  # type: ignore[union-attr]
+    np.testing.assert_allclose(
+        heat.pixels * projection.activation, projection.full(), rtol=0, atol=1e-6
+    )
 
 
-def test_smoothgrad_is_the_mean_gradient_in_noise_of_its_seed() -> None:
-    net, image = network(), picture()
+def test_smoothgrad_is_the_mean_gradient_under_seeded_noise() -> None:
+    net, image = network(), random_image()
     spread = 0.2 * (image.max() - image.min())
     generator = torch.Generator().manual_seed(3)
     expected = torch.zeros(*SIZE, 3).double()
@@ -101,21 +103,21 @@ def test_smoothgrad_is_the_mean_gradient_in_noise_of_its_seed() -> None:
     same(saliency(net, image, seed=3, **options).pixels, expected)  # type: ignore[arg-type]
 
 
-def test_smoothgrad_is_the_same_for_one_seed_and_another_for_another() -> None:
+def test_smoothgrad_depends_on_its_seed_alone() -> None:
     net = network()
-    one, again, other = (
-        saliency(net, picture(), method="smoothgrad", seed=seed).pixels for seed in (1, 1, 2)
+    first, repeated, different = (
+        saliency(net, random_image(), method="smoothgrad", seed=seed).pixels for seed in (1, 1, 2)
     )
-    assert one is not None
-    assert other is not None
-    np.testing.assert_array_equal(one, again)
-    assert not np.allclose(one, other)
+    assert first is not None
+    assert different is not None
+    np.testing.assert_array_equal(first, repeated)
+    assert not np.allclose(first, different)
 
 
 def test_smoothgrad_without_noise_is_the_gradient() -> None:
     net = network()
-    heat = saliency(net, picture(), method="smoothgrad", noise=0, samples=2, target=1)
-    same(heat.pixels, gradient(net, picture(), 1))
+    heat = saliency(net, random_image(), method="smoothgrad", noise=0, samples=2, target=1)
+    same(heat.pixels, gradient(net, random_image(), 1))
 
 
 def test_input_times_gradient_adds_up_to_the_score_of_a_network_without_biases() -> None:
@@ -126,7 +128,7 @@ def test_input_times_gradient_adds_up_to_the_score_of_a_network_without_biases()
                 nn.init.zeros_(part.bias)  # type: ignore[arg-type]
         return net
 
-    heat = saliency(network(unbiased), picture(), method="input_x_gradient", target=2)
+    heat = saliency(network(unbiased), random_image(), method="input_x_gradient", target=2)
     assert heat.values.sum() == pytest.approx(heat.score, abs=1e-6)
     assert abs(heat.score) > 1e-3
 
@@ -137,9 +139,9 @@ def black(net: Network) -> Tensor:
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_integrated_gradients_add_up_to_what_the_score_rises_from_black(index: int) -> None:
+def test_integrated_gradients_are_complete(index: int) -> None:
     net = network()
-    heat = saliency(net, picture(), method="integrated", target=index, steps=1000)
+    heat = saliency(net, random_image(), method="integrated", target=index, steps=1000)
     with torch.no_grad():
         start = net.module(black(net)[None])[0, index].item()
     assert heat.values.sum() == pytest.approx(heat.score - start, abs=1e-3)
@@ -147,32 +149,33 @@ def test_integrated_gradients_add_up_to_what_the_score_rises_from_black(index: i
     assert "the pixels add up to" in heat.notes[-1]
 
 
-def test_integrated_gradients_of_a_linear_network_are_weight_times_difference() -> None:
+def test_integrated_gradients_of_a_linear_network_are_weights_times_difference() -> None:
     net = network(lambda: nn.Sequential(nn.Flatten(), nn.Linear(360, 4)))
-    heat = saliency(net, picture(), method="integrated", target=1, steps=3)
+    heat = saliency(net, random_image(), method="integrated", target=1, steps=3)
     weights = net.module[1].weight[1].detach().reshape(3, *SIZE)  # type: ignore[index]
-    same(heat.pixels, (weights * (picture() - black(net))).permute(1, 2, 0))
+    same(heat.pixels, (weights * (random_image() - black(net))).permute(1, 2, 0))
 
 
-def test_the_score_before_a_softmax_is_what_is_explained() -> None:
-    bare, ended = network(), network(lambda: nn.Sequential(*small(), nn.Softmax(dim=1)))
-    ended.module.load_state_dict(bare.module.state_dict())
-    one, other = (saliency(net, picture(), target=1) for net in (bare, ended))
-    assert other.pixels is not None
-    same(one.pixels, torch.from_numpy(other.pixels))
-    assert one.score == pytest.approx(other.score)
+def test_saliency_explains_the_score_before_a_softmax() -> None:
+    plain, with_softmax = network(), network(lambda: nn.Sequential(*small(), nn.Softmax(dim=1)))
+    with_softmax.module.load_state_dict(plain.module.state_dict())
+    heat = saliency(with_softmax, random_image(), target=1)
+    expected = saliency(plain, random_image(), target=1)
+    assert expected.pixels is not None
+    same(heat.pixels, torch.from_numpy(expected.pixels))
+    assert heat.score == pytest.approx(expected.score)
 
 
 @pytest.mark.parametrize("method", SALIENCY_METHODS)
-@pytest.mark.parametrize("asked", [{"target": 1}, {"unit": "3:1@0,1"}, {}])
-def test_saliency_leaves_no_trace(method: str, asked: dict[str, object]) -> None:
-    net, image = network(lambda: nn.Sequential(nn.ReLU(inplace=True), *small())), picture()
-    kept = image.clone()
-    if "unit" in asked:
-        asked = {"unit": "4:1@0,1"}
+@pytest.mark.parametrize("options", [{"target": 1}, {"unit": "3:1@0,1"}, {}])
+def test_saliency_leaves_no_trace(method: str, options: dict[str, object]) -> None:
+    net, image = network(lambda: nn.Sequential(nn.ReLU(inplace=True), *small())), random_image()
+    original = image.clone()
+    if "unit" in options:
+        options = {"unit": "4:1@0,1"}
     with no_trace(net.module):
-        heat = saliency(net, image, method=method, samples=2, steps=2, **asked)  # type: ignore[arg-type]
-    assert torch.equal(image, kept)
+        heat = saliency(net, image, method=method, samples=2, steps=2, **options)  # type: ignore[arg-type]
+    assert torch.equal(image, original)
     assert heat.caveats
     assert heat.size == heat.values.shape == SIZE
 
@@ -184,7 +187,7 @@ def test_a_grey_network_has_saliency() -> None:
     assert heat.pixels.shape == (9, 9, 1)
 
 
-class Cut(nn.Module):
+class Detached(nn.Module):
     """A network that detaches its maps."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -202,20 +205,20 @@ class Cut(nn.Module):
         ({"noise": -1.0}, "noise at least 0"),
     ],
 )
-def test_what_cannot_be_asked_is_told_in_a_line(options: dict[str, object], says: str) -> None:
+def test_invalid_saliency_options_raise_one_line(options: dict[str, object], says: str) -> None:
     with pytest.raises(RetroscopeError, match=says) as refusal:
-        saliency(network(), picture(), **options)  # type: ignore[arg-type]
+        saliency(network(), random_image(), **options)  # type: ignore[arg-type]
     assert "\n" not in str(refusal.value)
 
 
-def test_a_network_that_leads_nowhere_is_told() -> None:
-    net = network(lambda: nn.Sequential(*small(), Cut()))
+def test_a_network_that_detaches_its_maps_is_refused() -> None:
+    net = network(lambda: nn.Sequential(*small(), Detached()))
     with pytest.raises(ModelError, match="no gradient leads back from here"):
-        saliency(net, picture())
+        saliency(net, random_image())
 
 
-def test_a_network_that_gives_no_classes_has_saliency_of_units_alone() -> None:
+def test_a_network_without_classes_has_saliency_of_units_only() -> None:
     net = network(lambda: nn.Conv2d(3, 4, 3))
-    assert saliency(net, picture(), unit="conv1:1").values.any()
+    assert saliency(net, random_image(), unit="conv1:1").values.any()
     with pytest.raises(ModelError, match="give a unit instead of a class"):
-        saliency(net, picture())
+        saliency(net, random_image())

@@ -1,4 +1,4 @@
-"""Which class is meant: by number, by name, or the most probable one."""
+"""The target class: by number, by name, or the most probable one."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +27,7 @@ def small() -> nn.Module:
     return nn.Sequential(body, nn.Flatten(), nn.Linear(5, 4))
 
 
-def picture() -> Tensor:
+def random_image() -> Tensor:
     return numbers(3, *SIZE, seed=0).float()
 
 
@@ -35,27 +35,28 @@ def labelled(*labels: str) -> Network:
     return Network(built(small), input_size=SIZE, labels=labels, name="small")
 
 
-def test_without_a_target_the_most_probable_class_is_shown() -> None:
+def test_the_default_target_is_the_most_probable_class() -> None:
     net = labelled("cat", "dog", "owl", "elk")
-    heat = cam(net, picture())
+    heat = cam(net, random_image())
     with torch.no_grad():
-        shares = net.module(picture()[None]).softmax(dim=1)[0]
+        shares = net.module(random_image()[None]).softmax(dim=1)[0]
     best = int(shares.argmax())
     assert heat.target == Target(best, net.labels[best])
     assert heat.probability == pytest.approx(shares[best].item(), abs=1e-6)
 
 
-def test_a_class_may_be_named_in_many_ways() -> None:
+def test_a_class_may_be_given_by_any_of_its_names() -> None:
     net = labelled("tabby, tabby cat", "Great Dane", "owl", "7")
-    asked = {"tabby, tabby cat": 0, "tabby cat": 0, "TABBY": 0, "great dane": 1, "2": 2, "7": 3}
-    assert {name: cam(net, picture(), target=name).target.index for name in asked} == asked  # type: ignore[union-attr]
+    expected = {"tabby, tabby cat": 0, "tabby cat": 0, "TABBY": 0, "great dane": 1, "2": 2, "7": 3}
+    for name, index in expected.items():
+        assert cam(net, random_image(), target=name).target == Target(index, net.labels[index])
 
 
-def test_a_number_may_come_from_numpy() -> None:
+def test_a_class_number_may_be_a_numpy_integer() -> None:
     net = labelled("tabby", "owl", "3", "1")
-    numbers_of_one: tuple[Any, ...] = (1, np.int64(1), np.uint8(1))
-    for number in numbers_of_one:
-        assert cam(net, picture(), target=number).target == Target(1, "owl")
+    forms: tuple[Any, ...] = (1, np.int64(1), np.uint8(1))
+    for number in forms:
+        assert cam(net, random_image(), target=number).target == Target(1, "owl")
 
 
 @pytest.mark.parametrize(
@@ -69,64 +70,62 @@ def test_a_number_may_come_from_numpy() -> None:
         ("owl", "2 classes of small are called 'owl'; give the number, 2 or 3"),
     ],
 )
-def test_a_class_that_is_not_there_is_answered(target: Any, says: str) -> None:
+def test_an_unknown_class_is_refused(target: Any, says: str) -> None:
     with pytest.raises(RetroscopeError, match=says):
-        cam(labelled("tabby", "dog", "owl", "owl"), picture(), target=target)
+        cam(labelled("tabby", "dog", "owl", "owl"), random_image(), target=target)
 
 
-def test_a_name_for_a_network_without_labels_is_answered() -> None:
+def test_a_name_for_a_network_without_labels_is_refused() -> None:
     with pytest.raises(RetroscopeError, match="no labels; give a number from 0 to 3"):
-        cam(labelled(), picture(), target="cat")
+        cam(labelled(), random_image(), target="cat")
 
 
-def test_labels_of_another_number_than_the_scores_are_refused() -> None:
+def test_a_wrong_number_of_labels_is_refused() -> None:
     with pytest.raises(
         RetroscopeError, match=r"^small has 4 outputs but 1 label; give one label per"
     ):
-        cam(labelled("a"), picture())
+        cam(labelled("a"), random_image())
     with pytest.raises(RetroscopeError, match=r"^small has 4 outputs but 5 labels;"):
-        saliency(labelled(*"abcde"), picture())
+        saliency(labelled(*"abcde"), random_image())
 
 
-# Scores that are no numbers
+# Scores that are not finite
 
 
-class Blinded(nn.Module):
-    """Has no scores for a bright picture."""
+class WithoutBrightScores(nn.Module):
+    """Gives NaN scores for a bright image."""
 
-    def __init__(self, sees: nn.Module) -> None:
+    def __init__(self, classifier: nn.Module) -> None:
         super().__init__()
-        self.sees = sees
+        self.classifier = classifier
 
     def forward(self, x: Tensor) -> Tensor:
-        light = x.mean(dim=(1, 2, 3))
-        scores: Tensor = self.sees(x) + (0.5 - light).sqrt()[:, None]
+        brightness = x.mean(dim=(1, 2, 3))
+        scores: Tensor = self.classifier(x) + (0.5 - brightness).sqrt()[:, None]
         return scores
 
 
-LOOKS: list[Callable[..., Any]] = [cam, explain, partial(occlusion, size=4), saliency]
+EXPLANATIONS: list[Callable[..., Any]] = [cam, explain, partial(occlusion, size=4), saliency]
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("explain_image", EXPLANATIONS)
 @pytest.mark.parametrize("score", ["nan", "inf", "-inf"])
-def test_scores_that_are_not_finite_are_told_in_a_line(
-    look: Callable[..., Any], score: str
-) -> None:
+def test_nonfinite_scores_raise_one_line(explain_image: Callable[..., Any], score: str) -> None:
     net = labelled()
     head = list(net.module.modules())[-1]
     assert isinstance(head, nn.Linear)
     head.bias.data[2] = float(score)
     with pytest.raises(RetroscopeError) as refused:
-        look(net, picture())
-    said = f"the scores of small for this image are not finite ({score}); check its weights"
-    assert str(refused.value).startswith(said)
+        explain_image(net, random_image())
+    message = f"the scores of small for this image are not finite ({score}); check its weights"
+    assert str(refused.value).startswith(message)
     assert "\n" not in str(refused.value)
 
 
-def test_of_several_pictures_the_one_without_scores_is_named() -> None:
-    healthy, sick = (np.full((*SIZE, 3), n, np.uint8) for n in (0, 255))
-    net = Network(Blinded(built(small)), input_size=SIZE, name="blinded")
-    requests = [(None, Image(healthy, "dark.png")), (None, Image(sick, "bright.png"))]
+def test_the_image_with_nonfinite_scores_is_named() -> None:
+    dark, bright = (np.full((*SIZE, 3), n, np.uint8) for n in (0, 255))
+    net = Network(WithoutBrightScores(built(small)), input_size=SIZE, name="blinded")
+    requests = [(None, Image(dark, "dark.png")), (None, Image(bright, "bright.png"))]
     assert next(cam_many(net, requests[:1])).score < float("inf")
     with pytest.raises(RetroscopeError, match=r"of blinded for 'bright.png' are not finite"):
         list(cam_many(net, requests))

@@ -6,6 +6,7 @@ barely responds to changes of the image.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -39,8 +40,9 @@ class ClassScores:
     scores: torch.Tensor
     to_probabilities: ProbabilityFunction
 
-    @property
+    @cached_property
     def probabilities(self) -> torch.Tensor:
+        """The probability of each class for each image (images, classes)."""
         return self.to_probabilities(self.scores.detach().float())
 
 

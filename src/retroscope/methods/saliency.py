@@ -67,11 +67,7 @@ def saliency(
     network_input = net.prepare(image)
     with preserve_state(net.module), torch.enable_grad():
         input_tensor = network_input.tensor.to(net.device)
-        scored = (
-            _score_class(net, input_tensor, target)
-            if unit is None
-            else _score_unit(net, input_tensor, unit)
-        )
+        scored = _score(net, input_tensor, target=target, unit=unit)
         result = saliency_method.compute(scored, options)
     pixels = result.pixels.permute(1, 2, 0).float().cpu().numpy().copy()
     values = pixels.sum(axis=2) if saliency_method.is_signed else np.abs(pixels).max(axis=2)
@@ -130,6 +126,14 @@ class _ScoredInput:
             return gradients(self.score_images(batch, rules), batch).detach()
 
         return torch.cat(list(in_batches(range(len(images)), batch_size, compute)))
+
+
+def _score(
+    net: Network, input_tensor: torch.Tensor, *, target: TargetSpec, unit: str | Unit | None
+) -> _ScoredInput:
+    if unit is None:
+        return _score_class(net, input_tensor, target)
+    return _score_unit(net, input_tensor, unit)
 
 
 def _score_class(net: Network, input_tensor: torch.Tensor, target: TargetSpec) -> _ScoredInput:

@@ -1,1 +1,1 @@
-"""Class activation maps: a weight for each map of a layer, and the sum of the weighted maps."""
+"""Class activation maps."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
+import torch
 
 from retroscope.engine.batching import max_batch_size
 from retroscope.engine.isolation import preserve_state
@@ -116,7 +117,10 @@ class _CamRun:
         check_finite_scores(self.net, split.class_scores, sources)
         heat_maps: dict[int, HeatMap] = {}
         for turn in range(max(len(image_targets.targets) for image_targets in images)):
-            targets = [self._target(split, row, images[row], turn) for row in range(len(images))]
+            targets = [
+                self._target(image_targets, split.class_scores.scores[row], turn)
+                for row, image_targets in enumerate(images)
+            ]
             heat = self.method.heat(split, [target.index for target in targets])
             values = heat.detach().clamp(min=0).float().cpu().numpy()
             for row, image_targets in enumerate(images):
@@ -126,13 +130,11 @@ class _CamRun:
                     )
         return heat_maps
 
-    def _target(
-        self, split: SplitForward, row: int, image_targets: ImageTargets, turn: int
-    ) -> Target:
+    def _target(self, image_targets: ImageTargets, scores: torch.Tensor, turn: int) -> Target:
         """The n-th class requested for an image; its last one, if other images have more."""
         targets = image_targets.targets
         target = targets[min(turn, len(targets) - 1)][1]
-        return resolve_target(self.net, target, split.class_scores.scores[row])
+        return resolve_target(self.net, target, scores)
 
     def _heat_map(
         self, split: SplitForward, row: int, *, image: ImageTargets, target: Target, values: Map

@@ -1,1 +1,1 @@
-"""What a network says while a part of the picture is covered, computed where that changes it."""
+"""Occlusion maps, computed only where an occluder can change the result."""

@@ -80,9 +80,7 @@ def occlusion(
         probability=clean.probability,
         unit=clean.unit,
         activation=clean.activation,
-        class_names=tuple(
-            target_at(net, int(index), clean.class_count) for index in np.unique(rows[:, 1])
-        ),
+        class_names=clean.targets_at(np.unique(rows[:, 1])),
         caveats=caveats_of("occlusion"),
         size=network_input.size,
         image=network_input.rgb,
@@ -114,6 +112,10 @@ class _CleanRun:
     layer: Layer | None
     unit: Unit | None
     activation: float
+
+    def targets_at(self, indices: OcclusionRows) -> tuple[Target, ...]:
+        """The classes at these indices of the network's output."""
+        return tuple(target_at(self.net, int(index), self.class_count) for index in indices)
 
     @classmethod
     def start(cls, net: Network, batch: torch.Tensor, target: TargetSpec) -> "_CleanRun":
