@@ -1,4 +1,6 @@
-"""What can go wrong through a user's input, each with one line that helps."""
+"""Errors that a user's input can cause. Each message is one line: what was asked, what there is,
+what to do.
+"""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -8,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class RetroscopeError(Exception):
-    """Says what was asked, what there is, and what to do. `cli/main.py` catches it once.
+    """Base class. The command line prints it without a traceback and exits with status 2.
 
     `parameter` is the function parameter that helps, if any; the command line adds its option.
     """
@@ -19,36 +21,36 @@ class RetroscopeError(Exception):
 
 
 class UnitError(RetroscopeError):
-    """An address that cannot be read, or that names nothing in this network."""
+    """An address that cannot be parsed, or a unit or layer that the network does not have."""
 
 
 class ImageError(RetroscopeError):
-    """A picture that cannot be read, or that does not fit the network."""
+    """An image that cannot be read, or that does not fit the network."""
 
 
 class ModelError(RetroscopeError):
-    """A network that cannot be opened, or that the engine cannot run rightly."""
+    """A network that cannot be opened, or that cannot be run correctly."""
 
 
-def nearest(asked: str, known: Iterable[str], *, count: int = 3) -> list[str]:
-    """The known names that look most like the one asked for, best first.
+def nearest(name: str, names: Iterable[str], *, count: int = 3) -> list[str]:
+    """The names most similar to this one, best first.
 
     >>> nearest("feature.10", ["features.1", "features.10", "classifier.0"])[0]
     'features.10'
     """
-    exact = {name.lower(): name for name in known}
-    found = get_close_matches(asked.lower(), exact, n=count, cutoff=0.5)
-    return [exact[name] for name in found]
+    by_lower_case = {candidate.lower(): candidate for candidate in names}
+    matches = get_close_matches(name.lower(), by_lower_case, n=count, cutoff=0.5)
+    return [by_lower_case[match] for match in matches]
 
 
-def did_you_mean(asked: str, known: Iterable[str]) -> str:
-    """`did you mean 'a' or 'b'?`, or nothing where no name is near.
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`did you mean 'a' or 'b'?`, or an empty string if no name is similar.
 
     >>> did_you_mean("vgg61", ["vgg16", "resnet50"])
     "did you mean 'vgg16'?"
     """
-    close = nearest(asked, known)
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
+    similar = nearest(name, names)
+    return f"did you mean {' or '.join(map(repr, similar))}?" if similar else ""
 
 
 def choose(
@@ -58,7 +60,7 @@ def choose(
     *,
     error: type[RetroscopeError] = RetroscopeError,
 ) -> Value:
-    """The entry of this name; an unknown name is refused with the nearest one, or with them all.
+    """The entry of this name. An unknown name is refused with similar ones, or with all of them.
 
     >>> choose("rule book", "guidet", {"deconvnet": 1, "guided": 2})
     Traceback (most recent call last):
@@ -68,3 +70,13 @@ def choose(
         return table[name]
     hint = did_you_mean(str(name), table) or f"choose from {', '.join(table)}"
     raise error(f"no {what} {name!r}; {hint}")
+
+
+def describe_error(error: BaseException) -> str:
+    """The class of another library's error and the first line of its message.
+
+    >>> describe_error(KeyError("weight"))
+    "KeyError: 'weight'"
+    """
+    message = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -59,7 +59,7 @@ def network(
     )
 
 
-def picture(seed: int, side: int = SIDE) -> PIL.Image.Image:
+def smooth_image(seed: int, side: int = SIDE) -> PIL.Image.Image:
     """Smooth, so that WebP keeps it well; no two are alike."""
     y, x = np.mgrid[:side, :side] * (24 / side)
     a, b, c = np.random.default_rng(seed).uniform(0.05, 0.3, 3)
@@ -67,11 +67,11 @@ def picture(seed: int, side: int = SIDE) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.stack(planes, axis=2).astype(np.uint8))
 
 
-def photos(folder: Path, count: int, *, side: int = SIDE) -> Path:
+def write_images(folder: Path, count: int, *, side: int = SIDE) -> Path:
     """A folder of pictures 00.png, 01.png, ..."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(count):
-        picture(seed, side).save(folder / f"{seed:02}.png")
+        smooth_image(seed, side).save(folder / f"{seed:02}.png")
     return folder
 
 
@@ -163,7 +163,7 @@ def _check_statistics(atlas: Atlas, unit: str, maps: Maps) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
 
 
-def content(path: Path) -> dict[str, list[tuple[object, ...]]]:
+def table_rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
     """All rows of all tables, less when the scan was begun."""
     with closing(open_atlas(path)) as atlas:
         found = {

@@ -15,24 +15,24 @@ from retroscope.scanning.illustrate import Ranks
 from retroscope.scanning.job import scan
 from retroscope.scanning.sources import ImageList, list_images
 from tests.conftest import no_trace
-from tests.scanning.scans import OF_TINY, photos, tiny
+from tests.scanning.scans import OF_TINY, tiny, write_images
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photos(tmp_path_factory.mktemp("photos"), 12)
+    return write_images(tmp_path_factory.mktemp("photos"), 12)
 
 
 def layers_of(net: Network) -> list[Layer]:
     return [layer for layer in net.layers if layer.name in OF_TINY]
 
 
-def estimated(net: Network, listed: ImageList, **options: Any) -> ScanEstimate:
+def estimate_tiny(net: Network, listed: ImageList, **options: Any) -> ScanEstimate:
     return estimate_scan(net, layers_of(net), listed, **options)
 
 
 @pytest.fixture
-def priced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def layer_costs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every layer that is tried; its projections cost as many seconds as it has channels."""
     tried: list[str] = []
 
@@ -47,10 +47,10 @@ def priced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(("top", "ranks"), [(9, None), (3, None), (9, 2), (3, 9), (20, None)])
-def test_there_are_never_more_projections_than_were_said(
+def test_the_estimate_of_projections_is_an_upper_limit(
     folder: Path, tmp_path: Path, top: int, ranks: int | None
 ) -> None:
-    said = estimated(tiny(), list_images(folder), top=top, ranks=Ranks(ranks))
+    said = estimate_tiny(tiny(), list_images(folder), top=top, ranks=Ranks(ranks))
     wish = "all" if ranks is None else ranks
     atlas = scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, top=top, projections=wish)
     ((made,),) = atlas.sql("SELECT count(*) FROM projections")
@@ -61,45 +61,45 @@ def test_there_are_never_more_projections_than_were_said(
     assert min(said.disk_bytes, said.memory_bytes) > 0
 
 
-def test_nothing_is_tried_where_all_projections_are_soon_done(
+def test_projections_that_take_little_time_are_not_measured(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate_module, "deconv_many", lambda *_: pytest.fail("tried"))
-    said = estimated(tiny(), list_images(folder), ranks=Ranks(1))
+    said = estimate_tiny(tiny(), list_images(folder), ranks=Ranks(1))
     assert said.pass_seconds > 0
     assert said.projection_seconds > 0
-    none = estimated(tiny(), list_images(folder), ranks=Ranks(0))
+    none = estimate_tiny(tiny(), list_images(folder), ranks=Ranks(0))
     assert none.projections == 0
     assert none.projection_seconds < said.projection_seconds
 
 
-def test_the_projections_of_all_layers_are_added_up(folder: Path, priced: list[str]) -> None:
+def test_the_projections_of_all_layers_are_added_up(folder: Path, layer_costs: list[str]) -> None:
     """Layers that are not tried lie between their neighbours that are."""
     net, listed = tiny(), list_images(folder)
     layers = layers_of(net)
-    said = estimated(net, listed, ranks=Ranks(2))
+    said = estimate_tiny(net, listed, ranks=Ranks(2))
     places = [0, 1, 2, 4, 5]
-    assert priced == [layers[place].name for place in places]
+    assert layer_costs == [layers[place].name for place in places]
     channels = [layer.channels for layer in layers]
     prices = np.interp(range(len(layers)), places, [channels[place] for place in places])
     total = 4 * float(np.dot(channels, prices))
     assert said.projection_seconds == pytest.approx(total, rel=0.01)
     assert said.projection_seconds > total, "the pictures are read again"
-    less = estimated(net, listed, ranks=Ranks(0))
+    less = estimate_tiny(net, listed, ranks=Ranks(0))
     assert said.disk_bytes - less.disk_bytes == pytest.approx(100 * total, rel=1e-9)
 
 
 def test_the_pass_takes_longer_the_more_images_there_are_and_the_slower_they_are_read(
-    folder: Path, priced: list[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, layer_costs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not priced
+    assert not layer_costs
     listed = list_images(folder)
     some, _ = estimate_module._read_inputs(tiny(), listed)
 
     def seconds(count: int, reading: float) -> float:
         monkeypatch.setattr(estimate_module, "_read_inputs", lambda *_: (some, reading))
         many = replace(listed, keys=list(listed.keys) * count, labels=list(listed.labels) * count)
-        return estimated(tiny(), many, ranks=Ranks(0), workers=1).pass_seconds
+        return estimate_tiny(tiny(), many, ranks=Ranks(0), workers=1).pass_seconds
 
     assert seconds(10, 0.1) == pytest.approx(10 * seconds(1, 0.1))
     assert seconds(1, 0.0) >= 12 * 2.0 * (1 - 1e-9)
@@ -110,19 +110,19 @@ def test_the_pass_takes_longer_the_more_images_there_are_and_the_slower_they_are
 def test_there_are_no_more_hits_than_images(folder: Path) -> None:
     listed = list_images(folder)
     for precision in ("full", "bf16"):
-        many = estimated(tiny(), listed, top=10**8, precision=precision)
-        every = estimated(tiny(), listed, top=len(listed.keys), precision=precision)
+        many = estimate_tiny(tiny(), listed, top=10**8, precision=precision)
+        every = estimate_tiny(tiny(), listed, top=len(listed.keys), precision=precision)
         assert (many.memory_bytes, many.projections) == (every.memory_bytes, every.projections)
 
 
 def test_images_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
-    images = photos(tmp_path / "photos", 5)
+    images = write_images(tmp_path / "photos", 5)
     for number in (0, 1, 2):
         (images / f"{number:02}.png").write_bytes(b"broken")
-    assert estimated(tiny(), list_images(images)).pass_seconds > 0
+    assert estimate_tiny(tiny(), list_images(images)).pass_seconds > 0
     for file in images.iterdir():
         file.write_bytes(b"broken")
-    said = estimated(tiny(), list_images(images))
+    said = estimate_tiny(tiny(), list_images(images))
     assert (said.images, said.projections) == (5, 2 * 5 * said.channels)
 
 
@@ -132,5 +132,5 @@ def test_estimating_leaves_no_trace_on_the_network(
     monkeypatch.setattr(estimate_module, "_NEGLIGIBLE", 0.0)
     net = tiny()
     with no_trace(net.module):
-        said = estimated(net, list_images(folder))
+        said = estimate_tiny(net, list_images(folder))
     assert said.projection_seconds > 0

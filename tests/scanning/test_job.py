@@ -26,12 +26,12 @@ from tests.scanning.scans import (
     SIDE,
     STD,
     check_channel,
-    content,
     maps_of,
     network,
-    photos,
-    picture,
+    smooth_image,
+    table_rows,
     tiny,
+    write_images,
 )
 
 FAMILIES: dict[str, Callable[[], nn.Module]] = {
@@ -45,7 +45,7 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photos(tmp_path_factory.mktemp("photos"), 13)
+    return write_images(tmp_path_factory.mktemp("photos"), 13)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_every_kind_of_channel_is_what_a_loop_finds(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_convolution_of_a_family_is_what_a_loop_finds(tmp_path: Path, family: str) -> None:
-    folder = photos(tmp_path / "photos", 10, side=64)
+    folder = write_images(tmp_path / "photos", 10, side=64)
     net = network(FAMILIES[family], 64)
     atlas = scan(net, folder, to=tmp_path / "a", batch_size=4, projections=False)
     every = [name for name, part in net.module.named_modules() if isinstance(part, nn.Conv2d)]
@@ -115,9 +115,9 @@ def test_in_float32_the_numbers_are_those_of_the_loop_but_for_rounding(
                 )
 
 
-def test_equal_pictures_are_ranked_by_their_number(tmp_path: Path) -> None:
+def test_equal_images_are_ranked_by_their_number(tmp_path: Path) -> None:
     for number in range(12):
-        picture(number // 4).save(tmp_path / f"{number:02}.png")
+        smooth_image(number // 4).save(tmp_path / f"{number:02}.png")
     atlas = scan(
         tiny(), tmp_path, to=tmp_path / "a", layers=OF_TINY, batch_size=5, projections=False
     )
@@ -160,8 +160,8 @@ def test_the_network_runs_no_further_than_the_last_layer_asked(
 
 def test_classes_are_the_folders_and_their_means_those_of_a_loop(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
-        photos(tmp_path / "photos" / name, 3)
-    picture(50).save(tmp_path / "photos" / "alone.png")
+        write_images(tmp_path / "photos" / name, 3)
+    smooth_image(50).save(tmp_path / "photos" / "alone.png")
     (tmp_path / "photos" / "dog" / "broken.png").write_bytes(b"no picture")
     net = tiny()
     atlas = scan(net, tmp_path / "photos", to=tmp_path / "a", batch_size=2, projections=False)
@@ -186,13 +186,13 @@ def test_classes_come_from_a_table(folder: Path, tmp_path: Path) -> None:
     assert [image.label for image in atlas.images][:4] == ["b", "a", "b", None]
 
 
-class Pictures:
+class ImageDataset:
     """A data set, as torch has them."""
 
-    def __init__(self, items: list[object]) -> None:
-        self.items = items
+    def __init__(self, images: list[object]) -> None:
+        self.items = images
         self.classes = ["even", "odd"]
-        self.targets = [number % 2 for number in range(len(items))]
+        self.targets = [number % 2 for number in range(len(images))]
 
     def __getitem__(self, index: int) -> object:
         return self.items[index], self.targets[index]
@@ -201,10 +201,8 @@ class Pictures:
         return len(self.items)
 
 
-def test_pictures_arrays_and_tensors_of_a_data_set_are_all_the_same(
-    folder: Path, tmp_path: Path
-) -> None:
-    net, shown = tiny(), [picture(number) for number in range(13)]
+def test_images_arrays_and_tensors_of_a_data_set_scan_alike(folder: Path, tmp_path: Path) -> None:
+    net, shown = tiny(), [smooth_image(number) for number in range(13)]
     of_folder = scan(net, folder, to=tmp_path / "folder", projections=False)
     sources: dict[str, list[object]] = {
         "pictures": [*shown],
@@ -213,13 +211,13 @@ def test_pictures_arrays_and_tensors_of_a_data_set_are_all_the_same(
     }
     expected = of_folder.sql("SELECT * FROM hits ORDER BY 1, 2, 3, 4")
     for name, items in sources.items():
-        atlas = scan(net, Pictures(items), to=tmp_path / name, projections=1)
+        atlas = scan(net, ImageDataset(items), to=tmp_path / name, projections=1)
         assert atlas.sql("SELECT * FROM hits ORDER BY 1, 2, 3, 4") == expected
         assert [label.images for label in atlas.labels] == [7, 6]
 
 
-def test_unreadable_pictures_are_skipped_counted_and_say_why(tmp_path: Path) -> None:
-    folder = photos(tmp_path / "photos", 6)
+def test_unreadable_images_are_skipped_and_counted_with_the_reason(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "photos", 6)
     (folder / "00.png").write_bytes(b"")
     (folder / "03.png").write_text("this is a text")
     (folder / "05.png").write_bytes((folder / "05.png").read_bytes()[:90])
@@ -237,7 +235,7 @@ def test_unreadable_pictures_are_skipped_counted_and_say_why(tmp_path: Path) -> 
             check_channel(atlas, f"{name}:{channel}", maps[:, channel], numbers=[1, 2, 4])
 
 
-def test_where_no_picture_can_be_read_no_atlas_is_left(tmp_path: Path) -> None:
+def test_a_scan_that_can_read_no_image_leaves_no_atlas(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(5):
@@ -248,9 +246,9 @@ def test_where_no_picture_can_be_read_no_atlas_is_left(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
-def test_tensors_of_another_size_are_told_apart_not_taken(tmp_path: Path) -> None:
-    items: list[object] = [torch.rand(3, SIDE, SIDE), torch.rand(3, 9, SIDE), picture(0)]
-    atlas = scan(tiny(), Pictures(items), to=tmp_path / "a", projections=False)
+def test_tensors_of_another_size_are_unreadable(tmp_path: Path) -> None:
+    items: list[object] = [torch.rand(3, SIDE, SIDE), torch.rand(3, 9, SIDE), smooth_image(0)]
+    atlas = scan(tiny(), ImageDataset(items), to=tmp_path / "a", projections=False)
     assert [row.status for row in atlas.images] == ["ok", "unreadable", "ok"]
     assert "9x24" in str(atlas.images[1].error)
 
@@ -317,14 +315,14 @@ def test_stored_projections_are_those_of_the_deconvnet(tiny_atlas: Atlas, folder
 
 def test_two_scans_have_the_same_content(folder: Path, tmp_path: Path, tiny_atlas: Atlas) -> None:
     scan(tiny(torch.float32), folder, to=tmp_path / "a", layers=OF_TINY, batch_size=4, workers=1)
-    assert content(tmp_path / "a") == content(tiny_atlas.path)
+    assert table_rows(tmp_path / "a") == table_rows(tiny_atlas.path)
 
 
 def test_the_same_call_again_changes_nothing(folder: Path, tmp_path: Path) -> None:
     scan(tiny(), folder, to=tmp_path / "a")
-    before = content(tmp_path / "a")
+    before = table_rows(tmp_path / "a")
     scan(tiny(), folder, to=tmp_path / "a")
-    assert content(tmp_path / "a") == before
+    assert table_rows(tmp_path / "a") == before
 
 
 def test_how_many_run_at_once_does_not_matter(folder: Path, tmp_path: Path) -> None:
@@ -346,7 +344,7 @@ def test_how_many_run_at_once_does_not_matter(folder: Path, tmp_path: Path) -> N
     np.testing.assert_allclose(found[0], found[1], rtol=1e-9, atol=1e-12)
 
 
-def test_where_memory_runs_out_the_batch_is_parted_and_nothing_counted_twice(
+def test_a_batch_that_does_not_fit_in_memory_runs_in_parts_and_counts_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = scan(tiny(), folder, to=tmp_path / "whole", batch_size=13, projections=False)
@@ -368,19 +366,19 @@ def test_where_memory_runs_out_the_batch_is_parted_and_nothing_counted_twice(
     assert parted.sql(hits) == whole.sql(hits)
 
 
-def test_pictures_larger_than_the_network_takes_are_fitted_as_it_says(tmp_path: Path) -> None:
-    folder = photos(tmp_path / "photos", 3, side=100)
+def test_larger_images_are_fitted_to_the_input_size(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "photos", 3, side=100)
     net = tiny()
     atlas = scan(net, folder, to=tmp_path / "a", layers=OF_TINY, projections=False)
     check_against_loop(net, atlas, sorted(folder.iterdir()))
     assert atlas.image_pixels(0).shape == (SIDE, SIDE, 3)
 
 
-def test_a_grey_network_takes_grey_pictures(tmp_path: Path) -> None:
+def test_a_grey_network_takes_grey_images(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(3):
-        picture(number).convert("L").save(folder / f"{number}.png")
+        smooth_image(number).convert("L").save(folder / f"{number}.png")
     module = nn.Sequential(nn.Conv2d(1, 2, 3)).double()
     net = Network(module, input_size=(SIDE, SIDE), mean=MEAN[:1], std=STD[:1])
     atlas = scan(net, folder, to=tmp_path / "a")

@@ -19,14 +19,14 @@ from retroscope.scanning.job import scan
 from retroscope.zoo import open_model
 from tests.atlas.small_atlas import without_privileges
 from tests.conftest import no_trace
-from tests.scanning.scans import OF_TINY, content, photos, tiny
+from tests.scanning.scans import OF_TINY, table_rows, tiny, write_images
 
 PAGE = 4096
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photos(tmp_path_factory.mktemp("photos"), 12)
+    return write_images(tmp_path_factory.mktemp("photos"), 12)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def room_for(pages: int) -> Iterator[None]:
+def limit_pages(pages: int) -> Iterator[None]:
     """Inside, an atlas that is written may have so many pages, as on a disk that is nearly full."""
 
     connect = database.connect
@@ -74,19 +74,19 @@ def test_wherever_the_disk_is_full_the_scan_says_so_and_goes_on_when_there_is_ro
     """The disk grows a little at a time, and is full in every stage of the scan."""
     monkeypatch.setattr("retroscope.scanning.illustrate.HITS_PER_TRANSACTION", 64)
     path, seen, pages = tmp_path / "a", set[str](), 2
-    while not _is_scanned(folder, path, pages):
+    while not is_enough_for_scan(folder, path, pages):
         pages += 6
         assert pages < 2 * pages_of(whole)
         assert {file.name for file in tmp_path.iterdir()} <= {"a"}, "no journal is left"
         if path.exists():
             seen.add(check_is_sound(path))
     assert seen >= {"scanning", "scanned"}
-    _same_but_for_rounding(path, whole)
+    assert_same_but_for_rounding(path, whole)
 
 
-def _is_scanned(folder: Path, path: Path, pages: int) -> bool:
+def is_enough_for_scan(folder: Path, path: Path, pages: int) -> bool:
     """Whether so many pages were enough for the whole scan."""
-    with room_for(pages):
+    with limit_pages(pages):
         try:
             scan(tiny(), folder, to=path, layers=OF_TINY).close()
         except AtlasError as error:
@@ -96,9 +96,9 @@ def _is_scanned(folder: Path, path: Path, pages: int) -> bool:
     return True
 
 
-def _same_but_for_rounding(path: Path, other: Path) -> None:
+def assert_same_but_for_rounding(path: Path, other: Path) -> None:
     """Projections of other batches differ in the last bits of a peak, and so may a grey level."""
-    found, expected = content(path), content(other)
+    found, expected = table_rows(path), table_rows(other)
     for table in expected.keys() - {"projections"}:
         assert found[table] == expected[table], table
     places = [[row[:6] for row in rows["projections"]] for rows in (found, expected)]
@@ -107,17 +107,17 @@ def _same_but_for_rounding(path: Path, other: Path) -> None:
 
 def test_a_full_disk_leaves_an_atlas_that_was_done_as_it_is(folder: Path, tmp_path: Path) -> None:
     scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, projections=1).close()
-    before = content(tmp_path / "a")
-    with room_for(pages_of(tmp_path / "a")), pytest.raises(AtlasError, match="disk is full"):
+    before = table_rows(tmp_path / "a")
+    with limit_pages(pages_of(tmp_path / "a")), pytest.raises(AtlasError, match="disk is full"):
         scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, projections="all")
-    assert content(tmp_path / "a")["hits"] == before["hits"]
-    assert set(content(tmp_path / "a")["projections"]) >= set(before["projections"])
+    assert table_rows(tmp_path / "a")["hits"] == before["hits"]
+    assert set(table_rows(tmp_path / "a")["projections"]) >= set(before["projections"])
     assert check_is_sound(tmp_path / "a") == "illustrated"
 
 
 def test_a_full_disk_leaves_no_trace_on_the_network(folder: Path, tmp_path: Path) -> None:
     net = tiny()
-    with no_trace(net.module), room_for(60), pytest.raises(AtlasError, match="disk is full"):
+    with no_trace(net.module), limit_pages(60), pytest.raises(AtlasError, match="disk is full"):
         scan(net, folder, to=tmp_path / "a", layers=OF_TINY)
 
 
@@ -165,7 +165,7 @@ def public() -> Iterator[Path]:
     """A folder that also an unprivileged user may enter, which pytest's are not."""
     with TemporaryDirectory() as place:
         Path(place).chmod(0o755)
-        photos(Path(place) / "photos", 6)
+        write_images(Path(place) / "photos", 6)
         yield Path(place)
 
 

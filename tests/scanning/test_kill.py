@@ -16,7 +16,7 @@ import pytest
 
 from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.schema import AtlasError
-from tests.scanning.scans import content, photos
+from tests.scanning.scans import table_rows, write_images
 
 KILLS = int(os.environ.get("RETROSCOPE_KILLS", "5"))
 SCANNER = """
@@ -70,10 +70,10 @@ def start(job: Job, to: Path) -> int:
     assert job.scanning.stdin is not None
     job.scanning.stdin.write(f"{job.images}\t{to}\t{job.precision}\n")
     job.scanning.stdin.flush()
-    return _told(job.scanning)
+    return reported_progress(job.scanning)
 
 
-def _told(scanning: Scanner) -> int:
+def reported_progress(scanning: Scanner) -> int:
     assert scanning.stdout is not None
     return int(scanning.stdout.readline())
 
@@ -82,7 +82,7 @@ def run_to_its_end(job: Job, to: Path) -> float:
     """How long it takes."""
     begun = perf_counter()
     start(job, to)
-    assert _told(job.scanning) == 0
+    assert reported_progress(job.scanning) == 0
     return perf_counter() - begun
 
 
@@ -92,7 +92,7 @@ def kill_after(seconds: float, job: Job, to: Path) -> bool:
     sleep(seconds)
     with suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
-    return _told(job.scanning) == signal.SIGKILL
+    return reported_progress(job.scanning) == signal.SIGKILL
 
 
 def states(to: Path) -> str:
@@ -119,11 +119,11 @@ def test_killed_at_any_moment_the_same_call_ends_with_the_same_atlas(
 ) -> None:
     random = Random(KILLS)  # noqa: S311
     with scanner() as scanning:
-        job = Job(scanning, photos(tmp_path / "photos", 60), precision)
+        job = Job(scanning, write_images(tmp_path / "photos", 60), precision)
         run_to_its_end(job, tmp_path / "whole")
-        whole = content(tmp_path / "whole")
+        whole = table_rows(tmp_path / "whole")
         longest = run_to_its_end(job, tmp_path / "again")
-        assert content(tmp_path / "again") == whole
+        assert table_rows(tmp_path / "again") == whole
         seen = []
         for kill in range(KILLS):
             to = tmp_path / f"{kill}.atlas"
@@ -134,7 +134,7 @@ def test_killed_at_any_moment_the_same_call_ends_with_the_same_atlas(
                 kill_after(longest * random.random(), job, to)
                 states(to)
             run_to_its_end(job, to)
-            assert content(to) == whole, seen
+            assert table_rows(to) == whole, seen
             assert not list(tmp_path.glob("*-journal"))
         print(seen)  # noqa: T201 - a failing run, and one with -s, shows when it was killed
         assert sum(killed for killed, _ in seen) >= KILLS // 2

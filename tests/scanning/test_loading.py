@@ -11,10 +11,10 @@ from retroscope.errors import ImageError
 from retroscope.network import AnyImage
 from retroscope.scanning.loading import BATCHES_AHEAD, default_workers, load_batches
 from retroscope.scanning.sources import ImageList
-from tests.scanning.scans import SIDE, picture, tiny
+from tests.scanning.scans import SIDE, smooth_image, tiny
 
 
-def pictures_of(count: int, asked: list[int] | None = None) -> ImageList:
+def image_list_of(count: int, asked: list[int] | None = None) -> ImageList:
     """Every third is broken, every fifth is late."""
 
     def get(number: int) -> AnyImage:
@@ -24,41 +24,41 @@ def pictures_of(count: int, asked: list[int] | None = None) -> ImageList:
             sleep(0.01)
         if number % 3 == 2:
             raise ImageError(f"picture {number} is broken")
-        return picture(number)
+        return smooth_image(number)
 
     return ImageList([str(number) for number in range(count)], [-1] * count, [], get)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
-def test_batches_come_in_order_each_picture_once(workers: int) -> None:
+def test_batches_come_in_order_each_image_once(workers: int) -> None:
     batches: list[Sequence[int]] = [range(4), range(4, 8), range(8, 12), range(12, 14)]
     net = tiny()
-    found = list(load_batches(net, pictures_of(14), batches, workers=workers))
+    found = list(load_batches(net, image_list_of(14), batches, workers=workers))
     for batch, loaded in zip(batches, found, strict=True):
         assert list(loaded.indices) == [number for number in batch if number % 3 != 2]
         broken = [(number, f"picture {number} is broken") for number in batch if number % 3 == 2]
         assert list(loaded.failures) == broken
         for number, prepared in zip(loaded.indices, loaded.images, strict=True):
-            assert prepared.tensor.equal(net.prepare(picture(number)).tensor)
+            assert prepared.tensor.equal(net.prepare(smooth_image(number)).tensor)
 
 
 def test_no_batches_are_nothing() -> None:
-    assert not list(load_batches(tiny(), pictures_of(3), [], workers=2))
+    assert not list(load_batches(tiny(), image_list_of(3), [], workers=2))
 
 
 def test_only_a_few_batches_are_read_ahead() -> None:
     asked: list[int] = []
     batches = (range(at, at + 2) for at in range(0, 1000, 2))
-    loading = load_batches(tiny(), pictures_of(1000, asked), batches, workers=2)
+    loading = load_batches(tiny(), image_list_of(1000, asked), batches, workers=2)
     next(loading)
     sleep(0.1)
     assert max(asked) < 2 * (BATCHES_AHEAD + 1)
 
 
-def test_whoever_stops_early_leaves_no_thread_behind() -> None:
+def test_stopping_early_leaves_no_thread_behind() -> None:
     before = set(threading.enumerate())
     loading = load_batches(
-        tiny(), pictures_of(100), (range(n, n + 1) for n in range(100)), workers=3
+        tiny(), image_list_of(100), (range(n, n + 1) for n in range(100)), workers=3
     )
     next(loading)
     assert set(threading.enumerate()) > before

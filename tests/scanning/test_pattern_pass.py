@@ -16,7 +16,7 @@ from retroscope.network import Network
 from retroscope.progress import Progress
 from retroscope.scanning.job import scan
 from retroscope.scanning.pattern_pass import estimate_seconds, missing_patterns, synthesize_into
-from tests.scanning.scans import content, photos, tiny
+from tests.scanning.scans import table_rows, tiny, write_images
 
 STEPS = 4
 
@@ -24,18 +24,18 @@ STEPS = 4
 @pytest.fixture
 def scanned(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.atlas"
-    images = photos(tmp_path / "photos", 3)
+    images = write_images(tmp_path / "photos", 3)
     scan(tiny(), images, to=path, layers=["first", "second"], projections=False).close()
     return path
 
 
-def make(path: Path, net: Network | None = None, **options: object) -> None:
+def run_synthesis(path: Path, net: Network | None = None, **options: object) -> None:
     options = {"steps": STEPS, **options}
     synthesize_into(path, net or tiny(), **options)  # type: ignore[arg-type]
 
 
 def test_an_atlas_keeps_the_pattern_of_every_channel(scanned: Path) -> None:
-    make(scanned)
+    run_synthesis(scanned)
     with open_atlas(scanned) as atlas:
         for unit in atlas:
             (kept,) = atlas.patterns(unit)
@@ -55,13 +55,13 @@ def test_an_atlas_without_patterns_has_none(scanned: Path) -> None:
 
 
 def test_the_layers_asked_for_get_patterns(scanned: Path) -> None:
-    make(scanned, layers=["conv2"])
+    run_synthesis(scanned, layers=["conv2"])
     with open_atlas(scanned) as atlas:
         assert not atlas.patterns("first:0")
         assert atlas.patterns("second:0")
 
 
-def test_an_interrupted_run_goes_on(scanned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes(scanned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retroscope.scanning.pattern_pass.PATTERNS_PER_TRANSACTION", 2)
     told: list[int] = []
 
@@ -71,13 +71,13 @@ def test_an_interrupted_run_goes_on(scanned: Path, monkeypatch: pytest.MonkeyPat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make(scanned, progress=stop)
+        run_synthesis(scanned, progress=stop)
     with AtlasWriter(scanned) as writer:
         left = missing_patterns(writer, ["first", "second"], with_steps(OLAH, STEPS))
     assert left == {"first": [4], "second": [0, 1, 2, 3, 4, 5]}
-    make(scanned)
+    run_synthesis(scanned)
     again: list[int] = []
-    make(scanned, progress=lambda progress: again.append(progress.total))
+    run_synthesis(scanned, progress=lambda progress: again.append(progress.total))
     assert not again
     with open_atlas(scanned) as atlas:
         assert all(atlas.patterns(unit) for unit in atlas)
@@ -86,16 +86,16 @@ def test_an_interrupted_run_goes_on(scanned: Path, monkeypatch: pytest.MonkeyPat
 def test_an_atlas_made_in_two_runs_is_that_made_in_one(scanned: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.atlas"
     other.write_bytes(scanned.read_bytes())
-    make(scanned, layers=["first"])
-    make(scanned)
-    make(other)
-    assert content(scanned)["patterns"] == content(other)["patterns"]
+    run_synthesis(scanned, layers=["first"])
+    run_synthesis(scanned)
+    run_synthesis(other)
+    assert table_rows(scanned)["patterns"] == table_rows(other)["patterns"]
 
 
-def test_another_recipe_stands_beside_and_other_steps_replace(scanned: Path) -> None:
-    make(scanned, layers=["first"])
-    make(scanned, layers=["first"], recipe="maco")
-    make(scanned, layers=["first"], steps=STEPS + 1)
+def test_another_recipe_is_added_and_other_steps_replace(scanned: Path) -> None:
+    run_synthesis(scanned, layers=["first"])
+    run_synthesis(scanned, layers=["first"], recipe="maco")
+    run_synthesis(scanned, layers=["first"], steps=STEPS + 1)
     with open_atlas(scanned) as atlas:
         found = {pattern.recipe: pattern for pattern in atlas.patterns("first:1")}
     assert {name: one.steps for name, one in found.items()} == {"olah": STEPS + 1, "maco": STEPS}
@@ -108,26 +108,26 @@ def test_another_recipe_stands_beside_and_other_steps_replace(scanned: Path) -> 
 
 def test_another_network_is_refused(scanned: Path) -> None:
     with pytest.raises(RetroscopeError, match="different weights"):
-        make(scanned, tiny(seed=1))
+        run_synthesis(scanned, tiny(seed=1))
 
 
 WRONG: dict[str, Callable[[Path], object]] = {
-    "no layer": lambda path: make(path, layers=["frist"]),
-    "no recipe": lambda path: make(path, recipe="olaf"),
+    "no layer": lambda path: run_synthesis(path, layers=["frist"]),
+    "no recipe": lambda path: run_synthesis(path, recipe="olaf"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_there_is_not_is_refused(scanned: Path, case: str) -> None:
+def test_unknown_names_are_refused(scanned: Path, case: str) -> None:
     with pytest.raises(RetroscopeError, match="did you mean"):
         WRONG[case](scanned)
 
 
-def test_what_there_is_to_do_is_told_first(scanned: Path) -> None:
+def test_an_estimate_is_reported_first(scanned: Path) -> None:
     told: list[tuple[int, float]] = []
-    make(scanned, layers=["first"], estimate=lambda *facts: told.append(facts))
-    make(scanned, estimate=lambda *facts: told.append(facts))
-    make(scanned, estimate=lambda *facts: told.append(facts))
+    run_synthesis(scanned, layers=["first"], estimate=lambda *facts: told.append(facts))
+    run_synthesis(scanned, estimate=lambda *facts: told.append(facts))
+    run_synthesis(scanned, estimate=lambda *facts: told.append(facts))
     assert [count for count, _ in told] == [5, 6]
     assert all(seconds >= 0 for _, seconds in told)
 
@@ -140,7 +140,7 @@ def test_more_steps_of_more_patterns_take_longer() -> None:
 
 
 def test_the_file_is_open_to_sql(scanned: Path) -> None:
-    make(scanned, layers=["first"])
+    run_synthesis(scanned, layers=["first"])
     with closing(open_atlas(scanned)) as atlas:
         ((count, best),) = atlas.sql("SELECT count(*), max(activation) FROM patterns")
     assert count == 5

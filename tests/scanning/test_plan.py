@@ -44,7 +44,7 @@ def test_layers_come_once_and_in_running_order() -> None:
         ([], "no layers are named"),
     ],
 )
-def test_a_layer_that_there_is_not_is_named(wanted: list[str], said: str) -> None:
+def test_an_unknown_layer_is_refused_by_name(wanted: list[str], said: str) -> None:
     net = tiny()
     with pytest.raises(RetroscopeError, match=said):
         network_layers(net, wanted)
@@ -57,7 +57,7 @@ def test_a_network_without_convolutions_says_so() -> None:
         network_layers(net, ["conv"])
 
 
-def test_what_is_gathered_of_a_layer_is_refused_at_once_where_it_could_not_be_kept() -> None:
+def test_more_hits_than_a_checkpoint_can_hold_are_refused_at_once() -> None:
     """Kept are a score, an image and a place, 8 bytes each, in two rankings, in one piece."""
     net = tiny()
     layers = network_layers(net, ["conv"])

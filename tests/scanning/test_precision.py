@@ -9,12 +9,12 @@ from torch import nn
 from retroscope.errors import ModelError, RetroscopeError
 from retroscope.scanning.job import scan
 from tests.conftest import no_trace
-from tests.scanning.scans import OF_TINY, SIDE, network, photos, tiny
+from tests.scanning.scans import OF_TINY, SIDE, network, tiny, write_images
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photos(tmp_path_factory.mktemp("photos"), 40)
+    return write_images(tmp_path_factory.mktemp("photos"), 40)
 
 
 HITS = "SELECT layer, channel, ranked_by, rank, image, y, x, score FROM named_hits"
@@ -38,7 +38,7 @@ def test_hits_are_those_of_the_full_scan(folder: Path, tmp_path: Path, top: int)
 
 def test_classes_are_counted_once_and_for_all_images(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        photos(tmp_path / "photos" / name, 6)
+        write_images(tmp_path / "photos" / name, 6)
     full, narrow = (
         scan(tiny(), tmp_path / "photos", to=tmp_path / f"{name}.atlas", precision=name)
         for name in ("full", "bf16")
@@ -93,7 +93,7 @@ def test_a_network_that_does_not_run_so_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_precision_is_told_what_there_is(folder: Path, tmp_path: Path) -> None:
+def test_an_unknown_precision_is_refused_with_the_choices(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RetroscopeError, match="no precision 'half'; choose from full, bf16"):
         scan(tiny(), folder, to=tmp_path / "a", precision="half")
     assert not (tmp_path / "a").exists()

@@ -25,15 +25,15 @@ from tests.scanning.scans import (
     MEAN,
     OF_TINY,
     SIDE,
-    content,
-    photos,
+    table_rows,
     tiny,
+    write_images,
 )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photos(tmp_path_factory.mktemp("photos"), 13)
+    return write_images(tmp_path_factory.mktemp("photos"), 13)
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_another_scan_in_the_same_file_is_refused_by_name(
 ) -> None:
     net, images, layers, top, precision = tiny(), folder, ["conv"], 9, "full"
     scan(net, images, to=tmp_path / "a", projections=False)
-    before = content(tmp_path / "a")
+    before = table_rows(tmp_path / "a")
     if change == "weights":
         net = tiny(seed=1)
     elif change == "preprocessing":
         net = Network(net.module, input_size=(SIDE, SIDE), mean=MEAN, std=MEAN, name="tiny")
     elif change == "list":
-        images = photos(tmp_path / "more", 14)
+        images = write_images(tmp_path / "more", 14)
     elif change == "layers":
         layers = ["conv1"]
     elif change == "top":
@@ -67,8 +67,8 @@ def test_another_scan_in_the_same_file_is_refused_by_name(
     with pytest.raises(RetroscopeError, match=words.get(change, change)) as caught:
         again("a")
     assert caught.value.parameter == "restart"
-    assert content(tmp_path / "a") == before
-    assert content(again("a", restart=True)) == content(again("fresh"))
+    assert table_rows(tmp_path / "a") == before
+    assert table_rows(again("a", restart=True)) == table_rows(again("fresh"))
 
 
 class Enough(Exception):  # noqa: N818 - not an error
@@ -113,10 +113,10 @@ def test_stopped_anywhere_the_same_call_ends_with_the_same_atlas(
     run("stopped", progress=lambda told: skipped.append(told.skipped))
     assert [*skipped, 0][0] == (8 if stage in ("scan", "score again") else 0)
     run("whole")
-    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+    assert table_rows(tmp_path / "stopped") == table_rows(tmp_path / "whole")
 
 
-def test_projections_that_are_there_when_it_is_stopped_are_kept(
+def test_an_interruption_keeps_the_projections_computed_so_far(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def few(*given: Any, **options: Any) -> Iterator[Projection]:
@@ -128,14 +128,14 @@ def test_projections_that_are_there_when_it_is_stopped_are_kept(
         with pytest.raises(KeyboardInterrupt):
             scan(tiny(), folder, to=tmp_path / "stopped")
     for name in ("stopped", "whole"):
-        assert name == "whole" or len(content(tmp_path / name)["projections"]) == 5
+        assert name == "whole" or len(table_rows(tmp_path / name)["projections"]) == 5
         scan(tiny(), folder, to=tmp_path / name).close()
-    stopped, whole = content(tmp_path / "stopped"), content(tmp_path / "whole")
+    stopped, whole = table_rows(tmp_path / "stopped"), table_rows(tmp_path / "whole")
     assert len(stopped["projections"]) == len(whole["projections"]) > 5
     assert stopped["hits"] == whole["hits"]
 
 
-def test_a_second_ctrl_c_loses_what_the_first_would_have_kept_and_no_more(
+def test_a_second_ctrl_c_loses_only_the_work_since_the_last_checkpoint(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_every(0, monkeypatch)
@@ -148,7 +148,7 @@ def test_a_second_ctrl_c_loses_what_the_first_would_have_kept_and_no_more(
             monkeypatch.setattr(AtlasWriter, "put_meta", interrupt)
             raise KeyboardInterrupt
 
-    words = {"batch_size": 4, "illustrate": False}
+    words = {"batch_size": 4, "projections": False}
     with monkeypatch.context(), pytest.raises(KeyboardInterrupt):
         scan(tiny(), folder, to=tmp_path / "stopped", progress=twice, **words)  # type: ignore[arg-type]
     monkeypatch.undo()
@@ -156,7 +156,7 @@ def test_a_second_ctrl_c_loses_what_the_first_would_have_kept_and_no_more(
     scan(tiny(), folder, to=tmp_path / "stopped", progress=told.append, **words)  # type: ignore[arg-type]
     assert told[0].completed == 4
     scan(tiny(), folder, to=tmp_path / "whole", **words)  # type: ignore[arg-type]
-    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+    assert table_rows(tmp_path / "stopped") == table_rows(tmp_path / "whole")
 
 
 @contextmanager
@@ -181,7 +181,7 @@ def ctrl_c_at_line(number: int) -> Iterator[list[int]]:
         sys.settrace(before)
 
 
-def test_ctrl_c_at_any_line_of_the_pass_counts_no_picture_twice_and_none_not(
+def test_ctrl_c_at_any_line_of_the_pass_counts_every_image_exactly_once(
     folder: Path, tmp_path: Path
 ) -> None:
     def run(to: Path) -> None:
@@ -189,23 +189,23 @@ def test_ctrl_c_at_any_line_of_the_pass_counts_no_picture_twice_and_none_not(
 
     with ctrl_c_at_line(0) as lines:
         run(tmp_path / "whole")
-    whole = content(tmp_path / "whole")
+    whole = table_rows(tmp_path / "whole")
     for number in range(1, lines[0], 5):
         to = tmp_path / str(number)
         with ctrl_c_at_line(number), pytest.raises(KeyboardInterrupt):
             run(to)
         run(to)
-        assert content(to) == whole, number
+        assert table_rows(to) == whole, number
 
 
-def test_no_more_hits_are_asked_for_than_there_are_pictures(folder: Path, tmp_path: Path) -> None:
+def test_there_are_no_more_hits_than_images_whatever_the_top(folder: Path, tmp_path: Path) -> None:
     """As many as the pictures, or many more, find the same."""
     for precision in ("full", "bf16"):
         some, every = tmp_path / f"13.{precision}", tmp_path / f"all.{precision}"
         for to, top in ((some, 13), (every, 10**8)):
             scan(tiny(), folder, to=to, top=top, precision=precision, projections=False).close()
-        assert content(every)["hits"] == content(some)["hits"]
-        assert content(every)["channels"] == content(some)["channels"]
+        assert table_rows(every)["hits"] == table_rows(some)["hits"]
+        assert table_rows(every)["channels"] == table_rows(some)["channels"]
 
 
 def test_layers_may_be_named_in_one_string_as_at_the_terminal(folder: Path, tmp_path: Path) -> None:
@@ -219,15 +219,13 @@ def test_a_list_of_paths_is_scanned_as_the_folder_of_them(folder: Path, tmp_path
     paths[0] = str(paths[0])
     for name, images in (("folder", folder), ("list", paths), ("tuple", tuple(paths))):
         scan(tiny(), images, to=tmp_path / name, projections=False).close()
-    hits = content(tmp_path / "folder")["hits"]
-    assert content(tmp_path / "list")["hits"] == content(tmp_path / "tuple")["hits"] == hits
+    hits = table_rows(tmp_path / "folder")["hits"]
+    assert table_rows(tmp_path / "list")["hits"] == table_rows(tmp_path / "tuple")["hits"] == hits
     with open_atlas(tmp_path / "list") as atlas:
         assert [image.key for image in atlas.images] == [str(path) for path in paths]
 
 
-def test_a_scan_leaves_the_network_and_all_around_it_as_it_was(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_scan_leaves_no_trace_on_the_network(folder: Path, tmp_path: Path) -> None:
     net = tiny()
     net.module.train()
     with no_trace(net.module):
@@ -253,7 +251,7 @@ def test_no_thread_goes_on_while_the_error_is_looked_at(folder: Path, tmp_path: 
         assert set(threading.enumerate()) <= before
 
 
-def test_what_is_done_is_told_and_ends_with_all_of_it(folder: Path, tmp_path: Path) -> None:
+def test_progress_is_reported_to_the_end_of_every_stage(folder: Path, tmp_path: Path) -> None:
     told: list[Progress] = []
     scan(tiny(), folder, to=tmp_path / "a", batch_size=5, progress=told.append)
     by_stage: dict[str, list[int]] = {}
@@ -271,13 +269,13 @@ def test_what_is_done_is_told_and_ends_with_all_of_it(folder: Path, tmp_path: Pa
         ({"layers": ""}, "no layers"),
         ({"layers": ["nothing*"]}, "no layer of tiny matches"),
         ({"layers": ["secnd"]}, "did you mean 'second'"),
-        ({"illustrate": "some"}, "all, max, none, or a number"),
+        ({"projections": "some"}, "all, max, none, or a number"),
         ({"top": 0}, "top"),
         ({"batch_size": -1}, "batch"),
         ({"workers": -1}, "workers"),
     ],
 )
-def test_a_wrong_wish_is_refused_before_a_file_is_made(
+def test_a_wrong_option_is_refused_before_a_file_is_created(
     folder: Path, tmp_path: Path, options: dict[str, object], said: str
 ) -> None:
     with pytest.raises(RetroscopeError, match=said):
@@ -285,10 +283,8 @@ def test_a_wrong_wish_is_refused_before_a_file_is_made(
     assert not (tmp_path / "a").exists()
 
 
-def test_a_file_left_before_the_scan_was_put_down_is_gone_on_with(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_file_left_before_the_scan_was_recorded_is_resumed(folder: Path, tmp_path: Path) -> None:
     AtlasWriter(tmp_path / "left").close()
     for name in ("left", "whole"):
         scan(tiny(), folder, to=tmp_path / name).close()
-    assert content(tmp_path / "left") == content(tmp_path / "whole")
+    assert table_rows(tmp_path / "left") == table_rows(tmp_path / "whole")

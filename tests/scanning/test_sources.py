@@ -12,7 +12,7 @@ from retroscope.errors import ImageError, RetroscopeError
 from retroscope.scanning.sources import ImageList, list_images
 
 
-def touched(folder: Path, *names: str) -> Path:
+def touch_files(folder: Path, *names: str) -> Path:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
@@ -42,7 +42,7 @@ class Broken(Items):
 
 
 def test_a_folder_is_read_with_all_below_it_in_the_order_of_names(tmp_path: Path) -> None:
-    touched(tmp_path, "b.JPG", "a/z.png", "a/b/c.webp", "a/notes.txt", "c.gif/x.bmp")
+    touch_files(tmp_path, "b.JPG", "a/z.png", "a/b/c.webp", "a/notes.txt", "c.gif/x.bmp")
     found = list_images(tmp_path)
     assert found.keys == [os.path.join("a", "b", "c.webp"), "a/z.png", "b.JPG", "c.gif/x.bmp"]  # noqa: PTH118
     assert [found.class_names[label] if label >= 0 else None for label in found.labels] == [
@@ -55,7 +55,7 @@ def test_a_folder_is_read_with_all_below_it_in_the_order_of_names(tmp_path: Path
 
 
 def test_a_glob_chooses_files_whatever_they_end_in(tmp_path: Path) -> None:
-    touched(tmp_path, "a.jpg", "b.dat", "c/d.dat")
+    touch_files(tmp_path, "a.jpg", "b.dat", "c/d.dat")
     assert list_images(tmp_path, glob="*.dat").keys == ["b.dat", "c/d.dat"]
     with pytest.raises(ImageError, match=r"no \*\.png in"):
         list_images(tmp_path, glob="*.png")
@@ -63,14 +63,14 @@ def test_a_glob_chooses_files_whatever_they_end_in(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("glob", ["/etc/*", "**.jpg"])
 def test_a_glob_that_makes_no_sense_is_refused(tmp_path: Path, glob: str) -> None:
-    touched(tmp_path, "a.png")
+    touch_files(tmp_path, "a.png")
     with pytest.raises(RetroscopeError):
         list_images(tmp_path, glob=glob)
 
 
 def test_a_list_names_files_beside_it_in_its_own_order(tmp_path: Path) -> None:
     listing = tmp_path / "lists" / "mine.txt"
-    touched(tmp_path, "lists/mine.txt")
+    touch_files(tmp_path, "lists/mine.txt")
     listing.write_text(f"z.jpg\n\n  cat/a.jpg  \n{tmp_path}/far/b.jpg\n../up/c.jpg\nmissing\n")
     found = list_images(listing)
     assert found.keys[:3] == ["z.jpg", "cat/a.jpg", f"{tmp_path}/far/b.jpg"]
@@ -80,7 +80,7 @@ def test_a_list_names_files_beside_it_in_its_own_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xd8\xff\xe0 a photo"])
-def test_what_is_no_list_is_refused_in_a_line(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_list_file_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "list").write_bytes(content)
     with pytest.raises(ImageError) as caught:
         list_images(tmp_path / "list")
@@ -104,7 +104,7 @@ def test_a_list_of_paths_is_read_as_the_same_list_in_a_file(
     assert list_images(names, labels=labels).class_names == ["first"]
 
 
-def test_what_is_no_list_of_images_is_told(tmp_path: Path) -> None:
+def test_an_invalid_list_of_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="the list of images is empty"):
         list_images([])
     with pytest.raises(RetroscopeError, match="a list names its files; leave glob out"):
@@ -114,7 +114,7 @@ def test_what_is_no_list_of_images_is_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_images_says_which_endings_are_images(tmp_path: Path) -> None:
-    touched(tmp_path, "notes.txt")
+    touch_files(tmp_path, "notes.txt")
     with pytest.raises(ImageError) as caught:
         list_images(tmp_path)
     assert all(f" {suffix}" in str(caught.value) for suffix in (".jpg", ".png", ".webp", ".heic"))
@@ -123,8 +123,8 @@ def test_a_folder_without_images_says_which_endings_are_images(tmp_path: Path) -
         list_images(tmp_path / "list.txt")
 
 
-def test_labels_that_are_not_there_are_told_with_what_they_are(tmp_path: Path) -> None:
-    touched(tmp_path, "a.png")
+def test_a_missing_label_file_is_refused_with_its_format(tmp_path: Path) -> None:
+    touch_files(tmp_path, "a.png")
     with pytest.raises(RetroscopeError) as caught:
         list_images(tmp_path, labels="nope.csv")
     said = "cannot read the labels 'nope.csv' (No such file or directory); give a CSV file with"
@@ -139,7 +139,7 @@ def test_an_empty_folder_and_none_at_all_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_table_gives_classes_by_path_or_by_name(tmp_path: Path) -> None:
-    touched(tmp_path, "a/1.png", "a/2.png", "b/1.png", "3.png")
+    touch_files(tmp_path, "a/1.png", "a/2.png", "b/1.png", "3.png")
     table = tmp_path / "t.csv"
     table.write_text("a/1.png,x,more\n2.png,y\n\nb/1.png,x\n")
     found = list_images(tmp_path, labels=table)
@@ -153,7 +153,7 @@ def test_a_table_gives_classes_by_path_or_by_name(tmp_path: Path) -> None:
 
 
 def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
-    touched(tmp_path, "1.png")
+    touch_files(tmp_path, "1.png")
     (tmp_path / "t.csv").write_text("1.png,é\n", "utf-8-sig")
     assert list_images(tmp_path, labels=tmp_path / "t.csv").class_names == ["é"]
 
@@ -167,7 +167,7 @@ def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
-    touched(tmp_path, "1.png")
+    touch_files(tmp_path, "1.png")
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(RetroscopeError, match=said):
         list_images(tmp_path, labels=tmp_path / "t.csv")
@@ -175,7 +175,7 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, content: bytes, 
         list_images(tmp_path, labels=tmp_path / "nothing.csv")
 
 
-def test_a_wish_that_would_not_be_heeded_is_refused(tmp_path: Path) -> None:
+def test_an_option_without_effect_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.png")
     with pytest.raises(RetroscopeError, match="leave glob out"):
         list_images(tmp_path / "list.txt", glob="*.png")
@@ -183,26 +183,26 @@ def test_a_wish_that_would_not_be_heeded_is_refused(tmp_path: Path) -> None:
         list_images(Items(1), labels=tmp_path / "list.txt")
 
 
-def listed(keys: list[str], labels: list[int], names: list[str]) -> str:
+def fingerprint_of(keys: list[str], labels: list[int], names: list[str]) -> str:
     return ImageList(keys, labels, names, str).fingerprint
 
 
 def test_the_fingerprint_changes_with_names_order_and_classes() -> None:
     seen = [
-        listed(["a", "b"], [0, 1], ["x", "y"]),
-        listed(["b", "a"], [0, 1], ["x", "y"]),
-        listed(["a", "b"], [1, 0], ["x", "y"]),
-        listed(["a", "b"], [0, -1], ["x", "y"]),
-        listed(["a", "b"], [0, 1], ["x", "z"]),
-        listed(["a"], [0], ["x", "y"]),
-        listed(["a", "b", "c"], [0, 1, 1], ["x", "y"]),
-        listed(["a", "\udcff"], [0, 1], ["x", "y"]),
+        fingerprint_of(["a", "b"], [0, 1], ["x", "y"]),
+        fingerprint_of(["b", "a"], [0, 1], ["x", "y"]),
+        fingerprint_of(["a", "b"], [1, 0], ["x", "y"]),
+        fingerprint_of(["a", "b"], [0, -1], ["x", "y"]),
+        fingerprint_of(["a", "b"], [0, 1], ["x", "z"]),
+        fingerprint_of(["a"], [0], ["x", "y"]),
+        fingerprint_of(["a", "b", "c"], [0, 1, 1], ["x", "y"]),
+        fingerprint_of(["a", "\udcff"], [0, 1], ["x", "y"]),
     ]
     assert len(set(seen)) == len(seen)
-    assert listed(["a", "b"], [0, 1], ["x", "y"]) == seen[0]
+    assert fingerprint_of(["a", "b"], [0, 1], ["x", "y"]) == seen[0]
 
 
-def test_a_data_set_gives_pictures_arrays_and_tensors() -> None:
+def test_a_data_set_returns_images_arrays_and_tensors() -> None:
     shown = PIL.Image.new("RGB", (4, 3), "red")
     tensor = torch.zeros(3, 3, 4)
     found = list_images(
@@ -220,12 +220,12 @@ def test_a_data_set_gives_pictures_arrays_and_tensors() -> None:
 @pytest.mark.parametrize(
     "item", ["text", 7, np.zeros((3, 4, 5, 6)), np.zeros((2, 2, 3), np.float64), None]
 )
-def test_what_a_data_set_must_not_give_is_an_unreadable_picture(item: object) -> None:
+def test_an_invalid_sample_of_a_data_set_is_an_unreadable_image(item: object) -> None:
     with pytest.raises(ImageError, match="the data set returns a"):
         list_images(Items(item)).load(0)
 
 
-def test_a_broken_file_of_a_data_set_is_an_unreadable_picture() -> None:
+def test_a_broken_file_of_a_data_set_is_an_unreadable_image() -> None:
     with pytest.raises(ImageError, match="cannot identify image file"):
         list_images(Broken(1, 2)).load(0)
 

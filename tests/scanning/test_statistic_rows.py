@@ -17,7 +17,7 @@ from retroscope.results.statistics import INTEGER, INTEGERS, REAL, Statistic
 from retroscope.scanning.job import scan
 from retroscope.scanning.statistics.channel_sums import ChannelSums
 from retroscope.scanning.statistics.summary import BatchSummary, summarise
-from tests.scanning.scans import maps_of, photos, tiny
+from tests.scanning.scans import maps_of, tiny, write_images
 
 NEW_ROWS = (
     Statistic(
@@ -44,7 +44,7 @@ NAMES = [row.name for row in NEW_ROWS]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return photos(tmp_path / "photos", 7)
+    return write_images(tmp_path / "photos", 7)
 
 
 def add_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_an_edge_itself_is_counted_below_it() -> None:
     assert ChannelSums.of_batch(summarise(edges))["histogram"][0].tolist() == [1] * 63 + [0]
 
 
-def test_a_picture_without_a_class_counts_for_none() -> None:
+def test_an_image_without_a_class_counts_for_none() -> None:
     maps = torch.tensor([1.0, -2, 4, 8]).reshape(4, 1, 1, 1)
     sums = ClassSums.empty(3, 1).add(summarise(maps), [0, 2, -1, 0])
     assert sums.images.flatten().tolist() == [2, 0, 1]

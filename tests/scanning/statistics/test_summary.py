@@ -51,7 +51,7 @@ def test_sums_of_narrow_numbers_do_not_overflow_or_lose_digits(dtype: torch.dtyp
     assert found.mean.tolist() == [[96.0] * 2]
 
 
-def test_memory_used_again_does_not_reach_what_was_found_in_it() -> None:
+def test_reused_memory_does_not_change_earlier_summaries() -> None:
     scratch = Scratch()
     first = summarise(torch.full((2, 3, 5, 5), 2.0), scratch)
     summarise(torch.full((1, 8, 9, 9), -7.0), scratch)

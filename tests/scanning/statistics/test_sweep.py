@@ -92,7 +92,7 @@ def test_ties_go_to_the_lower_number_whatever_comes_first(batch: Batch, random: 
 
 
 @given(batches())
-def test_what_is_kept_is_the_sweep_again(batch: Batch) -> None:
+def test_stored_arrays_restore_the_sweep(batch: Batch) -> None:
     found = sweep_of_batch(batch)
     assert_same_arrays(Sweep.from_arrays(found.to_arrays()).to_arrays(), found.to_arrays())
 
@@ -138,7 +138,7 @@ def test_layers_swept_side_by_side_are_each_swept_alone(batch: Batch, copies: in
 
 
 @given(batches(FINITE.map(lambda number: -abs(number) - 1)))
-def test_a_channel_below_zero_is_dead_and_has_its_best_pictures_all_the_same(batch: Batch) -> None:
+def test_a_channel_below_zero_is_dead_and_has_its_best_images_all_the_same(batch: Batch) -> None:
     found = sweep_of_batch(batch, top=len(batch.images))
     assert not found.channel_sums["fired_images"].any()
     assert not found.channel_sums["fired_positions"].any()
@@ -157,7 +157,7 @@ def test_a_channel_without_a_finite_number_has_no_hits(batch: Batch) -> None:
 
 
 @pytest.mark.parametrize("top", [1, 4, 9])
-def test_fewer_pictures_than_slots_leave_slots_empty(top: int) -> None:
+def test_fewer_images_than_slots_leave_slots_empty(top: int) -> None:
     batch = Batch(np.arange(8.0).reshape(4, 2, 1, 1), [0, 1, 2, 3], [-1] * 4)
     check = sweep_by_definition(batch, top=top)
     found = sweep_of_batch(batch, top=top)

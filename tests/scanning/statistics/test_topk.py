@@ -14,7 +14,7 @@ NOWHERE = torch.tensor([[0]])
 SCORES = st.lists(st.integers(-3, 3), min_size=1, max_size=20)
 
 
-def ranked(scores: list[int], numbers: list[int], count: int) -> TopK:
+def rank_scores(scores: list[int], numbers: list[int], count: int) -> TopK:
     """One channel, a picture at a time."""
     best = TopK.empty(1, count)
     for score, number in zip(scores, numbers, strict=True):
@@ -26,22 +26,22 @@ def ranked(scores: list[int], numbers: list[int], count: int) -> TopK:
 def test_the_best_are_those_of_a_sort(scores: list[int], count: int, random: Random) -> None:
     numbers = list(range(len(scores)))
     random.shuffle(numbers)
-    best = ranked(scores, numbers, count)
+    best = rank_scores(scores, numbers, count)
     pairs = sorted(zip([-score for score in scores], numbers, strict=True))[:count]
     taken = best.image[0] >= 0
     assert best.image[0][taken].tolist() == [number for _, number in pairs]
     assert best.score[0][taken].tolist() == [-score for score, _ in pairs]
 
 
-def test_an_empty_slot_has_no_picture_no_place_and_the_lowest_score() -> None:
-    best = ranked([5], [7], 3)
+def test_an_empty_slot_has_no_image_no_position_and_the_lowest_score() -> None:
+    best = rank_scores([5], [7], 3)
     assert best.image.tolist() == [[7, -1, -1]]
     assert best.position.tolist() == [[0, -1, -1]]
     assert best.score.tolist() == [[5, -torch.inf, -torch.inf]]
 
 
 @given(st.lists(st.sampled_from([-2.0, 0, 1, 3, np.nan, np.inf, -np.inf]), min_size=6, max_size=6))
-def test_the_place_is_the_first_of_the_highest_finite_number(values: list[float]) -> None:
+def test_the_position_is_that_of_the_first_highest_finite_value(values: list[float]) -> None:
     finite = [value for value in values if np.isfinite(value)]
     if not finite:
         return
@@ -50,13 +50,13 @@ def test_the_place_is_the_first_of_the_highest_finite_number(values: list[float]
     assert found.item() == values.index(max(finite))
 
 
-def test_places_are_looked_up_only_where_they_are_wanted() -> None:
+def test_positions_are_looked_up_only_under_the_mask() -> None:
     maps = torch.tensor([[[[0.0, 5]], [[5.0, 0]]], [[[5.0, 0]], [[0.0, 5]]]])
     wanted = torch.tensor([[True, False], [False, True]])
     assert peak_positions(maps, wanted, finite=True).tolist() == [[1, -1], [-1, 1]]
 
 
-def test_those_enter_that_beat_the_last_or_tie_with_an_earlier_number() -> None:
+def test_a_score_enters_if_it_beats_the_last_or_ties_with_a_lower_image() -> None:
     best = TopK.empty(2, 1)
     first, images = torch.tensor([[5.0, 5]]), torch.tensor([3])
     assert best.entry_mask(first, images).tolist() == [[True, True]]
