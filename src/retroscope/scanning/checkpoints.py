@@ -67,7 +67,7 @@ def run_pass(
             for batch in load_batches(
                 scan_pass.net, scan_pass.image_list, batches, workers=workers
             ):
-                state = _add_batch(scan_pass, state, batch, scratch)
+                state = _add_batch(scan_pass, state, batch, scratch=scratch)
                 reporter.update(state.processed)
                 if _is_checkpoint_due(state):
                     state = write_checkpoint(writer, scan_pass, state)
@@ -94,7 +94,7 @@ def resume_pass(writer: AtlasWriter, scan_pass: ScanPass) -> PassState:
 
 
 def _add_batch(
-    scan_pass: ScanPass, state: PassState, batch: LoadedBatch, scratch: Scratch
+    scan_pass: ScanPass, state: PassState, batch: LoadedBatch, *, scratch: Scratch
 ) -> PassState:
     sweeps, labels = state.sweeps, scan_pass.image_list.labels
     if batch.images:

@@ -81,7 +81,7 @@ def estimate_scan(
     threads = min(workers or default_workers(), _cpu_count())
     inputs, read_seconds = _read_inputs(net, image_list)
     full = _time_sweep(net, layers, inputs, top=hits)
-    overlap = partial(_overlap_reading, net, read_seconds, threads)
+    overlap = partial(_overlap_reading, net, read_seconds=read_seconds, threads=threads)
     pass_seconds = images * overlap(full)
     if Precision.parse(precision) == Precision.BF16 and inputs:
         candidates = min(candidate_count(hits), images)
@@ -159,7 +159,7 @@ def _time_sweep(
         return min(time_batch(inputs) for _ in range(3))
 
 
-def _overlap_reading(net: Network, read_seconds: float, threads: int, seconds: float) -> float:
+def _overlap_reading(net: Network, seconds: float, *, read_seconds: float, threads: int) -> float:
     """The time of an image whose forward pass takes `seconds` while threads read other images."""
     if net.device.type != "cpu":
         return max(seconds, read_seconds / threads)
@@ -191,14 +191,14 @@ def _projection_costs(
 
 
 def _layer_cost(net: Network, layer: Layer, inputs: Sequence[NetworkInput]) -> _ProjectionCost:
-    cost = _measure_projections(net, layer, inputs, _FEW_PROJECTIONS)
+    cost = _measure_projections(net, layer, inputs, count=_FEW_PROJECTIONS)
     if cost.seconds * _FEW_PROJECTIONS > _SHORT_TRIAL:
         return cost
-    return _measure_projections(net, layer, inputs, _MANY_PROJECTIONS)
+    return _measure_projections(net, layer, inputs, count=_MANY_PROJECTIONS)
 
 
 def _measure_projections(
-    net: Network, layer: Layer, inputs: Sequence[NetworkInput], count: int
+    net: Network, layer: Layer, inputs: Sequence[NetworkInput], *, count: int
 ) -> _ProjectionCost:
     """Projects and encodes random units of a layer in some images."""
     random, size = np.random.default_rng(0), (layer.channels, *layer.size)

@@ -94,21 +94,21 @@ def estimate_seconds(
     """About how long these patterns take, measured on a few steps of each layer."""
     recipe = as_recipe(recipe)
     return sum(
-        len(channels) * recipe.total_steps * _step_seconds(net, layer, channels, recipe)
+        len(channels) * recipe.total_steps * _step_seconds(net, layer, channels, recipe=recipe)
         for layer, channels in missing.items()
         if channels
     )
 
 
-def _step_seconds(net: Network, layer: str, channels: Sequence[int], recipe: Recipe) -> float:
+def _step_seconds(net: Network, layer: str, channels: Sequence[int], *, recipe: Recipe) -> float:
     """One step of one pattern, measured on a full batch unless that takes too long."""
-    seconds = _time_step(net, layer, channels[:_TRIAL_PATTERNS], recipe)
+    seconds = _time_step(net, layer, channels[:_TRIAL_PATTERNS], recipe=recipe)
     if seconds * PATTERNS_PER_TRANSACTION > _MAX_TRIAL_SECONDS:
         return seconds
-    return _time_step(net, layer, channels[:PATTERNS_PER_TRANSACTION], recipe)
+    return _time_step(net, layer, channels[:PATTERNS_PER_TRANSACTION], recipe=recipe)
 
 
-def _time_step(net: Network, layer: str, channels: Sequence[int], recipe: Recipe) -> float:
+def _time_step(net: Network, layer: str, channels: Sequence[int], *, recipe: Recipe) -> float:
     """The time of one step: the difference between several steps and one."""
     units = [Unit(layer, channel) for channel in channels]
 

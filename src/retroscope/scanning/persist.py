@@ -67,8 +67,8 @@ def write_layer(writer: AtlasWriter, layer: Layer, sweep: Sweep, *, classes: int
             layer.name, means.nan_to_num(neginf=0.0).cpu().numpy(), shares.cpu().numpy()
         )
     writer.put_channels(layer.name, columns)
-    _put_hits(writer, layer, "max", sweep.by_max)
-    _put_hits(writer, layer, "mean", sweep.by_mean)
+    _put_hits(writer, layer, sweep.by_max, ranked_by="max")
+    _put_hits(writer, layer, sweep.by_mean, ranked_by="mean")
 
 
 def _mean_maxima(sums: ClassSums) -> torch.Tensor:
@@ -76,7 +76,7 @@ def _mean_maxima(sums: ClassSums) -> torch.Tensor:
     return torch.where(sums.images > 0, sums.maxima / sums.images.clamp(min=1), -torch.inf)
 
 
-def _put_hits(writer: AtlasWriter, layer: Layer, ranked_by: str, ranking: TopK) -> None:
+def _put_hits(writer: AtlasWriter, layer: Layer, ranking: TopK, *, ranked_by: str) -> None:
     width = layer.size[1]
     writer.put_hits(
         layer.name,

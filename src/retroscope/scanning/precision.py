@@ -34,7 +34,7 @@ def candidate_count(top: int) -> int:
 def to_bfloat16(net: Network) -> Network:
     """A copy of the network that computes in bfloat16; the network itself is not changed."""
     try:
-        copy = net.of_module(deepcopy(net.module).to(torch.bfloat16), net.preprocessing.fit)
+        copy = net.with_module(deepcopy(net.module).to(torch.bfloat16), net.preprocessing.fit)
         has_same_steps = _functions(copy) == _functions(net)
     except (RetroscopeError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(
