@@ -33,10 +33,10 @@ def painted(path: str) -> Scene:
     ("words", "says"),
     [
         (["world", "folder/../cat.png"], "is a file; name a new folder"),
-        (["world", "new", "--count", "0"], "no world of 0 pictures"),
+        (["world", "new", "--count", "0"], "no world of 0 images"),
         (["world", "new", "--seed", "-1"], "no world -1; a seed is a number from 0"),
-        (["world", "."], "is not empty; name a new one"),
-        (["demo", "cat.png", "--no-open"], "cannot make the folder 'cat.png': it is a file"),
+        (["world", "."], "is not empty; name a new folder"),
+        (["demo", "cat.png", "--no-open"], "cannot create the folder 'cat.png': it is a file"),
         (["layers", "demo@7"], "no checkpoint '7' of demo; there are 0, "),
         (["layers", "demo-shortcuts"], "no model 'demo-shortcuts' in the picture world"),
     ],
@@ -59,7 +59,7 @@ def test_another_world_than_the_one_that_is_there_is_refused(retroscope: Retrosc
     assert said.out.startswith("in 3 images no channel shows one part consistently; ")
     for words in (["--count", "9"], ["--seed", "3"]):
         again = retroscope("demo", "here", "--no-open", *words)
-        line = "'here' holds a world of 3 pictures of seed 0; name another folder"
+        line = "'here' holds a world of 3 images of seed 0; name another folder"
         assert (again.status, again.err) == (2, f"retroscope: {line}\n")
     assert retroscope("demo", "here", "--no-open").status == 0
 

@@ -174,7 +174,7 @@ def test_what_was_stopped_leaves_no_picture(
 def test_a_dead_channel_is_said_to_be(retroscope: Retroscope) -> None:
     said = retroscope("synthesize", "nets.py:dead", "relu1:2", *FEW)
     assert said.status == 0
-    assert "its gradient stayed zero" in said.err
+    assert "this unit's gradient stayed zero" in said.err
 
 
 def test_a_canvas_smaller_than_the_field_is_said_to_be(retroscope: Retroscope) -> None:
@@ -225,7 +225,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no size": (["synthesize", TINY, "conv1:0", "--size", "-3"], "not in the range x>=1"),
     "placed": (["synthesize", TINY, "conv1:0@2,2", "--size", "9"], "leave out the size"),
     "off the map": (["synthesize", TINY, "conv1:0@99,0"], "its maps are 32x40"),
-    "a long seed": (["synthesize", TINY, "conv1:0", "--seed", "9" * 30], "18 digits or fewer"),
+    "a long seed": (["synthesize", TINY, "conv1:0", "--seed", "9" * 30], "at most 18 digits"),
     "diverse class": (
         ["synthesize", TINY, "--target", "pier", "--diversity", "2"],
         "needs a unit or a layer",

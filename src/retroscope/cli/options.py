@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from retroscope.cli.choices import COLOURS, RESIZES, RULES, TONES
-from retroscope.cli.parameter_types import parse_device, parse_numbers, parse_size, split_names
+from retroscope.cli.parameter_types import parse_device, parse_names, parse_numbers, parse_size
 
 if TYPE_CHECKING:
     from retroscope.network import Network
@@ -218,7 +218,7 @@ def layers_option(
         multiple=True,
         metavar="NAMES",
         default=default,
-        callback=split_names,
+        callback=parse_names,
         show_default=shown_default or True,
         help=description,
     )

@@ -108,7 +108,7 @@ def parse_ranks(text: str) -> str:
     raise click.BadParameter(f"{text!r} is not one of {', '.join(RANKS)}, or a number of hits")
 
 
-def split_names(
+def parse_names(
     _context: click.Context, _parameter: click.Parameter, texts: Sequence[str]
 ) -> tuple[str, ...]:
     """The names in a repeatable option that also takes several with commas between."""
