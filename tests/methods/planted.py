@@ -35,8 +35,8 @@ class Planted(nn.Module):
             self.first.bias.copy_(torch.tensor([0, 0, 0, -1.0, -0.5]))  # type: ignore[union-attr]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        found = self.later(self.act(self.first(x)))
-        scores: torch.Tensor = self.head(found.mean((2, 3)))
+        maps = self.later(self.act(self.first(x)))
+        scores: torch.Tensor = self.head(maps.mean((2, 3)))
         return scores
 
 

@@ -20,7 +20,8 @@ from retroscope.methods.synthesis.objectives import (
     UnitTerm,
 )
 from retroscope.methods.targets import resolve_target
-from retroscope.network import Network, check_unit
+from retroscope.network import Network
+from retroscope.results.layer_lookup import check_unit
 from retroscope.results.layers import Layer
 
 

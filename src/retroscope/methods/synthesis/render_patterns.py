@@ -14,7 +14,7 @@ from retroscope.engine.batching import Size
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, is_out_of_memory, memory_budget
 from retroscope.errors import RetroscopeError
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.methods.synthesis.canvas_optimisation import CanvasOptimisation, standardise
 from retroscope.methods.synthesis.canvas_plan import CanvasPlan, plan_canvas
 from retroscope.methods.synthesis.canvas_view import CanvasView, Position
@@ -25,7 +25,8 @@ from retroscope.methods.synthesis.objective_scorer import (
 )
 from retroscope.methods.synthesis.objectives import Objective
 from retroscope.methods.synthesis.recipes import Opacity, Recipe
-from retroscope.network import AnyImage, Network, check_unit
+from retroscope.network import AnyImage, Network
+from retroscope.results.layer_lookup import check_unit
 from retroscope.results.patterns import Pattern
 from retroscope.unit import Unit
 
