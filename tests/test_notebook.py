@@ -108,12 +108,12 @@ def test_importing_the_library_in_a_notebook_is_enough_and_imports_no_torch() ->
     assert run_python(code) == [str(count), "False"]
 
 
-def test_ipython_itself_takes_the_picture() -> None:
+def test_ipython_itself_displays_the_figure() -> None:
     shells = pytest.importorskip("IPython.core.interactiveshell")
     shell = shells.InteractiveShell.instance()
     try:
         register_formatters()
-        shown, _ = shell.display_formatter.format(MAPS)
+        displayed, _ = shell.display_formatter.format(MAPS)
     finally:
         shells.InteractiveShell.clear_instance()
-    assert shown["image/png"] == figure_png(MAPS)
+    assert displayed["image/png"] == figure_png(MAPS)

@@ -1,9 +1,9 @@
-"""What a figure is searched for: a picture within it, and paper that must stay empty."""
+"""Search of figures: for a block, for a colour, and for an empty margin."""
 
 import numpy as np
 from PIL import Image
 
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.render.layout import MARGIN
 from retroscope.render.theme import PAPER, Colour
 
@@ -14,7 +14,7 @@ def pixels_of(figure: Image.Image) -> RGB:
 
 
 def find_block(figure: Image.Image, block: Image.Image) -> list[tuple[int, int]]:
-    """Every `(y, x)` where the figure shows the block, pixel for pixel."""
+    """Every `(y, x)` at which the figure contains the block, pixel for pixel."""
     whole, part = pixels_of(figure), pixels_of(block)
     height, width = part.shape[:2]
     rows, columns = whole.shape[0] - height + 1, whole.shape[1] - width + 1
@@ -27,12 +27,12 @@ def find_block(figure: Image.Image, block: Image.Image) -> list[tuple[int, int]]
 
 
 def count_colour(figure: Image.Image, colour: Colour) -> int:
-    """How many pixels have exactly this colour."""
+    """The number of pixels with exactly this colour."""
     return int((pixels_of(figure) == colour).all(axis=2).sum())
 
 
 def margin_is_empty(figure: Image.Image) -> bool:
-    """Whether the paper around the figure is bare."""
+    """Whether the margin of the figure is empty."""
     border = pixels_of(figure).copy()
     border[MARGIN:-MARGIN, MARGIN:-MARGIN] = PAPER
     return bool((border == PAPER).all())

@@ -1,6 +1,6 @@
-"""Pictures compared with those that an eye has approved, in `tests/snapshots`.
+"""Figures compared with the snapshots in `tests/snapshots`, which a person has approved.
 
-`RETROSCOPE_UPDATE_SNAPSHOTS=1 pytest tests/render` draws them again: look at them before you
+`RETROSCOPE_UPDATE_SNAPSHOTS=1 pytest tests/render` records them again: look at them before you
 keep them.
 """
 
@@ -20,7 +20,7 @@ _SIZE_SLACK = 6
 
 
 def assert_looks_like(figure: Image.Image, name: str) -> None:
-    """The figure is the approved one, up to how a machine sets its type."""
+    """The figure equals the approved snapshot, up to differences in text rendering."""
     path = FOLDER / f"{name}.png"
     if os.environ.get(UPDATE_VARIABLE) == "1":
         figure.save(path, optimize=True)
@@ -33,10 +33,10 @@ def assert_looks_like(figure: Image.Image, name: str) -> None:
 
 
 def describe_difference(figure: Image.Image, approved: Image.Image) -> str | None:
-    """What tells two figures apart, or nothing.
+    """How two figures differ, or None.
 
-    The mean catches a change of scale or colour. The worst small cell catches a missing word,
-    which a mean over much paper would not.
+    The mean over all cells catches a change of scale or colour. The maximum catches a missing
+    word, which the mean over much paper would not.
     """
     if max(abs(a - b) for a, b in zip(figure.size, approved.size, strict=True)) > _SIZE_SLACK:
         return f"size {figure.size}, approved {approved.size}"

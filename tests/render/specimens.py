@@ -1,10 +1,11 @@
-"""Made-up results with structure that an eye can follow: blobs, stripes, smooth colours."""
+"""Made-up results with visible structure: blobs, stripes, smooth colours."""
 
 import numpy as np
 import numpy.typing as npt
 
 from retroscope.geometry import Box, Field, ReceptiveField
-from retroscope.imaging.image import RGB, crop
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import crop
 from retroscope.render.context_figures import HitContext
 from retroscope.results.layers import Layer
 from retroscope.results.plates import Patch, Plate
@@ -27,11 +28,11 @@ def field(size: int = 92, *, whole: bool = False) -> ReceptiveField:
 
 
 def scene(height: int, width: int, *, seed: int = 0) -> RGB:
-    """A picture of smooth colours."""
+    """An image of smooth colours."""
     y, x = _axes(height, width)
     bands = [np.sin(4 * x * (band + 1) + 3 * y + seed) for band in range(3)]
-    picture: RGB = np.rint(128 + 100 * np.stack(bands, axis=-1)).astype(np.uint8)
-    return picture
+    image: RGB = np.rint(128 + 100 * np.stack(bands, axis=-1)).astype(np.uint8)
+    return image
 
 
 def stripes(height: int, width: int, *, seed: int = 0) -> Pixels:
@@ -81,7 +82,7 @@ def projection(
 
 
 def corner_patch() -> Patch:
-    """A patch whose field leaves the picture at the top left, by 10 and 20 pixels."""
+    """A patch whose field leaves the image at the top left, by 10 and 20 pixels."""
     corner_projection = Projection(
         Unit("conv2_1", 5, (0, 0)), 3.5, Box(0, 0, 40, 30), stripes(40, 30), "deconvnet", SIZE
     )
@@ -103,8 +104,8 @@ def photo(height: int, width: int, *, seed: int = 0) -> RGB:
     top, left = 0.25 + 0.5 * random.random(2)
     pixels[(y - top) ** 2 + (x - left) ** 2 < 0.15**2] = disc
     weave = 9 * np.sin(0.21 * height * y) * np.sin(0.17 * width * x)
-    picture: RGB = np.clip(np.rint(pixels + weave[..., None]), 0, 255).astype(np.uint8)
-    return picture
+    image: RGB = np.clip(np.rint(pixels + weave[..., None]), 0, 255).astype(np.uint8)
+    return image
 
 
 def patch(
@@ -118,9 +119,9 @@ def patch(
     notes: tuple[str, ...] = (),
 ) -> Patch:
     """What a field of this side sees of a made-up photograph, and the edges in its middle."""
-    picture, box = photo(*SIZE, seed=seed), Box(top, left, top + side, left + side)
+    image, box = photo(*SIZE, seed=seed), Box(top, left, top + side, left + side)
     inside, place = box.clip(*SIZE), (max(top, 0) // 16, max(left, 0) // 16)
-    clipped_pixels = crop(picture, inside)
+    clipped_pixels = crop(image, inside)
     patch_projection = Projection(
         Unit("features.28", 42, place),
         score,
@@ -135,7 +136,7 @@ def patch(
         source=f"photographs/{('lighthouse', 'harbour')[seed % 2]}/IMG_{2040 + seed}.jpg",
         position=place,
         box=box,
-        pixels=crop(picture, box),
+        pixels=crop(image, box),
         projection=patch_projection if illustrated else None,
     )
 
@@ -150,7 +151,7 @@ def plate(
     channel_stats: ChannelStats | None = None,
     notes: tuple[str, ...] = (),
 ) -> Plate:
-    """The plate of a made-up channel; every third field leaves its picture."""
+    """The plate of a made-up channel; every third field leaves its image."""
     random = np.random.default_rng(channel)
     tops = random.integers(0, max(SIZE[0] - side, 1), (count, 2))
     scores = np.sort(12 + random.gamma(2, 3, count))[::-1]
@@ -202,7 +203,7 @@ def stats(
 
 
 def hit_contexts(side: int = 40, *, count: int = 3, illustrated: int = 2) -> list[HitContext]:
-    """Hits of a made-up channel in their whole pictures."""
+    """Hits of a made-up channel in their whole images."""
     hits = plate(side, count=count, illustrated=illustrated).patches
     units = [Unit("features.28", 42, hit.position) for hit in hits]
     return [
@@ -235,14 +236,14 @@ def layers(count: int) -> tuple[Layer, ...]:
     )
 
 
-def _edges(picture: RGB) -> Pixels:
-    """What a picture differs by from its neighbours, faded towards the border: signed."""
-    if not picture.size:
-        return np.zeros(picture.shape, np.float32)
-    values = picture / 255.0
-    reach = max(min(picture.shape[:2]) // 24, 1)
+def _edges(image: RGB) -> Pixels:
+    """What an image differs by from its neighbours, faded towards the border: signed."""
+    if not image.size:
+        return np.zeros(image.shape, np.float32)
+    values = image / 255.0
+    reach = max(min(image.shape[:2]) // 24, 1)
     shifted = [np.roll(values, step, axis) for step in (-reach, reach) for axis in (0, 1)]
-    y, x = _axes(*picture.shape[:2])
+    y, x = _axes(*image.shape[:2])
     middle = (y - y.max() / 2) ** 2 + (x - x.max() / 2) ** 2
     return float32((values - np.mean(shifted, axis=0)) * np.exp(-middle / 0.06)[..., None])
 

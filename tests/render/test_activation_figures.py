@@ -23,10 +23,10 @@ SIDE = 66
     ("channels", "across", "down"), [(3, 3, 1), (16, 16, 1), (17, 16, 2), (64, 16, 4)]
 )
 def test_sixteen_maps_stand_in_a_row(channels: int, across: int, down: int) -> None:
-    sheet, one = (tile_grid(blobs(count, 11, 11), columns=16) for count in (channels, 1))
-    assert one.width == SIDE
+    sheet, single = (tile_grid(blobs(count, 11, 11), columns=16) for count in (channels, 1))
+    assert single.width == SIDE
     assert sheet.width == across * (SIDE + GAP) - GAP
-    assert sheet.height == down * (one.height + GAP) - GAP
+    assert sheet.height == down * (single.height + GAP) - GAP
 
 
 def test_a_row_holds_the_columns_that_were_asked_for() -> None:
@@ -37,9 +37,9 @@ def test_a_row_holds_the_columns_that_were_asked_for() -> None:
 def test_maps_stand_in_reading_order_in_their_own_heat() -> None:
     maps = blobs(18, 11, 11)
     figure = draw(activations(maps))
-    found = [find_block(figure, enlarge(colour_map(values), 6)) for values in maps]
-    assert [len(each) for each in found] == [1] * 18
-    assert sorted(found) == found
+    positions = [find_block(figure, enlarge(colour_map(values), 6)) for values in maps]
+    assert [len(matches) for matches in positions] == [1] * 18
+    assert sorted(positions) == positions
 
 
 @pytest.mark.parametrize(
@@ -61,18 +61,18 @@ def test_the_condition_of_a_map(values: list[float], expected: str) -> None:
 def test_dead_constant_and_live_maps_cannot_be_taken_for_each_other() -> None:
     dead, constant, faint = np.zeros((3, 11, 11), np.float32)
     constant[:], faint[0, 0] = 1, 1e-30
-    faces = [tile_grid(each[None], columns=1) for each in (dead, constant, faint)]
-    assert len({face.tobytes() for face in faces}) == 3
-    assert [count_colour(face, DEAD) > SIDE * SIDE / 2 for face in faces] == [True, True, False]
+    tiles = [tile_grid(values[None], columns=1) for values in (dead, constant, faint)]
+    assert len({tile.tobytes() for tile in tiles}) == 3
+    assert [count_colour(tile, DEAD) > SIDE * SIDE / 2 for tile in tiles] == [True, True, False]
 
 
 def test_a_value_that_is_not_finite_is_seen_and_hides_nothing_else() -> None:
     values = blobs(1, 11, 11)[0]
     broken = values.copy()
     broken[0, 0] = np.nan
-    shown, plain = paint_map(broken, signed=False), paint_map(values, signed=False)
-    assert (shown[0, 0] == ALARM).all()
-    assert (shown.reshape(-1, 3)[1:] == plain.reshape(-1, 3)[1:]).all()
+    pixels, plain = paint_map(broken, signed=False), paint_map(values, signed=False)
+    assert (pixels[0, 0] == ALARM).all()
+    assert (pixels.reshape(-1, 3)[1:] == plain.reshape(-1, 3)[1:]).all()
     assert count_colour(tile_grid(broken[None], columns=1), ALARM) >= 36 + 3 * SIDE
 
 
@@ -105,8 +105,8 @@ def test_every_size_of_map_fits_its_figure(
 def test_a_channel_number_never_touches_the_next_tile() -> None:
     maps = blobs(1025, 2, 2)
     figure = tile_grid(maps, columns=16, scale=1)
-    one = tile_grid(maps[:1], columns=1, scale=1)
-    assert figure.width > 16 * (one.width + GAP)
+    single = tile_grid(maps[:1], columns=1, scale=1)
+    assert figure.width > 16 * (single.width + GAP)
 
 
 @settings(deadline=None, max_examples=25)
@@ -119,20 +119,20 @@ def test_every_length_of_vector_fits_its_figure(channels: int) -> None:
 
 
 def test_bars_are_as_long_as_their_values() -> None:
-    shown = pixels_of(draw_bars(float32([4, 2, 1, 0, -4])))
-    warm, cool = ((shown == colour).all(axis=2) for colour in (WARM, COOL))
-    each = 36
-    lengths = [warm[:, n * each].sum() for n in range(4)]
+    pixels = pixels_of(draw_bars(float32([4, 2, 1, 0, -4])))
+    warm, cool = ((pixels == colour).all(axis=2) for colour in (WARM, COOL))
+    bar_width = 36
+    lengths = [warm[:, n * bar_width].sum() for n in range(4)]
     assert lengths[0] - 1 == pytest.approx(2 * (lengths[1] - 1), abs=1.5)
     assert lengths[1] - 1 == pytest.approx(2 * (lengths[2] - 1), abs=1.5)
     assert lengths[3] == 0
-    assert cool[:, 4 * each].sum() == pytest.approx(lengths[0], abs=1)
+    assert cool[:, 4 * bar_width].sum() == pytest.approx(lengths[0], abs=1)
 
 
 def test_positive_bars_rise_from_where_negative_ones_hang() -> None:
-    shown = pixels_of(draw_bars(float32([3, -2])))
+    pixels = pixels_of(draw_bars(float32([3, -2])))
     warm, cool = (
-        np.flatnonzero((shown == colour).all(axis=(2)).any(axis=1)) for colour in (WARM, COOL)
+        np.flatnonzero((pixels == colour).all(axis=(2)).any(axis=1)) for colour in (WARM, COOL)
     )
     assert warm.max() == cool.min()
 
@@ -140,23 +140,23 @@ def test_positive_bars_rise_from_where_negative_ones_hang() -> None:
 def test_all_bands_of_bars_share_one_scale() -> None:
     values = np.full(1024, 1, np.float32)
     values[0] = 2
-    shown = (pixels_of(draw_bars(values)) == WARM).all(axis=2)
-    first, last = shown[:, 4].sum(), shown[:, 2].sum()
+    pixels = (pixels_of(draw_bars(values)) == WARM).all(axis=2)
+    first, last = pixels[:, 4].sum(), pixels[:, 2].sum()
     assert first == last
-    assert shown[:, 0].sum() > shown[:, 2].sum()
+    assert pixels[:, 0].sum() > pixels[:, 2].sum()
 
 
 def test_a_bar_that_is_not_finite_fills_its_height() -> None:
-    shown = (pixels_of(draw_bars(float32([1, np.nan, 2]))) == ALARM).all(axis=2)
-    assert shown[:80, 36].all()
+    pixels = (pixels_of(draw_bars(float32([1, np.nan, 2]))) == ALARM).all(axis=2)
+    assert pixels[:80, 36].all()
 
 
 @pytest.mark.parametrize("size", [(17, 1), (1, 17)])
 def test_tokens_are_a_matrix_with_a_column_for_each_channel(size: tuple[int, int]) -> None:
     maps = np.abs(np.random.default_rng(0).standard_normal((24, *size))).astype(np.float32)
-    own = maps.reshape(24, 17) / maps.reshape(24, 17).max(axis=1, keepdims=True)
+    scaled = maps.reshape(24, 17) / maps.reshape(24, 17).max(axis=1, keepdims=True)
     figure = draw(activations(maps, kind="block"), scale=4)
-    assert len(find_block(figure, enlarge(colour_map(own.T), 4))) == 1
+    assert len(find_block(figure, enlarge(colour_map(scaled.T), 4))) == 1
 
 
 def test_many_channels_of_tokens_are_broken_into_bands() -> None:

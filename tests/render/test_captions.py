@@ -1,4 +1,4 @@
-"""What plates say: counts and shares that are true, and reasons for all that is missing."""
+"""Captions of plates: counts, shares, and reasons for what is missing."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,14 +22,14 @@ def test_a_full_plate_says_what_it_shows() -> None:
 
 
 def test_scores_are_a_range() -> None:
-    full, one = plate(40), plate(40, count=1)
+    full, single = plate(40), plate(40, count=1)
     low, high = full.patches[-1].score, full.patches[0].score
     assert f"scores {low:.4g} to {high:.4g}" in plate_lines(full)[1]
-    assert f"score {one.patches[0].score:.4g} ·" in plate_lines(one)[1]
+    assert f"score {single.patches[0].score:.4g} ·" in plate_lines(single)[1]
 
 
 @pytest.mark.parametrize(
-    ("shown", "said"),
+    ("example", "text"),
     [
         (plate(count=0, channel_stats=stats(firing=0)), "never fires in 1,000 images"),
         (plate(count=0, channel_stats=stats(0)), "not scanned yet"),
@@ -48,30 +48,30 @@ def test_scores_are_a_range() -> None:
         (plate(channel_stats=replace(stats(), images=None)), "firing rate not recorded"),
     ],
 )
-def test_what_is_missing_is_said_plainly(shown: Plate, said: str) -> None:
-    assert said in " | ".join(plate_lines(shown))
+def test_the_caption_names_what_is_missing(example: Plate, text: str) -> None:
+    assert text in " | ".join(plate_lines(example))
 
 
 NOTE = "this unit is not excited here"
 
 
 @pytest.mark.parametrize(
-    ("held", "said"),
+    ("indices", "text"),
     [
         (range(9), NOTE),
         ([4], f"patch 5 (folded corner): {NOTE}"),
         ([0, 1, 4, 5, 6], f"patches 1, 2, 5 to 7 (folded corner): {NOTE}"),
     ],
 )
-def test_a_note_says_for_which_patches_it_holds(held: Sequence[int], said: str) -> None:
+def test_a_note_says_for_which_patches_it_holds(indices: Sequence[int], text: str) -> None:
     full = plate(40)
     patches = [
         replace(patch, projection=replace(patch.projection, notes=(NOTE,)))
-        if n in held and patch.projection
+        if n in indices and patch.projection
         else patch
         for n, patch in enumerate(full.patches)
     ]
-    assert note_lines(replace(full, patches=tuple(patches))) == [said]
+    assert note_lines(replace(full, patches=tuple(patches))) == [text]
 
 
 def test_a_note_of_all_projections_is_of_all_though_some_patches_have_none() -> None:
@@ -80,15 +80,15 @@ def test_a_note_of_all_projections_is_of_all_though_some_patches_have_none() -> 
 
 @given(st.sets(st.integers(1, 40)))
 def test_runs_name_every_number_once(numbers: set[int]) -> None:
-    named: list[int] = []
+    numbers_in_text: list[int] = []
     for part in number_ranges(sorted(numbers)).split(", ") if numbers else ():
         first, _, last = part.partition(" to ")
-        named += range(int(first), int(last or first) + 1)
-    assert named == sorted(numbers)
+        numbers_in_text += range(int(first), int(last or first) + 1)
+    assert numbers_in_text == sorted(numbers)
 
 
 @pytest.mark.parametrize(
-    ("firing", "said"),
+    ("firing", "text"),
     [
         ([0.5, 0.2], ""),
         ([0.5, 0], "1 never fires"),
@@ -96,11 +96,11 @@ def test_runs_name_every_number_once(numbers: set[int]) -> None:
         ([0, 0.004, 0.006], "1 never fires · 2 fire in under 1 % of images"),
     ],
 )
-def test_channels_that_hardly_fire_are_counted(firing: Sequence[float], said: str) -> None:
+def test_channels_that_hardly_fire_are_counted(firing: Sequence[float], text: str) -> None:
     channels = [
         replace(stats(), fired_images=round(1000 * share), fired_positions=1) for share in firing
     ]
-    assert quiet_line(channels) == said
+    assert quiet_line(channels) == text
     assert quiet_line([stats(0), stats(0, non_finite=3)]) == "", "nothing is known of them"
 
 

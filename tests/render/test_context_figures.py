@@ -1,4 +1,4 @@
-"""Contexts: the field framed in its whole picture, none of its pixels covered."""
+"""Contexts: the field framed in its whole image, none of its pixels covered."""
 
 from dataclasses import replace
 
@@ -7,11 +7,12 @@ import pytest
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
+from retroscope.imaging.image import GREY
 from retroscope.render.context_figures import RED, HitContext
 from retroscope.render.draw import draw
 from retroscope.render.layout import enlarge
 from retroscope.render.theme import Colour
-from retroscope.render.tone import GREY, apply_tone
+from retroscope.render.tone import apply_tone
 from retroscope.unit import Unit
 from tests.render.figure_search import count_colour, find_block, margin_is_empty, pixels_of
 from tests.render.snapshot import assert_looks_like
@@ -22,11 +23,11 @@ WHITE: Colour = (255, 255, 255)
 
 @pytest.mark.parametrize("side", [5, 40, 196])
 def test_no_pixel_of_the_field_is_covered(side: int) -> None:
-    [entry] = hit_contexts(side, count=1)
-    box = entry.box.clip(224, 224)
-    seen = entry.image[box.top : box.bottom, box.left : box.right]
-    [(top, left)] = find_block(draw([entry]), enlarge(seen, 1))
-    frame = pixels_of(draw([entry]))
+    [hit] = hit_contexts(side, count=1)
+    box = hit.box.clip(224, 224)
+    seen = hit.image[box.top : box.bottom, box.left : box.right]
+    [(top, left)] = find_block(draw([hit]), enlarge(seen, 1))
+    frame = pixels_of(draw([hit]))
     assert (frame[top - 1, left : left + side] == RED).all()
     assert (frame[top + side, left : left + side] == RED).all()
     assert (frame[top : top + side, left - 1] == RED).all()
@@ -34,30 +35,30 @@ def test_no_pixel_of_the_field_is_covered(side: int) -> None:
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), WHITE, RED, (226, 20, 120)])
-def test_a_frame_is_seen_on_any_picture(colour: Colour) -> None:
+def test_a_frame_is_seen_on_any_image(colour: Colour) -> None:
     figure = draw([_plain(colour, Box(40, 50, 60, 80))])
-    other = RED if colour != RED else WHITE
-    assert count_colour(figure, other) >= 2 * (20 + 30)
+    contrast = RED if colour != RED else WHITE
+    assert count_colour(figure, contrast) >= 2 * (20 + 30)
 
 
 def test_the_same_frame_is_around_the_projection() -> None:
-    [entry] = hit_contexts(40, count=1)
-    assert entry.projection is not None
-    shown = enlarge(apply_tone(entry.projection.pixels), 1)
-    figure = draw([entry])
-    [(top, left)] = find_block(figure, shown)
+    [hit] = hit_contexts(40, count=1)
+    assert hit.projection is not None
+    example = enlarge(apply_tone(hit.projection.pixels), 1)
+    figure = draw([hit])
+    [(top, left)] = find_block(figure, example)
     assert (pixels_of(figure)[top - 1, left : left + 40] == RED).all()
-    alone = draw([replace(entry, projection=None)])
+    alone = draw([replace(hit, projection=None)])
     assert count_colour(figure, RED) == 2 * count_colour(alone, RED)
 
 
 def test_the_projection_is_grey_outside_the_field() -> None:
-    [entry] = hit_contexts(40, count=1)
-    drawn = pixels_of(draw([entry]))
+    [hit] = hit_contexts(40, count=1)
+    drawn = pixels_of(draw([hit]))
     assert (drawn == GREY).all(axis=2).sum() > 224 * 224 - 50 * 50
 
 
-def test_a_frame_follows_its_field_out_of_the_picture() -> None:
+def test_a_frame_follows_its_field_out_of_the_image() -> None:
     inside, outside = _plain(WHITE, Box(0, 40, 40, 80)), _plain(WHITE, Box(-5, 40, 35, 80))
     near, far = draw([inside]), draw([outside])
     assert far.height == near.height + 2 * 5
@@ -73,40 +74,40 @@ def test_a_frame_that_leaves_the_margin_stays_open() -> None:
 
 
 def test_every_hit_has_a_row_of_its_own() -> None:
-    entries = hit_contexts(40, count=3)
-    figure = draw(entries)
-    found = [find_block(figure, enlarge(each.image[-20:], 1)) for each in entries]
-    assert [len(each) for each in found] == [1, 1, 1]
-    assert sorted(found) == found
+    hits = hit_contexts(40, count=3)
+    figure = draw(hits)
+    positions = [find_block(figure, enlarge(hit.image[-20:], 1)) for hit in hits]
+    assert [len(matches) for matches in positions] == [1, 1, 1]
+    assert sorted(positions) == positions
 
 
-def test_small_pictures_grow_and_large_ones_shrink() -> None:
+def test_small_images_grow_and_large_ones_shrink() -> None:
     small = draw([_plain(WHITE, Box(1, 1, 4, 4), side=28)])
     large = draw([_plain(WHITE, Box(1, 1, 4, 4), side=2000)])
     assert abs(small.height - large.height) < 50
 
 
 def test_a_missing_projection_is_a_pale_place() -> None:
-    mixed, none = hit_contexts(40, illustrated=2), hit_contexts(40, illustrated=0)
-    assert draw(mixed).width > draw(none).width
+    mixed, unprojected = hit_contexts(40, illustrated=2), hit_contexts(40, illustrated=0)
+    assert draw(mixed).width > draw(unprojected).width
     assert margin_is_empty(draw(mixed))
 
 
-def test_a_projection_of_another_picture_is_refused() -> None:
-    [entry] = hit_contexts(40, count=1)
+def test_a_projection_of_another_image_is_refused() -> None:
+    [hit] = hit_contexts(40, count=1)
     with pytest.raises(RetroscopeError, match=r"size \(224, 224\), this image has size \(9, 9\)"):
-        draw([replace(entry, image=entry.image[:9, :9])])
+        draw([replace(hit, image=hit.image[:9, :9])])
 
 
 @pytest.mark.parametrize("side", [5, 20, 40, 60, 196])
-def test_a_field_that_is_tiny_in_its_picture_is_shown_enlarged(side: int) -> None:
-    [entry] = hit_contexts(side, count=1)
-    assert entry.projection is not None
-    figure, box = draw([entry]), entry.box
-    patch = entry.image[box.top : box.bottom, box.left : box.right]
-    signed = entry.projection.full()[box.top : box.bottom, box.left : box.right]
-    for shown in (patch, apply_tone(signed)):
-        times = [n for n in range(2, 40) if find_block(figure, enlarge(shown, n))]
+def test_a_field_that_is_tiny_in_its_image_is_shown_enlarged(side: int) -> None:
+    [hit] = hit_contexts(side, count=1)
+    assert hit.projection is not None
+    figure, box = draw([hit]), hit.box
+    patch = hit.image[box.top : box.bottom, box.left : box.right]
+    signed = hit.projection.full()[box.top : box.bottom, box.left : box.right]
+    for pixels in (patch, apply_tone(signed)):
+        times = [n for n in range(2, 40) if find_block(figure, enlarge(pixels, n))]
         assert len(times) == (side < 224 / 5)
 
 
@@ -136,5 +137,5 @@ def test_a_sheet_of_tiny_fields_looks_as_approved() -> None:
 
 
 def _plain(colour: Colour, box: Box, *, side: int = 100) -> HitContext:
-    picture = np.full((side, side, 3), colour, np.uint8)
-    return HitContext(picture, None, box, 1.5, "plain.png", Unit("features.28", 42, (3, 4)))
+    image = np.full((side, side, 3), colour, np.uint8)
+    return HitContext(image, None, box, 1.5, "plain.png", Unit("features.28", 42, (3, 4)))

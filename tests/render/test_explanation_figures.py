@@ -1,4 +1,4 @@
-"""The page that explains a picture, as a figure and as one file of HTML."""
+"""The explanation of an image as a figure and as an HTML page."""
 
 import re
 from dataclasses import replace
@@ -23,8 +23,8 @@ def explanation(*, rarity: float | None = 0.004, units: int = 4) -> Explanation:
         LayerFinding(
             Layer(name, "conv", 64, (28, 28), field(side), ("conv1", alias)),
             tuple(
-                UnusualUnit(shown.unit, shown.activation, 4.5, rarity, shown)
-                for shown in (projection(side, side, channel=side + n) for n in range(units))
+                UnusualUnit(example.unit, example.activation, 4.5, rarity, example)
+                for example in (projection(side, side, channel=side + n) for n in range(units))
             ),
         )
         for name, alias, side in (("features.2", "conv1_2", 5), ("features.28", "conv5_3", 92))
@@ -44,7 +44,7 @@ def explanation(*, rarity: float | None = 0.004, units: int = 4) -> Explanation:
 
 
 class Page(HTMLParser):
-    """What a browser would load, and the text that it would show."""
+    """The resources that a browser would load, and the text that it would show."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -70,19 +70,19 @@ def test_the_page_keeps_its_margin_whatever_is_on_it() -> None:
     assert margin_is_empty(draw(explanation(units=7, rarity=None)))
 
 
-def test_what_is_to_be_known_of_the_network_stands_under_the_title_and_only_there() -> None:
+def test_remarks_on_the_network_are_in_the_subtitle_only() -> None:
     remark = "random weights, seed 0"
     page = explanation()
-    known = replace(page, remarks=(remark,), heat=replace(page.heat, notes=(remark,)))
-    text = explanation_html(known)
+    remarked = replace(page, remarks=(remark,), heat=replace(page.heat, notes=(remark,)))
+    text = explanation_html(remarked)
     assert text.count(remark) == 1
     assert text.index("</h1>") < text.index(remark) < text.index("<img")
-    assert np.asarray(draw(known)).shape == np.asarray(draw(page)).shape
-    head = np.asarray(draw(known))[:80] != np.asarray(draw(page))[:80]
+    assert np.asarray(draw(remarked)).shape == np.asarray(draw(page)).shape
+    head = np.asarray(draw(remarked))[:80] != np.asarray(draw(page))[:80]
     assert head.any()
 
 
-def test_a_file_name_that_is_no_utf_8_is_written_as_its_code() -> None:
+def test_a_file_name_that_is_not_utf_8_is_written_as_an_escape() -> None:
     text = explanation_html(replace(explanation(), source="s\udcfe.png"))
     assert text.encode("utf-8").decode("utf-8") == text
     assert r"s\udcfe.png" in text
@@ -92,18 +92,18 @@ def test_the_html_asks_nobody_for_anything() -> None:
     text = explanation_html(explanation())
     page = Page(text)
     assert page.sources
-    assert all(one.startswith("data:image/png;base64,") for one in page.sources)
+    assert all(url.startswith("data:image/png;base64,") for url in page.sources)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert not re.search(r"https?:|@import|url\(", text)
 
 
 def test_the_html_says_what_the_figure_says() -> None:
     page = Page(explanation_html(explanation()))
-    says = " ".join(page.texts)
+    texts = " ".join(page.texts)
     for words in ("tabby", "50 %", "lynx <b>&", "photos/<cat>.jpg", "features.28:92@6,7"):
-        assert words in says
+        assert words in texts
     for words in ("conv5_3", "Look at the patch first.", "as high for 0.4 % of the atlas's images"):
-        assert words in says
+        assert words in texts
     assert page.tags.count("img") == 2 + 2 * 8
 
 
@@ -114,17 +114,17 @@ def test_the_html_closes_what_it_opens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rarity", "says"),
+    ("rarity", "text"),
     [(None, "4.5 sd above the mean of its map"), (0.0, "higher than for any image of the atlas")],
 )
-def test_how_unusual_a_unit_is_is_said(rarity: float | None, says: str) -> None:
-    assert says in " ".join(Page(explanation_html(explanation(rarity=rarity))).texts)
+def test_how_unusual_a_unit_is_is_said(rarity: float | None, text: str) -> None:
+    assert text in " ".join(Page(explanation_html(explanation(rarity=rarity))).texts)
 
 
 def test_drawing_leaves_the_page_as_it_was() -> None:
     page = explanation()
-    kept = page.heat.values.copy(), page.image.copy()
+    before = page.heat.values.copy(), page.image.copy()
     draw(page)
     explanation_html(page)
-    assert np.array_equal(page.heat.values, kept[0])
-    assert np.array_equal(page.image, kept[1])
+    assert np.array_equal(page.heat.values, before[0])
+    assert np.array_equal(page.image, before[1])

@@ -1,4 +1,4 @@
-"""Heat maps as pictures: even colours, over the picture at its size, and what is said below."""
+"""Heat maps as figures: uniform scales, overlays at the size of the image, captions."""
 
 from dataclasses import replace
 
@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from retroscope.errors import RetroscopeError
-from retroscope.imaging.image import RGB, Fit, Image, fit_image
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import Fit, Image, fit_image
 from retroscope.render.colours import UNIFORM_SCALES, apply_scale
 from retroscope.render.draw import draw
 from retroscope.render.layout import enlarge
@@ -44,10 +45,10 @@ def heat_map(values: npt.NDArray[np.float32] | None = None, *, layer: str = "con
 def occlusion_map(classes: int = 3) -> OcclusionMap:
     """A made-up occlusion."""
     shares = 1 - blobs(1, 9, 9)[0] / 2
-    found = np.minimum((blobs(1, 9, 9)[0] * classes).astype(np.int64), classes - 1)
+    class_map = np.minimum((blobs(1, 9, 9)[0] * classes).astype(np.int64), classes - 1)
     return OcclusionMap(
         probabilities=shares,
-        classes=found,
+        classes=class_map,
         activations=4 * shares,
         tops=tuple(range(0, 72, 8)),
         lefts=tuple(range(0, 72, 8)),
@@ -57,7 +58,7 @@ def occlusion_map(classes: int = 3) -> OcclusionMap:
         probability=0.9,
         unit=Unit("features.28", 7, whole_map=True),
         activation=4.1,
-        class_names=tuple(Target(int(n), f"kind {n}") for n in np.unique(found)),
+        class_names=tuple(Target(int(n), f"kind {n}") for n in np.unique(class_map)),
         caveats=CAVEATS,
         size=SIZE,
         image=photo(*SIZE),
@@ -89,8 +90,8 @@ def test_a_map_of_one_position_is_the_same_everywhere() -> None:
 
 def lightness(colours: str) -> npt.NDArray[np.float64]:
     """CIE L* along a scale."""
-    shown = apply_scale(np.linspace(0, 1, 65, dtype=np.float32), colours) / 255
-    linear = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
+    scale = apply_scale(np.linspace(0, 1, 65, dtype=np.float32), colours) / 255
+    linear = np.where(scale <= 0.04045, scale / 12.92, ((scale + 0.055) / 1.055) ** 2.4)
     y = linear @ np.array([0.2126, 0.7152, 0.0722])
     return np.asarray(np.where(y > 0.008856, 116 * np.cbrt(y) - 16, 903.3 * y))
 
@@ -108,16 +109,16 @@ def test_jet_is_not_even_and_has_to_be_asked_for() -> None:
     assert not np.array_equal(apply_scale(heat_map().values), apply_scale(heat_map().values, "jet"))
 
 
-def test_an_unknown_scale_is_answered() -> None:
+def test_an_unknown_scale_is_refused_with_a_suggestion() -> None:
     with pytest.raises(RetroscopeError, match="no colour scale 'virids'; did you mean 'viridis'"):
         draw(heat_map(), colours="virids")
 
 
 def test_two_signs_have_two_colours_and_zero_is_grey() -> None:
-    shown = apply_scale(float32([[-1, 0, 1]])).astype(int)
-    assert shown[0, 0, 2] > shown[0, 0, 0]
-    assert len(set(shown[0, 1])) == 1
-    assert shown[0, 2, 0] > shown[0, 2, 2]
+    pixels = apply_scale(float32([[-1, 0, 1]])).astype(int)
+    assert pixels[0, 0, 2] > pixels[0, 0, 0]
+    assert len(set(pixels[0, 1])) == 1
+    assert pixels[0, 2, 0] > pixels[0, 2, 2]
 
 
 def test_what_is_not_finite_counts_as_zero() -> None:
@@ -125,21 +126,21 @@ def test_what_is_not_finite_counts_as_zero() -> None:
     np.testing.assert_array_equal(apply_scale(broken), apply_scale(float32([[0, 0, 1]])))
 
 
-# Over the picture
+# Over the image
 
 
-def test_heat_without_opacity_is_the_picture_in_greys() -> None:
-    shown = overlay(photo(*SIZE), heat_map(), opacity=0)
+def test_heat_without_opacity_is_the_image_in_grey() -> None:
+    overlaid = overlay(photo(*SIZE), heat_map(), opacity=0)
     grey = np.rint(photo(*SIZE) @ np.array([0.299, 0.587, 0.114]))
-    np.testing.assert_array_equal(shown, np.repeat(grey[..., None], 3, axis=2))
+    np.testing.assert_array_equal(overlaid, np.repeat(grey[..., None], 3, axis=2))
 
 
 def test_heat_of_full_opacity_is_the_heat() -> None:
-    shown = overlay(photo(*SIZE), heat_map(), opacity=1)
-    np.testing.assert_array_equal(shown, heat_in_colours(*SIZE))
+    overlaid = overlay(photo(*SIZE), heat_map(), opacity=1)
+    np.testing.assert_array_equal(overlaid, heat_in_colours(*SIZE))
 
 
-def test_an_opacity_that_is_none_is_refused() -> None:
+def test_an_opacity_outside_0_to_1_is_refused() -> None:
     with pytest.raises(RetroscopeError, match=r"opacity 1.5; give 0 to 1"):
         draw(heat_map(), opacity=1.5)
 
@@ -155,7 +156,7 @@ FITS = [
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("size", [(120, 200), (200, 90)])
 def test_the_frame_is_what_the_network_is_shown(fit: Fit, size: tuple[int, int]) -> None:
-    """A ramp along each axis tells where each pixel of the fitted picture comes from."""
+    """A ramp along each axis shows where each pixel of the fitted image comes from."""
     ramps = np.zeros((*size, 3), np.uint8)
     ramps[..., 0], ramps[..., 1] = np.arange(size[0])[:, None], np.arange(size[1])
     seen = fit_image(Image(ramps), fit).pixels.astype(float)
@@ -170,32 +171,32 @@ def test_the_frame_is_what_the_network_is_shown(fit: Fit, size: tuple[int, int])
 
 def test_heat_over_the_original_lies_where_the_network_looked() -> None:
     original = photo(120, 200)
-    shown = overlay_on(Image(original), replace(heat_map(), fit=Fit((96, 96))), opacity=1)
-    assert shown.shape == original.shape
+    overlaid = overlay_on(Image(original), replace(heat_map(), fit=Fit((96, 96))), opacity=1)
+    assert overlaid.shape == original.shape
     frame = visible_box((120, 200), Fit((96, 96)))
-    inside = shown[:, frame.left : frame.right]
+    inside = overlaid[:, frame.left : frame.right]
     np.testing.assert_array_equal(inside, heat_in_colours(120, 120))
-    outside = shown[:, : frame.left].astype(int)
+    outside = overlaid[:, : frame.left].astype(int)
     assert (outside.min(axis=2) == outside.max(axis=2)).all()
 
 
-def test_a_frame_larger_than_the_picture_is_cut() -> None:
+def test_a_frame_larger_than_the_image_is_cut() -> None:
     fit = Fit((100, 100), "network", shorter=50)
-    shown = overlay_on(Image(photo(60, 60)), replace(heat_map(), fit=fit), opacity=1)
-    assert shown.shape == (60, 60, 3)
+    overlaid = overlay_on(Image(photo(60, 60)), replace(heat_map(), fit=fit), opacity=1)
+    assert overlaid.shape == (60, 60, 3)
 
 
 # Figures
 
 
-def test_a_figure_shows_picture_heat_and_both() -> None:
+def test_a_figure_shows_image_heat_and_both() -> None:
     figure = draw(heat_map())
     for block in (photo(*SIZE), heat_in_colours(*SIZE), overlay(photo(*SIZE), heat_map())):
         assert find_block(figure, enlarge(block, 2))
     assert margin_is_empty(figure)
 
 
-def test_a_bare_figure_is_the_heat_over_the_picture_at_its_size() -> None:
+def test_a_bare_figure_is_the_heat_over_the_image_at_its_size() -> None:
     np.testing.assert_array_equal(
         pixels_of(draw(heat_map(), bare=True)), overlay(photo(*SIZE), heat_map())
     )
@@ -208,7 +209,7 @@ def test_caveats_are_part_of_the_figure() -> None:
     assert draw(heat_map()).height > silent.height
 
 
-def test_a_heat_map_without_its_picture_is_drawn_on_grey() -> None:
+def test_a_heat_map_without_its_image_is_drawn_on_grey() -> None:
     assert draw(replace(heat_map(), image=None)).size == draw(heat_map()).size
 
 
@@ -223,10 +224,10 @@ def test_a_heat_map_looks_as_approved() -> None:
 
 
 def test_heat_maps_side_by_side_look_as_approved() -> None:
-    several = [
+    examples = [
         replace(heat_map(), target=Target(n, name)) for n, name in enumerate(("tabby", "lynx"))
     ]
-    assert_looks_like(draw(several, colours="viridis"), "heats")
+    assert_looks_like(draw(examples, colours="viridis"), "heats")
 
 
 def test_an_occlusion_looks_as_approved() -> None:

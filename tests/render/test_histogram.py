@@ -40,9 +40,9 @@ def test_a_power_of_ten_stands_where_its_bin_starts() -> None:
     figure = draw_histogram(bin_counts(dict.fromkeys(bins.tolist(), 1)))
     ticks = np.flatnonzero((pixels_of(figure)[46] == MUTED).all(axis=1))
     starts = [start for start, _ in _bars(figure)]
-    each = (starts[2] - starts[0]) / (bins[2] - bins[0])
-    places = [starts[0] + (np.log2(value) * 2) * each for value in values]
-    assert np.abs(ticks[-3:] - places).max() <= 1
+    bar_width = (starts[2] - starts[0]) / (bins[2] - bins[0])
+    expected = [starts[0] + (np.log2(value) * 2) * bar_width for value in values]
+    assert np.abs(ticks[-3:] - expected).max() <= 1
 
 
 def test_no_image_at_all_is_an_empty_axis() -> None:

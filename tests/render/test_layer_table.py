@@ -68,7 +68,7 @@ def test_a_note_stands_below_the_table() -> None:
 
 @pytest.mark.parametrize("length", [1, 40, 400])
 def test_a_name_of_any_length_fits_the_table(length: int) -> None:
-    named = Layer(**{**vars(GATED), "name": "m" * length, "aliases": ("a" * length,) * 3})
-    figure = draw([named])
+    renamed = Layer(**{**vars(GATED), "name": "m" * length, "aliases": ("a" * length,) * 3})
+    figure = draw([renamed])
     assert margin_is_empty(figure)
     assert figure.width < 1400

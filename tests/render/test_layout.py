@@ -75,9 +75,9 @@ def test_a_frame_goes_around_a_block() -> None:
 
 @given(st.integers(1, 8), SIZES)
 def test_an_enlarged_pixel_is_a_square(factor: int, size: tuple[int, int]) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     square = np.ones((factor, factor, 1), np.uint8)
-    assert (pixels_of(enlarge(picture, factor)) == np.kron(picture, square)).all()
+    assert (pixels_of(enlarge(pixels, factor)) == np.kron(pixels, square)).all()
 
 
 @given(st.integers(0, 500), st.integers(0, 500))
@@ -102,10 +102,10 @@ def test_a_grid_without_columns_is_refused() -> None:
         grid([_red((2, 2))], columns=0)
 
 
-def test_a_picture_without_pixels_is_still_seen() -> None:
-    shown = enlarge(np.zeros((0, 3, 3), np.uint8), 2)
-    assert min(shown.size) > 0
-    assert count_colour(shown, PAPER) == 0
+def test_an_image_without_pixels_is_still_seen() -> None:
+    tile = enlarge(np.zeros((0, 3, 3), np.uint8), 2)
+    assert min(tile.size) > 0
+    assert count_colour(tile, PAPER) == 0
 
 
 def _red(size: tuple[int, int]) -> Image.Image:

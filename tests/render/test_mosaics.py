@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
+from retroscope.imaging.image import GREY
 from retroscope.render.layout import enlarge
 from retroscope.render.mosaics import (
     LEGIBLE,
@@ -20,7 +21,7 @@ from retroscope.render.mosaics import (
     tile_size,
 )
 from retroscope.render.theme import BAND, PAPER
-from retroscope.render.tone import GREY, TONES, apply_tone
+from retroscope.render.tone import TONES, apply_tone
 from retroscope.results.projections import Pixels
 from tests.render.figure_search import count_colour, find_block, pixels_of
 from tests.render.specimens import corner_patch, patch, plate
@@ -29,16 +30,16 @@ from tests.render.specimens import corner_patch, patch, plate
 def test_patches_stand_in_reading_order() -> None:
     patches = plate(40).patches
     figure = mosaic(patches, gap=2)
-    found = [find_block(figure, enlarge(each.pixels, 3)) for each in patches]
-    assert found == [[(y, x)] for y in (0, 122, 244) for x in (0, 122, 244)]
+    positions = [find_block(figure, enlarge(patch.pixels, 3)) for patch in patches]
+    assert positions == [[(y, x)] for y in (0, 122, 244) for x in (0, 122, 244)]
 
 
 def test_a_projection_lies_on_the_pixels_that_it_explains() -> None:
-    shown = corner_patch()
-    assert shown.projection is not None
-    figure = mosaic([shown], kind="projection", scale=2)
-    [place] = find_block(figure, enlarge(apply_tone(shown.projection.pixels), 2))
-    assert place == (2 * 10, 2 * 20)
+    example = corner_patch()
+    assert example.projection is not None
+    figure = mosaic([example], kind="projection", scale=2)
+    [position] = find_block(figure, enlarge(apply_tone(example.projection.pixels), 2))
+    assert position == (2 * 10, 2 * 20)
     assert (pixels_of(figure)[:20, :100] == GREY).all()
 
 
@@ -46,12 +47,16 @@ def test_a_projection_lies_on_the_pixels_that_it_explains() -> None:
 @pytest.mark.parametrize("gap", [0, 2])
 def test_both_mosaics_are_of_one_size(side: int, gap: int) -> None:
     patches = plate(side).patches
-    seen, shown = (mosaic(patches, kind=what, gap=gap) for what in ("patch", "projection"))
-    assert seen.size == shown.size
-    assert count_colour(seen, PAPER) >= gap * 2 * (seen.width + seen.height - 2 * gap)
+    patch_mosaic, projection_mosaic = (
+        mosaic(patches, kind=kind, gap=gap) for kind in ("patch", "projection")
+    )
+    assert patch_mosaic.size == projection_mosaic.size
+    assert count_colour(patch_mosaic, PAPER) >= gap * 2 * (
+        patch_mosaic.width + patch_mosaic.height - 2 * gap
+    )
 
 
-def test_a_field_larger_than_the_picture_shows_the_picture() -> None:
+def test_a_field_larger_than_the_image_shows_the_image() -> None:
     whole = patch(483, -130, -150)
     assert tile_size(whole) == (224, 224)
     assert whole.projection is not None
@@ -74,17 +79,17 @@ def test_tiles_of_different_sizes_share_the_factor_of_the_largest() -> None:
 def test_a_thin_line_keeps_its_contrast_when_it_shrinks(tone: str) -> None:
     pixels = np.zeros((200, 200, 3), np.float32)
     pixels[:, 99:101] = 1
-    shown = pixels_of(resize_projection(pixels, 0.25, tone))
-    assert shown.shape == (50, 50, 3)
-    assert shown.max() == 255
-    assert (shown[:, :15] == GREY).all()
+    reduced = pixels_of(resize_projection(pixels, 0.25, tone))
+    assert reduced.shape == (50, 50, 3)
+    assert reduced.max() == 255
+    assert (reduced[:, :15] == GREY).all()
     assert pixels_of(resize_tile(apply_tone(pixels, tone), 0.25)).max() < 255
 
 
 def test_a_shrunk_projection_mirrors_with_its_sign() -> None:
     pixels = np.random.default_rng(0).standard_normal((60, 80, 3)).astype(np.float32)
-    there, back = (pixels_of(resize_projection(sign * pixels, 0.5, "tile")) for sign in (1, -1))
-    assert (there.astype(int) + back == 2 * GREY).all()
+    plus, minus = (pixels_of(resize_projection(sign * pixels, 0.5, "tile")) for sign in (1, -1))
+    assert (plus.astype(int) + minus == 2 * GREY).all()
 
 
 @pytest.mark.parametrize("factor", [0.5, 1, 2])
@@ -92,7 +97,7 @@ def test_a_value_that_is_not_finite_spoils_only_itself(factor: float) -> None:
     broken = _ramp(40)
     zeroed = broken.copy()
     broken[3, 4, 0], zeroed[3, 4, 0] = np.nan, 0
-    figures = [resize_projection(each, factor, "tile").tobytes() for each in (broken, zeroed)]
+    figures = [resize_projection(pixels, factor, "tile").tobytes() for pixels in (broken, zeroed)]
     assert figures[0] == figures[1]
 
 
@@ -137,12 +142,12 @@ def test_a_mosaic_without_columns_is_refused() -> None:
 
 
 def test_a_unit_that_sees_only_padding_has_a_grey_projection() -> None:
-    shown = corner_patch()
-    assert shown.projection is not None
+    example = corner_patch()
+    assert example.projection is not None
     nothing = replace(
-        shown.projection, box=Box(0, 0, 0, 30), pixels=np.zeros((0, 30, 3), np.float32)
+        example.projection, box=Box(0, 0, 0, 30), pixels=np.zeros((0, 30, 3), np.float32)
     )
-    figure = mosaic([replace(shown, projection=nothing)], kind="projection", scale=1)
+    figure = mosaic([replace(example, projection=nothing)], kind="projection", scale=1)
     assert (pixels_of(figure)[:50, :50] == GREY).all()
 
 

@@ -27,15 +27,17 @@ NOTES = ("Max-pool switches are those of the forward pass.",)
 @pytest.mark.parametrize("side", [5, 40, 196])
 @pytest.mark.parametrize("tone", ["tile", "gamma"])
 def test_without_words_a_plate_is_its_two_mosaics(side: int, tone: str) -> None:
-    shown = plate(side)
-    both = [mosaic(shown.patches, kind=what, gap=2, tone=tone) for what in ("patch", "projection")]
-    assert _same(draw(shown, bare=True, tone=tone), row(both, gap=14))
+    example = plate(side)
+    mosaics = [
+        mosaic(example.patches, kind=kind, gap=2, tone=tone) for kind in ("patch", "projection")
+    ]
+    assert _same(draw(example, bare=True, tone=tone), row(mosaics, gap=14))
 
 
 @pytest.mark.parametrize("side", [5, 40, 196])
 def test_the_words_move_no_tile(side: int) -> None:
-    shown = plate(side, notes=NOTES)
-    [(_, left)] = find_block(draw(shown, histogram=True), draw(shown, bare=True))
+    example = plate(side, notes=NOTES)
+    [(_, left)] = find_block(draw(example, histogram=True), draw(example, bare=True))
     assert left == 20
 
 
@@ -50,13 +52,13 @@ def test_the_words_move_no_tile(side: int) -> None:
 def test_every_plate_fits_its_figure(
     *, side: int, count: int, illustrated: int, note: str, histogram: bool
 ) -> None:
-    shown = plate(side, count=count, illustrated=illustrated, notes=(note,))
-    assert margin_is_empty(draw(shown, histogram=histogram))
+    example = plate(side, count=count, illustrated=illustrated, notes=(note,))
+    assert margin_is_empty(draw(example, histogram=histogram))
 
 
 def test_the_scale_that_was_asked_for_is_used() -> None:
-    shown = plate(40)
-    assert len(find_block(draw(shown, scale=1), enlarge(shown.patches[0].pixels, 1))) == 1
+    example = plate(40)
+    assert len(find_block(draw(example, scale=1), enlarge(example.patches[0].pixels, 1))) == 1
 
 
 def test_fewer_patches_leave_pale_places_and_move_nothing() -> None:
@@ -67,8 +69,8 @@ def test_fewer_patches_leave_pale_places_and_move_nothing() -> None:
 
 
 def test_patches_without_projections_stand_alone() -> None:
-    shown = plate(40, illustrated=0)
-    assert _same(draw(shown, bare=True), mosaic(shown.patches, gap=2))
+    example = plate(40, illustrated=0)
+    assert _same(draw(example, bare=True), mosaic(example.patches, gap=2))
 
 
 def test_a_dead_channel_cannot_be_taken_for_one_that_nobody_scanned() -> None:
@@ -85,24 +87,24 @@ def test_a_histogram_is_added_only_where_something_was_scanned() -> None:
 
 
 def test_a_note_of_several_projections_is_said_once() -> None:
-    plain, noted, one = (
+    plain, noted, single = (
         plate(40, notes=notes, count=count) for notes, count in (((), 9), (NOTES, 9), (NOTES, 1))
     )
     added = draw(noted).height - draw(plain).height
-    assert added == draw(one).height - draw(plate(40, count=1)).height > 0
+    assert added == draw(single).height - draw(plate(40, count=1)).height > 0
 
 
 def test_a_note_that_holds_for_some_folds_their_corners() -> None:
-    some = _noted(plate(40), {3, 7})
-    figure, plain = draw(some), draw(plate(40))
-    for n, patch in enumerate(some.patches):
+    noted = _noted(plate(40), {3, 7})
+    figure, plain = draw(noted), draw(plate(40))
+    for n, patch in enumerate(noted.patches):
         assert patch.projection is not None
-        for shown in (patch.pixels, apply_tone(cropped(patch))):
-            tile = enlarge(shown, 3)
+        for pixels in (patch.pixels, apply_tone(cropped(patch))):
+            tile = enlarge(pixels, 3)
             assert len(find_block(figure, tile)) == (n not in {3, 7})
             assert len(find_block(figure, fold_corner(tile))) == (n in {3, 7})
     assert figure.height > plain.height
-    assert _same(draw(some, bare=True), draw(plate(40), bare=True))
+    assert _same(draw(noted, bare=True), draw(plate(40), bare=True))
 
 
 def test_a_note_that_holds_for_all_folds_none() -> None:
@@ -112,19 +114,19 @@ def test_a_note_that_holds_for_all_folds_none() -> None:
 
 def test_channels_that_hardly_fire_are_coloured() -> None:
     live, rare, dead = (plate(channel_stats=stats(firing=share)) for share in (0.5, 0.004, 0))
-    coloured = [count_colour(draw([one]), WARM) for one in (live, rare, dead)]
-    assert coloured[0] == 0
-    assert min(coloured[1:]) > 0
+    warm_counts = [count_colour(draw([sample]), WARM) for sample in (live, rare, dead)]
+    assert warm_counts[0] == 0
+    assert min(warm_counts[1:]) > 0
     assert not _same(draw([live, rare]), draw([live, dead]))
 
 
 def test_a_sheet_shows_every_channel_once_in_order() -> None:
     plates = _channels()
     figure = draw(plates)
-    found = [find_block(figure, enlarge(each.patches[0].pixels, 1)) for each in plates]
-    assert [len(each) for each in found] == [1] * len(plates)
-    assert sorted(found) == found
-    assert len({left for [(_, left)] in found}) == 4
+    positions = [find_block(figure, enlarge(entry.patches[0].pixels, 1)) for entry in plates]
+    assert [len(matches) for matches in positions] == [1] * len(plates)
+    assert sorted(positions) == positions
+    assert len({left for [(_, left)] in positions}) == 4
 
 
 def test_a_sheet_has_the_columns_that_were_asked_for() -> None:
@@ -136,11 +138,13 @@ def test_a_sheet_has_the_columns_that_were_asked_for() -> None:
 
 
 def test_projections_on_a_sheet_stand_beside_their_patches() -> None:
-    shown = plate(40, channel=3)
-    figure = draw([shown, plate(40, channel=4)])
-    [(top, _)] = find_block(figure, mosaic(shown.patches, gap=2, scale=1))
-    [(also, _)] = find_block(figure, mosaic(shown.patches, kind="projection", gap=2, scale=1))
-    assert top == also
+    example = plate(40, channel=3)
+    figure = draw([example, plate(40, channel=4)])
+    [(top, _)] = find_block(figure, mosaic(example.patches, gap=2, scale=1))
+    [(projection_top, _)] = find_block(
+        figure, mosaic(example.patches, kind="projection", gap=2, scale=1)
+    )
+    assert top == projection_top
 
 
 @pytest.mark.parametrize("side", [1, 5, 196, 483])
@@ -151,9 +155,9 @@ def test_every_sheet_fits_its_figure(side: int, illustrated: int) -> None:
 
 
 def test_a_sheet_of_several_layers_has_longer_names() -> None:
-    one, other = plate(40, channel=1), plate(40, channel=2)
-    moved = replace(other, unit=replace(other.unit, layer="features.30"))
-    assert not _same(draw([one, other]), draw([one, moved]))
+    first, second = plate(40, channel=1), plate(40, channel=2)
+    second_of_layer = replace(second, unit=replace(second.unit, layer="features.30"))
+    assert not _same(draw([first, second]), draw([first, second_of_layer]))
 
 
 def test_a_plate_looks_as_approved() -> None:
@@ -177,19 +181,19 @@ def _channels() -> tuple[Plate, ...]:
     return tuple(plate(40, channel=n) for n in range(6))
 
 
-def _noted(shown: Plate, some: set[int]) -> Plate:
+def _noted(example: Plate, noted_indices: set[int]) -> Plate:
     """The plate with a note to the projections of some patches."""
     patches = tuple(
         replace(patch, projection=replace(patch.projection, notes=("not excited here",)))
-        if n in some and patch.projection
+        if n in noted_indices and patch.projection
         else patch
-        for n, patch in enumerate(shown.patches)
+        for n, patch in enumerate(example.patches)
     )
-    return replace(shown, patches=patches)
+    return replace(example, patches=patches)
 
 
 def cropped(patch: Patch) -> Pixels:
-    """The projection under the patch's box, zero where that leaves the picture."""
+    """The projection under the patch's box, zero where that leaves the image."""
     assert patch.projection is not None
     return crop(patch.projection.full(), patch.box, fill=0)
 
@@ -198,5 +202,5 @@ def _empty(*, images: int) -> Plate:
     return plate(40, count=0, channel_stats=stats(images, firing=0, classes=0))
 
 
-def _same(one: Image.Image, other: Image.Image) -> bool:
-    return one.size == other.size and bool((pixels_of(one) == pixels_of(other)).all())
+def _same(first: Image.Image, second: Image.Image) -> bool:
+    return first.size == second.size and bool((pixels_of(first) == pixels_of(second)).all())

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retroscope.geometry import Box
+from retroscope.imaging.image import GREY
 from retroscope.render.draw import draw
 from retroscope.render.layout import CLEARLY_VISIBLE, MARGIN, enlarge, enlargement_factor
 from retroscope.render.theme import PAPER
-from retroscope.render.tone import GREY, TONES, apply_tone
+from retroscope.render.tone import TONES, apply_tone
 from tests.render.figure_search import count_colour, find_block, margin_is_empty, pixels_of
 from tests.render.specimens import corner_patch, patch, projection
 
@@ -19,31 +20,33 @@ SIDES = st.integers(1, 120)
 
 
 def alone(height: int, width: int) -> int:
-    """How much a picture is enlarged that has a figure to itself."""
+    """How much an image is enlarged that has a figure to itself."""
     return enlargement_factor(height, width, visible=CLEARLY_VISIBLE)
 
 
 @pytest.mark.parametrize("side", [1, 5, 40, 150])
 def test_a_patch_stands_left_of_its_projection_at_the_same_scale(side: int) -> None:
-    shown = projection(side, side)
-    assert shown.patch is not None
-    factor, figure = alone(side, side), draw(shown)
-    [(patch_top, patch_left)] = find_block(figure, enlarge(shown.patch, factor))
-    [(top, left)] = find_block(figure, enlarge(apply_tone(shown.pixels), factor))
+    example = projection(side, side)
+    assert example.patch is not None
+    factor, figure = alone(side, side), draw(example)
+    [(patch_top, patch_left)] = find_block(figure, enlarge(example.patch, factor))
+    [(top, left)] = find_block(figure, enlarge(apply_tone(example.pixels), factor))
     assert patch_top == top
     assert patch_left + side * factor < left
 
 
 def test_without_a_patch_the_projection_stands_alone() -> None:
-    shown = projection(patch=False)
-    [(_, left)] = find_block(draw(shown), enlarge(apply_tone(shown.pixels), alone(40, 40)))
+    example = projection(patch=False)
+    [(_, left)] = find_block(draw(example), enlarge(apply_tone(example.pixels), alone(40, 40)))
     assert left == MARGIN + 1
 
 
 @pytest.mark.parametrize("tone", TONES)
 def test_a_bare_projection_is_its_toned_pixels(tone: str) -> None:
-    shown = projection()
-    assert (pixels_of(draw(shown, bare=True, tone=tone)) == apply_tone(shown.pixels, tone)).all()
+    example = projection()
+    assert (
+        pixels_of(draw(example, bare=True, tone=tone)) == apply_tone(example.pixels, tone)
+    ).all()
 
 
 def test_a_bare_projection_is_enlarged_as_asked() -> None:
@@ -55,10 +58,10 @@ def test_a_bare_projection_is_enlarged_as_asked() -> None:
 def test_every_tile_and_every_caption_fits_the_figure(
     height: int, width: int, source: str, note: str
 ) -> None:
-    shown = projection(height, width, source=source, notes=(note,))
-    figure = draw(shown)
+    example = projection(height, width, source=source, notes=(note,))
+    figure = draw(example)
     assert margin_is_empty(figure)
-    assert find_block(figure, enlarge(apply_tone(shown.pixels), alone(height, width)))
+    assert find_block(figure, enlarge(apply_tone(example.pixels), alone(height, width)))
 
 
 def test_each_note_adds_to_the_figure() -> None:
@@ -75,46 +78,48 @@ def test_a_unit_that_sees_only_padding_has_a_figure() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5, 12])
 def test_a_sheet_shows_every_projection_once(count: int) -> None:
-    shown = [projection(20 + channel, 30, channel=channel) for channel in range(count)]
-    figure, factor = draw(shown), enlargement_factor(20 + count - 1, 30)
-    found = [find_block(figure, enlarge(apply_tone(each.pixels), factor)) for each in shown]
-    assert [len(each) for each in found] == [1] * count
-    assert len({place for each in found for place in each}) == count
+    examples = [projection(20 + channel, 30, channel=channel) for channel in range(count)]
+    figure, factor = draw(examples), enlargement_factor(20 + count - 1, 30)
+    positions = [
+        find_block(figure, enlarge(apply_tone(entry.pixels), factor)) for entry in examples
+    ]
+    assert [len(matches) for matches in positions] == [1] * count
+    assert len({position for entry in positions for position in entry}) == count
     assert margin_is_empty(figure)
 
 
 def test_a_sheet_says_a_shared_source_only_once() -> None:
     shared = [projection(channel=channel) for channel in range(3)]
-    own = [replace(each, source=f"{each.unit.channel}.jpg") for each in shared]
-    assert draw(shared).height < draw(own).height
+    differing = [replace(entry, source=f"{entry.unit.channel}.jpg") for entry in shared]
+    assert draw(shared).height < draw(differing).height
 
 
 def test_a_sheet_says_a_shared_note_only_once() -> None:
     shared = [projection(channel=channel, notes=("Signed.",)) for channel in range(3)]
-    own = [replace(each, notes=(f"Signed {each.unit.channel}.",)) for each in shared]
-    assert draw(shared).height < draw(own).height
+    differing = [replace(entry, notes=(f"Signed {entry.unit.channel}.",)) for entry in shared]
+    assert draw(shared).height < draw(differing).height
 
 
 def test_a_sheet_has_the_columns_that_were_asked_for() -> None:
-    shown = [projection(channel=channel) for channel in range(6)]
-    narrow, wide = draw(shown, columns=1), draw(shown, columns=6)
+    examples = [projection(channel=channel) for channel in range(6)]
+    narrow, wide = draw(examples, columns=1), draw(examples, columns=6)
     assert narrow.width < wide.width
     assert narrow.height > wide.height
 
 
 def test_a_bare_sheet_is_a_grid_of_toned_pixels() -> None:
-    shown = [projection(10, 10, channel=channel) for channel in range(6)]
-    figure = draw(shown, bare=True, columns=3, scale=2)
+    examples = [projection(10, 10, channel=channel) for channel in range(6)]
+    figure = draw(examples, bare=True, columns=3, scale=2)
     assert figure.size == (3 * 20 + 2 * 8, 2 * 20 + 8)
-    assert all(find_block(figure, enlarge(apply_tone(each.pixels), 2)) for each in shown)
+    assert all(find_block(figure, enlarge(apply_tone(entry.pixels), 2)) for entry in examples)
 
 
 def test_the_projection_of_a_patch_lies_where_its_box_does() -> None:
-    shown = corner_patch()
-    assert shown.projection is not None
-    factor, figure = alone(50, 50), draw(shown)
-    [(patch_top, patch_left)] = find_block(figure, enlarge(shown.pixels, factor))
-    [(top, left)] = find_block(figure, enlarge(apply_tone(shown.projection.pixels), factor))
+    example = corner_patch()
+    assert example.projection is not None
+    factor, figure = alone(50, 50), draw(example)
+    [(patch_top, patch_left)] = find_block(figure, enlarge(example.pixels, factor))
+    [(top, left)] = find_block(figure, enlarge(apply_tone(example.projection.pixels), factor))
     assert top - patch_top == 10 * factor
     tile_width = 50 * factor + 2
     assert (left - 20 * factor - patch_left - tile_width) in range(1, 20)
@@ -135,13 +140,13 @@ def test_a_sheet_of_patches_shows_each_of_them() -> None:
 
 
 def test_a_sheet_of_patches_says_whose_they_are() -> None:
-    shown = [patch(40, 20, 20, seed=n, illustrated=False) for n in range(3)]
+    examples = [patch(40, 20, 20, seed=n, illustrated=False) for n in range(3)]
     names = ["features.28:1@1,1", "features.28:2@1,1", "features.28:3@1,1"]
-    plain, named = draw(shown), draw(shown, names=names, line_below="the best of all")
-    assert margin_is_empty(named)
-    assert plain.height < named.height, "where the score stood is the name now"
-    for one in shown:
-        assert len(find_block(named, enlarge(one.pixels, 3))) == 1
+    plain, titled = draw(examples), draw(examples, names=names, line_below="the best of all")
+    assert margin_is_empty(titled)
+    assert plain.height < titled.height, "where the score stood is the name now"
+    for entry in examples:
+        assert len(find_block(titled, enlarge(entry.pixels, 3))) == 1
 
 
 def test_a_note_of_some_on_a_sheet_says_of_which() -> None:
@@ -149,5 +154,9 @@ def test_a_note_of_some_on_a_sheet_says_of_which() -> None:
     plain = projection(channel=3)
     shared, partly = draw(several), draw([*several[:2], plain])
     assert shared.height == partly.height
-    said = [figure.crop((0, figure.height - 40, 400, figure.height)) for figure in (shared, partly)]
-    assert count_colour(said[0], PAPER) > count_colour(said[1], PAPER), "the names take their room"
+    captions = [
+        figure.crop((0, figure.height - 40, 400, figure.height)) for figure in (shared, partly)
+    ]
+    assert count_colour(captions[0], PAPER) > count_colour(captions[1], PAPER), (
+        "the names take their room"
+    )

@@ -1,4 +1,4 @@
-"""The pictures of each kind of result, as an eye has approved them."""
+"""Figures of each kind of result, compared with approved snapshots."""
 
 import numpy as np
 
@@ -16,8 +16,8 @@ def test_a_projection_looks_as_approved() -> None:
 
 
 def test_a_sheet_of_small_projections_looks_as_approved() -> None:
-    shown = [specimens.projection(5, 5, channel=channel) for channel in range(9)]
-    assert_looks_like(draw(shown), "projections")
+    examples = [specimens.projection(5, 5, channel=channel) for channel in range(9)]
+    assert_looks_like(draw(examples), "projections")
 
 
 def test_maps_look_as_approved() -> None:
@@ -49,8 +49,8 @@ def test_a_missing_caption_does_not_look_as_approved() -> None:
 
 
 def test_another_scale_does_not_look_as_approved() -> None:
-    shown = specimens.projection()
-    assert describe_difference(draw(shown, scale=2), draw(shown, scale=3)) is not None
+    example = specimens.projection()
+    assert describe_difference(draw(example, scale=2), draw(example, scale=3)) is not None
 
 
 def _with_troubles(maps: Pixels) -> Pixels:

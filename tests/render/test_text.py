@@ -39,11 +39,11 @@ def test_a_line_that_fits_is_not_cut(text: str, size: int) -> None:
 
 @given(PATHS, st.integers(60, 400))
 def test_a_cut_line_keeps_its_two_ends(text: str, width: int) -> None:
-    shown = truncate(text, width)
-    head, _, tail = shown.partition(ELLIPSIS)
+    result = truncate(text, width)
+    head, _, tail = result.partition(ELLIPSIS)
     assert text.startswith(head)
     assert text.endswith(tail)
-    assert shown == text or len(tail) >= len(head)
+    assert result == text or len(tail) >= len(head)
 
 
 def test_the_name_of_a_file_survives_a_long_path() -> None:
@@ -53,14 +53,14 @@ def test_the_name_of_a_file_survives_a_long_path() -> None:
 
 @given(st.text(max_size=80))
 def test_a_letter_without_a_shape_is_replaced_and_not_lost(text: str) -> None:
-    shown = replace_missing_glyphs(text)
-    assert len(shown) == len(text)
-    assert replace_missing_glyphs(shown) == shown
+    result = replace_missing_glyphs(text)
+    assert len(result) == len(text)
+    assert replace_missing_glyphs(result) == result
 
 
 @given(st.text(max_size=120), st.integers(20, 300))
 def test_wrapped_lines_fit(text: str, width: int) -> None:
-    assert all(text_width(each) <= width for each in wrap(text, width))
+    assert all(text_width(text_line) <= width for text_line in wrap(text, width))
 
 
 @given(st.lists(st.sampled_from(["unit", "saw", "its", "field"]), max_size=30))
@@ -70,17 +70,17 @@ def test_wrapping_keeps_every_word_in_order(words: list[str]) -> None:
 
 @given(st.text(max_size=60), SIZES)
 def test_no_type_reaches_outside_its_line(text: str, size: int) -> None:
-    own, roomy = line(text, size=size), line(text, size=size, width=700)
-    assert own.height == line_height(size)
-    assert (pixels_of(roomy)[:, own.width :] == PAPER).all() or own.width > 700
+    tight, roomy = line(text, size=size), line(text, size=size, width=700)
+    assert tight.height == line_height(size)
+    assert (pixels_of(roomy)[:, tight.width :] == PAPER).all() or tight.width > 700
 
 
 @pytest.mark.parametrize("size", [LABEL, SMALL, BODY, HEADING])
 def test_no_letter_is_cut_at_its_head_or_foot(size: int) -> None:
-    shown = pixels_of(line("Ågjpqy|(@_", size=size))
-    assert (shown[0] == PAPER).all()
-    assert (shown[-1] == PAPER).all()
-    assert (np.asarray(shown) != PAPER).any()
+    result = pixels_of(line("Ågjpqy|(@_", size=size))
+    assert (result[0] == PAPER).all()
+    assert (result[-1] == PAPER).all()
+    assert (np.asarray(result) != PAPER).any()
 
 
 def test_names_in_other_letters_are_told_apart() -> None:

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from retroscope.errors import RetroscopeError
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import GREY
 from retroscope.render.theme import ALARM, DIVERGING, SEQUENTIAL, Ramp, interpolate_ramp
-from retroscope.render.tone import GREY, TONES, FloatArray, apply_tone, colour_map, has_negatives
+from retroscope.render.tone import TONES, FloatArray, apply_tone, colour_map, has_negatives
 from retroscope.results.projections import Pixels
 from tests.render.specimens import float32
 
@@ -28,8 +29,8 @@ def test_zero_is_mid_grey(pixels: Pixels, tone: str) -> None:
 
 @given(TILES, EVERY_TONE)
 def test_flipping_every_sign_mirrors_around_mid_grey(pixels: Pixels, tone: str) -> None:
-    there, back = apply_tone(pixels, tone).astype(int), apply_tone(-pixels, tone).astype(int)
-    assert (there + back == 2 * GREY).all()
+    plus, minus = apply_tone(pixels, tone).astype(int), apply_tone(-pixels, tone).astype(int)
+    assert (plus + minus == 2 * GREY).all()
 
 
 @given(TILES, EVERY_TONE, st.floats(0.125, 8, width=32))
@@ -60,7 +61,7 @@ def test_a_value_that_is_not_finite_counts_as_zero(tone: str, broken: float) -> 
 
 
 @pytest.mark.parametrize("tone", TONES)
-def test_a_tile_without_pixels_is_a_picture_without_pixels(tone: str) -> None:
+def test_a_tile_without_pixels_is_an_image_without_pixels(tone: str) -> None:
     assert apply_tone(np.zeros((0, 3, 3), np.float32), tone).shape == (0, 3, 3)
 
 
@@ -92,32 +93,34 @@ def test_other_channel_counts_are_shown_as_their_sum_in_greys(channels: int) -> 
 
 
 def test_one_channel_is_shown_in_greys() -> None:
-    shown = apply_tone(np.random.default_rng(0).standard_normal((4, 4, 1)).astype(np.float32))
-    assert (shown == shown[..., :1]).all()
+    pixels_in_colour = apply_tone(
+        np.random.default_rng(0).standard_normal((4, 4, 1)).astype(np.float32)
+    )
+    assert (pixels_in_colour == pixels_in_colour[..., :1]).all()
 
 
 @pytest.mark.parametrize(
-    ("tone", "says"),
+    ("tone", "message"),
     [
         ("gama", r"'gama'; did you mean 'gamma'\?$"),
         ("x", "'x'; choose from tile, percentile, gamma$"),
     ],
 )
-def test_an_unknown_tone_is_answered_with_what_there_is(tone: str, says: str) -> None:
-    with pytest.raises(RetroscopeError, match=says):
+def test_an_unknown_tone_is_refused_with_the_known_ones(tone: str, message: str) -> None:
+    with pytest.raises(RetroscopeError, match=message):
         apply_tone(np.zeros((1, 1, 3), np.float32), tone)
 
 
 @given(MAPS)
 def test_zero_is_black_on_a_map_without_negatives(values: Pixels) -> None:
-    shown = colour_map(np.abs(values))
-    assert (shown[values == 0] == SEQUENTIAL[0]).all()
+    pixels_in_colour = colour_map(np.abs(values))
+    assert (pixels_in_colour[values == 0] == SEQUENTIAL[0]).all()
 
 
 @given(MAPS)
 def test_zero_is_light_grey_on_a_map_with_negatives(values: Pixels) -> None:
-    shown = colour_map(values, signed=True)
-    assert (shown[values == 0] == DIVERGING[len(DIVERGING) // 2]).all()
+    pixels_in_colour = colour_map(values, signed=True)
+    assert (pixels_in_colour[values == 0] == DIVERGING[len(DIVERGING) // 2]).all()
 
 
 @given(MAPS)
@@ -127,9 +130,9 @@ def test_a_map_chooses_its_scale_by_its_signs(values: Pixels) -> None:
 
 @given(MAPS)
 def test_more_heat_is_never_darker(values: Pixels) -> None:
-    shown = _brightness(colour_map(np.abs(values))).ravel()
+    pixels_in_colour = _brightness(colour_map(np.abs(values))).ravel()
     order = np.argsort(np.abs(values), axis=None, kind="stable")
-    assert (np.diff(shown[order]) >= -1).all()
+    assert (np.diff(pixels_in_colour[order]) >= -1).all()
 
 
 def test_both_scales_of_heat_change_evenly_to_the_eye() -> None:
@@ -143,15 +146,15 @@ def test_both_scales_of_heat_change_evenly_to_the_eye() -> None:
 
 @pytest.mark.parametrize("ramp", [SEQUENTIAL, DIVERGING])
 def test_the_colour_of_alarm_is_on_no_scale(ramp: Ramp) -> None:
-    shown = interpolate_ramp(np.linspace(0, 1, 256), ramp).astype(int)
-    assert np.abs(shown - ALARM).max(axis=1).min() > 60
+    pixels_in_colour = interpolate_ramp(np.linspace(0, 1, 256), ramp).astype(int)
+    assert np.abs(pixels_in_colour - ALARM).max(axis=1).min() > 60
 
 
 def test_a_broken_value_does_not_make_a_map_signed() -> None:
     assert not has_negatives(float32([[np.nan, -np.inf, 3]]))
 
 
-def _brightness(picture: RGB) -> FloatArray:
-    red, green, blue = np.moveaxis(picture.astype(np.float64), -1, 0)
+def _brightness(image: RGB) -> FloatArray:
+    red, green, blue = np.moveaxis(image.astype(np.float64), -1, 0)
     brightness: FloatArray = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     return brightness

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.errors import choose
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.render.theme import DIVERGING, Colour, Ramp, interpolate_ramp
 from retroscope.render.tone import zero_non_finite
 

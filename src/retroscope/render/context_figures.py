@@ -7,7 +7,8 @@ from PIL import Image, ImageDraw, ImageOps
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
-from retroscope.imaging.image import RGB, crop
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import crop
 from retroscope.render.captions import count_noun, join_facts
 from retroscope.render.layout import GAP, TIGHT, column, grid, pad, page, row
 from retroscope.render.mosaics import empty_place, legible_factor, resize_projection, resize_tile

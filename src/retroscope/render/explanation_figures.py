@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.render.captions import join_facts, percent
 from retroscope.render.heat_figures import heat_notes, heat_title
 from retroscope.render.layout import (

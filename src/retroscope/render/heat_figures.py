@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts, percent
 from retroscope.render.colours import apply_scale
 from retroscope.render.layout import enlarge, enlargement_factor
 from retroscope.render.overlay import OPACITY, ImageInput, overlay, overlay_on, scale_limit
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
-from retroscope.render.tone import GREY, apply_tone
+from retroscope.render.tone import apply_tone
 from retroscope.results.heat_maps import HeatMap
 
 _VISIBLE_ON_SHEET = 152

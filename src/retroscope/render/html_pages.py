@@ -7,7 +7,7 @@ from io import BytesIO
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from retroscope.atlas.reader import Atlas
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.render.captions import percent
 from retroscope.render.explanation_figures import (
     NO_UNITS,

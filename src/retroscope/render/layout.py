@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from retroscope.errors import RetroscopeError
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.render.theme import BAND, HAIRLINE, PAPER
 
 MARGIN = 20

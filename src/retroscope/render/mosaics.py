@@ -9,11 +9,12 @@ from PIL.Image import Resampling
 
 from retroscope.errors import RetroscopeError, choose
 from retroscope.geometry import Box
-from retroscope.imaging.image import RGB, Size, crop
+from retroscope.imaging.decoding import RGB, Size
+from retroscope.imaging.image import GREY, crop
 from retroscope.render.layout import enlarge, enlargement_factor, grid
 from retroscope.render.text import LABEL, line, text_width
 from retroscope.render.theme import BAND, HAIRLINE, INK, MUTED, PAPER
-from retroscope.render.tone import GREY, apply_tone, zero_non_finite
+from retroscope.render.tone import apply_tone, zero_non_finite
 from retroscope.results.plates import Patch
 from retroscope.results.projections import Pixels
 

@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from retroscope.imaging.image import GREY, RGB
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts, percent
 from retroscope.render.colours import CLASS_COLOURS, REMAINING_CLASSES, apply_scale
 from retroscope.render.layout import (

@@ -7,7 +7,8 @@ import PIL.Image
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
-from retroscope.imaging.image import RGB, Fit, Image, as_image, crop
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import Fit, Image, as_image, crop
 from retroscope.render.colours import apply_scale
 from retroscope.render.tone import ROBUST_PERCENTILE, zero_non_finite
 from retroscope.results.heat_maps import HeatMap

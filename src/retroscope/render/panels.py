@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from retroscope.imaging.image import RGB, Size
+from retroscope.imaging.decoding import RGB, Size
 from retroscope.render.layout import (
     CLEARLY_VISIBLE,
     GAP,

@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 
 from retroscope.errors import RetroscopeError
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts
 from retroscope.render.layout import enlarge, enlargement_factor
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
-from retroscope.render.tone import GREY
 from retroscope.results.patterns import Pattern
 
 _COLUMNS = 8

@@ -6,11 +6,12 @@ import numpy as np
 from PIL import Image
 
 from retroscope.geometry import Box
-from retroscope.imaging.image import RGB, Size
+from retroscope.imaging.decoding import RGB, Size
+from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts
 from retroscope.render.layout import enlarge, enlargement_factor
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
-from retroscope.render.tone import GREY, apply_tone
+from retroscope.render.tone import apply_tone
 from retroscope.results.plates import Patch
 from retroscope.results.projections import Projection
 

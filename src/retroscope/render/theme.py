@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 
 Colour = tuple[int, int, int]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.render.layout import GAP, column, enlarge, enlargement_factor, grid
 from retroscope.render.text import LABEL, line
 from retroscope.render.theme import ALARM, DEAD, DEAD_MARK, MUTED, PAPER

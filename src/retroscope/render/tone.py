@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.errors import choose
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import GREY
 from retroscope.render.theme import DIVERGING, SEQUENTIAL, interpolate_ramp
 from retroscope.results.projections import Pixels
 
 FloatArray = npt.NDArray[np.float64]
 
-GREY = 128
 GREY_STEPS = 127
 """Grey levels on each side of mid-grey: flipping the sign mirrors the colour exactly."""
 ROBUST_PERCENTILE = 99.5
