@@ -30,8 +30,8 @@ def run_sql(path: Path, statements: Sequence[str]) -> None:
 
 
 def column_names(path: Path) -> set[str]:
-    with open_atlas(path) as atlas:
-        return {str(row[1]) for row in atlas.sql("PRAGMA table_info(channels)")}
+    with closing(sqlite3.connect(path)) as file:
+        return {row[1] for row in file.execute("PRAGMA table_info(channels)")}
 
 
 def test_an_atlas_without_the_table_of_patterns_has_no_patterns(path: Path) -> None:
@@ -59,6 +59,21 @@ def test_a_statistic_that_an_atlas_lacks_is_missing(path: Path) -> None:
         assert stats.fired_images is None
         assert stats.images == 4
         assert stats.mean == pytest.approx(2 / 3)
+
+
+def test_a_query_finds_null_for_a_statistic_that_an_atlas_lacks(path: Path) -> None:
+    with open_atlas(path) as atlas:
+        before = channel_queries.layer_conditions(atlas)["features.0"]
+    lacking = ("std", "non_finite", "histogram", "fired_positions")
+    run_sql(path, [f"ALTER TABLE channels DROP COLUMN {name}" for name in lacking])
+    with open_atlas(path) as atlas:
+        rows = atlas.sql(
+            "SELECT DISTINCT std, non_finite, histogram, fired_positions FROM channels"
+        )
+        assert rows == [(None,) * 4]
+        condition = channel_queries.layer_conditions(atlas)["features.0"]
+        assert (condition.known, condition.dead) == (before.known, before.dead)
+        assert condition.non_finite is None
 
 
 def test_writing_adds_the_columns_of_new_statistics(

@@ -87,8 +87,9 @@ class ReadConnection:
         try:
             with translate_sqlite_errors(path):
                 self._run(lambda: file_queries.read_first_page(self._connection))
-                file_queries.forbid_writing(self._connection)
                 _check_is_atlas(self._connection, path)
+                file_queries.show_missing_columns(self._connection)
+                file_queries.forbid_writing(self._connection)
         except AtlasError:
             self.close()
             raise

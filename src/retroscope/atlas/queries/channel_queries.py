@@ -20,12 +20,14 @@ _PREFERRED_PATTERN_FIRST = "ORDER BY recipe <> 'olah', recipe"
 
 
 class LayerConditionRow(NamedTuple):
-    """How many channels of a layer have statistics, are dead, or have non-finite values."""
+    """How many channels of a layer have statistics, are dead, or have non-finite values; None if
+    the atlas does not have the statistic.
+    """
 
     layer: str
     known: int
     dead: int
-    non_finite: int
+    non_finite: int | None
 
 
 class ChannelRow(NamedTuple):
@@ -44,10 +46,10 @@ class HistogramRow(NamedTuple):
     """The statistics that say how unusual an activation of a channel is."""
 
     channel: int
-    images: int
+    images: int | None
     maximum: float | None
-    fired_images: int
-    histogram: bytes
+    fired_images: int | None
+    histogram: bytes | None
 
 
 class UnitHitRow(NamedTuple):

@@ -5,6 +5,7 @@ import sqlite3
 from datetime import UTC, datetime
 
 from retroscope.atlas.schema import SCHEMA_VERSION, TABLES, create_statements, upgrade_statements
+from retroscope.results.statistics import stored_statistics
 
 _WRITER_SETTINGS = (
     "PRAGMA auto_vacuum = INCREMENTAL",  # space can be returned to the disk
@@ -56,10 +57,24 @@ def upgrade_tables(connection: sqlite3.Connection) -> None:
 
     The version is always written, so a read-only file fails here and not at the first checkpoint.
     """
-    columns = connection.execute("SELECT name FROM pragma_table_info('channels')").fetchall()
-    for statement in upgrade_statements({name for (name,) in columns}):
+    for statement in upgrade_statements(_channel_columns(connection)):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def show_missing_columns(connection: sqlite3.Connection) -> None:
+    """Makes statistics that an older atlas lacks NULL in every query of this connection."""
+    columns = _channel_columns(connection)
+    missing = [row.name for row in stored_statistics() if row.name not in columns]
+    if columns and missing:
+        nulls = ", ".join(f"NULL AS {name}" for name in missing)
+        view = f"SELECT *, {nulls} FROM main.channels"  # noqa: S608 - names of our own columns
+        connection.execute(f"CREATE TEMP VIEW channels AS {view}")
+
+
+def _channel_columns(connection: sqlite3.Connection) -> set[str]:
+    rows = connection.execute("SELECT name FROM pragma_table_info('channels', 'main')").fetchall()
+    return {name for (name,) in rows}
 
 
 def delete_all_rows(connection: sqlite3.Connection) -> None:

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from math import nan
-
-import numpy as np
 
 from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.reader import Atlas
+from retroscope.atlas.row_decoding import stats_from_cells
 from retroscope.errors import UnitError
 from retroscope.results.layers import Layer
 from retroscope.results.statistics import ChannelStats
@@ -43,17 +41,4 @@ class ChannelStatsCache:
 
     def _read(self, layer: str) -> dict[int, ChannelStats]:
         rows = channel_queries.channel_histograms(self._atlas, self._atlas.layer(layer))
-        return {
-            row.channel: ChannelStats(
-                images=row.images,
-                positions=0,
-                mean=nan,
-                std=nan,
-                maximum=nan if row.maximum is None else row.maximum,
-                fired_images=row.fired_images,
-                fired_positions=0,
-                non_finite=0,
-                histogram=np.frombuffer(row.histogram, "<i8").astype(np.int64),
-            )
-            for row in rows
-        }
+        return {row.channel: stats_from_cells(row._asdict()) for row in rows}
