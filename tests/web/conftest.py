@@ -15,12 +15,12 @@ from torch import nn
 
 import retroscope as rs
 from retroscope.web.export import write_site
-from retroscope.web.live import own_image
-from retroscope.web.server import application, listening_on
-from retroscope.web.site.site import Site, compared
+from retroscope.web.live.live_routes import live_routes
+from retroscope.web.server import make_app, open_socket
+from retroscope.web.site.site import Site, make_site
 from tests.conftest import built
-from tests.scanning.scans import photos, picture
-from tests.web.making import odd
+from tests.scanning.scans import smooth_image, write_images
+from tests.web.sample_atlases import odd_atlas
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -44,8 +44,8 @@ FLAGS = [
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """An atlas beside another one, all oddities in it."""
     folder = tmp_path_factory.mktemp("atlases")
-    with odd(folder / "one.atlas") as one, odd(folder / "two.atlas", seed=1) as two:
-        yield compared(one, two)
+    with odd_atlas(folder / "one.atlas") as one, odd_atlas(folder / "two.atlas", seed=1) as two:
+        yield make_site(one, two)
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +59,7 @@ def written(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def running(app: Any) -> Iterator[str]:
     """The address of a server that runs meanwhile."""
-    with listening_on("127.0.0.1", 0) as listening:
+    with open_socket("127.0.0.1", 0) as listening:
         config = uvicorn.Config(app, log_level="error", lifespan="off", server_header=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=partial(server.run, sockets=[listening]))
@@ -95,7 +95,7 @@ def hosting(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def served(site: Site) -> Iterator[str]:
-    with running(application(site)) as address:
+    with running(make_app(site)) as address:
         yield address
 
 
@@ -203,19 +203,19 @@ def net() -> rs.Network:
 @pytest.fixture(scope="module")
 def own(net: rs.Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("mine")
-    with rs.scan(net, photos(folder / "photos", 12), to=folder / "own.atlas") as atlas:
-        yield compared(atlas)
+    with rs.scan(net, write_images(folder / "photos", 12), to=folder / "own.atlas") as atlas:
+        yield make_site(atlas)
 
 
 @pytest.fixture
 def live(own: Site, net: rs.Network, serve: Serves) -> str:
     """The address of a server with the network."""
-    return serve(application(own, routes=own_image.routes(own, net)))
+    return serve(make_app(own, routes=live_routes(own, net)))
 
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A picture that the scan has not seen."""
     file = tmp_path_factory.mktemp("pictures") / "mine.png"
-    picture(99, SIDE).save(file)
+    smooth_image(99, SIDE).save(file)
     return file

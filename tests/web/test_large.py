@@ -6,34 +6,35 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from retroscope.web.server import application
-from retroscope.web.site.site import Site, compared
+from retroscope.atlas.schema import Value
+from retroscope.web.server import make_app
+from retroscope.web.site.site import Site, make_site
 from tests.web.conftest import Looks, Serves
-from tests.web.making import large
+from tests.web.sample_atlases import large_atlas
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with large(tmp_path_factory.mktemp("large") / "large.atlas") as atlas:
+    with large_atlas(tmp_path_factory.mktemp("large") / "large.atlas") as atlas:
         assert len(atlas) == 30_000
-        yield compared(atlas)
+        yield make_site(atlas)
 
 
 def test_the_work_for_a_unit_does_not_grow_with_the_atlas(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No question for the page of a unit has more rows than a plate and its like have."""
-    client = TestClient(application(site), base_url="http://localhost")
+    client = TestClient(make_app(site), base_url="http://localhost")
     client.get("/unit/layer.7/1000.html")
     rows: list[int] = []
-    ask = site.atlas._reading.ask
+    run_query = site.atlas._connection.sql
 
-    def counted(query: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-        found = ask(query, values)  # type: ignore[arg-type]
-        rows.append(len(found))
-        return found
+    def count_rows(query: str, *values: Value) -> list[tuple[object, ...]]:
+        answer = run_query(query, *values)
+        rows.append(len(answer))
+        return answer
 
-    monkeypatch.setattr(site.atlas._reading, "ask", counted)
+    monkeypatch.setattr(site.atlas._connection, "sql", count_rows)
     assert client.get("/unit/layer.7/1234.html").status_code == 200
     assert max(rows) <= 100
     assert len(rows) < 60
@@ -41,7 +42,7 @@ def test_the_work_for_a_unit_does_not_grow_with_the_atlas(
 
 def test_the_memory_of_the_server_stays_flat(site: Site) -> None:
     """What ten layers leave behind is not more than what the first two do."""
-    client = TestClient(application(site), base_url="http://localhost")
+    client = TestClient(make_app(site), base_url="http://localhost")
 
     def read(layers: range) -> int:
         for layer in layers:
@@ -60,7 +61,7 @@ def test_the_memory_of_the_server_stays_flat(site: Site) -> None:
 def test_a_layer_of_two_thousand_channels_draws_few_of_them(
     site: Site, look: Looks, serve: Serves
 ) -> None:
-    address = serve(application(site))
+    address = serve(make_app(site))
     page = look(f"{address}layer/layer.3.html", viewport={"width": 1280, "height": 900})
     page.wait_for_selector("[aria-setsize='2000']")
     assert page.locator(".plate").count() < 700

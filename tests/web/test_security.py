@@ -12,9 +12,9 @@ from urllib.request import urlopen
 import pytest
 from starlette.testclient import TestClient
 
-from retroscope.web.security import known_hosts
-from retroscope.web.server import application
-from retroscope.web.site.routes import every_path
+from retroscope.web.security import allowed_hosts
+from retroscope.web.server import make_app
+from retroscope.web.site.routes import list_paths
 from retroscope.web.site.site import Site
 from tests.web.conftest import running
 
@@ -44,7 +44,7 @@ HOSTILE = (
     "class/none.html",
     "image/100000.html",
     "other/other/index.html",
-    "look",
+    "analyze",
     "index.html/",
     "index.php",
     "names.js.map",
@@ -57,7 +57,7 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def client(site: Site) -> TestClient:
-    return TestClient(application(site), base_url="http://127.0.0.1:8000")
+    return TestClient(make_app(site), base_url="http://127.0.0.1:8000")
 
 
 @pytest.mark.parametrize("path", HOSTILE)
@@ -94,8 +94,8 @@ def test_our_own_names_are_answered(client: TestClient, host: str) -> None:
 
 
 def test_a_host_that_was_asked_for_is_a_name_of_ours() -> None:
-    assert "192.168.0.7" in known_hosts("192.168.0.7")
-    assert "[fe80::1]" in known_hosts("fe80::1")
+    assert "192.168.0.7" in allowed_hosts("192.168.0.7")
+    assert "[fe80::1]" in allowed_hosts("fe80::1")
 
 
 def test_what_computes_is_not_for_other_sites(client: TestClient) -> None:
@@ -105,8 +105,8 @@ def test_what_computes_is_not_for_other_sites(client: TestClient) -> None:
         {"origin": "http://127.0.0.1:9999"},
         {"sec-fetch-site": "cross-site"},
     ):
-        assert client.post("/look", headers=headers).status_code == 403
-    assert client.post("/look", headers={"origin": "http://127.0.0.1:8000"}).status_code != 403
+        assert client.post("/analyze", headers=headers).status_code == 403
+    assert client.post("/analyze", headers={"origin": "http://127.0.0.1:8000"}).status_code != 403
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
@@ -132,7 +132,7 @@ def test_a_page_that_has_not_changed_is_not_sent_again(client: TestClient) -> No
 
 def test_ten_thousand_random_addresses_are_not_there(client: TestClient, site: Site) -> None:
     chance = random.Random(0)  # noqa: S311 - no secret
-    known = list(every_path(site))
+    known = list(list_paths(site))
     signs = string.printable + "é猫\x00"
     for number in range(10_000):
         if number % 2:
@@ -159,9 +159,9 @@ RAW = (
     b"GET /../../../etc/passwd HTTP/1.1\r\n" + CLOSE + b"\r\n",
     b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\n" + CLOSE + b"\r\n",
     b"GET //etc/passwd HTTP/1.1\r\n" + CLOSE + b"\r\n",
-    b"POST /look HTTP/1.1\r\n" + CLOSE + b"Content-Length: -5\r\n\r\n",
-    b"POST /look HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
-    b"GET /look HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n",
+    b"POST /analyze HTTP/1.1\r\n" + CLOSE + b"Content-Length: -5\r\n\r\n",
+    b"POST /analyze HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+    b"GET /analyze HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     b"\x00" * 1000 + b"\r\n\r\n",
 )
@@ -219,7 +219,7 @@ def test_only_the_atlas_and_our_own_folder_are_read(
 def test_fifty_readers_at_once_get_what_one_gets(site: Site) -> None:
     paths = ["index.html", "unit/features.0/3.html", "layer/features.0.html", "names.js"]
     paths += [f"plate/features.0/{n}.max.patches.webp" for n in range(8)]
-    with running(application(site)) as address:
+    with running(make_app(site)) as address:
         alone = {path: _get(address + path) for path in paths}
         start = threading.Barrier(50)
 

@@ -1,29 +1,51 @@
 """The server and the export are one list of pages."""
 
+import ast
 import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from posixpath import join, normpath
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from retroscope.atlas.schema import RANKINGS
 from retroscope.errors import RetroscopeError
-from retroscope.web.export import LIST, export, files_and_bytes, write_site
-from retroscope.web.server import application
-from retroscope.web.site.routes import FILES, PAGES, answer, every_path
-from retroscope.web.site.site import Site, compared
-from tests.web.making import LAYERS, NAMES, bare
+from retroscope.results.as_json import layer_json, patch_json, pattern_json, stats_json
+from retroscope.web.export import FILE_LIST, estimate_size, export, write_site
+from retroscope.web.server import make_app
+from retroscope.web.site import routes
+from retroscope.web.site.routes import FILES, PAGES, list_paths, respond
+from retroscope.web.site.site import Site, make_site
+from retroscope.web.site.site_files import PLATE_KINDS
+from retroscope.web.site.urls import (
+    FILE_URLS,
+    LIVE_URLS,
+    PAGE_URLS,
+    PARAM_PATTERNS,
+    SECOND_FOLDER,
+    find_label_by_slug,
+    find_layer_by_slug,
+    label_urls,
+    match_url,
+    url_for,
+    url_template,
+)
+from tests.web.sample_atlases import LAYERS, NAMES, bare_atlas
+
+SITE_FOLDER = Path(routes.__file__).parent
 
 
 @pytest.fixture
 def client(site: Site) -> TestClient:
-    return TestClient(application(site), base_url="http://localhost")
+    return TestClient(make_app(site), base_url="http://localhost")
 
 
 def test_what_is_served_is_what_is_exported(site: Site, written: Path, client: TestClient) -> None:
-    for path in every_path(site):
+    for path in list_paths(site):
         response = client.get("/" + path)
         assert response.status_code == 200, path
         assert response.content == (written / path).read_bytes(), path
@@ -32,34 +54,139 @@ def test_what_is_served_is_what_is_exported(site: Site, written: Path, client: T
 
 def test_an_export_has_no_file_that_is_not_served(site: Site, written: Path) -> None:
     files = {str(file.relative_to(written)) for file in written.rglob("*") if file.is_file()}
-    assert files == {*every_path(site), LIST, ".nojekyll"}
+    assert files == {*list_paths(site), FILE_LIST, ".nojekyll"}
 
 
-def test_every_row_of_the_list_is_in_the_export(site: Site) -> None:
-    paths = set(every_path(site))
-    for row in (*PAGES, *FILES):
-        pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(row.pattern))
-        ending = r"\.html" if row in PAGES else ""
-        assert any(re.fullmatch(pattern + ending, path) for path in paths), row.pattern
+def test_every_row_of_the_tables_is_in_the_export(site: Site) -> None:
+    paths = set(list_paths(site))
+    for name, pattern in PAGE_URLS.items():
+        assert any(match_url(f"{pattern}.html", path) is not None for path in paths), name
+    for name, pattern in FILE_URLS.items():
+        assert any(match_url(pattern, path) is not None for path in paths), name
+
+
+def test_the_routes_and_the_urls_have_the_same_names() -> None:
+    assert [page.name for page in PAGES] == list(PAGE_URLS)
+    assert [file.name for file in FILES] == list(FILE_URLS)
+    assert PARAM_PATTERNS["kind"].split("|") == list(PLATE_KINDS)
+    assert PARAM_PATTERNS["ranked_by"].split("|") == list(RANKINGS)
+
+
+def test_a_url_is_read_back_as_what_it_was_made_from(site: Site) -> None:
+    for layer in site.atlas.layers:
+        path = url_for(site, "unit", layer=layer.name, channel=2)
+        params = match_url(f"{PAGE_URLS['unit']}.html", path)
+        assert params is not None
+        assert find_layer_by_slug(site, params["layer"]) == layer
+        template = url_template(site, "unit", layer=layer.name)
+        assert template.replace("{channel}", "2") == path
+    for label in site.atlas.labels:
+        path = url_for(site, "class", label=label.name)
+        assert path == label_urls(site)[label.name]
+        params = match_url(f"{PAGE_URLS['class']}.html", path)
+        assert params is not None
+        assert find_label_by_slug(site, params["label"]) == label
+
+
+def test_every_path_in_the_facts_of_a_page_is_one_of_the_site(site: Site) -> None:
+    paths = set(list_paths(site))
+    for path in paths:
+        if path.endswith(".json"):
+            folder = SECOND_FOLDER if path.startswith(SECOND_FOLDER) else ""
+            for link in paths_in(json.loads(respond(site, path).body), folder=folder):
+                assert normpath(link) in paths, (path, link)
+
+
+def paths_in(facts: object, *, folder: str, key: str = "") -> Iterator[str]:
+    """The paths in the facts of a page, relative to the root of the whole site."""
+    if isinstance(facts, dict):
+        folder += str(facts.get("folder", ""))
+        for name, value in facts.items():
+            yield from paths_in(value, folder=folder, key=key if name.isdigit() else name)
+    elif isinstance(facts, list):
+        for value in facts:
+            yield from paths_in(value, folder=folder, key=key)
+    elif isinstance(facts, str) and key in PATH_KEYS:
+        yield folder + facts
+
+
+PATH_KEYS = {
+    *("href", "class_href", "src", "plate", "patches", "projections", "pages", "columns"),
+    "comparison",
+}
+"""The keys of paths; `plates` of a comparison has them in a list without a key."""
+
+
+def test_every_path_in_a_script_is_one_of_the_site(site: Site) -> None:
+    paths = set(list_paths(site))
+    names = script_facts(respond(site, "names.js").body)
+    assert {entry["href"] for entry in (*names["layers"], *names["classes"])} <= paths
+    for layer in names["layers"]:
+        for channel in range(layer["channels"]):
+            assert layer["units"].format(channel=channel) in paths
+        columns_path = layer["href"].replace(".html", ".js")
+        facts = script_facts(respond(site, columns_path).body)
+        columns = facts["columns"]
+        for channel, has_pattern, kinds in zip(
+            columns["channel"], columns["pattern"], columns["plates"], strict=True
+        ):
+            assert facts["units"].format(channel=channel) in paths
+            assert not has_pattern or facts["patterns"].format(channel=channel) in paths
+            for ranked_by, count in zip(RANKINGS, kinds, strict=True):
+                for kind in tuple(PLATE_KINDS)[:count]:
+                    values = {"channel": channel, "ranked_by": ranked_by, "kind": kind}
+                    assert facts["plates"].format_map(values) in paths
+
+
+def test_the_page_of_the_readers_image_names_the_live_route(site: Site) -> None:
+    facts = json.loads(respond(site, "mine.json").body)
+    assert facts["analysis"] == LIVE_URLS["analysis"]
+
+
+def script_facts(script: bytes) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(script.decode().partition(" = ")[2].removesuffix(";\n"))
+    return facts
+
+
+@pytest.mark.parametrize("folder", ["", "pages", "../live"])
+def test_no_module_but_urls_writes_a_path(folder: str) -> None:
+    """A path is `url_for(...)`; the table of routes names templates and endings."""
+    for file in (SITE_FOLDER / folder).glob("*.py"):
+        if file.name not in {"urls.py", "routes.py"}:
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    text = node.value
+                    is_path = re.fullmatch(r"[^\s`]*(/|\.(html|json|js|webp))", text)
+                    assert not is_path or text in {"/", "../"}, (file.name, text)
+
+
+def test_no_template_and_no_script_writes_a_path() -> None:
+    for file in (SITE_FOLDER / "templates").glob("*.html"):
+        links = re.findall(r' (?:href|src|action)="((?:{{.*?}}|[^"{])*)"', file.read_text("utf-8"))
+        for link in links:
+            assert re.fullmatch(r"({{.*?}})+|#\w+", link), (file.name, link)
+    for file in (SITE_FOLDER / "assets").glob("*.js"):
+        for text in re.findall(r"[\"`']([^\"`'\n]*)[\"`']", file.read_text("utf-8")):
+            assert not re.search(r"\.(html|json|js|webp)$", text), (file.name, text)
 
 
 def test_names_of_files_differ_by_more_than_their_case(site: Site) -> None:
-    paths = [path.lower() for path in every_path(site)]
+    paths = [path.lower() for path in list_paths(site)]
     assert len(paths) == len(set(paths))
 
 
 def test_every_page_has_a_twin_that_is_json(site: Site) -> None:
-    pages = [path for path in every_path(site) if path.endswith(".html")]
+    pages = [path for path in list_paths(site) if path.endswith(".html")]
     for path in pages:
         twin = path.removesuffix(".html") + ".json"
-        facts = json.loads(answer(site, twin).body, parse_constant=pytest.fail)
+        facts = json.loads(respond(site, twin).body, parse_constant=pytest.fail)
         assert isinstance(facts, dict)
-        links = links_of(answer(site, path).body.decode())
+        links = links_of(respond(site, path).body.decode())
         assert twin.rpartition("/")[2] in links, path
 
 
 def test_every_link_leads_to_a_file_from_any_folder(site: Site, written: Path) -> None:
-    for path in every_path(site):
+    for path in list_paths(site):
         if path.endswith(".html"):
             for link in links_of((written / path).read_text("utf-8")):
                 target = normpath(join(path, "..", link.partition("#")[0]))
@@ -68,62 +195,70 @@ def test_every_link_leads_to_a_file_from_any_folder(site: Site, written: Path) -
 
 
 def test_a_name_cannot_put_markup_on_a_page(site: Site) -> None:
-    for path in every_path(site):
+    for path in list_paths(site):
         if path.endswith(".html"):
-            page = answer(site, path).body.decode()
+            page = respond(site, path).body.decode()
             assert "<i>wolves" not in page
             assert "é<b>" not in page
 
 
-def test_the_page_of_a_unit_says_what_the_atlas_says(site: Site) -> None:
-    facts = json.loads(answer(site, "unit/features.0/3.json").body)
-    plate = site.atlas["features.0:3"]
-    for shown, patch in zip(facts["rankings"]["max"]["hits"], plate.patches, strict=True):
-        assert shown["score"] == patch.score
-        assert shown["source"] == patch.source
-        assert tuple(shown["position"]) == patch.position
-        corners = (patch.box.top, patch.box.left, patch.box.bottom, patch.box.right)
-        assert tuple(shown["box"]) == corners
-        assert shown["projected"] == (patch.projection is not None)
-    assert facts["stats"]["fired_images"] == plate.stats.fired_images
-    assert [one["name"] for one in facts["stats"]["classes"]] == [
-        one.label for one in plate.stats.classes
-    ]
+def test_the_page_of_a_unit_has_the_json_of_its_results(site: Site) -> None:
+    """The same keys and values as on the command line; a page may add more."""
+    for channel in range(12):
+        facts = json.loads(respond(site, f"unit/features.0/{channel}.json").body)
+        plate = site.atlas[f"features.0:{channel}"]
+        assert_contains(facts["layer"], layer_json(plate.layer))
+        assert_contains(facts["stats"], stats_json(plate.stats))
+        for hit, patch in zip(facts["rankings"]["max"]["hits"], plate.patches, strict=True):
+            assert_contains(hit, patch_json(patch))
+        for pattern, stored in zip(facts["patterns"], site.atlas.patterns(plate.unit), strict=True):
+            expected = pattern_json(stored)
+            assert_contains(expected, {key: pattern[key] for key in pattern.keys() & expected})
+            assert pattern.keys() - expected == {"src"}
+
+
+def assert_contains(facts: dict[str, Any], expected: dict[str, Any]) -> None:
+    for key, value in expected.items():
+        if key == "classes":
+            for entry, expected_entry in zip(facts[key], value, strict=True):
+                assert_contains(entry, expected_entry)
+        else:
+            assert facts[key] == value, key
 
 
 def test_an_atlas_without_projections_classes_or_statistics_is_shown(tmp_path: Path) -> None:
-    with bare(tmp_path / "bare.atlas") as atlas:
-        site = compared(atlas)
+    with bare_atlas(tmp_path / "bare.atlas") as atlas:
+        site = make_site(atlas)
         write_site(site, tmp_path / "site")
         page = (tmp_path / "site/unit/features.0/2.html").read_text("utf-8")
-        assert "It has no hits." in page
+        assert "No hits." in page
         assert "never fires" in page
 
 
 def test_an_export_goes_over_an_earlier_one_and_over_nothing_else(tmp_path: Path) -> None:
-    folder, atlas = tmp_path / "site", bare(tmp_path / "bare.atlas")
+    folder, atlas = tmp_path / "site", bare_atlas(tmp_path / "bare.atlas")
     export(atlas, folder)
     (folder / "mine.txt").write_text("kept")
     (folder / "other").mkdir()
-    listed = (folder / LIST).read_text("utf-8")
+    listed = (folder / FILE_LIST).read_text("utf-8")
     (folder / "gone.html").write_text("from before")
     (tmp_path / "outside.html").write_text("not ours")
-    (folder / LIST).write_text(f"{listed}\ngone.html\n../outside.html")
+    (folder / FILE_LIST).write_text(f"{listed}\ngone.html\n../outside.html")
     export(atlas, folder)
     assert (folder / "mine.txt").read_text() == "kept"
     assert not (folder / "gone.html").exists()
     assert (tmp_path / "outside.html").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full/letter.txt").write_text("dear")
-    with pytest.raises(RetroscopeError, match="no exported site"):
+    with pytest.raises(RetroscopeError, match="not an exported site"):
         export(atlas, tmp_path / "full")
     assert [one.name for one in (tmp_path / "full").iterdir()] == ["letter.txt"]
     atlas.close()
 
 
 def test_an_export_says_about_what_it_takes(site: Site, written: Path) -> None:
-    files, size = files_and_bytes(site)
-    sizes = [(written / path).stat().st_size for path in every_path(site)]
+    files, size = estimate_size(site)
+    sizes = [(written / path).stat().st_size for path in list_paths(site)]
     assert files == len(sizes)
     assert 0.5 < size / sum(sizes) < 2
 
@@ -133,21 +268,21 @@ def test_a_layer_with_many_channels_has_further_pages(site: Site) -> None:
     seen: list[int] = []
     path = next(
         one["href"]
-        for one in json.loads(answer(site, "index.json").body)["layers"]
+        for one in json.loads(respond(site, "index.json").body)["layers"]
         if one["name"] == many.name
     )
-    for page in json.loads(answer(site, path.replace(".html", ".json")).body)["pages"]:
-        facts = json.loads(answer(site, page.replace(".html", ".json")).body)
+    for page in json.loads(respond(site, path.replace(".html", ".json")).body)["pages"]:
+        facts = json.loads(respond(site, page.replace(".html", ".json")).body)
         seen += [plate["channel"] for plate in facts["plates"]]
     assert seen == list(range(many.channels))
 
 
 def test_classes_that_differ_in_case_alone_have_their_own_pages(site: Site) -> None:
-    classes = json.loads(answer(site, "classes.json").body)["classes"]
-    assert [one["name"] for one in classes] == list(NAMES)
+    classes = json.loads(respond(site, "classes.json").body)["classes"]
+    assert [one["label"] for one in classes] == list(NAMES)
     for one in classes:
-        facts = json.loads(answer(site, one["href"].replace(".html", ".json")).body)
-        assert facts["name"] == one["name"]
+        facts = json.loads(respond(site, one["href"].replace(".html", ".json")).body)
+        assert facts["label"] == one["label"]
 
 
 class _Links(HTMLParser):

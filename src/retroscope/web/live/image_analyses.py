@@ -15,7 +15,8 @@ import torch
 from retroscope.engine.batching import NetworkInput
 from retroscope.engine.isolation import preserve_state
 from retroscope.errors import ModelError, UnitError
-from retroscope.imaging.image import RGB, crop
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import crop
 from retroscope.methods.activations import activations
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.class_scores import ClassScores, run_classifier
@@ -197,7 +198,7 @@ def _unusual_unit(
         "activation": number_json(activation),
         "contrast": number_json(contrast),
         "rarity": rarity,
-        "box": box_json(box.clipped(*image.size)),
+        "box": box_json(box.clip(*image.size)),
         "field": box_json(box),
     }
 

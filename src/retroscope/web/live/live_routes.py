@@ -15,7 +15,8 @@ from starlette.routing import BaseRoute, Route
 
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, RetroscopeError, choose
-from retroscope.imaging.image import Image, Size, TooLargeError, decode_image
+from retroscope.imaging.decoding import Size, TooLargeError
+from retroscope.imaging.image import Image, decode_image
 from retroscope.methods.atlas_match import check_same_network
 from retroscope.network import Network
 from retroscope.web.live.channel_stats_cache import ChannelStatsCache
@@ -106,7 +107,7 @@ def decode_upload(body: bytes, *, at_least: Size | None = None) -> Image:
 def _prepare_image(session: LiveSession, body: bytes) -> NetworkInput:
     """The same network input as from the image's file."""
     net = session.net
-    return net.prepare(decode_upload(body, at_least=net.preprocessing.fit.enough))
+    return net.prepare(decode_upload(body, at_least=net.preprocessing.fit.decoding_size))
 
 
 def _next_result(session: LiveSession, results: Results) -> Facts | None:

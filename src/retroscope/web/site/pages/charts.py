@@ -6,7 +6,7 @@ from math import log2
 
 import numpy as np
 
-from retroscope.imaging.image import Size
+from retroscope.imaging.decoding import Size
 from retroscope.render.histogram import histogram_caption
 from retroscope.results.layers import Layer
 from retroscope.results.statistics import HISTOGRAM_EDGES, ChannelStats

@@ -5,7 +5,7 @@ import json
 from retroscope.atlas.image_blobs import network_input_size
 from retroscope.atlas.queries import channel_queries, image_queries, reader_queries
 from retroscope.atlas.queries.channel_queries import LayerConditionRow
-from retroscope.imaging.image import Size
+from retroscope.imaging.decoding import Size
 from retroscope.results.layers import Layer
 from retroscope.web.site.pages.charts import network_diagram
 from retroscope.web.site.pages.page_facts import layer_facts, unit_facts

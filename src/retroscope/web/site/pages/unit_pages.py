@@ -8,7 +8,7 @@ from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.queries.channel_queries import UnitHitRow
 from retroscope.atlas.schema import RANKINGS, AtlasError
 from retroscope.geometry import Box
-from retroscope.imaging.image import Size
+from retroscope.imaging.decoding import Size
 from retroscope.results.as_json import box_json, number_json, stats_json
 from retroscope.results.caveats import PROJECTION
 from retroscope.results.layers import Layer

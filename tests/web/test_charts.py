@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from retroscope.results.values import Layer
-from retroscope.web.site.pages.diagram import diagram
-from tests.web.making import FIELD, LAYERS, SIDE
+from retroscope.results.layers import Layer
+from retroscope.web.site.pages.charts import network_diagram
+from tests.web.sample_atlases import FIELD, LAYERS, SIDE
 
 
 def drawn(layers: "list[Layer] | tuple[Layer, ...]") -> dict[str, Any]:
-    return diagram(layers, (SIDE, SIDE), ["x"] * len(layers))
+    return network_diagram(layers, (SIDE, SIDE), ["x"] * len(layers))
 
 
 def several(count: int) -> list[Layer]:
@@ -55,4 +55,4 @@ def test_a_field_fills_its_share_of_the_frame() -> None:
     found = drawn(LAYERS)
     for layer, block in zip(LAYERS, found["blocks"], strict=True):
         share = 1 if layer.field.whole else layer.field.y.size / SIDE
-        assert block["sees"][0] == pytest.approx(share * found["frame"], abs=0.01)
+        assert block["field"][0] == pytest.approx(share * found["frame"], abs=0.01)

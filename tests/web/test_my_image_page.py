@@ -15,12 +15,12 @@ def test_the_whole_page_works(live: str, mine: Path, look: Looks) -> None:
     page.locator("#predictions button").nth(1).click()
     page.locator("#caption").filter(has_text="gradcam").wait_for()
     page.locator("[data-show=occlusion]").click()
-    page.locator("#caption").filter(has_text="square").wait_for()
+    page.locator("#caption").filter(has_text="stride").wait_for()
     page.locator("#unusual button").first.click()
     page.wait_for_selector("#unit:not([hidden])")
     box = page.locator("#map").bounding_box()
     assert box is not None
-    cells = [int(n) for n in str(page.locator("#map").get_attribute("data-cells")).split(",")]
+    cells = [int(n) for n in str(page.locator("#map").get_attribute("data-size")).split(",")]
     y, x = cells[0] // 2, cells[1] // 3
     page.locator("#map").click(
         position={
@@ -29,7 +29,7 @@ def test_the_whole_page_works(live: str, mine: Path, look: Looks) -> None:
         }
     )
     page.locator("#unit-name").filter(has_text=f"@{y},{x}").wait_for()
-    assert page.locator("#over").is_visible()
+    assert page.locator("#overlay").is_visible()
 
 
 def test_what_is_pointed_at_is_framed_for_the_moment_and_what_is_chosen_stays(
@@ -40,12 +40,12 @@ def test_what_is_pointed_at_is_framed_for_the_moment_and_what_is_chosen_stays(
     page.wait_for_selector("#unusual section:nth-child(2)")
     plates = page.locator("#unusual button")
     plates.nth(0).click()
-    chosen = page.locator("#caption").filter(has_text="sees what is framed")
+    chosen = page.locator("#caption").filter(has_text="the receptive field of")
     page.wait_for_selector("#unit:not([hidden])")
     said = chosen.inner_text()
     plates.nth(8).hover()
     page.locator("#caption").filter(has_not_text=said).wait_for()
-    assert page.locator("#over").is_visible()
+    assert page.locator("#overlay").is_visible()
     page.mouse.move(1, 1)
     page.locator("#caption").filter(has_text=said).wait_for()
 
@@ -53,7 +53,7 @@ def test_what_is_pointed_at_is_framed_for_the_moment_and_what_is_chosen_stays(
 def test_the_map_that_is_shown_is_told_by_its_button(live: str, mine: Path, look: Looks) -> None:
     page = look(f"{live}mine.html")
     page.set_input_files("#file", mine)
-    for name in ("picture", "cam", "occlusion"):
+    for name in ("image", "cam", "occlusion"):
         page.locator(f"[data-show={name}]").click()
         page.wait_for_selector(f"[data-show={name}][aria-pressed=true]")
         assert page.locator("[data-show][aria-pressed=true]").count() == 1
@@ -80,7 +80,7 @@ def test_a_picture_picked_before_the_script_came_is_looked_at(
 ) -> None:
     held: list[Any] = []
     page = look(f"{live}index.html")
-    page.route("**/static/mine.js", lambda route: held.append(route))  # noqa: PLW0108 - it is marked
+    page.route("**/static/my_image.js", lambda route: held.append(route))  # noqa: PLW0108 - it is marked
     page.goto(f"{live}mine.html", wait_until="commit")
     page.set_input_files("#file", mine)
     while not held:
