@@ -59,8 +59,11 @@ def choose(
     table: Mapping[str, Value],
     *,
     error: type[RetroscopeError] = RetroscopeError,
+    advice: str = "",
 ) -> Value:
     """The entry of this name. An unknown name is refused with similar ones, or with all of them.
+
+    `advice` replaces the list of all names where that would be too long.
 
     >>> choose("rule book", "guidet", {"deconvnet": 1, "guided": 2})
     Traceback (most recent call last):
@@ -68,7 +71,7 @@ def choose(
     """
     if name in table:
         return table[name]
-    hint = did_you_mean(str(name), table) or f"choose from {', '.join(table)}"
+    hint = did_you_mean(str(name), table) or advice or f"choose from {', '.join(table)}"
     raise error(f"no {what} {name!r}; {hint}")
 
 

@@ -11,9 +11,9 @@ from torch import nn
 
 import retroscope as rs
 from retroscope.errors import ModelError
-from retroscope.zoo.architectures import ARCHITECTURES
 from retroscope.zoo.caffe_alexnet import alexnet
-from retroscope.zoo.caffe_googlenet import BRANCHES, Inception, googlenet, published
+from retroscope.zoo.caffe_googlenet import BRANCHES, Inception, googlenet, googlenet_shapes
+from retroscope.zoo.caffe_models import ARCHITECTURES
 from retroscope.zoo.caffe_vgg import vgg
 from tests.conftest import built
 from tests.reference.modules import Script
@@ -96,9 +96,9 @@ def test_pictures_are_fed_from_0_to_255_less_the_mean() -> None:
 
 
 def test_names_of_caffes_networks_are_told() -> None:
-    with pytest.raises(ModelError, match=r"no model 'vgg61' of Caffe's; did you mean .*'vgg16'"):
+    with pytest.raises(ModelError, match=r"no Caffe model 'vgg61'; did you mean .*'vgg16'"):
         rs.open_model("caffe/vgg61", random_weights=0)
-    with pytest.raises(ModelError, match="give a file that has them"):
+    with pytest.raises(ModelError, match="open the path of a weight file"):
         rs.open_model("caffe/vgg16")
 
 
@@ -107,7 +107,7 @@ def test_names_of_caffes_networks_are_told() -> None:
 
 def narrow_googlenet(*, classes: int = 5) -> dict[str, tuple[int, ...]]:
     """Every width a sixteenth of the published one."""
-    shapes = published(
+    shapes = googlenet_shapes(
         {
             "3a": (4, 3, 5, 2, 3, 2), "3b": (3, 2, 4, 2, 3, 2), "4a": (2, 3, 4, 2, 3, 2),
             "4b": (2, 3, 4, 2, 3, 2), "4c": (2, 3, 4, 2, 3, 2), "4d": (2, 3, 4, 2, 3, 2),
@@ -228,13 +228,13 @@ def test_googlenets_file_answers_as_the_network_it_was_saved_from(
     net = rs.open_model(str(path), device="cpu", resize="stretch")
     picture = np.random.default_rng(1).integers(0, 256, (224, 224, 3), np.uint8)
     fed = w.fed(picture, colour="BGR", mean=w.BVLC).double()
-    found = net.module.eval()(net.prepare(rs.Image(picture)).numbers[None])
+    found = net.module.eval()(net.prepare(rs.Image(picture)).tensor[None])
     expected = googlenet_answers(layers, fed)
     torch.testing.assert_close(
         found.double(), expected, rtol=0, atol=1e-5 * expected.abs().max().item()
     )
     assert net.labels[281] == "tabby"
-    assert any("2 layers that only helped it train" in said for said in net.decided)
+    assert any("2 layers of auxiliary classifiers" in said for said in net.inferred)
     write(path, {name: one for name, one in named.items() if "4b" not in name or "5x5" not in name})
     with pytest.raises(ModelError, match="has no layer 'inception_4b_5x5_reduce', unlike"):
         rs.open_model(str(path))

@@ -108,14 +108,12 @@ def test_without_its_weights_it_is_initialised_by_the_seed() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("demo@7", r"no checkpoint '7' of demo; there are 0, \d+.*: write demo@STEP"),
-        ("demo@", "no checkpoint '' of demo; there are 0"),
-        ("demo@../demo", "no checkpoint '../demo' of demo; there are"),
-        (
-            "demo-shortcut@0",
-            "no model 'demo-shortcut@0' in the picture world; there are demo_networks, ",
-        ),
-        ("dmo", "no model 'dmo' in the picture world; there are demo, demo-shortcut"),
+        ("demo@7", r"no demo checkpoint '7'; choose from 0, \d+"),
+        ("demo@", "no demo checkpoint ''; choose from 0"),
+        ("demo@../demo", "no demo checkpoint '../demo'; choose from 0"),
+        ("demo-shortcut@0", "no demo model 'demo-shortcut@0'; did you mean 'demo-shortcut'"),
+        ("dmo", "no demo model 'dmo'; did you mean 'demo'"),
+        ("xyzzy", "no demo model 'xyzzy'; choose from demo, demo-shortcut"),
     ],
 )
 def test_an_unknown_name_is_told_what_there_is(name: str, message: str) -> None:

@@ -97,7 +97,7 @@ def test_an_onnx_file_gives_what_its_network_gives(
 ) -> None:
     net = rs.open_model(written(known, tmp_path / "known.onnx", opset), device="cpu")
     assert net.input_size == (32, 40)
-    assert "does not tell how pictures were prepared" in net.decided[0]
+    assert "does not record how images are preprocessed" in net.inferred[0]
     images = torch.rand(3, 3, 32, 40, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(net.module(images), known(images), rtol=0, atol=1e-5)
@@ -149,7 +149,7 @@ def test_an_unknown_operation_is_named(known: Known, tmp_path: Path) -> None:
 
 
 def test_an_architecture_is_not_asked_for(known: Known, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="tells its network itself"):
+    with pytest.raises(ModelError, match="contains its network; leave out arch"):
         rs.open_model(written(known, tmp_path / "known.onnx", 18), arch="vgg16")
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 import retroscope as rs
 from retroscope.errors import ModelError
-from retroscope.results.values import Layer
+from retroscope.results.layers import Layer
 
 timm: Any = pytest.importorskip("timm")
 SMALL, SAME = "timm/resnet10t", "timm/tf_efficientnet_lite0"
@@ -57,7 +57,7 @@ def test_a_picture_is_prepared_as_timm_prepares_it(
     net: rs.Network = request.getfixturevalue(network)
     config = timm.data.resolve_model_data_config(net.module)
     expected = timm.data.create_transform(**config, is_training=False)(picture(*size))
-    numbers = net.prepare(picture(*size)).numbers.float()
+    numbers = net.prepare(picture(*size)).tensor.float()
     torch.testing.assert_close(numbers, expected, rtol=0, atol=1e-6)
 
 
@@ -72,7 +72,7 @@ def test_a_network_that_squashes_its_pictures_is_fed_squashed_ones(
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: nn.Conv2d(3, 2, 3))
     net = rs.open_model(SMALL, random_weights=0, device="cpu")
     expected = timm.data.create_transform(**config, is_training=False)(picture(40, 90))
-    torch.testing.assert_close(net.prepare(picture(40, 90)).numbers, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(net.prepare(picture(40, 90)).tensor, expected, rtol=0, atol=1e-6)
 
 
 def test_a_network_of_unknown_classes_has_no_labels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_fields_through_same_padding_hold_what_a_unit_sees_and_reach_its_ends(
             slope.abs().amax(dim=dims).nonzero().flatten() for dims in ((0, 2), (0, 1))
         )
         seen = rs.Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
-        assert layer.field.box(y, x).clipped(*size) == seen
+        assert layer.field.box(y, x).clip(*size) == seen
 
 
 # What goes wrong
@@ -170,7 +170,7 @@ def test_fields_through_same_padding_hold_what_a_unit_sees_and_reach_its_ends(
     ],
 )
 def test_an_unknown_network_is_told_the_nearest(name: str, near: str) -> None:
-    with pytest.raises(ModelError, match=f"no model '{name}' in timm; .*{near}"):
+    with pytest.raises(ModelError, match=f"no timm model '{name}'; .*{near}"):
         rs.open_model(f"timm/{name}", random_weights=0)
 
 
@@ -179,10 +179,12 @@ def test_weights_that_cannot_be_had_are_one_clear_error(monkeypatch: pytest.Monk
         raise OSError("cannot reach the hub\nand cannot say why")
 
     monkeypatch.setattr(timm, "create_model", fail)
-    with pytest.raises(ModelError, match="cannot get the weights of timm/resnet10t") as refused:
+    with pytest.raises(
+        ModelError, match="cannot get the trained weights of timm/resnet10t"
+    ) as refused:
         rs.open_model(SMALL)
     assert "cannot reach the hub" in str(refused.value)
-    assert "--random-weights SEED" in str(refused.value)
+    assert refused.value.parameter == "random_weights"
     assert "\n" not in str(refused.value)
 
 

@@ -11,7 +11,7 @@ import torch
 
 import retroscope as rs
 from retroscope.errors import ModelError
-from retroscope.zoo.weights import fingerprint
+from retroscope.zoo.weights import oxford_fingerprint
 from tests.zoo import weight_files as w
 
 pytest.importorskip("h5py")
@@ -59,7 +59,7 @@ def picture(side: int) -> PIL.Image.Image:
 
 def answers(net: rs.Network, shown: PIL.Image.Image) -> torch.Tensor:
     with torch.inference_mode():
-        found: torch.Tensor = net.module.eval()(net.prepare(shown).numbers[None])
+        found: torch.Tensor = net.module.eval()(net.prepare(shown).tensor[None])
     return found
 
 
@@ -89,7 +89,7 @@ def test_a_vgg_answers_as_the_network_it_was_saved_from(
     net = check_vgg(path, layers, colour=colour)
     assert net.input_size == (64, 64)
     assert net.layer("conv5_3").channels == net.layer("block5_conv3").channels == 6
-    assert any(f"{name.upper()}'s" in said for said in net.decided)
+    assert any(f"{name.upper()}: " in said for said in net.inferred)
 
 
 @pytest.mark.parametrize("file", ALEXNET_FILES)
@@ -100,7 +100,7 @@ def test_bvlc_alexnet_answers_as_the_network_it_was_saved_from(file: str, tmp_pa
     side, _ = net.input_size
     fed = w.fed(picture(side), colour="BGR", mean=w.BVLC)
     check_equal(answers(net, picture(side)), w.alexnet_answers(layers, fed))
-    assert any("BVLC AlexNet" in said for said in net.decided)
+    assert any("BVLC AlexNet" in said for said in net.inferred)
 
 
 def test_partial_windows_count_in_the_pools_of_alexnet(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_an_order_that_the_file_does_not_tell_is_said_by_arch(tmp_path: Path) ->
     net = rs.open_model(str(path), arch="caffe/caffenet", device="cpu")
     assert [one.name for one in net.layers][2:4] == ["pool1", "norm1"]
     w.caffemodel(path, layers, old=True, pool_first=True)
-    with pytest.raises(ModelError, match="are not those of caffe/alexnet"):
+    with pytest.raises(ModelError, match="do not match caffe/alexnet"):
         rs.open_model(str(path), arch="caffe/alexnet")
 
 
@@ -145,9 +145,9 @@ def test_a_vgg_of_ones_own_is_fed_as_it_is_said_to_be(
     pixels = torch.from_numpy(np.asarray(picture(64), np.float32) / 255)
     numbers = (pixels - torch.tensor([0.5, 0.4, 0.3])) / torch.tensor([0.25, 0.5, 1])
     expected = w.vgg_answers(layers, numbers.permute(2, 0, 1)[None])
-    net = net.of_module(net.module, rs.Fit((64, 64), "stretch"))
+    net = net.with_module(net.module, rs.Fit((64, 64), "stretch"))
     check_equal(answers(net, picture(64)), expected)
-    assert any("does not tell how pictures were prepared" in said for said in net.decided)
+    assert any("does not record how images are preprocessed" in said for said in net.inferred)
 
 
 @pytest.mark.parametrize("file", ["keras_0_3", "applications_tf", "keras_3", "npz", "caffe"])
@@ -211,9 +211,9 @@ def test_a_thousand_classes_are_imagenets(tmp_path: Path) -> None:
 # Each step is needed: these files tell whether it is taken
 
 
-TURN = "retroscope.zoo.weights.foreign._turned"
-ORDER = "retroscope.zoo.architectures.in_channels_first"
-COLOURS = "retroscope.zoo.weight_file_networks.in_red_green_blue"
+TURN = "retroscope.zoo.weights.imported_weights._flip"
+ORDER = "retroscope.zoo.caffe_models.convert_to_channels_first"
+COLOURS = "retroscope.zoo.weight_file_networks.convert_to_rgb"
 STEPS = [
     ("keras_0_3", TURN),
     ("applications_th", TURN),
@@ -280,7 +280,7 @@ def test_the_fingerprint_overrules_what_the_format_says_of_turns_and_colours(
         read, path = oxford(network, colour, upright=upright), tmp_path / "weights"
         VGG_FILES[file][1](path, read)
         net = check_vgg(path, read if upright else turned(read), colour=colour)
-        (said,) = [said for said in net.decided if "Oxford" in said]
+        (said,) = [said for said in net.inferred if "Oxford" in said]
         assert f"Oxford's {network.upper()}, for {colour} and " in said
         assert ("upright" in said) is upright
 
@@ -300,10 +300,10 @@ def test_other_first_numbers_are_nobodys(tmp_path: Path) -> None:
         path = tmp_path / "weights.npz"
         w.npz(path, {**layers, "conv1_1": (weight, layers["conv1_1"][1])})
         net = rs.open_model(str(path), device="cpu")
-        assert any("Oxford" in said for said in net.decided) is (change == (0, 0, 2, 2))
+        assert any("Oxford" in said for said in net.inferred) is (change == (0, 0, 2, 2))
 
 
 def test_the_fingerprints_are_those_of_the_published_weights() -> None:
-    first, second = fingerprint.FINGERPRINTS
+    first, second = oxford_fingerprint.FINGERPRINTS
     assert (first.biases, first.corner, first.opposite) == (OXFORD_16, 0.42947, -0.35010)
     assert (second.corner, second.opposite) == (0.341195, -0.336833)

@@ -17,7 +17,7 @@ import torch
 
 import retroscope as rs
 from retroscope.errors import ModelError
-from retroscope.zoo.weights import pickles
+from retroscope.zoo.weights import restricted_unpickler
 from tests.zoo import weight_files as w
 
 h5py: Any = pytest.importorskip("h5py")
@@ -61,7 +61,7 @@ def test_an_npy_that_asks_for_a_function_is_refused_by_its_name(
     thing, name = harmful(tmp_path / "mark")[attack]
     path = tmp_path / "vgg16.npy"
     w.npy_that_holds(path, thing)
-    assert f"asks for {name}, which no weights need" in refused(path)
+    assert f"asks for {name}, which weights never need" in refused(path)
     assert not (tmp_path / "mark").exists()
 
 
@@ -73,7 +73,9 @@ def test_a_pt_that_asks_for_a_function_is_refused_by_its_name(
     thing, name = harmful(tmp_path / "mark")[attack]
     path = tmp_path / "weights.pt"
     torch.save({"conv.weight": thing}, path, _use_new_zipfile_serialization=new)
-    assert f"asks for {name.removeprefix('builtins.')}, which no weights need" in refused(path)
+    line = refused(path)
+    assert f"asks for {name}" in line
+    assert "which weights never need" in line
     assert not (tmp_path / "mark").exists()
 
 
@@ -84,14 +86,14 @@ def test_objects_in_an_npz_are_not_read(attack: str, tmp_path: Path) -> None:
     box[0] = thing
     path = tmp_path / "weights.npz"
     w.npz(path, w.vgg(), fc9_W=box)
-    assert "'fc9_W.npy' holds object" in refused(path)
+    assert "'fc9_W.npy' contains object" in refused(path)
     assert not (tmp_path / "mark").exists()
 
 
 def test_a_bare_pickle_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "weights.pkl"
     path.write_bytes(pickle.dumps(w.Asks(builtins.eval, "0")))
-    assert "is a pickle, which could do anything" in refused(path)
+    assert "it is a pickle, which could run any code" in refused(path)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_a_bare_pickle_is_not_read(tmp_path: Path) -> None:
         (b"\x8e\xff\xff\xff\xff\xff\x00\x00\x00.", "damaged"),
         (b"Pnobody\n.", "damaged"),
         (b"\x82\x01.", "damaged"),
-        (b"N.", "holds no dictionary of layers"),
+        (b"N.", "contains a NoneType; weights in .npy format are a dictionary"),
         (b"", "damaged"),
     ],
 )
@@ -119,10 +121,16 @@ def test_a_pickle_written_by_hand_does_nothing(opcodes: bytes, said: str, tmp_pa
     path = tmp_path / "weights.npy"
     w.npy_of_opcodes(path, opcodes)
     kept = {
-        name: dict(vars(kind)) for name, kind in vars(pickles).items() if isinstance(kind, type)
+        name: dict(vars(kind))
+        for name, kind in vars(restricted_unpickler).items()
+        if isinstance(kind, type)
     }
     assert said in refused(path)
-    now = {name: dict(vars(kind)) for name, kind in vars(pickles).items() if isinstance(kind, type)}
+    now = {
+        name: dict(vars(kind))
+        for name, kind in vars(restricted_unpickler).items()
+        if isinstance(kind, type)
+    }
     assert now == kept
 
 
@@ -159,7 +167,7 @@ def test_links_out_of_a_file_are_not_followed(tmp_path: Path) -> None:
         file["numbers"] = np.zeros((3, 3, 5, 5), np.float32)
     for link in (h5py.ExternalLink("secret.h5", "numbers"), h5py.SoftLink("/fc1")):
         path = keras(tmp_path / "vgg16.h5", elsewhere(link))
-        assert "is a link to another place" in refused(path)
+        assert "links to another location" in refused(path)
 
 
 def another(**settings: Any) -> Callable[[Any], None]:
@@ -193,7 +201,9 @@ def virtual(file: Any) -> None:
 def test_only_plain_numbers_of_the_file_itself_are_read(
     change: Callable[[Any], None], tmp_path: Path
 ) -> None:
-    assert "is not a plain array of numbers" in refused(keras(tmp_path / "vgg16.h5", change))
+    assert "is not a plain array of floating-point numbers" in refused(
+        keras(tmp_path / "vgg16.h5", change)
+    )
 
 
 def test_a_small_file_does_not_become_a_large_network(tmp_path: Path) -> None:
@@ -238,4 +248,4 @@ def test_an_npz_whose_header_says_more_than_its_size_is_refused(tmp_path: Path) 
     )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("conv1_1_W.npy", head.getvalue() + bytes(64))
-    assert "is damaged or cut off" in refused(path)
+    assert "is damaged or truncated" in refused(path)

@@ -54,7 +54,7 @@ def test_a_torchvision_network_is_known_by_its_shapes(save: Save, tmp_path: Path
     assert found.preprocessing == named.preprocessing
     assert found.labels == named.labels
     assert found.name == str(path)
-    assert any(f"torchvision/{SMALL}" in said for said in found.decided)
+    assert any(f"torchvision/{SMALL}" in said for said in found.inferred)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_other_families_are_known_too(name: str, tmp_path: Path) -> None:
 
 def test_every_torchvision_network_has_shapes_of_its_own() -> None:
     shapes = {
-        name: frozenset(torchvision_models.shapes(name).items())
+        name: frozenset(torchvision_models.state_dict_shapes(name).items())
         for name in torchvision_models.names()
     }
     assert len(set(shapes.values())) == len(shapes)
@@ -79,7 +79,7 @@ def test_shapes_are_those_of_the_network_itself(name: str) -> None:
     with torch.random.fork_rng(devices=[]):
         expected = torchvision.models.get_model(name, weights=None).state_dict()
     before = torch.get_rng_state()
-    found = torchvision_models.shapes(name)
+    found = torchvision_models.state_dict_shapes(name)
     assert found == {key: tuple(one.shape) for key, one in expected.items()}
     assert torch.equal(before, torch.get_rng_state())
 
@@ -163,14 +163,14 @@ def test_oxfords_own_filters_are_fed_as_oxford_fed_them(tmp_path: Path) -> None:
     torch.save(first, path)
     net = rs.open_model(str(path), arch=f"{tmp_path}/nets.py:make", device="cpu")
     picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-    net = net.of_module(net.module, rs.Fit((8, 8), "stretch"))
-    found = net.module(net.prepare(rs.Image(picture)).numbers[None])
+    net = net.with_module(net.module, rs.Fit((8, 8), "stretch"))
+    found = net.module(net.prepare(rs.Image(picture)).tensor[None])
     numbers = torch.from_numpy(picture[..., ::-1] - np.array([103.939, 116.779, 123.68]))
     expected = nn.functional.conv2d(
         numbers.float().permute(2, 0, 1)[None], weight, first["features.0.bias"]
     )
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-3)
-    assert any("Oxford's VGG16" in said for said in net.decided)
+    assert any("Oxford's VGG16" in said for said in net.inferred)
 
 
 # Networks that `arch` names
@@ -216,11 +216,11 @@ def test_weights_of_keras_go_into_a_network_of_ones_own(own: str, tmp_path: Path
     w.keras_three(path, {"conv1": (arrays[0], arrays[1]), "fc6": (arrays[2], arrays[3])})
     found = check_same(path, net, side=16, arch=own)
     assert found.labels == tuple("abcdef")
-    with pytest.raises(ModelError, match="are not those of caffe/alexnet or caffe/caffenet"):
+    with pytest.raises(ModelError, match="do not match caffe/alexnet or caffe/caffenet"):
         rs.open_model(str(path))
-    with pytest.raises(ModelError, match=r"has 2 layers with weights, .* has 8"):
+    with pytest.raises(ModelError, match=r"has 2 layers with weights, but .* has 8"):
         rs.open_model(str(path), arch="alexnet")
-    with pytest.raises(ModelError, match=r"has a weight of \(4, 3, 3, 3\), where 0 .* \(5, 3, 3"):
+    with pytest.raises(ModelError, match=r"has a weight of \(4, 3, 3, 3\), but 0 .* \(5, 3, 3"):
         rs.open_model(str(path), arch=f"{own}?width=5")
 
 
@@ -229,7 +229,7 @@ def test_timms_networks_take_their_weights(tmp_path: Path) -> None:
     net, path = built(lambda: timm.create_model("resnet10t")), tmp_path / "weights.pt"
     torch.save(net.state_dict(), path)
     check_same(path, net, arch="timm/resnet10t")
-    assert "say whose they are by arch (--arch timm/NAME" in refused(path)
+    assert "name the network as arch, such as timm/NAME" in refused(path)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_timms_networks_take_their_weights(tmp_path: Path) -> None:
         (lambda state: state.update({"1.weight": torch.zeros(2)}), "has '1.weight', which the"),
         (
             lambda state: state.update({"4.bias": torch.zeros(2)}),
-            r"'4.bias' is of shape (2,), where the network takes (6,)",
+            r"'4.bias' has the shape (2,), but the network takes (6,)",
         ),
     ],
 )
@@ -256,9 +256,9 @@ def test_what_holds_no_state_dict_is_said(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     for thing in ([torch.zeros(3)], {"epoch": 3}, {}, torch.zeros(3), {"model": {"a": 3}}):
         torch.save(thing, path)
-        assert "holds no state dict" in refused(path)
+        assert "not a state dict; save one with" in refused(path)
     torch.save({"a": torch.zeros(3)}, path)
-    assert "its 1 tensors ('a' ...) are those of no network of torchvision's" in refused(path)
+    assert "its 1 tensors ('a' ...) match no torchvision network" in refused(path)
 
 
 def test_a_whole_pickled_module_is_refused_by_the_name_of_its_class(tmp_path: Path) -> None:

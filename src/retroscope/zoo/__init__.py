@@ -1,4 +1,4 @@
-"""Opens a network by its name: torchvision's, timm's, or anybody's own."""
+"""Opens networks by name: torchvision, timm, Keras, Caffe, a user's function, or a weight file."""
 
 from retroscope.zoo.registry import open_model
 

@@ -1,20 +1,21 @@
 """AlexNet as the Berkeley Vision and Learning Center trained it (Krizhevsky et al. 2012).
 
-Not torchvision's: its filters come in two groups, it has local response norms, other widths, no
-padding before its first layer, and takes 227 pixels. CaffeNet is the same, but pools first.
+Unlike torchvision's AlexNet it has filters in two groups, local response norms, other widths, no
+padding before the first layer, and an input of 227 pixels. CaffeNet is the same with pools before
+norms.
 """
 
 from torch import nn
 
 from retroscope.zoo.caffe_vgg import Shapes, add_head
 
-KERNELS = (11, 5, 3, 3, 3)
-_STEPS = ((4, 0), (1, 2), (1, 1), (1, 1), (1, 1))
-"""The stride and the padding of each convolution."""
-_NORMED = (1, 2)
-_POOLED = (1, 2, 5)
+KERNEL_SIDES = (11, 5, 3, 3, 3)
+_STRIDES = ((4, 0), (1, 2), (1, 1), (1, 1), (1, 1))
+"""Stride and padding of each convolution."""
+_NORM_AFTER = (1, 2)
+_POOL_AFTER = (1, 2, 5)
 
-FULL_SIZE: Shapes = {
+PUBLISHED_SHAPES: Shapes = {
     "conv1": (96, 3, 11, 11),
     "conv2": (256, 48, 5, 5),
     "conv3": (384, 256, 3, 3),
@@ -24,29 +25,29 @@ FULL_SIZE: Shapes = {
     "fc7": (4096, 4096),
     "fc8": (1000, 4096),
 }
-"""The shapes of the weights as published: filters take the channels of their group only."""
+"""Shapes of the published weights; filters take only the channels of their group."""
 
 
 def alexnet(shapes: Shapes, *, pool_first: bool = False) -> nn.Sequential:
-    """The network, as wide as its weights are; their shapes tell the groups.
+    """The network in the widths and groups that the shapes of its weights imply.
 
-    >>> alexnet(FULL_SIZE).conv2.groups
+    >>> alexnet(PUBLISHED_SHAPES).conv2.groups
     2
     """
     net = nn.Sequential()
     convs = [shape for shape in shapes.values() if len(shape) == 4]
-    before = convs[0][1]
-    order = (("pool", _POOLED), ("norm", _NORMED))
+    channels = convs[0][1]
+    order = (("pool", _POOL_AFTER), ("norm", _NORM_AFTER))
     for number, (outputs, inputs, kernel, _) in enumerate(convs, 1):
-        stride, padding = _STEPS[number - 1]
-        groups = before // inputs
-        conv = nn.Conv2d(before, outputs, kernel, stride, padding, groups=groups)
+        stride, padding = _STRIDES[number - 1]
+        groups = channels // inputs
+        conv = nn.Conv2d(channels, outputs, kernel, stride, padding, groups=groups)
         net.add_module(f"conv{number}", conv)
         net.add_module(f"relu{number}", nn.ReLU(inplace=True))
         for kind, after in order if pool_first else order[::-1]:
             if number in after:
                 net.add_module(f"{kind}{number}", _pool() if kind == "pool" else _norm())
-        before = outputs
+        channels = outputs
     add_head(net, [shape for shape in shapes.values() if len(shape) == 2])
     return net
 
@@ -60,11 +61,11 @@ def _pool() -> nn.Module:
 
 
 def input_side(side: int) -> int:
-    """The size of pictures that gives maps of this size to `fc6`, every window full.
+    """The input side for which `fc6` takes maps of this side, with no partial pooling window.
 
     >>> input_side(6)
     227
     """
-    for _pool_after in _POOLED:
+    for _pool_number in _POOL_AFTER:
         side = 2 * (side - 1) + 3
     return 4 * (side - 1) + 11

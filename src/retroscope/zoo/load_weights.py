@@ -1,4 +1,4 @@
-"""Puts weights into a network, or says in one line which of them does not fit."""
+"""Loads weights into a module, or raises an error that names the first tensor that does not fit."""
 
 from collections.abc import Mapping
 
@@ -6,56 +6,62 @@ import torch
 from torch import nn
 
 from retroscope.errors import ModelError, did_you_mean
-from retroscope.zoo.weights.foreign import Filters
+from retroscope.zoo.weights.imported_weights import LayerWeights
 
 
-def fill(
-    module: nn.Module, layers: Mapping[str, Filters], places: Mapping[str, str], *, path: str
+def load_layers(
+    module: nn.Module,
+    layers: Mapping[str, LayerWeights],
+    layer_names: Mapping[str, str],
+    *,
+    path: str,
 ) -> None:
-    """Puts layers into the modules that `places` names for them."""
-    for place, name in places.items():
-        _check(module, place, layers[name], f"{path}: {name!r}")
-    numbers = {
-        f"{place}.{what}": torch.from_numpy(array)
-        for place, name in places.items()
-        for what, array in vars(layers[name]).items()
+    """Loads layers into the submodules that `layer_names` maps to them."""
+    for submodule, name in layer_names.items():
+        _check_shapes(module, submodule, layers[name], source=f"{path}: {name!r}")
+    tensors = {
+        f"{submodule}.{parameter}": torch.from_numpy(array)
+        for submodule, name in layer_names.items()
+        for parameter, array in vars(layers[name]).items()
         if array is not None
     }
-    module.load_state_dict(numbers, assign=True)
+    module.load_state_dict(tensors, assign=True)
 
 
-def _check(module: nn.Module, place: str, filters: Filters, said: str) -> None:
-    taken = {name: tuple(one.shape) for name, one in module.get_submodule(place).named_parameters()}
-    given = {name: one.shape for name, one in vars(filters).items() if one is not None}
-    for name in {**taken, **given}:
-        if taken.get(name) != given.get(name):
+def _check_shapes(module: nn.Module, submodule: str, layer: LayerWeights, *, source: str) -> None:
+    parameters = module.get_submodule(submodule).named_parameters()
+    expected = {name: tuple(parameter.shape) for name, parameter in parameters}
+    actual = {name: array.shape for name, array in vars(layer).items() if array is not None}
+    for name in {**expected, **actual}:
+        if expected.get(name) != actual.get(name):
             raise ModelError(
-                f"{said} has {_shape(name, given)}, where {place} of the network takes "
-                f"{_shape(name, taken)}"
+                f"{source} has {_describe_shape(name, actual)}, but {submodule} of the network "
+                f"takes {_describe_shape(name, expected)}; check that the network is the right one"
             )
 
 
-def _shape(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _describe_shape(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
     return f"a {name} of {shapes[name]}" if name in shapes else f"no {name}"
 
 
-def fill_by_name(module: nn.Module, tensors: Mapping[str, torch.Tensor], *, path: str) -> None:
-    """Puts a state dict into a network; all of it must fit."""
-    wanted = module.state_dict()
-    for name, one in wanted.items():
+def load_tensors(module: nn.Module, tensors: Mapping[str, torch.Tensor], *, path: str) -> None:
+    """Loads a state dict, which must have exactly the names and shapes of the module's."""
+    state_dict = module.state_dict()
+    for name, parameter in state_dict.items():
         if name not in tensors:
-            if name.endswith("num_batches_tracked"):  # not kept before torch 0.4.1
+            if name.endswith("num_batches_tracked"):  # not stored before torch 0.4.1
                 continue
-            hint = did_you_mean(name, tensors)
+            hint = did_you_mean(name, tensors) or "check that the network is the right one"
+            raise ModelError(f"{path} has no {name!r}, which the network takes; {hint}")
+        if tensors[name].shape != parameter.shape:
             raise ModelError(
-                f"{path} has no {name!r}, which the network takes; {hint}".rstrip("; ")
+                f"{path}: {name!r} has the shape {tuple(tensors[name].shape)}, but the network "
+                f"takes {tuple(parameter.shape)}; check that the network is the right one"
             )
-        if tensors[name].shape != one.shape:
-            raise ModelError(
-                f"{path}: {name!r} is of shape {tuple(tensors[name].shape)}, where the network "
-                f"takes {tuple(one.shape)}"
-            )
-    if odd := [name for name in tensors if name not in wanted]:
-        raise ModelError(f"{path} has {odd[0]!r}, which the network does not take")
-    wanted.update(tensors)  # with the versions of its parts, which a plain dictionary lacks
-    module.load_state_dict(wanted)
+    if extra := [name for name in tensors if name not in state_dict]:
+        raise ModelError(
+            f"{path} has {extra[0]!r}, which the network does not take; check that the network is "
+            "the right one"
+        )
+    state_dict.update(tensors)  # keeps the version metadata, which a plain dictionary lacks
+    module.load_state_dict(state_dict)

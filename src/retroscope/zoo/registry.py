@@ -1,4 +1,4 @@
-"""`open_model`: from a name to a network that is ready to be looked through."""
+"""`open_model` opens a network by its name, whatever source it comes from."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from retroscope.errors import ModelError, did_you_mean
+from retroscope.errors import ModelError, choose, describe_error
 from retroscope.imaging.image import Fit
-from retroscope.network import MAKES_A_NETWORK, Network, in_words
+from retroscope.network import WRAP_MODULE, Network
 from retroscope.zoo import (
     caffe_models,
     demo_networks,
@@ -20,9 +20,10 @@ from retroscope.zoo import (
     torchvision_models,
     weight_file_networks,
 )
+from retroscope.zoo.source_conventions import NAME_FORMS
 
 Opener = Callable[[str, bool], Network]
-"""A network from the rest of its name; with trained weights, or as it is initialised."""
+"""Opens a network by its name within a source; with trained weights, or initialised at random."""
 
 SOURCES: dict[str, Opener] = {
     "torchvision": torchvision_models.open_named,
@@ -30,7 +31,7 @@ SOURCES: dict[str, Opener] = {
     "caffe": caffe_models.open_named,
     "keras": keras_models.open_named,
 }
-"""What stands before the slash in a model's name."""
+"""By the prefix of a name, as in `timm/resnet10t`."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -48,149 +49,155 @@ def open_model(
 ) -> Network:
     """The network of this name, with its weights, preprocessing and labels.
 
-    `torchvision/NAME` or the bare name, `timm/NAME`, `keras/NAME`, `package.module:factory`,
-    `file.py:factory`, or the path of a weight file, whose network `arch` names where the file does
-    not tell it.
-    `random_weights` is a seed: the network is initialised by it, and nothing is downloaded.
-    `resize` says how pictures get to the input size, as `Fit` does. `input_size`, `mean` and `std`,
-    of pixels from 0 to 1, take the place of the network's own.
+    `name` is `torchvision/NAME` or just `NAME`, `timm/NAME`, `keras/NAME`, `caffe/NAME`,
+    `package.module:factory`, `file.py:factory`, or the path of a weight file. `arch` names the
+    network of a weight file that does not identify it. `random_weights` is a seed: the network is
+    initialised from it and nothing is downloaded. `resize` is the mode of `Fit`. `input_size`,
+    `mean` and `std` (for pixels from 0 to 1) replace the network's.
 
     >>> open_model("squeezenet1_1", random_weights=0, device="cpu")
     <Network squeezenet1_1: 224x224 on cpu>
     """
     if not isinstance(name, str | Path):
-        raise ModelError(_no_name(name))
+        raise ModelError(_describe_wrong_type(name))
     name = str(name)
-    place = _device(device)
-    _check_asked(name, arch, random_weights)
+    target_device = _resolve_device(device)
+    _check_options(name, arch, random_weights)
     if random_weights is None:
-        net = _open(name, arch, trained=True)
+        net = _open_by_name(name, arch, trained=True)
     else:
-        with _seeded(random_weights):
-            net = _open(name, None, trained=False)
-    net = _refed(net, input_size, mean=mean, std=std)
-    own = net.preprocessing.fit
-    fit = own if resize == "network" else replace(own, mode=resize)
+        with _seed_torch(random_weights):
+            net = _open_by_name(name, None, trained=False)
+    net = _replace_preprocessing(net, input_size, mean=mean, std=std)
+    fit = net.preprocessing.fit
+    if resize != "network":
+        fit = replace(fit, mode=resize)
     untrained = random_weights is not None and ":" not in name
     remarks = (f"random weights, seed {random_weights}",) if untrained else ()
-    return net.of_module(_channels_last(net.module.to(place)), fit, remarks=remarks)
+    module = _use_channels_last(net.module.to(target_device))
+    return net.with_module(module, fit, remarks=remarks)
 
 
-def _no_name(given: object) -> str:
-    kind = type(given).__name__
-    known = isinstance(given, torch.nn.Module)
-    advice = MAKES_A_NETWORK if known else "write torchvision/NAME or the path of a weight file"
-    return f"a network is opened by its name, not a {kind}; {advice}"
+def _describe_wrong_type(name: object) -> str:
+    is_module = isinstance(name, torch.nn.Module)
+    advice = WRAP_MODULE if is_module else NAME_FORMS
+    return f"a network is opened by its name, not a {type(name).__name__}; {advice}"
 
 
-def _check_asked(name: str, arch: str | None, seed: int | None) -> None:
-    weights = weight_file_networks.is_file(name)
-    if arch is not None and not weights:
-        raise ModelError(f"{name!r} is no weight file; arch (--arch) says whose network one is")
-    if seed is not None and weights:
+def _check_options(name: str, arch: str | None, seed: int | None) -> None:
+    is_weight_file = weight_file_networks.is_weight_file(name)
+    if arch is not None and not is_weight_file:
         raise ModelError(
-            f"{name!r} is a weight file, which has its weights; leave out random_weights "
-            "(--random-weights), or give the name of a network"
+            f"{name!r} is not a weight file; leave out arch, which names a weight file's network",
+            parameter="arch",
+        )
+    if seed is not None and is_weight_file:
+        raise ModelError(
+            f"{name!r} is a weight file, which contains its weights; leave out random_weights, or "
+            "give the name of a network",
+            parameter="random_weights",
         )
 
 
-def _refed(net: Network, size: int | tuple[int, int] | None, **numbers: Any) -> Network:
-    """The same network for pictures of another size, mean or std, where they are given."""
-    given = {key: value for key, value in numbers.items() if value is not None}
-    if size is None and not given:
+def _replace_preprocessing(
+    net: Network, size: int | tuple[int, int] | None, **statistics: Any
+) -> Network:
+    """The same network with this input size, mean and std, where they are not None."""
+    replaced = {name: numbers for name, numbers in statistics.items() if numbers is not None}
+    if size is None and not replaced:
         return net
-    own = net.preprocessing
-    fit = own.fit if size is None else _resized(own.fit, size)
-    resize: Any = getattr(net.module, "set_input_size", None)
-    if size is not None and callable(resize):
-        resize(fit.size)  # timm's transformers are built for one size
+    preprocessing = net.preprocessing
+    fit = preprocessing.fit if size is None else _scale_fit(preprocessing.fit, size)
+    set_input_size: Any = getattr(net.module, "set_input_size", None)
+    if size is not None and callable(set_input_size):
+        set_input_size(fit.size)  # timm's transformers are built for one size
     return Network(
         net.module,
         fit=fit,
         labels=net.labels,
         name=net.name,
         remarks=net.remarks,
-        decided=net.decided,
-        **{"mean": own.mean, "std": own.std, **given},
+        inferred=net.inferred,
+        **{"mean": preprocessing.mean, "std": preprocessing.std, **replaced},
     )
 
 
-def _resized(own: Fit, size: int | tuple[int, int]) -> Fit:
-    """The same share of a picture at another size."""
-    other = replace(own, size=(size, size) if isinstance(size, int) else size)
-    share = min(other.size) / min(own.size)
-    return replace(other, shorter=own.shorter and max(1, round(own.shorter * share)))
+def _scale_fit(fit: Fit, size: int | tuple[int, int]) -> Fit:
+    """A fit to another size that crops the same share of an image."""
+    resized = replace(fit, size=(size, size) if isinstance(size, int) else size)
+    scale = min(resized.size) / min(fit.size)
+    return replace(resized, shorter=fit.shorter and max(1, round(fit.shorter * scale)))
 
 
-def _channels_last(module: torch.nn.Module) -> torch.nn.Module:
-    """The same module with its filters stored as processors like them."""
-    ranks = {one.dim() for one in (*module.parameters(), *module.buffers())}
+def _use_channels_last(module: torch.nn.Module) -> torch.nn.Module:
+    """The same module with its filters in the memory format that runs fastest."""
+    ranks = {tensor.dim() for tensor in (*module.parameters(), *module.buffers())}
     return module if 5 in ranks else module.to(memory_format=torch.channels_last)
 
 
-def _open(name: str, arch: str | None, *, trained: bool) -> Network:
-    if weight_file_networks.is_file(name):
-        return weight_file_networks.open_file(name, arch, _initialised)
+def _open_by_name(name: str, arch: str | None, *, trained: bool) -> Network:
+    if weight_file_networks.is_weight_file(name):
+        return weight_file_networks.open_weight_file(name, arch, _open_untrained)
     base = name.partition("?")[0]
     if ":" in base or base.endswith(".py"):
         return factory.open_named(name, trained)
-    if demo_networks.is_ours(name):
+    if demo_networks.is_demo_name(name):
         return demo_networks.open_named(name, trained)
-    source, slash, rest = name.partition("/")
+    source, slash, name_in_source = name.partition("/")
     if not slash:
-        _check_known(base)
+        _check_bare_name(base)
         return torchvision_models.open_named(name, trained)
-    if source not in SOURCES:
-        hint = did_you_mean(source, SOURCES) or (
-            "there are torchvision/NAME and timm/NAME, caffe/NAME and keras/NAME"
+    open_named = choose("model source", source, SOURCES, error=ModelError, advice=NAME_FORMS)
+    return open_named(name_in_source, trained)
+
+
+def _check_bare_name(name: str) -> None:
+    """Raises unless torchvision has this network; the hint covers the other sources."""
+    torchvision_names = torchvision_models.names()
+    if name in torchvision_names:
+        return
+    demo_names = [demo for demo in demo_networks.names() if "@" not in demo]
+    caffe_names = [f"caffe/{model}" for model in caffe_models.CAFFE_MODELS]
+    names = dict.fromkeys([*demo_names, *torchvision_names, *caffe_names])
+    choose("model", name, names, error=ModelError, advice=NAME_FORMS)
+
+
+def _open_untrained(name: str) -> Network:
+    """A network for weights from a file; leaves torch's random state alone."""
+    if weight_file_networks.is_weight_file(name):
+        raise ModelError(
+            f"{name!r} is a weight file; give the name of a network as arch", parameter="arch"
         )
-        raise ModelError(f"no source {source!r} of models in {name!r}; {hint}")
-    return SOURCES[source](rest, trained)
-
-
-def _check_known(name: str) -> None:
-    """A bare name is torchvision's; a wrong one may have been meant for any source."""
-    known = torchvision_models.names()
-    if name not in known:
-        ours = [one for one in demo_networks.names() if "@" not in one]
-        every = [*ours, *known, *(f"caffe/{one}" for one in caffe_models.names())]
-        hint = did_you_mean(name, every) or torchvision_models.FORMS
-        raise ModelError(f"no model {name!r}; {hint}")
-
-
-def _initialised(name: str) -> Network:
-    """A named network whose numbers will all be replaced; nobody's random numbers move."""
-    if weight_file_networks.is_file(name):
-        raise ModelError(f"{name!r} is a weight file; arch (--arch) names a network")
-    with _seeded(0):
-        return _open(name, None, trained=False)
+    with _seed_torch(0):
+        return _open_by_name(name, None, trained=False)
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Random numbers by a seed, without disturbing anybody else's."""
+def _seed_torch(seed: int) -> Iterator[None]:
+    """Seeds torch's random numbers inside the context and restores their state afterwards."""
     if not -(2**63) <= seed < 2**64:
-        raise ModelError(f"a seed of 64 bits is asked for; {seed} is longer")
+        raise ModelError(f"the seed {seed} is longer than 64 bits; give a smaller one")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
-def _device(name: str) -> torch.device:
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _has_mps()}
+def _resolve_device(name: str) -> torch.device:
+    availability = (True, True, torch.cuda.is_available(), torch.backends.mps.is_available())
+    available = dict(zip(DEVICES, availability, strict=True))
+    devices = [device for device in available if available[device]]
     if name == "auto":
-        return torch.device(next(one for one in ("cuda", "mps", "cpu") if there[one]))
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
     kind = name.partition(":")[0]
-    if kind not in there:
-        raise ModelError(f"no device {name!r}; there are {', '.join(DEVICES)}")
-    if not there[kind]:
-        have = ", ".join(one for one, found in there.items() if found)
-        raise ModelError(f"torch finds no {kind} device here; there is {have}")
+    if not choose("device", kind, available, error=ModelError):
+        raise ModelError(
+            f"torch finds no {kind} device; choose from {', '.join(devices)}", parameter="device"
+        )
     try:
         return torch.zeros((), device=name).device
     except RuntimeError as error:
-        raise ModelError(f"torch finds no device {name!r} here: {in_words(error)}") from error
-
-
-def _has_mps() -> bool:
-    return torch.backends.mps.is_available()
+        raise ModelError(
+            f"torch finds no device {name!r} ({describe_error(error)}); choose from "
+            f"{', '.join(devices)}",
+            parameter="device",
+        ) from error

@@ -1,4 +1,4 @@
-"""A state dict as a network: torchvision's by their shapes, others as `arch` names them."""
+"""Opens a state dict as the torchvision network of its shapes, or as the network `arch` names."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,18 +9,23 @@ import torch
 from retroscope.errors import ModelError
 from retroscope.network import Network
 from retroscope.zoo import torchvision_models
-from retroscope.zoo.caffe_models import of_one, unscaled
-from retroscope.zoo.load_weights import fill_by_name
-from retroscope.zoo.weights.fingerprint import identified
-from retroscope.zoo.weights.foreign import Filters, Foreign, State, in_red_green_blue
+from retroscope.zoo.load_weights import load_tensors
+from retroscope.zoo.source_conventions import IMAGENET_CLASSES, byte_std, scale_mean
+from retroscope.zoo.weights.imported_weights import (
+    ImportedWeights,
+    LayerWeights,
+    StateDict,
+    convert_to_rgb,
+)
+from retroscope.zoo.weights.oxford_fingerprint import identify_oxford_vgg
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
-"""What wrappers put before every name: parallel copies, compiled ones, training loops."""
+"""What wrappers put before every name: data parallelism, compilation, training loops."""
 
-HELPERS = ("aux1.", "aux2.", "AuxLogits.")
-"""Classifiers that only help to train; torchvision's own networks come without them."""
+AUXILIARY_CLASSIFIERS = ("aux1.", "aux2.", "AuxLogits.")
+"""Used only in training; left out of the networks that are built for the weights."""
 
-AS_TRAINED = {
+TRAINING_ARGUMENTS = {
     "googlenet": "aux_logits=False&transform_input=True",
     "inception_v3": "aux_logits=False&transform_input=True",
 }
@@ -30,117 +35,131 @@ Tensors = dict[str, torch.Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def open_state(state: State, arch: str | None, by_name: Callable[[str], Network]) -> Network:
-    """The network of a state dict, with all that the named or known network brings along."""
-    tensors = _plain(state.tensors)
-    said: tuple[str, ...] = ()
+def open_state_dict(
+    state: StateDict, arch: str | None, open_untrained: Callable[[str], Network]
+) -> Network:
+    """The network of a state dict, with the preprocessing and labels of its architecture."""
+    tensors = _normalise_names(state.tensors)
+    sentences = state.inferred
     if arch is None:
-        arch = _known(state.path, tensors)
-        said = (f"its names and shapes are those of {arch}",)
-    net = by_name(_as_trained(arch))
-    tensors = _for(net.module, state.tensors, tensors)
-    tensors, mean, found = _identified(state.path, tensors)
-    fill_by_name(net.module, tensors, path=state.path)
-    own = net.preprocessing
+        arch = _find_torchvision_model(state.path, tensors)
+        sentences += (f"its names and shapes are those of {arch}",)
+    net = open_untrained(_add_training_arguments(arch))
+    tensors = _select_tensors(net.module, state.tensors, tensors)
+    tensors, mean, oxford_sentences = _convert_oxford_vgg(state.path, tensors)
+    load_tensors(net.module, tensors, path=state.path)
     return Network(
         net.module,
-        fit=own.fit,
+        fit=net.preprocessing.fit,
         labels=net.labels,
         name=state.path,
-        decided=(*state.decided, *said, *found),
-        mean=of_one(mean) or own.mean,
-        std=unscaled(mean) or own.std,
+        inferred=(*sentences, *oxford_sentences),
+        mean=scale_mean(mean) or net.preprocessing.mean,
+        std=byte_std(mean) or net.preprocessing.std,
     )
 
 
-def _plain(tensors: Tensors) -> Tensors:
-    """The same under the names that the network itself uses."""
+def _normalise_names(tensors: Tensors) -> Tensors:
+    """The same tensors without wrappers' prefixes and with today's names."""
     for prefix in PREFIXES:
         if tensors and all(name.startswith(prefix) for name in tensors):
-            return _plain({name.removeprefix(prefix): one for name, one in tensors.items()})
-    return {_today(name): one for name, one in tensors.items()}
+            stripped = {name.removeprefix(prefix): tensors[name] for name in tensors}
+            return _normalise_names(stripped)
+    return {_rename_densenet(name): tensor for name, tensor in tensors.items()}
 
 
-def _today(name: str) -> str:
-    """DenseNet's parts had a point in their names, as torchvision's files of it still have."""
+def _rename_densenet(name: str) -> str:
+    """torchvision's DenseNet files still have names with a dot that the modules have lost."""
     return sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name)
 
 
-def _for(module: torch.nn.Module, given: Tensors, plain: Tensors) -> Tensors:
-    """The tensors under the names that fit the module better, without what helped to train it."""
-    wanted = module.state_dict()
-    best = max((given, plain), key=lambda names: len(names.keys() & wanted.keys()))
+def _select_tensors(module: torch.nn.Module, original: Tensors, normalised: Tensors) -> Tensors:
+    """The tensors under the names that fit the module better, without auxiliary classifiers."""
+    expected = module.state_dict()
+    tensors = max((original, normalised), key=lambda names: len(names.keys() & expected.keys()))
     return {
-        name: one for name, one in best.items() if name in wanted or not name.startswith(HELPERS)
+        name: tensor
+        for name, tensor in tensors.items()
+        if name in expected or not name.startswith(AUXILIARY_CLASSIFIERS)
     }
 
 
-def _as_trained(arch: str) -> str:
-    more = AS_TRAINED.get(arch.partition("?")[0].removeprefix("torchvision/"), "")
-    if not more or "transform_input" in arch:
+def _add_training_arguments(arch: str) -> str:
+    name = arch.partition("?")[0].removeprefix("torchvision/")
+    arguments = TRAINING_ARGUMENTS.get(name, "")
+    if not arguments or "transform_input" in arch:
         return arch
-    return f"{arch}{'&' if '?' in arch else '?'}{more}"
+    return f"{arch}{'&' if '?' in arch else '?'}{arguments}"
 
 
-def _known(path: str, tensors: Tensors) -> str:
+def _find_torchvision_model(path: str, tensors: Tensors) -> str:
     """The name of torchvision's network that has tensors of these names and shapes."""
-    given = {name: tuple(one.shape) for name, one in tensors.items() if _counts(name)}
+    shapes = {
+        name: tuple(tensor.shape) for name, tensor in tensors.items() if _is_distinctive(name)
+    }
     likely_first = sorted(torchvision_models.names(), key=lambda name: name not in Path(path).stem)
     for name in likely_first:
-        outputs = _outputs(torchvision_models.shapes(name), given)
-        if outputs:
-            more = "" if outputs == 1000 else f"?num_classes={outputs}"
-            return f"torchvision/{name}{more}"
+        classes = _match_class_count(torchvision_models.state_dict_shapes(name), shapes)
+        if classes:
+            arguments = "" if classes == IMAGENET_CLASSES else f"?num_classes={classes}"
+            return f"torchvision/{name}{arguments}"
     first = next(iter(tensors), "none")
     raise ModelError(
-        f"{path}: its {len(tensors)} tensors ({first!r} ...) are those of no network of "
-        "torchvision's; say whose they are by arch (--arch timm/NAME or --arch file.py:factory)"
+        f"{path}: its {len(tensors)} tensors ({first!r} ...) match no torchvision network; name "
+        "the network as arch, such as timm/NAME or file.py:factory",
+        parameter="arch",
     )
 
 
-def _outputs(theirs: Shapes, given: Shapes) -> int:
-    """How many classes a network of these shapes has, or 0 where it is another network."""
-    theirs = {name: shape for name, shape in theirs.items() if _counts(name)}
-    if theirs.keys() != given.keys():
+def _match_class_count(model_shapes: Shapes, shapes: Shapes) -> int:
+    """The number of classes with which the model has these shapes, or 0 if it never has."""
+    model_shapes = {name: model_shapes[name] for name in model_shapes if _is_distinctive(name)}
+    if model_shapes.keys() != shapes.keys():
         return 0
-    other = [name for name in theirs if theirs[name] != given[name]]
-    same = all(theirs[name][1:] == given[name][1:] for name in other)
-    outputs = {(theirs[name][0], given[name][0]) for name in other} if same else {(0, 0)}
+    pairs = [(model_shapes[name], shape) for name, shape in shapes.items()]
+    heads = [(expected, shape) for expected, shape in pairs if expected != shape]
+    if any(len(expected) != len(shape) or expected[1:] != shape[1:] for expected, shape in heads):
+        return 0
+    outputs = {(expected[0], shape[0]) for expected, shape in heads}
     if len(outputs) > 1:
         return 0
-    before, after = next(iter(outputs), (1000, 1000))
-    return after if before == 1000 else 0
+    model_classes, classes = next(iter(outputs), (IMAGENET_CLASSES, IMAGENET_CLASSES))
+    return classes if model_classes == IMAGENET_CLASSES else 0
 
 
-def _counts(name: str) -> bool:
-    """Whether a tensor tells the network: old files lack some, others have helpers besides."""
-    return not name.startswith(HELPERS) and not name.endswith("num_batches_tracked")
+def _is_distinctive(name: str) -> bool:
+    """Whether every state dict of the architecture has this tensor."""
+    return not name.startswith(AUXILIARY_CLASSIFIERS) and not name.endswith("num_batches_tracked")
 
 
-def _identified(path: str, tensors: Tensors) -> tuple[Tensors, tuple[float, ...], tuple[str, ...]]:
-    """Oxford's own weights, which also go about under torchvision's names, for its colours."""
-    layers = _oxford_like(tensors)
+def _convert_oxford_vgg(
+    path: str, tensors: Tensors
+) -> tuple[Tensors, tuple[float, ...], tuple[str, ...]]:
+    """The tensors for RGB, and Oxford's mean, if these are Oxford's weights under torch's names."""
+    layers = _vgg_convolutions(tensors)
     if not layers:
         return tensors, (), ()
-    asked = Foreign(path, layers)
-    found = in_red_green_blue(identified(asked))
-    if not found.mean:
+    weights = convert_to_rgb(identify_oxford_vgg(ImportedWeights(path, layers)))
+    if not weights.mean:
         return tensors, (), ()
-    known = {f"{name}.weight": torch.from_numpy(one.weight) for name, one in found.layers.items()}
-    said = f"pictures are red, green, blue from 0 to 255, less {found.mean}"
-    return {**tensors, **known}, found.mean, (*found.decided, said)
+    converted = {
+        f"{name}.weight": torch.from_numpy(layer.weight) for name, layer in weights.layers.items()
+    }
+    sentence = f"pixels are red, green, blue from 0 to 255, minus {weights.mean}"
+    return {**tensors, **converted}, weights.mean, (*weights.inferred, sentence)
 
 
-def _oxford_like(tensors: Tensors) -> dict[str, Filters]:
-    """The convolutions of a network that begins as VGG networks do."""
-    convs = {name: one for name, one in tensors.items() if one.dim() == 4}
-    first = next(iter(convs.values()), torch.empty(0))
-    biased = all(name.replace(".weight", ".bias") in tensors for name in convs)
-    if first.shape[1:] != (3, 3, 3) or not biased:
+def _vgg_convolutions(tensors: Tensors) -> dict[str, LayerWeights]:
+    """The convolutions of a network that starts like a VGG network, else none."""
+    filters = {
+        name.removesuffix(".weight"): tensor
+        for name, tensor in tensors.items()
+        if tensor.dim() == 4
+    }
+    first = next(iter(filters.values()), torch.empty(0))
+    if first.shape[1:] != (3, 3, 3) or not all(f"{name}.bias" in tensors for name in filters):
         return {}
     return {
-        name.removesuffix(".weight"): Filters(
-            one.float().numpy(), tensors[name.replace(".weight", ".bias")].float().numpy()
-        )
-        for name, one in convs.items()
+        name: LayerWeights(weight.float().numpy(), tensors[f"{name}.bias"].float().numpy())
+        for name, weight in filters.items()
     }

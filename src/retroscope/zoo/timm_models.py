@@ -1,32 +1,29 @@
-"""timm's networks, where the extra is installed."""
+"""timm's networks, if the extra `timm` is installed."""
 
 from math import floor
 from types import ModuleType
 from typing import Any
 
-from retroscope.errors import ModelError, did_you_mean
+from retroscope.errors import ModelError, choose
 from retroscope.imaging.image import Fit
-from retroscope.network import Network, in_words
-from retroscope.zoo.arguments import split
+from retroscope.network import Network
+from retroscope.zoo.source_conventions import build_error, download_error, split_arguments
 
 
 def open_named(name: str, trained: bool) -> Network:
-    """A timm network, with its default weights or as it is initialised.
+    """A timm network with its default weights, or initialised at random.
 
-    `resnet10t?in_chans=1` hands arguments to its builder.
+    The arguments in `resnet10t?in_chans=1` are passed to its builder.
     """
-    timm = _timm()
-    name, arguments = split(name)
-    _check_known(timm, name)
+    timm = _import_timm()
+    name, arguments = split_arguments(name)
+    _check_name(timm, name)
     try:
         module = timm.create_model(name, pretrained=trained, **arguments)
     except TypeError as error:
-        raise ModelError(f"cannot build timm/{name} with {arguments}: {in_words(error)}") from error
+        raise build_error(f"timm/{name}", arguments, error) from error
     except (OSError, RuntimeError) as error:
-        raise ModelError(
-            f"cannot get the weights of timm/{name} ({_first_line(error)}); check the name and "
-            "the connection, or give random_weights (--random-weights SEED)"
-        ) from error
+        raise download_error(f"timm/{name}", _first_line(error)) from error
     config: dict[str, Any] = timm.data.resolve_model_data_config(module)
     _, height, width = config["input_size"]
     return Network(
@@ -37,47 +34,46 @@ def open_named(name: str, trained: bool) -> Network:
             shorter=floor(min(height, width) / config["crop_pct"]),
             resample=config["interpolation"],
         ),
-        mean=_for_channels(config["mean"], arguments),
-        std=_for_channels(config["std"], arguments),
-        labels=_labels(timm, module),
+        mean=_per_channel(config["mean"], arguments),
+        std=_per_channel(config["std"], arguments),
+        labels=_imagenet_subset_labels(timm, module),
         name=f"timm/{name}",
     )
 
 
-def _for_channels(numbers: tuple[float, ...], arguments: dict[str, Any]) -> tuple[float, ...]:
-    """A number for each channel that the network was asked to take; else the middle of its own."""
+def _per_channel(numbers: tuple[float, ...], arguments: dict[str, Any]) -> tuple[float, ...]:
+    """A number per input channel; their average, if `in_chans` asks for another channel count."""
     channels = arguments.get("in_chans", len(numbers))
     return numbers if channels == len(numbers) else (sum(numbers) / len(numbers),) * channels
 
 
-def _check_known(timm: ModuleType, name: str) -> None:
-    """A network of timm's is a family, with or without the tag of its weights."""
-    family, _, tag = name.partition(".")
-    if timm.is_model(family) and not tag:
+def _check_name(timm: ModuleType, name: str) -> None:
+    """A name is an architecture, with or without the tag of its weights."""
+    architecture, _, tag = name.partition(".")
+    if timm.is_model(architecture) and not tag:
         return
-    known = timm.list_models(pretrained=bool(tag))
-    if name not in known:
-        hint = did_you_mean(name, known) or "timm.list_models() lists them"
-        raise ModelError(f"no model {name!r} in timm; {hint}")
+    names = timm.list_models(pretrained=bool(tag))
+    advice = "timm.list_models() lists them"
+    choose("timm model", name, dict.fromkeys(names), error=ModelError, advice=advice)
 
 
-def _timm() -> ModuleType:
+def _import_timm() -> ModuleType:
     try:
         import timm
     except ImportError as error:
         raise ModelError(
-            "timm's models need the package timm; pip install 'retroscope[timm]'"
+            "timm's networks need the package timm; pip install 'retroscope[timm]'"
         ) from error
     else:
         return timm
 
 
-def _labels(timm: ModuleType, module: Any) -> tuple[str, ...]:
+def _imagenet_subset_labels(timm: ModuleType, module: Any) -> tuple[str, ...]:
     subset = timm.data.infer_imagenet_subset(module)
     if subset is None:
         return ()
-    info = timm.data.ImageNetInfo(subset)
-    return tuple(info.index_to_description(index) for index in range(info.num_classes()))
+    classes = timm.data.ImageNetInfo(subset)
+    return tuple(classes.index_to_description(index) for index in range(classes.num_classes()))
 
 
 def _first_line(error: Exception) -> str:

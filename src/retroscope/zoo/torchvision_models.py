@@ -9,43 +9,44 @@ import torch
 import torchvision
 from torch.overrides import TorchFunctionMode
 
-from retroscope.errors import ModelError, did_you_mean
+from retroscope.errors import ModelError, choose, describe_error
 from retroscope.imaging.image import Fit
-from retroscope.network import Network, in_words
-from retroscope.zoo.arguments import split
+from retroscope.network import Network
+from retroscope.zoo.source_conventions import (
+    NAME_FORMS,
+    build_error,
+    download_error,
+    split_arguments,
+)
 
-UNTRAINED: dict[str, dict[str, Any]] = {
+UNTRAINED_ARGUMENTS: dict[str, dict[str, Any]] = {
     "googlenet": {"init_weights": False},
     "inception_v3": {"init_weights": False},
 }
-"""What a builder must be told besides: these two would draw their numbers for half a minute."""
-
-FORMS = (
-    "write torchvision/NAME, timm/NAME, package.module:factory or file.py:factory, or give the "
-    "path of a weight file"
-)
+"""Arguments without which these builders take half a minute to initialise their weights."""
 
 
 def open_named(name: str, trained: bool) -> Network:
-    """A torchvision network, with its default weights or as it is initialised.
+    """A torchvision network with its default weights, or initialised at random.
 
-    `resnet18?num_classes=10` hands arguments to its builder.
+    The arguments in `resnet18?num_classes=10` are passed to its builder.
     """
-    name, arguments = split(name)
-    known = names()
-    if name not in known:
-        hint = did_you_mean(name, known) or FORMS
-        raise ModelError(f"no model {name!r} in torchvision; {hint}")
+    name, arguments = split_arguments(name)
+    choose("torchvision model", name, dict.fromkeys(names()), error=ModelError, advice=NAME_FORMS)
     weights = torchvision.models.get_model_weights(name).DEFAULT
-    module = _downloaded(name, weights, **arguments) if trained else _initialised(name, **arguments)
-    prepare = weights.transforms()
-    (size,), (shorter,) = prepare.crop_size, prepare.resize_size
+    module = (
+        _build_trained(name, weights, **arguments)
+        if trained
+        else _build_untrained(name, **arguments)
+    )
+    transforms = weights.transforms()
+    (size,), (shorter,) = transforms.crop_size, transforms.resize_size
     labels = weights.meta["categories"]
     return Network(
         module,
-        fit=Fit((size, size), shorter=shorter, resample=prepare.interpolation.value),
-        mean=prepare.mean,
-        std=prepare.std,
+        fit=Fit((size, size), shorter=shorter, resample=transforms.interpolation.value),
+        mean=transforms.mean,
+        std=transforms.std,
         labels=labels if arguments.get("num_classes", len(labels)) == len(labels) else (),
         name=name,
     )
@@ -57,19 +58,22 @@ def names() -> list[str]:
 
 
 @cache
-def shapes(name: str) -> Mapping[str, tuple[int, ...]]:
-    """The shapes of a network's state dict. No numbers are drawn, and hardly any memory is taken.
+def state_dict_shapes(name: str) -> Mapping[str, tuple[int, ...]]:
+    """The shapes of a network's state dict, without initialising or allocating its weights.
 
-    >>> shapes("squeezenet1_1")["features.0.weight"]
+    >>> state_dict_shapes("squeezenet1_1")["features.0.weight"]
     (64, 3, 3, 3)
     """
-    with torch.random.fork_rng(devices=[]), _Weightless():
-        module = _initialised(name)
-    return {name: tuple(one.shape) for name, one in module.state_dict().items()}
+    with torch.random.fork_rng(devices=[]), _WithoutWeights():
+        module = _build_untrained(name)
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
-class _Weightless(TorchFunctionMode):
-    """Inside, parameters are made without numbers, which are not drawn; builders may compute."""
+class _WithoutWeights(TorchFunctionMode):
+    """Creates parameters on the meta device and skips their initialisation.
+
+    A plain `torch.device("meta")` would also move the numbers that builders compute with.
+    """
 
     def __torch_function__(
         self, func: Any, _types: Any, args: Any = (), kwargs: Any = None
@@ -83,26 +87,26 @@ class _Weightless(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _initialised(name: str, **arguments: Any) -> torch.nn.Module:
-    given = {**UNTRAINED.get(name, {}), **arguments}
+def _build_untrained(name: str, **arguments: Any) -> torch.nn.Module:
+    defaults = UNTRAINED_ARGUMENTS.get(name, {})
     try:
-        module: torch.nn.Module = torchvision.models.get_model(name, weights=None, **given)
+        module: torch.nn.Module = torchvision.models.get_model(
+            name, weights=None, **{**defaults, **arguments}
+        )
     except (TypeError, ValueError) as error:
-        raise ModelError(f"cannot build {name} with {arguments}: {in_words(error)}") from error
+        raise build_error(name, arguments, error) from error
     return module
 
 
-def _downloaded(name: str, weights: object, **arguments: Any) -> torch.nn.Module:
+def _build_trained(name: str, weights: object, **arguments: Any) -> torch.nn.Module:
     try:
         module: torch.nn.Module = torchvision.models.get_model(name, weights=weights, **arguments)
     except (TypeError, ValueError) as error:
         raise ModelError(
-            f"cannot build {name} with {arguments} and its trained weights: {in_words(error)}; "
-            "give random_weights (--random-weights SEED), or a weight file"
+            f"cannot build {name} with {arguments} and its trained weights: "
+            f"{describe_error(error)}; give a seed as random_weights, or a weight file",
+            parameter="random_weights",
         ) from error
     except (URLError, OSError, RuntimeError) as error:
-        raise ModelError(
-            f"cannot get the trained weights of {name} ({error}); check the connection, or give "
-            "random_weights (--random-weights SEED) to go on without them"
-        ) from error
+        raise download_error(name, str(error)) from error
     return module

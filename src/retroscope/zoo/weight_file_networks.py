@@ -1,140 +1,142 @@
-"""A weight file as a network: what it is, whose it is, and how pictures are fed to it."""
+"""Opens a weight file as a network: its format, its architecture and its preprocessing."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from retroscope.errors import ModelError
-from retroscope.imaging.image import Fit
 from retroscope.network import Network
 from retroscope.zoo import keras_models, onnx_models, state_dicts, torchvision_models
-from retroscope.zoo.architectures import (
+from retroscope.zoo.caffe_models import (
     ARCHITECTURES,
     Architecture,
-    imagenet,
-    places,
-    recognised,
-    weighty,
+    architecture_fit,
+    identify_architecture,
+    match_modules,
+    weighted_modules,
 )
-from retroscope.zoo.caffe_models import fit, of_one, unscaled
-from retroscope.zoo.load_weights import fill
+from retroscope.zoo.load_weights import load_layers
+from retroscope.zoo.source_conventions import (
+    UNKNOWN_PREPROCESSING,
+    byte_std,
+    imagenet_labels,
+    scale_mean,
+)
 from retroscope.zoo.weights import read_weights
-from retroscope.zoo.weights.fingerprint import identified
-from retroscope.zoo.weights.foreign import (
-    Foreign,
-    State,
-    in_channels_first,
-    in_red_green_blue,
+from retroscope.zoo.weights.imported_weights import (
+    ImportedWeights,
+    StateDict,
+    convert_to_channels_first,
+    convert_to_rgb,
 )
+from retroscope.zoo.weights.oxford_fingerprint import identify_oxford_vgg
 
 SUFFIXES = (
     *(".h5", ".hdf5", ".npy", ".npz", ".caffemodel"),
     *(".safetensors", ".pt", ".pth", ".ckpt", ".keras", ".onnx"),
 )
-"""A name that ends so is meant as a file, also where there is none."""
+"""Names that end like this are read as paths, even if there is no such file."""
 
-WHOLE = (
-    (keras_models.is_saved, keras_models.open_saved),
-    (onnx_models.is_saved, onnx_models.open_saved),
+
+@dataclass(frozen=True)
+class CompleteModelFormat:
+    """A file format that contains the network as well as its weights."""
+
+    recognise: Callable[[Path], bool]
+    open: Callable[[Path], Network]
+
+
+COMPLETE_MODEL_FORMATS = (
+    CompleteModelFormat(keras_models.is_keras_model, keras_models.open_keras_model),
+    CompleteModelFormat(onnx_models.is_onnx, onnx_models.open_onnx),
 )
-"""Files that have their network with its weights: how one is known, and how it is opened."""
 
-ByName = Callable[[str], Network]
+OpenUntrained = Callable[[str], Network]
 """Opens a network by its name, without trained weights."""
 
 
-def is_file(name: str) -> bool:
-    """Whether a model's name is the path of a weight file."""
+def is_weight_file(name: str) -> bool:
+    """Whether the name of a model is the path of a weight file."""
     path = Path(name)
     if path.is_file():
         return path.suffix != ".py" and name not in torchvision_models.names()
     return path.suffix.lower() in SUFFIXES and ":" not in name.partition("?")[0]
 
 
-def open_file(name: str, arch: str | None, by_name: ByName) -> Network:
-    """The network of a weight file; `arch` says which, where the file cannot."""
+def open_weight_file(name: str, arch: str | None, open_untrained: OpenUntrained) -> Network:
+    """The network of a weight file; `arch` names it if the file does not identify it."""
     path = Path(name)
     if not path.is_file():
         raise ModelError(f"no file {name!r}; give the path of a weight file")
-    whole = next((opened for is_one, opened in WHOLE if is_one(path)), None)
-    if whole is not None:
-        return _whole(path, arch, whole)
-    found = read_weights(path)
-    if isinstance(found, State):
-        return state_dicts.open_state(found, arch, by_name)
-    upright = identified(found)
-    named = [row for row in ARCHITECTURES if row.name == arch]
-    if arch is None or named:
-        return _told(upright, named or ARCHITECTURES)
-    return _into(upright, arch, by_name(arch))
+    for model_format in COMPLETE_MODEL_FORMATS:
+        if model_format.recognise(path):
+            if arch is not None:
+                raise ModelError(f"{path} contains its network; leave out arch", parameter="arch")
+            return model_format.open(path)
+    weights = read_weights(path)
+    if isinstance(weights, StateDict):
+        return state_dicts.open_state_dict(weights, arch, open_untrained)
+    upright = identify_oxford_vgg(weights)
+    rows = [row for row in ARCHITECTURES if row.name == arch]
+    if arch is None or rows:
+        return _open_by_shapes(upright, rows or ARCHITECTURES)
+    return _load_in_order(upright, arch, open_untrained(arch))
 
 
-def _whole(path: Path, arch: str | None, opened: Callable[[Path], Network]) -> Network:
-    if arch is not None:
-        raise ModelError(f"{path} tells its network itself; leave out arch (--arch)")
-    return opened(path)
-
-
-def _told(foreign: Foreign, among: Sequence[Architecture]) -> Network:
-    """The network that the shapes of the weights tell."""
-    row, ordered, side = recognised(foreign, among)
-    foreign = in_red_green_blue(ordered)
+def _open_by_shapes(weights: ImportedWeights, candidates: Sequence[Architecture]) -> Network:
+    """The network that the shapes of the weights identify."""
+    row, ordered, side = identify_architecture(weights, candidates)
+    weights = convert_to_rgb(ordered)
+    shapes = {name: layer.weight.shape for name, layer in weights.layers.items()}
     with torch.device("meta"):
-        module = row.build({name: one.weight.shape for name, one in foreign.layers.items()},
-                           foreign.kinds)  # fmt: skip
-    fill(module, foreign.layers, places(row, foreign, module), path=foreign.path)
-    return _network(foreign, module, row, fit(row, side))
-
-
-def _network(foreign: Foreign, module: torch.nn.Module, row: Architecture, how: Fit) -> Network:
-    labels = _labels(foreign)
-    mean = foreign.mean or row.mean if foreign.colour else ()
+        module = row.build(shapes, weights.operations)
+    layer_names = match_modules(row, weights, module)
+    load_layers(module, weights.layers, layer_names, path=weights.path)
+    mean = weights.mean or row.mean if weights.colour_order else ()
     return Network(
         module,
-        fit=how,
-        labels=labels,
-        name=foreign.path,
-        decided=(*foreign.decided, _fed(foreign, row.mean)),
-        mean=of_one(mean),
-        std=unscaled(mean),
+        fit=architecture_fit(row, side),
+        labels=_infer_labels(weights),
+        name=weights.path,
+        inferred=(*weights.inferred, _describe_preprocessing(mean)),
+        mean=scale_mean(mean),
+        std=byte_std(mean),
     )
 
 
-def _labels(foreign: Foreign) -> tuple[str, ...]:
-    """ImageNet's classes, where there are a thousand."""
-    last = list(foreign.layers.values())[-1]
-    return imagenet() if not last.is_conv and last.outputs == 1000 else ()
+def _infer_labels(weights: ImportedWeights) -> tuple[str, ...]:
+    """ImageNet's labels if the last layer is fully connected with 1000 outputs."""
+    last = list(weights.layers.values())[-1]
+    return () if last.is_conv else imagenet_labels(last.outputs)
 
 
-def _fed(foreign: Foreign, mean: tuple[float, ...]) -> str:
-    if not foreign.colour:
-        return (
-            "the file does not tell how pictures were prepared: red, green, blue from 0 to 1, "
-            "unless mean and std say otherwise (--mean, --std)"
-        )
-    numbers = ", ".join(f"{one:g}" for one in foreign.mean or mean)
-    return f"pictures are red, green, blue from 0 to 255, less {numbers}"
+def _describe_preprocessing(mean: tuple[float, ...]) -> str:
+    if not mean:
+        return UNKNOWN_PREPROCESSING
+    numbers = ", ".join(f"{channel_mean:g}" for channel_mean in mean)
+    return f"pixels are red, green, blue from 0 to 255, minus {numbers}"
 
 
-def _into(foreign: Foreign, arch: str, net: Network) -> Network:
-    """The named network with these weights, layer by layer in the order of its parts."""
-    there = weighty(net.module)
-    if len(there) != len(foreign.layers):
+def _load_in_order(weights: ImportedWeights, arch: str, net: Network) -> Network:
+    """The network that `arch` names, its layers filled in the order of its modules."""
+    modules = weighted_modules(net.module)
+    if len(modules) != len(weights.layers):
         raise ModelError(
-            f"{foreign.path} has {len(foreign.layers)} layers with weights, {arch} has "
-            f"{len(there)}; it is not the network of this file"
+            f"{weights.path} has {len(weights.layers)} layers with weights, but {arch} has "
+            f"{len(modules)}; name another network as arch",
+            parameter="arch",
         )
-    foreign = in_red_green_blue(in_channels_first(foreign))
-    fill(net.module, foreign.layers, dict(zip(there, foreign.layers, strict=True)),
-         path=foreign.path)  # fmt: skip
-    own = net.preprocessing
+    weights = convert_to_rgb(convert_to_channels_first(weights))
+    layer_names = dict(zip(modules, weights.layers, strict=True))
+    load_layers(net.module, weights.layers, layer_names, path=weights.path)
     return Network(
         net.module,
-        fit=own.fit,
-        labels=net.labels or _labels(foreign),
-        name=foreign.path,
-        decided=(*foreign.decided, f"its layers are put into {arch}, one after the other"),
-        mean=of_one(foreign.mean) or own.mean,
-        std=unscaled(foreign.mean) or own.std,
+        fit=net.preprocessing.fit,
+        labels=net.labels or _infer_labels(weights),
+        name=weights.path,
+        inferred=(*weights.inferred, f"its layers are loaded into {arch} in order"),
+        mean=scale_mean(weights.mean) or net.preprocessing.mean,
+        std=byte_std(weights.mean) or net.preprocessing.std,
     )

@@ -1,4 +1,4 @@
-"""Weights that other libraries saved: one file per format, each read into one form."""
+"""Weight files of other libraries: a reader per format, all converted to one layout."""
 
 from retroscope.zoo.weights.formats import read_weights
 

@@ -1,4 +1,4 @@
-"""Caffe's `.caffemodel`, old (`layers`, by the numbers of their kinds) and new (`layer`)."""
+"""Caffe's `.caffemodel`: old (V1, field `layers`, numbered types) and new (field `layer`)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,142 +7,165 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from retroscope.errors import ModelError
-from retroscope.zoo.weights.foreign import CAFFE, Foreign, Raw, canonical
-from retroscope.zoo.weights.wire import Field, fields, varint, varints
+from retroscope.zoo.weights.imported_weights import (
+    CAFFE,
+    AnyArray,
+    ImportedWeights,
+    RawLayer,
+    convert_layers,
+)
+from retroscope.zoo.weights.protobuf_wire import (
+    Field,
+    decode_fields,
+    decode_varint,
+    decode_varints,
+)
 
+# Field numbers of caffe.proto
 NET_NAME, OLD_LAYERS, NEW_LAYERS = 1, 2, 100
 NET_FIELDS = {1, 2, 3, 4, 5, 6, 7, 8, 100}
 LEGACY_SHAPE = (1, 2, 3, 4)
-DATA, SHAPE, DOUBLES = 5, 7, 8
+DATA, SHAPE, DOUBLE_DATA = 5, 7, 8
 
 
 @dataclass(frozen=True)
-class _Fields:
-    """Where the two kinds of layers keep what is read of them."""
+class _LayerFields:
+    """Field numbers of a layer message."""
 
     name: int
-    kind: int
+    type: int
     blobs: int
 
 
-_OF = {OLD_LAYERS: _Fields(name=4, kind=5, blobs=6), NEW_LAYERS: _Fields(name=1, kind=2, blobs=7)}
+_LAYER_FIELDS = {
+    OLD_LAYERS: _LayerFields(name=4, type=5, blobs=6),
+    NEW_LAYERS: _LayerFields(name=1, type=2, blobs=7),
+}
 
-OLD_KINDS = {
+V1_TYPES = {
     3: "Concat", 4: "Convolution", 5: "Data", 6: "Dropout", 8: "Flatten", 14: "InnerProduct",
     15: "LRN", 17: "Pooling", 18: "ReLU", 20: "Softmax", 21: "SoftmaxWithLoss", 22: "Split",
 }  # fmt: skip
-DENSE, CONV = "InnerProduct", "Convolution"
+DENSE, CONVOLUTION = "InnerProduct", "Convolution"
 
 
 @dataclass(frozen=True, eq=False)
-class _Layer:
+class CaffeLayer:
+    """A layer message: its name, its type and its weight arrays."""
+
     name: str
-    kind: str
-    blobs: tuple[npt.NDArray[np.generic], ...]
+    type: str
+    blobs: tuple[AnyArray, ...]
 
 
-def recognises(_path: Path, head: bytes) -> bool:
-    """A net's own name and then a layer or an input, or a layer at once: there is no magic."""
+def is_caffemodel(_path: Path, head: bytes) -> bool:
+    """A net name followed by a layer or an input, or a layer at once: the format has no magic."""
     try:
-        tag, at = varint(memoryview(head), 0)
+        tag, offset = decode_varint(memoryview(head), 0)
         if tag == NET_NAME << 3 | 2:
-            length, at = varint(memoryview(head), at)
-            name = head[at : at + length]
+            length, offset = decode_varint(memoryview(head), offset)
+            name = head[offset : offset + length]
             if len(name) < length or not name.decode("utf-8").isprintable():
                 return False
-            tag, at = varint(memoryview(head), at + length)
+            tag, offset = decode_varint(memoryview(head), offset + length)
     except ValueError:
         return False
     return tag >> 3 in NET_FIELDS - {NET_NAME} and tag & 7 in (0, 2)
 
 
-def read(path: Path) -> Foreign:
-    """The layers with numbers, and the kinds of all in running order."""
+def read_caffemodel(path: Path) -> ImportedWeights:
+    """The layers with weights, and the types of all layers in running order."""
     with path.open("rb") as file:
-        layers = list(_layers(memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))))
-    raws = [_raw(layer, path) for layer in layers if layer.blobs]
-    return Foreign(
+        net = memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
+    caffe_layers = list(_decode_layers(net))
+    raw_layers = [_raw_layer(layer, path) for layer in caffe_layers if layer.blobs]
+    return ImportedWeights(
         str(path),
-        canonical(raws, CAFFE, str(path)),
-        colour="BGR",
-        kinds=tuple(layer.kind for layer in layers),
-        decided=(f"a Caffe model of {len(layers)} layers, {len(raws)} of which have weights",),
+        convert_layers(raw_layers, CAFFE, str(path)),
+        colour_order="BGR",
+        operations=tuple(layer.type for layer in caffe_layers),
+        inferred=(f"a Caffe model of {len(caffe_layers)} layers, {len(raw_layers)} with weights",),
     )
 
 
-def _layers(net: memoryview) -> Iterator[_Layer]:
-    for number, value in fields(net):
-        if number in _OF and isinstance(value, memoryview):
-            yield _layer(list(fields(value)), _OF[number])
+def _decode_layers(net: memoryview) -> Iterator[CaffeLayer]:
+    for number, value in decode_fields(net):
+        if number in _LAYER_FIELDS and isinstance(value, memoryview):
+            yield _decode_layer(list(decode_fields(value)), _LAYER_FIELDS[number])
 
 
-def _layer(found: list[Field], of: _Fields) -> _Layer:
-    kinds = [value for number, value in found if number == of.kind]
-    names = [_text(value) for number, value in found if number == of.name]
-    blobs = [_blob(list(fields(_bytes(value)))) for number, value in found if number == of.blobs]
-    return _Layer("".join(names[-1:]), _kind(*kinds[-1:]), tuple(blobs))
+def _decode_layer(fields: list[Field], numbers: _LayerFields) -> CaffeLayer:
+    types = [value for number, value in fields if number == numbers.type]
+    names = [_to_text(value) for number, value in fields if number == numbers.name]
+    blobs = [
+        _decode_blob(list(decode_fields(_to_bytes(value))))
+        for number, value in fields
+        if number == numbers.blobs
+    ]
+    return CaffeLayer("".join(names[-1:]), _type_name(*types[-1:]), tuple(blobs))
 
 
-def _kind(kind: int | memoryview = 0) -> str:
-    """The kind of a layer, by its new name; a number in old files."""
-    if isinstance(kind, int):
-        return OLD_KINDS.get(kind, f"number {kind}")
-    return _text(kind)
+def _type_name(value: int | memoryview = 0) -> str:
+    """The type of a layer; V1 files store a number, whose new name is returned."""
+    if isinstance(value, int):
+        return V1_TYPES.get(value, f"number {value}")
+    return _to_text(value)
 
 
-def _blob(found: list[Field]) -> npt.NDArray[np.generic]:
-    """The numbers of a blob. Old ones have four axes, however many there are."""
+def _decode_blob(fields: list[Field]) -> AnyArray:
+    """The array of a blob. V1 blobs always have four axes."""
     shape = [
-        one
-        for number, value in found
+        length
+        for number, value in fields
         if number == SHAPE
-        for inner, packed in fields(_bytes(value))
-        if inner == 1
-        for one in ([packed] if isinstance(packed, int) else varints(packed))
+        for shape_field, packed in decode_fields(_to_bytes(value))
+        if shape_field == 1
+        for length in ([packed] if isinstance(packed, int) else decode_varints(packed))
     ]
     if not shape:
-        axes = {number: value for number, value in found if isinstance(value, int)}
-        shape = [axes.get(axis, 1) for axis in LEGACY_SHAPE]
-    numbers = _floats(found, DATA, "<f4") if _has(found, DATA) else _floats(found, DOUBLES, "<f8")
-    if prod(shape) != len(numbers):
-        raise ValueError(f"a blob of shape {shape} has {len(numbers)} numbers")
-    return numbers.reshape(shape)
+        lengths = {number: value for number, value in fields if isinstance(value, int)}
+        shape = [lengths.get(axis, 1) for axis in LEGACY_SHAPE]
+    single = any(number == DATA for number, _ in fields)
+    array = _decode_floats(fields, *((DATA, "<f4") if single else (DOUBLE_DATA, "<f8")))
+    if prod(shape) != len(array):
+        raise ValueError(f"a blob of shape {shape} has {len(array)} numbers")
+    return array.reshape(shape)
 
 
-def _has(found: list[Field], wanted: int) -> bool:
-    return any(number == wanted for number, _ in found)
+def _decode_floats(fields: list[Field], number: int, dtype: str) -> AnyArray:
+    """The numbers of a repeated field: packed, as Caffe writes them, or one field per number."""
+    parts = [
+        np.frombuffer(_to_bytes(value), dtype)
+        for field_number, value in fields
+        if field_number == number
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
 
 
-def _floats(found: list[Field], wanted: int, kind: str) -> npt.NDArray[np.generic]:
-    """All at once, as Caffe writes them, or one by one, as a field may also be written."""
-    parts = [np.frombuffer(_bytes(value), kind) for number, value in found if number == wanted]
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, kind), *parts])
-
-
-def _raw(layer: _Layer, path: Path) -> Raw:
-    if layer.kind not in (CONV, DENSE) or len(layer.blobs) > 2:
+def _raw_layer(layer: CaffeLayer, path: Path) -> RawLayer:
+    if layer.type not in (CONVOLUTION, DENSE) or len(layer.blobs) > 2:
         raise ModelError(
-            f"{path}: the layer {layer.name!r} is of the kind {layer.kind}, with "
-            f"{len(layer.blobs)} blobs; no network known here has such layers with weights"
+            f"{path}: layer {layer.name!r} is a {layer.type} with {len(layer.blobs)} blobs; only "
+            "the weights of convolutions and fully connected layers can be read"
         )
     weight, *biases = layer.blobs
-    if layer.kind == DENSE:
+    if layer.type == DENSE:
         weight = weight.reshape(weight.shape[-2:])
     elif weight.ndim != 4:
         raise ModelError(
-            f"{path}: the filters of {layer.name!r} have the shape {weight.shape}, not four axes"
+            f"{path}: the weights of {layer.name!r} have the shape {weight.shape}; a convolution "
+            "has four axes"
         )
-    return Raw(layer.name, weight, biases[0].reshape(-1) if biases else None)
+    return RawLayer(layer.name, weight, biases[0].reshape(-1) if biases else None)
 
 
-def _bytes(value: int | memoryview) -> memoryview:
+def _to_bytes(value: int | memoryview) -> memoryview:
     if isinstance(value, int):
-        raise TypeError("there is a number where bytes belong")
+        raise TypeError("an integer in place of bytes")
     return value
 
 
-def _text(value: int | memoryview) -> str:
-    return bytes(_bytes(value)).decode("utf-8", "replace")
+def _to_text(value: int | memoryview) -> str:
+    return bytes(_to_bytes(value)).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""The table of formats. A file's structure decides what it is; its name is not looked at."""
+"""The table of weight file formats. The structure of a file decides its format, never its name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,69 +7,72 @@ from pathlib import Path
 from retroscope.errors import ModelError
 from retroscope.zoo.weights import (
     caffemodel,
-    keras_first,
-    keras_named,
-    keras_three,
-    npy,
-    npz,
-    safetensors,
-    torch_file,
+    keras_hdf5,
+    npy_dictionary,
+    npz_archive,
+    state_dict_files,
 )
-from retroscope.zoo.weights.bounds import reading
-from retroscope.zoo.weights.foreign import Foreign, State
+from retroscope.zoo.weights.file_limits import translate_read_errors
+from retroscope.zoo.weights.imported_weights import ImportedWeights, StateDict
 
-HEAD = 4096
+HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True)
-class Format:
-    """How a file is known, from its path and its first bytes, and how it is read."""
+class WeightFormat:
+    """A file format: how it is recognised, from the path and the first bytes, and how it is read.
 
-    called: str
-    recognises: Callable[[Path, bytes], bool]
-    read: Callable[[Path], Foreign | State]
+    Readers may raise anything on a damaged file: `read_weights` turns it into one line.
+    """
+
+    description: str
+    recognise: Callable[[Path, bytes], bool]
+    read: Callable[[Path], ImportedWeights | StateDict]
 
 
 FORMATS = (
-    Format("Keras up to 0.3 (.h5)", keras_first.recognises, keras_first.read),
-    Format("Keras 1 and 2 (.h5)", keras_named.recognises, keras_named.read),
-    Format("Keras 3 (.weights.h5)", keras_three.recognises, keras_three.read),
-    Format("a dictionary (.npy)", npy.recognises, npy.read),
-    Format("arrays (.npz)", npz.recognises, npz.read),
-    Format("safetensors", safetensors.recognises, safetensors.read),
-    Format("torch (.pt, .pth)", torch_file.recognises, torch_file.read),
-    Format("Caffe (.caffemodel)", caffemodel.recognises, caffemodel.read),
+    WeightFormat("Keras up to 0.3 (.h5)", keras_hdf5.is_keras_0, keras_hdf5.read_keras_0),
+    WeightFormat("Keras 1 and 2 (.h5)", keras_hdf5.is_keras_1, keras_hdf5.read_keras_1),
+    WeightFormat("Keras 3 (.weights.h5)", keras_hdf5.is_keras_3, keras_hdf5.read_keras_3),
+    WeightFormat("dictionary (.npy)", npy_dictionary.is_npy, npy_dictionary.read_npy),
+    WeightFormat("arrays (.npz)", npz_archive.is_npz, npz_archive.read_npz),
+    WeightFormat("safetensors", state_dict_files.is_safetensors, state_dict_files.read_safetensors),
+    WeightFormat(
+        "torch (.pt, .pth)", state_dict_files.is_torch_file, state_dict_files.read_torch_file
+    ),
+    WeightFormat("Caffe (.caffemodel)", caffemodel.is_caffemodel, caffemodel.read_caffemodel),
 )
+"""In the order in which they are tried; Caffe last, because its format has no magic number."""
 
 NOT_WEIGHTS = {
-    b"<": "a web page; the download gave it instead of the weights",
-    b"version https://git-lfs": "a pointer of git-lfs; `git lfs pull` gets the file itself",
-    b"\x89PNG": "a picture",
-    b"\xff\xd8\xff": "a picture",
-    b"\x80": "a pickle, which could do anything when read; save a state dict, or a .npy",
-    b"PK": "an archive that is cut off, or of something else",
-    b"\x1f\x8b": "compressed; unpack it first",
+    b"<": "a web page that was downloaded instead of the weights",
+    b"version https://git-lfs": "a git-lfs pointer; run `git lfs pull` to get the file itself",
+    b"\x89PNG": "an image",
+    b"\xff\xd8\xff": "an image",
+    b"\x80": "a pickle, which could run any code; save a state dict or a .npy file",
+    b"PK": "a zip archive that is truncated or contains something else",
+    b"\x1f\x8b": "compressed; decompress it first",
 }
-"""What begins so is told by its name."""
+"""Other files that are often mistaken for weights, by their first bytes."""
 
 
-def read_weights(path: Path) -> Foreign | State:
-    """The weights in a file, in the one form of their kind."""
-    with reading(path):
+def read_weights(path: Path) -> ImportedWeights | StateDict:
+    """The weights of a file in any format of the table."""
+    with translate_read_errors(path):
         with path.open("rb") as file:
-            head = file.read(HEAD)
-        for known in FORMATS:
-            if known.recognises(path, head):
-                return known.read(path)
-    raise ModelError(_unknown(path, head))
+            head = file.read(HEAD_BYTES)
+        for weight_format in FORMATS:
+            if weight_format.recognise(path, head):
+                return weight_format.read(path)
+    raise ModelError(_describe_unknown(path, head))
 
 
-def _unknown(path: Path, head: bytes) -> str:
+def _describe_unknown(path: Path, head: bytes) -> str:
     if not head:
-        return f"{path} is empty; get it again"
-    begins = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    for start, what in NOT_WEIGHTS.items():
-        if begins.startswith(start):
-            return f"{path} holds no weights, but is {what}"
-    known = ", ".join(known.called for known in FORMATS)
-    return f"{path} is of no format known here; there are {known}"
+        return f"{path} is empty; download it again"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    for start, description in NOT_WEIGHTS.items():
+        if text.startswith(start):
+            return f"{path} contains no weights; it is {description}"
+    supported = ", ".join(weight_format.description for weight_format in FORMATS)
+    return f"{path} is not in a supported weight format; supported are {supported}"
