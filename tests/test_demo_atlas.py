@@ -9,7 +9,7 @@ import retroscope as rs
 from retroscope.demo_atlas import demo, find_part_detectors
 from retroscope.progress import Progress
 from retroscope.world import PARTS, world_scene
-from tests.scanning.scans import content
+from tests.scanning.scans import table_rows
 
 COUNT, SEED = 120, 3
 
@@ -57,29 +57,29 @@ def largest_part(projection: rs.Projection, source: str) -> str:
 
 
 def test_a_second_call_reuses_the_files(home: Path, atlas: rs.Atlas) -> None:
-    before = content(atlas.path)
+    before = table_rows(atlas.path)
     reports: list[Progress] = []
     demo(home, count=COUNT, seed=SEED, progress=reports.append).close()
-    assert content(atlas.path) == before
+    assert table_rows(atlas.path) == before
     assert not reports
 
 
 def test_without_count_and_seed_the_existing_world_is_used(home: Path, atlas: rs.Atlas) -> None:
-    before = content(atlas.path)
+    before = table_rows(atlas.path)
     demo(home).close()
-    assert content(atlas.path) == before
+    assert table_rows(atlas.path) == before
 
 
 @pytest.mark.parametrize("parameters", [{"count": 9}, {"seed": 0}, {"count": COUNT, "seed": 4}])
 def test_a_world_with_another_count_or_seed_is_refused(
     home: Path, atlas: rs.Atlas, parameters: dict[str, int]
 ) -> None:
-    before = content(atlas.path)
+    before = table_rows(atlas.path)
     message = f"'{home}' holds a world of {COUNT} images of seed {SEED}; name another folder"
     with pytest.raises(rs.RetroscopeError) as caught:
         demo(home, count=parameters.get("count"), seed=parameters.get("seed"))
     assert str(caught.value) == message
-    assert content(atlas.path) == before
+    assert table_rows(atlas.path) == before
 
 
 @pytest.mark.parametrize("parameters", [{"count": 0}, {"count": -1}, {"seed": -1}])

@@ -182,8 +182,8 @@ def test_what_is_no_picture_is_refused() -> None:
 @pytest.mark.parametrize(
     ("mean", "std", "said"),
     [
-        (MEAN, (1.0,), "3 means and 1 stds"),
-        (MEAN, (1.0, 0.0, 1.0), "no std zero"),
+        (MEAN, (1.0,), "mean has 3 values and std 1"),
+        (MEAN, (1.0, 0.0, 1.0), "no std may be zero"),
         ((float("nan"), 0, 0), STD, "must be finite"),
     ],
 )
@@ -212,7 +212,7 @@ def test_labels_are_kept_in_their_order() -> None:
 
 def test_another_module_keeps_everything_else() -> None:
     net = opened(mean=MEAN, std=STD, labels=["tabby"])
-    other = net.of_module(tiny(), rs.Fit((8, 8), mode="stretch"))
+    other = net.with_module(tiny(), rs.Fit((8, 8), mode="stretch"))
     assert other.module is not net.module
     assert (other.name, other.labels, other.input_size) == ("tiny", ("tabby",), (8, 8))
     assert (other.preprocessing.mean, other.preprocessing.std) == (MEAN, STD)
@@ -266,7 +266,7 @@ def test_a_layer_like_no_other_is_told_where_all_are_listed() -> None:
 
 def test_a_size_that_cannot_be_run_is_said_with_the_reason() -> None:
     net = rs.Network(nn.Conv2d(3, 2, 9), input_size=(8, 8), name="wide")
-    with pytest.raises(ModelError, match="wide cannot run a picture of 3 channels and 8x8") as no:
+    with pytest.raises(ModelError, match="wide cannot run an image of 3 channels and 8x8") as no:
         _ = net.layers
     assert "Kernel size" in str(no.value)
     assert isinstance(no.value.__cause__, RuntimeError)
@@ -301,13 +301,13 @@ def test_a_unit_where_a_layer_is_asked_for_is_told_its_layer() -> None:
 @pytest.mark.parametrize("given", [0.5, "grey", ["a"], [None]])
 @pytest.mark.parametrize("what", ["mean", "std"])
 def test_what_is_no_number_for_each_channel_is_shown_one(what: str, given: Any) -> None:
-    with pytest.raises(ModelError, match=rf"^the {what} is a number for each channel, such as"):
+    with pytest.raises(ModelError, match=rf"^{what} is one number per channel, such as"):
         rs.Network(tiny(), **{what: given})
 
 
 def test_means_of_another_number_than_the_network_takes_are_told_so() -> None:
     net = rs.Network(tiny(1), input_size=SIZE, mean=(0, 0, 0))
-    with pytest.raises(ModelError, match=r"takes 1; give one number in mean and in std "):
+    with pytest.raises(ModelError, match=r"takes 1 channels; give one value in mean and in std "):
         _ = net.layers
 
 
@@ -326,11 +326,13 @@ LOOKS: list[Callable[..., Any]] = [
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_what_is_no_network_yet_is_told_how_it_becomes_one(look: Callable[..., Any]) -> None:
-    with pytest.raises(ModelError, match=r"^'demo' is no Network; .* rs\.open_model\('demo'\)$"):
+    with pytest.raises(ModelError, match=r"^'demo' is not a Network; .* rs\.open_model\('demo'\)$"):
         look("demo")
-    with pytest.raises(ModelError, match=r"^this Sequential is a module; rs\.Network\(module, "):
+    with pytest.raises(
+        ModelError, match=r"^Sequential is a module, not a Network; wrap it with rs\.N"
+    ):
         look(tiny())
-    with pytest.raises(ModelError, match=r"^a int is no Network"):
+    with pytest.raises(ModelError, match=r"^int is not a Network"):
         look(3)
 
 
@@ -374,7 +376,7 @@ def test_a_part_of_a_users_own_called_module_is_no_wrapper() -> None:
 def test_scripted_and_traced_networks_are_refused_with_the_reason() -> None:
     jit: Any = torch.jit
     for hidden in (jit.script(tiny()), jit.trace(tiny(), torch.zeros(1, 3, *SIZE))):
-        with pytest.raises(ModelError, match=r"hides its operations; give the nn\.Module"):
+        with pytest.raises(ModelError, match=r"hides its operations; pass the nn\.Module"):
             rs.Network(hidden)
 
 

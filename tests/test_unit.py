@@ -154,5 +154,5 @@ def test_a_unit_and_its_address_mean_the_same(unit: Unit) -> None:
 def test_what_is_no_address_is_shown_one(given: object) -> None:
     with pytest.raises(UnitError) as refused:
         as_unit(given)
-    assert str(refused.value).startswith(f"{given!r} is no unit; ")
+    assert str(refused.value).startswith(f"{given!r} is not a unit; ")
     assert re.search(r"'(conv5:36|conv5_3:42)'$", str(refused.value))

@@ -20,7 +20,8 @@ from .methods.synthesis.synthesize import (
 )
 from .network import Network
 from .render.draw import draw
-from .results.heat_maps import Explanation, HeatMap, OcclusionMap, Target
+from .results.explanations import Explanation
+from .results.heat_maps import HeatMap, OcclusionMap, Target
 from .results.layers import Layer
 from .results.patterns import Pattern
 from .results.plates import Patch, Plate

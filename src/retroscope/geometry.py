@@ -1,8 +1,8 @@
 """Where a unit looks: windows, fields and boxes on the pixel grid.
 
 Coordinates are `(y, x)`. Intervals and boxes are half-open, `[start, stop)`, in pixels of the
-picture that the network is fed; they may leave the picture where padding was read. An axis
-is handled by itself: a `Window` or a `Field` is one-dimensional.
+network's input; they may leave the image where padding was read. Each axis is separate: a `Window`
+or a `Field` is one-dimensional.
 """
 
 from collections.abc import Iterable
@@ -31,11 +31,11 @@ class Window:
 
     @property
     def reach(self) -> int:
-        """From the first position read to the last, both counted."""
+        """The number of positions from the first one read to the last."""
         return (self.size - 1) * self.dilation + 1
 
     def outputs(self, length: int) -> int:
-        """How many outputs an axis of this length gives."""
+        """The number of outputs for an axis of this length."""
         room = length + self.before + self.after - self.reach
         if not self.ceil:
             return room // self.stride + 1
@@ -53,8 +53,8 @@ class Window:
 class Field:
     """The receptive field along one axis: unit `i` sees `[start + i*stride, ... + size)`.
 
-    A stride of 0 says that every unit sees the same interval: after global pooling or attention
-    that is the whole picture.
+    With a stride of 0 every unit sees the same interval: the whole image, after global pooling or
+    attention.
 
     >>> Field().through(Window(3, before=1)).through(Window(2, stride=2))
     Field(size=4, stride=2, start=-1)
@@ -66,7 +66,7 @@ class Field:
 
     @property
     def centre(self) -> float:
-        """The middle of unit 0's interval, pixel 0 having its middle at 0."""
+        """The centre of unit 0's interval; the centre of pixel 0 is at 0."""
         return self.start + (self.size - 1) / 2
 
     def at(self, index: int) -> tuple[int, int]:
@@ -83,7 +83,7 @@ class Field:
         )
 
     def union(self, other: "Field") -> "Field | None":
-        """The smallest field that covers both; None where their strides disagree."""
+        """The smallest field that covers both; None if their strides disagree."""
         if self.stride != other.stride:
             return None
         start = min(self.start, other.start)
@@ -98,9 +98,9 @@ class Field:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of pixels, half-open; it may leave the picture.
+    """A rectangle of pixels, half-open; it may leave the image.
 
-    >>> Box(-2, 5, 3, 9).clipped(8, 8)
+    >>> Box(-2, 5, 3, 9).clip(8, 8)
     Box(top=0, left=5, bottom=3, right=8)
     """
 
@@ -118,7 +118,7 @@ class Box:
         return self.right - self.left
 
     def clip(self, height: int, width: int) -> "Box":
-        """The part of the box that lies in a picture of this size."""
+        """The part of the box that lies in an image of this size."""
         return Box(
             min(max(self.top, 0), height),
             min(max(self.left, 0), width),
@@ -143,11 +143,11 @@ class Box:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What the units of a layer see: a field along each axis, and what limits its truth.
+    """What the units of a layer see: a field along each axis, and its limits.
 
-    `whole`: every unit sees the whole picture (global pooling, attention, or an operation that
-    is not known to see less). `global_context`: the numbers are the local path's, while a gate
-    computed from the whole picture scales it (squeeze-excitation).
+    `whole`: every unit sees the whole image (global pooling, attention, or an operation that is not
+    known to see less). `global_context`: the field is that of the local path, while a gate computed
+    from the whole image scales it (squeeze-excitation).
     """
 
     y: Field
@@ -156,7 +156,7 @@ class ReceptiveField:
     global_context: bool = False
 
     def box(self, y: int, x: int) -> Box:
-        """What the unit at this position sees along the local path."""
+        """The box that the unit at this position sees along the local path."""
         top, bottom = self.y.at(y)
         left, right = self.x.at(x)
         return Box(top, left, bottom, right)
@@ -166,8 +166,8 @@ class ReceptiveField:
             return "whole image"
         square = self.y == self.x
         size, stride, start = (
-            str(own) if square else f"{own}x{other}"
-            for own, other in (
+            str(along_y) if square else f"{along_y}x{along_x}"
+            for along_y, along_x in (
                 (self.y.size, self.x.size),
                 (self.y.stride, self.x.stride),
                 (self.y.start, self.x.start),

@@ -8,7 +8,8 @@ FIGURE_TYPES = {
     "results.projections": ("Activations", "Filters", "Projection"),
     "results.plates": ("Patch", "Plate"),
     "results.patterns": ("Pattern",),
-    "results.heat_maps": ("Explanation", "HeatMap", "OcclusionMap"),
+    "results.heat_maps": ("HeatMap", "OcclusionMap"),
+    "results.explanations": ("Explanation",),
 }
 """Types that display as a figure, by module."""
 

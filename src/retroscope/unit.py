@@ -43,14 +43,14 @@ class Unit:
             not re.fullmatch(_LAYER, self.layer)
             or min(self.channel or 0, *self.position or (0,)) < 0
         ):
-            raise UnitError(f"{str(self)!r} is no address; {_FORMS}")
+            raise UnitError(f"{str(self)!r} is not a unit address; {_FORMS}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The unit that a text names."""
+        """The unit of an address."""
         match = _ADDRESS.fullmatch(text.strip())
         if match is None:
-            raise UnitError(f"cannot read the unit {text!r}; {_FORMS}")
+            raise UnitError(f"cannot parse the unit {text!r}; {_FORMS}")
         channel = None if match["channel"] is None else int(match["channel"])
         if match["place"] is None or match["place"] == "*":
             return cls(match["layer"], channel, whole_map=match["place"] == "*")
@@ -74,18 +74,18 @@ class Unit:
         return natural, channel, self.whole_map, self.position or (-1, -1)
 
 
-def as_unit(given: object) -> Unit:
-    """The unit meant by an address.
+def as_unit(unit: object) -> Unit:
+    """The unit of an address, or the unit itself.
 
     >>> as_unit(("conv5", 36))
     Traceback (most recent call last):
-    retroscope.errors.UnitError: ('conv5', 36) is no unit; write 'conv5:36'
+    retroscope.errors.UnitError: ('conv5', 36) is not a unit; write 'conv5:36'
     """
-    match given:
+    match unit:
         case Unit():
-            return given
+            return unit
         case str():
-            return Unit.parse(given)
+            return Unit.parse(unit)
         case (str() as layer, int() as channel):
-            raise UnitError(f"{given!r} is no unit; write {f'{layer}:{channel}'!r}")
-    raise UnitError(f"{given!r} is no unit; give one by its address, such as 'conv5_3:42'")
+            raise UnitError(f"{unit!r} is not a unit; write {f'{layer}:{channel}'!r}")
+    raise UnitError(f"{unit!r} is not a unit; give its address, such as 'conv5_3:42'")

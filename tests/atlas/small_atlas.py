@@ -11,7 +11,7 @@ import numpy.typing as npt
 from retroscope.atlas.row_encoding import Array
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.geometry import Field, ReceptiveField
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
 from retroscope.results.statistics import stored_statistics

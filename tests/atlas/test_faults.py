@@ -229,7 +229,7 @@ def test_an_unknown_address_gets_a_helpful_error(path: Path) -> None:
             "conv1": "is a whole layer",
             "conv1:1@2,2": "write features.0:1",
             "conv1:1@*": "write features.0:1",
-            "conv1:": "cannot read the unit",
+            "conv1:": "cannot parse the unit",
         }.items():
             with pytest.raises(UnitError, match=message):
                 atlas[unit]

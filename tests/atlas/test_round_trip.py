@@ -170,7 +170,7 @@ def test_an_address_is_in_the_atlas_if_it_has_a_plate(atlas: Atlas) -> None:
 @pytest.mark.parametrize("unit", [3, None, ("conv1", 2)])
 def test_a_value_of_another_type_is_not_an_address(atlas: Atlas, unit: Any) -> None:
     for method in (atlas.plate, atlas.__getitem__, atlas.stats, atlas.hits):
-        with pytest.raises(UnitError, match=re.escape(f"{unit!r} is no unit; ")):
+        with pytest.raises(UnitError, match=re.escape(f"{unit!r} is not a unit; ")):
             method(unit)
 
 

@@ -10,19 +10,19 @@ import numpy.typing as npt
 import PIL.Image
 from PIL.ExifTags import Base as Tag
 
-from retroscope.imaging.image import Picture
+from retroscope.imaging.decoding import RGB
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
-def picture(height: int = 12, width: int = 20, channels: int = 3) -> Picture:
+def picture(height: int = 12, width: int = 20, channels: int = 3) -> RGB:
     """Smooth in every direction, and unlike itself after any turn."""
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
     waves = [200 * y, 250 * x, 120 * (y + x), 255 * (0.5 + 0.4 * np.sin(9 * x))][:channels]
     return np.stack(waves, axis=2).clip(0, 255).astype(np.uint8)
 
 
-def saved(path: Path, image: PIL.Image.Image | Picture, **options: object) -> Path:
+def saved(path: Path, image: PIL.Image.Image | RGB, **options: object) -> Path:
     shown = image if isinstance(image, PIL.Image.Image) else PIL.Image.fromarray(image)
     shown.save(path, **options)  # type: ignore[arg-type]
     return path
@@ -45,12 +45,12 @@ def png_header(height: int, width: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def on_white(colour: Picture, alpha: Picture) -> npt.NDArray[np.float64]:
+def on_white(colour: RGB, alpha: RGB) -> npt.NDArray[np.float64]:
     share = alpha[..., None] / 255
     return np.asarray(colour * share + 255 * (1 - share))
 
 
-UPRIGHT: dict[int, Callable[[Picture], Picture]] = {
+UPRIGHT: dict[int, Callable[[RGB], RGB]] = {
     # EXIF 2.32, tag 0x112: where the stored first row and first column belong.
     1: lambda stored: stored,  # top, left
     2: lambda stored: stored[:, ::-1],  # top, right

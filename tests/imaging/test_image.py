@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from retroscope.errors import ImageError
 from retroscope.geometry import Box
-from retroscope.imaging.image import Fit, Image, as_image, crop, fitted, read_image, resize
+from retroscope.imaging.image import Fit, Image, as_image, crop, fit_image, read_image, resize
 from retroscope.world import scene
 from tests.imaging.image_files import picture, png_header, saved
 
@@ -79,13 +79,13 @@ def test_what_has_pixels_of_another_kind_is_no_picture() -> None:
 
 @pytest.mark.parametrize("given", [PIL.Image.new("RGB", (3, 3)), "cat.png", None])
 def test_an_image_of_anything_but_an_array_is_told_what_to_do(given: Any) -> None:
-    with pytest.raises(ImageError, match=rf"not of a {type(given).__name__}; read_image reads"):
+    with pytest.raises(ImageError, match=rf"not a {type(given).__name__}; read_image reads"):
         Image(given)
 
 
 def test_an_array_cannot_be_read_like_a_file() -> None:
     pixels: Any = picture()
-    with pytest.raises(ImageError, match=r"not a ndarray; rs.Image\(pixels\) makes a picture"):
+    with pytest.raises(ImageError, match=r"not a ndarray; use rs.Image\(pixels\)"):
         read_image(pixels)
 
 
@@ -135,16 +135,16 @@ def test_an_impossible_size_is_refused(size: tuple[int, int]) -> None:
 def test_a_sliver_is_refused_before_its_long_side_fills_the_memory() -> None:
     sliver = Image(np.zeros((1, 60000, 3), np.uint8), "sliver.png")
     with pytest.raises(ImageError, match=r"'sliver.png' resized is 256 x 15360000 pixels"):
-        fitted(sliver, Fit((224, 224), shorter=256))
+        fit_image(sliver, Fit((224, 224), shorter=256))
 
 
 @pytest.mark.parametrize(
     ("asked", "answer"),
     [
-        ({"mode": "squeeze"}, "no mode 'squeeze'; there are network, crop, stretch"),
-        ({"resample": "cubic"}, "no resample 'cubic'; there are nearest, "),
-        ({"size": (0, 8)}, "the network's input is 0 x 8 pixels; sizes are 1 or more"),
-        ({"shorter": 0}, "sizes are 1 or more"),
+        ({"mode": "squeeze"}, "no resize mode 'squeeze'; choose from network, crop, stretch"),
+        ({"resample": "cubic"}, "no resampling filter 'cubic'; did you mean 'bicubic'"),
+        ({"size": (0, 8)}, "the network's input is 0 x 8 pixels; height and width must be"),
+        ({"shorter": 0}, "height and width must be 1 or more"),
     ],
 )
 def test_a_fit_that_does_not_exist_is_refused(asked: dict[str, object], answer: str) -> None:
@@ -171,7 +171,7 @@ def test_the_network_fit_is_torchvisions(
     resized = functional.resize(image.to_pil(), [shorter], interpolation=mode)
     expected = np.array(functional.center_crop(resized, list(size)))
     fit = Fit(size, shorter=shorter, resample=resample)
-    assert np.array_equal(fitted(image, fit).pixels, expected)
+    assert np.array_equal(fit_image(image, fit).pixels, expected)
 
 
 @given(source=st.tuples(SIDES, SIDES), side=SIDES)
@@ -179,15 +179,15 @@ def test_without_a_shorter_side_a_square_is_torchvisions_resize_and_crop(
     source: tuple[int, int], side: int
 ) -> None:
     image = Image(picture(*source))
-    expected = fitted(image, Fit((side, side), shorter=side)).pixels
+    expected = fit_image(image, Fit((side, side), shorter=side)).pixels
     for mode in ("network", "crop"):
-        assert np.array_equal(fitted(image, Fit((side, side), mode)).pixels, expected)
+        assert np.array_equal(fit_image(image, Fit((side, side), mode)).pixels, expected)
 
 
 @given(source=st.tuples(SIDES, SIDES), size=st.tuples(SIDES, SIDES))
 def test_the_crop_fit_just_covers_the_size(source: tuple[int, int], size: tuple[int, int]) -> None:
     white = Image(np.full((*source, 3), 255, np.uint8))
-    assert (fitted(white, Fit(size, "crop")).pixels == 255).all()
+    assert (fit_image(white, Fit(size, "crop")).pixels == 255).all()
     (height, width), (tall, wide) = source, size
     covering = (tall, width * tall // height), (height * wide // width, wide)
     resized = resize(
@@ -195,17 +195,17 @@ def test_the_crop_fit_just_covers_the_size(source: tuple[int, int], size: tuple[
     )
     top, left = round((resized.height - tall) / 2), round((resized.width - wide) / 2)
     expected = resized.pixels[top : top + tall, left : left + wide]
-    assert np.array_equal(fitted(Image(picture(*source)), Fit(size, "crop")).pixels, expected)
+    assert np.array_equal(fit_image(Image(picture(*source)), Fit(size, "crop")).pixels, expected)
 
 
 @given(source=st.tuples(SIDES, SIDES), size=st.tuples(SIDES, SIDES))
 def test_the_stretch_fit_is_a_resize(source: tuple[int, int], size: tuple[int, int]) -> None:
     image = Image(picture(*source))
-    assert np.array_equal(fitted(image, Fit(size, "stretch")).pixels, resize(image, size).pixels)
+    assert np.array_equal(fit_image(image, Fit(size, "stretch")).pixels, resize(image, size).pixels)
 
 
 def test_a_fitted_image_keeps_its_source() -> None:
-    assert fitted(Image(picture(), "a.jpg"), Fit((4, 4))).source == "a.jpg"
+    assert fit_image(Image(picture(), "a.jpg"), Fit((4, 4))).source == "a.jpg"
 
 
 # Cropping

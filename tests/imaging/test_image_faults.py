@@ -6,9 +6,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-import retroscope.imaging.image
+import retroscope.imaging.decoding
 from retroscope.errors import ImageError
-from retroscope.imaging.image import TooLargeError, decode_image, read_image
+from retroscope.imaging.decoding import TooLargeError
+from retroscope.imaging.image import decode_image, read_image
 from tests.imaging.image_files import UPRIGHT, picture, png_header, saved, tagged
 
 # Decoding at reduced size
@@ -74,7 +75,7 @@ def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"hello, this is no picture", b"x", b"%!PS-Adobe-3.0 EPSF"])
 def test_a_file_of_another_kind_is_no_image(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(ImageError, match=r"a\.jpg' is not an image of a known format"):
+    with pytest.raises(ImageError, match=r"a\.jpg' is not an image of a supported format"):
         read_image(tmp_path / "a.jpg")
 
 
@@ -84,7 +85,7 @@ def test_a_format_that_this_pillow_was_built_without_is_not_known(
     path = saved(tmp_path / "a.webp", picture())
     reader, _ = PIL.Image.OPEN["WEBP"]
     monkeypatch.setitem(PIL.Image.OPEN, "WEBP", (reader, lambda _: "could not be loaded"))
-    with pytest.raises(ImageError, match="not an image of a known format"):
+    with pytest.raises(ImageError, match="not an image of a supported format"):
         read_image(path)
 
 
@@ -96,7 +97,7 @@ def test_a_file_without_permission_is_refused(
 
     path = saved(tmp_path / "a.png", picture())
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(ImageError, match=r"may not read '.*a\.png' \(Permission denied\)"):
+    with pytest.raises(ImageError, match=r"cannot read '.*a\.png' \(Permission denied\)"):
         read_image(path)
 
 
@@ -144,7 +145,7 @@ def test_bytes_are_read_as_their_file_is(tmp_path: Path, suffix: str) -> None:
 
 def test_bytes_of_a_kind_that_is_not_asked_for_are_no_image(tmp_path: Path) -> None:
     content = saved(tmp_path / "a.tif", picture()).read_bytes()
-    with pytest.raises(ImageError, match="the picture is not an image of a known format"):
+    with pytest.raises(ImageError, match="the image is not an image of a supported format"):
         decode_image(content, formats=("PNG", "JPEG"))
 
 
@@ -161,9 +162,9 @@ def test_a_picture_that_promises_too_many_pixels_is_refused_undecoded(tmp_path: 
 
 def test_the_limit_itself_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "a.png", picture(3, 4))
-    monkeypatch.setattr(retroscope.imaging.image, "MAX_PIXELS", 12)
+    monkeypatch.setattr(retroscope.imaging.decoding, "MAX_PIXELS", 12)
     assert read_image(path).pixels.size == 36
-    monkeypatch.setattr(retroscope.imaging.image, "MAX_PIXELS", 11)
+    monkeypatch.setattr(retroscope.imaging.decoding, "MAX_PIXELS", 11)
     with pytest.raises(ImageError, match="over the limit of 11"):
         read_image(path)
 

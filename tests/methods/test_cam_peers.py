@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from retroscope.imaging.image import resize_array
 from retroscope.methods.activations import activations
 from retroscope.methods.cam.cam import cam
 from retroscope.network import Network
-from retroscope.results.heat_maps import HeatMap, resized
+from retroscope.results.heat_maps import HeatMap
 from retroscope.zoo import open_model
 from tests.conftest import numbers
 
@@ -98,7 +99,7 @@ def peer(
 
 def _scale_like_peer(heat: HeatMap) -> npt.NDArray[Any]:
     """Scales to 0-1, enlarges, and scales to 0-1 again."""
-    return _min_max_scale(resized(_min_max_scale(heat.values).astype(np.float32), *heat.size))
+    return _min_max_scale(resize_array(_min_max_scale(heat.values).astype(np.float32), heat.size))
 
 
 def _min_max_scale(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -9,7 +9,8 @@ import pytest
 
 from retroscope.render.draw import draw
 from retroscope.render.html_pages import explanation_html
-from retroscope.results.heat_maps import Explanation, LayerFinding, Prediction, Target, UnusualUnit
+from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.heat_maps import Prediction, Target
 from retroscope.results.layers import Layer
 from tests.render.figure_search import margin_is_empty
 from tests.render.snapshot import assert_looks_like

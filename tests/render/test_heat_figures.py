@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 from retroscope.errors import RetroscopeError
 from retroscope.imaging.decoding import RGB
-from retroscope.imaging.image import Fit, Image, fit_image
+from retroscope.imaging.image import Fit, Image, fit_image, resize_array
 from retroscope.render.colours import UNIFORM_SCALES, apply_scale
 from retroscope.render.draw import draw
 from retroscope.render.layout import enlarge
 from retroscope.render.overlay import overlay, overlay_on, visible_box
-from retroscope.results.heat_maps import HeatMap, OcclusionMap, Target, resized
+from retroscope.results.heat_maps import HeatMap, OcclusionMap, Target
 from retroscope.unit import Unit
 from tests.render.figure_search import find_block, margin_is_empty, pixels_of
 from tests.render.snapshot import assert_looks_like
@@ -68,7 +68,7 @@ def occlusion_map(classes: int = 3) -> OcclusionMap:
 
 def heat_in_colours(height: int, width: int) -> RGB:
     """The made-up heat in colours, the last of them for its largest value."""
-    return apply_scale(heat_map().resized(height, width), limit=float(heat_map().values.max()))
+    return apply_scale(heat_map().resize(height, width), limit=float(heat_map().values.max()))
 
 
 # Sizes
@@ -77,12 +77,13 @@ def heat_in_colours(height: int, width: int) -> RGB:
 @pytest.mark.parametrize("size", [(14, 14), (96, 80), (7, 20), (3, 3), (1, 1), (7, 7)])
 def test_a_map_is_resized_as_torch_interpolates(size: tuple[int, int]) -> None:
     values = blobs(1, 7, 7)[0]
-    expected = F.interpolate(torch.from_numpy(values)[None, None], size=size, mode="bilinear")[0, 0]
-    np.testing.assert_allclose(resized(values, *size), expected.numpy(), rtol=0, atol=1e-6)
+    maps = torch.from_numpy(values)[None, None]
+    expected = F.interpolate(maps, size=size, mode="bilinear", antialias=True)[0, 0]
+    np.testing.assert_allclose(resize_array(values, size), expected.numpy(), rtol=0, atol=1e-6)
 
 
 def test_a_map_of_one_position_is_the_same_everywhere() -> None:
-    np.testing.assert_array_equal(resized(float32([[2.5]]), 3, 4), np.full((3, 4), 2.5))
+    np.testing.assert_array_equal(resize_array(float32([[2.5]]), (3, 4)), np.full((3, 4), 2.5))
 
 
 # Colours

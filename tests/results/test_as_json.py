@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from retroscope.errors import RetroscopeError
-from retroscope.results import heat_maps, layers, patterns, plates, projections, statistics
-from retroscope.results.as_json import CONVERSIONS, as_json
-from retroscope.results.heat_maps import (
-    Explanation,
-    HeatMap,
-    LayerFinding,
-    OcclusionMap,
-    Prediction,
-    Target,
-    UnusualUnit,
+from retroscope.results import (
+    explanations,
+    heat_maps,
+    layers,
+    patterns,
+    plates,
+    projections,
+    statistics,
 )
+from retroscope.results.as_json import CONVERSIONS, as_json
+from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction, Target
 from retroscope.results.patterns import Pattern
 from retroscope.results.projections import Filters
 from retroscope.results.statistics import STATISTICS, ClassStats, stored_statistics
@@ -69,7 +70,7 @@ NOT_A_RESULT = {heat_maps.Target, statistics.Statistic}
 def test_every_kind_of_result_has_a_conversion_and_an_example() -> None:
     kinds = {
         kind
-        for module in (heat_maps, layers, patterns, plates, projections, statistics)
+        for module in (explanations, heat_maps, layers, patterns, plates, projections, statistics)
         for kind in vars(module).values()
         if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__
     }

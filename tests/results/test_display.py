@@ -5,14 +5,14 @@ from dataclasses import fields, is_dataclass
 import numpy as np
 import pytest
 
-from retroscope.results import heat_maps, layers, patterns, plates, projections
+from retroscope.results import explanations, heat_maps, layers, patterns, plates, projections
 from retroscope.results.display import ArraySummary
 from retroscope.unit import Unit
 from tests.render.specimens import patch, projection
 
 HOLDERS = [
     kind
-    for module in (heat_maps, layers, patterns, plates, projections)
+    for module in (explanations, heat_maps, layers, patterns, plates, projections)
     for kind in vars(module).values()
     if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__
 ]
@@ -37,7 +37,7 @@ def test_a_projection_is_told_in_a_few_words() -> None:
 
 def test_values_inside_are_brief_too() -> None:
     inside = patch(40, 20, 20)
-    finding = heat_maps.UnusualUnit(Unit("conv5", 3, (1, 2)), 1.0, 2.0, None, projection())
+    finding = explanations.UnusualUnit(Unit("conv5", 3, (1, 2)), 1.0, 2.0, None, projection())
     assert "array" not in repr(inside)
     assert f"projection={projection()!r}" in repr(finding)
 

@@ -226,7 +226,7 @@ def test_unreadable_images_are_skipped_and_counted_with_the_reason(tmp_path: Pat
     broken = {row.id: row.error for row in atlas.images if row.status == "unreadable"}
     assert broken.keys() == {0, 3, 5}
     assert "empty file" in str(broken[0])
-    assert "not an image of a known format" in str(broken[3])
+    assert "not an image of a supported format" in str(broken[3])
     assert "cannot decode" in str(broken[5])
     assert atlas.meta["readable"] == 3
     files = [folder / f"{number:02}.png" for number in (1, 2, 4)]

@@ -13,6 +13,7 @@ from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.reader import Atlas
 from retroscope.results.layers import Layer
 from retroscope.results.statistics import ClassStats
+from retroscope.unit import Unit
 from retroscope.web.site.channel_metrics import cosine_similarity
 from retroscope.web.site.comparison import layer_changes, unit_change
 from retroscope.web.site.routes import respond
@@ -51,7 +52,7 @@ def test_one_channel_alone_is_what_it_is_among_all(site: Site, name: str) -> Non
     every = layer_changes(*atlases, layer)
     assert len(every) == layer.channels
     for channel in range(0, layer.channels, 3):
-        alone = unit_change(*atlases, layer, channel)
+        alone = unit_change(*atlases, Unit(layer.name, channel))
         assert repr(alone) == repr(every[channel])  # NaN is not equal to itself
 
 

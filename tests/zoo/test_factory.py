@@ -325,7 +325,7 @@ def test_a_factory_that_cannot_be_used_is_told_why(written: Written, code: str, 
 
 
 def test_an_error_of_ours_comes_as_it_is(written: Written) -> None:
-    with pytest.raises(UnitError, match=r"^cannot read the unit '@'"):
+    with pytest.raises(UnitError, match=r"^cannot parse the unit '@'"):
         rs.open_model(written("def make(): rs.Unit.parse('@')"))
 
 

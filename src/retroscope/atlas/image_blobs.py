@@ -11,7 +11,8 @@ from retroscope.atlas.queries import image_queries
 from retroscope.atlas.queries.query import SqlSource
 from retroscope.atlas.schema import AtlasError
 from retroscope.errors import ImageError
-from retroscope.imaging.image import GREY, RGB, Size
+from retroscope.imaging.decoding import RGB, Size
+from retroscope.imaging.image import GREY
 from retroscope.imaging.webp import decode_webp, encode_webp, webp_size
 from retroscope.results.projections import Pixels
 

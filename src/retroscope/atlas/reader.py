@@ -25,7 +25,7 @@ from retroscope.atlas.row_decoding import (
 from retroscope.atlas.schema import RANKINGS, TABLES, VIEWS, AtlasError, Json, Ranking, Value
 from retroscope.atlas.sqlite_errors import quote_path
 from retroscope.errors import UnitError, choose
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.results.layer_lookup import check_unit, find_layer
 from retroscope.results.layers import Layer, layer_name
 from retroscope.results.patterns import Pattern

@@ -17,7 +17,8 @@ from retroscope.atlas.queries.reader_queries import (
 from retroscope.atlas.queries.table_rows import LayerRow, PatternRow
 from retroscope.atlas.schema import Value
 from retroscope.geometry import Box, Field, ReceptiveField
-from retroscope.imaging.image import GREY, RGB, crop
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import GREY, crop
 from retroscope.results.layers import Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.plates import Patch

@@ -18,7 +18,7 @@ from retroscope.atlas.queries.table_rows import (
     RankedHitRow,
 )
 from retroscope.atlas.schema import ImageStatus, Value
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.projections import Projection

@@ -41,7 +41,7 @@ from retroscope.atlas.row_encoding import (
 )
 from retroscope.atlas.schema import RANKINGS, AtlasError, ImageStatus, Json
 from retroscope.atlas.sqlite_errors import quote_path
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.projections import Projection

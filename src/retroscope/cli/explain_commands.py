@@ -33,7 +33,7 @@ from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
     from retroscope.atlas.reader import Atlas
-    from retroscope.results.heat_maps import Explanation
+    from retroscope.results.explanations import Explanation
 
 _original_option = click.option(
     "--original", is_flag=True, help="Draw the heat over the image file at its full size."

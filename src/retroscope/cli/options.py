@@ -52,8 +52,8 @@ class OpenOptions:
                 mean=self.mean,
                 std=self.std,
             )
-        for decision in net.inferred:
-            click.echo(f"{model}: {decision}", err=True)
+        for inference in net.inferred:
+            click.echo(f"{model}: {inference}", err=True)
         return net
 
 

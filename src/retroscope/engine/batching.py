@@ -17,7 +17,7 @@ from retroscope.engine.map_regions import MapRegion, Span
 from retroscope.engine.motion import Slide
 from retroscope.engine.program import Survey
 from retroscope.geometry import Box
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 

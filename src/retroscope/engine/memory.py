@@ -15,7 +15,7 @@ _CPU_SHARE, _DEVICE_SHARE = 0.25, 0.6
 _CPU_MAXIMUM = 128 << 20  # larger batches leave the processor's caches and run slower
 _UNKNOWN_MEMORY = 4 << 30
 
-SIZE_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, AssertionError)
+SIZE_ERRORS = (RuntimeError, ValueError, LookupError, TypeError, AssertionError)
 """What a network's own code raises if it insists on the size of its input."""
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 
 from retroscope.errors import ImageError
-from retroscope.imaging.image import RGB, Size
+from retroscope.imaging.decoding import RGB, Size
 
 _LOW_14_BITS = 0x3FFF
 

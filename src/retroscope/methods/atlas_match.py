@@ -102,7 +102,8 @@ def _check_weights(atlas: ScannedAtlas, net: Network, name: str) -> None:
         raise RetroscopeError(
             f"{name} was scanned with different weights than {model} has now; if they are drawn "
             "anew each time, open the network with the same random_weights for the scan and for "
-            "all later commands"
+            "all later commands",
+            parameter="random_weights",
         )
     raise RetroscopeError(
         f"{name} was scanned with {model or 'another network'}, and {net.name} has different "

@@ -17,7 +17,8 @@ from retroscope.methods.rarity import RankedUnit, ReferenceAtlas, most_unusual_u
 from retroscope.methods.targets import TargetSpec, stack_inputs, target_at
 from retroscope.network import AnyImage, Network, require_network
 from retroscope.results.caveats import caveats_of
-from retroscope.results.heat_maps import Explanation, LayerFinding, Prediction, UnusualUnit
+from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.heat_maps import Prediction
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Activations
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.methods.atlas_match import ScannedAtlas
-from retroscope.results.projections import Activations
+from retroscope.results.projections import Activations, find_peaks
 from retroscope.results.statistics import HISTOGRAM_EDGES, ChannelStats
 from retroscope.unit import Unit
 
@@ -43,7 +43,7 @@ def most_unusual_units(
     Channels that do not fire in this image are left out.
     """
     maps, layer = activations.maps, activations.layer.name
-    peaks, contrasts = _peaks(maps), _contrasts(maps)
+    (peaks, positions), contrasts = find_peaks(maps), _contrasts(maps)
     firing = [int(channel) for channel in np.flatnonzero(np.isfinite(peaks) & (peaks > 0))]
     rarities: dict[int, float | None] = dict.fromkeys(firing)
     order = [(-contrasts[channel], 0.0, channel) for channel in firing]
@@ -56,7 +56,7 @@ def most_unusual_units(
             order.append((_rarity_key(rarities[channel]), -relative_peak, channel))
     return [
         RankedUnit(
-            Unit(layer, channel, _peak_position(maps[channel])),
+            Unit(layer, channel, positions[channel]),
             float(peaks[channel]),
             float(contrasts[channel]),
             rarities[channel],
@@ -99,13 +99,6 @@ def _positive_maximum(stats: ChannelStats) -> float:
     return stats.maximum if stats.maximum > 0 else 1.0
 
 
-def _peaks(maps: Maps) -> Float64Array:
-    """The maximum of each map, ignoring NaN."""
-    flat = maps.reshape(len(maps), -1).astype(np.float64)
-    peaks: Float64Array = np.where(np.isnan(flat), -np.inf, flat).max(axis=1)
-    return peaks
-
-
 def _contrasts(maps: Maps) -> Float64Array:
     """How many standard deviations each peak lies above the mean of its population.
 
@@ -116,9 +109,3 @@ def _contrasts(maps: Maps) -> Float64Array:
     std = population.std(axis=1)
     difference: Float64Array = flat.max(axis=1) - population.mean(axis=1)
     return difference / np.where(std > 0, std, 1)
-
-
-def _peak_position(channel_map: Maps) -> tuple[int, int]:
-    values = np.nan_to_num(channel_map, nan=-np.inf)
-    y, x = divmod(int(values.argmax()), values.shape[1])
-    return y, x

@@ -27,9 +27,10 @@ from retroscope.methods.targets import (
     check_target_or_unit,
     resolve_target,
 )
-from retroscope.network import AnyImage, Network, check_unit, require_network
+from retroscope.network import AnyImage, Network, require_network
 from retroscope.results.caveats import caveats_of
 from retroscope.results.heat_maps import HeatMap, Target
+from retroscope.results.layer_lookup import check_unit
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit, as_unit
 
@@ -253,7 +254,7 @@ def _integrated_gradients(scored: _ScoredInput, options: _SaliencyOptions) -> _S
     By completeness, their sum is the difference between the two scores.
     """
     tensor = scored.tensor
-    black = _black(scored.net).to(tensor).expand_as(tensor)
+    black = scored.net.preprocessing.level(0).to(tensor).expand_as(tensor)
     shares = (torch.arange(options.steps) + 0.5) / options.steps
     total = torch.zeros_like(tensor)
     for share in shares.tolist():
@@ -263,11 +264,6 @@ def _integrated_gradients(scored: _ScoredInput, options: _SaliencyOptions) -> _S
         black_score = float(scored.score_images(black[None], GRADIENT)[0])
     note = _completeness_note(float(pixels.sum()), scored.score - black_score)
     return _SignedPixels(pixels, (note,))
-
-
-def _black(net: Network) -> torch.Tensor:
-    means, stds = torch.tensor(net.preprocessing.mean), torch.tensor(net.preprocessing.std)
-    return (-means / stds)[:, None, None]
 
 
 def _completeness_note(total: float, difference: float) -> str:

@@ -22,7 +22,8 @@ from retroscope.render.projection_figures import (
     draw_projection,
     draw_projections,
 )
-from retroscope.results.heat_maps import Explanation, HeatMap, OcclusionMap
+from retroscope.results.explanations import Explanation
+from retroscope.results.heat_maps import HeatMap, OcclusionMap
 from retroscope.results.layers import Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.plates import Patch, Plate

@@ -21,7 +21,8 @@ from retroscope.render.panels import heading_block, image_tile, label_tile
 from retroscope.render.text import BODY, LABEL, SMALL, line, paragraph, paragraphs
 from retroscope.render.theme import BAND, COOL, MUTED
 from retroscope.render.tone import apply_tone
-from retroscope.results.heat_maps import Explanation, LayerFinding, Prediction, UnusualUnit
+from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.heat_maps import Prediction
 
 NO_UNITS = "no channel fires for this image"
 _BAR_WIDTH, _BAR_HEIGHT = 260, 6

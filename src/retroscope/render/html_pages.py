@@ -22,7 +22,7 @@ from retroscope.render.explanation_figures import (
 )
 from retroscope.render.layout import CLEARLY_VISIBLE, enlarge, enlargement_factor
 from retroscope.render.overlay import OPACITY, overlay
-from retroscope.results.heat_maps import Explanation
+from retroscope.results.explanations import Explanation
 
 
 def explanation_html(

@@ -24,7 +24,7 @@ def overlay(
     image: RGB, heat: HeatMap, *, colours: str = "inferno", opacity: float = OPACITY
 ) -> RGB:
     """A heat map in colours over the network's input, at the size of the input."""
-    heat_pixels = apply_scale(heat.resized(*image.shape[:2]), colours, limit=scale_limit(heat))
+    heat_pixels = apply_scale(heat.resize(*image.shape[:2]), colours, limit=scale_limit(heat))
     return _blend(_grey(image), heat_pixels, _check_opacity(opacity))
 
 
@@ -45,7 +45,7 @@ def overlay_on(
     height, width = pixels.shape[:2]
     frame = visible_box((height, width), heat.fit)
     inside = frame.clip(height, width)
-    values = heat.resized(frame.height, frame.width)
+    values = heat.resize(frame.height, frame.width)
     inside_frame = Box(
         inside.top - frame.top,
         inside.left - frame.left,

@@ -13,15 +13,8 @@ import numpy.typing as npt
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
-from retroscope.results.heat_maps import (
-    Explanation,
-    HeatMap,
-    LayerFinding,
-    OcclusionMap,
-    Prediction,
-    Target,
-    UnusualUnit,
-)
+from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction, Target
 from retroscope.results.layers import Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.plates import Patch, Plate

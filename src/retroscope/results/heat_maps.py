@@ -1,4 +1,4 @@
-"""What explains one picture: heat maps, occlusions, and the page of all of them. Frozen values."""
+"""Heat maps and occlusion maps: where in an image the evidence for a class is."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,10 +6,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.imaging.image import RGB, Fit
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import Fit, resize_array
 from retroscope.results.display import ArraySummary
-from retroscope.results.layers import Layer
-from retroscope.results.projections import Pixels, Projection
+from retroscope.results.projections import Pixels
 from retroscope.unit import Unit
 
 Map = npt.NDArray[np.float32]
@@ -18,7 +18,7 @@ Map = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Target:
-    """A class: its place in the network's output, and its name where there is one.
+    """A class: its index in the network's output, and its label if it has one.
 
     >>> str(Target(281, "tabby")), str(Target(281))
     ('tabby', 'class 281')
@@ -33,7 +33,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of a picture: a class, and how probable it holds it."""
+    """A class, and the probability that the network gives it."""
 
     target: Target
     probability: float
@@ -41,11 +41,11 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HeatMap(ArraySummary):
-    """Where in a picture something speaks for a class, or for a unit.
+    """Where in an image the evidence for a class, or for a unit, is.
 
-    `values` are at the layer's own resolution; without a `layer`, at the picture's. `pixels` is
-    signed, in the space of the network's input, where the method finds it for each number of the
-    picture. The `probability` is None for a unit.
+    `values` have the layer's resolution, or that of the image if there is no `layer`. `pixels` is
+    signed, in the space of the network's input, for methods that attribute every pixel. The
+    `probability` is None for a unit.
     """
 
     values: Map
@@ -62,45 +62,30 @@ class HeatMap(ArraySummary):
     fit: Fit | None = None
     notes: tuple[str, ...] = ()
 
-    def resized(self, height: int, width: int) -> Map:
-        """The values at another size, interpolated between the middles of positions.
+    def resize(self, height: int, width: int) -> Map:
+        """The values at another size, interpolated between the centres of positions.
 
-        >>> heat = np.float32([[0, 4]])
-        >>> made = HeatMap(heat, "conv5", Target(0), 0.5, 1.0, "gradcam", (), (2, 4))
-        >>> made.resized(1, 4).tolist()
+        >>> heat = HeatMap(
+        ...     np.float32([[0, 4]]), "conv5", Target(0), 0.5, 1.0, "gradcam", (), (2, 4)
+        ... )
+        >>> heat.resize(1, 4).tolist()
         [[0.0, 1.0, 3.0, 4.0]]
         """
-        return resized(self.values, height, width)
+        return resize_array(self.values, (height, width))
 
     def full(self) -> Map:
         """The values at the size of the network's input."""
-        return self.resized(*self.size)
-
-
-def resized(values: Map, height: int, width: int) -> Map:
-    """A map at another size, bilinear, its borders held."""
-    rows, down = _between(values.shape[0], height)
-    columns, right = _between(values.shape[1], width)
-    mixed = values[rows] * (1 - down)[:, None] + values[rows + (down > 0)] * down[:, None]
-    shown = mixed[:, columns] * (1 - right) + mixed[:, columns + (right > 0)] * right
-    return np.asarray(shown, np.float32)
-
-
-def _between(length: int, wanted: int) -> tuple[npt.NDArray[np.int64], Map]:
-    """For each position wanted, the one before it, and how far it is on the way to the next."""
-    places = np.clip((np.arange(wanted) + 0.5) * length / wanted - 0.5, 0, length - 1)
-    before: npt.NDArray[np.int64] = np.floor(places).astype(np.int64)
-    return before, (places - before).astype(np.float32)
+        return self.resize(*self.size)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OcclusionMap(ArraySummary):
-    """What a network says while an occluder covers each place in turn (Zeiler & Fergus, Fig. 7).
+    """The network's response while an occluder covers each position (Zeiler & Fergus, Fig. 7).
 
-    For each position of the occluder, in rows and columns: how probable the target is, the most
-    probable class, and the total activation of the map that is strongest in the clean picture
-    (None in a network without maps).
-    `tops` and `lefts` are the occluder's places; the last ones are moved in to the border.
+    For each position of the occluder, in rows and columns: the probability of the target, the most
+    probable class, and the total activation of the map that is strongest in the clean image (None
+    for a network without maps). `tops` and `lefts` are the occluder's positions; the last ones are
+    moved in to the border.
     """
 
     probabilities: Map
@@ -124,9 +109,9 @@ class OcclusionMap(ArraySummary):
 
     @cached_property
     def heat(self) -> HeatMap:
-        """How much of the probability each place costs when it is covered.
+        """How much the probability drops when a pixel is covered.
 
-        A pixel's value is the mean over all occluders that cover it.
+        The value of a pixel is the mean over all occluders that cover it.
         """
         return HeatMap(
             values=_spread(self, self.probability - self.probabilities),
@@ -143,49 +128,13 @@ class OcclusionMap(ArraySummary):
         )
 
 
-def _spread(shown: OcclusionMap, values: Map) -> Map:
-    total, covered = np.zeros((2, *shown.size))
-    height, width = shown.occluder
-    for row, top in enumerate(shown.tops):
-        for column, left in enumerate(shown.lefts):
-            place = slice(top, top + height), slice(left, left + width)
-            total[place] += values[row, column]
-            covered[place] += 1
-    return (total / np.maximum(covered, 1)).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class UnusualUnit(ArraySummary):
-    """A unit that responds unusually. `rarity` is the share of an atlas's images that excite its
-    channel as much or more; None where no atlas tells, and `contrast` alone ranks it: how many
-    standard deviations of its map the peak stands above the map's mean.
-    """
-
-    unit: Unit
-    activation: float
-    contrast: float
-    rarity: float | None
-    projection: Projection
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LayerFinding(ArraySummary):
-    """The units of one layer that respond most unusually, the most unusual first."""
-
-    layer: Layer
-    units: tuple[UnusualUnit, ...]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Explanation(ArraySummary):
-    """One picture explained: what it is taken for, where that comes from, what fires unusually."""
-
-    predictions: tuple[Prediction, ...]
-    heat: HeatMap
-    findings: tuple[LayerFinding, ...]
-    network: str
-    compared: str
-    caveats: tuple[str, ...]
-    image: RGB
-    source: str = ""
-    remarks: tuple[str, ...] = ()
+def _spread(occlusion: OcclusionMap, values: Map) -> Map:
+    """The mean of the values of all occluders that cover a pixel."""
+    total, count = np.zeros((2, *occlusion.size))
+    height, width = occlusion.occluder
+    for row, top in enumerate(occlusion.tops):
+        for column, left in enumerate(occlusion.lefts):
+            box = slice(top, top + height), slice(left, left + width)
+            total[box] += values[row, column]
+            count[box] += 1
+    return (total / np.maximum(count, 1)).astype(np.float32)

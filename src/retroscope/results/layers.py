@@ -8,10 +8,10 @@ from retroscope.geometry import ReceptiveField
 
 @dataclass(frozen=True)
 class Layer:
-    """One operation of a network whose outputs can be looked at.
+    """One operation of a network.
 
-    `size` is height and width of its maps; (1, 1) for a vector, (tokens, 1) for a transformer's.
-    `outputs` lists modules whose result is this layer's, such as the block that it ends.
+    `size` is the height and width of its maps; (1, 1) for a vector, (tokens, 1) for a transformer.
+    `index` is the step of the network's program that computes it.
     """
 
     name: str
@@ -24,18 +24,18 @@ class Layer:
     note: str = ""
 
 
-def layer_name(given: str | Layer) -> str:
-    """The name of a layer that is asked for, by its name or as one of a network's layers.
+def layer_name(layer: str | Layer) -> str:
+    """The name of a layer, given as text or as a Layer.
 
-    >>> layer_asked("conv5:3")
+    >>> layer_name("conv5:3")
     Traceback (most recent call last):
     retroscope.errors.UnitError: 'conv5:3' is a unit; give the layer 'conv5'
     """
-    if isinstance(given, Layer):
-        return given.name
-    if not isinstance(given, str):
-        raise UnitError(f"a layer is a name such as 'conv5_3', or one of net.layers, not {given!r}")
-    layer, colon, _ = given.partition(":")
+    if isinstance(layer, Layer):
+        return layer.name
+    if not isinstance(layer, str):
+        raise UnitError(f"a layer is a name such as 'conv5_3', or one of net.layers, not {layer!r}")
+    name, colon, _ = layer.partition(":")
     if colon:
-        raise UnitError(f"{given!r} is a unit; give the layer {layer!r}")
-    return given
+        raise UnitError(f"{layer!r} is a unit; give the layer {name!r}")
+    return layer

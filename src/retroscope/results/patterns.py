@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.results.display import ArraySummary
 from retroscope.results.projections import Pixels
 from retroscope.unit import Unit
@@ -13,13 +13,13 @@ from retroscope.unit import Unit
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pattern(ArraySummary):
-    """A picture made so that a unit, or whatever its objective says, fires as much as it can.
+    """An image synthesised to excite a unit, or to maximise another objective.
 
-    `picture` is what is looked at, `pixels` the same for the network, where it is at hand.
-    `activation` is what it reaches there, without any transform: the largest of the channel's
-    positions, or the objective itself where that is not about one unit. `natural` is the best that
-    a picture of an atlas reaches. `score` is the objective at the end, `started_at` at the start.
-    `opacity`, from 0 to 1, says which parts matter, where the recipe finds out.
+    `image` is what people look at, `pixels` the same for the network (None in an atlas).
+    `activation` is what the image reaches without any transform: the strongest position of the
+    channel, or the objective itself if that is not about one unit. `natural` is the best that an
+    image of an atlas reaches. `score` is the objective at the end, `started_at` at the start.
+    `opacity`, from 0 to 1, says which parts matter, for recipes that find out.
     """
 
     image: RGB

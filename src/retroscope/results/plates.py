@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from retroscope.geometry import Box
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.results.display import ArraySummary
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
@@ -13,7 +13,7 @@ from retroscope.unit import Unit
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Patch(ArraySummary):
-    """The piece of a picture that a unit saw, padded with grey where its field leaves it."""
+    """The pixels that a unit saw, padded with grey where its field leaves the image."""
 
     score: float
     source: str
@@ -25,7 +25,7 @@ class Patch(ArraySummary):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Plate(ArraySummary):
-    """The patches of one channel that excite it most, strongest first, and its statistics.
+    """The patches that excite a channel most, strongest first, and its statistics.
 
     `ranked_by` is `max`, or `mean` over the positions of the map.
     """

@@ -1,4 +1,4 @@
-"""What one image does in a network: activations, and projections back to its pixels."""
+"""What an image does in a network: activations, and projections back to its pixels."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.geometry import Box
-from retroscope.imaging.image import RGB
+from retroscope.imaging.decoding import RGB
 from retroscope.results.display import ArraySummary
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
@@ -17,10 +17,10 @@ Pixels = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Projection(ArraySummary):
-    """What in the picture made a unit fire, back in the space of the network's input.
+    """What in the image made a unit fire, in the space of the network's input.
 
-    `pixels` is signed and covers `box`, which is clipped to the picture; zero is "no part in
-    it". `patch` is the picture itself under the same box.
+    `pixels` is signed and covers `box`, which is clipped to the image; zero means that a pixel
+    played no part. `patch` is the image under the same box.
     """
 
     unit: Unit
@@ -34,38 +34,46 @@ class Projection(ArraySummary):
     notes: tuple[str, ...] = ()
 
     def full(self) -> Pixels:
-        """The projection on the whole picture, zero outside the box."""
-        whole = np.zeros((*self.size, self.pixels.shape[2]), self.pixels.dtype)
-        whole[self.box.top : self.box.bottom, self.box.left : self.box.right] = self.pixels
-        return whole
+        """The projection on the whole image, zero outside the box."""
+        full = np.zeros((*self.size, self.pixels.shape[2]), self.pixels.dtype)
+        full[self.box.top : self.box.bottom, self.box.left : self.box.right] = self.pixels
+        return full
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Activations(ArraySummary):
-    """The maps of a layer for one picture: channels, height, width."""
+    """The maps of a layer for one image: channels, height, width."""
 
     layer: Layer
     maps: npt.NDArray[np.float32]
     source: str = ""
 
     def strongest(self, count: int) -> list[Unit]:
-        """The channels with the highest maxima, each at its strongest position, best first."""
-        flat = self.maps.reshape(len(self.maps), -1)
-        best = np.where(np.isnan(flat), -np.inf, flat)
-        order = np.argsort(-best.max(axis=1), kind="stable")[:count]
-        width = self.maps.shape[2]
-        places = [divmod(int(place), width) for place in best[order].argmax(axis=1)]
-        return [
-            Unit(self.layer.name, int(channel), place)
-            for channel, place in zip(order, places, strict=True)
-        ]
+        """The strongest unit of each of the strongest channels, best first."""
+        peaks, positions = find_peaks(self.maps)
+        best = np.argsort(-peaks, kind="stable")[:count].tolist()
+        return [Unit(self.layer.name, channel, positions[channel]) for channel in best]
+
+
+def find_peaks(
+    maps: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float64], list[tuple[int, int]]]:
+    """The maximum of each map and its position. NaN and infinity do not count.
+
+    >>> find_peaks(np.float32([[[1, np.nan], [np.inf, 3]]]))
+    (array([3.]), [(1, 1)])
+    """
+    flat = maps.reshape(len(maps), -1).astype(np.float64)
+    finite = np.where(np.isfinite(flat), flat, -np.inf)
+    positions = [divmod(index, maps.shape[2]) for index in finite.argmax(axis=1).tolist()]
+    return finite.max(axis=1), positions
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Filters(ArraySummary):
-    """The filters of a convolution that reads the picture itself: filters, height, width, channels.
+    """The filters of a convolution that reads the image itself: filters, height, width, channels.
 
-    They are signed, and for pixels as the network takes them.
+    They are signed, in the space of the network's input.
     """
 
     layer: Layer

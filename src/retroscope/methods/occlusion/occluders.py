@@ -74,8 +74,7 @@ def _parse_number(fill: str | float) -> float | None:
 
 
 def _grey(input_tensor: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
-    means, stds = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
-    return ((0.5 - means) / stds).to(input_tensor)[:, None, None].expand_as(input_tensor)
+    return preprocessing.level(0.5).to(input_tensor).expand_as(input_tensor)
 
 
 def _mean_colour(input_tensor: torch.Tensor, _preprocessing: Preprocessing) -> torch.Tensor:

@@ -47,9 +47,9 @@ def class_selectivity(means: ClassMeans) -> npt.NDArray[np.float64]:
     >>> class_selectivity(np.array([[3.0, 1.0, 1.0], [2.0, 2.0, 2.0]])).tolist()
     [0.5, 0.0]
     """
-    known = np.isfinite(means)
-    positive = np.where(known, means, 0).clip(min=0)
-    class_count = known.sum(axis=1)
+    has_images = np.isfinite(means)
+    positive = np.where(has_images, means, 0).clip(min=0)
+    class_count = has_images.sum(axis=1)
     strongest = positive.max(axis=1, initial=0)
     rest = (positive.sum(axis=1) - strongest) / np.maximum(class_count - 1, 1)
     total = strongest + rest
@@ -65,8 +65,8 @@ def cosine_similarity(first: ClassMeans, second: ClassMeans) -> npt.NDArray[np.f
     >>> cosine_similarity(np.array([[1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 1.0]])).tolist()
     [1.0, 0.0]
     """
-    known = np.isfinite(first) & np.isfinite(second)
-    a, b = (np.where(known, means, 0).clip(min=0) for means in (first, second))
+    has_images = np.isfinite(first) & np.isfinite(second)
+    a, b = (np.where(has_images, means, 0).clip(min=0) for means in (first, second))
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     products = np.einsum("ij,ij->i", a, b)
     return np.where(lengths > 0, products / np.where(lengths > 0, lengths, 1), np.nan)

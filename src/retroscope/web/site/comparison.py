@@ -7,6 +7,7 @@ from math import isnan
 from retroscope.atlas.queries import channel_queries, reader_queries
 from retroscope.atlas.reader import Atlas
 from retroscope.results.layers import Layer
+from retroscope.unit import Unit
 from retroscope.web.site.channel_metrics import (
     ClassMeans,
     cosine_similarity,
@@ -42,20 +43,22 @@ def common_layers(first: Atlas, second: Atlas) -> list[Layer]:
 def layer_changes(first: Atlas, second: Atlas, layer: Layer) -> tuple[UnitChange, ...]:
     """How much each channel of a layer changed, in the order of the channels."""
     versions = tuple(reader_queries.data_version(atlas) for atlas in (first, second))
-    return _cached_layer_changes(first, second, layer.name, versions)
+    return _cached_layer_changes((first, second), layer.name, versions)
 
 
-def unit_change(first: Atlas, second: Atlas, layer: Layer, channel: int) -> UnitChange:
+def unit_change(first: Atlas, second: Atlas, unit: Unit) -> UnitChange:
     """How much one channel changed, without reading the others."""
-    return _channel_changes((first, second), layer.name, range(channel, channel + 1))[0]
+    assert unit.channel is not None
+    span = range(unit.channel, unit.channel + 1)
+    return _channel_changes((first, second), unit.layer, span)[0]
 
 
 @lru_cache(maxsize=512)
 def _cached_layer_changes(
-    first: Atlas, second: Atlas, name: str, _versions: object
+    atlases: tuple[Atlas, Atlas], name: str, _versions: object
 ) -> tuple[UnitChange, ...]:
     """Computed again when either file is written."""
-    return _channel_changes((first, second), name, range(first.layer(name).channels))
+    return _channel_changes(atlases, name, range(atlases[0].layer(name).channels))
 
 
 def _channel_changes(

@@ -28,12 +28,12 @@ def plate(site: Site, params: Params) -> bytes:
     """The nine patches or projections of a channel, three by three, without gaps."""
     layer = find_layer_by_slug(site, params["layer"])
     channel = parse_channel(layer, params["channel"])
-    what, legible = PLATE_KINDS[params["kind"]]
+    content, legible = PLATE_KINDS[params["kind"]]
     plate = site.atlas.plate(Unit(layer.name, channel), ranked_by=params["ranked_by"])
     if not plate.patches:
         raise PageNotFoundError(f"{plate.unit} has no hits")
     return encode_webp(
-        _draw_mosaic(plate.patches[:PLATE_SIZE], what, legible),
+        _draw_mosaic(plate.patches[:PLATE_SIZE], content, legible),
         quality=_QUALITY,
         lossless_up_to=_LOSSLESS_PIXELS,
         effort=_EFFORT,
@@ -92,10 +92,10 @@ def list_assets(_site: Site) -> list[Params]:
     return [{"file": name} for name in _read_assets()]
 
 
-def _draw_mosaic(patches: tuple[Patch, ...], what: str, legible: int) -> Image.Image:
+def _draw_mosaic(patches: tuple[Patch, ...], content: str, legible: int) -> Image.Image:
     """Tiles at their own size, or smaller if that is more than legible; a page enlarges them."""
     factor = min(legible_factor(map(tile_size, patches), legible=legible), 1)
-    tiles = draw_tiles(patches, what, factor=factor)
+    tiles = draw_tiles(patches, content, factor=factor)
     return block(tiles, places=PLATE_SIZE, columns=3, gap=0)
 
 

@@ -36,12 +36,7 @@ def is_npz(path: Path, head: bytes) -> bool:
 
 def read_npz(path: Path) -> ImportedWeights:
     """The layers, convolutions first, in the order of the numbers in their names."""
-    budget = ByteBudget(path)
-    with ZipFile(path) as archive:
-        arrays = {
-            member.filename.removesuffix(SUFFIX): _read_array(archive, member, budget)
-            for member in archive.infolist()
-        }
+    arrays = read_arrays(path)
     raw_layers = sort_convolutions_first(_raw_layers(arrays, path))
     return ImportedWeights(
         str(path),
@@ -50,6 +45,16 @@ def read_npz(path: Path) -> ImportedWeights:
         maps_last=True,
         inferred=(f"an archive of {len(arrays)} arrays in TensorFlow's layout: H, W, I, O",),
     )
+
+
+def read_arrays(path: Path) -> dict[str, AnyArray]:
+    """The arrays of an archive by their names, within the file's byte budget."""
+    budget = ByteBudget(path)
+    with ZipFile(path) as archive:
+        return {
+            member.filename.removesuffix(SUFFIX): _read_array(archive, member, budget)
+            for member in archive.infolist()
+        }
 
 
 def _raw_layers(arrays: dict[str, AnyArray], path: Path) -> list[RawLayer]:

@@ -5,6 +5,7 @@ from heapq import nlargest
 
 from retroscope.results.as_json import number_json
 from retroscope.results.layers import Layer
+from retroscope.unit import Unit
 from retroscope.web.site.comparison import (
     UnitChange,
     common_layers,
@@ -69,7 +70,7 @@ def unit_comparison(site: Site, params: Params) -> Facts:
     second = _second_site(site)
     layer = _find_common_layer(site, params)
     channel = parse_channel(layer, params["channel"])
-    change = unit_change(site.atlas, second.atlas, layer, channel)
+    change = unit_change(site.atlas, second.atlas, Unit(layer.name, channel))
     return _change_facts(site, layer, change) | {
         "layer": _layer_facts(site, layer),
         "around": neighbours(

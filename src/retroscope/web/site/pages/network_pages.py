@@ -87,7 +87,7 @@ def search_index_script(site: Site, _params: Params) -> bytes:
 
 
 def no_model_script(_site: Site, _params: Params) -> bytes:
-    """Tells the pages that no network is attached; a server with a network answers otherwise."""
+    """`retroscope.model` of a site without a network; a live server sends a description instead."""
     return assignment_script("model", None)
 
 

@@ -48,7 +48,7 @@ def unit(site: Site, params: Params) -> Facts:
         "stats": None if stats is None else _stats_facts(site, stats),
         "histogram": None if stats is None else histogram_bars(stats),
         "selectivity": _selectivity(site, layer, channel),
-        "rankings": {name: ranking(site, layer, channel, name) for name in RANKINGS},
+        "rankings": {name: ranking(site, layer, channel, ranked_by=name) for name in RANKINGS},
         "comparison": _comparison_url(site, layer, channel),
         "patterns": _patterns(site, layer, channel),
         "similar": _similar(site, layer, channel),
@@ -63,7 +63,7 @@ def list_units(site: Site) -> Iterator[Params]:
         yield from ({"layer": slug, "channel": str(n)} for n in range(layer.channels))
 
 
-def ranking(site: Site, layer: Layer, channel: int, ranked_by: str) -> Facts:
+def ranking(site: Site, layer: Layer, channel: int, *, ranked_by: str) -> Facts:
     """The hits of a channel, and the plate of their projections, in the same order."""
     rows = channel_queries.unit_hits(site.atlas, layer, channel, ranked_by=ranked_by)
     sizes = stored_image_sizes(site.atlas, [row.image for row in rows])
@@ -71,7 +71,7 @@ def ranking(site: Site, layer: Layer, channel: int, ranked_by: str) -> Facts:
     url = plate_url(site, layer.name, channel, ranked_by=ranked_by, kind="projections")
     return {
         "projections": url if has_projections else None,
-        "hits": [_hit_facts(site, layer, row, sizes) for row in rows],
+        "hits": [_hit_facts(site, layer, row, sizes=sizes) for row in rows],
     }
 
 
@@ -82,7 +82,7 @@ def visible_window(box: Box, size: Size) -> Box:
     return Box(top, left, bottom, right)
 
 
-def _hit_facts(site: Site, layer: Layer, row: UnitHitRow, sizes: Mapping[int, Size]) -> Facts:
+def _hit_facts(site: Site, layer: Layer, row: UnitHitRow, *, sizes: Mapping[int, Size]) -> Facts:
     """A hit with the keys of `patch_json`, its rank, its class, and its image if it is stored."""
     box = layer.field.box(row.y, row.x)
     size = sizes.get(row.image)
