@@ -31,7 +31,7 @@ _SQLITE_MESSAGES = {
     sqlite3.SQLITE_PROTOCOL: _LOCKED,
     sqlite3.SQLITE_IOERR: (
         "could not be read from or written to the disk ({error}); check the disk and its quota, "
-        "then run the same again"
+        "then run it again"
     ),
     sqlite3.SQLITE_CORRUPT: ("is damaged ({error}); use another copy, or delete it and scan again"),
     sqlite3.SQLITE_NOTADB: f"is not an atlas; {HOW_TO_CREATE}",
