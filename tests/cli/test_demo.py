@@ -37,8 +37,11 @@ def painted(path: str) -> Scene:
         (["world", "new", "--seed", "-1"], "no world -1; a seed is a number from 0"),
         (["world", "."], "is not empty; name a new folder"),
         (["demo", "cat.png", "--no-open"], "cannot create the folder 'cat.png': it is a file"),
-        (["layers", "demo@7"], "no checkpoint '7' of demo; there are 0, "),
-        (["layers", "demo-shortcuts"], "no model 'demo-shortcuts' in the picture world"),
+        (["layers", "demo@7"], "no demo checkpoint '7'; choose from 0, "),
+        (
+            ["layers", "demo-shortcuts"],
+            "no demo model 'demo-shortcuts'; did you mean 'demo-shortcut'?",
+        ),
     ],
 )
 def test_mistakes_are_one_line(retroscope: Retroscope, words: list[str], says: str) -> None:

@@ -42,7 +42,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["layers", "nets.py:a_number"], "returned 3; it must return an nn.Module or a Network"),
     (["layers", "nets.py:nothing"], "returned None"),
     (["layers", "nets.py:a_class"], "returned the class Conv2d"),
-    (["layers", "nets.py:window_too_large"], "cannot run a picture of 3 channels and 32x40"),
+    (["layers", "nets.py:window_too_large"], "cannot run an image of 3 channels and 32x40"),
     (["layers", "nets.py:without_layers"], "no operation that is a layer"),
     (["layers", TINY, "-o", "layers.xyz"], ".png"),
     (["layers", TINY, "-o", "layers"], ".png"),
