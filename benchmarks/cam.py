@@ -27,18 +27,18 @@ def report() -> str:
     header = (
         "model",
         "pytorch-grad-cam, ms/image",
-        "ours, ms/image",
+        "retroscope, ms/image",
         "bare, ms/image",
-        "times faster (target 4)",
-        "of the bare forward (target 1.1)",
+        "speedup (target 4)",
+        "time relative to bare (target 1.1)",
     )
     return "\n\n".join(
         (
-            "# Grad-CAM of the last convolution's maps, batch of 8 at 224, float32",
+            "# Grad-CAM of the last maps, batch of 8 at 224 px, float32",
             f"{describe_machine('torchvision')}, grad-cam {version('grad-cam')}",
             markdown_table(header, rows),
-            f"Medians of {ROUNDS} alternating rounds; ratios are medians over adjacent runs. "
-            "The bare forward is `model(x)` in inference mode, channels last.\n",
+            f"Medians of {ROUNDS} alternating rounds; ratios are medians over pairs of adjacent "
+            "runs. `bare` is `model(x)` alone, in inference mode, channels last.\n",
         )
     )
 

@@ -30,14 +30,17 @@ def report() -> str:
     images = images.to(net.device)
     rate = matrix_rate(net.device)
     rows = [_row(net, name, images, rate) for name in UNITS]
-    header = "layer", "captum, ms", "ours, ms", "times faster", "target", "limit, ms", "of limit"
+    header = (
+        *("layer", "captum, ms", "retroscope, ms", "speedup", "target speedup"),
+        *("limit, ms", "time relative to limit"),
+    )
     return "\n\n".join(
         (
-            "# One unit's projection, VGG16 at 224, float32",
+            "# Projection of one unit, VGG16 at 224 px, float32",
             describe_machine("torchvision", "captum"),
             markdown_table(header, rows),
-            f"Matrix products: {rate / 1e9:.0f} Gflop/s. Medians of alternating rounds. `of limit` "
-            "is our time divided by that of the cone's multiply-adds at that rate.\n",
+            f"Medians of alternating rounds. The limit is the time of the multiply-adds inside the "
+            f"unit's cone at the rate of matrix products, {rate / 1e9:.0f} Gflop/s.\n",
         )
     )
 

@@ -33,14 +33,15 @@ def report() -> str:
         "4",
         f"{difference:.1e}",
     ]
-    header = "captum, s", "ours, s", "times faster", "target", "largest difference"
+    header = "captum, s", "retroscope, s", "speedup", "target speedup", "largest difference"
     return "\n\n".join(
         (
-            f"# Occlusion of VGG16 at {SIZE}, {OCCLUDER} px occluder, stride {STRIDE}, float32",
+            f"# Occlusion map, VGG16 at {SIZE} px, {OCCLUDER} px occluder, stride {STRIDE}, "
+            "float32",
             describe_machine("torchvision", "captum"),
             markdown_table(header, [row]),
-            "Medians of 5 alternating rounds. Both maps are the mean drop of the class's "
-            "probability over the occluders that cover a pixel.\n",
+            "Medians of 5 alternating rounds. Each pixel of both maps is the mean drop of the "
+            "class probability over the occluders that cover it.\n",
         )
     )
 

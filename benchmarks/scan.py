@@ -32,7 +32,10 @@ MODELS = {"vgg16": 4, "resnet50": 8}
 """The batch size of each network."""
 TOP, BATCHES, DISTINCT_BATCHES = 9, 48, 6
 GROWTH = (100, 1000)
-HEADS = ("model", "bare, ms/image", "sweep, ms/image", "ratio, all", "ratio, last third", "target")
+HEADS = (
+    *("model", "bare, ms/image", "sweep, ms/image"),
+    *("ratio, all", "ratio, last third", "target ratio"),
+)
 
 
 def report() -> str:
@@ -43,26 +46,26 @@ def report() -> str:
         (
             "# A sweep of every convolution",
             describe_machine("torchvision", "zennit", "zennit-crp"),
-            "## Against the bare network, in full precision",
+            "## Full-precision sweep and bare network",
             markdown_table(HEADS, [runs[name, False].row("1.05") for name in MODELS]),
-            f"{BATCHES} batches in turn with the bare network, top-{TOP} and statistics of every "
-            "channel. Early images enter more rankings than later ones.",
-            "## In bfloat16, against the bare network in float32",
+            f"{BATCHES} batches, alternating with the bare network; top {TOP} and statistics of "
+            "every channel. Early images enter more rankings than later ones.",
+            "## bfloat16 sweep, bare network in float32",
             markdown_table(HEADS, [runs[name, True].row("0.6") for name in MODELS]),
-            "The candidates' images run once more in full precision; that cost depends only on the "
-            "number of channels, and is not in these ratios.",
+            "The images of the candidates run once more in full precision. That cost depends only "
+            "on the number of channels and is not included in these ratios.",
             markdown_table(
-                ("model", "winners among the candidates", "target"),
+                ("model", "hits among the candidates", "target"),
                 [
                     (name, _candidate_recall(runs[name, False], runs[name, True]), "99.9 %")
                     for name in MODELS
                 ],
             ),
-            "## Against zennit-crp",
+            "## Sweep and zennit-crp",
             _against_crp(),
-            f"## Memory\n\nPeak of a scan of a small network: {small:.0f} MB with {GROWTH[0]} "
-            f"images, {large:.0f} MB with {GROWTH[1]} ({large / small - 1:+.1%}; target within "
-            "5 %).\n",
+            f"## Memory\n\nPeak memory of a scan of a small network: {small:.0f} MB with "
+            f"{GROWTH[0]} images, {large:.0f} MB with {GROWTH[1]} ({large / small - 1:+.1%}; "
+            "target: at most 5 %).\n",
         )
     )
 
@@ -176,7 +179,7 @@ def _against_crp() -> str:
         [
             ("sweep", f"{median(our_times) / size * 1e3:.0f}"),
             ("zennit-crp", f"{median(peer_times) / size * 1e3:.0f}"),
-            ("times faster (target 10)", f"{median_ratio(peer_times, our_times):.1f}"),
+            ("speedup (target 10)", f"{median_ratio(peer_times, our_times):.1f}"),
         ],
     )
 

@@ -32,18 +32,19 @@ def report() -> str:
     net = rs.open_model("vgg16", random_weights=0, device="cpu")
     rows = [_row(net, name, path, target) for name, (path, target) in LAYERS.items()]
     header = (
-        *("layer", "lucent, ms", "lucent at 152 px, ms", "ours, ms", f"ours, {MANY} at once, ms"),
-        *("times faster", "target", "than at 152 px", f"{MANY} at once"),
+        *("layer", "lucent, ms", "lucent at 152 px, ms"),
+        *("retroscope, ms", f"retroscope, batch of {MANY}, ms"),
+        *("speedup", "target speedup", "speedup over 152 px", f"speedup, batch of {MANY}"),
     )
     return "\n\n".join(
         (
-            "# One step of a pattern, VGG16, a canvas of 128 px, float32",
+            "# One step of a pattern, VGG16, canvas of 128 px, float32",
             describe_machine("torchvision", "torch-lucent"),
             markdown_table(header, rows),
             f"Milliseconds per step of one pattern: the time of {STEPS + 1} steps minus that of "
             f"one, divided by {STEPS}; medians of alternating rounds. Lucent runs the whole "
-            "network on 224 px, or on its padded canvas of 152 px if it gets that size; we stop at "
-            "the layer, and its input is the canvas of 128 px.\n",
+            "network, on 224 px by default or on its padded canvas of 152 px. Retroscope stops at "
+            "the layer and runs on the canvas of 128 px.\n",
         )
     )
 
