@@ -1,53 +1,59 @@
-"""What a reader should know of each method's pictures, in a sentence or two, with its source."""
+"""How far each method can be trusted, in a sentence or two, with the source."""
 
 STRUCTURE = (
-    "Guided backpropagation recovers the structure of the picture and barely depends on the class "
-    "(Nie 2018; Sixt 2020): read it as what is in the picture, not as why this class."
+    "Guided backpropagation recovers the structure of the image and barely depends on the class "
+    "(Nie 2018; Sixt 2020): read it as what is in the image, not as why this class."
 )
 RANDOMISED = (
     "Guided methods look much the same when the network's weights are randomised (Adebayo 2018)."
 )
-PLAIN = "A gradient tells where a small change would move the score, not what made it."
+SENSITIVITY = (
+    "A gradient shows where a small change would move the score, not what caused the score."
+)
 UNUSED = (
-    "Grad-CAM can light places that the class score does not use; HiResCAM does not (Draelos 2020)."
+    "Grad-CAM can highlight positions that the class score does not use; HiResCAM does not "
+    "(Draelos 2020)."
 )
 AVERAGED = (
-    "As Grad-CAM, it weighs each map as a whole and can light places that the class score does "
-    "not use (Draelos 2020)."
+    "Like Grad-CAM, it weights each map as a whole and can highlight positions that the class "
+    "score does not use (Draelos 2020)."
 )
-COARSE = "Its grain is that of the layer: what looks smooth was interpolated."
+COARSE = "Its resolution is that of the layer; smooth edges are interpolated."
 CLASSLESS = "It shows what the layer as a whole responds to, the same for every class."
 MASKED = (
-    "Its weights come from masked pictures and emptied maps that the network has never been "
-    "trained on."
+    "Its weights come from masked images and zeroed maps, which the network has never been trained "
+    "on."
 )
-PRODUCT = "Where the picture's numbers are zero, such as the mean colour, it is blind."
-BASELINE = "It explains the difference to a black picture; another baseline gives another map."
+ZERO_INPUT = "It is zero wherever the input is zero, such as at the mean colour."
+BASELINE = (
+    "It explains the difference from a black image; another baseline gives another map. It is zero "
+    "wherever the image equals the baseline."
+)
 OCCLUDER = (
-    "It depends on the size and colour of the occluder, and evidence that stands in two places is "
-    "not missed when one is covered (Zeiler & Fergus 2014, 4.2)."
+    "It depends on the size and colour of the occluder, and misses evidence that is visible in two "
+    "places at once (Zeiler & Fergus 2014, 4.2)."
 )
 PATCHES_FIRST = (
-    "Natural patches explain a unit better than synthetic pictures (Borowski 2021): look at the "
-    "patch first, its projection beside it."
+    "Natural patches explain a unit better than synthetic images (Borowski 2021): look at the "
+    "patch first, then at the projection beside it."
 )
 PROJECTION = (
-    "A deconvnet projection recovers structure and hardly depends on the layers above (Mahendran & "
+    "A deconvnet projection recovers structure and barely depends on the layers above (Mahendran & "
     "Vedaldi 2016): read it as what in this patch, never as why this class."
 )
 
 CAVEATS: dict[str, tuple[str, ...]] = {
-    "gradient": (PLAIN,),
-    "smoothgrad": (PLAIN, "The noise is averaged out of it, and with it what is small."),
+    "gradient": (SENSITIVITY,),
+    "smoothgrad": (SENSITIVITY, "Averaging removes noise, and with it small details."),
     "guided": (STRUCTURE, RANDOMISED),
-    "input_x_gradient": (PLAIN, PRODUCT),
-    "integrated": (BASELINE, PRODUCT.replace("zero, such as the mean colour", "as the baseline's")),
+    "input_x_gradient": (SENSITIVITY, ZERO_INPUT),
+    "integrated": (BASELINE,),
     "gradcam": (UNUSED, COARSE),
     "gradcam++": (AVERAGED, COARSE),
     "xgradcam": (AVERAGED, COARSE),
     "hirescam": (COARSE,),
     "layercam": (
-        "It shows where the maps and their positive gradients meet, which need not add up to "
+        "It shows where the maps and their positive gradients coincide, which need not add up to "
         "the score.",
         COARSE,
     ),
@@ -58,13 +64,13 @@ CAVEATS: dict[str, tuple[str, ...]] = {
     "occlusion": (OCCLUDER,),
     "explain": (PATCHES_FIRST, PROJECTION),
 }
-"""The sentences that apply, by the method's name."""
+"""The caveats of each method, by its name."""
 
 
 def caveats_of(method: str) -> tuple[str, ...]:
-    """What is to be said beside a picture of this method.
+    """The caveats to show beside a result of this method.
 
     >>> caveats_of("hirescam")
-    ('Its grain is that of the layer: what looks smooth was interpolated.',)
+    ('Its resolution is that of the layer; smooth edges are interpolated.',)
     """
     return CAVEATS[method]
