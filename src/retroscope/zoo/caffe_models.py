@@ -72,7 +72,7 @@ def _is_caffenet(weights: ImportedWeights) -> bool:
 
 
 def _is_alexnet(weights: ImportedWeights) -> bool:
-    """CaffeNet has the same shapes; only a file that records operations tells them apart."""
+    """CaffeNet has the same shapes; only files that record operations distinguish them."""
     order = [name for name in weights.operations if name in ("LRN", "Pooling")]
     return _is_caffenet(weights) and order[:1] != ["Pooling"]
 

@@ -35,13 +35,14 @@ def open_named(name: str, _trained: bool) -> Network:
     if source.endswith(".py"):
         with _importable(Path(source).resolve().parent, unload=True):
             module = _import_file(Path(source), name)
-            return _network_from(module, attribute, name, arguments)
+            return _network_from(module, attribute, name=name, arguments=arguments)
     with _importable(Path.cwd()):
-        return _network_from(_import_package(source, name), attribute, name, arguments)
+        module = _import_package(source, name)
+        return _network_from(module, attribute, name=name, arguments=arguments)
 
 
 def _network_from(
-    module: ModuleType, attribute: str, name: str, arguments: dict[str, object]
+    module: ModuleType, attribute: str, *, name: str, arguments: dict[str, object]
 ) -> Network:
     value = getattr(module, attribute, None)
     if isinstance(value, torch.nn.Module | Network):

@@ -1,9 +1,9 @@
 """A Keras model as a torch module whose submodules have the names of Keras layers.
 
 Keras' own graph decides what runs after what. A layer in `LAYER_FUNCTIONS` runs as the one torch
-function that does its main work, so that a convolution includes its bias and batch norm is a single
-operation; every other layer runs its own code, which is torch as well on Keras' torch backend. Maps
-keep the layout that they have in Keras, usually (batch, height, width, channels).
+function that does its main work: a convolution includes its bias, batch norm is a single operation.
+Every other layer runs its own code, which is torch as well on Keras' torch backend. Maps keep the
+layout that they have in Keras, usually (batch, height, width, channels).
 """
 
 from collections.abc import Callable
@@ -62,7 +62,7 @@ class KerasLayer(torch.nn.Module):
 
     def __init__(self, layer: Keras, function: LayerFunction):
         super().__init__()
-        self._layers = (layer,)  # in a tuple, so that torch does not register it as a submodule
+        self._layers = (layer,)  # a tuple hides it from torch, which would register it
         self._function = function
         for variable in getattr(layer, "variables", ()):
             self.register_parameter(variable.name, variable.value)
@@ -173,12 +173,12 @@ def _convolve(
     groups: int,
     bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Makes the same calls for maps of any size, so that a crop runs as the whole map does."""
+    """Makes the same calls for maps of any size: a crop runs as the whole map does."""
     sides = kernel.shape[2], kernel.shape[3]
     padding = [(0, 0), (0, 0)]
     if layer.padding == "same":
         windows = zip(maps.shape[2:], sides, layer.strides, layer.dilation_rate, strict=True)
-        padding = [_same_padding(*window) for window in windows]
+        padding = [_same_padding(*window, dilation=dilation) for *window, dilation in windows]
     symmetric = max(layer.strides) == 1 and all(before == after for before, after in padding)
     if not symmetric:
         (top, bottom), (left, right) = padding
@@ -194,7 +194,7 @@ def _convolve(
     )
 
 
-def _same_padding(length: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+def _same_padding(length: int, kernel: int, stride: int, *, dilation: int = 1) -> tuple[int, int]:
     """Padding before and after a map for ceil(length / stride) outputs; an odd total adds after."""
     reach = (-(-length // stride) - 1) * stride + (kernel - 1) * dilation + 1
     total = max(reach - length, 0)
@@ -251,7 +251,7 @@ def _pool(
     """Where padding is odd, the last window runs over the end of the map (`ceil_mode`)."""
     channels_first, same = _to_channels_first(layer, maps), layer.padding == "same"
     windows = zip(channels_first.shape[2:], layer.pool_size, layer.strides, strict=True)
-    padding = [_same_padding(*window, 1) if same else (0, 0) for window in windows]
+    padding = [_same_padding(*window) if same else (0, 0) for window in windows]
     if min(layer.strides) == 1 and any(before != after for before, after in padding):
         pooled: torch.Tensor = layer(maps)
         return pooled
@@ -279,7 +279,7 @@ def _drop_axes(layer: Keras, maps: torch.Tensor) -> torch.Tensor:
 
 
 def _call_code(_module: KerasLayer, layer: Keras, maps: Any) -> torch.Tensor:
-    """Runs Keras' own code in the dtype of its input, so that a copy in bfloat16 works."""
+    """Runs Keras' own code in the dtype of its input; a copy in bfloat16 needs that."""
     output: torch.Tensor = layer.call(maps)
     return output
 

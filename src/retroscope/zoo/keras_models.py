@@ -44,7 +44,7 @@ def open_named(name: str, trained: bool) -> Network:
     applications = vars(keras.applications)
     builders = {key: applications[key] for key in sorted(applications) if key[0].isupper()}
     builder = choose("keras.applications model", name, builders, error=ModelError)
-    model = _build_application(keras, name, builder, arguments, trained=trained)
+    model = _build_application(keras, name, builder, arguments=arguments, trained=trained)
     preprocess = sys.modules[builder.__module__].preprocess_input
     mean, std, bgr = _measure_preprocessing(preprocess, _channels(model))
     if bgr:
@@ -65,8 +65,8 @@ def _build_application(
     keras: ModuleType,
     name: str,
     builder: Callable[..., Keras],
-    arguments: dict[str, Any],
     *,
+    arguments: dict[str, Any],
     trained: bool,
 ) -> Keras:
     options = {"weights": "imagenet" if trained else None, **arguments}
