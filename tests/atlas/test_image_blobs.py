@@ -25,7 +25,7 @@ def waves(height: int, width: int, depth: int = 3) -> Pixels:
 
 def round_trip(pixels: Pixels) -> Pixels:
     blob, peak = encode_projection(pixels)
-    return decode_projection(blob, peak, (pixels.shape[0], pixels.shape[1]), pixels.shape[2])
+    return decode_projection(blob, peak, size=pixels.shape[:2], depth=pixels.shape[2])
 
 
 @pytest.mark.parametrize("depth", [1, 3, 4])
@@ -61,7 +61,7 @@ def test_a_large_projection_is_stored_small_and_decoded_at_its_size() -> None:
     pixels = waves(300, 150)
     blob, peak = encode_projection(pixels)
     assert decode_image(blob).shape == (3 * MAX_PROJECTION_SIDE, MAX_PROJECTION_SIDE // 2, 3)
-    decoded = decode_projection(blob, peak, (300, 150), 3)
+    decoded = decode_projection(blob, peak, size=(300, 150), depth=3)
     assert decoded.shape == pixels.shape
     assert np.abs(decoded - pixels).mean() < 0.1 * np.abs(pixels).max()
 

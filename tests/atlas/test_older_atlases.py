@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retroscope.atlas import row_decoding, schema
-from retroscope.atlas.queries import channel_queries, reader_queries
+from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.results import statistics
@@ -80,9 +79,7 @@ def test_writing_adds_the_columns_of_new_statistics(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = replace(statistics.STATISTICS[0], name="lucky_images")
-    rows = (*statistics.stored_statistics(), new)
-    for module in (schema, reader_queries, row_decoding):
-        monkeypatch.setattr(module, "stored_statistics", lambda: rows)
+    monkeypatch.setattr(statistics, "STATISTICS", (*statistics.STATISTICS, new))
     assert "lucky_images" not in column_names(path)
     AtlasWriter(path).close()
     assert "lucky_images" in column_names(path)

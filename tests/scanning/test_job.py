@@ -308,7 +308,7 @@ def test_stored_projections_are_those_of_the_deconvnet(tiny_atlas: Atlas, folder
             shown = rs.deconv(net, kept.unit, folder / patch.source)
             assert (kept.box, kept.rules, kept.source) == (shown.box, "deconvnet", patch.source)
             size, depth = shown.pixels.shape[:2], shown.pixels.shape[2]
-            expected = decode_projection(*encode_projection(shown.pixels), size, depth)
+            expected = decode_projection(*encode_projection(shown.pixels), size=size, depth=depth)
             peak = np.abs(expected).max(initial=0)
             assert np.abs(kept.pixels - expected).mean() <= 0.02 * peak
 

@@ -52,7 +52,7 @@ def encode_projection(pixels: Pixels) -> tuple[bytes, float]:
     WebP stores colours at half the resolution.
 
     >>> blob, peak = encode_projection(np.full((8, 8, 3), -2.5, np.float32))
-    >>> peak, decode_projection(blob, peak, (8, 8), 3).min().item()
+    >>> peak, decode_projection(blob, peak, size=(8, 8), depth=3).min().item()
     (2.5, -2.5)
     """
     finite = pixels.astype(np.float32)
@@ -67,7 +67,7 @@ def encode_projection(pixels: Pixels) -> tuple[bytes, float]:
     return blob, peak
 
 
-def decode_projection(blob: bytes, peak: float, size: Size, depth: int) -> Pixels:
+def decode_projection(blob: bytes, peak: float, *, size: Size, depth: int) -> Pixels:
     """The projection at its original height and width, with `depth` channels."""
     if not blob:
         return np.zeros((*size, depth), np.float32)

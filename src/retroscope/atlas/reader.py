@@ -174,11 +174,8 @@ class Atlas:
     def stats(self, unit: Unit | str) -> ChannelStats:
         """How a channel responds over all images, and to each class."""
         channel = self._find_channel(unit)
-        columns = self._from_cache(
-            "statistics", lambda: reader_queries.statistic_columns(self._connection)
-        )
         cells = reader_queries.channel_statistics(
-            self._connection, channel.layer_id, channel.number, columns=columns
+            self._connection, channel.layer_id, channel.number
         )
         if cells is None:
             raise AtlasError(

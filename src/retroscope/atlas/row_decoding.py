@@ -16,7 +16,7 @@ from retroscope.atlas.queries.reader_queries import (
 )
 from retroscope.atlas.queries.table_rows import LayerRow, PatternRow
 from retroscope.atlas.schema import Value
-from retroscope.geometry import Box, Field, ReceptiveField
+from retroscope.geometry import Field, ReceptiveField
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY, crop
 from retroscope.results.layers import Layer
@@ -113,19 +113,22 @@ def patch_from_row(layer: Layer, row: PlateRow) -> Patch:
         grey = np.full((box.height, box.width, 3), GREY, np.uint8)
         return Patch(row.score, row.key, position, box, grey)
     image = decode_image(row.image_blob)
-    projection = _projection(Unit(layer.name, row.channel, position), image, box, row)
+    projection = _projection(layer, row, image)
     return Patch(row.score, row.key, position, box, crop(image, box), projection)
 
 
-def _projection(unit: Unit, image: RGB, box: Box, row: PlateRow) -> Projection | None:
+def _projection(layer: Layer, row: PlateRow, image: RGB) -> Projection | None:
     """The projection of a hit, or None if it has none."""
     if row.rules is None:
         return None
     size = (image.shape[0], image.shape[1])
-    clipped = box.clip(*size)
-    pixels = decode_projection(row.projection_blob, row.peak, (row.height, row.width), row.depth)
+    position = (row.y, row.x)
+    clipped = layer.field.box(*position).clip(*size)
+    pixels = decode_projection(
+        row.projection_blob, row.peak, size=(row.height, row.width), depth=row.depth
+    )
     return Projection(
-        unit=unit,
+        unit=Unit(layer.name, row.channel, position),
         activation=row.activation,
         box=clipped,
         pixels=pixels,

@@ -1,10 +1,10 @@
 """The tables of an atlas file, as data. `docs/reference/atlas.md` explains them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from enum import StrEnum
 
 from retroscope.errors import RetroscopeError
-from retroscope.results.statistics import Statistic, stored_statistics
+from retroscope.results.statistics import stored_statistics
 
 APPLICATION_ID = 0x52545343
 """`RTSC` in ASCII, at byte 68 of the file, where `file` and SQLite look for it."""
@@ -151,12 +151,6 @@ TABLES = {
 
 LATER_TABLES = ("patterns",)
 """Tables that an older atlas lacks until it is next opened for writing."""
-
-
-def missing_columns(present: Iterable[str]) -> tuple[Statistic, ...]:
-    """The statistics that table `channels` of an older atlas has no column for."""
-    return tuple(row for row in stored_statistics() if row.name not in set(present))
-
 
 CLUSTERED = ("channels", "hits")
 """Tables with small rows, stored in the order of their key. For large blobs rowids are faster."""

@@ -265,7 +265,7 @@ def plate_contents(source: SqlSource, layer: Layer, *, ranked_by: str) -> list[P
 
 
 def channels_sharing_images(
-    source: SqlSource, layer: Layer, channel: int, count: int
+    source: SqlSource, layer: Layer, channel: int, *, count: int
 ) -> list[SharedImagesRow]:
     """The channels of a layer that have the most images in common with one channel."""
     return _SHARED_IMAGES(source, _layer_id(source, layer), channel, count)

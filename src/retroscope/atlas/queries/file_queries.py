@@ -4,7 +4,7 @@ import json
 import sqlite3
 from datetime import UTC, datetime
 
-from retroscope.atlas.schema import SCHEMA_VERSION, TABLES, create_statements, upgrade_statements
+from retroscope.atlas.schema import TABLES, create_statements, upgrade_statements
 from retroscope.results.statistics import stored_statistics
 
 _WRITER_SETTINGS = (
@@ -59,7 +59,6 @@ def upgrade_tables(connection: sqlite3.Connection) -> None:
     """
     for statement in upgrade_statements(_channel_columns(connection)):
         connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def show_missing_columns(connection: sqlite3.Connection) -> None:

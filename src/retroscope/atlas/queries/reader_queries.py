@@ -1,7 +1,6 @@
 """What `Atlas` asks: layers, images, plates, statistics, hits, patterns."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -125,7 +124,6 @@ _IMAGES = Query(
     FROM images LEFT JOIN labels ON labels.id = images.label
     WHERE images.id >= ? AND images.id < ? ORDER BY images.id""",
 )
-_COLUMNS = Query(str, "SELECT name FROM pragma_table_info(?)")
 _CLASS_PROFILE = Query(
     ClassProfileRow,
     "SELECT mean_maximum, fired_share FROM class_stats WHERE layer = ? AND channel = ?",
@@ -192,19 +190,12 @@ def list_images(source: SqlSource, start: int, stop: int) -> list[ImageRow]:
     return _IMAGES(source, start, stop)
 
 
-def statistic_columns(source: SqlSource) -> tuple[str, ...]:
-    """The statistics that the file has: an older atlas may lack some."""
-    columns = set(_COLUMNS(source, "channels"))
-    return tuple(row.name for row in stored_statistics() if row.name in columns)
-
-
-def channel_statistics(
-    source: SqlSource, layer: int, channel: int, *, columns: Sequence[str]
-) -> dict[str, Value] | None:
-    """These statistics of a channel by name, or None if the scan has not got there."""
-    query = f"SELECT {', '.join(columns)} FROM channels WHERE layer = ? AND channel = ?"  # noqa: S608
+def channel_statistics(source: SqlSource, layer: int, channel: int) -> dict[str, Value] | None:
+    """The statistics of a channel by name, or None if the scan has not got there."""
+    names = [row.name for row in stored_statistics()]
+    query = f"SELECT {', '.join(names)} FROM channels WHERE layer = ? AND channel = ?"  # noqa: S608
     rows = source.sql(query, layer, channel)
-    return dict(zip(columns, rows[0], strict=True)) if rows else None
+    return dict(zip(names, rows[0], strict=True)) if rows else None
 
 
 def class_profile(source: SqlSource, layer: int, channel: int) -> ClassProfileRow | None:

@@ -76,7 +76,7 @@ def find_similar_channels(
     atlas: Atlas, layer: Layer, channel: int, *, count: int = 6
 ) -> list[SimilarChannel]:
     """The channels of the same layer most similar to this one, among those that share images."""
-    rows = channel_queries.channels_sharing_images(atlas, layer, channel, _CANDIDATES)
+    rows = channel_queries.channels_sharing_images(atlas, layer, channel, count=_CANDIDATES)
     candidates = [row.channel for row in rows]
     blobs = channel_queries.class_means(atlas, layer, [channel, *candidates])
     similarities = _class_similarities(blobs, channel)
