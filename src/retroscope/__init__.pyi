@@ -20,6 +20,7 @@ from .methods.synthesis.synthesize import (
 )
 from .network import Network
 from .render.draw import draw
+from .results.as_json import as_json
 from .results.explanations import Explanation
 from .results.heat_maps import HeatMap, OcclusionMap, Target
 from .results.layers import Layer
@@ -67,6 +68,7 @@ __all__ = [
     "Unit",
     "Window",
     "activations",
+    "as_json",
     "cam",
     "cam_many",
     "deconv",

@@ -12,6 +12,7 @@ import pytest
 import retroscope as rs
 from retroscope.atlas.schema import RANKINGS
 from retroscope.cli import choices, main
+from retroscope.cli.main import CONTEXT_SETTINGS
 from retroscope.cli.options import OpenOptions
 from retroscope.engine.rules import RULE_BOOKS
 from retroscope.imaging.image import _RESIZED_SIZE
@@ -160,7 +161,7 @@ def test_options_are_the_keyword_only_parameters(command: str) -> None:
 @pytest.mark.parametrize("command", FUNCTIONS)
 def test_options_have_the_defaults_of_the_parameters(command: str) -> None:
     click_command = main.commands[command]
-    context = click.Context(click_command, resilient_parsing=True)
+    context = click.Context(click_command, resilient_parsing=True, **CONTEXT_SETTINGS)
     click_command.parse_args(context, [])
     only = exceptions(OPTIONS_ONLY, command)
     defaults = {entry.name: entry.default for entry in parameters(command, keyword_only=True)}

@@ -102,7 +102,7 @@ def _open_viewer(path: Path) -> None:
     from retroscope.web.server import serve
     from retroscope.zoo import open_model
 
-    serve(path, model=open_model("demo"), on_ready=print_address)
+    serve(path, net=open_model("demo"), on_ready=print_address)
 
 
 COMMANDS = (world, demo)

@@ -56,7 +56,7 @@ def serve(
     net = None if model is None else opening.open(model)
     run_server(
         atlas,
-        model=net,
+        net=net,
         compare=compare,
         host=host,
         port=port,

@@ -1,26 +1,21 @@
 """One image explained: predicted classes, a heat map, and units that respond unusually."""
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
-import torch
-
 from retroscope.engine.batching import NetworkInput
-from retroscope.engine.isolation import preserve_state
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_network
 from retroscope.methods.cam.cam import cam
-from retroscope.methods.class_scores import ClassScores, check_finite_scores, run_classifier
+from retroscope.methods.class_scores import check_finite_scores
 from retroscope.methods.deconv.deconv import deconv_many
+from retroscope.methods.observation import observe, top_predictions
 from retroscope.methods.rarity import RankedUnit, ReferenceAtlas, most_unusual_units
-from retroscope.methods.targets import TargetSpec, stack_inputs, target_at
+from retroscope.methods.targets import TargetSpec
 from retroscope.network import AnyImage, Network, require_network
 from retroscope.results.caveats import caveats_of
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
-from retroscope.results.heat_maps import Prediction
 from retroscope.results.layers import Layer
-from retroscope.results.projections import Activations
 
 _TOP_CLASSES = 5
 
@@ -52,10 +47,12 @@ def explain(
         raise RetroscopeError(f"{top} units per layer; give at least 1")
     network_input = net.prepare(image)
     resolved_layers = _resolve_layers(net, network_input, layers=layers, atlas=atlas)
-    class_scores, activations = _run_and_record(net, network_input, resolved_layers)
-    units = [(maps.layer, most_unusual_units(maps, top, atlas)) for maps in activations]
+    observation = observe(net, network_input, resolved_layers)
+    class_scores = observation.class_scores()
+    check_finite_scores(net, class_scores)
+    units = [(maps.layer, most_unusual_units(maps, top, atlas)) for maps in observation.activations]
     return Explanation(
-        predictions=_top_predictions(net, class_scores),
+        predictions=top_predictions(net, class_scores, _TOP_CLASSES),
         heat=cam(net, network_input, method=method, target=target),
         findings=tuple(_add_projections(net, network_input, units)),
         network=net.name,
@@ -105,36 +102,6 @@ def last_convolutions(layers: Iterable[Layer]) -> list[Layer]:
     """The last convolution of each map size, in running order."""
     last = {layer.size: layer for layer in layers if layer.kind == "conv" and max(layer.size) > 1}
     return sorted(last.values(), key=lambda layer: layer.index)
-
-
-def _run_and_record(
-    net: Network, network_input: NetworkInput, layers: Sequence[Layer]
-) -> tuple[ClassScores, list[Activations]]:
-    """The class scores and the maps of the layers, from one forward pass."""
-    survey = net.survey(network_input.size)
-    recorded: dict[int, torch.Tensor] = {}
-
-    def record(index: int, maps: torch.Tensor) -> None:
-        recorded[index] = maps[0].float().cpu().clone()
-
-    with preserve_state(net.module), torch.no_grad():
-        batch = stack_inputs(net, [network_input], channels_last=survey.channels_last)
-        listeners = {layer.index: partial(record, layer.index) for layer in layers}
-        class_scores = run_classifier(net, survey, batch, listeners=listeners)
-    check_finite_scores(net, class_scores)
-    activations = [
-        Activations(layer, recorded[layer.index].numpy(), network_input.source) for layer in layers
-    ]
-    return class_scores, activations
-
-
-def _top_predictions(net: Network, class_scores: ClassScores) -> tuple[Prediction, ...]:
-    probabilities = class_scores.probabilities[0]
-    top = probabilities.argsort(descending=True, stable=True)[:_TOP_CLASSES].tolist()
-    return tuple(
-        Prediction(target_at(net, index, len(probabilities)), float(probabilities[index]))
-        for index in top
-    )
 
 
 def _add_projections(

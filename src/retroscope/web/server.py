@@ -79,7 +79,7 @@ class RequestGuard:
 def serve(
     atlas: str | Path | Atlas,
     *,
-    model: "Network | None" = None,
+    net: "Network | None" = None,
     compare: str | Path | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -88,7 +88,7 @@ def serve(
 ) -> None:
     """Serves an atlas in the browser until interrupted.
 
-    With a network as `model`, the viewer can examine images of your own. `compare` is another
+    With a network, the viewer can examine images of your own. `compare` is another
     atlas of the same network. Port 0 is any free port. `on_ready` receives the address once the
     server accepts connections.
 
@@ -97,7 +97,7 @@ def serve(
     retroscope.atlas.schema.AtlasError: no atlas 'no.atlas'; rs.scan or 'retroscope scan' makes one
     """
     with open_site(atlas, compare) as site:
-        routes = _network_routes(site, model)
+        routes = _network_routes(site, net)
         app = make_app(site, host=host, routes=routes)
         load_templates()
         with open_socket(host, port) as server_socket:
@@ -126,12 +126,12 @@ def _run(app: Starlette, server_socket: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[server_socket])
 
 
-def _network_routes(site: Site, model: "Network | None") -> Sequence[BaseRoute]:
-    if model is None:
+def _network_routes(site: Site, net: "Network | None") -> Sequence[BaseRoute]:
+    if net is None:
         return ()
     from retroscope.web.live.live_routes import live_routes
 
-    return live_routes(site, model)
+    return live_routes(site, net)
 
 
 def _address(server_socket: socket.socket, host: str) -> str:

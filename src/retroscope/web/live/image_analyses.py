@@ -1,30 +1,26 @@
 """The analyses of an uploaded image. Each yields one JSON object after another."""
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from io import BytesIO
 from threading import BoundedSemaphore, Lock
 
 import numpy as np
 import PIL.Image
-import torch
 
 from retroscope.engine.batching import NetworkInput
-from retroscope.engine.isolation import preserve_state
 from retroscope.errors import ModelError, UnitError
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import crop
 from retroscope.methods.activations import activations
 from retroscope.methods.cam.cam import cam
-from retroscope.methods.class_scores import ClassScores, run_classifier
 from retroscope.methods.deconv.deconv import deconv
 from retroscope.methods.explain import last_convolutions
+from retroscope.methods.observation import Observation, observe, top_predictions
 from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.methods.rarity import RankedUnit, most_unusual_units
-from retroscope.methods.targets import stack_inputs, target_at
 from retroscope.network import Network
 from retroscope.render.overlay import overlay
 from retroscope.render.tone import apply_tone, colour_map
@@ -35,9 +31,8 @@ from retroscope.results.as_json import (
     prediction_json,
     projection_json,
 )
-from retroscope.results.heat_maps import HeatMap, Prediction
+from retroscope.results.heat_maps import HeatMap
 from retroscope.results.layers import Layer
-from retroscope.results.projections import Activations
 from retroscope.unit import Unit
 from retroscope.web.live.channel_stats_cache import ChannelStatsCache
 from retroscope.web.site.pages.page_facts import unit_facts
@@ -78,10 +73,9 @@ def _overview(session: LiveSession, image: NetworkInput, _params: Params) -> Res
     """The image as the network receives it, the predictions, and unusual units by layer."""
     yield {"image": _data_url(image.rgb), "size": list(image.size)}
     layers = _layers_to_inspect(session, image)
-    scores, layer_maps = _run_network(session.net, image, layers)
-    if scores is not None:
-        yield {"predictions": _predictions(session.net, scores)}
-    for maps in layer_maps:
+    observation = observe(session.net, image, layers)
+    yield from _predictions(session.net, observation)
+    for maps in observation.activations:
         ranked_units = most_unusual_units(maps, _UNITS_PER_LAYER, session.stats)
         units = [
             _unusual_unit(session, ranked, layer=maps.layer, image=image) for ranked in ranked_units
@@ -91,9 +85,7 @@ def _overview(session: LiveSession, image: NetworkInput, _params: Params) -> Res
 
 def _classify(session: LiveSession, image: NetworkInput, _params: Params) -> Results:
     """The predictions only, for the images of a camera."""
-    scores, _ = _run_network(session.net, image, [])
-    if scores is not None:
-        yield {"predictions": _predictions(session.net, scores)}
+    yield from _predictions(session.net, observe(session.net, image, []))
 
 
 def _cam(session: LiveSession, image: NetworkInput, params: Params) -> Results:
@@ -148,38 +140,11 @@ def _layers_to_inspect(session: LiveSession, image: NetworkInput) -> list[Layer]
     return (last_convolutions(layers) or layers[-_FALLBACK_LAYERS:])[::-1]
 
 
-def _run_network(
-    net: Network, image: NetworkInput, layers: Sequence[Layer]
-) -> tuple[ClassScores | None, list[Activations]]:
-    """The class scores, if the network is a classifier, and the maps of layers, in one pass."""
-    survey = net.survey(image.size)
-    maps_by_index: dict[int, torch.Tensor] = {}
-
-    def store_maps(index: int, maps: torch.Tensor) -> None:
-        maps_by_index[index] = maps[0].float().cpu().clone()
-
-    scores = None
-    with preserve_state(net.module), torch.no_grad():
-        batch = stack_inputs(net, [image], channels_last=survey.channels_last)
-        listeners = {layer.index: partial(store_maps, layer.index) for layer in layers}
-        with suppress(ModelError):  # not a classifier, but its units can be examined
-            scores = run_classifier(net, survey, batch, listeners=listeners)
-    return scores, [
-        Activations(layer, maps_by_index[layer.index].numpy())
-        for layer in layers
-        if layer.index in maps_by_index
-    ]
-
-
-def _predictions(net: Network, scores: ClassScores) -> list[Facts]:
-    probabilities = scores.probabilities[0]
-    order = probabilities.argsort(descending=True, stable=True)[:_MAX_PREDICTIONS].tolist()
-    return [
-        prediction_json(
-            Prediction(target_at(net, index, len(probabilities)), float(probabilities[index]))
-        )
-        for index in order
-    ]
+def _predictions(net: Network, observation: Observation) -> Results:
+    """The predictions, if the network is a classifier."""
+    with suppress(ModelError):
+        best = top_predictions(net, observation.class_scores(), _MAX_PREDICTIONS)
+        yield {"predictions": [prediction_json(prediction) for prediction in best]}
 
 
 def _heat_map_facts(heat: HeatMap, image: NetworkInput, title: str) -> Facts:
