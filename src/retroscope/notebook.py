@@ -1,7 +1,6 @@
 """Display of results in notebooks: results as the figures of `draw`, an atlas as a table."""
 
 import sys
-from io import BytesIO
 from typing import Any
 
 FIGURE_TYPES = {
@@ -37,11 +36,10 @@ def register_formatters() -> None:
 
 def figure_png(result: object) -> bytes:
     """The figure of a result as a PNG file."""
+    from retroscope.imaging.encoding import encode_png
     from retroscope.render.draw import draw
 
-    file = BytesIO()
-    draw(result).save(file, "PNG")
-    return file.getvalue()
+    return encode_png(draw(result))
 
 
 def table_html(atlas: Any) -> str:

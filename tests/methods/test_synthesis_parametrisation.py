@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from retroscope.methods.gaussian_blur import Border, gaussian_blur
 from retroscope.methods.synthesis.colour_space import (
     WHITE,
     bounded_logit,
@@ -12,7 +13,7 @@ from retroscope.methods.synthesis.colour_space import (
     correlate_colours,
     decorrelate_colours,
 )
-from retroscope.methods.synthesis.gradient_ascent import Blur, ClipNorms, Decay, gaussian_blur
+from retroscope.methods.synthesis.gradient_ascent import Blur, ClipNorms, Decay
 from retroscope.methods.synthesis.parametrisation import (
     Canvas,
     FourierCanvas,
@@ -177,7 +178,20 @@ def test_a_blur_is_gaussian() -> None:
     kernel = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 1.3**2))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (9, 9), axis=(2, 3))
     expected = (windows * kernel).sum((-2, -1)) / kernel.sum()
-    np.testing.assert_allclose(gaussian_blur(pixels, 1.3).numpy(), expected, rtol=0, atol=1e-12)
+    blurred = gaussian_blur(pixels, 1.3, radius=4).numpy()
+    np.testing.assert_allclose(blurred, expected, rtol=0, atol=1e-12)
+
+
+def test_a_blur_that_ignores_the_outside_averages_the_pixels_inside() -> None:
+    pixels = numbers(1, 2, 5, 4)
+    offsets_y, offsets_x = np.arange(5), np.arange(4)
+    expected = np.empty((1, 2, 5, 4))
+    for y in range(5):
+        for x in range(4):
+            weights = np.exp(-((offsets_y[:, None] - y) ** 2 + (offsets_x - x) ** 2) / (2 * 2.0**2))
+            expected[..., y, x] = (pixels.numpy() * weights).sum((-2, -1)) / weights.sum()
+    blurred = gaussian_blur(pixels, 2.0, radius=6, border=Border.IGNORE).numpy()
+    np.testing.assert_allclose(blurred, expected, rtol=0, atol=1e-12)
 
 
 def test_a_blur_runs_every_few_steps() -> None:

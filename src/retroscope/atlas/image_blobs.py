@@ -4,16 +4,14 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
-from PIL.Image import Resampling
 
 from retroscope.atlas.queries import image_queries
 from retroscope.atlas.queries.query import SqlSource
 from retroscope.atlas.schema import AtlasError
 from retroscope.errors import ImageError
 from retroscope.imaging.decoding import RGB, Size
-from retroscope.imaging.image import GREY
-from retroscope.imaging.webp import decode_webp, encode_webp, webp_size
+from retroscope.imaging.encoding import decode_webp, encode_webp, webp_size
+from retroscope.imaging.image import GREY, resize_array
 from retroscope.results.projections import Pixels
 
 MAX_PROJECTION_SIDE = 112
@@ -57,7 +55,7 @@ def encode_projection(pixels: Pixels) -> tuple[bytes, float]:
     """
     finite = pixels.astype(np.float32)
     finite[~np.isfinite(finite)] = 0
-    small = _resize(finite, _stored_size(*finite.shape[:2]), Resampling.BOX)
+    small = resize_array(finite, _stored_size(*finite.shape[:2]), resample="box")
     peak = float(np.abs(small).max(initial=0))
     if small.size == 0:
         return b"", peak
@@ -73,7 +71,7 @@ def decode_projection(blob: bytes, peak: float, *, size: Size, depth: int) -> Pi
         return np.zeros((*size, depth), np.float32)
     levels = _unstack_channels(decode_image(blob), depth).astype(np.float32)
     signed = (levels - np.float32(GREY)) / np.float32(MAX_LEVEL) * np.float32(peak)
-    return _resize(signed, size, Resampling.BILINEAR)
+    return resize_array(signed, size)
 
 
 def stored_image_sizes(source: SqlSource, images: Iterable[int]) -> dict[int, Size]:
@@ -91,17 +89,6 @@ def network_input_size(source: SqlSource) -> Size | None:
 def _stored_size(height: int, width: int) -> Size:
     scale = min(1.0, MAX_PROJECTION_SIDE / max(height, width, 1))
     return max(round(height * scale), min(height, 1)), max(round(width * scale), min(width, 1))
-
-
-def _resize(pixels: Pixels, size: Size, resample: Resampling) -> Pixels:
-    if pixels.shape[:2] == size:
-        return pixels
-    height, width = size
-    channels = (
-        PIL.Image.fromarray(np.ascontiguousarray(channel)).resize((width, height), resample)
-        for channel in np.moveaxis(pixels, 2, 0)
-    )
-    return np.stack([np.array(channel) for channel in channels], axis=2)
 
 
 def _stack_channels(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -1,13 +1,12 @@
 """Results as HTML: the explanation of an image as a page, the summary of an atlas for notebooks."""
 
-from base64 import b64encode
 from functools import lru_cache
-from io import BytesIO
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from retroscope.atlas.reader import Atlas
 from retroscope.imaging.decoding import RGB
+from retroscope.imaging.encoding import png_url
 from retroscope.render.captions import percent
 from retroscope.render.explanation_figures import (
     NO_UNITS,
@@ -44,7 +43,7 @@ def explanation_html(
                 {
                     "address": str(unit.unit),
                     "lines": unit_lines(unit),
-                    "images": list(map(_png_url, patch_and_projection(unit, tone))),
+                    "images": list(map(_tile_url, patch_and_projection(unit, tone))),
                 }
                 for unit in finding.units
             ],
@@ -55,8 +54,8 @@ def explanation_html(
         "explanation.html",
         title=explanation_title(explanation),
         subtitle=explanation_subtitle(explanation),
-        image=_png_url(explanation.image),
-        heat=_png_url(heat),
+        image=_tile_url(explanation.image),
+        heat=_tile_url(heat),
         heat_caption=heat_caption(explanation),
         predictions=explanation.predictions,
         ranking=ranking_line(explanation),
@@ -81,12 +80,10 @@ def atlas_html(atlas: Atlas) -> str:
     return _render_template("atlas.html", facts=facts)
 
 
-def _png_url(pixels: RGB) -> str:
+def _tile_url(pixels: RGB) -> str:
     """An image as a PNG in a data URL, enlarged if it is small, which keeps its pixels sharp."""
     tile = enlarge(pixels, enlargement_factor(*pixels.shape[:2], visible=CLEARLY_VISIBLE))
-    file = BytesIO()
-    tile.save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{b64encode(file.getvalue()).decode('ascii')}"
+    return png_url(tile)
 
 
 def _render_template(name: str, **facts: object) -> str:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from math import isfinite
 
 import torch
-import torch.nn.functional as F
 
 from retroscope.engine.batching import Size
 from retroscope.errors import RetroscopeError, choose
+from retroscope.methods.gaussian_blur import Border, gaussian_blur
 from retroscope.network import Preprocessing
 
 _BLUR_SHARE = 1 / 8
@@ -82,15 +82,8 @@ def _mean_colour(input_tensor: torch.Tensor, _preprocessing: Preprocessing) -> t
 
 
 def _blur(input_tensor: torch.Tensor, _preprocessing: Preprocessing) -> torch.Tensor:
-    """A Gaussian blur; at the border, the weights inside of the image are normalised."""
     std = max(min(input_tensor.shape[1:]) * _BLUR_SHARE, 1.0)
-    radius = int(3 * std)
-    offsets = torch.arange(-radius, radius + 1).to(input_tensor)
-    weights = torch.exp(-(offsets**2) / (2 * std**2))
-    channels = torch.stack([*input_tensor, torch.ones_like(input_tensor[0])])[:, None]
-    vertical = F.conv2d(channels, weights[None, None, :, None], padding=(radius, 0))
-    blurred = F.conv2d(vertical, weights[None, None, None, :], padding=(0, radius))[:, 0]
-    return blurred[:-1] / blurred[-1]
+    return gaussian_blur(input_tensor[None], std, radius=int(3 * std), border=Border.IGNORE)[0]
 
 
 FILLS: dict[str, Callable[[torch.Tensor, Preprocessing], torch.Tensor]] = {

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from retroscope.errors import choose
+from retroscope.methods.gaussian_blur import gaussian_blur
 
 Regulariser = Callable[[torch.Tensor, int], torch.Tensor]
 """Returns new parameters for those after a step, counted from 1. Zero is middle grey."""
@@ -34,7 +34,11 @@ class Blur:
     every: int
 
     def __call__(self, parameters: torch.Tensor, step: int) -> torch.Tensor:
-        return parameters if step % self.every else gaussian_blur(parameters, self.width)
+        return (
+            parameters
+            if step % self.every
+            else gaussian_blur(parameters, self.width, radius=max(round(3 * self.width), 1))
+        )
 
 
 @dataclass(frozen=True)
@@ -48,22 +52,6 @@ class ClipNorms:
         norms = parameters.norm(dim=1, keepdim=True)
         thresholds = norms.flatten(1).quantile(self.share, dim=1)
         return torch.where(norms >= thresholds[:, None, None, None], parameters, 0)
-
-
-def gaussian_blur(pixels: torch.Tensor, width: float) -> torch.Tensor:
-    """Blur with this standard deviation, repeating the border pixels.
-
-    torchvision's `gaussian_blur` mirrors at the border instead, and so refuses images smaller than
-    its kernel.
-    """
-    radius = max(round(3 * width), 1)
-    offsets = torch.arange(-radius, radius + 1, dtype=pixels.dtype, device=pixels.device)
-    kernel = torch.exp(-offsets.square() / (2 * width**2))
-    channels = pixels.shape[1]
-    kernel = (kernel / kernel.sum()).expand(channels, 1, -1)
-    padded = F.pad(pixels, [radius] * 4, mode="replicate")
-    blurred_down = F.conv2d(padded, kernel[..., None], groups=channels)
-    return F.conv2d(blurred_down, kernel[:, :, None], groups=channels)
 
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {

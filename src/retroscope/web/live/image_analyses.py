@@ -1,18 +1,13 @@
 """The analyses of an uploaded image. Each yields one JSON object after another."""
 
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from threading import BoundedSemaphore, Lock
-
-import numpy as np
-import PIL.Image
 
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ModelError, UnitError
-from retroscope.imaging.decoding import RGB
+from retroscope.imaging.encoding import png_url
 from retroscope.imaging.image import crop
 from retroscope.methods.activations import activations
 from retroscope.methods.cam.cam import cam
@@ -71,7 +66,7 @@ Analysis = Callable[[LiveSession, NetworkInput, Params], Results]
 
 def _overview(session: LiveSession, image: NetworkInput, _params: Params) -> Results:
     """The image as the network receives it, the predictions, and unusual units by layer."""
-    yield {"image": _data_url(image.rgb), "size": list(image.size)}
+    yield {"image": png_url(image.rgb), "size": list(image.size)}
     layers = _layers_to_inspect(session, image)
     observation = observe(session.net, image, layers)
     yield from _predictions(session.net, observation)
@@ -117,10 +112,10 @@ def _unit(session: LiveSession, image: NetworkInput, params: Params) -> Results:
     yield projection_json(projection) | {
         "field": box_json(box),
         "href": url_for(session.site, "unit", layer=layer.name, channel=unit.channel),
-        "map": _data_url(colour_map(maps)),
+        "map": png_url(colour_map(maps)),
         "map_size": list(maps.shape),
-        "patch": _data_url(crop(image.rgb, window)),
-        "projection": _data_url(apply_tone(crop(projection.full(), window, fill=0))),
+        "patch": png_url(crop(image.rgb, window)),
+        "projection": png_url(apply_tone(crop(projection.full(), window, fill=0))),
     }
 
 
@@ -148,7 +143,7 @@ def _predictions(net: Network, observation: Observation) -> Results:
 
 
 def _heat_map_facts(heat: HeatMap, image: NetworkInput, title: str) -> Facts:
-    return heat_map_json(heat) | {"image": _data_url(overlay(image.rgb, heat)), "title": title}
+    return heat_map_json(heat) | {"image": png_url(overlay(image.rgb, heat)), "title": title}
 
 
 def _unusual_unit(
@@ -179,10 +174,3 @@ def _target_index(params: Params) -> int | None:
     if text and not (text.isascii() and text.isdecimal() and len(text) < 9):
         raise UnitError(f"{text!r} is not the number of a class")
     return int(text) if text else None
-
-
-def _data_url(rgb: RGB) -> str:
-    """An image as a URL that contains it."""
-    buffer = BytesIO()
-    PIL.Image.fromarray(np.ascontiguousarray(rgb)).save(buffer, "PNG")
-    return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"

@@ -8,7 +8,7 @@ from PIL import Image
 
 from retroscope.atlas.queries import channel_queries, image_queries
 from retroscope.atlas.schema import RANKINGS
-from retroscope.imaging.webp import encode_webp
+from retroscope.imaging.encoding import encode_webp
 from retroscope.render.mosaics import block, draw_tiles, legible_factor, tile_size
 from retroscope.results.plates import Patch
 from retroscope.unit import Unit

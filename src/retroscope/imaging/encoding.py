@@ -1,5 +1,6 @@
-"""WebP: the one format in which images are stored and served."""
+"""Images as files in memory: WebP, in which they are stored and served, and PNG."""
 
+from base64 import b64encode
 from io import BytesIO
 
 import numpy as np
@@ -21,7 +22,7 @@ def encode_webp(
     >>> encode_webp(np.zeros((4, 4, 3), np.uint8))[8:12]
     b'WEBP'
     """
-    image = pixels if isinstance(pixels, PIL.Image.Image) else PIL.Image.fromarray(pixels)
+    image = _as_pil(pixels)
     lossless = image.width * image.height <= lossless_up_to
     buffer = BytesIO()
     image.save(buffer, "WEBP", lossless=lossless, quality=quality, method=effort)
@@ -35,6 +36,28 @@ def decode_webp(blob: bytes) -> RGB:
             return np.array(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"cannot decode a WebP image ({error})") from error
+
+
+def encode_png(pixels: RGB | PIL.Image.Image) -> bytes:
+    """The pixels as a PNG file.
+
+    >>> encode_png(np.zeros((4, 4, 3), np.uint8))[1:4]
+    b'PNG'
+    """
+    buffer = BytesIO()
+    _as_pil(pixels).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def png_url(pixels: RGB | PIL.Image.Image) -> str:
+    """A data URL that contains the pixels as PNG."""
+    return f"data:image/png;base64,{b64encode(encode_png(pixels)).decode('ascii')}"
+
+
+def _as_pil(pixels: RGB | PIL.Image.Image) -> PIL.Image.Image:
+    if isinstance(pixels, PIL.Image.Image):
+        return pixels
+    return PIL.Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def webp_size(head: bytes) -> Size:
