@@ -349,6 +349,18 @@ PITFALLS: dict[str, Forward] = {
     "no dimensions for all": lambda net, x: F.relu(net.a(x) + x.sum(dim=())),
     "softmax without a dimension": lambda net, x: F.softmax(net.a(x), dim=None),
     "a constant of the first run": kept_from_the_first_run,
+    "a gate of another's shape": lambda net, x: net.b(
+        net.a(x) * x.mean((2, 3)).sigmoid()[:, :1, None, None].expand_as(net.a(x))
+    ),
+    "a map of another's shape": lambda net, x: net.b(
+        net.a(x) * net.a(x).flatten(2).softmax(-1).view_as(net.a(x))
+    ),
+    "a map reshaped as another": lambda net, x: net.b(
+        net.a(x) * net.a(x).flatten(2).softmax(-1).reshape_as(net.a(x))
+    ),
+    "a map of another's type": lambda net, x: net.b(
+        net.a(x) * torch.roll(net.a(x), 3, 2).type_as(net.a(x))
+    ),
     "the attribute data": lambda net, x: F.relu(net.a(x).data),
     "the attribute T": lambda net, x: F.relu(net.a(x)[0, 0].T[None, None]),
 }

@@ -44,7 +44,9 @@ class Operation:
     `kind` is what its layers are called, if it `is_layer`. `active` decides for a single call
     whether it plays its role: `clamp` is a rectifier only where it clamps at zero.
     `channels_last`: it works along the last dimension, which therefore holds the channels.
-    `has_size_arguments`: its arguments contain the size of the result.
+    `has_size_arguments`: its arguments contain the size of the result. `reads_first_only`: further
+    tensors lend their shape or type, never their values. `repeats`: it repeats values along
+    dimensions of length 1.
     """
 
     kind: str
@@ -55,6 +57,8 @@ class Operation:
     active: Callable[..., bool] | None = None
     channels_last: bool = False
     has_size_arguments: bool = False
+    reads_first_only: bool = False
+    repeats: bool = False
 
     def role_of(self, args: Args, kwargs: Kwargs) -> Role | None:
         """The role that the operation plays in this call."""
@@ -102,15 +106,10 @@ def _rectifier(kind: str, active: Callable[..., bool] | None = None) -> Operatio
 
 
 def _unlisted(
-    motion: Callable[..., Motion],
-    reduction: WindowReduction | None = None,
-    *,
-    has_size_arguments: bool = False,
+    motion: Callable[..., Motion], reduction: WindowReduction | None = None, **properties: bool
 ) -> Operation:
     """An operation whose outputs are not a layer."""
-    return Operation(
-        "", motion, reduction=reduction, is_layer=False, has_size_arguments=has_size_arguments
-    )
+    return Operation("", motion, reduction=reduction, is_layer=False, **properties)
 
 
 ROWS: list[tuple[Operation, list[Function]]] = [
@@ -136,12 +135,12 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     (Operation("linear", call_motions.last_dim, channels_last=True), functions_named("linear")),
     (
         _rectifier("relu"),
-        functions_named("relu", "relu6", "leaky_relu", "rrelu", "prelu", "clamp_min"),
+        functions_named("relu", "relu6", "leaky_relu", "rrelu", "prelu"),
     ),
     (_rectifier("relu", active=call_motions.clamps_from_zero), functions_named("hardtanh")),
     (
         Operation("relu", call_motions.combine, Role.RECTIFIER, active=call_motions.clamps_at_zero),
-        functions_named("clamp", "clip"),
+        functions_named("clamp", "clip", "clamp_min"),
     ),
     (_rectifier("relu", active=call_motions.thresholds_at_zero), functions_named("threshold")),
     (_rectifier("elu"), functions_named("elu", "celu", "selu")),
@@ -201,8 +200,14 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         ],
     ),
     (
-        _unlisted(call_motions.expand, has_size_arguments=True),
-        functions_named("expand", "expand_as"),
+        _unlisted(call_motions.expand, has_size_arguments=True, repeats=True),
+        functions_named("expand"),
+    ),
+    (
+        _unlisted(
+            call_motions.expand, has_size_arguments=True, repeats=True, reads_first_only=True
+        ),
+        functions_named("expand_as"),
     ),
     (_unlisted(call_motions.pad, WindowReduction.COPY), [F.pad]),
     (_unlisted(call_motions.permute), functions_named("permute")),
@@ -210,8 +215,13 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     (_unlisted(call_motions.unsqueeze), functions_named("unsqueeze")),
     (
         _unlisted(call_motions.reshape, has_size_arguments=True),
-        functions_named("view", "reshape", "flatten", "unflatten", "squeeze", "view_as"),
+        functions_named("view", "reshape", "flatten", "unflatten", "squeeze"),
     ),
+    (
+        _unlisted(call_motions.reshape, has_size_arguments=True, reads_first_only=True),
+        functions_named("view_as", "reshape_as"),
+    ),
+    (_unlisted(call_motions.stay, reads_first_only=True), functions_named("type_as")),
     (_unlisted(call_motions.index, WindowReduction.COPY), [torch.Tensor.__getitem__]),
     (
         _unlisted(call_motions.mix),
@@ -252,6 +262,14 @@ def is_identity(function: Function, args: Args) -> bool:
 def creates_from_shape(function: Function) -> bool:
     """Whether a function reads only the shape and type of a tensor, never its values."""
     return function in _CREATORS
+
+
+def value_arguments(function: Function, args: Args, kwargs: Kwargs) -> tuple[object, ...]:
+    """The arguments whose values a call reads: not those that only lend their shape."""
+    row = TABLE.get(function)
+    if row is not None and row.reads_first_only:
+        return positional(args, kwargs)[0][:1]
+    return (args, kwargs)
 
 
 def has_channels_last(function: Function) -> bool:

@@ -5,7 +5,7 @@ passes follow them, so what a network computes from the size of its input is rea
 from a crop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -23,6 +23,7 @@ from retroscope.engine.operations import (
     name_of,
     positional,
     tensors_in,
+    value_arguments,
 )
 from retroscope.engine.program import Step, Survey, argument_signature, channel_shape
 from retroscope.engine.tensor_map import TensorMap
@@ -81,7 +82,7 @@ class _Surveyor(Interpreter):
 
     def step(self, call: Call) -> object:
         operands = [] if creates_from_shape(call.function) else self._operands(call)
-        constants = tuple(tuple(t.shape) for t in call.tensors() if t not in self.fields)
+        constants = tuple(tuple(t.shape) for t in _value_tensors(call) if t not in self.fields)
         signature = argument_signature((call.args, call.kwargs))
         result = call.run(self.execute)
         outputs = list(tensors_in(result))
@@ -94,7 +95,8 @@ class _Surveyor(Interpreter):
 
     def _operands(self, call: Call) -> list[Operand]:
         """The tensors of the image among the arguments, as they are before the call."""
-        return [(self.fields[t], tuple(t.shape)) for t in call.tensors() if t in self.fields]
+        tensors = _value_tensors(call)
+        return [(self.fields[t], tuple(t.shape)) for t in tensors if t in self.fields]
 
     def _flow(
         self,
@@ -228,12 +230,21 @@ def _is_layer_shape(shapes: tuple[Shape, ...]) -> bool:
     return len(shapes) > 0 and len(shapes[0]) in (2, 3, 4) and shapes[0][0] == 1
 
 
+def _value_tensors(call: Call) -> Iterator[torch.Tensor]:
+    return tensors_in(*value_arguments(call.function, call.args, call.kwargs))
+
+
+def _is_unit_map(shape: Shape) -> bool:
+    """Whether a tensor of four dimensions has a single position."""
+    return len(shape) == 4 and shape[2:] == (1, 1)
+
+
 def _motion(call: Call, main: Operand, constants: tuple[Shape, ...], result: Shape) -> Motion:
     field, shape = main
     row = TABLE.get(call.function)
     if row is None:
         return Mix(f"{name_of(call.function)} is not in the table of operations")
     if field.axes is None:
-        return Mix()
+        return Mix(uniform=row.repeats and _is_unit_map(shape))
     place = Place(field.axes, shape, result, constants)
     return row.motion_of(place, call.args, call.kwargs)
