@@ -79,7 +79,7 @@ def test_what_has_pixels_of_another_kind_is_no_picture() -> None:
 
 @pytest.mark.parametrize("given", [PIL.Image.new("RGB", (3, 3)), "cat.png", None])
 def test_an_image_of_anything_but_an_array_is_told_what_to_do(given: Any) -> None:
-    with pytest.raises(ImageError, match=rf"not a {type(given).__name__}; read_image reads"):
+    with pytest.raises(ImageError, match=rf"not {type(given).__name__}; read_image reads"):
         Image(given)
 
 
@@ -202,6 +202,51 @@ def test_the_crop_fit_just_covers_the_size(source: tuple[int, int], size: tuple[
 def test_the_stretch_fit_is_a_resize(source: tuple[int, int], size: tuple[int, int]) -> None:
     image = Image(picture(*source))
     assert np.array_equal(fit_image(image, Fit(size, "stretch")).pixels, resize(image, size).pixels)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    source=st.tuples(SIDES, SIDES),
+    size=st.tuples(SIDES, SIDES),
+    shorter=st.none() | SIDES,
+    resample=st.sampled_from(["bilinear", "hamming", "bicubic", "lanczos"]),
+)
+def test_what_is_resized_after_the_crop_is_what_is_cropped_after_the_resize(
+    source: tuple[int, int], size: tuple[int, int], shorter: int | None, resample: str
+) -> None:
+    """Positions are rounded to single precision, so a value may round to its neighbour."""
+    image, fit = Image(picture(*source)), Fit(size, shorter=shorter, resample=resample)
+    expected = fit_image(image, fit).pixels.astype(int)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("retroscope.imaging.image.MAX_RESIZED_PIXELS", 0)
+        pixels = fit_image(image, fit).pixels
+    assert np.abs(pixels - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape"),
+    [
+        *(("network", shape) for shape in ((19_400, 1), (1, 19_400))),
+        *(("crop", shape) for shape in ((19_400, 1), (1, 19_400))),
+        ("stretch", (30_000_000, 1)),
+    ],
+)
+def test_a_line_of_pixels_is_not_resized_to_millions(mode: str, shape: tuple[int, int]) -> None:
+    colours = (np.arange(np.prod(shape)) % 251).astype(np.uint8)
+    image = Image(np.repeat(colours.reshape(*shape, 1), 3, axis=2))
+    sizes: list[int] = []
+    resize_pil = PIL.Image.Image.resize
+
+    def record(image: PIL.Image.Image, size: tuple[int, int], *rest: Any, **named: Any) -> Any:
+        sizes.append(max(image.height, size[1]) * size[0])  # the width is resized first
+        return resize_pil(image, size, *rest, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PIL.Image.Image, "resize", record)
+        pixels = fit_image(image, Fit((96, 96), mode, shorter=96)).pixels
+    assert pixels.shape == (96, 96, 3)
+    assert pixels.any()
+    assert max(sizes) <= np.prod(shape)
 
 
 def test_a_fitted_image_keeps_its_source() -> None:

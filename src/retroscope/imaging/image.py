@@ -5,10 +5,11 @@ width).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from math import ceil, floor
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from retroscope.errors import ImageError, choose
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import (
     FORMATS,
+    MAX_PIXELS,
     RGB,
     Size,
     decode,
@@ -33,6 +35,12 @@ Values = npt.NDArray[np.float32]
 
 GREY = 128
 """Fills what lies outside of an image."""
+
+MAX_RESIZED_PIXELS = 2**24
+"""Above this size only the part that is cropped is resized: about 256 x 65,536 pixels."""
+
+FILTER_RADIUS = 3
+"""Of Lanczos, the widest of Pillow's filters, in pixels of the smaller image."""
 
 _RESAMPLING = {choice.name.lower(): choice for choice in Resampling}
 
@@ -51,7 +59,7 @@ class Image:
     def __post_init__(self) -> None:
         if not isinstance(self.pixels, np.ndarray):
             raise ImageError(
-                f"Image takes an array of pixels, not a {type(self.pixels).__name__}; read_image "
+                f"Image takes an array of pixels, not {type(self.pixels).__name__}; read_image "
                 "reads a file, and a PIL image can be passed wherever an image is expected"
             )
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
@@ -59,6 +67,9 @@ class Image:
                 f"an image is uint8 of shape (height, width, 3), not {self.pixels.dtype} of shape "
                 f"{self.pixels.shape}; convert other arrays with PIL.Image.fromarray(...)"
             )
+
+    def __repr__(self) -> str:
+        return f"Image(pixels=<uint8 {self.height}x{self.width}x3>, source={self.source!r})"
 
     @property
     def height(self) -> int:
@@ -126,13 +137,13 @@ def read_image(path: str | Path, *, at_least: Size | None = None) -> Image:
     decoded at a half, a quarter or an eighth of its size, which is faster, as long as it stays at
     least that high and wide.
 
-    >>> read_image("no-such.jpg")
+    >>> read_image("none.jpg")
     Traceback (most recent call last):
-    retroscope.errors.ImageError: cannot open 'no-such.jpg' (No such file or directory); check it
+    retroscope.errors.ImageError: cannot open 'none.jpg' (No such file or directory); check the path
     """
     if not isinstance(path, str | PathLike):
         raise ImageError(
-            f"read_image takes the path of a file, not a {type(path).__name__}; use "
+            f"read_image takes the path of a file, not {type(path).__name__}; use "
             "rs.Image(pixels) for a uint8 array"
         )
     name = repr(str(path))
@@ -187,7 +198,7 @@ def as_image(
         return Image(pixels)
     raise ImageError(
         "an image is a path, a PIL image, a uint8 array of (height, width, 3), or, for a network, "
-        f"a float torch tensor of its input; not a {type(image).__name__}"
+        f"a float torch tensor of its input; not {type(image).__name__}"
     )
 
 
@@ -199,7 +210,10 @@ def resize(image: Image, size: Size, *, resample: str = "bilinear") -> Image:
     """
     choice = choose("resampling filter", resample, _RESAMPLING, error=ImageError)
     refuse_impossible_size(size, f"{image.source!r} resized is")
-    return Image(np.array(image.to_pil().resize(size[::-1], choice)), image.source)
+    resized = image.to_pil()
+    if image.height * size[1] > MAX_PIXELS:  # Pillow resizes the width first
+        resized = resized.resize((image.width, size[0]), choice)
+    return Image(np.array(resized.resize(size[::-1], choice)), image.source)
 
 
 def resize_array(values: Values, size: Size, *, resample: str = "bilinear") -> Values:
@@ -228,9 +242,52 @@ def fit_image(image: Image, fit: Fit) -> Image:
     (8, 8, 3)
     """
     size = _RESIZED_SIZE[fit.mode](image, fit)
-    scaled = resize(image, size, resample=fit.resample)
-    centre = _centre(scaled, fit.size)
-    return Image(crop(scaled.pixels, centre, fill=0), image.source)
+    centre = _centre(size, fit.size)
+    if size[0] * size[1] <= MAX_RESIZED_PIXELS:
+        scaled = resize(image, size, resample=fit.resample)
+        return Image(crop(scaled.pixels, centre, fill=0), image.source)
+    refuse_impossible_size(size, f"{image.source!r} resized is")
+    region = centre.clip(*size)
+    pixels = _resize_region(image, size, region, resample=fit.resample)
+    top, left = centre.top - region.top, centre.left - region.left
+    centre = Box(top, left, top + centre.height, left + centre.width)
+    return Image(crop(pixels, centre, fill=0), image.source)
+
+
+def _resize_region(image: Image, size: Size, region: Box, *, resample: str) -> RGB:
+    """The pixels of a region of the image resized to `size`, which is too large to hold.
+
+    Their positions are exact up to single precision.
+    """
+    rows = _source_interval(image.height, size[0], (region.top, region.bottom))
+    columns = _source_interval(image.width, size[1], (region.left, region.right))
+    window = Box(rows.first, columns.first, rows.last, columns.last)
+    source = Image(crop(image.pixels, window)).to_pil()
+    return np.array(
+        source.resize(
+            (region.width, region.height),
+            _RESAMPLING[resample],
+            box=(columns.start, rows.start, columns.stop, rows.stop),
+        )
+    )
+
+
+class _SourceInterval(NamedTuple):
+    """The source pixels `first` to `last`, in which `start` to `stop` becomes the region."""
+
+    first: int
+    last: int
+    start: float
+    stop: float
+
+
+def _source_interval(length: int, resized: int, edges: tuple[int, int]) -> _SourceInterval:
+    """The source of an interval of a resized axis, with the margin that its filter reads."""
+    scale = length / resized
+    start, stop = edges[0] * scale, min(edges[1] * scale, length)
+    margin = ceil(FILTER_RADIUS * max(scale, 1)) + 1
+    first, last = max(floor(start) - margin, 0), min(ceil(stop) + margin, length)
+    return _SourceInterval(first, last, start - first, stop - first)
 
 
 def crop(pixels: npt.NDArray[Scalar], box: Box, *, fill: float = GREY) -> npt.NDArray[Scalar]:
@@ -272,11 +329,11 @@ _RESIZED_SIZE: dict[str, Callable[[Image, Fit], Size]] = {
 }
 
 
-def _centre(image: Image, size: Size) -> Box:
-    """The box of this size in the middle of the image, rounded like CenterCrop."""
+def _centre(image_size: Size, size: Size) -> Box:
+    """The box of this size in the middle of an image, rounded like CenterCrop."""
     top, left = (
         round((length - side) / 2) if length >= side else -((side - length) // 2)
-        for length, side in zip((image.height, image.width), size, strict=True)
+        for length, side in zip(image_size, size, strict=True)
     )
     return Box(top, left, top + size[0], left + size[1])
 
