@@ -35,7 +35,7 @@ def allowed_hosts(host: str) -> frozenset[str]:
     This prevents DNS rebinding: a foreign page whose domain is pointed at this machine sends its
     own domain.
 
-    >>> sorted(known_hosts("127.0.0.1"))
+    >>> sorted(allowed_hosts("127.0.0.1"))
     ['127.0.0.1', '[::1]', 'localhost']
     """
     bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
