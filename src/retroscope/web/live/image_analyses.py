@@ -1,6 +1,6 @@
 """The analyses of an uploaded image. Each yields one JSON object after another."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import BoundedSemaphore, Lock
@@ -43,7 +43,7 @@ _OCCLUDER_STEPS = 24
 """Positions of the occluder along a side: the map takes seconds and is about as fine as the
 occluder."""
 
-Results = Iterator[Facts]
+Results = Generator[Facts, None, None]
 
 
 @dataclass(frozen=True, eq=False)

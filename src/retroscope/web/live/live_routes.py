@@ -3,15 +3,17 @@
 The page uploads its image with every request. Results are streamed as lines of JSON.
 """
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, suppress
 from threading import BoundedSemaphore, Lock
-from weakref import finalize
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import Message, Receive, Scope, Send
 
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, RetroscopeError, choose
@@ -32,6 +34,14 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """What browsers and cameras produce."""
 _MAX_REQUESTS = 8
 """Requests at a time; each holds its image in memory."""
+_UPLOAD_SECONDS = 30.0
+"""From the head of a request to the last byte of its image."""
+_STALLED_SECONDS = 30.0
+"""How long a client may leave a part of its response unread."""
+
+
+class UploadTimeoutError(ImageError):
+    """An image that does not arrive in time."""
 
 
 def live_routes(site: Site, net: Network) -> list[BaseRoute]:
@@ -40,49 +50,69 @@ def live_routes(site: Site, net: Network) -> list[BaseRoute]:
     stats, slots = ChannelStatsCache(site.atlas), BoundedSemaphore(_MAX_REQUESTS)
     session = LiveSession(site, net, stats, Lock(), slots)
 
-    async def analyze(request: Request) -> Response:
-        return await _analyze(session, request)
-
     async def model_script(_request: Request) -> Response:
         facts = {"name": net.name, "labels": len(net.labels)}
         return Response(assignment_script("model", facts), media_type=MEDIA_TYPES["js"])
 
     return [
-        Route("/" + url_for(site, "analysis"), analyze, methods=["POST"]),
+        Route("/" + url_for(site, "analysis"), AnalysisEndpoint(session), methods=["POST"]),
         Route("/" + url_for(site, "model"), model_script, methods=["GET"]),
     ]
 
 
-async def _analyze(session: LiveSession, request: Request) -> Response:
-    if not session.slots.acquire(blocking=False):
-        return _error_response("too many requests; try again in a moment", 429)
-    try:
-        analysis = choose("analysis", request.query_params.get("analysis", ""), ANALYSES)
-        body = await read_body(request.stream())
-        image = await run_in_threadpool(_prepare_image, session, body)
-        results = analysis(session, image, dict(request.query_params))
-        first = await run_in_threadpool(_next_result, session, results)
-    except RetroscopeError as error:
-        session.slots.release()
-        return _error_response(str(error), 413 if isinstance(error, TooLargeError) else 400)
-    except ClientDisconnect:
-        session.slots.release()
-        return _error_response("the upload is incomplete")
-    except BaseException:
-        session.slots.release()
-        raise
-    lines = _stream_lines(session, first, results)
-    finalize(lines, session.slots.release)  # also if the browser disconnects
+class AnalysisEndpoint:
+    """Answers a request for an analysis, as an ASGI application.
+
+    A request holds a slot from before its upload until its last result is computed. It gives the
+    slot back on every way out, also if the client disconnects.
+    """
+
+    def __init__(self, session: LiveSession) -> None:
+        self._session = session
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ClientDisconnect), ExitStack() as slot:
+            response = await self._respond(Request(scope, receive), slot)
+            await response(scope, receive, _disconnect_stalled(send))
+
+    async def _respond(self, request: Request, slot: ExitStack) -> Response:
+        if not self._session.slots.acquire(blocking=False):
+            return _error_response("too many requests; try again in a moment", 429)
+        slot.callback(self._session.slots.release)
+        try:
+            return await _analyze(self._session, request, slot)
+        except UploadTimeoutError as error:
+            return _error_response(str(error), 408, headers={"connection": "close"})
+        except RetroscopeError as error:
+            return _error_response(str(error), 413 if isinstance(error, TooLargeError) else 400)
+        except ClientDisconnect:
+            return _error_response("the upload is incomplete")
+
+
+async def _analyze(session: LiveSession, request: Request, slot: ExitStack) -> Response:
+    """The response, once its first result is computed."""
+    analysis = choose("analysis", request.query_params.get("analysis", ""), ANALYSES)
+    body = await read_body(request.stream())
+    image = await run_in_threadpool(_prepare_image, session, body)
+    results = analysis(session, image, dict(request.query_params))
+    slot.callback(results.close)
+    first = await run_in_threadpool(_next_result, session, results)
+    lines = _stream_lines(session, first, results, slot=slot)
     return StreamingResponse(lines, media_type="application/x-ndjson")
 
 
 async def read_body(stream: AsyncIterator[bytes]) -> bytes:
-    """The body of a request, up to `MAX_BYTES`."""
+    """The body of a request, up to `MAX_BYTES`, if it arrives within `_UPLOAD_SECONDS`."""
     body = bytearray()
-    async for chunk in stream:
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise TooLargeError(f"the image is larger than {MAX_BYTES // 2**20} MB")
+    try:
+        async with asyncio.timeout(_UPLOAD_SECONDS):
+            async for chunk in stream:
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    raise TooLargeError(f"the image is larger than {MAX_BYTES // 2**20} MB")
+    except TimeoutError as error:
+        message = f"the upload takes more than {_UPLOAD_SECONDS:g} seconds"
+        raise UploadTimeoutError(message) from error
     return bytes(body)
 
 
@@ -116,16 +146,37 @@ def _next_result(session: LiveSession, results: Results) -> Facts | None:
         return next(results, None)
 
 
-def _stream_lines(session: LiveSession, first: Facts | None, results: Results) -> Iterator[str]:
-    """A result on each line; an error on the way is the last line."""
+async def _stream_lines(
+    session: LiveSession, first: Facts | None, results: Results, *, slot: ExitStack
+) -> AsyncIterator[str]:
+    """A result on each line; an error on the way is the last line.
+
+    The slot is free before the client sees the end, and may send its next request.
+    """
     facts = first
-    try:
-        while facts is not None:
-            yield json.dumps(facts) + "\n"
-            facts = _next_result(session, results)
-    except RetroscopeError as error:
-        yield json.dumps({"error": str(error)}) + "\n"
+    with slot:
+        try:
+            while facts is not None:
+                yield json.dumps(facts) + "\n"
+                facts = await run_in_threadpool(_next_result, session, results)
+        except RetroscopeError as error:
+            yield json.dumps({"error": str(error)}) + "\n"
 
 
-def _error_response(text: str, status: int = 400) -> Response:
-    return JSONResponse({"error": text}, status)
+def _disconnect_stalled(send: Send) -> Send:
+    """Treats a client that stops reading its response as disconnected."""
+
+    async def send_with_timeout(message: Message) -> None:
+        try:
+            async with asyncio.timeout(_STALLED_SECONDS):
+                await send(message)
+        except TimeoutError as error:
+            raise ClientDisconnect from error
+
+    return send_with_timeout
+
+
+def _error_response(
+    text: str, status: int = 400, *, headers: Mapping[str, str] | None = None
+) -> Response:
+    return JSONResponse({"error": text}, status, headers)
