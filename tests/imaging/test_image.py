@@ -214,13 +214,13 @@ def test_the_stretch_fit_is_a_resize(source: tuple[int, int], size: tuple[int, i
 def test_what_is_resized_after_the_crop_is_what_is_cropped_after_the_resize(
     source: tuple[int, int], size: tuple[int, int], shorter: int | None, resample: str
 ) -> None:
-    """Positions are rounded to single precision, so a value may round to its neighbour."""
+    """Positions have single precision; each of the two passes may round to a neighbour."""
     image, fit = Image(picture(*source)), Fit(size, shorter=shorter, resample=resample)
     expected = fit_image(image, fit).pixels.astype(int)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("retroscope.imaging.image.MAX_RESIZED_PIXELS", 0)
         pixels = fit_image(image, fit).pixels
-    assert np.abs(pixels - expected).max() <= 1
+    assert np.abs(pixels - expected).max() <= 2
 
 
 @pytest.mark.parametrize(
