@@ -25,6 +25,7 @@ from retroscope.zoo.source_conventions import (
     imagenet_labels,
     split_arguments,
 )
+from retroscope.zoo.weights.file_limits import translate_read_errors
 
 ARCHIVE_MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 """What a model that Keras 3 saved contains."""
@@ -84,7 +85,7 @@ def is_keras_model(path: Path) -> bool:
     """Whether a file is a whole model that Keras 3 saved."""
     if not is_zipfile(path):
         return False
-    with ZipFile(path) as archive:
+    with translate_read_errors(path), ZipFile(path) as archive:
         return set(archive.namelist()) >= ARCHIVE_MEMBERS
 
 

@@ -10,21 +10,24 @@ from retroscope.errors import ModelError, RetroscopeError, describe_error
 EXPANSION = 64
 """Weights barely compress; even a file of mostly zeros expands about sixteen-fold."""
 
+UNCOMPRESSED_EXPANSION = 8
+"""For formats without compression: float16 and int8 become float32, and pickles copy arrays."""
+
 
 class ByteBudget:
-    """How many bytes may still be unpacked from a file: at most `EXPANSION` times its size."""
+    """How many bytes may still be unpacked from a file: at most `expansion` times its size."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, expansion: int = EXPANSION) -> None:
         self.path = path
-        self.remaining = EXPANSION * path.stat().st_size
+        self.limit = self.remaining = expansion * path.stat().st_size
 
     def spend(self, byte_count: int, name: str) -> None:
         """Deducts the bytes of an array or archive member; raises if the budget is exceeded."""
         self.remaining -= byte_count
         if self.remaining < 0 or byte_count < 0:
             raise ModelError(
-                f"{self.path}: {name!r} would take {byte_count} bytes, more than a file of "
-                f"{self.path.stat().st_size} bytes can hold; it is damaged or malicious"
+                f"{self.path}: with {name!r} it would expand to over {self.limit} bytes, more than "
+                f"a file of {self.path.stat().st_size} bytes can hold; it is damaged or malicious"
             )
 
 

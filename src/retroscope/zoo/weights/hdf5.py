@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from struct import unpack_from
 from types import ModuleType
 from typing import Any
+from zlib import decompressobj
 
 import numpy as np
 
@@ -14,7 +17,12 @@ from retroscope.zoo.weights.file_limits import ByteBudget
 from retroscope.zoo.weights.imported_weights import AnyArray, natural_sort_key
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-LAST_BUILT_IN_FILTER = 3
+HEAP_MAGIC = b"GCOL\1\0\0\0"
+HEAP_HEADER = 16
+"""Bytes at the start of a global heap and of each of its objects."""
+DEFLATE, CHECKSUM = 1, 3
+CHECKSUM_BYTES = 4
+LAST_BUILT_IN_FILTER = CHECKSUM
 """Deflate, shuffle and checksum; HDF5 would load code for any other filter."""
 
 
@@ -80,18 +88,47 @@ class Hdf5File:
                 f"{self.path}: {name!r} is not a plain array of floating-point numbers stored in "
                 "this file; only such arrays are read"
             )
-        self.budget.spend(prod(dataset.shape) * dataset.dtype.itemsize, name)
+        sizes = (prod(dataset.shape), prod(dataset.chunks or ()))  # HDF5 reads whole chunks
+        self.budget.spend(max(sizes) * dataset.dtype.itemsize, name)
+        if DEFLATE in filters:
+            self._check_compressed_chunks(dataset, filters, name)
+
+    def _check_compressed_chunks(self, dataset: Any, filters: list[int], name: str) -> None:
+        """Decompresses each chunk up to its size, because HDF5 does not stop there."""
+        chunk_bytes = prod(dataset.chunks) * dataset.dtype.itemsize
+        is_last = filters[filters.index(DEFLATE) :] in ([DEFLATE], [DEFLATE, CHECKSUM])
+        for index in range(dataset.id.get_num_chunks()):
+            chunk = dataset.id.get_chunk_info(index)
+            mask, stored = dataset.id.read_direct_chunk(chunk.chunk_offset)
+            stream = decompressobj()
+            stream.decompress(stored, chunk_bytes + CHECKSUM_BYTES)
+            if mask or not is_last or not stream.eof:
+                raise ModelError(
+                    f"{self.path}: a chunk of {name!r} does not decompress to its size; it is "
+                    "damaged or malicious"
+                )
+
+    def attribute(self, member: Any, name: str) -> Any | None:
+        """The value of an attribute, or None. A damaged length can stand for billions of texts."""
+        if name not in member.attrs:
+            return None
+        attribute = member.attrs.get_id(name)
+        budget = ByteBudget(self.path, expansion=1)  # attributes are never compressed
+        budget.spend(prod(attribute.shape or ()) * attribute.dtype.itemsize, name)
+        return member.attrs[name]
 
     def text_list(self, member: Any, name: str) -> list[str] | None:
         """An attribute that lists texts; Keras splits long ones into `name0`, `name1`, ..."""
-        if name in member.attrs:
-            return [_to_text(value) for value in np.atleast_1d(member.attrs[name])]
+        whole = self.attribute(member, name)
+        if whole is not None:
+            return [_to_text(value) for value in np.atleast_1d(whole)]
         parts = sorted(
             (part for part in member.attrs if _is_part_of(part, name)), key=natural_sort_key
         )
         if not parts:
             return None
-        return [_to_text(value) for part in parts for value in member.attrs[part]]
+        values = [np.atleast_1d(np.asarray(self.attribute(member, part))) for part in parts]
+        return [_to_text(value) for value in np.concatenate(values)]
 
     def root_text(self, name: str) -> str:
         """A text attribute of the whole file, or an empty text."""
@@ -110,8 +147,27 @@ def _to_text(value: object) -> str:
 def open_hdf5(path: Path) -> Iterator[Hdf5File]:
     """The file, open for reading."""
     h5py = _import_h5py()
+    _check_heaps(path)
     with h5py.File(path, "r") as root:
         yield Hdf5File(path, h5py, root)
+
+
+def _check_heaps(path: Path) -> None:
+    """Raises if an object of a heap of texts has an impossible size: HDF5 loops forever on 0."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        start = content.find(HEAP_MAGIC)
+        while start >= 0:
+            (size,) = unpack_from("<Q", content, start + len(HEAP_MAGIC))
+            stop = min(start + size, len(content))
+            offset = start + HEAP_HEADER
+            while offset + HEAP_HEADER <= stop:
+                index, object_size = unpack_from("<H6xQ", content, offset)
+                # Index 0 is the free space up to the end, and its size includes its header.
+                step = object_size if index == 0 else HEAP_HEADER + -(-object_size // 8) * 8
+                if not HEAP_HEADER <= step <= stop - offset:
+                    raise ValueError("a heap object of impossible size")
+                offset += step
+            start = content.find(HEAP_MAGIC, start + 1)
 
 
 def _import_h5py() -> ModuleType:

@@ -56,7 +56,8 @@ def read_keras_0(path: Path) -> ImportedWeights:
             for group in [file.group(file.root, name)]
             for part in file.sorted_names(group)
         ]
-        layer_count = file.root.attrs.get("nb_layers", len(names))
+        counted = file.attribute(file.root, "nb_layers")
+        layer_count = len(names) if counted is None else int(counted)
     sentence = f"weights saved by Keras 0.3 or earlier, {layer_count} layers by position"
     if layer_count != len(names):
         sentence += f", {len(names)} of them in the file"

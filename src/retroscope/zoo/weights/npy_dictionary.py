@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 
 from retroscope.errors import ModelError
+from retroscope.zoo.weights.file_limits import UNCOMPRESSED_EXPANSION, ByteBudget
 from retroscope.zoo.weights.imported_weights import (
     TENSORFLOW,
     ImportedWeights,
@@ -21,6 +22,7 @@ from retroscope.zoo.weights.imported_weights import (
 from retroscope.zoo.weights.restricted_unpickler import unpickle_arrays
 
 MAGIC = b"\x93NUMPY"
+FLOAT32_BYTES = 4
 HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -36,13 +38,14 @@ def read_npy(path: Path) -> ImportedWeights:
     """The layers, convolutions first, in the order of the numbers in their names."""
     with path.open("rb") as file:
         _skip_header(file, path)
-        content = unpickle_arrays(file, str(path))
+        content = unpickle_arrays(file, path)
     if not isinstance(content, Mapping) or not content:
         raise ModelError(
             f"{path} contains a {type(content).__name__}; weights in .npy format are a dictionary "
             "of layers"
         )
     raw_layers = [_raw_layer(str(name), value, path) for name, value in content.items()]
+    _check_converted_size(raw_layers, path)
     return ImportedWeights(
         str(path),
         convert_layers(sort_convolutions_first(raw_layers), TENSORFLOW, str(path)),
@@ -62,6 +65,14 @@ def _skip_header(file: IO[bytes], path: Path) -> None:
             f"{path} is one array of shape {shape}; weights in .npy format are a dictionary of "
             "layers"
         )
+
+
+def _check_converted_size(raw_layers: Sequence[RawLayer], path: Path) -> None:
+    """Raises if the copies in float32 exceed the file's budget, as of one array with many names."""
+    budget = ByteBudget(path, UNCOMPRESSED_EXPANSION)
+    for layer in raw_layers:
+        bias_size = 0 if layer.bias is None else layer.bias.size
+        budget.spend((layer.weight.size + bias_size) * FLOAT32_BYTES, layer.name)
 
 
 def _raw_layer(name: str, value: object, path: Path) -> RawLayer:

@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 
 from retroscope.errors import ModelError
-from retroscope.zoo.weights.file_limits import check_archive_size
+from retroscope.zoo.weights.file_limits import ByteBudget, check_archive_size
 from retroscope.zoo.weights.imported_weights import StateDict
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -69,8 +69,21 @@ def read_torch_file(path: Path) -> StateDict:
     except UnpicklingError as error:
         raise ModelError(_refusal(path, error)) from error
     tensors, key = _find_state_dict(content, path)
+    _check_tensors(tensors, path)
     sentence = f"{len(tensors)} tensors saved by torch" + (f", under {key!r}" if key else "")
     return StateDict(str(path), tensors, inferred=(sentence,))
+
+
+def _check_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Raises if a copy of the tensors would exceed the file's budget, as with strides of 0."""
+    budget = ByteBudget(path)
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise ModelError(
+                f"{path}: {name!r} is not a plain tensor with its numbers in the file (sparse, "
+                "quantized or meta); save a dense state dict"
+            )
+        budget.spend(tensor.numel() * tensor.element_size(), name)
 
 
 def _refusal(path: Path, error: UnpicklingError) -> str:
