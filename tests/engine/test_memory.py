@@ -246,5 +246,5 @@ class Hungry(nn.Module):
 @pytest.mark.parametrize("unit", ["conv:1@2,2", "conv:1@*", "conv"])
 def test_a_network_that_never_fits_is_said_plainly(unit: str) -> None:
     net = Network(built(Hungry), input_size=(8, 8))
-    with pytest.raises(RetroscopeError, match="smaller input size, or another device"):
+    with pytest.raises(RetroscopeError, match="smaller input size or another device"):
         list(deconv_many(net, [(unit, numbers(3, 8, 8, seed=k)) for k in range(4)]))

@@ -388,5 +388,5 @@ def test_a_mistake_of_the_user_leaves_nothing_behind(unit: str, rules: str) -> N
 
 def test_a_network_without_a_way_back_leaves_nothing_behind() -> None:
     module = built(lambda: OwnForward(lambda x: F.relu(x.detach())).double()).train()
-    with no_trace(module), pytest.raises(ModelError, match="nothing leads back"):
+    with no_trace(module), pytest.raises(ModelError, match="no gradient leads back"):
         deconv(Network(module, input_size=SIZE), "relu1:1@3,3", picture())

@@ -269,7 +269,7 @@ def test_a_unit_that_is_not_excited_says_so(unit: str) -> None:
     shown = deconv(net, unit, picture())
     assert shown.activation < 0
     assert len(shown.notes) == 1
-    assert "not excited" in shown.notes[0]
+    assert "not active" in shown.notes[0]
 
 
 def test_a_dead_unit_has_an_empty_projection_and_says_so() -> None:
@@ -277,7 +277,7 @@ def test_a_dead_unit_has_an_empty_projection_and_says_so() -> None:
     shown = deconv(Network(module, input_size=SIZE), "1:1", picture())
     assert shown.activation == 0
     assert not shown.pixels.any()
-    assert "not excited" in shown.notes[0]
+    assert "not active" in shown.notes[0]
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])

@@ -119,9 +119,9 @@ def test_an_array_that_is_filled_anew_between_requests_is_read_anew(net: Network
 
 @pytest.mark.parametrize("unit", [("3", 1), 3, ["3", 1]])
 def test_what_is_no_unit_is_told_in_a_line(net: Network, unit: Any) -> None:
-    with pytest.raises(UnitError, match="is no unit; "):
+    with pytest.raises(UnitError, match="is not a unit; "):
         deconv(net, unit, picture())
-    with pytest.raises(UnitError, match="is no unit; "):
+    with pytest.raises(UnitError, match="is not a unit; "):
         saliency(net, picture(), unit=unit)
 
 

@@ -240,7 +240,7 @@ def test_a_scan_that_can_read_no_image_leaves_no_atlas(tmp_path: Path) -> None:
     folder.mkdir()
     for number in range(5):
         (folder / f"{number}.jpg").write_text("nothing")
-    with pytest.raises(ImageError, match=r"none of the 5 images can be read; .*known format"):
+    with pytest.raises(ImageError, match=r"none of the images can be read; .*supported format"):
         scan(tiny(), folder, to=tmp_path / "a", batch_size=2)
     assert not (tmp_path / "a").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]

@@ -41,17 +41,18 @@ class _Buffers:
 
     @classmethod
     def of(cls, part: torch.nn.Module) -> Self:
-        tensors = dict(part._buffers)
+        tensors: dict[str, torch.Tensor | None] = dict(part._buffers.items())
         values = {
             name: buffer.detach().clone() for name, buffer in tensors.items() if buffer is not None
         }
         return cls(part, tensors, values, set(part._non_persistent_buffers_set))
 
     def restore(self) -> None:
-        self.part._buffers.clear()
-        self.part._buffers.update(self.tensors)
-        self.part._non_persistent_buffers_set.clear()
-        self.part._non_persistent_buffers_set.update(self.non_persistent)
+        if not isinstance(self.part, torch.jit.ScriptModule):  # a scripted one cannot rebind them
+            self.part._buffers.clear()
+            self.part._buffers.update(self.tensors)
+            self.part._non_persistent_buffers_set.clear()
+            self.part._non_persistent_buffers_set.update(self.non_persistent)
         for name, values in self.values.items():
             buffer = self.tensors[name]
             if buffer is not None and not torch.equal(buffer, values):

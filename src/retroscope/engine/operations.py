@@ -106,10 +106,23 @@ def _rectifier(kind: str, active: Callable[..., bool] | None = None) -> Operatio
 
 
 def _unlisted(
-    motion: Callable[..., Motion], reduction: WindowReduction | None = None, **properties: bool
+    motion: Callable[..., Motion],
+    reduction: WindowReduction | None = None,
+    *,
+    has_size_arguments: bool = False,
+    reads_first_only: bool = False,
+    repeats: bool = False,
 ) -> Operation:
     """An operation whose outputs are not a layer."""
-    return Operation("", motion, reduction=reduction, is_layer=False, **properties)
+    return Operation(
+        "",
+        motion,
+        reduction=reduction,
+        is_layer=False,
+        has_size_arguments=has_size_arguments,
+        reads_first_only=reads_first_only,
+        repeats=repeats,
+    )
 
 
 ROWS: list[tuple[Operation, list[Function]]] = [

@@ -92,6 +92,8 @@ class Survey:
     steps: tuple[Step, ...]
     layers: tuple[Layer, ...]
     channels_last: bool = True
+    has_hidden_calls: bool = False
+    """Whether some values come from functions that no handler sees, such as scripted ones."""
 
     @property
     def needs_single_images(self) -> bool:

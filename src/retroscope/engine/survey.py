@@ -44,18 +44,36 @@ def survey(module: torch.nn.Module, shape: Shape) -> Survey:
 
 
 def _run_survey(module: torch.nn.Module, shape: Shape, *, channels_last: bool) -> Survey:
-    surveyor = _Surveyor(shape)
+    recorder = _ArgumentRecorder()
+    surveyor = _Surveyor(shape, recorder.arguments)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     image = torch.zeros(1, *shape, device=device_of(module), dtype=dtype_of(module))
     image = image.to(memory_format=layout)
     surveyor.fields[image] = TensorField((Field(), Field()), (2, 3))
     namer = surveyor.namer
     with preserve_state(module), torch.no_grad():
-        module(image)  # some networks cache what they compute in their first run
+        run(module, image, recorder)  # some networks cache what they compute in their first run
         with module_calls(module, namer.enter_module, namer.leave_module):
             run(module, image, surveyor)
     size = shape[1], shape[2]
-    return Survey(size, tuple(surveyor.steps), surveyor.layers(), channels_last)
+    steps, layers = tuple(surveyor.steps), surveyor.layers()
+    return Survey(size, steps, layers, channels_last, surveyor.has_hidden_calls)
+
+
+class _ArgumentRecorder(Interpreter):
+    """Remembers the tensors of a pass. Those that come back in the next pass are constants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arguments = TensorMap[bool]()
+
+    def step(self, call: Call) -> object:
+        for tensor in call.tensors():
+            self.arguments[tensor] = True
+        return call.run()
+
+
+_HIDDEN = "it depends on scripted, compiled or vmapped code, whose operations cannot be seen"
 
 
 class _Surveyor(Interpreter):
@@ -63,10 +81,16 @@ class _Surveyor(Interpreter):
 
     `leak` is set once a value has left the tensors, as with `x.item()`: from then on every tensor
     may depend on the whole image.
+
+    A tensor that no step of this pass has returned, and that the pass before it did not have, comes
+    from a function that no handler sees: scripted, compiled or vmapped code. Nothing is known of
+    what it reads.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, constants: TensorMap[bool]) -> None:
         super().__init__()
+        self.constants = constants
+        self.has_hidden_calls = False
         self.size = (shape[1], shape[2])
         self.leak = ""
         self.fields = TensorMap[TensorField]()
@@ -81,6 +105,7 @@ class _Surveyor(Interpreter):
         return result
 
     def step(self, call: Call) -> object:
+        self._mark_hidden_results(call)
         operands = [] if creates_from_shape(call.function) else self._operands(call)
         constants = tuple(tuple(t.shape) for t in _value_tensors(call) if t not in self.fields)
         signature = argument_signature((call.args, call.kwargs))
@@ -88,10 +113,20 @@ class _Surveyor(Interpreter):
         outputs = list(tensors_in(result))
         shapes = tuple(tuple(output.shape) for output in outputs)
         motion, field = self._flow(call, operands, constants, outputs)
+        if field is None:
+            for output in outputs:
+                self.constants[output] = True
         row, lengths = TABLE.get(call.function), (0, 0) if motion is None else _lengths(operands)
         step = Step(call.function, row, motion, shapes, field, type(result), signature, lengths)
         self._record(step, outputs)
         return result
+
+    def _mark_hidden_results(self, call: Call) -> None:
+        for tensor in call.tensors():
+            if tensor in self.fields or tensor in self.constants or _is_from_numpy(tensor):
+                continue
+            self.has_hidden_calls = True
+            self.fields[tensor] = self._whole_image(_HIDDEN)
 
     def _operands(self, call: Call) -> list[Operand]:
         """The tensors of the image among the arguments, as they are before the call."""
@@ -131,6 +166,8 @@ class _Surveyor(Interpreter):
     ) -> tuple[Motion, TensorField]:
         main = next((operand for operand in operands if operand[0].axes is not None), operands[0])
         motion = self._verify(_motion(call, main, constants, result), call, main, result)
+        if any(field.note == _HIDDEN for field, _ in operands):
+            motion = Mix(_HIDDEN)
         if isinstance(motion, Mix) and motion.note:
             field = self._whole_image(motion.note)
         else:
@@ -228,6 +265,11 @@ def _covers(field: Field, length: int, pixels: int) -> bool:
 
 def _is_layer_shape(shapes: tuple[Shape, ...]) -> bool:
     return len(shapes) > 0 and len(shapes[0]) in (2, 3, 4) and shapes[0][0] == 1
+
+
+def _is_from_numpy(tensor: torch.Tensor) -> bool:
+    """Whether its memory is an array's, whose values can only come from a tensor by a leak."""
+    return not tensor.untyped_storage().resizable()
 
 
 def _value_tensors(call: Call) -> Iterator[torch.Tensor]:

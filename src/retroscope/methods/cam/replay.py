@@ -26,6 +26,8 @@ def replay_from_layer(
     Nothing before the layer is computed. None if the part after it reads more than the layer's
     maps, as a skip connection around the layer does.
     """
+    if survey.has_hidden_calls:  # a scripted function would run on placeholders unnoticed
+        return None
     handler = _LayerReplay(survey, layer.index, maps)
     batch = placeholder((len(maps), *input_tensor.shape[1:]), input_tensor)
     handler.placeholders[batch] = True

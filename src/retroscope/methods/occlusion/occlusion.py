@@ -231,4 +231,5 @@ def _sum_maps(maps: torch.Tensor) -> torch.Tensor:
 
 def _needs_single_images(survey: Survey) -> bool:
     """Whether the result of an image depends on its batch, or the program on its values."""
-    return survey.needs_single_images or any(step.extracts_values for step in survey.steps)
+    has_side_effects = any(step.extracts_values for step in survey.steps)
+    return survey.needs_single_images or survey.has_hidden_calls or has_side_effects
