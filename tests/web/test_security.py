@@ -38,7 +38,7 @@ HOSTILE = (
     "layer/' OR 1=1 --.html",
     "layer/features.0/1.html",
     "layer/features.0/99999.html",
-    "picture/999999999.webp",
+    "image/999999999.webp",
     "plate/features.0/11.max.patches.webp",
     "plate/features.0/3.min.patches.webp",
     "class/none.html",
@@ -71,7 +71,7 @@ def test_a_hostile_address_is_not_there(client: TestClient, path: str) -> None:
 def test_an_answer_that_is_an_error_tells_nothing_of_the_machine(
     site: Site, client: TestClient
 ) -> None:
-    for path in ("unit/features.0/999.html", "picture/99999.webp", "nothing"):
+    for path in ("unit/features.0/999.html", "image/99999.webp", "nothing"):
         text = client.get(f"/{path}").text
         assert str(site.atlas.path.parent) not in text
         assert "retroscope/web" not in text

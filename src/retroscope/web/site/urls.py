@@ -35,7 +35,7 @@ FILE_URLS = {
     "layer_columns": "layer/{layer}.js",
     "plate": "plate/{layer}/{channel}.{ranked_by}.{kind}.webp",
     "pattern": "pattern/{layer}/{channel}.webp",
-    "image_file": "picture/{image}.webp",
+    "image_file": "image/{image}.webp",
     "asset": "static/{file}",
 }
 """All other files by name."""

@@ -10,7 +10,7 @@
         shape.setAttribute(name, value);
       }
     }
-    caption.textContent = `${link.querySelector("img").alt}: y ${top} to ${bottom}, x ${left} to ${right}`;
+    caption.textContent = `Receptive field of ${link.dataset.unit}: y ${top} to ${bottom}, x ${left} to ${right}`;
   };
   // The first tap frames; the second follows the link.
   let framedLink = null;

@@ -129,7 +129,7 @@
         caption.className = "caption";
         name.textContent = unit.channel;
         fact.textContent =
-          unit.rarity === 0 ? "none" : unit.rarity === null ? formatNumber(unit.activation) : formatPercent(unit.rarity);
+          unit.rarity === null ? formatNumber(unit.activation) : formatPercent(unit.rarity);
         thumbnail.append(plate);
         caption.append(name, fact);
         button.append(thumbnail, caption);
@@ -230,7 +230,10 @@
   // -- drop, paste, file picker, camera
   const openFile = (files) => {
     const file = [...(files ?? [])].find((candidate) => candidate.type.startsWith("image/"));
-    if (!file) return;
+    if (!file) {
+      if (files?.length) uploadStatus.textContent = "Not an image.";
+      return;
+    }
     stopCamera();
     openImage(file);
   };

@@ -15,7 +15,7 @@ from retroscope.web.site.urls import label_urls, url_for, url_template
 _STRIP_SIZE = 8
 _DEFAULT_INPUT_SIDE = 224
 _META_KEYS = (
-    *("model", "state", "created", "version", "layers_chosen", "top", "precision"),
+    *("model", "state", "created", "version", "layers", "top", "precision"),
     *("batch_size", "rules", "preprocessing", "weights", "image_list"),
 )
 
