@@ -49,8 +49,11 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     >>> did_you_mean("vgg61", ["vgg16", "resnet50"])
     "did you mean 'vgg16'?"
     """
-    similar = nearest(name, names)
-    return f"did you mean {' or '.join(map(repr, similar))}?" if similar else ""
+    similar = [repr(match) for match in nearest(name, names)]
+    if not similar:
+        return ""
+    alternatives = " or ".join(filter(None, [", ".join(similar[:-1]), similar[-1]]))
+    return f"did you mean {alternatives}?"
 
 
 def choose(

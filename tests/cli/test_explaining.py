@@ -200,7 +200,10 @@ def test_json_of_an_explanation_lists_classes_and_units(
         (["occlusion", TINY, "cat.png", "--size", "64"], "larger than the image of 32x40"),
         (["occlusion", TINY, "cat.png", "--size", "8", "--fill", "gry"], "did you mean 'grey'?"),
         (["explain", TINY, "cat.png", "--atlas", "no.atlas"], "no atlas 'no.atlas'"),
-        (["explain", TINY, "cat.png", "-o", "no/page.html"], "'no/page.html': there is no folder"),
+        (
+            ["explain", TINY, "cat.png", "-o", "no/page.html"],
+            "'no/page.html': the folder 'no' does not exist",
+        ),
         (["explain", TINY, "cat.png", "-o", "page.txt"], "use .png, .jpg, .webp, .html or .pdf"),
         (["cam", TINY, "cat.png", "-o", "heat.txt"], "use .png, .jpg, .webp or .pdf"),
         (["explain", TINY, "no.png"], "cannot open 'no.png'"),

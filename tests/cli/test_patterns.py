@@ -135,7 +135,7 @@ def test_an_atlas_tells_the_best_natural_image(retroscope: Retroscope, net: rs.N
     with rs.open_atlas("tiny.atlas") as atlas:
         natural = atlas.stats("conv2:1").maximum
     assert json.loads(said.out)[0]["natural"] == natural
-    assert f"the best natural image {natural:.4g}" in said.err
+    assert f"best natural image {natural:.4g}" in said.err
     varied = retroscope("synthesize", TINY, *words, "--diversity", "2")
     assert [row["natural"] for row in json.loads(varied.out)] == [natural, natural]
 
@@ -192,7 +192,7 @@ def test_filters_are_drawn(retroscope: Retroscope, net: rs.Network) -> None:
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
-    "nothing": (["synthesize", TINY], "neither a unit nor a class"),
+    "nothing": (["synthesize", TINY], "no unit and no class given"),
     "both": (["synthesize", TINY, "conv1:0", "--target", "pier"], "both 'conv1:0' and a class"),
     "a unit": (["synthesize", TINY, "conv1:0", "--channels", "0-3"], "give the layer 'conv1'"),
     "no numbers": (
@@ -230,7 +230,10 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         ["synthesize", TINY, "--target", "pier", "--diversity", "2"],
         "needs a unit or a layer",
     ),
-    "no folder": (["synthesize", TINY, "conv1:0", "-o", "no/unit.png"], "no folder"),
+    "no folder": (
+        ["synthesize", TINY, "conv1:0", "-o", "no/unit.png"],
+        "the folder 'no' does not exist",
+    ),
     "no kind": (["synthesize", TINY, "conv1:0", "-o", "unit.xyz"], "is not an image format"),
     "a unit's filters": (["filters", TINY, "conv1:3"], "give 'conv1', not 'conv1:3'"),
     "deep filters": (["filters", TINY, "conv2"], "not pixels"),

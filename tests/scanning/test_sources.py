@@ -57,7 +57,7 @@ def test_a_folder_is_read_with_all_below_it_in_the_order_of_names(tmp_path: Path
 def test_a_glob_chooses_files_whatever_they_end_in(tmp_path: Path) -> None:
     touch_files(tmp_path, "a.jpg", "b.dat", "c/d.dat")
     assert list_images(tmp_path, glob="*.dat").keys == ["b.dat", "c/d.dat"]
-    with pytest.raises(ImageError, match=r"no \*\.png in"):
+    with pytest.raises(ImageError, match=r"no file in .* matches"):
         list_images(tmp_path, glob="*.png")
 
 
@@ -109,7 +109,7 @@ def test_an_invalid_list_of_images_is_refused(tmp_path: Path) -> None:
         list_images([])
     with pytest.raises(RetroscopeError, match="a list names its files; leave glob out"):
         list_images(["a.png"], glob="*.png")
-    with pytest.raises(RetroscopeError, match="a generator cannot be scanned; give a folder, a li"):
+    with pytest.raises(RetroscopeError, match="cannot scan generator; give a folder, a li"):
         list_images(tmp_path.glob("*.png"))  # type: ignore[arg-type]
 
 

@@ -301,9 +301,9 @@ def test_a_file_may_change_the_path_itself(written: Written, tmp_path: Path) -> 
         ("def make(:", r"cannot run '.*nets.py': SyntaxError"),
         ("import retroscope_nowhere", "ModuleNotFoundError: No module named 'retroscope_nowhere'"),
         ("raise SystemExit('usage: train.py')", "SystemExit: usage: train.py"),
-        ("def maker(): pass", "no function 'make'; did you mean 'maker'"),
-        ("def zzz(): pass", r"no function 'make'; .*nets\.py:make has only zzz"),
-        ("make = 3", r"no function 'make'; .*nets\.py:make has only no functions"),
+        ("def maker(): pass", r"no function 'make' in .*nets\.py; did you mean 'maker'"),
+        ("def zzz(): pass", r"no function 'make' in .*nets\.py; it defines zzz"),
+        ("make = 3", r"no function 'make' in .*nets\.py; it defines no functions"),
         (
             "def make(): raise ValueError('no weights\\nhere')",
             "make failed: ValueError: no weights",

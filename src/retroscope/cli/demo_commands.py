@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--seed", type=int, default=0, show_default=True, metavar="SEED", help="Seed of the world."
 )
 @click.option(
-    "--masks", is_flag=True, help="Also write the part that each pixel belongs to, to FOLDER-parts."
+    "--masks", is_flag=True, help="Also write a map of the part under each pixel to FOLDER-parts."
 )
 @click.option("--shortcut", is_flag=True, help="Put a watermark on the images of one class.")
 def world(folder: str, *, count: int, seed: int, masks: bool, shortcut: bool) -> None:
@@ -54,7 +54,7 @@ def world(folder: str, *, count: int, seed: int, masks: bool, shortcut: bool) ->
     default=1,
     show_default=True,
     metavar="N",
-    help="CPU threads of torch; more hardly speed up so small a network.",
+    help="CPU threads for torch; more barely help with so small a network.",
 )
 def demo(folder: str, *, count: int | None, seed: int | None, no_open: bool, threads: int) -> None:
     """Paint a world, scan the bundled network on it, and show what its units look for.

@@ -70,10 +70,10 @@ _cam_method_option = click.option(
 @click.option(
     "--noise",
     type=float,
-    metavar="SHARE",
+    metavar="FRACTION",
     default=0.15,
     show_default=True,
-    help="Noise for smoothgrad, as a share of the range of the input.",
+    help="Noise for smoothgrad, as a fraction of the input range.",
 )
 @click.option(
     "--steps",
@@ -125,7 +125,7 @@ def saliency(
     _report(heat, path, drawing, over=image if original else None)
 
 
-@click.command(short_help="Show where in an image a class is seen.")
+@click.command(short_help="Highlight the regions of an image that support a class.")
 @click.argument("model")
 @click.argument("image")
 @_cam_method_option
@@ -156,7 +156,7 @@ def cam(
     opening: OpenOptions,
     drawing: HeatOptions,
 ) -> None:
-    """Show where in IMAGE a class is seen, as a weighted sum of the maps of a layer."""
+    """Highlight the regions of IMAGE that support a class, by weighting the maps of a layer."""
     from retroscope.methods.cam.cam import cam_many
 
     if len(target) > 1 and original:

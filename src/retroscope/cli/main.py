@@ -86,8 +86,7 @@ def _describe_click_error(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "retroscope"
     message = error.format_message()
-    end = "" if message.endswith((".", "?")) else ";"
-    return f'{message}{end} see "{command} --help"'
+    return f'{message.removesuffix(".")}; see "{command} --help"'
 
 
 def _add_option(error: RetroscopeError) -> str:

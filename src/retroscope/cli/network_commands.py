@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def layers(model: str, *, opening: OpenOptions, as_json: bool, output: Path | None) -> None:
     """List the layers of MODEL with their names, kind, channels, size and receptive field.
 
-    A field is SIZE/STRIDE/START in pixels: unit i sees SIZE pixels from START + i * STRIDE on.
+    A field is SIZE/STRIDE/START in pixels: unit i sees SIZE pixels, starting at START + i * STRIDE.
     """
     from retroscope.results.as_json import layer_json
 

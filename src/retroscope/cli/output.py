@@ -77,10 +77,10 @@ def check_writable(
     if path is None:
         return
     if path.is_dir():
-        raise RetroscopeError(f"cannot write {str(path)!r}: it is a folder; name a file in it")
+        raise RetroscopeError(f"cannot write {str(path)!r}: it is a folder; give a file")
     if not path.parent.is_dir():
         raise RetroscopeError(
-            f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}"
+            f"cannot write {str(path)!r}: the folder {str(path.parent)!r} does not exist"
         )
     if str(path) in inputs:
         raise RetroscopeError(f"cannot write {str(path)!r}: it is an input; give -o another name")
@@ -94,10 +94,8 @@ def _check_suffix(path: Path, page_suffixes: Sequence[str]) -> None:
     if path.suffix.lower() in {*registered_extensions(), *page_suffixes}:
         return
     suffixes = ", ".join([".png", ".jpg", ".webp", *page_suffixes[:1]])
-    raise RetroscopeError(
-        f"cannot write {str(path)!r}: {path.suffix!r} is not an image format; "
-        f"use {suffixes} or .pdf"
-    )
+    reason = f"{path.suffix!r} is not an image format" if path.suffix else "it has no extension"
+    raise RetroscopeError(f"cannot write {str(path)!r}: {reason}; use {suffixes} or .pdf")
 
 
 def _probe_file(path: Path, advice: str) -> int:

@@ -48,7 +48,7 @@ steps_option = click.option(
     type=click.IntRange(min=1),
     metavar="N",
     show_default="the recipe's",
-    help="Steps of the synthesis.",
+    help="Optimisation steps.",
 )
 
 
@@ -105,7 +105,7 @@ _synthesis_options = packed_options(
     help="Channels of the layer UNIT, as 0-63 or 3,7,10-12.",
 )
 @_synthesis_options
-@click.option("--atlas", metavar="ATLAS", help="Atlas whose best natural image to compare with.")
+@click.option("--atlas", metavar="ATLAS", help="Atlas of natural images to compare with.")
 @click.option(
     "--save-every",
     type=click.IntRange(min=1),
@@ -175,7 +175,7 @@ def filters(
 ) -> None:
     """Draw the filters of LAYER of MODEL, a convolution that reads pixels.
 
-    Without LAYER, the first convolution.
+    LAYER defaults to the first convolution.
     """
     from retroscope.methods.filters import filters as read_filters
     from retroscope.results.as_json import filters_json
@@ -199,14 +199,14 @@ def _parse_objectives(
     from retroscope.unit import Unit
 
     if unit is not None and target is not None:
-        raise RetroscopeError(f"both {unit!r} and a class; give a unit, or --target CLASS")
+        raise RetroscopeError(f"got both {unit!r} and a class; give a unit, or --target CLASS")
     if target is not None:
         if channels is not None:
             raise RetroscopeError("--channels picks channels of a layer; leave out --target")
         return [excite_class(target)]
     if unit is None:
         raise RetroscopeError(
-            "neither a unit nor a class; give LAYER:CHANNEL, a LAYER, or --target CLASS"
+            "no unit and no class given; give LAYER:CHANNEL, a LAYER, or --target CLASS"
         )
     address = Unit.parse(unit)
     if channels is None:
@@ -303,7 +303,7 @@ def _natural_maxima(
 
 
 def _summarize(pattern: "Pattern") -> list[str]:
-    natural = "" if pattern.natural is None else f", the best natural image {pattern.natural:.4g}"
+    natural = "" if pattern.natural is None else f", best natural image {pattern.natural:.4g}"
     first = f"{pattern.objective}: activation {pattern.activation:.4g}{natural}"
     return [first, *(f"{pattern.objective}: {note}" for note in pattern.notes)]
 
@@ -329,7 +329,7 @@ def add_patterns(
             progress=progress,
         )
     if progress.last is None:
-        click.echo(f"{atlas} has all of these patterns", err=True)
+        click.echo(f"{atlas} already has all of these patterns", err=True)
 
 
 COMMANDS = (synthesize, filters)

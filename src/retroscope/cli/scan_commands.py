@@ -166,7 +166,7 @@ def illustrate(
     workers: int | None,
     opening: OpenOptions,
 ) -> None:
-    """Add the projections and patterns that ATLAS lacks, with the MODEL of its scan.
+    """Add the projections and patterns that ATLAS lacks, using the MODEL that was scanned.
 
     Without IMAGES, the images are read from where the scan read them. Patterns need no images.
     """
@@ -188,7 +188,7 @@ def illustrate(
                 progress=progress,
             )
         if progress.last is None:
-            click.echo(f"{atlas} has all of these projections", err=True)
+            click.echo(f"{atlas} already has all of these projections", err=True)
     if "synthesize" in methods:
         add_patterns(atlas, net, layers, recipe=recipe, steps=steps)
     click.echo(atlas)
@@ -241,9 +241,10 @@ def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str
         count_noun(len(layers), "layer"),
         count_noun(estimate.channels, "channel"),
     )
-    projecting = f"up to {count_noun(estimate.projections, 'projection')}"
+    projecting = "no projections"
     if estimate.projections:
-        projecting = f"{format_duration(estimate.projection_seconds)} for {projecting}"
+        limit = f"up to {count_noun(estimate.projections, 'projection')}"
+        projecting = f"{format_duration(estimate.projection_seconds)} for {limit}"
     return (
         f"{', '.join(counts)}: about {format_duration(estimate.pass_seconds)} for the pass and "
         f"{projecting}, {decimal(estimate.memory_bytes)} of memory and "

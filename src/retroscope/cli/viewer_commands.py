@@ -14,7 +14,7 @@ _compare_option = click.option(
 
 @click.command(short_help="Show an atlas in the browser.")
 @click.argument("atlas")
-@click.option("--model", metavar="MODEL", help="Network to run on images of your own.")
+@click.option("--model", metavar="MODEL", help="Network to run on your own images.")
 @_compare_option
 @click.option(
     "--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address to listen on."
@@ -39,9 +39,9 @@ def serve(
     no_open: bool,
     opening: OpenOptions,
 ) -> None:
-    """Show ATLAS in the browser. Ctrl-C ends the server.
+    """Show ATLAS in the browser. Press Ctrl-C to stop.
 
-    With --model, images of your own can be examined too. Nothing leaves this machine, and no image
+    With --model, you can also examine your own images. Nothing leaves this machine, and no image
     is stored.
     """
     from retroscope.web.security import is_local
@@ -67,7 +67,7 @@ def serve(
 
 def print_address(address: str) -> None:
     """Prints the address of a server that accepts requests."""
-    click.echo(f"{address}  (Ctrl-C ends it)")
+    click.echo(f"{address}  (press Ctrl-C to stop)")
 
 
 @click.command(short_help="Write an atlas as a static web site.")

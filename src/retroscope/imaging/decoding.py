@@ -67,7 +67,7 @@ def open_image_file(path: Path, name: str) -> IO[bytes]:
         status = path.stat()
         if not S_ISREG(status.st_mode):
             kind = "a folder" if S_ISDIR(status.st_mode) else "a device or a pipe"
-            raise ImageError(f"{name} is {kind}, not an image; name a file")
+            raise ImageError(f"{name} is {kind}, not an image; give the path of a file")
         if status.st_size == 0:
             raise ImageError(f"{name} is an empty file (0 bytes); copy the image again")
         return path.open("rb")
@@ -75,7 +75,7 @@ def open_image_file(path: Path, name: str) -> IO[bytes]:
         raise ImageError(f"cannot read {name} ({error.strerror}); change its mode") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"cannot open {name} ({reason}); check it") from error
+        raise ImageError(f"cannot open {name} ({reason}); check the path") from error
 
 
 def decode(

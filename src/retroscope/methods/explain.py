@@ -89,6 +89,8 @@ def _resolve_layers(
         check_same_network(atlas, net, available)
         scanned_names = {layer.name for layer in atlas.layers}
         available = tuple(layer for layer in available if layer.name in scanned_names)
+    if isinstance(layers, str):
+        raise RetroscopeError(f"layers is a list of layers, not {layers!r}; pass [{layers!r}]")
     if not layers:
         return last_convolutions(available)
     resolved = [net.layer(layer, network_input.size) for layer in layers]

@@ -56,7 +56,7 @@ def target_at(net: Network, index: int, class_count: int) -> Target:
 def check_target_or_unit(target: TargetSpec, unit: str | Unit | None) -> None:
     """A heat map explains a class or a unit, not both."""
     if target is not None and unit is not None:
-        raise RetroscopeError(f"both the class {target!r} and the unit {str(unit)!r}; give one")
+        raise RetroscopeError(f"got both the class {target!r} and the unit {str(unit)!r}; give one")
 
 
 def _classes_named(net: Network, name: str) -> list[int]:

@@ -7,7 +7,7 @@ from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.schema import Json, ScanState
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import ImageError, RetroscopeError
-from retroscope.network import Network
+from retroscope.network import Network, require_network
 from retroscope.progress import ProgressListener, ignore_progress
 from retroscope.scanning.checkpoints import ScanPass, resume_pass, run_pass
 from retroscope.scanning.illustrate import (
@@ -59,6 +59,7 @@ def scan(
     maximum), `none`, or how many. With `precision` bf16, a copy of the network in bfloat16 finds
     candidates, which are then scored in full. If it is interrupted, the same call resumes it.
     """
+    require_network(net)
     refuse_less_than_one(top=top, batch_size=batch_size, workers=workers)
     image_list = list_images(images, glob=glob, labels=labels)
     chosen_layers = network_layers(net, layers)
@@ -143,9 +144,8 @@ def _run_passes(
 def _refuse_no_image(writer: AtlasWriter, readable: int, reason: str) -> None:
     """A scan that could read no image leaves no file."""
     if readable == 0:
-        count = stored_count(writer.meta, "images")
         writer.discard()
-        raise ImageError(f"none of the {count} images can be read; {reason}")
+        raise ImageError(f"none of the images can be read; {reason}")
 
 
 def _first_pass(writer: AtlasWriter, plan: ScanPlan) -> ScanPass:

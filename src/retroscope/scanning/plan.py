@@ -58,7 +58,7 @@ class ScanPlan:
             changes.remove(preprocessing)
         if changes:
             raise RetroscopeError(
-                f"{path!r} holds another scan: {' and '.join(changes)} changed since; scan to "
+                f"{path!r} holds another scan: {' and '.join(changes)} changed; scan to "
                 "another file, or start over with restart",
                 parameter="restart",
             )

@@ -79,15 +79,16 @@ def list_images(
         )
     if not isinstance(source, Dataset):
         raise RetroscopeError(
-            f"a {type(source).__name__} cannot be scanned; give a folder, a list of paths, or a "
-            "data set"
+            f"cannot scan {type(source).__name__}; give a folder, a list of paths, or a data set"
         )
     return _list_dataset(source)
 
 
 def _list_paths(source: Path, glob: str | None, label_file: Path | None) -> ImageList:
     if not source.exists():
-        raise ImageError(f"no folder or list {str(source)!r}; name a folder of images")
+        raise ImageError(
+            f"no folder or list {str(source)!r}; give a folder of images or a text file of paths"
+        )
     if glob and not source.is_dir():
         raise RetroscopeError(
             f"{str(source)!r} is a list, which names its files; leave glob out", parameter="glob"
@@ -104,7 +105,9 @@ def _no_images(source: Path, glob: str | None) -> ImageError:
     if not source.is_dir():
         return ImageError(f"{start}; the list is empty, write a path on each line")
     if glob:
-        return ImageError(f"{start}; no file matches, write a pattern such as '*.jpg'")
+        return ImageError(
+            f"no file in {str(source)!r} matches {glob!r}; try another pattern", parameter="glob"
+        )
     endings = ", ".join(sorted(SUFFIXES))
     return ImageError(
         f"{start}; no file ends in {endings}; a glob such as '*.xyz' selects other files",

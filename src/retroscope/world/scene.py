@@ -68,6 +68,10 @@ class Scene:
     label: str
     parts: npt.NDArray[np.uint8]
 
+    def __repr__(self) -> str:
+        height, width, _ = self.pixels.shape
+        return f"Scene(pixels=<uint8 {height}x{width}x3>, label={self.label!r})"
+
     @property
     def masks(self) -> dict[str, npt.NDArray[np.bool_]]:
         """The visible pixels of each part, by name; hidden pixels belong to what hides them."""

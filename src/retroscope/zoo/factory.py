@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from retroscope.engine.isolation import unwrap
-from retroscope.errors import ModelError, RetroscopeError, choose, describe_error
+from retroscope.errors import ModelError, RetroscopeError, describe_error, did_you_mean
 from retroscope.network import Network
 from retroscope.zoo.source_conventions import split_arguments
 
@@ -66,8 +66,11 @@ def _find_factory(
         for name, function in functions.items()
         if getattr(function, "__module__", "") == module.__name__
     ]
-    advice = f"{source} has only {', '.join(defined) or 'no functions'}"
-    return choose("function", attribute, functions, error=ModelError, advice=advice)
+    if attribute in functions:
+        return functions[attribute]
+    advice = f"it defines {', '.join(defined) or 'no functions'}"
+    hint = did_you_mean(attribute, functions) or advice
+    raise ModelError(f"no function {attribute!r} in {source.rpartition(':')[0]}; {hint}")
 
 
 def _call_factory(

@@ -81,14 +81,14 @@ def open_model(
 def _describe_wrong_type(name: object) -> str:
     is_module = isinstance(name, torch.nn.Module)
     advice = WRAP_MODULE if is_module else NAME_FORMS
-    return f"a network is opened by its name, not a {type(name).__name__}; {advice}"
+    return f"a network is opened by its name, not {type(name).__name__}; {advice}"
 
 
 def _check_options(name: str, arch: str | None, seed: int | None) -> None:
     is_weight_file = weight_file_networks.is_weight_file(name)
     if arch is not None and not is_weight_file:
         raise ModelError(
-            f"{name!r} is not a weight file; leave out arch, which names a weight file's network",
+            f"{name!r} is not a weight file; leave out arch, which applies to weight files only",
             parameter="arch",
         )
     if seed is not None and is_weight_file:

@@ -14,7 +14,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["scan", TINY, "images"], "Missing option '--to'"),
     (["scan", TINY, "none", *TO], "'none'"),
     (["scan", TINY, "empty", *TO], "'empty'"),
-    (["scan", TINY, "broken", *TO], "none of the 1 images can be read"),
+    (["scan", TINY, "broken", *TO], "none of the images can be read"),
     (["scan", TINY, "images", *TO, "--glob", "*.xyz"], "*.xyz"),
     (["scan", TINY, "images", *TO, "--layers", "conv9"], "did you mean 'conv2'"),
     (["scan", TINY, "images", *TO, "--layers", "linear"], "lists them"),
@@ -67,7 +67,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["show", "done.atlas", "conv1:2", "--random-weights", "0"], "name it with --model"),
     (["show", "done.atlas", "conv1:2", "--model", TINY, "--images", "none"], "'none'"),
     (["show", "done.atlas", "conv1:2", "--model", TINY, "--images", "list.txt"], "same images"),
-    (["show", "done.atlas", "conv1:2", "-o", "none/unit.png"], "no folder 'none'"),
+    (["show", "done.atlas", "conv1:2", "-o", "none/unit.png"], "the folder 'none' does not exist"),
     (["show", "done.atlas", "conv1:2", "--mosaics", "list.txt"], "it is a file"),
 ]
 

@@ -41,7 +41,7 @@ def test_how_many_and_how_long_is_said_first(retroscope: Retroscope) -> None:
     first, *rest = retroscope(*PUT).err.splitlines()
     assert first.startswith("12 patterns: about ")
     assert rest[-1].startswith("synthesize 12/12")
-    assert retroscope(*PUT).err == "bare.atlas has all of these patterns\n"
+    assert retroscope(*PUT).err == "bare.atlas already has all of these patterns\n"
 
 
 def test_the_layers_and_the_recipe_asked_for_are_made(retroscope: Retroscope) -> None:
