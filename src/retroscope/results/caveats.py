@@ -2,7 +2,8 @@
 
 STRUCTURE = (
     "Guided backpropagation recovers the structure of the image and barely depends on the class "
-    "(Nie 2018; Sixt 2020): read it as what is in the image, not as why this class."
+    "(Nie 2018; Sixt 2020): it shows what is in the image, not why the network predicts this "
+    "class."
 )
 RANDOMISED = (
     "Guided methods look much the same when the network's weights are randomised (Adebayo 2018)."
@@ -15,23 +16,22 @@ UNUSED = (
     "(Draelos 2020)."
 )
 AVERAGED = (
-    "Like Grad-CAM, it weights each map as a whole and can highlight positions that the class "
-    "score does not use (Draelos 2020)."
+    "Like Grad-CAM, this method weights each map as a whole and can highlight positions that the "
+    "class score does not use (Draelos 2020)."
 )
-COARSE = "Its resolution is that of the layer; smooth edges are interpolated."
-CLASSLESS = "It shows what the layer as a whole responds to, the same for every class."
+COARSE = "The heat map has the resolution of the layer; smooth edges are interpolated."
+CLASSLESS = "Eigen-CAM shows what the layer as a whole responds to, the same for every class."
 MASKED = (
-    "Its weights come from masked images and zeroed maps, which the network has never been trained "
-    "on."
+    "The weights come from masked images and zeroed maps, on which the network was never trained."
 )
-ZERO_INPUT = "It is zero wherever the input is zero, such as at the mean colour."
+ZERO_INPUT = "The product is zero wherever the input is zero, such as at the mean colour."
 BASELINE = (
-    "It explains the difference from a black image; another baseline gives another map. It is zero "
-    "wherever the image equals the baseline."
+    "Integrated gradients explain the difference from a black image; another baseline gives "
+    "another map. They are zero wherever the image equals the baseline."
 )
 OCCLUDER = (
-    "It depends on the size and colour of the occluder, and misses evidence that is visible in two "
-    "places at once (Zeiler & Fergus 2014, 4.2)."
+    "Occlusion depends on the size and colour of the occluder, and misses evidence that is visible "
+    "in two places at once (Zeiler & Fergus 2014, 4.2)."
 )
 PATCHES_FIRST = (
     "Natural patches explain a unit better than synthetic images (Borowski 2021): look at the "
@@ -39,7 +39,8 @@ PATCHES_FIRST = (
 )
 PROJECTION = (
     "A deconvnet projection recovers structure and barely depends on the layers above (Mahendran & "
-    "Vedaldi 2016): read it as what in this patch, never as why this class."
+    "Vedaldi 2016): it shows what in this patch excites the unit, not why the network predicts a "
+    "class."
 )
 
 CAVEATS: dict[str, tuple[str, ...]] = {
@@ -53,8 +54,8 @@ CAVEATS: dict[str, tuple[str, ...]] = {
     "xgradcam": (AVERAGED, COARSE),
     "hirescam": (COARSE,),
     "layercam": (
-        "It shows where the maps and their positive gradients coincide, which need not add up to "
-        "the score.",
+        "LayerCAM shows where the maps and their positive gradients coincide, which need not add "
+        "up to the score.",
         COARSE,
     ),
     "eigencam": (CLASSLESS, COARSE),
@@ -71,6 +72,6 @@ def caveats_of(method: str) -> tuple[str, ...]:
     """The caveats to show beside a result of this method.
 
     >>> caveats_of("hirescam")
-    ('Its resolution is that of the layer; smooth edges are interpolated.',)
+    ('The heat map has the resolution of the layer; smooth edges are interpolated.',)
     """
     return CAVEATS[method]
