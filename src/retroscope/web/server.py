@@ -29,13 +29,20 @@ from retroscope.web.security import (
 from retroscope.web.site.routes import respond
 from retroscope.web.site.site import PageNotFoundError, Site, open_site
 from retroscope.web.site.templating import load_templates
-from retroscope.web.site.urls import url_for
+from retroscope.web.site.urls import FILE_URLS, url_for
 
 if TYPE_CHECKING:
     from retroscope.network import Network
 
 _log = logging.getLogger(__name__)
-_NOT_FOUND = b"<!doctype html><title>Page not found</title><p>Page not found. <a href='/'>Home</a>"
+_NOT_FOUND = f"""<!doctype html>
+<html lang="en">
+<title>Page not found</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="/{FILE_URLS["asset"].format(file="tokens.css")}">
+<link rel="stylesheet" href="/{FILE_URLS["asset"].format(file="app.css")}">
+<main><h1>Page not found</h1><p><a href="/">Network</a></main>
+""".encode()
 
 
 def make_app(site: Site, *, host: str = "127.0.0.1", routes: Sequence[BaseRoute] = ()) -> Starlette:
@@ -115,7 +122,8 @@ def open_socket(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=512)
     except (OSError, OverflowError) as error:
         raise RetroscopeError(
-            f"cannot serve on {host} port {port} ({error}); port 0 is any free port"
+            f"cannot serve on {host} port {port} ({error}); check the host, or use port 0 "
+            "for any free port"
         ) from error
 
 
