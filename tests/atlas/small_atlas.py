@@ -39,7 +39,7 @@ def smooth_image(seed: int) -> RGB:
 def zero_statistics(channels: int) -> dict[str, Array]:
     """Every statistic that there is, as zeros: what a test does not care about."""
     return {
-        row.name: np.zeros((channels, 1) if row.is_array else channels, np.int64)
+        row.name: np.zeros((channels, 64) if row.is_array else channels, np.int64)
         for row in stored_statistics()
     }
 

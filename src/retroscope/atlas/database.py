@@ -5,12 +5,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import Literal, TypeVar
-from weakref import finalize
+from weakref import finalize, ref
 
 from retroscope.atlas.queries import file_queries
 from retroscope.atlas.queries.query import Row
-from retroscope.atlas.schema import APPLICATION_ID, SCHEMA_VERSION, AtlasError, Value
+from retroscope.atlas.schema import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    TABLES,
+    VIEWS,
+    AtlasError,
+    Value,
+)
 from retroscope.atlas.sqlite_errors import (
     HOW_TO_CREATE,
     check_atlas_path,
@@ -23,6 +31,12 @@ Result = TypeVar("Result")
 
 TIMEOUT = 30.0
 """Seconds to wait for another process that writes the file."""
+MAX_QUERY_SECONDS = 10.0
+"""How long a query may run: the views and rows of a crafted file could keep it busy for ever."""
+_STEPS_PER_CHECK = 20_000
+"""Instructions of SQLite between two looks at the clock: about a millisecond."""
+_MAX_CELL_BYTES = 2**26
+"""The longest value that is read. Stored images have a few hundred kilobytes."""
 
 
 def connect(path: Path, mode: Literal["ro", "rw", "rwc"], timeout: float) -> sqlite3.Connection:
@@ -35,6 +49,7 @@ def connect(path: Path, mode: Literal["ro", "rw", "rwc"], timeout: float) -> sql
         check_same_thread=False,
     )
     connection.text_factory = _decode_text
+    file_queries.distrust_schema(connection)
     return connection
 
 
@@ -71,6 +86,11 @@ def _check_is_atlas(connection: sqlite3.Connection, path: Path) -> None:
             f"{quote_path(path)} was written by a newer retroscope (schema {version}; this one "
             f"reads up to {SCHEMA_VERSION}); run 'pip install --upgrade retroscope'"
         )
+    for kind, name in file_queries.foreign_objects(connection):
+        raise AtlasError(
+            f"{quote_path(path)} has a {kind} {name!r}, which no atlas has; it may be meant "
+            "to do harm; use a copy from a source that you trust"
+        )
 
 
 class ReadConnection:
@@ -81,15 +101,18 @@ class ReadConnection:
         self.path = path
         self._timeout = timeout
         self._lock = Lock()
+        self._deadline = monotonic() + MAX_QUERY_SECONDS
         with translate_sqlite_errors(path):
             self._connection = connect(path, "ro", timeout)
         self._finalizer = finalize(self, self._connection.close)
         try:
             with translate_sqlite_errors(path):
-                self._run(lambda: file_queries.read_first_page(self._connection))
-                _check_is_atlas(self._connection, path)
-                file_queries.show_missing_columns(self._connection)
-                file_queries.forbid_writing(self._connection)
+                self._prepare()
+        except sqlite3.Error as error:
+            self.close()
+            raise AtlasError(
+                f"{quote_path(path)} is damaged ({error}); use another copy"
+            ) from error
         except AtlasError:
             self.close()
             raise
@@ -97,12 +120,35 @@ class ReadConnection:
     def close(self) -> None:
         self._finalizer()
 
-    def sql(self, query: str, *values: Value) -> list[Row]:
+    def sql(self, query: str, *values: Value, max_seconds: float = MAX_QUERY_SECONDS) -> list[Row]:
         """All rows that answer a query."""
         if not self._finalizer.alive:
             raise AtlasError(f"{quote_path(self.path)} has been closed; open it again")
-        with self._lock, translate_sqlite_errors(self.path):
-            return self._run(lambda: self._connection.execute(query, values).fetchall())
+        try:
+            with self._lock, translate_sqlite_errors(self.path):
+                self._deadline = monotonic() + max_seconds
+                return self._run(lambda: self._connection.execute(query, values).fetchall())
+        except (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError) as error:
+            raise AtlasError(
+                f"{quote_path(self.path)} cannot answer {' '.join(query.split())!r}: {error}; "
+                f"its tables are {', '.join((*TABLES, *VIEWS))}"
+            ) from error
+
+    def _prepare(self) -> None:
+        """Checks that the file is an atlas, and limits what its content can cost."""
+        connection = self._connection
+        reference = ref(self)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_CELL_BYTES)
+        connection.set_progress_handler(lambda: _is_late(reference()), _STEPS_PER_CHECK)
+        self._run(lambda: file_queries.read_first_page(connection))
+        _check_is_atlas(connection, self.path)
+        file_queries.show_missing_columns(connection)
+        file_queries.forbid_writing(connection)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the query that runs has used up its time."""
+        return monotonic() > self._deadline
 
     def _run(self, query: Callable[[], Result]) -> Result:
         """The result of a query, after rolling back the checkpoint of a writer that was killed.
@@ -114,13 +160,18 @@ class ReadConnection:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_READONLY:
                 raise AtlasError(
-                    f"{quote_path(self.path)} is open for reading, so it only reads"
+                    f"{quote_path(self.path)} is open read-only, so a query only reads"
                 ) from error
             if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
         with closing(connect(self.path, "rw", self._timeout)) as writable:
             file_queries.has_no_tables(writable)
         return query()
+
+
+def _is_late(connection: ReadConnection | None) -> bool:
+    """The progress handler. A weak reference: the handler must not keep a connection open."""
+    return connection is None or connection.is_late
 
 
 class WriteConnection:

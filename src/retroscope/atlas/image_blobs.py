@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.atlas.queries import image_queries
-from retroscope.atlas.queries.query import SqlSource
+from retroscope.atlas.queries.query import SqlSource, damaged_error
 from retroscope.atlas.schema import AtlasError
 from retroscope.errors import ImageError
 from retroscope.imaging.decoding import RGB, Size
@@ -19,6 +19,9 @@ MAX_PROJECTION_SIDE = 112
 QUALITY, PROJECTION_QUALITY = 90, 80
 MAX_LOSSLESS_PIXELS = 64 * 64
 """Images up to this many pixels are stored losslessly, which costs next to nothing."""
+MAX_IMAGE_PIXELS = 2**24
+"""The largest stored image that is read: 4096 x 4096, far above the input of any network."""
+_HEADER_BYTES = 25
 MAX_LEVEL = 127
 """Grey levels between zero, the middle grey, and the peak on either side."""
 
@@ -34,9 +37,10 @@ def encode_image(image: RGB) -> bytes:
 
 def decode_image(blob: bytes) -> RGB:
     """The image in a WebP."""
+    check_image_size(blob)
     try:
         return decode_webp(blob)
-    except ImageError as error:
+    except (ImageError, EOFError) as error:
         raise AtlasError(
             f"an image in the atlas is damaged ({error}); use another copy of the atlas"
         ) from error
@@ -69,7 +73,10 @@ def decode_projection(blob: bytes, peak: float, *, size: Size, depth: int) -> Pi
     """The projection at its original height and width, with `depth` channels."""
     if not blob:
         return np.zeros((*size, depth), np.float32)
-    levels = _unstack_channels(decode_image(blob), depth).astype(np.float32)
+    sheet = decode_image(blob)
+    if len(sheet) % depth:
+        raise damaged_error(f"a projection of {depth} channels has {len(sheet)} rows")
+    levels = _unstack_channels(sheet, depth).astype(np.float32)
     signed = (levels - np.float32(GREY)) / np.float32(MAX_LEVEL) * np.float32(peak)
     return resize_array(signed, size)
 
@@ -77,13 +84,25 @@ def decode_projection(blob: bytes, peak: float, *, size: Size, depth: int) -> Pi
 def stored_image_sizes(source: SqlSource, images: Iterable[int]) -> dict[int, Size]:
     """Height and width of those images that are stored."""
     headers = image_queries.image_headers(source, sorted(set(images)))
-    return {image: webp_size(header) for image, header in headers.items()}
+    return {image: check_image_size(header) for image, header in headers.items()}
 
 
 def network_input_size(source: SqlSource) -> Size | None:
     """The size of the network's input, if an image is stored."""
     header = image_queries.any_image_header(source)
-    return None if header is None else webp_size(header)
+    return None if header is None else check_image_size(header)
+
+
+def check_image_size(blob: bytes) -> Size:
+    """Height and width of a WebP by its header; refuses what would need too much memory."""
+    if len(blob) < _HEADER_BYTES or blob[8:15] != b"WEBPVP8":
+        raise damaged_error("an image is not a WebP")
+    height, width = webp_size(blob)
+    if not 0 < height * width <= MAX_IMAGE_PIXELS:
+        raise damaged_error(
+            f"an image has {height} x {width} pixels; the limit is {MAX_IMAGE_PIXELS:,} in all"
+        )
+    return height, width
 
 
 def _stored_size(height: int, width: int) -> Size:

@@ -1,6 +1,5 @@
 """Reading an atlas: its layers, images, plates, and plain SQL."""
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -8,13 +7,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar, cast, overload
 
-from retroscope.atlas.database import TIMEOUT, ReadConnection
+from retroscope.atlas.database import MAX_QUERY_SECONDS, TIMEOUT, ReadConnection
 from retroscope.atlas.image_blobs import decode_image
 from retroscope.atlas.queries import image_queries, reader_queries
 from retroscope.atlas.queries.query import SqlSource
 from retroscope.atlas.queries.reader_queries import ImageRow, Label
 from retroscope.atlas.row_decoding import (
     HitRow,
+    check_layers,
+    check_plate_size,
     class_stats_from_row,
     hit_from_row,
     layer_from_row,
@@ -22,7 +23,7 @@ from retroscope.atlas.row_decoding import (
     pattern_from_row,
     stats_from_cells,
 )
-from retroscope.atlas.schema import RANKINGS, TABLES, VIEWS, AtlasError, Json, Ranking, Value
+from retroscope.atlas.schema import RANKINGS, AtlasError, Json, Ranking, Value
 from retroscope.atlas.sqlite_errors import quote_path
 from retroscope.errors import UnitError, choose
 from retroscope.imaging.decoding import RGB
@@ -50,6 +51,10 @@ def open_atlas(path: str | Path, *, timeout: float = TIMEOUT) -> "Atlas":
     return Atlas(ReadConnection(Path(path), timeout))
 
 
+class MissingImageError(AtlasError, IndexError):
+    """A number that the list of images does not have."""
+
+
 class AtlasImages(Sequence[ImageRow]):
     """The images of the scanned list by number, read from the file on access."""
 
@@ -66,10 +71,13 @@ class AtlasImages(Sequence[ImageRow]):
     @overload
     def __getitem__(self, index: slice) -> tuple[ImageRow, ...]: ...
     def __getitem__(self, index: int | slice) -> ImageRow | tuple[ImageRow, ...]:
-        numbers = range(len(self))[index]
+        try:
+            numbers = range(len(self))[index]
+        except IndexError as error:
+            raise MissingImageError(f"the atlas has no image {index}") from error
         if isinstance(numbers, range):
             return tuple(self[number] for number in numbers)
-        return reader_queries.list_images(self._source, numbers, numbers + 1)[0]
+        return reader_queries.find_image(self._source, numbers)
 
     def __iter__(self) -> Iterator[ImageRow]:
         start = 0
@@ -168,6 +176,7 @@ class Atlas:
         rows = reader_queries.channel_plate(
             self._connection, channel.layer_id, channel.number, ranked_by=ranking, rules=rules
         )
+        check_plate_size(channel.layer, len(rows))
         patches = tuple(patch_from_row(channel.layer, row) for row in rows)
         return Plate(channel.unit, channel.layer, patches, stats, ranking.value)
 
@@ -203,6 +212,7 @@ class Atlas:
         rows = reader_queries.layer_plate(
             self._connection, self._layer_id(scanned), count, ranked_by=ranking, rules=rules
         )
+        check_plate_size(scanned, len(rows))
         return tuple(
             (Unit(scanned.name, row.channel, (row.y, row.x)), patch_from_row(scanned, row))
             for row in rows
@@ -246,18 +256,15 @@ class Atlas:
     def __len__(self) -> int:
         return sum(layer.channels for layer in self.layers)
 
-    def sql(self, query: str, *values: Value) -> list[tuple[Value, ...]]:
+    def sql(
+        self, query: str, *values: Value, max_seconds: float = MAX_QUERY_SECONDS
+    ) -> list[tuple[Value, ...]]:
         """The rows that answer an SQL query; `?` stands for the values in turn.
 
-        The query can only read. `docs/reference/atlas.md` explains the tables.
+        The query can only read this file, and is stopped after `max_seconds`.
+        `docs/reference/atlas.md` explains the tables.
         """
-        try:
-            return self._connection.sql(query, *values)
-        except (sqlite3.Error, sqlite3.Warning) as error:
-            raise AtlasError(
-                f"{quote_path(self.path)} cannot answer {query!r}: {error}; its tables are "
-                f"{', '.join((*TABLES, *VIEWS))}"
-            ) from error
+        return self._connection.sql(query, *values, max_seconds=max_seconds)
 
     def __repr__(self) -> str:
         return f"<Atlas {self.path}: {len(self.layers)} layers, {len(self)} channels>"
@@ -286,12 +293,12 @@ class Atlas:
         )
 
     def _layers_by_id(self) -> dict[int, Layer]:
-        return self._from_cache(
-            "layers",
-            lambda: {
-                row.id: layer_from_row(row) for row in reader_queries.list_layers(self._connection)
-            },
-        )
+        return self._from_cache("layers", self._read_layers)
+
+    def _read_layers(self) -> dict[int, Layer]:
+        rows = reader_queries.list_layers(self._connection)
+        check_layers(rows)
+        return {row.id: layer_from_row(row) for row in rows}
 
     def _from_cache(self, name: str, read: Callable[[], Cached]) -> Cached:
         """What was read before, unless the file has been written since."""

@@ -1,13 +1,16 @@
 """Rows of an atlas as the results that the rest of retroscope knows."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from retroscope.atlas.image_blobs import decode_image, decode_projection
+from retroscope.atlas.queries.query import check_cells, check_lengths, damaged_error
 from retroscope.atlas.queries.reader_queries import (
     ClassProfileRow,
     Label,
@@ -15,7 +18,7 @@ from retroscope.atlas.queries.reader_queries import (
     PlateRow,
 )
 from retroscope.atlas.queries.table_rows import LayerRow, PatternRow
-from retroscope.atlas.schema import Value
+from retroscope.atlas.schema import AtlasError, Value
 from retroscope.geometry import Field, ReceptiveField
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY, crop
@@ -24,6 +27,8 @@ from retroscope.results.patterns import Pattern
 from retroscope.results.plates import Patch
 from retroscope.results.projections import Projection
 from retroscope.results.statistics import (
+    HISTOGRAM_EDGES,
+    REAL,
     ChannelStats,
     ClassStats,
     Statistic,
@@ -44,6 +49,52 @@ class HitRow:
     label: str | None
 
 
+HISTOGRAM_BYTES = 8 * (len(HISTOGRAM_EDGES) + 1)
+MAX_CHANNELS = 2**20
+"""Channels of a layer. The largest vocabulary of a network has a quarter of them."""
+MAX_SIDE = 2**24
+"""Height and width of maps, and the size, stride and start of a field along an axis."""
+MAX_PLATE_PIXELS = 2**29
+"""Pixels of all patches of a plate together: 1.6 GB."""
+MAX_PROJECTION_VALUES = 2**26
+"""Values of a projection: 256 MB."""
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+def check_layers(rows: Sequence[LayerRow]) -> None:
+    """Refuses layers that no network has, and two of one name or number."""
+    for row in rows:
+        _check_range(row.channels, 1, MAX_CHANNELS, f"channels of layer {row.name!r}")
+        for name, number, lowest in _layer_sizes(row):
+            _check_range(number, lowest, MAX_SIDE, f"{name} of layer {row.name!r}")
+    if len({row.name for row in rows}) < len(rows) or len({row.id for row in rows}) < len(rows):
+        raise damaged_error("two layers have the same name or number")
+
+
+def _layer_sizes(row: LayerRow) -> Iterator[tuple[str, int, int]]:
+    """Name, value and lowest sensible value of what a layer's geometry is made of."""
+    cells = row._asdict()
+    for name in ("height", "width", "field_y_size", "field_x_size"):
+        yield name, cells[name], 1
+    for name in ("field_y_stride", "field_x_stride", "field_y_start", "field_x_start"):
+        yield name, cells[name], -MAX_SIDE
+
+
+def _check_range(number: int, lowest: int, highest: int, what: str) -> None:
+    if not lowest <= number <= highest:
+        raise damaged_error(f"the {what}: {number} is not between {lowest} and {highest}")
+
+
+def check_plate_size(layer: Layer, hits: int) -> None:
+    """Refuses a plate whose patches would need too much memory."""
+    field = layer.field
+    if hits * field.y.size * field.x.size > MAX_PLATE_PIXELS:
+        raise AtlasError(
+            f"{hits} patches of {field.y.size} x {field.x.size} pixels, the field of {layer.name}, "
+            f"are too large to draw; the limit is {MAX_PLATE_PIXELS:,} pixels in all"
+        )
+
+
 def layer_from_row(row: LayerRow) -> Layer:
     field = ReceptiveField(
         Field(row.field_y_size, row.field_y_stride, row.field_y_start),
@@ -57,10 +108,20 @@ def layer_from_row(row: LayerRow) -> Layer:
         channels=row.channels,
         size=(row.height, row.width),
         field=field,
-        aliases=tuple(json.loads(row.aliases)),
+        aliases=_decode_aliases(row),
         index=row.step,
         note=row.note,
     )
+
+
+def _decode_aliases(row: LayerRow) -> tuple[str, ...]:
+    try:
+        aliases = json.loads(row.aliases)
+    except (ValueError, RecursionError) as error:
+        raise damaged_error(f"the aliases of {row.name!r} are not JSON") from error
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        raise damaged_error(f"the aliases of {row.name!r} are not a list of names")
+    return tuple(aliases)
 
 
 def stats_from_cells(
@@ -77,17 +138,35 @@ def stats_from_cells(
 
 def _decode_statistic(statistic: Statistic, cell: Value) -> StatisticValue:
     """NULL stands for NaN, or for a statistic that an older scan did not compute."""
-    if isinstance(cell, bytes):
-        return np.frombuffer(cell, "<i8").astype(np.int64)
-    assert not isinstance(cell, str)
-    return statistic.missing if cell is None else cell
+    if cell is None:
+        if statistic.name == "images":
+            raise damaged_error("a channel does not say how many images it has")
+        return statistic.missing
+    if statistic.is_array and isinstance(cell, bytes):
+        if statistic.name == "histogram":
+            check_lengths([cell], HISTOGRAM_BYTES, "a histogram")
+        return _decode_numbers(cell, "<i8").astype(np.int64)
+    if statistic.is_array or not isinstance(cell, int | float):
+        raise damaged_error(f"{statistic.name!r} is stored as {type(cell).__name__}")
+    if statistic.sql_type != REAL:
+        check_cells(int, [(cell,)])
+    return cell
+
+
+def _decode_numbers(blob: bytes, kind: str) -> npt.NDArray[Any]:
+    if len(blob) % np.dtype(kind).itemsize:
+        raise damaged_error(f"a list of numbers has {len(blob)} bytes")
+    return np.frombuffer(blob, kind)
 
 
 def class_stats_from_row(row: ClassProfileRow, labels: Sequence[Label]) -> tuple[ClassStats, ...]:
     """How a channel responds to each class that has images, the highest mean maximum first."""
     maxima, shares = (
-        np.frombuffer(blob, "<f4").tolist() for blob in (row.mean_maximum, row.fired_share)
+        _decode_numbers(blob, "<f4").tolist() for blob in (row.mean_maximum, row.fired_share)
     )
+    last = min(len(maxima), len(shares)) - 1
+    for label in labels:
+        _check_range(label.id, 0, last, f"number of class {label.name!r}")
     stats = [
         ClassStats(label.name, label.images, maxima[label.id], shares[label.id])
         for label in labels
@@ -108,6 +187,8 @@ def hit_from_row(layer: Layer, row: NamedHitRow) -> HitRow:
 def patch_from_row(layer: Layer, row: PlateRow) -> Patch:
     """The patch of a hit, all grey if its image is not stored."""
     position = (row.y, row.x)
+    for coordinate in position:
+        _check_range(coordinate, 0, MAX_SIDE, f"position of a hit of {layer.name!r}")
     box = layer.field.box(*position)
     if row.image_blob is None:
         grey = np.full((box.height, box.width, 3), GREY, np.uint8)
@@ -121,23 +202,50 @@ def _projection(layer: Layer, row: PlateRow, image: RGB) -> Projection | None:
     """The projection of a hit, or None if it has none."""
     if row.rules is None:
         return None
+    stored = _stored_projection(row)
     size = (image.shape[0], image.shape[1])
     position = (row.y, row.x)
     clipped = layer.field.box(*position).clip(*size)
     pixels = decode_projection(
-        row.projection_blob, row.peak, size=(row.height, row.width), depth=row.depth
+        stored.blob, stored.peak, size=(stored.height, stored.width), depth=stored.depth
     )
     return Projection(
         unit=Unit(layer.name, row.channel, position),
-        activation=row.activation,
+        activation=stored.activation,
         box=clipped,
         pixels=pixels,
-        rules=row.rules,
+        rules=stored.rules,
         size=size,
         patch=crop(image, clipped),
         source=row.key,
-        notes=tuple(row.note.splitlines()),
+        notes=tuple(stored.note.splitlines()),
     )
+
+
+class _StoredProjection(NamedTuple):
+    """The columns of a projection in a row of a plate."""
+
+    rules: str
+    activation: float
+    blob: bytes
+    peak: float
+    height: int
+    width: int
+    depth: int
+    note: str
+
+
+def _stored_projection(row: PlateRow) -> _StoredProjection:
+    """The projection of a hit that has one, within the limits."""
+    cells = row[PlateRow._fields.index("rules") :]
+    check_cells(_StoredProjection, [cells])
+    stored = _StoredProjection._make(cells)
+    sides = stored.height, stored.width
+    if min(sides) < 0 or stored.depth < 1 or prod(sides) * stored.depth > MAX_PROJECTION_VALUES:
+        raise damaged_error(f"a projection of {sides[0]} x {sides[1]} x {stored.depth} values")
+    if abs(stored.peak) > _MAX_FLOAT32:
+        raise damaged_error(f"a projection has the peak {stored.peak:g}")
+    return stored
 
 
 def pattern_from_row(layer: Layer, row: PatternRow) -> Pattern:

@@ -35,7 +35,9 @@ _SQLITE_MESSAGES = {
     ),
     sqlite3.SQLITE_CORRUPT: ("is damaged ({error}); use another copy, or delete it and scan again"),
     sqlite3.SQLITE_NOTADB: f"is not an atlas; {HOW_TO_CREATE}",
-    sqlite3.SQLITE_TOOBIG: "cannot store a value of more than a gigabyte; split it",
+    sqlite3.SQLITE_TOOBIG: "has a value that is too large for it ({error})",
+    sqlite3.SQLITE_INTERRUPT: "has not answered a query in time; ask for less",
+    sqlite3.SQLITE_AUTH: "is open read-only, so a query only reads",
     sqlite3.SQLITE_PERM: "cannot be opened: permission denied; change its mode",
 }
 """By SQLite's extended result code, or the primary one in its low byte."""
@@ -63,7 +65,7 @@ def check_atlas_path(path: Path) -> None:
     """Refuses a path where no file can be created: a folder, or one in a missing folder."""
     try:
         if path.is_dir():
-            raise AtlasError(f"{quote_path(path)} is a folder; name a file for the atlas in it")
+            raise AtlasError(f"{quote_path(path)} is a folder; give the path of a file")
         if not path.parent.is_dir():
             raise AtlasError(f"no folder {quote_path(path.parent)} for the atlas; create it first")
     except (OSError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryFile
 
 from retroscope.atlas.reader import Atlas
@@ -44,7 +44,7 @@ def write_site(site: Site, folder: Path, *, progress: ProgressListener = ignore_
     try:
         earlier_paths = _prepare_folder(folder)
         for number, path in enumerate(paths, start=1):
-            file = folder / path
+            file = _file_in(folder, path)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(respond(site, path).body)
             reporter.update(number)
@@ -59,10 +59,11 @@ def write_site(site: Site, folder: Path, *, progress: ProgressListener = ignore_
 
 def check_folder(folder: Path) -> None:
     """Refuses a folder that a site cannot be written to, before any work is done."""
+    _file_in(folder, FILE_LIST)
     is_export = (folder / FILE_LIST).is_file()
     if not is_export and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
         raise RetroscopeError(
-            f"{str(folder)!r} is not an exported site and not empty; choose a new folder"
+            f"{str(folder)!r} exists and is not an exported site; choose a new folder"
         )
     parent = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
     try:
@@ -103,6 +104,19 @@ def _remove_files(folder: Path, paths: Collection[str]) -> None:
     """Removes files inside the folder; a path that leads outside is ignored."""
     root = folder.resolve()
     for path in paths:
-        file = (root / path).resolve()
-        if file.is_relative_to(root):
-            file.unlink(missing_ok=True)
+        if (root / path).resolve().is_relative_to(root):
+            _file_in(folder, path).unlink(missing_ok=True)
+
+
+def _file_in(folder: Path, path: str) -> Path:
+    """A file of the site. A link in the folder is refused: it could lead to any other file."""
+    file = folder / path
+    parts = PurePath(path).parts
+    for end in range(1, len(parts) + 1):
+        link = folder.joinpath(*parts[:end])
+        if link.is_symlink():
+            raise RetroscopeError(
+                f"{str(link)!r} is a link, which an export does not follow; remove it, or choose "
+                "a new folder"
+            )
+    return file

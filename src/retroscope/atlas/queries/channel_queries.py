@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple
 
-from retroscope.atlas.queries.query import Query, SqlSource, as_list, has_table
+from retroscope.atlas.queries.query import Query, SqlSource, as_list, check_lengths, has_table
+from retroscope.atlas.queries.reader_queries import class_profile_bytes
 from retroscope.results.layers import Layer
 
 _HAS_PROJECTION = """
@@ -26,7 +27,7 @@ class LayerConditionRow(NamedTuple):
 
     layer: str
     known: int
-    dead: int
+    dead: int | None
     non_finite: int | None
 
 
@@ -35,10 +36,10 @@ class ChannelRow(NamedTuple):
 
     channel: int
     maximum: float | None
-    images: int
-    fired_images: int
-    non_finite: int
-    dead: bool
+    images: int | None
+    fired_images: int | None
+    non_finite: int | None
+    dead: bool | None
     top_label: int | None
 
 
@@ -281,6 +282,7 @@ def top_images(source: SqlSource, layer: Layer, channels: range) -> dict[int, fr
 def class_means(source: SqlSource, layer: Layer, channels: Iterable[int]) -> dict[int, bytes]:
     """The mean maximum for every class, by channel; only channels that have it."""
     rows = _CLASS_MEANS(source, _layer_id(source, layer), as_list(channels))
+    check_lengths((row.means for row in rows), class_profile_bytes(source), "a class profile")
     return {row.channel: row.means for row in rows}
 
 

@@ -32,13 +32,65 @@ def has_no_tables(connection: sqlite3.Connection) -> bool:
     return not tables
 
 
+def distrust_schema(connection: sqlite3.Connection) -> None:
+    """Keeps functions with side effects out of the views and indexes of a file."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+
+
+def foreign_objects(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Type and name of triggers, and of views and virtual tables in place of our tables."""
+    names = ", ".join(f"'{name}'" for name in TABLES)
+    rows = connection.execute(
+        f"""
+        SELECT CASE WHEN type = 'table' THEN 'virtual table' ELSE type END, name
+        FROM main.sqlite_master
+        WHERE type = 'trigger'
+            OR lower(name) IN ({names}) AND (type <> 'table' OR NOT rootpage)"""  # noqa: S608
+    )
+    return [(str(kind), str(name)) for kind, name in rows]
+
+
 def read_first_page(connection: sqlite3.Connection) -> None:
     """Reads the file's header, which fails if the file is not a database."""
     connection.execute("PRAGMA schema_version").fetchall()
 
 
 def forbid_writing(connection: sqlite3.Connection) -> None:
+    """Allows only reading of this file: `query_only` alone lets ATTACH and VACUUM INTO pass."""
     connection.execute("PRAGMA query_only = ON")
+    connection.set_authorizer(_authorize)
+
+
+_READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE})
+_READING_PRAGMAS = frozenset(
+    {
+        *("application_id", "data_version", "encoding", "freelist_count", "page_count"),
+        *("page_size", "schema_version", "user_version", "compile_options", "database_list"),
+        *("collation_list", "function_list", "module_list", "pragma_list", "table_list"),
+    }
+)
+_READING_PRAGMAS_WITH_ARGUMENT = frozenset(
+    {
+        *("foreign_key_check", "foreign_key_list", "index_info", "index_list", "index_xinfo"),
+        *("integrity_check", "quick_check", "table_info", "table_list", "table_xinfo"),
+    }
+)
+
+
+def _authorize(
+    action: int, first: str | None, second: str | None, _schema: str | None, _origin: str | None
+) -> int:
+    """Whether a statement may do this; SQLite asks while it compiles the statement."""
+    # SQLite declares its table functions, such as json_each, by an update that it never runs.
+    allowed = action in _READING or (action, first) == (sqlite3.SQLITE_UPDATE, "sqlite_master")
+    if action == sqlite3.SQLITE_FUNCTION:
+        allowed = second != "load_extension"
+    if action == sqlite3.SQLITE_PRAGMA:
+        pragma = (first or "").lower()
+        allowed = pragma in _READING_PRAGMAS_WITH_ARGUMENT or (
+            pragma in _READING_PRAGMAS and second is None
+        )
+    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
 def apply_writer_settings(connection: sqlite3.Connection) -> None:

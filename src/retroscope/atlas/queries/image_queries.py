@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from retroscope.atlas.queries.query import Query, SqlSource, as_list
+from retroscope.atlas.queries.query import Query, SqlSource, as_list, check_lengths
+from retroscope.atlas.queries.reader_queries import class_profile_bytes
 
 
 class ImageHitRow(NamedTuple):
@@ -107,7 +108,10 @@ def image_hits(source: SqlSource, image: int) -> list[ImageHitRow]:
 
 def class_units(source: SqlSource, label: int) -> list[ClassUnitRow]:
     """The live channels that respond to a class most."""
-    return _CLASS_UNITS(source, label)
+    rows = _CLASS_UNITS(source, label)
+    lengths = class_profile_bytes(source)
+    check_lengths((row.mean_maximum for row in rows), lengths, "a class profile")
+    return rows
 
 
 def count_units_per_class(source: SqlSource) -> dict[int, int]:

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from json import dumps
-from typing import Any, Generic, Protocol, TypeVar
+from math import inf
+from types import NoneType
+from typing import Any, Generic, Protocol, TypeVar, get_args, get_type_hints
 
-from retroscope.atlas.schema import Value
+from retroscope.atlas.schema import AtlasError, Value
 
 Row = tuple[Any, ...]
 RowType = TypeVar("RowType")
@@ -31,7 +34,9 @@ class Query(Generic[RowType]):
 
     def __call__(self, source: SqlSource, *values: Value) -> list[RowType]:
         """All rows. They are fetched at once: an open cursor would block the writer."""
-        return [self.row(*columns) for columns in source.sql(self.text, *values)]
+        rows = source.sql(self.text, *values)
+        check_cells(self.row, rows)
+        return [self.row(*columns) for columns in rows]
 
     def first(self, source: SqlSource, *values: Value) -> RowType | None:
         """The first row, or None."""
@@ -39,8 +44,63 @@ class Query(Generic[RowType]):
 
     def scalar(self, source: SqlSource, *values: Value) -> RowType:
         """The row of a query that always has exactly one."""
-        (row,) = self(source, *values)
-        return row
+        rows = self(source, *values)
+        if len(rows) != 1:
+            raise damaged_error(f"{len(rows)} rows where there must be one")
+        return rows[0]
+
+
+_CELL_TYPES: dict[type, frozenset[type]] = {
+    bool: frozenset({int}),
+    int: frozenset({int}),
+    float: frozenset({int, float}),
+    str: frozenset({str}),
+    bytes: frozenset({bytes}),
+    NoneType: frozenset({NoneType}),
+}
+"""What SQLite may return for each type of a row's field. It does not enforce types of columns."""
+
+
+def check_cells(row: Callable[..., object], rows: Sequence[Row]) -> None:
+    """Refuses cells that do not have the type of their field, and infinite numbers.
+
+    It goes by column, because a set of types is made faster than a loop over cells.
+
+    >>> check_cells(int, [("x",)])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    retroscope.atlas.schema.AtlasError: the atlas is damaged: 'int' is stored as str; use another...
+    """
+    for (name, types), column in zip(_fields(row), zip(*rows, strict=True), strict=False):
+        wrong = set(map(type, column)) - types
+        if wrong:
+            kind = next(iter(wrong)).__name__.replace("NoneType", "NULL")
+            raise damaged_error(f"{name!r} is stored as {kind}")
+        if float in types and (inf in column or -inf in column):
+            raise damaged_error(f"{name!r} is infinite")
+
+
+@cache
+def _fields(row: Callable[..., object]) -> tuple[tuple[str, frozenset[type]], ...]:
+    """The fields of a row with the types of cells that they take."""
+    if row in _CELL_TYPES and isinstance(row, type):
+        return ((row.__name__, _CELL_TYPES[row]),)
+    hints = get_type_hints(row).items()
+    return tuple(
+        (name, frozenset[type]().union(*(_CELL_TYPES[part] for part in get_args(hint) or (hint,))))
+        for name, hint in hints
+    )
+
+
+def check_lengths(blobs: Iterable[bytes | None], length: int, what: str) -> None:
+    """Refuses blobs of any other length."""
+    for blob in blobs:
+        if blob is not None and len(blob) != length:
+            raise damaged_error(f"{what} has {len(blob)} bytes instead of {length}")
+
+
+def damaged_error(reason: str) -> AtlasError:
+    """The error about content that no scan writes."""
+    return AtlasError(f"the atlas is damaged: {reason}; use another copy")
 
 
 _HAS_TABLE = Query(bool, "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?)")

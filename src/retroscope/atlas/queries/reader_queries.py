@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from retroscope.atlas.queries.query import Query, SqlSource, has_table
+from retroscope.atlas.queries.query import Query, SqlSource, damaged_error, has_table
 from retroscope.atlas.queries.table_rows import LayerRow, PatternRow
-from retroscope.atlas.schema import Json, Value
+from retroscope.atlas.schema import VIEWS, Json, Value
 from retroscope.results.statistics import stored_statistics
 
 
@@ -54,13 +54,13 @@ class PlateRow(NamedTuple):
     key: str
     image_blob: bytes | None
     rules: str | None
-    activation: float
-    projection_blob: bytes
-    peak: float
-    height: int
-    width: int
-    depth: int
-    note: str
+    activation: float | None
+    projection_blob: bytes | None
+    peak: float | None
+    height: int | None
+    width: int | None
+    depth: int | None
+    note: str | None
 
 
 class NamedHitRow(NamedTuple):
@@ -116,6 +116,7 @@ _LAYERS = Query(
     f"SELECT {', '.join(LayerRow._fields)} FROM layers ORDER BY step, id",  # noqa: S608
 )
 _LABELS = Query(Label, "SELECT id, name, images FROM labels")
+_LABEL_COUNT = Query(int, "SELECT count(*) FROM labels")
 _IMAGE_COUNT = Query(int, "SELECT coalesce(max(id) + 1, 0) FROM images")
 _IMAGES = Query(
     ImageRow,
@@ -138,15 +139,15 @@ _LAYER_PLATE = _plate_query(
 )
 _CHANNEL_HITS = Query(
     NamedHitRow,
-    """
-    SELECT channel, y, x, score, image, key, label FROM named_hits
-    WHERE layer = ? AND ranked_by = ? AND channel = ? ORDER BY rank""",
+    f"""
+    SELECT channel, y, x, score, image, key, label FROM ({VIEWS["named_hits"]})
+    WHERE layer = ? AND ranked_by = ? AND channel = ? ORDER BY rank""",  # noqa: S608 - our own SQL
 )
 _LAYER_HITS = Query(
     NamedHitRow,
-    """
-    SELECT channel, y, x, score, image, key, label FROM named_hits
-    WHERE layer = ? AND ranked_by = ? ORDER BY score DESC, image, channel LIMIT ?""",
+    f"""
+    SELECT channel, y, x, score, image, key, label FROM ({VIEWS["named_hits"]})
+    WHERE layer = ? AND ranked_by = ? ORDER BY score DESC, image, channel LIMIT ?""",  # noqa: S608
 )
 _PATTERNS = Query(
     PatternRow,
@@ -167,7 +168,18 @@ _NON_FINITE_COUNT = Query(int, "SELECT count(*) FROM channels WHERE non_finite >
 
 def read_facts(source: SqlSource) -> dict[str, Json]:
     """The facts about the scan, by key."""
-    return {fact.key: json.loads(fact.value) for fact in _FACTS(source)}
+    return {fact.key: _decode_fact(fact) for fact in _FACTS(source)}
+
+
+def _decode_fact(fact: FactRow) -> Json:
+    try:
+        value: Json = json.loads(fact.value)
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise damaged_error(f"the fact {fact.key!r} is not JSON ({error})") from error
+    if fact.key == "created" and not isinstance(value, str):
+        raise damaged_error("its time of creation is not a text")
+    return value
 
 
 def list_layers(source: SqlSource) -> list[LayerRow]:
@@ -180,6 +192,11 @@ def list_labels(source: SqlSource) -> tuple[Label, ...]:
     return tuple(_LABELS(source))
 
 
+def class_profile_bytes(source: SqlSource) -> int:
+    """How long a float32 blob with a number for each class is."""
+    return 4 * _LABEL_COUNT.scalar(source)
+
+
 def count_images(source: SqlSource) -> int:
     """How many images the scanned list has."""
     return _IMAGE_COUNT.scalar(source)
@@ -188,6 +205,14 @@ def count_images(source: SqlSource) -> int:
 def list_images(source: SqlSource, start: int, stop: int) -> list[ImageRow]:
     """The images with numbers from `start` to below `stop`."""
     return _IMAGES(source, start, stop)
+
+
+def find_image(source: SqlSource, number: int) -> ImageRow:
+    """The image with this number."""
+    rows = list_images(source, number, number + 1)
+    if not rows:
+        raise damaged_error(f"image {number} is not in its list of images")
+    return rows[0]
 
 
 def channel_statistics(source: SqlSource, layer: int, channel: int) -> dict[str, Value] | None:

@@ -90,7 +90,7 @@ def channel_rows(site: Site, layer: Layer, span: range) -> list[Facts]:
             "channel": row.channel,
             "maximum": row.maximum,
             "mean": hit.score if (hit := first_by_mean.get(row.channel)) else None,
-            "fired_image_share": row.fired_images / row.images if row.images else 0.0,
+            "fired_image_share": (row.fired_images or 0) / row.images if row.images else 0.0,
             "selectivity": number_json(selectivity.get(row.channel)),
             "class": None if row.top_label is None else labels.get(row.top_label),
             "dead": bool(row.dead),
