@@ -175,7 +175,7 @@ def test_a_picture_file_has_no_four_channels() -> None:
 
 
 def test_what_is_no_picture_is_refused() -> None:
-    with pytest.raises(ImageError, match="float torch tensor of its input; not a list"):
+    with pytest.raises(ImageError, match="float torch tensor of its input; not list"):
         opened().prepare(pixels().tolist())
 
 
