@@ -152,7 +152,7 @@ def test_at_the_terminal_a_quota_is_one_line_and_the_same_scan_goes_on(
     assert (full.returncode, full.stdout) == (2, "")
     last = full.stderr.splitlines()[-1]
     assert last.startswith("retroscope: 'a.atlas' ")
-    assert "check the disk and its quota, then run the same again" in last
+    assert "check the disk and its quota, then run it again" in last
     assert "Traceback" not in full.stderr
     assert check_is_sound(tmp_path / "a.atlas") in {"nothing", "scanning", "scanned"}
     monkeypatch.chdir(tmp_path)

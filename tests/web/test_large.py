@@ -29,8 +29,8 @@ def test_the_work_for_a_unit_does_not_grow_with_the_atlas(
     rows: list[int] = []
     run_query = site.atlas._connection.sql
 
-    def count_rows(query: str, *values: Value) -> list[tuple[object, ...]]:
-        answer = run_query(query, *values)
+    def count_rows(query: str, *values: Value, **options: float) -> list[tuple[object, ...]]:
+        answer = run_query(query, *values, **options)
         rows.append(len(answer))
         return answer
 

@@ -36,8 +36,9 @@ def explain(
     by how far their peak stands out of their own map. The default layers are the last convolution
     of each map size.
 
+    >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
-    >>> explanation = explain(net, torch.rand(3, 8, 8), top=2)
+    >>> explanation = explain(net, torch.ones(3, 8, 8), top=2)
     >>> len(explanation.predictions), [finding.layer.name for finding in explanation.findings]
     (4, ['0'])
     """
