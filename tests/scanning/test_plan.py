@@ -147,3 +147,53 @@ def test_a_preprocessing_recorded_as_text_is_still_recognised() -> None:
     facts["preprocessing"] = TEXT.replace("0.4", "0.41")
     with pytest.raises(RetroscopeError, match="the preprocessing changed;"):
         plan(tiny()).refuse_change(facts, "a.atlas")
+
+
+class WithState(Tiny):
+    """A network that saves a value of its own beside its weights."""
+
+    def __init__(self, state: object) -> None:
+        super().__init__()
+        self.state = state
+
+    def get_extra_state(self) -> object:
+        return self.state
+
+
+def fingerprint_with(state: object) -> str:
+    return fingerprint(built(lambda: WithState(state)))
+
+
+def quantised(number: float) -> torch.Tensor:
+    scales, zero_points = torch.ones(2), torch.zeros(2, dtype=torch.int64)
+    return torch.quantize_per_channel(
+        torch.full((2,), float(number)), scales, zero_points, 0, torch.qint8
+    )
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        *("a text", 3, None, torch.float16, {"amax": [torch.ones(3), (1, 2)]}),
+        *(torch.eye(3).to_sparse(), torch.tensor(2.0)),
+    ],
+    ids=str,
+)
+def test_a_scan_takes_networks_that_save_more_than_weights(state: object) -> None:
+    first, second, different = map(fingerprint_with, (state, state, "another"))
+    assert first == second != different
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per")
+def test_the_fingerprint_changes_with_the_numbers_and_the_scale_of_int8_weights() -> None:
+    with_one, with_two = quantised(1), quantised(2)
+    per_tensor = [
+        torch.quantize_per_tensor(torch.ones(2), scale, 0, torch.qint8) for scale in (1.0, 0.5)
+    ]
+    states = [with_one, with_two, *per_tensor]
+    assert len(set(map(fingerprint_with, states))) == len(states)
+
+
+def test_the_fingerprint_does_not_depend_on_an_objects_address() -> None:
+    """An object of an unknown class counts by its class: its `repr` may have its address."""
+    assert fingerprint_with(object()) == fingerprint_with(object())

@@ -1,6 +1,6 @@
 """Checks that an atlas was scanned with a network: same layers, weights and preprocessing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Protocol
 
@@ -31,11 +31,59 @@ def fingerprint(module: torch.nn.Module) -> str:
     32
     """
     digest = blake2b(digest_size=16)
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        flat = tensor.detach().cpu().contiguous().flatten()
-        digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    for name, value in module.state_dict().items():
+        for part in _fingerprint_parts(name, value):
+            digest.update(part)
     return digest.hexdigest()
+
+
+def _fingerprint_parts(name: str, value: object) -> Iterator[bytes | memoryview]:
+    """What represents an entry of a state dict: its tensors and plain values, with their names.
+
+    Modules may also save containers, data types or objects of their own. Of an object only the
+    class counts, because its `repr` may differ from run to run.
+    """
+    if isinstance(value, torch.Tensor):
+        yield from _tensor_parts(name, value)
+    elif isinstance(value, Mapping):
+        for key, member in value.items():
+            yield from _fingerprint_parts(f"{name}.{key}", member)
+    elif isinstance(value, list | tuple):
+        for index, member in enumerate(value):
+            yield from _fingerprint_parts(f"{name}.{index}", member)
+    else:
+        is_plain = isinstance(value, _PLAIN_VALUES)
+        yield f"{name}={value!r}".encode() if is_plain else f"{name}:{type(value)}".encode()
+
+
+_PLAIN_VALUES = (type(None), bool, int, float, complex, str, bytes, torch.dtype)
+
+
+_SPARSE = {
+    torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc,
+}  # fmt: skip
+
+
+def _tensor_parts(name: str, tensor: torch.Tensor) -> Iterator[bytes | memoryview]:
+    yield f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode()
+    tensor = tensor.detach()
+    if tensor.layout in _SPARSE:
+        coordinates = tensor.to_sparse().coalesce()
+        yield from _tensor_parts("indices", coordinates.indices())
+        tensor = coordinates.values()
+    if tensor.is_quantized:
+        yield _quantisation(tensor).encode()
+        tensor = tensor.int_repr()
+    flat = tensor.cpu().contiguous().flatten()
+    yield flat.view(torch.uint8).numpy().data if flat.numel() else b""
+
+
+def _quantisation(tensor: torch.Tensor) -> str:
+    """The scale and the zero point of a quantised tensor, or those of each channel."""
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return f"{tensor.q_scale()} {tensor.q_zero_point()}"
+    scales, zero_points = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
+    return f"{scales.tolist()} {zero_points.tolist()}"
 
 
 def check_same_network(atlas: ScannedAtlas, net: Network, layers: Sequence[Layer]) -> None:
