@@ -26,11 +26,12 @@ from retroscope.atlas.sqlite_errors import (
     quote_path,
     translate_sqlite_errors,
 )
+from retroscope.atlas.write_lock import WriteLock
 
 Result = TypeVar("Result")
 
 TIMEOUT = 30.0
-"""Seconds to wait for another process that writes the file."""
+"""Seconds to wait while another process reads or writes the file."""
 MAX_QUERY_SECONDS = 10.0
 """How long a query may run: the views and rows of a crafted file could keep it busy for ever."""
 _STEPS_PER_CHECK = 20_000
@@ -175,7 +176,7 @@ def _is_late(connection: ReadConnection | None) -> bool:
 
 
 class WriteConnection:
-    """An atlas open for writing. `is_new` says that it holds nothing yet.
+    """An atlas open for writing, by one writer at a time. `is_new` says that it holds nothing yet.
 
     With `restart` an existing file is emptied in place. Deleting it would leave any program that
     has it open with the old file and the journal of the new one.
@@ -184,21 +185,37 @@ class WriteConnection:
     def __init__(self, path: Path, *, restart: bool, timeout: float) -> None:
         check_atlas_path(path)
         self.path = path
-        existed = path.exists()
-        with translate_sqlite_errors(path):
-            self._connection = connect(path, "rwc", timeout)
+        self._lock = WriteLock(path)
         try:
-            with translate_sqlite_errors(path):
+            self._open(restart=restart, timeout=timeout)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, *, restart: bool, timeout: float) -> None:
+        existed = self.path.exists()
+        with translate_sqlite_errors(self.path):
+            self._connection = connect(self.path, "rwc", timeout)
+        try:
+            with translate_sqlite_errors(self.path):
                 self.is_new = self._prepare(restart=restart)
         except BaseException:
             self._connection.close()
             if not existed:
-                path.unlink(missing_ok=True)
+                self.path.unlink(missing_ok=True)
             raise
 
     def close(self) -> None:
         """Closes the file; an open transaction is rolled back."""
         self._connection.close()
+        self._lock.release()
+
+    def discard(self) -> None:
+        """Closes the file and deletes it."""
+        self._connection.close()
+        if self._lock.release.alive:
+            self.path.unlink(missing_ok=True)
+        self._lock.release()
 
     def sql(self, query: str, *values: Value) -> list[Row]:
         """All rows that answer a query, those of the open transaction included."""

@@ -27,6 +27,7 @@ from retroscope.atlas.queries.table_rows import (
     StoredImageRow,
 )
 from retroscope.atlas.queries.writer_queries import LayerNumberRow
+from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.row_encoding import (
     Array,
     channel_columns,
@@ -62,7 +63,8 @@ class MissingProjection:
 class AtlasWriter:
     """An atlas open for writing: created if it does not exist, continued if it does.
 
-    `restart` empties it. `is_new` says that it holds nothing yet.
+    `restart` empties it. `is_new` says that it holds nothing yet. Another writer of the same file
+    is refused until this one is closed.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder, AtlasWriter(Path(folder, "a.atlas")) as writer:
@@ -98,8 +100,7 @@ class AtlasWriter:
 
     def discard(self) -> None:
         """Closes the file and deletes it."""
-        self.close()
-        self.path.unlink(missing_ok=True)
+        self._connection.discard()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -265,3 +266,11 @@ class AtlasWriter:
                 f"another process has restarted the scan into {quote_path(self.path)}; let it "
                 "finish, then run the same again"
             )
+
+
+@contextmanager
+def extend_atlas(path: str | Path) -> Iterator[tuple[Atlas, AtlasWriter]]:
+    """An existing atlas, open for reading and writing: no other writer changes what is read."""
+    open_atlas(path).close()  # a writer would create a missing file
+    with AtlasWriter(path) as writer, open_atlas(path) as atlas:
+        yield atlas, writer

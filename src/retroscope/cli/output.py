@@ -118,8 +118,10 @@ def check_atlas_writable(path: Path) -> None:
     """Raises before the work starts if an atlas could not be created or continued there."""
     from retroscope.atlas.database import check_can_become_atlas
     from retroscope.atlas.sqlite_errors import check_atlas_path
+    from retroscope.atlas.write_lock import refuse_second_writer
 
     check_atlas_path(path)
+    refuse_second_writer(path)
     if _probe_file(path, "choose another path for the atlas"):
         check_can_become_atlas(path)
 

@@ -170,8 +170,10 @@ def illustrate(
 
     Without IMAGES, the images are read from where the scan read them. Patterns need no images.
     """
+    from retroscope.atlas.write_lock import refuse_second_writer
     from retroscope.scanning.illustrate import illustrate as add_projections
 
+    refuse_second_writer(Path(atlas))
     net = opening.open(model)
     if "deconv" in methods:
         with stdout_to_stderr(), show_resumable_progress(Path(atlas)) as progress:

@@ -174,6 +174,7 @@ def _add_projections(
     glob: str | None,
 ) -> None:
     """Computes the missing projections of the shown hits and stores them in the atlas."""
+    from retroscope.atlas.write_lock import refuse_second_writer
     from retroscope.scanning.illustrate import illustrate
 
     missing = [
@@ -182,6 +183,7 @@ def _add_projections(
         for hit, patch in request.hits(unit)
         if patch.projection is None
     ]
+    refuse_second_writer(request.atlas.path)
     net = opening.open(model)
     with stdout_to_stderr(), show_progress() as progress:
         illustrate(request.atlas.path, net, images, units=missing, glob=glob, progress=progress)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from retroscope.atlas.reader import Atlas, open_atlas
+from retroscope.atlas.reader import Atlas
 from retroscope.atlas.schema import ScanState
-from retroscope.atlas.writer import AtlasWriter, MissingProjection
+from retroscope.atlas.writer import AtlasWriter, MissingProjection, extend_atlas
 from retroscope.engine.batching import NetworkInput
 from retroscope.engine.rules import rule_book
 from retroscope.errors import RetroscopeError
@@ -89,22 +89,21 @@ def illustrate(
     them the projections of deep layers.
     """
     ranks = parse_ranks(projections)
-    with open_atlas(atlas) as scanned:
+    with extend_atlas(atlas) as (scanned, writer):
         image_list = _list_scanned_images(scanned, images, glob=glob, labels=labels)
         _check_is_same_scan(scanned, net, image_list)
         selection = _select_units(scanned, split_names(layers), units)
-        with AtlasWriter(atlas) as writer:
-            readers = workers or default_workers()
-            store_winning_images(writer, net, image_list, workers=readers, progress=progress)
-            project_hits(
-                writer,
-                net,
-                image_list,
-                ranks=ranks,
-                selection=selection,
-                rules=rules,
-                progress=progress,
-            )
+        readers = workers or default_workers()
+        store_winning_images(writer, net, image_list, workers=readers, progress=progress)
+        project_hits(
+            writer,
+            net,
+            image_list,
+            ranks=ranks,
+            selection=selection,
+            rules=rules,
+            progress=progress,
+        )
 
 
 def _list_scanned_images(

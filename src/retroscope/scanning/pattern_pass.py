@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from retroscope.atlas.reader import open_atlas
-from retroscope.atlas.writer import AtlasWriter
+from retroscope.atlas.writer import AtlasWriter, extend_atlas
 from retroscope.methods.atlas_match import check_same_scan
 from retroscope.methods.synthesis.recipes import Recipe, as_recipe, with_steps
 from retroscope.methods.synthesis.synthesize import synthesize_many
@@ -41,10 +40,9 @@ def synthesize_into(
     """
     recipe = with_steps(as_recipe(recipe), steps)
     names = split_names(layers)
-    with open_atlas(atlas) as scanned:
+    with extend_atlas(atlas) as (scanned, writer):
         check_same_scan(scanned, net, repr(str(scanned.path)))
         chosen_layers = atlas_layers(scanned, names) if names else scanned.layers
-    with AtlasWriter(atlas) as writer:
         layer_names = [layer.name for layer in chosen_layers]
         missing = missing_patterns(writer, layer_names, recipe, seed=seed)
         if estimate is not None and any(missing.values()):

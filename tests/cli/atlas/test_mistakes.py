@@ -1,11 +1,13 @@
 """What a user of atlases does wrong is answered in one line that helps."""
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from retroscope.atlas.writer import AtlasWriter
 from tests.cli.atlas.making import TINY
 from tests.cli.terminal import Retroscope, Said
 
@@ -138,3 +140,25 @@ def test_a_folder_for_mosaics_that_cannot_be_made_is_said_in_one_line(
         2, "", "retroscope: cannot create the folder 'folder': No space left on device\n"
     )
     assert desk.is_dir()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["scan", "nets.py:fails", "images", "--to", "done.atlas"],
+        ["scan", "nets.py:fails", "images", "--to", "done.atlas", "--restart"],
+        ["illustrate", "done.atlas", "nets.py:fails"],
+        ["illustrate", "done.atlas", "nets.py:fails", "--methods", "synthesize"],
+        ["show", "done.atlas", "conv1", "--model", "nets.py:fails"],
+    ],
+)
+def test_a_second_writer_is_refused_in_one_line_before_the_network_is_opened(
+    retroscope: Retroscope, words: list[str]
+) -> None:
+    with AtlasWriter("done.atlas"):
+        said = retroscope(*words)
+    line = (
+        f"retroscope: another scan is writing 'done.atlas' (process {os.getpid()}); wait for it "
+        "or choose another file\n"
+    )
+    assert (said.status, said.out, said.err) == (2, "", line)
