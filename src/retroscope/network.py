@@ -11,7 +11,7 @@ import PIL.Image
 import torch
 
 from retroscope.engine.batching import NetworkInput, Size
-from retroscope.engine.isolation import device_of, dtype_of, unwrap
+from retroscope.engine.isolation import EXCLUSIVE_USE, device_of, dtype_of, unwrap
 from retroscope.engine.memory import is_out_of_memory
 from retroscope.engine.program import Survey
 from retroscope.engine.survey import survey
@@ -84,6 +84,10 @@ AnyImage = str | Path | PIL.Image.Image | RGB | HasPixels | torch.Tensor | Netwo
 
 class Network:
     """A module, its preprocessing, its labels and its layers. The module itself is not changed.
+
+    Several threads may use one network, or networks that share modules: each result is that of a
+    single thread. Calls that run a network take turns in a process; to run networks in parallel,
+    start a process for each. The module must not be run or trained by other code meanwhile.
 
     `mean` and `std` are per channel, for pixels scaled to 0-1. `remarks` are added to the notes of
     every projection; `inferred` lists what was found out while the network was opened.
@@ -161,7 +165,9 @@ class Network:
         """The network's program for images of this size. Default: its input size."""
         shape = (self.preprocessing.channels, *(size or self.input_size))
         if shape not in self._surveys:
-            self._surveys[shape] = self._run_survey(shape)
+            with EXCLUSIVE_USE:
+                if shape not in self._surveys:  # another thread may have run it meanwhile
+                    self._surveys[shape] = self._run_survey(shape)
         return self._surveys[shape]
 
     def _run_survey(self, shape: tuple[int, int, int]) -> Survey:

@@ -1,9 +1,15 @@
-"""Leaves no trace: after a pass the network is bit for bit what it was before."""
+"""Leaves no trace: after a pass the network is bit for bit what it was before.
+
+While a network runs it is changed: it is in evaluation mode, its buffers move, and the process's
+random numbers are drawn from. Therefore one network runs at a time. A lock for each network would
+not do: networks share modules, and the random state belongs to all (`docs/decisions/0015`).
+"""
 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import Self
 
 import numpy as np
@@ -11,13 +17,19 @@ import torch
 
 from retroscope.errors import ModelError
 
+EXCLUSIVE_USE = RLock()
+"""Held by the thread that runs a network, or reads what a run changes."""
+
 
 @contextmanager
 def preserve_state(module: torch.nn.Module) -> Iterator[None]:
-    """Runs the network in evaluation mode and restores it afterwards, also after an error."""
-    modes = [(part, part.training) for part in module.modules()]
-    buffers = [_Buffers.of(part) for part in module.modules()]
-    with _preserve_random_state(module), torch.inference_mode(mode=False):
+    """Runs the network in evaluation mode and restores it afterwards, also after an error.
+
+    Other threads wait, whatever network they want to run.
+    """
+    with EXCLUSIVE_USE, _preserve_random_state(module), torch.inference_mode(mode=False):
+        modes = [(part, part.training) for part in module.modules()]
+        buffers = [_Buffers.of(part) for part in module.modules()]
         try:
             for part, _ in modes:
                 part.training = False

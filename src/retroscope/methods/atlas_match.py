@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 
+from retroscope.engine.isolation import EXCLUSIVE_USE
 from retroscope.errors import RetroscopeError
 from retroscope.network import Network, Preprocessing
 from retroscope.results.as_json import JsonObject
@@ -31,9 +32,10 @@ def fingerprint(module: torch.nn.Module) -> str:
     32
     """
     digest = blake2b(digest_size=16)
-    for name, value in module.state_dict().items():
-        for part in _fingerprint_parts(name, value):
-            digest.update(part)
+    with EXCLUSIVE_USE:
+        for name, value in module.state_dict().items():
+            for part in _fingerprint_parts(name, value):
+                digest.update(part)
     return digest.hexdigest()
 
 

@@ -1,8 +1,11 @@
 """A pass that can be interrupted: checkpoints in the atlas hold all that it has accumulated."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from time import perf_counter
+from time import perf_counter, sleep
+
+import torch
 
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.engine.isolation import preserve_state
@@ -17,6 +20,7 @@ from retroscope.scanning.sources import ImageList
 from retroscope.scanning.statistics.summary import Scratch
 
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 20.0, 0.01
+_TURN_SECONDS, _PAUSE_SECONDS = 1.0, 0.001
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +67,7 @@ def run_pass(
     reporter = ProgressReporter(scan_pass.stage, len(indices), progress, completed=state.processed)
     scratch = Scratch()
     try:
-        with preserve_state(scan_pass.net.module):
+        with _take_turns(scan_pass.net.module) as end_turn:
             for batch in load_batches(
                 scan_pass.net, scan_pass.image_list, batches, workers=workers
             ):
@@ -71,9 +75,32 @@ def run_pass(
                 reporter.update(state.processed)
                 if _is_checkpoint_due(state):
                     state = write_checkpoint(writer, scan_pass, state)
+                end_turn()
     finally:
         state = write_checkpoint(writer, scan_pass, state)
     return state
+
+
+@contextmanager
+def _take_turns(module: torch.nn.Module) -> Iterator[Callable[[], None]]:
+    """Runs the network in turns: a call ends a turn that is long enough and starts the next.
+
+    Other threads run their networks in between. Preserving the state for each batch would cost
+    some milliseconds.
+    """
+    with ExitStack() as turn:
+        turn.enter_context(preserve_state(module))
+        started_at = perf_counter()
+
+        def end_turn() -> None:
+            nonlocal started_at
+            if perf_counter() - started_at > _TURN_SECONDS:
+                turn.close()
+                sleep(_PAUSE_SECONDS)
+                turn.enter_context(preserve_state(module))
+                started_at = perf_counter()
+
+        yield end_turn
 
 
 def resume_pass(writer: AtlasWriter, scan_pass: ScanPass) -> PassState:

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import torch
 
+from retroscope.engine.isolation import EXCLUSIVE_USE
 from retroscope.errors import ModelError, RetroscopeError, choose
 from retroscope.network import Network
 from retroscope.scanning.one_pass import LayerSweeps
@@ -34,7 +35,9 @@ def candidate_count(top: int) -> int:
 def to_bfloat16(net: Network) -> Network:
     """A copy of the network that computes in bfloat16; the network itself is not changed."""
     try:
-        copy = net.with_module(deepcopy(net.module).to(torch.bfloat16), net.preprocessing.fit)
+        with EXCLUSIVE_USE:
+            module = deepcopy(net.module)
+        copy = net.with_module(module.to(torch.bfloat16), net.preprocessing.fit)
         has_same_steps = _functions(copy) == _functions(net)
     except (RetroscopeError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(

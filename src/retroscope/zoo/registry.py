@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from retroscope.engine.isolation import EXCLUSIVE_USE
 from retroscope.errors import ModelError, choose, describe_error
 from retroscope.imaging.image import Fit
 from retroscope.network import WRAP_MODULE, Network
@@ -177,7 +178,7 @@ def _seed_torch(seed: int) -> Iterator[None]:
     """Seeds torch's random numbers inside the context and restores their state afterwards."""
     if not -(2**63) <= seed < 2**64:
         raise ModelError(f"the seed {seed} is longer than 64 bits; give a smaller one")
-    with torch.random.fork_rng(devices=[]):
+    with EXCLUSIVE_USE, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 

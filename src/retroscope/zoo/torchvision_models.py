@@ -9,6 +9,7 @@ import torch
 import torchvision
 from torch.overrides import TorchFunctionMode
 
+from retroscope.engine.isolation import EXCLUSIVE_USE
 from retroscope.errors import ModelError, choose, describe_error
 from retroscope.imaging.image import Fit
 from retroscope.network import Network
@@ -64,7 +65,7 @@ def state_dict_shapes(name: str) -> Mapping[str, tuple[int, ...]]:
     >>> state_dict_shapes("squeezenet1_1")["features.0.weight"]
     (64, 3, 3, 3)
     """
-    with torch.random.fork_rng(devices=[]), _WithoutWeights():
+    with EXCLUSIVE_USE, torch.random.fork_rng(devices=[]), _WithoutWeights():
         module = _build_untrained(name)
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
