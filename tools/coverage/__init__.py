@@ -1,0 +1,1 @@
+"""Opens families of networks and checks every answer against a plain definition."""

@@ -1,0 +1,197 @@
+"""Values, projections, heat maps and scans against plain definitions."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import permutations
+from time import monotonic
+from unittest.mock import patch
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tools.coverage.field_checks import forward, spread
+from tools.coverage.report import Report
+from tools.coverage.rules_by_patching import CountingMode, replaced_rectifiers
+from tools.coverage.subject import Subject, run_plainly, seed_randomness
+
+import retroscope as rs
+from retroscope.methods.deconv import projector
+from retroscope.results.layers import Layer
+
+Array = npt.NDArray[np.floating]
+SAMPLED_UNITS = 6
+SECONDS = 30.0
+
+
+def check_values(subject: Subject, report: Report) -> None:
+    """A layer that bears a module's path has the values of that module's output."""
+    by_path = subject.layers_of_modules()
+    layers = list({layer.index: layer for layer in by_path.values()}.values())
+    outputs = forward(subject, layers, subject.image)
+    for path, layer in by_path.items():
+        output = subject.plain.output(path)
+        assert output is not None
+        report.add("values")
+        if not same_maps(output, outputs[layer.index][0], precise=subject.precise):
+            report.answer_is_wrong(
+                f"values: {layer.name} has the name {path}, but not the output of that module "
+                f"{tuple(output.shape)}"
+            )
+    for path, layer in spread(list(by_path.items()), 3):
+        output = subject.plain.output(path)
+        assert output is not None
+        maps = torch.from_numpy(rs.activations(subject.net, path, subject.image).maps)
+        if not same_maps(output.float(), maps, precise=False):
+            report.answer_is_wrong(f"values: activations of {layer.name} are not those of {path}")
+
+
+def same_maps(output: torch.Tensor, maps: torch.Tensor, *, precise: bool) -> bool:
+    """Whether a module's output has these maps (channels, height, width), in any layout."""
+    if output.is_quantized:
+        output = output.dequantize()
+    if output.dim() not in (2, 3, 4) or len(output) != 1 or output.numel() != maps.numel():
+        return False
+    padded = output[0].reshape(*output.shape[1:], *(1,) * (4 - output.dim()))
+    tolerance = 1e-9 if precise else 1e-4
+    scale = float(padded.abs().max())
+    return any(
+        padded.permute(order).shape == maps.shape
+        and torch.allclose(
+            padded.permute(order).to(maps), maps, tolerance, tolerance * scale, equal_nan=True
+        )
+        for order in permutations(range(3))
+    )
+
+
+def check_projections(subject: Subject, report: Report) -> None:
+    """Projections equal torch's own gradient, and rules that are written independently."""
+    deadline = monotonic() + 2 * SECONDS
+    by_path = subject.layers_of_modules()
+    sampled = spread(list(by_path.items()), SAMPLED_UNITS)
+    for rules in ("gradient", "guided", "deconvnet"):
+        if rules != "gradient" and not _sees_all_rectifiers(subject):
+            report.facts["rules_unchecked"] = "rectifiers that cannot be replaced"
+            return
+        for path, layer in sampled:
+            if monotonic() > deadline:
+                report.facts["projections_cut_short"] = 1
+                return
+            _compare_projection(subject, report, layer, path=path, rules=rules)
+
+
+def _compare_projection(
+    subject: Subject, report: Report, layer: Layer, *, path: str, rules: str
+) -> None:
+    unit = sample_unit(subject, layer)
+    seed_randomness()
+    projection = rs.deconv(subject.net, unit, subject.image, rules=rules)
+    expected = plain_projection(subject, layer, path=path, unit=unit, rules=rules)
+    if expected is None:
+        return
+    difference = relative_difference(projection.full(), expected)
+    report.add(f"projections_{rules}")
+    if not difference < (1e-6 if subject.precise else 1e-2):
+        report.answer_is_wrong(
+            f"projection ({rules}) of {unit}: differs by {difference:.2g} from the plain definition"
+        )
+
+
+def sample_unit(subject: Subject, layer: Layer) -> rs.Unit:
+    """The strongest channel at a position near the centre."""
+    maps = forward(subject, [layer], subject.image)[layer.index][0]
+    y, x = layer.size[0] // 2, layer.size[1] // 3
+    return rs.Unit(layer.name, int(maps[:, y, x].nan_to_num().argmax()), (y, x))
+
+
+def plain_projection(
+    subject: Subject, layer: Layer, *, path: str, unit: rs.Unit, rules: str
+) -> Array | None:
+    """The signal at the pixels, going back from the activation by rules on torch's functions."""
+    assert unit.position is not None
+    with ExitStack() as stack:
+        stack.enter_context(torch.enable_grad())
+        if rules != "gradient":
+            stack.enter_context(replaced_rectifiers(rules))
+        pixels = subject.image.clone().requires_grad_()
+        run = run_plainly(subject.module, pixels[None])
+    output = run.output(path)
+    maps = None if output is None else as_maps(output, layer)
+    if maps is None or not maps.requires_grad:
+        return None
+    assert unit.channel is not None
+    value = maps[unit.channel, unit.position[0], unit.position[1]]
+    (signal,) = torch.autograd.grad(
+        value, pixels, value.detach(), materialize_grads=True, allow_unused=True
+    )
+    return np.asarray(signal.permute(1, 2, 0))
+
+
+def as_maps(output: torch.Tensor, layer: Layer) -> torch.Tensor | None:
+    """A module's output as (channels, height, width), if its layout is plain to see."""
+    shape = layer.channels, *layer.size
+    if output.dim() not in (2, 3, 4) or len(output) != 1:
+        return None
+    padded = output[0].reshape(*output.shape[1:], *(1,) * (4 - output.dim()))
+    orders = {2: [(0, 1, 2)], 3: [(1, 0, 2)], 4: [(0, 1, 2), (2, 0, 1)]}[output.dim()]
+    fitting = [padded.permute(order) for order in orders if padded.permute(order).shape == shape]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _sees_all_rectifiers(subject: Subject) -> bool:
+    """Whether replacing torch's functions reaches every rectifier of the network."""
+    with torch.no_grad(), CountingMode() as counted:
+        subject.module(subject.image[None].clone())
+    with torch.no_grad(), replaced_rectifiers("guided") as replaced:
+        subject.module(subject.image[None].clone())
+    return bool(counted.calls == replaced.calls)
+
+
+def relative_difference(actual: Array, expected: Array) -> float:
+    """The largest difference, relative to the largest value."""
+    if not np.isfinite(expected).all():
+        return 0.0 if np.array_equal(np.isfinite(actual), np.isfinite(expected)) else 1.0
+    scale = float(np.abs(expected).max())
+    difference = float(np.abs(actual - expected).max())
+    return 0.0 if difference <= 1e-12 * scale else difference / scale if scale else float("inf")
+
+
+def check_crops(subject: Subject, report: Report) -> None:
+    """Crops give what whole images give, by every rule book."""
+    deadline = monotonic() + SECONDS
+    local = [
+        layer
+        for layer in subject.net.layers
+        if not (layer.field.whole or layer.field.global_context)
+    ]
+    for layer in spread(local, SAMPLED_UNITS):
+        for unit in (sample_unit(subject, layer), rs.Unit(layer.name, 0, (0, layer.size[1] - 1))):
+            for rules in ("gradient", "guided", "deconvnet"):
+                if monotonic() > deadline:
+                    report.facts["crops_cut_short"] = 1
+                    return
+                seed_randomness()
+                with always_crops():
+                    cropped = rs.deconv(subject.net, unit, subject.image, rules=rules)
+                seed_randomness()
+                with never_crops():
+                    whole = rs.deconv(subject.net, unit, subject.image, rules=rules)
+                report.add("crops")
+                difference = relative_difference(cropped.full(), whole.full())
+                if not difference < (1e-6 if subject.precise else 1e-2):
+                    report.answer_is_wrong(
+                        f"crop ({rules}) of {unit}: differs by {difference:.2g} from the whole"
+                    )
+
+
+@contextmanager
+def always_crops() -> Iterator[None]:
+    """Inside, crops are run wherever they can be."""
+    with patch.object(projector, "worth_cropping", lambda _requests: True):
+        yield
+
+
+@contextmanager
+def never_crops() -> Iterator[None]:
+    """Inside, every unit is projected from the whole image."""
+    with patch.object(projector, "worth_cropping", lambda _requests: False):
+        yield

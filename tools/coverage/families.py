@@ -1,0 +1,191 @@
+"""The families of networks: torchvision's, timm's, segmenters, and those written here."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from tools.coverage import (  # noqa: F401 - importing them registers the sketches
+    sketches_code,
+    sketches_gates,
+    sketches_hidden,
+    sketches_networks,
+    sketches_positions,
+    sketches_resizing,
+)
+from tools.coverage.sketches import SKETCHES
+from tools.coverage.subject import SIZES, Case, Size
+from torch import nn
+
+import retroscope as rs
+
+SKETCH_SIZE = (24, 20)
+
+
+def all_cases() -> Iterator[Case]:
+    """Every network of every family that is installed."""
+    yield from sketch_cases()
+    yield from torchvision_cases()
+    yield from timm_cases()
+    yield from segmentation_cases()
+
+
+def sketch_cases() -> Iterator[Case]:
+    """The networks written for this tool."""
+    for name, build in SKETCHES.items():
+        channels = 1 if name == "input_grey" else 3
+        yield Case("sketch", name, partial(_ignore_size, build), (SKETCH_SIZE,), channels)
+
+
+def _ignore_size(build: Callable[[], nn.Module], _size: Size) -> nn.Module:
+    return build()
+
+
+def torchvision_cases() -> Iterator[Case]:
+    """Every registered builder of torchvision, with random weights."""
+    import torchvision
+
+    homes = {
+        "torchvision": torchvision.models,
+        "segmentation": torchvision.models.segmentation,
+        "detection": torchvision.models.detection,
+        "quantized": torchvision.models.quantization,
+        "video": torchvision.models.video,
+        "optical flow": torchvision.models.optical_flow,
+    }
+    for family, home in homes.items():
+        for name in torchvision.models.list_models(module=home):
+            sizes = ((128, 128),) if family == "detection" else (*SIZES, (518, 518))
+            build = partial(_build_torchvision, family, name)
+            yield Case(family, name, build, sizes)
+
+
+def _build_torchvision(family: str, name: str, size: Size) -> nn.Module:
+    import torchvision
+
+    options: dict[str, Any] = {"weights": None}
+    if name in {"googlenet", "inception_v3"} or "googlenet" in name or "inception" in name:
+        options["init_weights"] = False
+    if family in {"segmentation", "detection"}:
+        options["weights_backbone"] = None
+    if family == "quantized":
+        options["quantize"] = True
+    if family == "detection" and "ssd" not in name:
+        options |= {"min_size": size[0], "max_size": size[0]}
+    if name.startswith("vit_"):
+        options["image_size"] = size[0] if name != "vit_h_14" else 56
+    module: nn.Module = torchvision.models.get_model(name, **options)
+    return module
+
+
+def timm_cases() -> Iterator[Case]:
+    """At least one network of each module of timm, and its variants."""
+    try:
+        import timm
+    except ImportError:
+        return
+    by_module: dict[str, list[str]] = defaultdict(list)
+    for name in timm.list_models():
+        by_module[timm.models._registry._model_to_module[name]].append(name)  # noqa: SLF001
+    for names in by_module.values():
+        for name in _choose(names):
+            yield Case("timm", name, partial(_build_timm, name), _timm_sizes(name))
+
+
+def _choose(names: list[str]) -> list[str]:
+    """The smallest network of each spelling without its numbers, at most six of a module."""
+    sizes = {name: _declared_size(name) for name in names}
+    by_stem: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: (sizes[name], len(name), name)):
+        by_stem.setdefault(_stem(name), name)
+    return list(by_stem.values())[: 10 if len(names) > 40 else 3]
+
+
+WEIGHTS_OF_WORDS = {
+    "atto": 1, "femto": 1, "pico": 1, "zepto": 1, "nano": 2, "xx": 2, "xxs": 2, "xs": 3, "tiny": 3,
+    "ti": 3, "s": 4, "small": 4, "lite0": 3, "b0": 3, "t0": 2, "t8": 2, "base": 8, "medium": 8,
+    "large": 20, "l": 20, "xl": 30, "xlarge": 30, "huge": 40, "giant": 50, "gigantic": 60,
+    "so400m": 40, "g": 50, "e": 50, "h": 40, "m": 8, "b": 8,
+}  # fmt: skip
+
+
+def _declared_size(name: str) -> float:
+    """How large a network is, as far as its name says."""
+    words = name.split("_")
+    digits = [int(word) for word in "".join(c if c.isdigit() else " " for c in name).split()]
+    numbers = sum(min(number, 400) for number in digits)
+    return sum(WEIGHTS_OF_WORDS.get(word, 5) for word in words) + numbers / 10
+
+
+def _stem(name: str) -> str:
+    """A name without its sizes: what is left names the kind of network."""
+    words = "".join(c for c in name if not c.isdigit()).split("_")
+    return "_".join(word for word in words if word not in WEIGHTS_OF_WORDS and len(word) > 1)
+
+
+def _timm_sizes(name: str) -> tuple[Size, ...]:
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    _, height, width = config.input_size if config is not None else (3, 224, 224)
+    native = height, width
+    if config is not None and config.fixed_input_size:
+        return ((64, 64), (128, 128), native)
+    return ((64, 64), (96, 96), (128, 128), native)
+
+
+def _build_timm(name: str, size: Size) -> nn.Module:
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    options: dict[str, Any] = {"num_classes": 7}
+    if config is not None and config.fixed_input_size and config.input_size[1:] != size:
+        options["img_size"] = size
+    try:
+        module: nn.Module = timm.create_model(name, pretrained=False, **options)
+    except TypeError:
+        module = timm.create_model(name, pretrained=False)
+    return module
+
+
+DECODERS = (
+    *("Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "PAN"),
+    *("DeepLabV3", "DeepLabV3Plus", "UPerNet", "Segformer", "DPT"),
+)
+
+
+def segmentation_cases() -> Iterator[Case]:
+    """The decoders of segmentation_models_pytorch, on small encoders."""
+    try:
+        import segmentation_models_pytorch as smp
+    except ImportError:
+        return
+    for decoder in DECODERS:
+        if hasattr(smp, decoder):
+            encoder = "tu-vit_tiny_patch16_224" if decoder == "DPT" else "resnet18"
+            sizes = ((224, 224),) if decoder == "DPT" else ((64, 64), (128, 128))
+            yield Case("smp", decoder, partial(_build_decoder, decoder, encoder), sizes)
+    for encoder in ("efficientnet-b0", "mobilenet_v2", "timm-regnetx_002", "densenet121"):
+        yield Case("smp", f"Unet-{encoder}", partial(_build_decoder, "Unet", encoder), ((64, 64),))
+
+
+def _build_decoder(decoder: str, encoder: str, _size: Size) -> nn.Module:
+    import segmentation_models_pytorch as smp
+
+    module: nn.Module = getattr(smp, decoder)(encoder, encoder_weights=None, classes=3)
+    return module
+
+
+def preload() -> None:
+    """Imports what the children would import again and again."""
+    import torchvision  # noqa: F401
+
+    torch.set_num_threads(1)
+    for name in rs.__all__:  # its names are imported when they are used
+        getattr(rs, name)
+    for package in ("timm", "segmentation_models_pytorch"):
+        try:
+            __import__(package)
+        except ImportError:
+            print(f"{package} is not installed: its family is left out")

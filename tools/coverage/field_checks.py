@@ -1,0 +1,222 @@
+"""Layers and their fields: what is listed, and whether anything outside a claimed field matters."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from time import monotonic
+from typing import TypeVar
+
+import torch
+from tools.coverage.report import Report
+from tools.coverage.subject import Subject, run_plainly, seed_randomness
+from torch import nn
+
+from retroscope.engine.forward import run_forward
+from retroscope.geometry import Box
+from retroscope.results.layers import Layer
+
+Item = TypeVar("Item")
+Maps = dict[int, torch.Tensor]
+
+SAMPLED_LAYERS = 12
+SECONDS = 30.0
+"""How long the perturbations of one network may take."""
+COUNTED_MODULES = (
+    nn.modules.conv._ConvNd,  # noqa: SLF001
+    nn.Linear,
+    nn.modules.batchnorm._NormBase,  # noqa: SLF001
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.LocalResponseNorm,
+)
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Some items spread evenly, the first and the last among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(n * (len(items) - 1) / (count - 1))] for n in range(count)]
+
+
+def check_layers(subject: Subject, report: Report) -> None:
+    """Counts layers, kinds of fields and notes, and the modules that ran and are not listed."""
+    layers = subject.net.layers
+    report.facts |= {
+        "layers": len(layers),
+        "whole": sum(layer.field.whole for layer in layers),
+        "whole_with_note": sum(layer.field.whole and bool(layer.note) for layer in layers),
+        "gated": sum(layer.field.global_context for layer in layers),
+        "notes": dict(Counter(layer.note for layer in layers if layer.note)),
+        "inferred": list(subject.net.inferred),
+        "missing": missing_modules(subject),
+    }
+
+
+def missing_modules(subject: Subject) -> list[str]:
+    """Convolutions, linear layers and norms that read the image and are not among the layers."""
+    names = {name for layer in subject.net.layers for name in (layer.name, *layer.aliases)}
+    covered = {name.partition("~")[0] for name in names}
+    with torch.no_grad():
+        changed = run_plainly(subject.module, (subject.image * 1.7 + 0.3)[None])
+    return [
+        f"{path} ({type(subject.module.get_submodule(path)).__name__})"
+        for path in subject.plain.outputs
+        if _is_counted(subject.module.get_submodule(path))
+        and subject.plain.inputs[path] != changed.inputs.get(path)
+        and not any(name == path or name.startswith(f"{path}.") for name in covered)
+    ]
+
+
+def _is_counted(module: nn.Module) -> bool:
+    is_quantised = "quantized" in type(module).__module__ and hasattr(module, "weight")
+    return isinstance(module, COUNTED_MODULES) or is_quantised
+
+
+def check_fields(subject: Subject, report: Report) -> None:
+    """Large random changes outside a claimed field must not change the unit."""
+    deadline = monotonic() + SECONDS
+    layers = [layer for layer in subject.net.layers if _claims_less_than_all(layer)]
+    sampled = spread(layers, SAMPLED_LAYERS)
+    clean = forward(subject, sampled, subject.image)
+    for layer in sampled:
+        for y, x in positions(layer):
+            if monotonic() > deadline:
+                report.facts["fields_cut_short"] = 1
+                return
+            box = layer.field.box(y, x).clip(*subject.net.input_size)
+            if not covers(box, subject.net.input_size):
+                _perturb(subject, report, layer, position=(y, x), box=box, clean=clean)
+
+
+def _perturb(
+    subject: Subject,
+    report: Report,
+    layer: Layer,
+    *,
+    position: tuple[int, int],
+    box: Box,
+    clean: Maps,
+) -> None:
+    y, x = position
+    maps = clean[layer.index]
+    before = maps[0, :, y, x]
+    tolerance = (1e-9 if subject.precise else 1e-4) * (
+        float(before.abs().max()) + 1e-3 * float(maps.abs().max())
+    )
+    for amount in (2.0, 60.0):
+        noise = torch.randn_like(subject.image) * amount
+        noise[:, box.top : box.bottom, box.left : box.right] = 0
+        after = forward(subject, [layer], subject.image + noise)[layer.index][0, :, y, x]
+        difference = float((after - before).abs().max())
+        report.add("field_perturbations")
+        if not difference <= tolerance and bool(before.isfinite().all()):
+            report.answer_is_wrong(
+                f"field too small: {layer.name}@{y},{x} claims {layer.field}, but pixels outside "
+                f"change it by {difference:.2g} (largest value {float(before.abs().max()):.2g})"
+            )
+            return
+
+
+def check_gradient_support(subject: Subject, report: Report) -> None:
+    """The gradient of a unit is zero outside its claimed field; how tight the field is."""
+    deadline = monotonic() + SECONDS
+    listed = [layer for layer in subject.net.layers if layer.channels > 0]
+    sampled = spread(listed, SAMPLED_LAYERS)
+    with torch.enable_grad():
+        pixels = subject.image.clone().requires_grad_()
+        outputs = forward(subject, sampled, pixels, keep_graph=True)
+        for layer in sampled:
+            for y, x in positions(layer):
+                if monotonic() > deadline:
+                    report.facts["support_cut_short"] = 1
+                    return
+                unit = outputs[layer.index][0, :, y, x]
+                if unit.requires_grad:
+                    _compare_support(subject, report, layer, position=(y, x), unit=unit, at=pixels)
+
+
+def _compare_support(
+    subject: Subject,
+    report: Report,
+    layer: Layer,
+    *,
+    position: tuple[int, int],
+    unit: torch.Tensor,
+    at: torch.Tensor,
+) -> None:
+    weights = torch.rand_like(unit) + 0.5
+    (gradient,) = torch.autograd.grad(
+        (unit * weights).sum(), at, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    strength = gradient.abs().amax(0)
+    height, width = subject.net.input_size
+    is_seen = strength > 1e-9 * strength.max()
+    if not is_seen.any():
+        return
+    box = Box(0, 0, height, width)
+    if not layer.field.whole:
+        box = layer.field.box(*position).clip(height, width)
+        outside = is_seen.clone()
+        outside[box.top : box.bottom, box.left : box.right] = False
+        if outside.any() and not layer.field.global_context:
+            report.answer_is_wrong(
+                f"field too small: {layer.name}@{position[0]},{position[1]} claims {layer.field}, "
+                "but its gradient is not zero outside"
+            )
+    _record_tightness(report, layer, box, is_seen)
+
+
+def _record_tightness(report: Report, layer: Layer, box: Box, is_seen: torch.Tensor) -> None:
+    inside = is_seen[box.top : box.bottom, box.left : box.right]
+    if not inside.any():
+        return
+    rows, columns = inside.any(1).nonzero(), inside.any(0).nonzero()
+    tall = int(rows.max() - rows.min()) + 1
+    wide = int(columns.max() - columns.min()) + 1
+    is_tight = tall >= 0.8 * box.height and wide >= 0.8 * box.width
+    scope = "whole" if layer.field.whole else "gated" if layer.field.global_context else "local"
+    report.add(f"support_{scope}")
+    report.add(f"support_{scope}_tight", int(is_tight))
+
+
+def forward(
+    subject: Subject, layers: Sequence[Layer], image: torch.Tensor, *, keep_graph: bool = False
+) -> Maps:
+    """The maps of some layers, copied when they are computed."""
+    outputs: Maps = {}
+
+    def keep(index: int, maps: torch.Tensor) -> None:
+        outputs[index] = maps.clone()
+
+    if not layers:
+        return outputs
+    listeners = {layer.index: partial(keep, layer.index) for layer in layers}
+    survey = subject.net.survey(subject.net.input_size)
+    layout = torch.channels_last if survey.channels_last else torch.contiguous_format
+    batch = image[None].clone(memory_format=layout)
+    seed_randomness()
+    with torch.set_grad_enabled(keep_graph):
+        run_forward(subject.module, survey, batch, listeners)
+    return outputs
+
+
+def positions(layer: Layer) -> Iterator[tuple[int, int]]:
+    """A corner, the centre, and one in between."""
+    height, width = layer.size
+    corner = (0, 0) if layer.index % 2 else (height - 1, width - 1)
+    yield from dict.fromkeys((corner, (height // 2, width // 2), (height // 3, 2 * width // 3)))
+
+
+def covers(box: Box, size: tuple[int, int]) -> bool:
+    """Whether the box is the whole image."""
+    return (box.top, box.left, box.bottom, box.right) == (0, 0, *size)
+
+
+def _claims_less_than_all(layer: Layer) -> bool:
+    return not (layer.field.whole or layer.field.global_context)
+
+
+def clean_name(note: str) -> str:
+    """The operation that a note names."""
+    return re.sub(r" (is not in|is called|takes|works).*", "", note)

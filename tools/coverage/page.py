@@ -1,0 +1,247 @@
+"""The page of the results: docs/coverage.md."""
+
+import platform
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tools.coverage.field_checks import clean_name
+from tools.coverage.runner import Row
+
+INTRODUCTION = """\
+# Coverage: which networks are answered, and which answers are refused
+
+`python -m tools.coverage` opens every network below with random weights, and compares what
+retroscope answers with plain definitions:
+
+- **fields**: large random changes to all pixels outside a claimed field, and the gradient there,
+  must not reach the unit;
+- **values**: the maps of a layer are the output of the module of that name;
+- **projections**: equal to torch's own gradient, and to guided backpropagation and the deconvnet
+  written by replacing torch's rectifiers; crops equal whole images;
+- **Grad-CAM** and a **scan** of four images: equal to plain runs.
+
+Networks run in double precision where they can, each in a process of its own. A refusal is an
+error that names its reason; a fault is any other error, a warning, or a run out of time or memory.
+A wrong answer contradicts its definition without saying so.
+"""
+
+
+def write_page(rows: dict[str, Row], page: Path) -> None:
+    """Writes the page from the last row of each network."""
+    usable = [row for row in rows.values() if "unusable" not in row or row.get("refused")]
+    sections = [
+        INTRODUCTION,
+        environment(),
+        f"## Summary\n\n{verdict(usable)}\n\n{table(SUMMARY_HEADS, summary(usable))}",
+        f"Answers compared:\n\n{table(COMPARED_HEADS, compared(usable))}",
+        f"## Wrong answers\n\n{findings(usable, 'wrong')}",
+        f"## Faults\n\n{findings(usable, 'faults')}",
+        f"## Refusals\n\n{refusals(usable)}",
+        f"## Operations that make fields the whole image\n\n{operations(usable)}",
+        f"## Modules that are not listed\n\n{missing(usable)}",
+        f"## Networks that were not checked\n\n{unusable(rows.values())}",
+    ]
+    page.write_text("\n\n".join(section.strip() for section in sections) + "\n")
+
+
+def environment() -> str:
+    """The machine's class and the versions."""
+    packages = ("torch", "torchvision", "timm", "segmentation_models_pytorch", "numpy")
+    versions = ", ".join(f"{name} {_version(name)}" for name in packages)
+    return (
+        f"Measured on a {platform.machine()} CPU with {_cpu_facts()}, one thread a network; "
+        f"Python {platform.python_version()}, {versions}."
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _cpu_facts() -> str:
+    """The number of cores and the vector instructions."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    flags = set(next(iter(re.findall(r"^flags\s*: (.*)$", text, re.MULTILINE)), "").split())
+    known = [flag for flag in ("avx", "avx2", "fma", "avx512f", "amx_tile") if flag in flags]
+    return f"{text.count('processor	:')} cores ({', '.join(known)})"
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """The numbers that must be zero, in a sentence."""
+    wrong = sum(bool(row.get("wrong")) for row in rows)
+    faults = sum(bool(row.get("faults")) for row in rows)
+    opened = sum(is_open(row) for row in rows)
+    return (
+        f"**{len(rows)} networks, {opened} open ({opened / max(len(rows), 1):.0%}). "
+        f"Networks with a wrong answer: {wrong}. Networks with a fault: {faults}.**"
+    )
+
+
+def is_open(row: Row) -> bool:
+    """Whether its layers could be listed."""
+    return "layers" in row and "unusable" not in row
+
+
+SUMMARY_HEADS = (
+    *("family", "networks", "open", "layers", "local", "gated", "whole", "whole, named"),
+    *("tight", "wrong", "faults", "refusals after opening"),
+)
+
+
+def summary(rows: Sequence[Row]) -> Iterator[list[str]]:
+    """A row for each family: what opens, and what fields its layers have."""
+    for family, members in by_family(rows):
+        layers, whole, gated = (total(members, name) for name in ("layers", "whole", "gated"))
+        opened = [row for row in members if is_open(row)]
+        tight, measured = total(members, "support_local_tight"), total(members, "support_local")
+        yield [
+            family,
+            *map(str, (len(members), len(opened), layers)),
+            *(percent(count, layers) for count in (layers - whole - gated, gated, whole)),
+            percent(total(members, "whole_with_note"), layers),
+            percent(tight, measured),
+            *(str(sum(bool(row.get(name)) for row in members)) for name in ("wrong", "faults")),
+            str(sum(bool(row.get("refused")) for row in opened)),
+        ]
+
+
+COMPARED_HEADS = (
+    *("family", "perturbations", "gradients", "values", "projections: gradient", "guided"),
+    *("deconvnet", "crops", "Grad-CAM", "scanned layers"),
+)
+COMPARED = (
+    *("field_perturbations", "support_local", "values", "projections_gradient"),
+    *("projections_guided", "projections_deconvnet", "crops"),
+)
+
+
+def compared(rows: Sequence[Row]) -> Iterator[list[str]]:
+    """A row for each family: how many answers were compared."""
+    for family, members in by_family(rows):
+        cams = sum(row.get("cam") == "compared" for row in members)
+        counts = [total(members, name) for name in COMPARED]
+        yield [family, *map(str, (*counts, cams, total(members, "scanned_layers")))]
+
+
+def by_family(rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[Row]]]:
+    """The rows of each family, and of all."""
+    families: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        families[row["family"]].append(row)
+    yield from families.items()
+    yield "all", rows
+
+
+def total(rows: Iterable[Row], name: str) -> int:
+    """The sum of a number over rows."""
+    return sum(int(row.get(name, 0)) for row in rows)
+
+
+def percent(part: int, whole: int) -> str:
+    """A share in whole percent."""
+    return f"{part / whole:.0%}" if whole else ""
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def findings(rows: Sequence[Row], kind: str) -> str:
+    """The first findings of each network."""
+    lines = [
+        f"- `{row['name']}` ({row['family']}), {finding['check']}: {one_line(finding['text'])}"
+        for row in rows
+        for finding in row.get(kind, [])[:2]
+    ]
+    return "\n".join(lines) or "None."
+
+
+def refusals(rows: Sequence[Row]) -> str:
+    """Each reason, and the networks and checks that met it."""
+    networks: dict[str, dict[str, None]] = defaultdict(dict)
+    checks: dict[str, dict[str, None]] = defaultdict(dict)
+    for row in rows:
+        for finding in row.get("refused", []):
+            reason = without_specifics(one_line(finding["text"]), row)
+            networks[reason][row["name"]] = None
+            checks[reason][finding["check"]] = None
+    ordered = sorted(networks, key=lambda reason: -len(networks[reason]))
+    return "\n".join(
+        f"- {reason} ({', '.join(checks[reason])}; {len(networks[reason])}: "
+        f"{listing(networks[reason])})"
+        for reason in ordered
+    )
+
+
+def without_specifics(text: str, row: Row) -> str:
+    """A reason without the network's name and sizes, so that equal reasons are one."""
+    text = text.replace(row["name"].replace(":", "-"), "NETWORK")
+    text = re.sub(r"shape \([\d, ]*\)", "shape (...)", text)
+    return re.sub(r"\d+x\d+(?:x\d+)*", "HxW", text)
+
+
+def operations(rows: Sequence[Row]) -> str:
+    """The operations that notes name, by the number of networks."""
+    networks: Counter[str] = Counter()
+    layers: Counter[str] = Counter()
+    for row in rows:
+        notes: dict[str, int] = row.get("notes", {})
+        by_operation: Counter[str] = Counter()
+        for note, count in notes.items():
+            by_operation[clean_name(note)] += count
+        networks.update(by_operation.keys())
+        layers.update(by_operation)
+    ranked = networks.most_common()
+    lines = [[name, str(count), str(layers[name])] for name, count in ranked]
+    return table(("operation", "networks", "layers"), lines)
+
+
+def missing(rows: Sequence[Row]) -> str:
+    """The modules that read the image and are not among the layers, by kind."""
+    networks: dict[str, dict[str, None]] = defaultdict(dict)
+    counts: Counter[str] = Counter()
+    for row in rows:
+        for entry in row.get("missing", []):
+            kind = entry.rpartition("(")[2].rstrip(")")
+            networks[kind][row["name"]] = None
+            counts[kind] += 1
+    return (
+        "\n".join(
+            f"- `{kind}`: {count} in {len(networks[kind])} networks ({listing(networks[kind])})"
+            for kind, count in counts.most_common()
+        )
+        or "None."
+    )
+
+
+def unusable(rows: Iterable[Row]) -> str:
+    """The networks that a plain forward pass of one image does not run either."""
+    lines = [
+        f"- `{row['name']}` ({row['family']}): {one_line(row['unusable'])[:160]}"
+        for row in rows
+        if "unusable" in row
+    ]
+    head = "A plain forward pass of one image, at any of the sizes tried, ends in an error:"
+    return "\n".join([head, "", *lines]) if lines else "None."
+
+
+def listing(names: Iterable[str], limit: int = 6) -> str:
+    """The first names, and how many more there are."""
+    everything = list(names)
+    more = f" and {len(everything) - limit} more" if len(everything) > limit else ""
+    return ", ".join(f"`{name}`" for name in everything[:limit]) + more
+
+
+def one_line(text: str) -> str:
+    """The first line of a text, at most 240 characters, without what Markdown would change."""
+    line = next(iter(text.splitlines()), "")
+    return line[:240].replace("|", "/").replace("<", "&lt;").replace("*", "\\*")

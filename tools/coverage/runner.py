@@ -1,0 +1,154 @@
+"""Runs the checks of each network in a process of its own, with limits of time and memory."""
+
+import json
+import multiprocessing
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+from tools.coverage.answer_checks import check_crops, check_projections, check_values
+from tools.coverage.cam_and_scan_checks import check_cam, check_scan
+from tools.coverage.field_checks import check_fields, check_gradient_support, check_layers
+from tools.coverage.report import Report, describe
+from tools.coverage.subject import Case, Subject, build_subject, open_network
+
+Row = dict[str, Any]
+SECONDS = 300
+"""The limit for one network."""
+BYTES = 9 << 30
+
+CHECKS: dict[str, Callable[[Subject, Report], None]] = {
+    "layers": check_layers,
+    "fields": check_fields,
+    "gradient support": check_gradient_support,
+    "values": check_values,
+    "projections": check_projections,
+    "crops": check_crops,
+    "cam": check_cam,
+    "scan": check_scan,
+}
+_FORK = multiprocessing.get_context("fork")
+
+
+def check_network(case: Case, report: Report) -> None:
+    """All checks of one network. Where it does not open, that is its only row."""
+    report.running = "build"
+    report.send(report.state())
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            subject = build_subject(case)
+    except NotImplementedError as error:
+        report.facts["unusable"] = str(error)
+        with report.check("open"):
+            open_network(case)
+        return
+    except Exception as error:  # noqa: BLE001 - a fault of the constructor is what is reported
+        report.facts["unusable"] = describe(error)
+        report.send(report.state())
+        return
+    report.expected_warnings |= {f"{w.category.__name__}: {w.message}"[:80] for w in caught}
+    report.facts["size"] = "x".join(map(str, subject.net.input_size))
+    report.facts["precise"] = int(subject.precise)
+    with report.check("open"):
+        report.facts["layers"] = len(subject.net.layers)
+    if report.refused or report.faults:
+        return
+    if subject.is_random:
+        report.facts["random"] = 1
+    for name, check in CHECKS.items():
+        if subject.is_random and name not in {"layers", "fields"}:
+            continue
+        torch.manual_seed(1)
+        with report.check(name):
+            check(subject, report)
+
+
+def run_all(cases: Sequence[Case], output: Path, *, jobs: int) -> None:
+    """Runs the cases that the output does not hold yet, and appends a line for each."""
+    waiting = list(reversed(cases))
+    running: dict[Connection, _Child] = {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            child = _Child(waiting.pop())
+            running[child.connection] = child
+        for connection in wait(list(running), timeout=1.0):
+            assert isinstance(connection, Connection)
+            running[connection].receive()
+        for connection, child in list(running.items()):
+            if child.has_ended():
+                del running[connection]
+                _append(output, child.row())
+
+
+class _Child:
+    """The process of one network, and the last state of its report."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.start, self.state, self.end = case, time.monotonic(), Row(), ""
+        self.connection, sender = _FORK.Pipe(duplex=False)
+        self.process = _FORK.Process(target=_work, args=(case, sender))
+        self.process.start()
+        sender.close()
+
+    def receive(self) -> None:
+        """Takes the next state; the end of the stream is the end of the process."""
+        try:
+            self.state = self.connection.recv()
+        except EOFError:
+            self.process.join(10)
+            self.end = "finished"
+
+    def has_ended(self) -> bool:
+        """Whether it has finished, crashed, or run out of time, in which case it is stopped."""
+        if not self.end and time.monotonic() - self.start > SECONDS:
+            self.process.kill()
+            self.process.join()
+            self.end = f"over {SECONDS} seconds"
+        return bool(self.end)
+
+    def row(self) -> Row:
+        """The line of the results."""
+        row = {"family": self.case.family, "name": self.case.name, **self.state}
+        row["seconds"] = round(time.monotonic() - self.start, 1)
+        code = self.process.exitcode
+        if self.end != "finished" or code:
+            text = self.end if self.end != "finished" else f"the process ended with {code}"
+            row.setdefault("faults", []).append(
+                {"check": row.get("running", "build"), "text": text}
+            )
+        return row
+
+
+def _work(case: Case, sender: Connection) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
+    torch.set_num_threads(1)
+    report = Report(sender.send)
+    check_network(case, report)
+    sender.send(report.state())
+    sender.close()
+
+
+def _append(output: Path, row: Row) -> None:
+    with output.open("a") as lines:
+        lines.write(json.dumps(row) + "\n")
+    marks = {name: len(row.get(name, [])) for name in ("wrong", "faults", "refused")}
+    words = [f"{count} {name}" for name, count in marks.items() if count]
+    if "unusable" in row:
+        words.append("unusable")
+    print(f"{row['family']}/{row['name']}: {', '.join(words) or 'fine'} ({row['seconds']} s)")
+    sys.stdout.flush()
+
+
+def read_rows(output: Path) -> dict[str, Row]:
+    """The last row of each network."""
+    if not output.exists():
+        return {}
+    rows = [json.loads(line) for line in output.read_text().splitlines() if line]
+    return {f"{row['family']}/{row['name']}": row for row in rows}
