@@ -307,7 +307,9 @@ def test_what_is_no_number_for_each_channel_is_shown_one(what: str, given: Any) 
 
 def test_means_of_another_number_than_the_network_takes_are_told_so() -> None:
     net = rs.Network(tiny(1), input_size=SIZE, mean=(0, 0, 0))
-    with pytest.raises(ModelError, match=r"takes 1 channels; give one value in mean and in std "):
+    with pytest.raises(
+        ModelError, match=r"it runs images of 1 channel; give one value in mean and in std "
+    ):
         _ = net.layers
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import PIL.Image
 import torch
 
+from retroscope.accepted_images import advise_on_input, infer_channels
 from retroscope.engine.batching import NetworkInput, Size
 from retroscope.engine.isolation import EXCLUSIVE_USE, device_of, dtype_of, unwrap
 from retroscope.engine.memory import is_out_of_memory
@@ -112,9 +113,10 @@ class Network:
     ) -> None:
         self.module = _as_module(module)
         mean, std = _channel_values("mean", mean), _channel_values("std", std)
-        channels = len(mean) or len(std) or _input_channels(self.module)
+        fit = fit or Fit(input_size)
+        channels = len(mean) or len(std) or infer_channels(self.module, fit.size)
         self.preprocessing = Preprocessing(
-            fit or Fit(input_size),
+            fit,
             mean or (0.0,) * channels,
             std or (1.0,) * channels,
         )
@@ -178,16 +180,15 @@ class Network:
         except Exception as error:  # whatever the network's own code raises
             if is_out_of_memory(error):
                 raise
-            reason, channels = describe_error(error), _input_channels(self.module)
-            if channels != shape[0]:
-                values = "one value" if channels == 1 else f"{channels} values"
-                reason = (
-                    f"its first convolution takes {channels} channels; give {values} in mean and "
-                    f"in std ({reason})"
-                )
+            channels, height, width = shape
+            advice = advise_on_input(
+                self.module, channels, (height, width), usual_size=self.input_size
+            )
+            reason = describe_error(error)
             raise ModelError(
-                f"{self.name} cannot run an image of {shape[0]} channels and "
-                f"{shape[1]}x{shape[2]} pixels: {reason}"
+                f"{self.name} cannot run an image of {channels} channels and "
+                f"{height}x{width} pixels: {f'{advice.text} ({reason})' if advice else reason}",
+                parameter=advice.parameter if advice else "",
             ) from error
 
     def layer(self, name: str | Layer, size: Size | None = None) -> Layer:
@@ -247,9 +248,3 @@ def _as_module(module: object) -> torch.nn.Module:
         return unwrap(module)
     kind = f"the class {module.__name__}" if isinstance(module, type) else repr(module)
     raise ModelError(f"a network is an nn.Module instance, not {kind}")
-
-
-def _input_channels(module: torch.nn.Module) -> int:
-    """The input channels of the first convolution; three if there is none."""
-    parts = (part for part in module.modules() if isinstance(part, torch.nn.Conv2d))
-    return next((convolution.in_channels for convolution in parts), 3)

@@ -1,0 +1,162 @@
+"""The images that a network accepts, found by running it on black ones."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from inspect import Parameter, signature
+from itertools import product
+
+import torch
+
+from retroscope.engine.batching import Size
+from retroscope.engine.isolation import device_of, dtype_of, preserve_state
+from retroscope.engine.memory import is_out_of_memory
+
+IMAGE_CHANNELS = (3, 1)
+"""Of image files: colour and grey."""
+
+USUAL_SIDES = (224, 32, 28, 64, 96, 128, 256, 299, 227)
+"""The sides of the square images that most networks take, the most frequent first."""
+
+SIZE_ATTRIBUTES = ("input_size", "img_size", "image_size")
+"""Where modules store the size of their input."""
+
+OTHER_INPUTS: tuple[tuple[type[torch.nn.Module], str], ...] = (
+    (torch.nn.Conv3d, "is 3-D and takes video or volumes"),
+    (torch.nn.Conv1d, "is 1-D and takes signals or sequences"),
+    (torch.nn.RNNBase, "is recurrent and takes sequences"),
+    (torch.nn.Embedding, "is an embedding and takes the indices of words"),
+)
+"""First layers of networks that do not take images, and what these take."""
+
+_IMAGE_LAYERS = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear)
+
+
+@dataclass(frozen=True)
+class InputAdvice:
+    """What a network takes instead of the images that it refuses, and the parameter that helps."""
+
+    text: str
+    parameter: str = ""
+
+
+def infer_channels(module: torch.nn.Module, size: Size) -> int:
+    """The channels of the images that a network takes.
+
+    Those of its first convolution if image files have as many. Otherwise the network is run: its
+    code may rearrange the pixels first, or the convolution that it registers first runs later.
+    """
+    channels = _first_convolution_channels(module)
+    if channels in IMAGE_CHANNELS:
+        return channels
+    fitting = (
+        count
+        for count in dict.fromkeys((channels, *IMAGE_CHANNELS))
+        if count and accepts(module, count, *size)
+    )
+    return next(fitting, channels or IMAGE_CHANNELS[0])
+
+
+def _first_convolution_channels(module: torch.nn.Module) -> int:
+    """The input channels of the first convolution; 0 if there is none."""
+    parts = (part for part in module.modules() if isinstance(part, torch.nn.Conv2d))
+    return next((convolution.in_channels for convolution in parts), 0)
+
+
+def accepts(module: torch.nn.Module, *shape: int) -> bool:
+    """Whether a network runs on a black image of this shape."""
+    image = torch.zeros(1, *shape, device=device_of(module), dtype=dtype_of(module))
+    with preserve_state(module), torch.no_grad():
+        try:
+            module(image)
+        except Exception as error:  # whatever the network's own code raises
+            if is_out_of_memory(error):
+                raise
+            return False
+    return True
+
+
+def advise_on_input(
+    module: torch.nn.Module, channels: int, size: Size, *, usual_size: Size
+) -> InputAdvice | None:
+    """What to do about a network that refuses these images, if that can be found out.
+
+    `usual_size` is that to which images are fitted.
+    """
+    inputs = _required_inputs(module)
+    if len(inputs) > 1:
+        names = ", ".join(inputs)
+        return InputAdvice(
+            f"it takes {len(inputs)} inputs ({names}); wrap it in a module that takes one image"
+        )
+    if size != usual_size and accepts(module, channels, *usual_size):
+        return InputAdvice(f"it runs {_pixels(usual_size)}; resize the image to that")
+    for count, accepted_size in _candidates(module, channels, size):
+        if accepts(module, count, *accepted_size):
+            return _advise_to_change(channels, size, count, accepted_size)
+    if accepts(module, *size, channels):
+        shape = (*size, channels)
+        return InputAdvice(f"it runs images of {shape}; wrap it in a module that permutes images")
+    return _advise_on_first_layer(module)
+
+
+def _required_inputs(module: torch.nn.Module) -> list[str]:
+    """The positional parameters of `forward` that have no default, if its signature is known."""
+    try:
+        parameters = signature(module.forward).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    return [
+        parameter.name
+        for parameter in parameters
+        if parameter.kind in kinds and parameter.default is Parameter.empty
+    ]
+
+
+def _candidates(module: torch.nn.Module, channels: int, size: Size) -> Iterator[tuple[int, Size]]:
+    """Channels and sizes to try: this size, those that the modules state, and the usual ones."""
+    counts = dict.fromkeys((channels, *IMAGE_CHANNELS, _first_convolution_channels(module)))
+    sizes = dict.fromkeys((size, *_stated_sizes(module), *((side, side) for side in USUAL_SIDES)))
+    for candidate, count in product(sizes, counts):
+        if count and (count, candidate) != (channels, size):
+            yield count, candidate
+
+
+def _stated_sizes(module: torch.nn.Module) -> Iterator[Size]:
+    """The sizes of images that the modules of a network store."""
+    for part in module.modules():
+        for attribute in SIZE_ATTRIBUTES:
+            match getattr(part, attribute, None):
+                case int(side) | (int(side),) if side > 0:
+                    yield side, side
+                case (int(height), int(width)) | (_, int(height), int(width)) if height * width > 0:
+                    yield height, width
+
+
+def _advise_to_change(channels: int, size: Size, count: int, accepted_size: Size) -> InputAdvice:
+    changes, advice = [], []
+    if count != channels:
+        values = "one value" if count == 1 else f"{count} values"
+        changes.append(f"{count} {'channel' if count == 1 else 'channels'}")
+        advice.append(f"{values} in mean and in std")
+    if accepted_size != size:
+        changes.append(_pixels(accepted_size))
+        advice.append(f"input_size={accepted_size}")
+    text = f"it runs images of {' and '.join(changes)}; give {' and '.join(advice)}"
+    return InputAdvice(text, "mean" if accepted_size == size else "input_size")
+
+
+def _pixels(size: Size) -> str:
+    return f"{size[0]}x{size[1]} pixels"
+
+
+def _advise_on_first_layer(module: torch.nn.Module) -> InputAdvice | None:
+    """That the first layer takes no images, if that is so."""
+    for name, part in module.named_modules():
+        if isinstance(part, _IMAGE_LAYERS):
+            return None
+        for kind, description in OTHER_INPUTS:
+            if isinstance(part, kind):
+                layer = f"its first layer, {name}," if name else "it"
+                return InputAdvice(f"{layer} {description}; retroscope looks at single images")
+    return None
