@@ -20,6 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.coverage", description=__doc__)
     parser.add_argument("--only", default="", help="Networks whose FAMILY/NAME has this pattern.")
     parser.add_argument("--jobs", type=int, default=1, help="Processes at a time.")
+    parser.add_argument("--seconds", type=float, default=5.0, help="Limit of each kind of check.")
     parser.add_argument("--output", type=Path, default=Path("coverage.jsonl"), help="Results.")
     parser.add_argument("--again", action="store_true", help="Run those with results as well.")
     parser.add_argument("--failed", action="store_true", help="Run those with faults again.")
@@ -39,7 +40,7 @@ def main() -> None:
     if options.list:
         print("\n".join(case.key for case in cases))
         return
-    run_all(cases, options.output, jobs=options.jobs)
+    run_all(cases, options.output, jobs=options.jobs, seconds=options.seconds)
 
 
 def _has_failed(row: dict[str, object]) -> bool:

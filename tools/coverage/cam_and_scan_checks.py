@@ -15,6 +15,9 @@ from tools.coverage.subject import Subject, seed_randomness
 import retroscope as rs
 from retroscope.results.layers import Layer
 
+PROJECTED_CHANNELS = 150
+"""A scan of more channels stores no projections, to save time."""
+
 
 def check_cam(subject: Subject, report: Report) -> None:
     """Grad-CAM of the last spatial layer equals its definition (Selvaraju 2017)."""
@@ -81,6 +84,8 @@ def check_scan(subject: Subject, report: Report) -> None:
     if not layers:
         return
     chosen = list({layer.index: layer for layer in spread(layers, 3)}.values())
+    channels = sum(layer.channels for layer in chosen)
+    report.add("scans_with_projections", int(channels <= PROJECTED_CHANNELS))
     with tempfile.TemporaryDirectory() as folder:
         images = _write_images(Path(folder) / "images", subject)
         atlas = rs.scan(
@@ -89,7 +94,7 @@ def check_scan(subject: Subject, report: Report) -> None:
             to=Path(folder) / "net.atlas",
             layers=[layer.name for layer in chosen],
             top=2,
-            projections=1,
+            projections=1 if channels <= PROJECTED_CHANNELS else "none",
             workers=1,
         )
         with atlas:

@@ -20,8 +20,6 @@ Item = TypeVar("Item")
 Maps = dict[int, torch.Tensor]
 
 SAMPLED_LAYERS = 12
-SECONDS = 30.0
-"""How long the perturbations of one network may take."""
 COUNTED_MODULES = (
     nn.modules.conv._ConvNd,  # noqa: SLF001
     nn.Linear,
@@ -33,10 +31,10 @@ COUNTED_MODULES = (
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """Some items spread evenly, the first and the last among them."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(n * (len(items) - 1) / (count - 1))] for n in range(count)]
+    """Some items spread evenly, the ends among them; a part from the front is spread as well."""
+    count = min(count, len(items))
+    steps = sorted(range(count), key=lambda n: (n * 0.618034 % 1, n))
+    return [items[round(n * (len(items) - 1) / max(count - 1, 1))] for n in steps]
 
 
 def check_layers(subject: Subject, report: Report) -> None:
@@ -75,7 +73,7 @@ def _is_counted(module: nn.Module) -> bool:
 
 def check_fields(subject: Subject, report: Report) -> None:
     """Large random changes outside a claimed field must not change the unit."""
-    deadline = monotonic() + SECONDS
+    deadline = monotonic() + subject.seconds
     layers = [layer for layer in subject.net.layers if _claims_less_than_all(layer)]
     sampled = spread(layers, SAMPLED_LAYERS)
     clean = forward(subject, sampled, subject.image)
@@ -120,7 +118,7 @@ def _perturb(
 
 def check_gradient_support(subject: Subject, report: Report) -> None:
     """The gradient of a unit is zero outside its claimed field; how tight the field is."""
-    deadline = monotonic() + SECONDS
+    deadline = monotonic() + subject.seconds
     listed = [layer for layer in subject.net.layers if layer.channels > 0]
     sampled = spread(listed, SAMPLED_LAYERS)
     with torch.enable_grad():
@@ -132,7 +130,7 @@ def check_gradient_support(subject: Subject, report: Report) -> None:
                     report.facts["support_cut_short"] = 1
                     return
                 unit = outputs[layer.index][0, :, y, x]
-                if unit.requires_grad:
+                if unit.requires_grad and not unit.is_complex():
                     _compare_support(subject, report, layer, position=(y, x), unit=unit, at=pixels)
 
 

@@ -36,7 +36,7 @@ CHECKS: dict[str, Callable[[Subject, Report], None]] = {
 _FORK = multiprocessing.get_context("fork")
 
 
-def check_network(case: Case, report: Report) -> None:
+def check_network(case: Case, report: Report, *, seconds: float = 5.0) -> None:
     """All checks of one network. Where it does not open, that is its only row."""
     report.running = "build"
     report.send(report.state())
@@ -54,6 +54,7 @@ def check_network(case: Case, report: Report) -> None:
         report.send(report.state())
         return
     report.expected_warnings |= {f"{w.category.__name__}: {w.message}"[:80] for w in caught}
+    subject.seconds = seconds
     report.facts["size"] = "x".join(map(str, subject.net.input_size))
     report.facts["precise"] = int(subject.precise)
     with report.check("open"):
@@ -70,13 +71,13 @@ def check_network(case: Case, report: Report) -> None:
             check(subject, report)
 
 
-def run_all(cases: Sequence[Case], output: Path, *, jobs: int) -> None:
+def run_all(cases: Sequence[Case], output: Path, *, jobs: int, seconds: float) -> None:
     """Runs the cases that the output does not hold yet, and appends a line for each."""
     waiting = list(reversed(cases))
     running: dict[Connection, _Child] = {}
     while waiting or running:
         while waiting and len(running) < jobs:
-            child = _Child(waiting.pop())
+            child = _Child(waiting.pop(), seconds)
             running[child.connection] = child
         for connection in wait(list(running), timeout=1.0):
             assert isinstance(connection, Connection)
@@ -90,10 +91,10 @@ def run_all(cases: Sequence[Case], output: Path, *, jobs: int) -> None:
 class _Child:
     """The process of one network, and the last state of its report."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, seconds: float) -> None:
         self.case, self.start, self.state, self.end = case, time.monotonic(), Row(), ""
         self.connection, sender = _FORK.Pipe(duplex=False)
-        self.process = _FORK.Process(target=_work, args=(case, sender))
+        self.process = _FORK.Process(target=_work, args=(case, sender, seconds))
         self.process.start()
         sender.close()
 
@@ -126,11 +127,11 @@ class _Child:
         return row
 
 
-def _work(case: Case, sender: Connection) -> None:
+def _work(case: Case, sender: Connection, seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
     torch.set_num_threads(1)
     report = Report(sender.send)
-    check_network(case, report)
+    check_network(case, report, seconds=seconds)
     sender.send(report.state())
     sender.close()
 

@@ -1,5 +1,8 @@
 """Sketches of operations that are hidden: custom, scripted, compiled, vmapped, checkpointed."""
 
+import warnings
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -93,29 +96,36 @@ def custom_movement(net: Sketch, x: Tensor) -> Tensor:
     return x + net.conv(_Moved.apply(x))
 
 
-@torch.jit.script
-def _scripted_blur(x: Tensor) -> Tensor:
+def _blur(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 3, 1, 1)
 
 
-@torch.jit.script
-def _scripted_swish(x: Tensor) -> Tensor:
+def _swish(x: Tensor) -> Tensor:
     return x * x.sigmoid()
+
+
+@cache
+def _scripted(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The function as torch.jit compiles it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is deprecated, and widely used
+        scripted: Callable[[Tensor], Tensor] = torch.jit.script(function)
+    return scripted
 
 
 @sketch
 def scripted_blur(net: Sketch, x: Tensor) -> Tensor:
-    return net.conv(x + _scripted_blur(x))
+    return net.conv(x + _scripted(_blur)(x))
 
 
 @sketch
 def scripted_blur_alone(net: Sketch, x: Tensor) -> Tensor:
-    return net.conv(_scripted_blur(x))
+    return net.conv(_scripted(_blur)(x))
 
 
 @sketch
 def scripted_swish(net: Sketch, x: Tensor) -> Tensor:
-    return net.conv(_scripted_swish(net.conv(x)))
+    return net.conv(_scripted(_swish)(net.conv(x)))
 
 
 @sketch

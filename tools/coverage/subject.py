@@ -57,7 +57,9 @@ class Subject:
     image: torch.Tensor
     plain: PlainRun
     is_random: bool = False
-    """Whether two passes over the same image differ."""
+    """Whether a pass draws random numbers."""
+    seconds: float = 5.0
+    """How long each kind of check may take; it then ends early, and the report says so."""
 
     @property
     def precise(self) -> bool:
