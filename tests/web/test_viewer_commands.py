@@ -87,14 +87,48 @@ assert 'torch' not in sys.modules"""
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.mark.parametrize(("host", "is_warned"), [("127.0.0.1", False), ("0.0.0.0", True)])  # noqa: S104
-def test_a_host_that_others_reach_is_warned_of(
-    atlas: Path, host: str, is_warned: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
+def test_a_host_that_only_this_machine_reaches_needs_no_warning(
+    atlas: Path, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "_run", lambda _app, _listening: None)
     ended = CliRunner().invoke(viewer_commands.serve, [str(atlas), "--no-open", "--host", host])
     assert ended.exit_code == 0, ended.output
-    assert ("anybody who can reach" in ended.stderr) == is_warned
+    assert ended.stderr == ""
+
+
+def test_a_host_that_others_reach_is_warned_of_with_what_it_opens(
+    atlas: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_run", lambda _app, _listening: None)
+    ended = CliRunner().invoke(
+        viewer_commands.serve,
+        [str(atlas), "--no-open", "--host", "0.0.0.0"],  # noqa: S104
+    )
+    assert ended.exit_code == 0, ended.output
+    assert ended.stderr == (
+        "retroscope: warning: anyone who can reach this machine can see this atlas, its images and "
+        "the paths of their files; --host 127.0.0.1 admits only this machine\n"
+    )
+
+
+def test_the_warning_names_the_network_and_a_host_by_its_name(atlas: Path) -> None:
+    words = [str(atlas), "--no-open", "--host", "lab.example.org", "--model", "nothing:at_all"]
+    ended = CliRunner().invoke(viewer_commands.serve, words)
+    assert isinstance(ended.exception, RetroscopeError)
+    assert "anyone who can reach lab.example.org can see this atlas" in ended.stderr
+    assert ", and run the network on images that they upload; --host 127.0.0.1" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--arch", "vgg16"], ["--device", "cpu"], ["--threads", "2"], ["--mean", "0,0,0"]]
+)
+def test_an_option_of_the_network_without_a_network_is_refused(
+    atlas: Path, words: list[str]
+) -> None:
+    ended = CliRunner().invoke(viewer_commands.serve, [str(atlas), "--no-open", *words])
+    assert isinstance(ended.exception, RetroscopeError)
+    assert str(ended.exception) == f"{words[0]} needs a network; name it with --model"
 
 
 def test_a_port_that_is_taken_is_said(atlas: Path) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from retroscope.cli.choices import COLOURS, RESIZES, RULES, TONES
 from retroscope.cli.parameter_types import parse_device, parse_names, parse_numbers, parse_size
+from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
     from retroscope.network import Network
@@ -55,6 +57,17 @@ class OpenOptions:
         for inference in net.inferred:
             click.echo(f"{model}: {inference}", err=True)
         return net
+
+
+def refuse_network_options(*names: str) -> None:
+    """Raises if an option is given that has no effect without a network: one of these, or one that
+    opens it.
+    """
+    context = click.get_current_context()
+    for name in (*names, *(field.name for field in fields(OpenOptions))):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            option = f"--{name.replace('_', '-')}"
+            raise RetroscopeError(f"{option} needs a network; name it with --model")
 
 
 @dataclass(frozen=True)

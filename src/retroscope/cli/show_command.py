@@ -1,12 +1,11 @@
 """The command that shows what an atlas holds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from retroscope.cli.choices import RANKINGS
 from retroscope.cli.options import (
@@ -14,6 +13,7 @@ from retroscope.cli.options import (
     image_output_option,
     json_option,
     open_options,
+    refuse_network_options,
     stdout_to_stderr,
     tone_option,
 )
@@ -132,7 +132,7 @@ def show(
     if channels is not None:
         _check_channels(address, is_sheet_only=not (context or mosaics))
     if model is None:
-        _refuse_network_options()
+        refuse_network_options("images", "glob")
     with open_atlas(atlas) as scanned:
         request = ShowRequest(scanned, address, channels, ranked_by)
         if model is not None:
@@ -154,15 +154,6 @@ def _check_channels(address: "Unit", *, is_sheet_only: bool) -> None:
             "--channels draws a sheet of plates; for --context or --mosaics give one channel, "
             f"as {address.layer}:0"
         )
-
-
-def _refuse_network_options() -> None:
-    """Raises if an option is given that has no effect without a network."""
-    context = click.get_current_context()
-    for name in ("images", "glob", *(field.name for field in fields(OpenOptions))):
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            option = f"--{name.replace('_', '-')}"
-            raise RetroscopeError(f"{option} needs a network; name it with --model")
 
 
 def _add_projections(

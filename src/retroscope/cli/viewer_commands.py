@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from retroscope.cli.options import OpenOptions, open_options
+from retroscope.cli.options import OpenOptions, open_options, refuse_network_options
 from retroscope.cli.progress_bar import show_progress
 
 _compare_option = click.option(
@@ -42,17 +42,15 @@ def serve(
     """Show ATLAS in the browser. Press Ctrl-C to stop.
 
     With --model, you can also examine your own images. Nothing leaves this machine, and no image
-    is stored.
+    is stored. Anyone who can reach HOST can use the viewer.
     """
     from retroscope.web.security import is_local
     from retroscope.web.server import serve as run_server
 
+    if model is None:
+        refuse_network_options()
     if not is_local(host):
-        click.echo(
-            f"retroscope: warning: anybody who can reach {host} can see this atlas"
-            + (" and run the network on this machine" if model else ""),
-            err=True,
-        )
+        click.echo(_describe_exposure(host, has_network=model is not None), err=True)
     net = None if model is None else opening.open(model)
     run_server(
         atlas,
@@ -62,6 +60,18 @@ def serve(
         port=port,
         browser=not no_open,
         on_ready=print_address,
+    )
+
+
+def _describe_exposure(host: str, *, has_network: bool) -> str:
+    """What a server opens to others, in one line."""
+    from retroscope.web.security import is_wildcard
+
+    reach = "this machine" if is_wildcard(host) else host
+    network = ", and run the network on images that they upload" if has_network else ""
+    return (
+        f"retroscope: warning: anyone who can reach {reach} can see this atlas, its images and "
+        f"the paths of their files{network}; --host 127.0.0.1 admits only this machine"
     )
 
 

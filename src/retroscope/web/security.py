@@ -1,6 +1,7 @@
 """Protects the local server from other web sites: allowed hosts, origins and response headers."""
 
 from collections.abc import Collection, Iterable
+from ipaddress import ip_address
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -48,8 +49,17 @@ def is_wildcard(host: str) -> bool:
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine can reach a server on this host."""
-    return host.lower() in {*LOCAL, "::1"}
+    """Whether only this machine can reach a server on this host.
+
+    >>> is_local("127.0.0.2"), is_local("0.0.0.0"), is_local("example.org")
+    (True, False, False)
+    """
+    if host.lower() in LOCAL:
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name may stand for any address
+        return False
 
 
 def has_allowed_host(headers: Headers, hosts: Collection[str] | None) -> bool:
