@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
+from retroscope.argument_types import check_arguments
 from retroscope.atlas.reader import Atlas
 from retroscope.errors import RetroscopeError
 from retroscope.progress import ProgressListener, ignore_progress, progress_callback
@@ -38,6 +39,7 @@ class PartDetector:
     patches: int
 
 
+@check_arguments
 def demo(
     folder: str | Path = "retroscope-demo",
     *,

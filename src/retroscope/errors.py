@@ -32,6 +32,10 @@ class ModelError(RetroscopeError):
     """A network that cannot be opened, or that cannot be run correctly."""
 
 
+class DivergenceError(ModelError):
+    """A pass whose calls are not those of the survey."""
+
+
 def nearest(name: str, names: Iterable[str], *, count: int = 3) -> list[str]:
     """The names most similar to this one, best first.
 
@@ -72,9 +76,10 @@ def choose(
     Traceback (most recent call last):
     retroscope.errors.RetroscopeError: no rule book 'guidet'; did you mean 'guided'?
     """
-    if name in table:
+    if isinstance(name, str) and name in table:
         return table[name]
-    hint = did_you_mean(str(name), table) or advice or f"choose from {', '.join(table)}"
+    hint = did_you_mean(name, table) if isinstance(name, str) else ""
+    hint = hint or advice or f"choose from {', '.join(table)}"
     raise error(f"no {what} {name!r}; {hint}")
 
 

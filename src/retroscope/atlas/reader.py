@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar, cast, overload
 
+from retroscope.argument_types import check_arguments
 from retroscope.atlas.database import MAX_QUERY_SECONDS, TIMEOUT, ReadConnection
 from retroscope.atlas.image_blobs import decode_image
 from retroscope.atlas.queries import image_queries, reader_queries
@@ -37,6 +38,7 @@ from retroscope.unit import Unit, as_unit
 Cached = TypeVar("Cached")
 
 
+@check_arguments
 def open_atlas(path: str | Path, *, timeout: float = TIMEOUT) -> "Atlas":
     """Opens an atlas file for reading, also while a scan is writing it.
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import PIL.Image
 from PIL.Image import Resampling
 
+from retroscope.argument_types import check_arguments
 from retroscope.errors import ImageError, choose
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import (
@@ -130,6 +131,7 @@ class Fit:
         return 2 * max(shorter, self.size[0]), 2 * max(shorter, self.size[1])
 
 
+@check_arguments
 def read_image(path: str | Path, *, at_least: Size | None = None) -> Image:
     """The image in a file: upright, first frame, transparency on white.
 

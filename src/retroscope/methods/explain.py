@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from retroscope.argument_types import check_arguments
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_network
@@ -20,6 +21,7 @@ from retroscope.results.layers import Layer
 _TOP_CLASSES = 5
 
 
+@check_arguments
 def explain(
     net: Network,
     image: AnyImage,
@@ -76,6 +78,9 @@ def _check_atlas(atlas: object) -> None:
     if isinstance(atlas, str | Path):
         path = repr(str(atlas))
         raise RetroscopeError(f"{path} is not an Atlas; open it with rs.open_atlas({path})")
+    if atlas is not None and not hasattr(atlas, "layers"):
+        kind = type(atlas).__name__
+        raise RetroscopeError(f"{kind} is not an Atlas; open one with rs.open_atlas(PATH)")
 
 
 def _resolve_layers(

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from retroscope.argument_types import check_arguments
 from retroscope.engine.batching import max_batch_size
 from retroscope.engine.forward import run_forward
 from retroscope.engine.gradients import apply_rules, gradients
@@ -38,6 +39,7 @@ ScoreFunction = Callable[[torch.Tensor, RuleBook], torch.Tensor]
 """Computes the score of each image of a batch, with the rules of a rule book for backward."""
 
 
+@check_arguments
 def saliency(
     net: Network,
     image: AnyImage,

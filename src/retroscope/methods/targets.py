@@ -7,6 +7,7 @@ from numbers import Integral
 
 import torch
 
+from retroscope.argument_types import unpack_pair
 from retroscope.engine.batching import NetworkInput, Size
 from retroscope.errors import RetroscopeError, did_you_mean
 from retroscope.imaging.image import Fit
@@ -92,7 +93,8 @@ def group_by_size(
     """The requests for each image size; each image is prepared once."""
     by_id: dict[int, ImageTargets] = {}
     by_size: dict[Size, list[ImageTargets]] = defaultdict(list)
-    for index, (target, image) in enumerate(requests):
+    for index, request in enumerate(requests):
+        target, image = unpack_pair(request, "target, image")
         if id(image) not in by_id:
             image_targets = ImageTargets(net.prepare(image), applied_fit(net, image), [])
             by_id[id(image)] = image_targets

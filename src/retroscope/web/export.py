@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePath
 from tempfile import TemporaryFile
 
+from retroscope.argument_types import check_arguments
 from retroscope.atlas.reader import Atlas
 from retroscope.errors import RetroscopeError
 from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
@@ -16,6 +17,7 @@ FILE_LIST = ".retroscope-site"
 """Lists the files of an export, which a later export may remove."""
 
 
+@check_arguments
 def export(
     atlas: str | Path | Atlas,
     site: str | Path,

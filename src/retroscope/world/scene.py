@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from retroscope.argument_types import check_arguments
 from retroscope.errors import RetroscopeError, choose
 from retroscope.world import animals, artefacts, backgrounds, buildings, faces, plants, vehicles
 from retroscope.world.painting import Material, Pose, SceneCanvas
@@ -79,6 +80,7 @@ class Scene:
         return {PARTS[number - 1]: self.parts == number for number in numbers if number}
 
 
+@check_arguments
 def scene(
     seed: int,
     *,

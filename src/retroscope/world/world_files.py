@@ -9,6 +9,7 @@ from pathlib import Path
 
 import PIL.Image
 
+from retroscope.argument_types import check_arguments
 from retroscope.errors import RetroscopeError
 from retroscope.world.atomic_folder import atomic_folder, is_free
 from retroscope.world.part_map import PART_NUMBERS
@@ -43,6 +44,7 @@ def world_scene(world: int, number: int, *, shortcut: bool = False) -> Scene:
     return scene(seed, label=label, shortcut=shortcut)
 
 
+@check_arguments
 def write_world(
     folder: str | Path,
     *,

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from retroscope.argument_types import check_arguments
 from retroscope.engine.isolation import EXCLUSIVE_USE
 from retroscope.errors import ModelError, choose, describe_error
 from retroscope.imaging.image import Fit
@@ -35,8 +36,11 @@ SOURCES: dict[str, Opener] = {
 """By the prefix of a name, as in `timm/resnet10t`."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+DEVICE_SYNONYMS = {"gpu": "cuda", "nvidia": "cuda", "metal": "mps"}
+"""What users call devices, and the names that torch has for them."""
 
 
+@check_arguments
 def open_model(
     name: str | Path,
     *,
@@ -190,6 +194,9 @@ def _resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
     kind = name.partition(":")[0]
+    if kind in DEVICE_SYNONYMS:
+        device = DEVICE_SYNONYMS[kind]
+        raise ModelError(f"no device {kind!r}; did you mean {device!r}?", parameter="device")
     if not choose("device", kind, available, error=ModelError):
         raise ModelError(
             f"torch finds no {kind} device; choose from {', '.join(devices)}", parameter="device"

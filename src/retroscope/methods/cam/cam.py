@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import torch
 
+from retroscope.argument_types import check_arguments
 from retroscope.engine.batching import max_batch_size
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, memory_budget
@@ -34,6 +35,7 @@ _CHUNK_SIZE = 64
 """Requests that are grouped by image size at a time."""
 
 
+@check_arguments
 def cam(
     net: Network,
     image: AnyImage,
@@ -54,6 +56,7 @@ def cam(
     return next(cam_many(net, [(target, image)], method=method, layer=layer))
 
 
+@check_arguments
 def cam_many(
     net: Network,
     requests: Iterable[CamRequest],

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from retroscope.argument_types import check_arguments, unpack_pair
 from retroscope.engine.batching import ImageStack, NetworkInput, ProjectionRequest, Size
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import memory_budget
@@ -45,6 +46,7 @@ def deconv(
     return next(deconv_many(net, [(unit, image)], rules=rules))
 
 
+@check_arguments
 def deconv_many(
     net: Network,
     requests: Iterable[Request],
@@ -71,7 +73,8 @@ def _next_chunk(net: Network, requests: Iterator[Request]) -> list[ProjectionReq
     images: dict[object, tuple[AnyImage, NetworkInput]] = {}
     resolved: dict[tuple[Unit, Size], tuple[Unit, Layer]] = {}
     chunk: list[ProjectionRequest] = []
-    for address, image in islice(requests, _MAX_REQUESTS):
+    for request in islice(requests, _MAX_REQUESTS):
+        address, image = unpack_pair(request, "unit, image")
         key = _image_key(image)
         if key not in images:
             images[key] = image, net.prepare(image)

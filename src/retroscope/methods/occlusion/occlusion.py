@@ -12,6 +12,7 @@ from itertools import takewhile
 import numpy as np
 import torch
 
+from retroscope.argument_types import check_arguments
 from retroscope.engine.batching import Size, max_batch_size
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, memory_budget
@@ -39,6 +40,7 @@ _BATCH_SIZE = 32
 """Occluders that run as one batch; the patches of larger batches do not fit into CPU caches."""
 
 
+@check_arguments
 def occlusion(
     net: Network,
     image: AnyImage,

@@ -4,8 +4,10 @@ Olah et al. 2017 for neurons, channels, layers, directions and diversity.
 """
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Self
 
+from retroscope.argument_types import check_arguments
 from retroscope.errors import RetroscopeError
 from retroscope.unit import Unit, as_unit
 
@@ -114,6 +116,7 @@ def excite(unit: str | Unit) -> Objective:
     return _single_term(UnitTerm(as_unit(unit)))
 
 
+@check_arguments
 def excite_direction(layer: str, direction: tuple[float, ...]) -> Objective:
     """A direction in a layer's activation space: one number per channel."""
     return _single_term(DirectionTerm(layer, tuple(direction)))
@@ -121,6 +124,8 @@ def excite_direction(layer: str, direction: tuple[float, ...]) -> Objective:
 
 def excite_class(target: str | int) -> Objective:
     """The score of a class, by name or number."""
+    if not isinstance(target, str | Integral):
+        raise RetroscopeError(f"a class is a name or a number, not {target!r}; give one at a time")
     return _single_term(ClassTerm(target))
 
 

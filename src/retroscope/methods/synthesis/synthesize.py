@@ -6,6 +6,7 @@ what they see, and the network stops at the layer.
 
 from collections.abc import Sequence
 
+from retroscope.argument_types import check_arguments
 from retroscope.errors import RetroscopeError
 from retroscope.methods.synthesis.objectives import ObjectiveLike, as_objective, diversity
 from retroscope.methods.synthesis.recipes import Recipe, as_recipe, with_steps
@@ -18,6 +19,7 @@ from retroscope.network import AnyImage, Network, require_network
 from retroscope.results.patterns import Pattern
 
 
+@check_arguments
 def synthesize(
     net: Network,
     unit: ObjectiveLike,
@@ -54,6 +56,7 @@ def synthesize(
     return pattern
 
 
+@check_arguments
 def synthesize_many(
     net: Network,
     units: Sequence[ObjectiveLike],
@@ -73,6 +76,7 @@ def synthesize_many(
     return render_patterns(net, request, size, seed_image=seed_image, progress=progress)
 
 
+@check_arguments
 def synthesize_varied(
     net: Network,
     unit: ObjectiveLike,
