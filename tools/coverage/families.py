@@ -80,8 +80,8 @@ def _build_torchvision(family: str, name: str, size: Size) -> nn.Module:
     return module
 
 
-TOO_LARGE = re.compile("_5b_|_1b_|enormous|giant|gigantic|412m_")
-"""Networks of timm with a billion parameters, whose modules have smaller ones."""
+TOO_LARGE = re.compile("_5b_|_1b_|enormous|giant|412m_|_large_|_huge_|_plus|_xxl")
+"""Large networks of timm whose modules have smaller ones."""
 
 
 def timm_cases() -> Iterator[Case]:
@@ -99,12 +99,12 @@ def timm_cases() -> Iterator[Case]:
 
 
 def _choose(names: list[str]) -> list[str]:
-    """The smallest network of each spelling without its numbers, at most six of a module."""
+    """The smallest network of each spelling without its numbers, some of each module."""
     sizes = {name: _declared_size(name) for name in names}
     by_stem: dict[str, str] = {}
     for name in sorted(names, key=lambda name: (sizes[name], len(name), name)):
         by_stem.setdefault(_stem(name), name)
-    return list(by_stem.values())[: 10 if len(names) > 40 else 3]
+    return list(by_stem.values())[: 7 if len(names) > 40 else 2]
 
 
 WEIGHTS_OF_WORDS = {

@@ -60,13 +60,14 @@ def missing_modules(subject: Subject) -> list[str]:
     return [
         f"{path} ({type(subject.module.get_submodule(path)).__name__})"
         for path in subject.plain.outputs
-        if _is_counted(subject.module.get_submodule(path))
+        if is_counted(subject.module.get_submodule(path))
         and subject.plain.inputs[path] != changed.inputs.get(path)
         and not any(name == path or name.startswith(f"{path}.") for name in covered)
     ]
 
 
-def _is_counted(module: nn.Module) -> bool:
+def is_counted(module: nn.Module | None) -> bool:
+    """Whether a module is a convolution, a linear layer or a norm."""
     is_quantised = "quantized" in type(module).__module__ and hasattr(module, "weight")
     return isinstance(module, COUNTED_MODULES) or is_quantised
 
@@ -216,5 +217,6 @@ def _claims_less_than_all(layer: Layer) -> bool:
 
 
 def clean_name(note: str) -> str:
-    """The operation that a note names."""
-    return re.sub(r" (is not in|is called|takes|works).*", "", note)
+    """The operation that a note names, without where torch keeps it."""
+    name = re.sub(r" (is not in|is called|takes|works).*", "", note)
+    return re.sub(r"^torch\.(nn\.functional\.|functional\.|Tensor\.)?", "", name)
