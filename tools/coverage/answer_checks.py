@@ -143,7 +143,7 @@ def plain_projection(
         if rules != "gradient":
             stack.enter_context(replaced_rectifiers(rules))
         pixels = subject.image.clone().requires_grad_()
-        run = run_plainly(subject.module, pixels[None])
+        run = run_plainly(subject.module, subject.in_survey_layout(pixels))
     output = run.output(path)
     maps = None if output is None else as_maps(output, layer)
     if maps is None or not maps.requires_grad:

@@ -64,7 +64,8 @@ def _run_and_keep(subject: Subject, path: str) -> tuple[torch.Tensor, torch.Tens
     handle = subject.module.get_submodule(path).register_forward_hook(keep)
     try:
         with torch.enable_grad():
-            result = subject.module(subject.image[None].clone().requires_grad_().clone())
+            pixels = subject.image.clone().requires_grad_()
+            result = subject.module(subject.in_survey_layout(pixels))
     finally:
         handle.remove()
     return kept[0], _class_scores(result)

@@ -191,9 +191,7 @@ def forward(
     if not layers:
         return outputs
     listeners = {layer.index: partial(keep, layer.index) for layer in layers}
-    survey = subject.net.survey(subject.net.input_size)
-    layout = torch.channels_last if survey.channels_last else torch.contiguous_format
-    batch = image[None].clone(memory_format=layout)
+    survey, batch = subject.net.survey(subject.net.input_size), subject.in_survey_layout(image)
     seed_randomness()
     with torch.set_grad_enabled(keep_graph):
         run_forward(subject.module, survey, batch, listeners)

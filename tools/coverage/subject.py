@@ -66,6 +66,15 @@ class Subject:
         """Whether it computes in double precision."""
         return self.image.dtype == torch.float64
 
+    def in_survey_layout(self, image: torch.Tensor) -> torch.Tensor:
+        """A batch of one in the memory layout of the survey.
+
+        Torch's gradient of a batch norm depends on the layout, so both sides use the same one.
+        """
+        is_last = self.net.survey(self.net.input_size).channels_last
+        layout = torch.channels_last if is_last else torch.contiguous_format
+        return image[None].clone(memory_format=layout)
+
     def layers_of_modules(self) -> dict[str, Layer]:
         """The layers that bear the path of a module which ran once and returned one tensor."""
         layers = self.net.layers
@@ -90,7 +99,7 @@ def run_plainly(module: nn.Module, image: torch.Tensor) -> PlainRun:
 
     seed_randomness()
     with hooks(module, record):
-        run.result = module(image.clone())
+        run.result = module(image.clone())  # clone keeps the layout
     return run
 
 
