@@ -46,11 +46,14 @@ def check_values(subject: Subject, report: Report) -> None:
 
 
 def _refuse_absent_modules(subject: Subject, report: Report) -> None:
-    """A layer whose module does not run for this image has no maps to show."""
+    """A layer whose module runs for a black image, but not for this one, has no maps to show."""
     modules = dict(subject.module.named_modules())
+    with torch.no_grad():
+        black = run_plainly(subject.module, torch.zeros_like(subject.image)[None])
     for layer in subject.net.layers:
         is_module = is_counted(modules.get(layer.name))
-        if is_module and not subject.plain.outputs.get(layer.name):
+        runs = layer.name in black.outputs and layer.name not in subject.plain.outputs
+        if is_module and runs:
             rs.activations(subject.net, layer, subject.image)
             report.answer_is_wrong(f"values: {layer.name} has maps, but that module does not run")
 

@@ -10,6 +10,7 @@ import torch
 from tools.coverage import (  # noqa: F401 - importing them registers the sketches
     sketches_code,
     sketches_gates,
+    sketches_habits,
     sketches_hidden,
     sketches_networks,
     sketches_positions,
@@ -57,7 +58,9 @@ def torchvision_cases() -> Iterator[Case]:
     }
     for family, home in homes.items():
         for name in torchvision.models.list_models(module=home):
-            sizes = ((128, 128),) if family == "detection" else (*SIZES, (518, 518))
+            sizes = {"detection": ((128, 128),), "quantized": ((64, 64), (96, 96), (224, 224))}.get(
+                family, SIZES
+            )
             build = partial(_build_torchvision, family, name)
             yield Case(family, name, build, sizes)
 

@@ -228,7 +228,7 @@ def unusable(rows: Iterable[Row]) -> str:
     lines = [
         f"- `{row['name']}` ({row['family']}): {one_line(row['unusable'])[:160]}"
         for row in rows
-        if "unusable" in row
+        if "unusable" in row and not row.get("refused")
     ]
     head = "A plain forward pass of one image, at any of the sizes tried, ends in an error:"
     return "\n".join([head, "", *lines]) if lines else "None."

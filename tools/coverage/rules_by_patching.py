@@ -18,7 +18,8 @@ RECTIFIERS: tuple[tuple[object, tuple[str, ...]], ...] = (
     (torch.Tensor, ("relu", "relu_", "prelu")),
 )
 CLAMPS: tuple[tuple[object, tuple[str, ...]], ...] = (
-    (F, ("hardtanh", "hardtanh_")),
+    (F, ("hardtanh", "hardtanh_", "threshold", "threshold_")),
+    (torch, ("threshold", "threshold_")),
     (torch, ("clamp", "clamp_", "clamp_min", "clamp_min_", "clip")),
     (torch.Tensor, ("clamp", "clamp_", "clamp_min", "clamp_min_", "clip")),
 )
@@ -92,8 +93,11 @@ def _replacement(
 
 
 def _starts_at_zero(*bounds: object, **named: object) -> bool:
-    low = bounds[0] if bounds else named.get("min", named.get("min_val"))
-    return isinstance(low, int | float) and low == 0
+    """Whether a clamp, or a threshold and the value below it, start at zero."""
+    names = ("min", "min_val", "threshold")
+    low = bounds[0] if bounds else next((named[name] for name in names if name in named), None)
+    value = named.get("value", 0)
+    return isinstance(low, int | float) and low == 0 and value == 0
 
 
 class CountingMode(TorchFunctionMode):
