@@ -203,8 +203,19 @@ def test_a_writer_that_nobody_closed_gives_the_lock_back(path: Path) -> None:
 
 def test_a_lock_file_that_may_not_be_opened_is_named(path: Path) -> None:
     lock_path(path).mkdir()
-    with pytest.raises(AtlasError, match=r"its lock '.*a\.atlas-lock' cannot be opened \(.+\); "):
+    words = r"its lock '.*a\.atlas-lock' cannot be opened \(.+\); delete it "
+    with pytest.raises(AtlasError, match=words):
         AtlasWriter(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need privileges")
+def test_a_link_in_place_of_the_lock_file_is_not_followed(path: Path) -> None:
+    precious = path.parent / "precious"
+    precious.write_text("keep this")
+    lock_path(path).symlink_to(precious)
+    with pytest.raises(AtlasError, match=r"its lock .* cannot be opened"):
+        AtlasWriter(path)
+    assert precious.read_text() == "keep this"
 
 
 def test_a_new_atlas_is_locked_before_its_file_exists(tmp_path: Path) -> None:

@@ -234,6 +234,31 @@ def test_a_scan_leaves_no_trace_on_the_network(folder: Path, tmp_path: Path) -> 
         scan(net, folder, to=tmp_path / "b", batch_size=2, progress=stop_at("scan", 2))
 
 
+@pytest.mark.parametrize("precision", ["full", "bf16"])
+def test_a_finished_scan_keeps_nothing_that_was_only_for_resuming(
+    folder: Path, tmp_path: Path, precision: str
+) -> None:
+    resuming = {"checkpoint", "next"}
+    with pytest.raises(Enough):
+        scan(tiny(), folder, to=tmp_path / "a", precision=precision, progress=stop_at("scan", 1))
+    with open_atlas(tmp_path / "a") as atlas:
+        assert resuming <= atlas.meta.keys()
+    scan(tiny(), folder, to=tmp_path / "a", precision=precision).close()
+    with open_atlas(tmp_path / "a") as atlas:
+        assert not resuming & atlas.meta.keys()
+        assert atlas.sql("SELECT * FROM state") == []
+    scan(tiny(), folder, to=tmp_path / "a", precision=precision).close()
+
+
+def test_a_finished_atlas_of_an_older_retroscope_may_keep_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    scan(tiny(), folder, to=tmp_path / "a").close()
+    with AtlasWriter(tmp_path / "a") as writer, writer.transaction():
+        writer.put_meta({"checkpoint": "of another version", "next": 13})
+    scan(tiny(), folder, to=tmp_path / "a").close()
+
+
 def test_no_thread_goes_on_after_a_scan(folder: Path, tmp_path: Path) -> None:
     before = set(threading.enumerate())
     scan(tiny(), folder, to=tmp_path / "a")

@@ -95,6 +95,11 @@ TABLES = {
         label INTEGER REFERENCES labels (id),
         status TEXT NOT NULL CHECK (status IN ('pending', 'ok', 'unreadable')),
         error TEXT""",
+    "image_files": """
+        image INTEGER PRIMARY KEY REFERENCES images (id),
+        size INTEGER NOT NULL,
+        modified INTEGER NOT NULL,
+        digest BLOB NOT NULL""",
     "winner_pictures": """
         image INTEGER PRIMARY KEY REFERENCES images (id),
         blob BLOB NOT NULL""",
@@ -149,7 +154,7 @@ TABLES = {
         value BLOB NOT NULL""",
 }
 
-LATER_TABLES = ("patterns",)
+LATER_TABLES = ("patterns", "image_files")
 """Tables that an older atlas lacks until it is next opened for writing."""
 
 CLUSTERED = ("channels", "hits")

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 from platform import node
 from threading import RLock
@@ -27,6 +28,9 @@ else:
 _SUFFIX = "-lock"
 _LOCKED_BYTE = 2**30
 """Far behind the text of the file: a byte that Windows locks cannot be read either."""
+
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+"""The file is overwritten: a link beside an atlas from a stranger may lead to any file."""
 
 
 class _FileIdentity(NamedTuple):
@@ -73,7 +77,7 @@ def _acquire(path: Path, lock_file: Path) -> int:
         with suppress(FileNotFoundError):
             if _held.get(_identity(lock_file.stat())) == os.getpid():
                 raise _second_writer(path, f"{os.getpid()} {node()}")
-        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666)
         if not _try_lock(descriptor):
             holder = os.read(descriptor, 200).decode(errors="replace")
             os.close(descriptor)
@@ -120,10 +124,13 @@ def _explain_failure(path: Path, lock_file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise AtlasError(
-            f"{quote_path(path)} cannot be written: its lock {quote_path(lock_file)} cannot be "
-            f"opened ({error.strerror}); the folder must be writable, on a disk with file locks"
-        ) from error
+        reason = "the folder is read-only; change its mode, or use a copy"
+        if error.errno not in (EACCES, EPERM, EROFS) or lock_file.exists():
+            reason = (
+                f"its lock {quote_path(lock_file)} cannot be opened ({error.strerror}); delete it "
+                "if no scan is running, or use a disk with file locks"
+            )
+        raise AtlasError(f"{quote_path(path)} cannot be written: {reason}") from error
 
 
 def _identity(status: os.stat_result) -> _FileIdentity:

@@ -26,7 +26,7 @@ from retroscope.atlas.queries.table_rows import (
     RankedHitRow,
     StoredImageRow,
 )
-from retroscope.atlas.queries.writer_queries import LayerNumberRow
+from retroscope.atlas.queries.writer_queries import ImageFileRow, LayerNumberRow
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.row_encoding import (
     Array,
@@ -128,6 +128,10 @@ class AtlasWriter:
         rows = ((key, json.dumps(fact, allow_nan=False)) for key, fact in facts.items())
         self._connection.write(writer_queries.UPSERT_FACT, rows)
 
+    def delete_meta(self, *keys: str) -> None:
+        """Deletes facts about the scan."""
+        self._connection.write(writer_queries.DELETE_FACT, ((key,) for key in keys))
+
     def put_layers(self, layers: Sequence[Layer]) -> None:
         """The layers of the scan, numbered from 0."""
         rows = (layer_row(number, layer) for number, layer in enumerate(layers))
@@ -154,6 +158,14 @@ class AtlasWriter:
         status = ImageStatus.UNREADABLE
         self._connection.write(writer_queries.COUNT_DOWN_LABEL, [(image, status)])
         self._connection.write(writer_queries.SET_ERROR, [(status, encode_text(error), image)])
+
+    def put_image_files(self, files: Iterable[ImageFileRow]) -> None:
+        """The files of images as they were read."""
+        self._upsert("image_files", ImageFileRow._fields, files)
+
+    def image_files(self, images: Sequence[int]) -> list[ImageFileRow]:
+        """The recorded files among these images, by number; those of a data set have none."""
+        return writer_queries.image_files(self._connection, images)
 
     def put_state(self, parts: Mapping[str, bytes]) -> None:
         """Parts of the scan's state, replacing those with the same keys; each below a gigabyte."""

@@ -7,11 +7,13 @@ from time import perf_counter, sleep
 
 import torch
 
+from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.engine.isolation import preserve_state
 from retroscope.network import Network
 from retroscope.progress import ProgressListener, ProgressReporter
 from retroscope.results.layers import Layer
+from retroscope.scanning.image_files import refuse_changed_contents
 from retroscope.scanning.loading import LoadedBatch, load_batches
 from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
 from retroscope.scanning.persist import pack_sweeps, restore_sweeps
@@ -51,6 +53,8 @@ class PassState:
     saved: int
     failures: tuple[tuple[int, str], ...] = ()
     """Images that cannot be read, and why, since the last checkpoint."""
+    files: tuple[ImageFileRow, ...] = ()
+    """Those of images that have been read since the last checkpoint."""
     first_error: str = ""
     saved_at: float = field(default_factory=perf_counter)
     checkpoint_seconds: float = 0.0
@@ -71,6 +75,7 @@ def run_pass(
             for batch in load_batches(
                 scan_pass.net, scan_pass.image_list, batches, workers=workers
             ):
+                refuse_changed_contents(writer, scan_pass.image_list, batch.files)
                 state = _add_batch(scan_pass, state, batch, scratch=scratch)
                 reporter.update(state.processed)
                 if _is_checkpoint_due(state):
@@ -139,6 +144,7 @@ def _add_batch(
         processed=state.processed + len(batch.indices) + len(batch.failures),
         readable=state.readable + len(batch.indices),
         failures=(*state.failures, *batch.failures),
+        files=(*state.files, *batch.files),
         first_error=state.first_error or next((reason for _, reason in batch.failures), ""),
     )
 
@@ -156,11 +162,17 @@ def write_checkpoint(writer: AtlasWriter, scan_pass: ScanPass, state: PassState)
     start = perf_counter()
     with writer.transaction():
         _mark_images(writer, scan_pass.indices[state.saved : state.processed], state.failures)
+        writer.put_image_files(state.files)
         writer.put_state(pack_sweeps(state.sweeps, stage=scan_pass.stage))
         writer.put_meta({"next": state.processed, "readable": state.readable})
     now = perf_counter()
     return replace(
-        state, saved=state.processed, failures=(), saved_at=now, checkpoint_seconds=now - start
+        state,
+        saved=state.processed,
+        failures=(),
+        files=(),
+        saved_at=now,
+        checkpoint_seconds=now - start,
     )
 
 

@@ -4,9 +4,11 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from retroscope.argument_types import check_arguments
 from retroscope.atlas.reader import Atlas
 from retroscope.atlas.schema import ScanState
 from retroscope.atlas.writer import AtlasWriter, MissingProjection, extend_atlas
@@ -15,10 +17,15 @@ from retroscope.engine.rules import rule_book
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_scan
 from retroscope.methods.deconv.deconv import deconv_many
-from retroscope.network import Network
+from retroscope.network import Network, require_network
 from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
 from retroscope.results.layer_lookup import check_unit
 from retroscope.results.projections import Projection
+from retroscope.scanning.image_files import (
+    read_input,
+    refuse_changed_contents,
+    refuse_changed_files,
+)
 from retroscope.scanning.layer_choice import atlas_layers, split_names
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.sources import ImageList, ImageSource, list_images
@@ -66,6 +73,7 @@ def parse_ranks(option: RanksOption) -> Ranks:
     return Ranks(int(option))
 
 
+@check_arguments
 def illustrate(
     atlas: str | Path,
     net: Network,
@@ -88,6 +96,7 @@ def illustrate(
     images stored in the atlas would not do: the little that WebP loses changes switches, and with
     them the projections of deep layers.
     """
+    require_network(net)
     ranks = parse_ranks(projections)
     with extend_atlas(atlas) as (scanned, writer):
         image_list = _list_scanned_images(scanned, images, glob=glob, labels=labels)
@@ -163,25 +172,32 @@ class ImageCache:
     """Images of the list as the network takes them, read by threads; the last used are cached."""
 
     def __init__(
-        self, net: Network, image_list: ImageList, workers: int, *, size: int = CACHED_IMAGES
+        self,
+        writer: AtlasWriter,
+        net: Network,
+        image_list: ImageList,
+        *,
+        workers: int,
+        size: int = CACHED_IMAGES,
     ) -> None:
-        self._net, self._image_list, self._workers, self._size = net, image_list, workers, size
+        self._writer, self._net, self._image_list = writer, net, image_list
+        self._workers, self._size = workers, size
         self._cache: OrderedDict[int, NetworkInput] = OrderedDict()
 
     def fetch(self, indices: Sequence[int]) -> dict[int, NetworkInput]:
-        """The images at these indices."""
+        """The images at these indices, whose files the scan has read before."""
         missing = [index for index in dict.fromkeys(indices) if index not in self._cache]
         with ThreadPoolExecutor(self._workers) as pool:
-            self._cache.update(zip(missing, pool.map(self._read, missing), strict=True))
+            readings = list(pool.map(partial(read_input, self._net, self._image_list), missing))
+        files = [file for _, file in readings if file is not None]
+        refuse_changed_contents(self._writer, self._image_list, files)
+        self._cache.update(zip(missing, [image for image, _ in readings], strict=True))
         images = {index: self._cache[index] for index in indices}
         for index in images:
             self._cache.move_to_end(index)
         while len(self._cache) > self._size:
             self._cache.popitem(last=False)
         return images
-
-    def _read(self, index: int) -> NetworkInput:
-        return self._net.prepare(self._image_list.load(index))
 
 
 def store_winning_images(
@@ -196,7 +212,8 @@ def store_winning_images(
     missing = writer.images_without_pixels()
     if not missing:
         return
-    cache = ImageCache(net, image_list, workers, size=0)
+    refuse_changed_files(writer, image_list, missing)
+    cache = ImageCache(writer, net, image_list, workers=workers, size=0)
     reporter = ProgressReporter("store images", len(missing), progress)
     for start, indices in _chunks(missing, IMAGES_PER_TRANSACTION):
         images = cache.fetch(indices)
@@ -223,7 +240,8 @@ def project_hits(
     """
     book = rule_book(rules)
     hits = _missing_projections(writer, selection, ranks=ranks, rules=book.name)
-    cache = ImageCache(net, image_list, default_workers())
+    refuse_changed_files(writer, image_list, sorted({hit.image for hit in hits}))
+    cache = ImageCache(writer, net, image_list, workers=default_workers())
     reporter = ProgressReporter("illustrate", len(hits), progress)
     for start, chunk in _chunks(hits, HITS_PER_TRANSACTION):
         images = cache.fetch([hit.image for hit in chunk])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from retroscope.argument_types import check_arguments
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.schema import Json, ScanState
 from retroscope.atlas.writer import AtlasWriter
@@ -16,6 +17,7 @@ from retroscope.scanning.illustrate import (
     project_hits,
     store_winning_images,
 )
+from retroscope.scanning.image_files import refuse_changed_files
 from retroscope.scanning.layer_choice import network_layers
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.one_pass import LayerSweeps, choose_batch_size
@@ -35,6 +37,7 @@ from retroscope.scanning.precision import (
 from retroscope.scanning.sources import ImageSource, list_images
 
 
+@check_arguments
 def scan(
     net: Network,
     images: ImageSource,
@@ -101,6 +104,7 @@ def _start_or_resume(writer: AtlasWriter, plan: ScanPlan, *, source: dict[str, J
             "start over with restart",
             parameter="restart",
         )
+    refuse_changed_files(writer, plan.image_list, range(len(plan.image_list.keys)))
 
 
 def _record_plan(writer: AtlasWriter, plan: ScanPlan, *, source: dict[str, Json]) -> None:
@@ -181,5 +185,6 @@ def _finish(writer: AtlasWriter, plan: ScanPlan, sweeps: LayerSweeps) -> None:
         for layer in plan.layers:
             write_layer(writer, layer, sweeps.layer_sweep(layer.index), classes=classes)
         writer.clear_state()
+        writer.delete_meta("checkpoint", "next")
         writer.put_meta({"state": ScanState.SCANNED})
     writer.compact()

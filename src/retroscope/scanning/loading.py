@@ -7,9 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
+from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError
 from retroscope.network import Network
+from retroscope.scanning.image_files import read_input
 from retroscope.scanning.sources import ImageList
 
 BATCHES_AHEAD = 3
@@ -18,11 +20,15 @@ _MAX_WORKERS = 16
 
 @dataclass(frozen=True, eq=False)
 class LoadedBatch:
-    """The images of a batch that could be read, by their index, and why the others could not."""
+    """The images of a batch that could be read, by their index, and why the others could not.
+
+    `files` are those of the images, as they were read.
+    """
 
     indices: Sequence[int]
     images: Sequence[NetworkInput]
     failures: Sequence[tuple[int, str]]
+    files: Sequence[ImageFileRow]
 
 
 def default_workers() -> int:
@@ -35,39 +41,46 @@ def load_batches(
 ) -> Iterator[LoadedBatch]:
     """The batches of images in order, read by threads that stay a few batches ahead."""
     remaining = iter(batches)
-    pending: deque[tuple[Sequence[int], list[Future[NetworkInput | str]]]] = deque()
+    pending: deque[tuple[Sequence[int], list[Future[_Reading]]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="retroscope-read") as pool:
 
         def submit(count: int) -> None:
             for indices in islice(remaining, count):
-                reads = [pool.submit(_read_input, net, image_list, index) for index in indices]
+                reads = [pool.submit(_read, net, image_list, index) for index in indices]
                 pending.append((indices, reads))
 
         submit(BATCHES_AHEAD)
         try:
             while pending:
                 indices, reads = pending.popleft()
-                results = [read.result() for read in reads]
+                readings = [read.result() for read in reads]
                 submit(1)
-                yield _split_failures(indices, results)
+                yield _split_failures(indices, readings)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read_input(net: Network, image_list: ImageList, index: int) -> NetworkInput | str:
-    """The image as the network takes it, or why it cannot be used."""
+_Reading = tuple[NetworkInput, ImageFileRow | None] | str
+"""An image and its file, or why it cannot be used."""
+
+
+def _read(net: Network, image_list: ImageList, index: int) -> _Reading:
     try:
-        image = net.prepare(image_list.load(index))
+        image, file = read_input(net, image_list, index)
     except ImageError as error:
         return str(error)
     if image.size == net.input_size:
-        return image
+        return image, file
     height, width = image.size
     return f"{height}x{width} pixels; a scan takes {net.input_size[0]}x{net.input_size[1]}"
 
 
-def _split_failures(indices: Sequence[int], results: Sequence[NetworkInput | str]) -> LoadedBatch:
-    pairs = list(zip(indices, results, strict=True))
-    images = [(index, image) for index, image in pairs if isinstance(image, NetworkInput)]
-    failures = [(index, reason) for index, reason in pairs if isinstance(reason, str)]
-    return LoadedBatch([index for index, _ in images], [image for _, image in images], failures)
+def _split_failures(indices: Sequence[int], readings: Sequence[_Reading]) -> LoadedBatch:
+    pairs = list(zip(indices, readings, strict=True))
+    images = [(index, *reading) for index, reading in pairs if not isinstance(reading, str)]
+    return LoadedBatch(
+        indices=[index for index, _, _ in images],
+        images=[image for _, image, _ in images],
+        failures=[(index, reason) for index, reason in pairs if isinstance(reason, str)],
+        files=[file for _, _, file in images if file is not None],
+    )

@@ -39,13 +39,15 @@ ImageSource = str | Path | Sequence[str | Path] | Dataset
 class ImageList:
     """The images of a scan, by index: the key and class of each, and a function that loads it.
 
-    A label is an index into `class_names`, or -1.
+    A label is an index into `class_names`, or -1. `files` are the paths, unless a data set loads
+    the images.
     """
 
     keys: Sequence[str]
     labels: Sequence[int]
     class_names: Sequence[str]
     load: Callable[[int], AnyImage]
+    files: Sequence[str] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -124,7 +126,7 @@ def _list_files(paths: Sequence[Path], root: Path, label_file: Path | None) -> I
     label_by_name = {name: label for label, name in enumerate(class_names)}
     labels = [label_by_name.get(name, -1) for name in classes]
     files = list(map(str, paths))
-    return ImageList(keys, labels, class_names, files.__getitem__)
+    return ImageList(keys, labels, class_names, files.__getitem__, files)
 
 
 def _find_files(folder: Path, glob: str | None) -> list[Path]:

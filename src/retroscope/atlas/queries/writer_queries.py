@@ -1,5 +1,6 @@
 """What `AtlasWriter` puts into the file, and what it looks up there."""
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ from retroscope.atlas.queries.query import Query, SqlSource
 _NO_LIMIT = 2**62
 
 UPSERT_FACT = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+DELETE_FACT = "DELETE FROM meta WHERE key = ?"
 UPSERT_STATE = "INSERT OR REPLACE INTO state VALUES (?, ?)"
 INSERT_LABEL = "INSERT INTO labels VALUES (?, CAST(? AS TEXT), ?)"
 INSERT_IMAGE = "INSERT INTO images VALUES (?, CAST(? AS TEXT), ?, ?, NULL)"
@@ -51,8 +53,24 @@ class MissingProjectionRow(NamedTuple):
     score: float | None
 
 
+class ImageFileRow(NamedTuple):
+    """The file of an image when the scan read it; `modified` in nanoseconds."""
+
+    image: int
+    size: int
+    modified: int
+    digest: bytes
+
+
 _STATE = Query(StatePartRow, "SELECT key, value FROM state")
 _LAYER_NUMBERS = Query(LayerNumberRow, "SELECT name, id, channels FROM layers ORDER BY step, id")
+_IMAGE_FILES = Query(
+    ImageFileRow,
+    """
+    SELECT image, size, modified, digest FROM image_files
+    WHERE image IN (SELECT value FROM json_each(?))
+    ORDER BY image""",
+)
 _CREATION_TIME = Query(str, "SELECT value FROM meta WHERE key = 'created'")
 _MISSING_PROJECTIONS = Query(
     MissingProjectionRow,
@@ -114,6 +132,11 @@ def missing_projections(
         rules,
         _NO_LIMIT if limit is None else limit,
     )
+
+
+def image_files(source: SqlSource, images: Sequence[int]) -> list[ImageFileRow]:
+    """What is recorded of the files of these images, by number."""
+    return _IMAGE_FILES(source, json.dumps(list(images)))
 
 
 def images_without_pixels(source: SqlSource) -> list[int]:

@@ -1,0 +1,103 @@
+"""The files of a scan's images, and whether they still hold what the scan has read.
+
+The scan records size, modification time and a digest of each file. A file of the same size and
+time is taken to be the same, so that resuming a scan of a million images reads none of them. If
+only the time differs, as after `touch` or a copy, the content decides. An image that is read again,
+to store or to project it, is compared by its content in any case.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import blake2b, file_digest
+from pathlib import Path
+from typing import IO
+
+from retroscope.atlas.queries.writer_queries import ImageFileRow
+from retroscope.atlas.writer import AtlasWriter
+from retroscope.engine.batching import NetworkInput
+from retroscope.errors import ImageError, RetroscopeError
+from retroscope.imaging.decoding import decode, open_image_file
+from retroscope.imaging.image import Image
+from retroscope.network import Network
+from retroscope.scanning.sources import ImageList
+
+_IMAGES_PER_QUERY = 10_000
+_CHECKING_THREADS = 8
+_DIGEST_BYTES = 8
+
+
+def read_input(
+    net: Network, image_list: ImageList, index: int
+) -> tuple[NetworkInput, ImageFileRow | None]:
+    """The image as the network takes it, and its file, if it is in one."""
+    if not image_list.files:
+        return net.prepare(image_list.load(index)), None
+    path = image_list.files[index]
+    name = repr(path)
+    with open_image_file(Path(path), name) as file:
+        before = os.fstat(file.fileno())
+        pixels = decode(file, name, at_least=net.preprocessing.fit.decoding_size)
+        digest = _digest(file)
+        after = os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ImageError(f"{name} changes while it is read; wait until it is written")
+    row = ImageFileRow(index, before.st_size, before.st_mtime_ns, digest)
+    return net.prepare(Image(pixels, path)), row
+
+
+def refuse_changed_files(writer: AtlasWriter, image_list: ImageList, images: Sequence[int]) -> None:
+    """Raises if files of these images are not those that the scan has read.
+
+    Files that are missing are left to whoever reads them.
+    """
+    if not image_list.files:
+        return
+    changed: list[int] = []
+    is_changed = partial(_is_changed, image_list.files)
+    with ThreadPoolExecutor(_CHECKING_THREADS) as pool:
+        for start in range(0, len(images), _IMAGES_PER_QUERY):
+            rows = writer.image_files(images[start : start + _IMAGES_PER_QUERY])
+            changes = pool.map(is_changed, rows)
+            changed += [row.image for row, change in zip(rows, changes, strict=True) if change]
+    _refuse(image_list, changed)
+
+
+def refuse_changed_contents(
+    writer: AtlasWriter, image_list: ImageList, files: Iterable[ImageFileRow]
+) -> None:
+    """Raises if images that have just been read are not those that the scan has read before."""
+    digests = {row.image: row.digest for row in files}
+    recorded = writer.image_files(list(digests))
+    _refuse(image_list, [row.image for row in recorded if digests[row.image] != row.digest])
+
+
+def _refuse(image_list: ImageList, changed: Sequence[int]) -> None:
+    if not changed:
+        return
+    first, count = repr(image_list.keys[changed[0]]), len(changed)
+    message = f"{first} has changed since the scan read it; restore it"
+    if count > 1:
+        message = (
+            f"{count} images have changed since the scan read them, of which {first} is the first; "
+            "restore them"
+        )
+    raise RetroscopeError(f"{message}, or scan again with restart", parameter="restart")
+
+
+def _is_changed(files: Sequence[str], row: ImageFileRow) -> bool:
+    path = Path(files[row.image])
+    try:
+        status = path.stat()
+        if status.st_size != row.size or status.st_mtime_ns == row.modified:
+            return status.st_size != row.size
+        with open_image_file(path, repr(str(path))) as file:
+            return _digest(file) != row.digest
+    except (OSError, ImageError):
+        return False
+
+
+def _digest(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file_digest(file, partial(blake2b, digest_size=_DIGEST_BYTES)).digest()  # type: ignore[arg-type]
