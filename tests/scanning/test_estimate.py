@@ -1,6 +1,7 @@
 """What is said before a scan: counted exactly, and timed on pieces of it that are added up."""
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 
 from retroscope.network import Network
 from retroscope.results.layers import Layer
+from retroscope.results.projections import Pixels
 from retroscope.scanning import estimate as estimate_module
 from retroscope.scanning.estimate import ScanEstimate, estimate_scan
-from retroscope.scanning.illustrate import Ranks
+from retroscope.scanning.illustrate import HITS_PER_TRANSACTION, Ranks
 from retroscope.scanning.job import scan
 from retroscope.scanning.sources import ImageList, list_images
+from retroscope.unit import Unit
 from tests.conftest import no_trace
 from tests.scanning.scans import OF_TINY, tiny, write_images
 
@@ -65,6 +68,7 @@ def test_projections_that_take_little_time_are_not_measured(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate_module, "deconv_many", lambda *_: pytest.fail("tried"))
+    monkeypatch.setattr(estimate_module, "_time_sweep", lambda *_, **__: 0.005)
     said = estimate_tiny(tiny(), list_images(folder), ranks=Ranks(1))
     assert said.pass_seconds > 0
     assert said.projection_seconds > 0
@@ -87,6 +91,46 @@ def test_the_projections_of_all_layers_are_added_up(folder: Path, layer_costs: l
     assert said.projection_seconds > total, "the pictures are read again"
     less = estimate_tiny(net, listed, ranks=Ranks(0))
     assert said.disk_bytes - less.disk_bytes == pytest.approx(100 * total, rel=1e-9)
+
+
+@dataclass(frozen=True)
+class Blank:
+    """A projection without signal."""
+
+    pixels: Pixels
+
+
+class Clock:
+    """A clock that only projections move: the first of a layer, each call and each unit cost."""
+
+    FIRST, CALL, UNIT = 1.0, 0.05, 0.01
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.layers: set[str] = set()
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def project(self, _net: Network, requests: Sequence[tuple[Unit, object]]) -> Iterator[Blank]:
+        layer = requests[0][0].layer
+        self.seconds += self.CALL + (0 if layer in self.layers else self.FIRST)
+        self.layers.add(layer)
+        for _ in requests:
+            self.seconds += self.UNIT
+            yield Blank(np.zeros((4, 4, 3), np.float32))
+
+
+def test_the_time_of_projections_is_that_of_the_many_that_a_scan_computes_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(estimate_module, "perf_counter", clock)
+    monkeypatch.setattr(estimate_module, "deconv_many", clock.project)
+    monkeypatch.setattr(estimate_module, "_NEGLIGIBLE", 0.0)
+    said = estimate_tiny(tiny(), list_images(folder))
+    real = said.projections * (clock.UNIT + clock.CALL / HITS_PER_TRANSACTION)
+    assert real <= said.projection_seconds <= 1.25 * real
 
 
 def test_the_pass_takes_longer_the_more_images_there_are_and_the_slower_they_are_read(

@@ -27,9 +27,10 @@ from retroscope.unit import Unit
 IMAGE_BYTES, PROJECTION_BYTES = 20_000, 2_500
 """About what an image and a projection take on disk."""
 _HIT_BYTES, _CHANNEL_BYTES, _CLASS_BYTES = 24, 64 * 8 + 64, 24
-_TRIAL_IMAGES, _TRIAL_LAYERS, _FEW_PROJECTIONS, _MANY_PROJECTIONS = 4, 5, 2, 32
-_SHORT_TRIAL = 0.1
-"""A trial below so many seconds is repeated, or run on more."""
+_TRIAL_IMAGES, _TRIAL_LAYERS = 4, 5
+_TRIAL_PROJECTIONS = (2, 8, 32, 128)
+_SHORT_SWEEP, _SHORT_TRIAL = 0.1, 0.5
+"""A sweep, or a trial of projections, below so many seconds is repeated, or run on more."""
 _NEGLIGIBLE = 1.0
 """Projections that take less than so many seconds altogether are not timed."""
 _PASSES_PER_PROJECTION = 3
@@ -154,7 +155,7 @@ def _time_sweep(
 
     with preserve_state(net.module):
         first = time_batch(inputs[:1])
-        if first > _SHORT_TRIAL:
+        if first > _SHORT_SWEEP:
             return min(first, time_batch(inputs[:1]))
         return min(time_batch(inputs) for _ in range(3))
 
@@ -191,10 +192,17 @@ def _projection_costs(
 
 
 def _layer_cost(net: Network, layer: Layer, inputs: Sequence[NetworkInput]) -> _ProjectionCost:
-    cost = _measure_projections(net, layer, inputs, count=_FEW_PROJECTIONS)
-    if cost.seconds * _FEW_PROJECTIONS > _SHORT_TRIAL:
-        return cost
-    return _measure_projections(net, layer, inputs, count=_MANY_PROJECTIONS)
+    """Measured on more and more units until it takes long enough.
+
+    The first projection of a layer is slow, and a scan projects some hundred at a time, so that a
+    short trial would say several times too much.
+    """
+    _measure_projections(net, layer, inputs, count=1)
+    for count in _TRIAL_PROJECTIONS:
+        cost = _measure_projections(net, layer, inputs, count=count)
+        if cost.seconds * count > _SHORT_TRIAL:
+            break
+    return cost
 
 
 def _measure_projections(
