@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from retroscope.argument_types import check_arguments
 from retroscope.atlas.reader import Atlas
 from retroscope.errors import RetroscopeError
 from retroscope.web.security import (
@@ -83,6 +84,7 @@ class RequestGuard:
         return None
 
 
+@check_arguments
 def serve(
     atlas: str | Path | Atlas,
     *,
@@ -98,6 +100,9 @@ def serve(
     With a network, the viewer can examine images of your own. `compare` is another
     atlas of the same network. Port 0 is any free port. `on_ready` receives the address once the
     server accepts connections.
+
+    Anyone who can reach `host` can see the atlas, its images and the paths of their files, and run
+    the network on images that they upload. The default admits only this machine.
 
     >>> serve("no.atlas")
     Traceback (most recent call last):
