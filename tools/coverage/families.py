@@ -37,7 +37,9 @@ def sketch_cases() -> Iterator[Case]:
     """The networks written for this tool."""
     for name, build in SKETCHES.items():
         channels = 1 if name == "input_grey" else 3
-        yield Case("sketch", name, partial(_ignore_size, build), (SKETCH_SIZE,), channels)
+        is_plain = name.startswith(("tokens", "attention", "resize", "rectifier", "unet"))
+        build_any = partial(_ignore_size, build)
+        yield Case("sketch", name, build_any, (SKETCH_SIZE,), channels, is_plain)
 
 
 def _ignore_size(build: Callable[[], nn.Module], _size: Size) -> nn.Module:

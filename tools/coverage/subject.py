@@ -27,6 +27,7 @@ class Case:
     build: Callable[[Size], nn.Module]
     sizes: tuple[Size, ...] = SIZES
     channels: int = 3
+    has_plain_slopes: bool = True
 
     @property
     def key(self) -> str:
@@ -58,6 +59,8 @@ class Subject:
     plain: PlainRun
     is_random: bool = False
     """Whether a pass draws random numbers."""
+    has_plain_slopes: bool = False
+    """Whether gradients are those of small steps: no code detaches maps or has its own gradient."""
     seconds: float = 5.0
     """How long each kind of check may take; it then ends early, and the report says so."""
 
@@ -157,7 +160,14 @@ def _build(case: Case, size: Size, dtype: torch.dtype, seed: int) -> Subject:
     name = case.name.replace(":", "-")
     mean = (0.0,) * case.channels
     net = Network(module, input_size=size, name=name, mean=mean, std=(1.0,) * case.channels)
-    return Subject(module, net, image, plain, _draws_numbers(module, image))
+    return Subject(
+        module,
+        net,
+        image,
+        plain,
+        _draws_numbers(module, image),
+        case.has_plain_slopes and dtype == torch.float64,
+    )
 
 
 def _draws_numbers(module: nn.Module, image: torch.Tensor) -> bool:
