@@ -13,19 +13,22 @@ from tools.coverage.runner import Row
 INTRODUCTION = """\
 # Coverage: which networks are answered, and which answers are refused
 
-`python -m tools.coverage` opens every network below with random weights, and compares what
-retroscope answers with plain definitions:
+`python -m tools.coverage` opens every network below with random weights, and compares the answers
+of retroscope with plain definitions:
 
 - **fields**: large random changes to all pixels outside a claimed field, and the gradient there,
   must not reach the unit;
 - **values**: the maps of a layer are the output of the module of that name;
-- **projections**: equal to torch's own gradient, and to guided backpropagation and the deconvnet
-  written by replacing torch's rectifiers; crops equal whole images;
+- **projections**: equal to torch's own gradient, to the change that small steps make, and to guided
+  backpropagation and the deconvnet written by replacing torch's rectifiers; crops equal whole
+  images;
 - **Grad-CAM** and a **scan** of four images: equal to plain runs.
 
 Networks run in double precision where they can, each in a process of its own. A refusal is an
 error that names its reason; a fault is any other error, a warning, or a run out of time or memory.
-A wrong answer contradicts its definition without saying so.
+A wrong answer contradicts its definition without saying so. *Tight* are local fields whose gradient
+reaches at least 80 % of the claimed height and width. Each kind of check has a time limit, so large
+networks have fewer comparisons.
 """
 
 
@@ -113,11 +116,11 @@ def summary(rows: Sequence[Row]) -> Iterator[list[str]]:
 
 
 COMPARED_HEADS = (
-    *("family", "perturbations", "gradients", "values", "projections: gradient", "guided"),
-    *("deconvnet", "crops", "Grad-CAM", "scanned layers"),
+    *("family", "perturbations", "gradients", "values", "projections: gradient", "small steps"),
+    *("guided", "deconvnet", "crops", "Grad-CAM", "scanned layers"),
 )
 COMPARED = (
-    *("field_perturbations", "support_local", "values", "projections_gradient"),
+    *("field_perturbations", "support_local", "values", "projections_gradient", "slopes"),
     *("projections_guided", "projections_deconvnet", "crops"),
 )
 
