@@ -8,6 +8,9 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 
+MAX_MESSAGE = 300
+"""Characters of another library's message that are repeated; a damaged file can make it long."""
+
 
 class RetroscopeError(Exception):
     """Base class. The command line prints it without a traceback and exits with status 2.
@@ -90,4 +93,6 @@ def describe_error(error: BaseException) -> str:
     "KeyError: 'weight'"
     """
     message = next(iter(str(error).splitlines()), "")
+    if len(message) > MAX_MESSAGE:
+        message = f"{message[:MAX_MESSAGE]}..."
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

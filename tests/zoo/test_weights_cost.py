@@ -1,5 +1,7 @@
 """Small files that ask for much memory or time: refused before it is spent."""
 
+import re
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from retroscope.zoo.weights import read_weights
+from retroscope.zoo.weights.hdf5 import open_hdf5
 from retroscope.zoo.weights.imported_weights import ImportedWeights
 from tests.zoo import weight_files as w
 from tests.zoo.test_weights_refused import another, keras, refused
@@ -133,3 +136,88 @@ def test_compressed_weights_are_read(options: dict[str, bool], tmp_path: Path) -
     assert isinstance(weights, ImportedWeights)
     expected = numbers.transpose(3, 2, 0, 1)
     assert np.array_equal(weights.layers["block3_conv2"].weight, expected)
+
+
+TEXT = "conv1" * 1000
+
+
+def texts(count: int = 1) -> Callable[[Any], None]:
+    """A list of names in which the first one is long."""
+
+    def change(file: Any) -> None:
+        del file.attrs["layer_names"]
+        file.attrs["layer_names"] = [TEXT] + ["x"] * (count - 1)
+
+    return change
+
+
+def descriptor(content: bytes | bytearray, length: int) -> int:
+    """Where the length, the heap address and the number of the only text of this length are."""
+    heaps = [match.start() for match in re.finditer(b"GCOL", content)]
+    starts = [
+        match.start()
+        for heap in heaps
+        for match in re.finditer(re.escape(struct.pack("<IQ", length, heap)), content)
+    ]
+    (start,) = starts
+    return start
+
+
+def test_many_names_that_are_one_long_text_are_refused(tmp_path: Path) -> None:
+    path = keras(tmp_path / "vgg16.h5", texts(4000))
+    content = bytearray(path.read_bytes())
+    start = descriptor(content, len(TEXT))
+    content[start : start + 16 * 4000] = 4000 * content[start : start + 16]
+    path.write_bytes(content)
+    assert len(content) < 400_000 < 4000 * len(TEXT)
+    assert MORE_THAN_IT_HOLDS in refused(path)
+
+
+def test_a_text_of_impossible_length_is_refused_before_memory_is_allocated(tmp_path: Path) -> None:
+    path = keras(tmp_path / "vgg16.h5", texts())
+    content = bytearray(path.read_bytes())
+    start = descriptor(content, len(TEXT))
+    content[start : start + 4] = (2**32 - 1).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert MORE_THAN_IT_HOLDS in refused(path)
+
+
+@pytest.mark.parametrize("libver", ["earliest", "v108", "latest"])
+@pytest.mark.parametrize("track_order", [True, False])
+@pytest.mark.parametrize("others", [0, 5])
+def test_texts_of_every_kind_of_header_are_measured_and_read(
+    libver: str, track_order: bool, others: int, tmp_path: Path
+) -> None:
+    path, names = tmp_path / "net.h5", ["a", "b" * 3000, "ü"]
+    with h5py.File(path, "w", libver=libver, track_order=track_order) as file:
+        for number in range(others):
+            file.attrs[f"number{number}"] = number
+        file.attrs["names"] = names
+        file.attrs["name"] = names[1]
+    with open_hdf5(path) as opened:
+        assert opened.text_list(opened.root, "names") == names
+        assert opened.root_text("name") == names[1]
+
+
+def test_texts_that_cannot_be_measured_are_refused(tmp_path: Path) -> None:
+    """Of more than eight attributes the newest form of HDF5 makes a tree of its own."""
+    path = tmp_path / "net.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        for number in range(9):
+            file.attrs[f"number{number}"] = number
+        file.attrs["layer_names"] = ["a"]
+    assert "texts of the attribute 'layer_names' cannot be measured" in refused(path)
+
+
+@pytest.mark.parametrize("is_recorded", [True, False], ids=["both", "pickle"])
+def test_a_storage_longer_than_its_file_is_refused(is_recorded: bool, tmp_path: Path) -> None:
+    """Legacy files state the length of a storage in the pickle and before its numbers."""
+    path, length, claimed = tmp_path / "weights.pt", 231, 2**31 - 1
+    torch.save({"w": torch.zeros(length)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert content.count(b"K\xe7N") == content.count(length.to_bytes(8, "little")) == 1
+    content = content.replace(b"K\xe7N", b"J" + claimed.to_bytes(4, "little") + b"N")
+    if is_recorded:
+        content = content.replace(length.to_bytes(8, "little"), claimed.to_bytes(8, "little"))
+    path.write_bytes(content)
+    assert "is damaged or truncated" in refused(path)

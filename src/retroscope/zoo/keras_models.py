@@ -83,10 +83,11 @@ def _build_application(
 
 def is_keras_model(path: Path) -> bool:
     """Whether a file is a whole model that Keras 3 saved."""
-    if not is_zipfile(path):
-        return False
-    with translate_read_errors(path), ZipFile(path) as archive:
-        return set(archive.namelist()) >= ARCHIVE_MEMBERS
+    with translate_read_errors(path):
+        if not is_zipfile(path):
+            return False
+        with ZipFile(path) as archive:
+            return set(archive.namelist()) >= ARCHIVE_MEMBERS
 
 
 def open_keras_model(path: Path) -> Network:

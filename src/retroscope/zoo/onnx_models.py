@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from retroscope.errors import ModelError, describe_error
+from retroscope.errors import ModelError, RetroscopeError, describe_error
 from retroscope.imaging.image import Fit
 from retroscope.network import Network
 from retroscope.zoo.source_conventions import UNKNOWN_PREPROCESSING, imagenet_labels
@@ -32,12 +32,14 @@ def open_onnx(path: Path) -> Network:
             graph = onnx.load(str(path))
             onnx.checker.check_model(graph)
             module = onnx2pytorch.ConvertModel(graph)
+            channels, size = _input_shape(module, path)
+            _name_after_nodes(module)
+    except RetroscopeError:
+        raise
     except Exception as error:  # protobuf, onnx and the converter have no common error class
         raise ModelError(
             f"cannot open {path} as an ONNX network: {describe_error(error)}"
         ) from error
-    channels, size = _input_shape(module, path)
-    _name_after_nodes(module)
     _drop_weight_copies(module, onnx2pytorch.constants.STANDARD_LAYERS)
     return Network(
         module.eval(),

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from math import prod
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from struct import error as StructError
 from struct import unpack_from
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from retroscope.errors import ModelError
 from retroscope.zoo.weights.file_limits import ByteBudget
+from retroscope.zoo.weights.hdf5_headers import text_lengths
 from retroscope.zoo.weights.imported_weights import AnyArray, natural_sort_key
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -29,8 +31,8 @@ LAST_BUILT_IN_FILTER = CHECKSUM
 class Hdf5File:
     """An open file, whose members are reached by hard links only: they cannot leave the file."""
 
-    def __init__(self, path: Path, h5py: Any, root: Any) -> None:
-        self.path, self.h5py, self.root = path, h5py, root
+    def __init__(self, path: Path, h5py: Any, root: Any, content: mmap) -> None:
+        self.path, self.h5py, self.root, self.content = path, h5py, root, content
         self.budget = ByteBudget(path)
 
     def find(self, group: Any, name: str) -> Any | None:
@@ -113,9 +115,23 @@ class Hdf5File:
         if name not in member.attrs:
             return None
         attribute = member.attrs.get_id(name)
+        count = prod(attribute.shape or ())
         budget = ByteBudget(self.path, expansion=1)  # attributes are never compressed
-        budget.spend(prod(attribute.shape or ()) * attribute.dtype.itemsize, name)
+        budget.spend(count * attribute.dtype.itemsize, name)
+        if attribute.dtype.kind == "O":  # of variable length
+            budget.spend(self._text_bytes(member, name, count), name)
         return member.attrs[name]
+
+    def _text_bytes(self, member: Any, name: str, count: int) -> int:
+        """How long the texts of an attribute are together."""
+        address = self.h5py.h5o.get_info(member.id).addr
+        try:
+            return sum(text_lengths(self.content, address, name=name, count=count))
+        except (ValueError, IndexError, StructError) as error:
+            raise ModelError(
+                f"{self.path}: the texts of the attribute {name!r} cannot be measured; the file is "
+                "damaged or truncated, or saved with other settings than h5py's defaults"
+            ) from error
 
     def text_list(self, member: Any, name: str) -> list[str] | None:
         """An attribute that lists texts; Keras splits long ones into `name0`, `name1`, ..."""
@@ -147,27 +163,27 @@ def _to_text(value: object) -> str:
 def open_hdf5(path: Path) -> Iterator[Hdf5File]:
     """The file, open for reading."""
     h5py = _import_h5py()
-    _check_heaps(path)
-    with h5py.File(path, "r") as root:
-        yield Hdf5File(path, h5py, root)
-
-
-def _check_heaps(path: Path) -> None:
-    """Raises if an object of a heap of texts has an impossible size: HDF5 loops forever on 0."""
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        start = content.find(HEAP_MAGIC)
-        while start >= 0:
-            (size,) = unpack_from("<Q", content, start + len(HEAP_MAGIC))
-            stop = min(start + size, len(content))
-            offset = start + HEAP_HEADER
-            while offset + HEAP_HEADER <= stop:
-                index, object_size = unpack_from("<H6xQ", content, offset)
-                # Index 0 is the free space up to the end, and its size includes its header.
-                step = object_size if index == 0 else HEAP_HEADER + -(-object_size // 8) * 8
-                if not HEAP_HEADER <= step <= stop - offset:
-                    raise ValueError("a heap object of impossible size")
-                offset += step
-            start = content.find(HEAP_MAGIC, start + 1)
+        _check_heaps(content)
+        with h5py.File(path, "r") as root:
+            yield Hdf5File(path, h5py, root, content)
+
+
+def _check_heaps(content: mmap) -> None:
+    """Raises if an object of a heap of texts has an impossible size: HDF5 loops forever on 0."""
+    start = content.find(HEAP_MAGIC)
+    while start >= 0:
+        (size,) = unpack_from("<Q", content, start + len(HEAP_MAGIC))
+        stop = min(start + size, len(content))
+        offset = start + HEAP_HEADER
+        while offset + HEAP_HEADER <= stop:
+            index, object_size = unpack_from("<H6xQ", content, offset)
+            # Index 0 is the free space up to the end, and its size includes its header.
+            step = object_size if index == 0 else HEAP_HEADER + -(-object_size // 8) * 8
+            if not HEAP_HEADER <= step <= stop - offset:
+                raise ValueError("a heap object of impossible size")
+            offset += step
+        start = content.find(HEAP_MAGIC, start + 1)
 
 
 def _import_h5py() -> ModuleType:
