@@ -104,7 +104,11 @@ def saliency(
     opening: OpenOptions,
     drawing: HeatOptions,
 ) -> None:
-    """Show which pixels of IMAGE the score of a class, or of a unit, depends on."""
+    """Show which pixels of IMAGE the score of a class, or of a unit, depends on.
+
+    With --json, "values" is null, because there is one for every pixel; in Python, the result of
+    rs.saliency() has them.
+    """
     from retroscope.methods.saliency import saliency as compute_saliency
 
     _check_output(drawing.output, image)
