@@ -11,7 +11,11 @@ import numpy.typing as npt
 import torch
 from tools.coverage.field_checks import forward, is_counted, spread
 from tools.coverage.report import Report
-from tools.coverage.rules_by_patching import CountingMode, replaced_rectifiers
+from tools.coverage.rules_by_patching import (
+    CountingMode,
+    mended_batch_norm,
+    replaced_rectifiers,
+)
 from tools.coverage.subject import Subject, run_plainly, seed_randomness
 
 import retroscope as rs
@@ -161,6 +165,7 @@ def plain_projection(
     assert unit.position is not None
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
+        stack.enter_context(mended_batch_norm())
         if rules != "gradient":
             stack.enter_context(replaced_rectifiers(rules))
         pixels = subject.image.clone().requires_grad_()

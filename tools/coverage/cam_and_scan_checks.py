@@ -10,6 +10,7 @@ import torch
 from tools.coverage.answer_checks import as_maps, relative_difference
 from tools.coverage.field_checks import forward, spread
 from tools.coverage.report import Report
+from tools.coverage.rules_by_patching import mended_batch_norm
 from tools.coverage.subject import Subject, seed_randomness
 
 import retroscope as rs
@@ -63,7 +64,7 @@ def _run_and_keep(subject: Subject, path: str) -> tuple[torch.Tensor, torch.Tens
     seed_randomness()
     handle = subject.module.get_submodule(path).register_forward_hook(keep)
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), mended_batch_norm():
             pixels = subject.image.clone().requires_grad_()
             result = subject.module(subject.in_survey_layout(pixels))
     finally:

@@ -124,7 +124,11 @@ def check_gradient_support(subject: Subject, report: Report) -> None:
     sampled = spread(listed, SAMPLED_LAYERS)
     with torch.enable_grad():
         pixels = subject.image.clone().requires_grad_()
-        outputs = forward(subject, sampled, pixels, keep_graph=True)
+        try:
+            outputs = forward(subject, sampled, pixels, keep_graph=True)
+        except RuntimeError as error:
+            report.facts["support"] = f"torch cannot differentiate it: {str(error)[:100]}"
+            return
         for layer in sampled:
             for y, x in positions(layer):
                 if monotonic() > deadline:
