@@ -8,15 +8,9 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from retroscope.engine.motion import Axes, Mix, Motion, Move, Place, Slide, Stay
-from retroscope.engine.operations import (
-    TABLE,
-    Args,
-    Function,
-    Kwargs,
-    Operation,
-    tensors_in,
-)
+from retroscope.engine.call_arguments import Args, Function, Kwargs, tensors_in
+from retroscope.engine.motion import Axes, Mix, Motion, Move, Place, Resample, Slide, Stack, Stay
+from retroscope.engine.operations import TABLE, Operation
 from retroscope.geometry import Window
 
 Call = Callable[[torch.Tensor], Any]
@@ -61,7 +55,7 @@ def heard(call: Call, x: torch.Tensor, axes: Axes) -> Heard:
 
 def influence(call: Call, x: torch.Tensor, axes: Axes) -> torch.Tensor:
     """For each position (y, x) of the map, which numbers of the result can change with it."""
-    before = next(tensors_in(call(x.clone())))
+    before = next(tensors_in(call(x.clone()))).double()
     lengths = x.shape[axes[0]], x.shape[axes[1]]
     found = torch.zeros(*lengths, *before.shape, dtype=torch.bool)
     ramp = torch.linspace(50, 150, x.numel() // (lengths[0] * lengths[1]), dtype=x.dtype)
@@ -69,7 +63,7 @@ def influence(call: Call, x: torch.Tensor, axes: Axes) -> torch.Tensor:
         other = x.clone()
         spot = other.select(axes[1], x_).select(axes[0], y)
         spot.add_(sign * ramp.view_as(spot))
-        found[y, x_] |= (next(tensors_in(call(other))) - before).abs() > 1e-9
+        found[y, x_] |= (next(tensors_in(call(other))).double() - before).abs() > 1e-9
     return found
 
 
@@ -78,7 +72,7 @@ def check(call: Call, x: torch.Tensor, axes: Axes) -> Heard:
     told, found = heard(call, x, axes), influence(call, x, axes)
     if isinstance(told.motion, Mix):
         return told
-    y, x_ = told.motion.axes if isinstance(told.motion, Move) else axes
+    y, x_ = _axes_of_result(told.motion, axes)
     others = [2 + dim for dim in range(told.result.dim()) if dim not in (y, x_)]
     pairs = found.any(others) if others else found
     pairs = pairs.transpose(2, 3) if y > x_ else pairs
@@ -91,7 +85,20 @@ def check(call: Call, x: torch.Tensor, axes: Axes) -> Heard:
     return told
 
 
+def _axes_of_result(motion: Motion, axes: Axes) -> Axes:
+    if isinstance(motion, Stack):
+        return motion.axes(axes)
+    moved = motion.axes if isinstance(motion, Move | Slide | Resample) else None
+    return moved or axes
+
+
 def _reads(motion: Motion, outputs: torch.Size) -> torch.Tensor:
+    if isinstance(motion, Resample):
+        y, x = (
+            torch.tensor([[at in range(*interval) for interval in intervals] for at in range(size)])
+            for intervals, size in zip((motion.y, motion.x), (6, 5), strict=True)
+        )
+        return y[:, None, :, None] & x[None, :, None, :]
     windows = (motion.y, motion.x) if isinstance(motion, Slide) else (Window(), Window())
     y, x = (
         torch.tensor([[_taps(window, output, at) for output in range(count)] for at in range(size)])

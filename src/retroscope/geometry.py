@@ -7,8 +7,13 @@ or a `Field` is one-dimensional.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import reduce
+from math import ceil, floor
 from typing import Self
+
+Interval = tuple[int, int]
+"""Half-open: the first position, and the one after the last."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Window:
         starts_outside = (count - 1) * self.stride >= length + self.before
         return count - starts_outside
 
-    def reads(self, output: int) -> tuple[int, int]:
+    def reads(self, output: int) -> Interval:
         """The interval of inputs that one output reads, padding included."""
         start = output * self.stride - self.before
         return start, start + self.reach
@@ -51,17 +56,18 @@ class Window:
 
 @dataclass(frozen=True)
 class Field:
-    """The receptive field along one axis: unit `i` sees `[start + i*stride, ... + size)`.
+    """The receptive field along one axis: unit `i` sees `[start + floor(i*stride), ... + size)`.
 
     With a stride of 0 every unit sees the same interval: the whole image, after global pooling or
-    attention.
+    attention. The stride is a fraction only for maps that are finer than the image, or that were
+    resized by a ratio which is not whole.
 
     >>> Field().through(Window(3, before=1)).through(Window(2, stride=2))
     Field(size=4, stride=2, start=-1)
     """
 
     size: int = 1
-    stride: int = 1
+    stride: int | Fraction = 1
     start: int = 0
 
     @property
@@ -69,18 +75,17 @@ class Field:
         """The centre of unit 0's interval; the centre of pixel 0 is at 0."""
         return self.start + (self.size - 1) / 2
 
-    def at(self, index: int) -> tuple[int, int]:
+    def at(self, index: int) -> Interval:
         """The interval that the unit at this index sees."""
-        start = self.start + index * self.stride
+        start = self.start + floor(index * self.stride)
         return start, start + self.size
 
     def through(self, window: Window) -> "Field":
         """The field after one more window."""
-        return Field(
-            size=self.size + (window.reach - 1) * self.stride,
-            stride=self.stride * window.stride,
-            start=self.start - window.before * self.stride,
-        )
+        first = floor(-window.before * self.stride)
+        last = ceil((window.reach - 1 - window.before) * self.stride)
+        stride = simplest(self.stride * window.stride)
+        return Field(self.size + last - first, stride, self.start + first)
 
     def union(self, other: "Field") -> "Field | None":
         """The smallest field that covers both; None if their strides disagree."""
@@ -94,6 +99,11 @@ class Field:
     def whole(cls, length: int) -> Self:
         """Every unit sees the whole axis."""
         return cls(size=length, stride=0, start=0)
+
+
+def simplest(stride: int | Fraction) -> int | Fraction:
+    """A whole number as an int."""
+    return int(stride) if Fraction(stride).denominator == 1 else stride
 
 
 @dataclass(frozen=True)
@@ -166,7 +176,7 @@ class ReceptiveField:
             return "whole image"
         square = self.y == self.x
         size, stride, start = (
-            str(along_y) if square else f"{along_y}x{along_x}"
+            _text(along_y) if square else f"{_text(along_y)}x{_text(along_x)}"
             for along_y, along_x in (
                 (self.y.size, self.x.size),
                 (self.y.stride, self.x.stride),
@@ -175,3 +185,7 @@ class ReceptiveField:
         )
         gated = " + whole image through gates" if self.global_context else ""
         return f"{size}/{stride}/{start}{gated}"
+
+
+def _text(number: int | Fraction) -> str:
+    return f"{float(number):.4g}" if isinstance(number, Fraction) else str(number)

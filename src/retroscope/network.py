@@ -20,7 +20,7 @@ from retroscope.errors import ImageError, ModelError, RetroscopeError, describe_
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import Fit, HasPixels, as_image, fit_image
 from retroscope.results.layer_lookup import find_layer
-from retroscope.results.layers import Layer, layer_name
+from retroscope.results.layers import Layer, UnlistedLayer, layer_name
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,11 @@ class Network:
     def layers(self) -> tuple[Layer, ...]:
         """Every layer in running order, for images of the network's input size."""
         return self.survey().layers
+
+    @property
+    def unlisted(self) -> tuple[UnlistedLayer, ...]:
+        """What works on the image with weights and is not in `layers`, with the reason."""
+        return self.survey().unlisted
 
     def survey(self, size: Size | None = None) -> Survey:
         """The network's program for images of this size. Default: its input size."""

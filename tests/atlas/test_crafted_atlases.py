@@ -10,6 +10,7 @@ import pytest
 
 from retroscope.atlas import database
 from retroscope.atlas.reader import Atlas, open_atlas
+from retroscope.atlas.row_decoding import MAX_PLATE_HITS
 from retroscope.atlas.schema import TABLES, AtlasError
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError
@@ -336,3 +337,22 @@ def test_an_export_does_not_follow_links(path: Path, tmp_path: Path, name: str) 
     with pytest.raises(RetroscopeError, match="is a link, which an export does not follow"):
         export(path, folder)
     assert list(outside.iterdir()) == [] if name == "layer" else outside.read_text() == "precious"
+
+
+def test_more_hits_than_can_be_drawn_are_refused(path: Path) -> None:
+    copies = """
+        WITH RECURSIVE copies (rank) AS (
+            SELECT 100 UNION ALL SELECT rank + 1 FROM copies WHERE rank < 100 + {})
+        INSERT INTO hits (layer, ranked_by, channel, rank, score, image, y, x)
+        SELECT layer, ranked_by, channel, copies.rank, score, image, y, x
+        FROM copies, (SELECT * FROM hits WHERE channel = 0 AND ranked_by = 'max' LIMIT 1)"""
+    craft(path, copies.format(MAX_PLATE_HITS))
+    with open_atlas(path) as atlas:
+        assert len(atlas.hits("features.0:0")) > MAX_PLATE_HITS
+        with pytest.raises(
+            AtlasError, match=r"20,\d+ hits of features.0 are too many to draw; the"
+        ):
+            atlas.plate("features.0:0")
+        site = make_site(atlas)
+        with pytest.raises(AtlasError, match="too many to draw"):
+            respond(site, "plate/features.0/0.max.patches.webp")

@@ -5,11 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from retroscope.engine.call_arguments import tensors_in
 from retroscope.engine.motion import Stay
-from retroscope.engine.operations import (
-    ROWS,
-    tensors_in,
-)
+from retroscope.engine.operations import ROWS
 from tests.conftest import built, numbers
 from tests.heard import FRONT, LAST, Call, check, heard
 
@@ -122,6 +120,43 @@ CALLS: dict[str, Call] = {
     "one row": lambda x: x[:, :, 3],
     "a roll": lambda x: torch.roll(x, 1, 2),
     "einsum": lambda x: torch.einsum("nchw->nhcw", x),
+    "transposed conv": lambda x: F.conv_transpose2d(x, KERNEL.transpose(0, 1), None, 2, 1, 1),
+    "uneven adaptive windows": lambda x: F.adaptive_avg_pool2d(x, (4, 3)),
+    "twice the size": lambda x: F.interpolate(x, scale_factor=2),
+    "another size": lambda x: F.interpolate(x, (4, 7), mode="nearest-exact"),
+    "the same size": lambda x: F.interpolate(x, (6, 5), mode="bicubic"),
+    "pixel shuffle": lambda x: F.pixel_shuffle(x, 2),
+    "pixel unshuffle": lambda x: F.pixel_unshuffle(x[..., :4], 2),
+    "reflected borders": lambda x: F.pad(x, (2, 1, 0, 3), mode="reflect"),
+    "replicated borders": lambda x: F.pad(x, (1, 2, 2, 0), mode="replicate"),
+    "circular borders": lambda x: F.pad(x, (1, 1, 2, 1), mode="circular"),
+    "rows in pairs": lambda x: x.view(1, 4, 3, 2, 5),
+    "rows as columns of channels": lambda x: x.view(1, 2, 2, 6, 5),
+    "one's twin": lambda x: torch.stack((x, x), dim=1),
+    "a stack at the end": lambda x: torch.stack([x, MAP], -1),
+    "single channels": lambda x: x.unbind(1),
+    "one row of channels": lambda x: x.select(1, 2),
+    "some rows": lambda x: x.narrow(2, 1, 4),
+    "windows of columns": lambda x: x.unfold(3, 3, 2),
+    "repeated rows": lambda x: x.repeat_interleave(2, dim=2),
+    "moved dimensions": lambda x: x.movedim(1, -1),
+    "swapped dimensions": lambda x: x.mT,
+    "the length of channels": lambda x: x.norm(dim=1),
+    "normalised channels": lambda x: F.normalize(x, dim=1),
+    "similar channels": lambda x: F.cosine_similarity(x, MAP, dim=1),
+    "the spread of channels": lambda x: x.var(1, keepdim=True),
+    "a comparison": lambda x: x > 0,
+    "one of two": lambda x: torch.where(GATE > 0, x, MAP),
+    "running sums of channels": lambda x: x.cumsum(1),
+    "sorted channels": lambda x: x.sort(dim=1),
+    "the two largest channels": lambda x: x.topk(2, dim=1),
+    "flipped channels": lambda x: x.flip(1),
+    "shuffled channels": lambda x: F.channel_shuffle(x, 2),
+    "a rounded map": torch.round,
+    "sorted batches": torch.msort,
+    "attention in front": lambda x: F.scaled_dot_product_attention(
+        x.permute(0, 2, 3, 1)[..., None], MAP.permute(0, 2, 3, 1)[..., None], ONES[:, None]
+    ),
 }
 CHANNELS_LAST: dict[str, Call] = {
     "linear": lambda x: F.linear(x, FLAT),

@@ -10,8 +10,8 @@ import torchvision.models
 from torch import nn
 from torchvision.models.maxvit import MaxVit
 
+from retroscope.engine.call_arguments import Args, Function, Kwargs, tensors_in
 from retroscope.engine.forward import run_forward
-from retroscope.engine.operations import Args, Function, Kwargs, tensors_in
 from retroscope.engine.survey import survey
 from retroscope.engine.tensor_map import TensorMap
 from retroscope.geometry import Box, Field

@@ -95,6 +95,35 @@ def check_never_too_small(net: Network) -> dict[int, torch.Tensor]:
     return found
 
 
+def space_to_depth(x: torch.Tensor) -> torch.Tensor:
+    """As TResNet has it: blocks of 2x2 pixels become channels."""
+    n, c, h, w = x.shape
+    blocks = x.view(n, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4)
+    return blocks.reshape(n, 4 * c, h // 2, w // 2)
+
+
+def depth_to_space(x: torch.Tensor) -> torch.Tensor:
+    n, c, h, w = x.shape
+    blocks = x.view(n, 2, 2, c // 4, h, w).permute(0, 3, 4, 1, 5, 2)
+    return blocks.reshape(n, c // 4, 2 * h, 2 * w)
+
+
+def moved_by_a_write(net: Code, x: torch.Tensor) -> torch.Tensor:
+    x = net.a(x)
+    canvas = x.new_zeros(1, 4, 14, 11)
+    canvas[:, :, 2:, 1:] = x
+    return F.relu(canvas)[:, :, :12, :10] + x
+
+
+def image_by_image(net: Code, x: torch.Tensor) -> torch.Tensor:
+    return F.relu(torch.stack([F.relu(maps) for maps in net.a(x)]))
+
+
+def by_selection(net: Code, x: torch.Tensor) -> torch.Tensor:
+    x = net.a(x)
+    return F.relu(torch.where(x > x.narrow(1, 0, 1), x, -x) * (x.select(1, 2)[:, None] <= 0.1))
+
+
 def spatial_attention(net: Code, x: torch.Tensor) -> torch.Tensor:
     """As CBAM has it: a map of weights from the mean and the maximum over the channels."""
     x = net.a(x)
@@ -150,6 +179,34 @@ LOCAL: dict[str, Forward | nn.Module] = {
     ),
     "a picture without its batch": lambda net, x: F.relu(F.max_pool2d(net.a(x)[0], 2)[None]),
     "softmax over channels": lambda net, x: nn.Softmax2d()(net.a(x)),
+    "reflected padding": nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect"),
+    "replicated padding": nn.Conv2d(3, 2, 5, padding=2, padding_mode="replicate"),
+    "padding with a number": lambda net, x: net.b(F.pad(net.a(x), (1, 0, 2, 1), value=3.0)),
+    "padding of channels": lambda net, x: net.b(F.pad(net.a(x)[:, :3], (0, 0, 0, 0, 1, 0))),
+    "nearest upsampling": nn.Sequential(nn.Upsample(scale_factor=2), nn.ReLU()),
+    "an identical size": lambda net, x: net.b(F.interpolate(net.a(x), SIZE, mode="bilinear")),
+    "half the size": lambda net, x: F.relu(F.interpolate(net.a(x), (6, 5), mode="bicubic")),
+    "channels in another order": lambda net, x: F.relu(
+        net.a(x)[:, [1, 0, 3]][:, torch.tensor([2, 1])]
+    ),
+    "pixel unshuffle": lambda net, x: F.relu(F.pixel_unshuffle(net.a(x), 2)),
+    "space to depth by views": lambda net, x: F.relu(space_to_depth(net.a(x))),
+    "a loop over the batch": image_by_image,
+    "copying": lambda _, x: F.relu(torch.empty_like(x).copy_(x)),
+    "writing into a larger map": moved_by_a_write,
+    "a stack of maps": lambda net, x: torch.stack([net.a(x), x[:, [0, 1, 2, 0]]], -1).mean(-1),
+    "the length of channels": lambda net, x: net.b(net.a(x) / net.a(x).norm(dim=1, keepdim=True)),
+    "normalised channels": lambda net, x: net.b(F.normalize(net.a(x), dim=1)),
+    "the similarity of channels": lambda net, x: F.relu(
+        F.cosine_similarity(net.a(x), net.a(x)[:, [1, 0, 3, 2]], dim=1)[:, None]
+    ),
+    "comparisons and selections": by_selection,
+    "einsum over channels": lambda net, x: F.relu(
+        torch.einsum("nchw,oc->nohw", net.a(x), numbers(5, 4))
+    ),
+    "gathered channels": lambda net, x: F.relu(
+        net.a(x).index_select(1, torch.tensor([2, 0])).unbind(1)[0][:, None]
+    ),
     "arithmetic with numbers": lambda net, x: torch.sigmoid(1 - net.a(x) / 200) * 2,
     "branches of other strides that meet": lambda net, x: F.relu(
         net.a(x)[:, :, ::2, ::2] + F.avg_pool2d(net.a(x), 2)
@@ -169,6 +226,56 @@ def test_a_field_is_what_perturbing_pixels_finds(case: str) -> None:
         y, x = layer.size[0] // 2, layer.size[1] // 2
         seen = box_of(found[layer.index][:, :, y, x])
         assert seen == layer.field.box(y, x).clip(*SIZE), layer.name
+
+
+UPSAMPLED: dict[str, Forward | nn.Module] = {
+    "of maps with a stride": lambda net, x: net.b(F.interpolate(net.a(x)[..., ::2, ::2], SIZE)),
+    "bilinear": lambda net, x: net.b(
+        F.interpolate(F.max_pool2d(net.a(x), 2), scale_factor=2, mode="bilinear")
+    ),
+    "aligned corners": lambda net, x: F.relu(
+        F.interpolate(F.max_pool2d(net.a(x), 2), (9, 8), mode="bilinear", align_corners=True)
+    ),
+    "bicubic": lambda net, x: F.relu(F.interpolate(net.a(x), scale_factor=0.7, mode="bicubic")),
+    "smooth": lambda net, x: F.relu(
+        F.interpolate(net.a(x), (5, 4), mode="bilinear", antialias=True)
+    ),
+    "by area": lambda net, x: F.relu(F.interpolate(net.a(x), (7, 6), mode="area")),
+    "nearest, exactly": lambda _, x: F.relu(F.interpolate(x, (17, 7), mode="nearest-exact")),
+    "a factor that is not whole": lambda _, x: F.relu(F.interpolate(x, scale_factor=1.3)),
+    "transposed convolution": lambda net, x: net.b(
+        F.conv_transpose2d(F.max_pool2d(net.a(x), 2), numbers(4, 4, 3, 3), stride=2, padding=1)
+    ),
+    "dilated transposed convolution": lambda net, x: F.relu(
+        F.conv_transpose2d(
+            net.a(x)[..., ::2, ::3], numbers(4, 2, 2, 3), None, (2, 3), (1, 0), (1, 0), 1, 2
+        )
+    ),
+    "pixel shuffle": lambda net, x: F.relu(F.pixel_shuffle(net.a(x)[..., ::2, ::2], 2)),
+    "depth to space": lambda net, x: F.relu(depth_to_space(space_to_depth(net.a(x)))),
+    "uneven adaptive windows": lambda net, x: F.adaptive_avg_pool2d(net.a(x), 7),
+    "repeated columns": lambda net, x: F.relu(net.a(x)[..., ::2].repeat_interleave(2, dim=3)),
+    "wide reflected padding": lambda net, x: F.relu(F.pad(net.a(x), (4, 3, 2, 5), "reflect")),
+}
+
+
+@pytest.mark.parametrize("case", UPSAMPLED)
+def test_a_field_whose_part_depends_on_the_position_is_bounded(case: str) -> None:
+    """No unit sees more, some unit sees each end of it, and a note says that it is a bound."""
+    net = network(UPSAMPLED[case])
+    found = check_never_too_small(net)
+    layer = net.layers[-1]
+    assert not layer.field.whole
+    assert not layer.field.global_context
+    assert "at most" in layer.note
+    touched = torch.zeros(4, dtype=torch.bool)
+    for y, x in units(layer):
+        if not found[layer.index][:, :, y, x].any():  # between the inputs of a transposed one
+            continue
+        box, seen = layer.field.box(y, x).clip(*SIZE), box_of(found[layer.index][:, :, y, x])
+        ends = zip(vars(seen).values(), vars(box).values(), strict=True)
+        touched |= torch.tensor([a == b for a, b in ends])
+    assert touched.all()
 
 
 GATED: dict[str, Forward | nn.Module] = {
@@ -200,13 +307,7 @@ def test_a_gate_keeps_the_local_field_and_says_that_the_whole_picture_scales_it(
 
 EDGE = numbers(12, 12)
 WHOLE: dict[str, tuple[str, Forward | nn.Module]] = {
-    "reflected padding": ("'reflect'", nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect")),
-    "circular padding": ("'circular'", nn.Conv2d(3, 2, 3, padding=1, padding_mode="circular")),
-    "upsampling": ("interpolate", nn.Sequential(nn.Upsample(scale_factor=2), nn.ReLU())),
-    "transposed convolution": (
-        "conv_transpose2d",
-        nn.Sequential(nn.ConvTranspose2d(3, 2, 3, 2), nn.ReLU()),
-    ),
+    "circular padding": ("at most", nn.Conv2d(3, 2, 3, padding=1, padding_mode="circular")),
     "unpooling": (
         "max_unpool2d",
         lambda net, x: F.relu(
@@ -217,12 +318,9 @@ WHOLE: dict[str, tuple[str, Forward | nn.Module]] = {
         "deform_conv2d",
         lambda net, x: F.relu(deform_conv2d(net.a(x), numbers(1, 18, 10, 8), net.b.weight)),
     ),
-    "a flip": ("flip", lambda net, x: F.relu(torch.flip(net.a(x), [2]) + net.a(x))),
-    "running sums": ("cumsum", lambda net, x: F.relu(net.a(x).cumsum(2))),
+    "a flip": ("^$", lambda net, x: F.relu(torch.flip(net.a(x), [2]) + net.a(x))),
+    "running sums": ("^$", lambda net, x: F.relu(net.a(x).cumsum(2))),
     "rows in another order": ("indexing", lambda net, x: F.relu(net.a(x)[:, :, [3, 1]])),
-    "uneven adaptive windows": ("uneven", lambda net, x: F.adaptive_avg_pool2d(net.a(x), 7)),
-    "a loop over the batch": ("stack", lambda net, x: F.relu(torch.stack(list(net.a(x))))),
-    "copying": ("copy_", lambda _, x: F.relu(torch.empty_like(x).copy_(x))),
     "a roll": ("^$", lambda net, x: F.relu(net.a(x) + torch.roll(net.a(x), 5, 2))),
     "einsum": ("^$", lambda net, x: F.relu(torch.einsum("nchw,hg->ncgw", net.a(x), EDGE))),
     "a product with a matrix": ("^$", lambda net, x: F.relu(EDGE @ net.a(x))),

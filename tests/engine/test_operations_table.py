@@ -8,17 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from retroscope.engine import call_motions
+from retroscope.engine.call_arguments import positional, tensors_in
 from retroscope.engine.motion import Mix, Motion, Place, Stay
-from retroscope.engine.operations import (
-    ROWS,
-    TABLE,
-    Operation,
-    Role,
-    is_metadata_query,
-    name_of,
-    positional,
-    tensors_in,
-)
+from retroscope.engine.operations import ROWS, TABLE, Operation, Role, is_metadata_query, name_of
 from retroscope.network import Network
 from tests.conftest import built, numbers
 from tests.heard import FRONT, Call, Listen

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retroscope.engine.intercept import module_calls
 from retroscope.engine.isolation import preserve_state
 from retroscope.methods.activations import activations
 from retroscope.methods.atlas_match import fingerprint
@@ -138,6 +139,23 @@ def test_a_fingerprint_is_not_taken_in_the_middle_of_a_pass() -> None:
     finally:
         stop.set()
         thread.join()
+
+
+def test_the_module_calls_of_another_thread_are_not_reported() -> None:
+    """A user's own pass through the same modules must not give its names to a survey."""
+    module = built(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).double())
+    calls: list[str] = []
+
+    def run() -> None:
+        module(numbers(1, 3, *SIZE))
+
+    with module_calls(module, calls.append, lambda path, _: calls.append(path)):
+        thread = Thread(target=run)
+        thread.start()
+        thread.join()
+        assert calls == []
+        run()
+    assert calls[:3] == ["", "0", "0"]
 
 
 def test_a_thread_may_run_a_network_while_it_preserves_another() -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from retroscope.atlas.queries.reader_queries import (
 )
 from retroscope.atlas.queries.table_rows import LayerRow, PatternRow
 from retroscope.atlas.schema import AtlasError, Value
-from retroscope.geometry import Field, ReceptiveField
+from retroscope.geometry import Field, ReceptiveField, simplest
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY, crop
 from retroscope.results.layers import Layer
@@ -56,6 +57,8 @@ MAX_SIDE = 2**24
 """Height and width of maps, and the size, stride and start of a field along an axis."""
 MAX_PLATE_PIXELS = 2**29
 """Pixels of all patches of a plate together: 1.6 GB."""
+MAX_PLATE_HITS = 20_000
+"""Patches of a plate; each is cut out of its image."""
 MAX_PROJECTION_VALUES = 2**26
 """Values of a projection: 256 MB."""
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
@@ -71,7 +74,7 @@ def check_layers(rows: Sequence[LayerRow]) -> None:
         raise damaged_error("two layers have the same name or number")
 
 
-def _layer_sizes(row: LayerRow) -> Iterator[tuple[str, int, int]]:
+def _layer_sizes(row: LayerRow) -> Iterator[tuple[str, float, int]]:
     """Name, value and lowest sensible value of what a layer's geometry is made of."""
     cells = row._asdict()
     for name in ("height", "width", "field_y_size", "field_x_size"):
@@ -80,14 +83,19 @@ def _layer_sizes(row: LayerRow) -> Iterator[tuple[str, int, int]]:
         yield name, cells[name], -MAX_SIDE
 
 
-def _check_range(number: int, lowest: int, highest: int, what: str) -> None:
+def _check_range(number: float, lowest: int, highest: int, what: str) -> None:
     if not lowest <= number <= highest:
         raise damaged_error(f"the {what}: {number} is not between {lowest} and {highest}")
 
 
 def check_plate_size(layer: Layer, hits: int) -> None:
-    """Refuses a plate whose patches would need too much memory."""
+    """Refuses a plate whose patches would need too much memory or time."""
     field = layer.field
+    if hits > MAX_PLATE_HITS:
+        raise AtlasError(
+            f"{hits:,} hits of {layer.name} are too many to draw; the limit is {MAX_PLATE_HITS:,}, "
+            "and hits lists them all"
+        )
     if hits * field.y.size * field.x.size > MAX_PLATE_PIXELS:
         raise AtlasError(
             f"{hits} patches of {field.y.size} x {field.x.size} pixels, the field of {layer.name}, "
@@ -95,10 +103,15 @@ def check_plate_size(layer: Layer, hits: int) -> None:
         )
 
 
+def _stride(number: float) -> int | Fraction:
+    """The stride of a field as an exact fraction, of which the file has the decimal value."""
+    return simplest(Fraction(number).limit_denominator(MAX_SIDE))
+
+
 def layer_from_row(row: LayerRow) -> Layer:
     field = ReceptiveField(
-        Field(row.field_y_size, row.field_y_stride, row.field_y_start),
-        Field(row.field_x_size, row.field_x_stride, row.field_x_start),
+        Field(row.field_y_size, _stride(row.field_y_stride), row.field_y_start),
+        Field(row.field_x_size, _stride(row.field_x_stride), row.field_x_start),
         whole=bool(row.whole),
         global_context=bool(row.global_context),
     )

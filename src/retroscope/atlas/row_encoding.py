@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -44,10 +45,10 @@ def layer_row(number: int, layer: Layer) -> LayerRow:
         height=height,
         width=width,
         field_y_size=y.size,
-        field_y_stride=y.stride,
+        field_y_stride=_number(y.stride),
         field_y_start=y.start,
         field_x_size=x.size,
-        field_x_stride=x.stride,
+        field_x_stride=_number(x.stride),
         field_x_start=x.start,
         whole=layer.field.whole,
         global_context=layer.field.global_context,
@@ -55,6 +56,10 @@ def layer_row(number: int, layer: Layer) -> LayerRow:
         note=layer.note,
         step=layer.index,
     )
+
+
+def _number(stride: int | Fraction) -> float:
+    return float(stride) if isinstance(stride, Fraction) else stride
 
 
 def label_rows(names: Sequence[str], labels: Sequence[int]) -> Iterator[Row]:

@@ -41,11 +41,14 @@ def layers(model: str, *, opening: OpenOptions, as_json: bool, output: Path | No
     A field is SIZE/STRIDE/START in pixels: unit i sees SIZE pixels, starting at START + i * STRIDE.
     """
     from retroscope.results.as_json import layer_json
+    from retroscope.results.layers import describe_unlisted
 
     check_writable(output)
     net = opening.open(model)
     with stdout_to_stderr():
         network_layers = net.layers
+    for sentence in describe_unlisted(net.unlisted):
+        click.echo(sentence, err=True)
     if not network_layers:
         raise RetroscopeError(f"{net.name} runs no operation that is a layer")
     if as_json:

@@ -14,7 +14,7 @@ from math import prod
 import torch
 
 from retroscope.engine.map_regions import MapRegion, Span
-from retroscope.engine.motion import Slide
+from retroscope.engine.motion import Resample, Slide
 from retroscope.engine.program import Survey
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
@@ -138,6 +138,7 @@ def group_into_batches(requests: Iterable[ProjectionRequest], survey: Survey) ->
     """The requests in batches that can run as one, whatever their order."""
     groups: dict[tuple[object, ...], list[tuple[ProjectionRequest, Box, Box]]] = defaultdict(list)
     cuts_maps = cache(partial(_cuts_maps, survey))
+    resamples = cache(partial(_resamples, survey))
     for request in requests:
         box, (height, width), field = request.box, request.image.size, request.layer.field
         top, bottom = _frame(box.top, box.bottom, field.y.size, height)
@@ -145,6 +146,8 @@ def group_into_batches(requests: Iterable[ProjectionRequest], survey: Survey) ->
         borders: tuple[object, ...] = top == 0, left == 0, bottom == height, right == width
         if cuts_maps(request.layer.index):
             borders = top, left
+        if resamples(request.layer.index):
+            borders = top, left, bottom, right
         key = request.layer.index, request.image.size, bottom - top, right - left, borders
         groups[key].append((request, box, Box(top, left, bottom, right)))
     return [Crops(*zip(*group, strict=True)) for group in groups.values()]
@@ -157,6 +160,16 @@ def _cuts_maps(survey: Survey, target: int) -> bool:
         for step in survey.steps[: target + 1]
         if isinstance(step.motion, Slide)
         for window, length in zip((step.motion.y, step.motion.x), step.lengths, strict=True)
+    )
+
+
+def _resamples(survey: Survey, target: int) -> bool:
+    """Whether what a unit reads depends on its position, beyond the borders of the map."""
+    steps = survey.steps[: target + 1]
+    return any(
+        isinstance(step.motion, Resample)
+        or (isinstance(step.motion, Slide) and step.motion.axes is not None)
+        for step in steps
     )
 
 

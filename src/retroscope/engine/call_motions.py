@@ -3,10 +3,7 @@
 Each function takes a `Place` and then the parameters of the torch function that it describes.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
-from math import prod
-from operator import mul
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -15,6 +12,7 @@ from retroscope.engine.motion import Mix, Motion, Move, Place, Shape, Slide, Sta
 from retroscope.geometry import Window
 
 Pair = int | Sequence[int]
+Dims = int | Sequence[int]
 
 
 def stay(_at: Place, *_args: object, **_kwargs: object) -> Motion:
@@ -34,19 +32,85 @@ def combine(at: Place, *_args: object, **_kwargs: object) -> Motion:
     return Stay(pinned=at.has_varying_constant())
 
 
+def where(at: Place, _condition: object, *values: object, **named_values: object) -> Motion:
+    """One of two values by a condition; without values it lists the positions that are true."""
+    return combine(at) if values or named_values else Mix()
+
+
+def einsum(at: Place, equation: str, *operands: Any) -> Motion:
+    """Positions stay if the letters of y and x are in the result and in no other operand.
+
+    `nchw,oc->nohw` works on each position; `nchw,nCHW->nhwHW` compares all of them.
+    """
+    tensors = list(operands[0]) if isinstance(operands[0], list | tuple) else list(operands)
+    inputs, arrow, output = equation.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    mapped = [term for term, t in zip(terms, tensors, strict=True) if tuple(t.shape) == at.shape]
+    if not arrow or "." in equation or len(mapped) != 1 or len(at.constants) != len(tensors) - 1:
+        return Mix()
+    letters = [mapped[0][axis] for axis in at.axes]
+    if any(inputs.count(letter) != 1 or letter not in output for letter in letters):
+        return Mix()
+    return Move((output.index(letters[0]), output.index(letters[1])))
+
+
 def last_dim(at: Place, *_args: object, **_kwargs: object) -> Motion:
     return Mix() if at.touches(-1) else Stay()
 
 
 def matmul(at: Place, first: Any, other: Any) -> Motion:
-    mapped = isinstance(first, torch.Tensor) and tuple(first.shape) == at.shape
-    return Stay() if mapped and other.dim() == 2 and not at.touches(-1) else Mix()
+    """Positions stay where the matrices hold none of them."""
+    if len(at.result) != len(at.shape) or at.touches(-1):
+        return Mix()
+    is_first = isinstance(first, torch.Tensor) and tuple(first.shape) == at.shape
+    return Stay() if not at.touches(-2) or (is_first and other.dim() == 2) else Mix()
+
+
+def attention(at: Place, *_args: object, **_kwargs: object) -> Motion:
+    """Tokens and their features are the last two dimensions; positions in front of them stay."""
+    return Mix() if at.touches(-1, -2) else Stay()
 
 
 def along_dim(
     at: Place, _input: object, dim: int | None = None, *_args: object, **_kwargs: object
 ) -> Motion:
     return Mix() if dim is None or at.touches(dim) else Stay()
+
+
+def along_last_dim(
+    at: Place, _input: object, dim: int = -1, *_args: object, **_kwargs: object
+) -> Motion:
+    return along_dim(at, _input, dim)
+
+
+def select_along_dim(
+    at: Place, _input: object, _count: object, dim: int = -1, *_args: object, **_kwargs: object
+) -> Motion:
+    """The largest values along a dimension: `topk`, `kthvalue`."""
+    return Mix() if at.touches(dim) or len(at.result) != len(at.shape) else Stay()
+
+
+def normalize(
+    at: Place, _input: object, p: float = 2.0, dim: Dims = 1, *_args: object, **_kwargs: object
+) -> Motion:
+    """Vectors along dimensions, scaled to length 1; no dimension means all of them."""
+    del p
+    return Stay() if _dims(dim) and not at.touches(*_dims(dim)) else Mix()
+
+
+def along_dims(at: Place, _input: object, *dims: Any, **named_dims: Any) -> Motion:
+    """Dimensions as a tuple or one by one, as `flip` takes them."""
+    chosen = named_dims.get("dims", dims)
+    chosen = chosen[0] if len(chosen) == 1 and not isinstance(chosen[0], int) else chosen
+    return Mix() if at.touches(*chosen) else Stay()
+
+
+def roll(at: Place, _input: object, _shifts: object, dims: Dims = ()) -> Motion:
+    return Stay() if _dims(dims) and not at.touches(*_dims(dims)) else Mix()
+
+
+def channel_shuffle(at: Place, *_args: object, **_kwargs: object) -> Motion:
+    return Mix() if at.touches(1) else Stay()
 
 
 def batch_norm(
@@ -70,15 +134,6 @@ def response_norm(at: Place, *_args: object, **_kwargs: object) -> Motion:
     return Mix() if at.touches(1) else Stay()
 
 
-def expand(at: Place, *_args: object, **_kwargs: object) -> Motion:
-    """One value for all positions, or a map repeated along new dimensions."""
-    added = len(at.result) - len(at.shape)
-    y, x = (axis + added for axis in at.axes)
-    if (at.result[y], at.result[x]) == at.lengths:
-        return Move((y, x))
-    return Mix(uniform=at.lengths == (1, 1))
-
-
 def layer_norm(
     at: Place, _input: object, normalized_shape: Shape, *_args: object, **_kwargs: object
 ) -> Motion:
@@ -99,11 +154,11 @@ def conv(
     if not at.is_last():
         return Mix()
     sizes = weight.shape[-2], weight.shape[-1]
-    spread = _pair(dilation)
+    spread = pair(dilation)
     y, x = (
         Window(size, step, *pad, dilation=gap)
         for size, step, pad, gap in zip(
-            sizes, _pair(stride), _conv_padding(padding, sizes, spread), spread, strict=True
+            sizes, pair(stride), _conv_padding(padding, sizes, spread), spread, strict=True
         )
     )
     return Slide(y, x)
@@ -118,7 +173,7 @@ def _conv_padding(
         totals = [(size - 1) * gap for size, gap in zip(sizes, dilation, strict=True)]
         return [(total // 2, total - total // 2) for total in totals]
     assert not isinstance(padding, str)
-    return [(pad, pad) for pad in _pair(padding)]
+    return [(pad, pad) for pad in pair(padding)]
 
 
 def max_pool(
@@ -134,11 +189,11 @@ def max_pool(
     del return_indices
     if not at.is_last():
         return Mix()
-    sizes = _pair(kernel_size)
-    steps = _pair(stride) if stride else sizes
+    sizes = pair(kernel_size)
+    steps = pair(stride) if stride else sizes
     y, x = (
         Window(size, step, pad, pad, gap, ceil_mode)
-        for size, step, pad, gap in zip(sizes, steps, _pair(padding), _pair(dilation), strict=True)
+        for size, step, pad, gap in zip(sizes, steps, pair(padding), pair(dilation), strict=True)
     )
     return Slide(y, x)
 
@@ -156,44 +211,6 @@ def avg_pool(
     return max_pool(at, _input, kernel_size, stride, padding, ceil_mode=ceil_mode)
 
 
-def adaptive_pool(
-    at: Place,
-    _input: object,
-    output_size: int | Sequence[int | None] | None,
-    *_args: object,
-    **_kwargs: object,
-) -> Motion:
-    if not at.is_last():
-        return Mix()
-    sizes = (output_size,) * 2 if isinstance(output_size, int | None) else tuple(output_size)
-    targets = [
-        length if size is None else size for size, length in zip(sizes, at.lengths, strict=True)
-    ]
-    if any(length % target for length, target in zip(at.lengths, targets, strict=True)):
-        return Mix("adaptive pooling to {}x{} has uneven windows".format(*targets))
-    y, x = (
-        Window(length // target, length // target)
-        for length, target in zip(at.lengths, targets, strict=True)
-    )
-    return Slide(y, x)
-
-
-def pad(
-    at: Place,
-    _input: object,
-    pad: Sequence[int],
-    mode: str = "constant",
-    value: float | None = None,
-) -> Motion:
-    """Zeros around the map. `pad` lists both ends of each dimension, from the last to the first."""
-    if value or (mode != "constant" and any(pad)):
-        return Mix(f"padding of mode {mode!r} reads pixels from elsewhere")
-    rank = len(at.shape)
-    ends = {rank - 1 - n: (pad[2 * n], pad[2 * n + 1]) for n in range(len(pad) // 2)}
-    y, x = (Window(1, 1, *ends.get(axis, (0, 0))) for axis in at.axes)
-    return Slide(y, x)
-
-
 def join(at: Place, tensors: object, dim: int = 0, *, axis: int | None = None) -> Motion:
     del tensors
     along = at.touches(dim if axis is None else axis)
@@ -207,124 +224,49 @@ def split_channels(
 
 
 def reduce(
-    at: Place,
-    _input: object,
-    dim: Pair | None = None,
-    keepdim: bool = False,
-    *_args: object,
-    **_kwargs: object,
+    at: Place, _input: object, dim: Dims | None = None, *_args: object, **_kwargs: object
 ) -> Motion:
     """Mean, sum, maximum: positions stay if channels are reduced, and mix if the map is."""
-    if dim is None or isinstance(dim, torch.Tensor):
+    if dim is None or isinstance(dim, bool | torch.Tensor):
         return Mix()
-    reduced = {at.dim(d) for d in ([dim] if isinstance(dim, int) else dim)}
+    reduced = {at.dim(d) for d in _dims(dim)}
     if not reduced or reduced & set(at.axes):
         return Mix()
+    keeps_dims = len(at.result) == len(at.shape)
     if 0 in reduced:
-        return Stay(gated=True, batch=True) if keepdim else Mix("a batch is reduced to one image")
-    if keepdim:
+        batch = Stay(gated=True, batch=True)
+        return batch if keeps_dims else Mix("a batch is reduced to one image")
+    if keeps_dims:
         return Stay()
     y, x = (axis - sum(d < axis for d in reduced) for axis in at.axes)
     return Move((y, x))
+
+
+def norm(
+    at: Place,
+    _input: object,
+    p: object = None,
+    dim: Dims | None = None,
+    *_args: object,
+    **_kwargs: object,
+) -> Motion:
+    """The length of vectors along a dimension."""
+    del p
+    return reduce(at, _input, dim)
+
+
+def similarity(
+    at: Place, _first: object, _second: object, dim: int = 1, *_args: object, **_kwargs: object
+) -> Motion:
+    """The cosine of two maps along a dimension, which is reduced."""
+    return reduce(at, _first, dim) if len(at.result) == len(at.shape) - 1 else Mix()
 
 
 def largest(at: Place, first: object, dim: object = None, *args: Any, **kwargs: Any) -> Motion:
     """`max` of two tensors is elementwise; of one it is a reduction."""
     if isinstance(kwargs.get("other", dim), torch.Tensor):
         return combine(at)
-    return reduce(at, first, cast("Pair | None", dim), *args, **kwargs)
-
-
-def permute(at: Place, _input: object, *dims: Any) -> Motion:
-    order = dims[0] if isinstance(dims[0], Sequence) else dims
-    return _reorder(at, [at.dim(dim) for dim in order])
-
-
-def transpose(at: Place, _input: object, dim0: int, dim1: int) -> Motion:
-    order = list(range(len(at.shape)))
-    first, second = at.dim(dim0), at.dim(dim1)
-    order[first], order[second] = second, first
-    return _reorder(at, order)
-
-
-def _reorder(at: Place, order: Sequence[int]) -> Motion:
-    y, x = (order.index(axis) for axis in at.axes)
-    return Move((y, x))
-
-
-def unsqueeze(at: Place, _input: object, dim: int) -> Motion:
-    new = dim % (len(at.shape) + 1)
-    y, x = (axis + (axis >= new) for axis in at.axes)
-    return Move((y, x))
-
-
-def reshape(at: Place, *_args: object, **_kwargs: object) -> Motion:
-    """In row-major order a dimension survives if as many elements stand in front of it as before.
-
-    (8, 3, 14, 14) -> (8, 3, 196)      y and x are merged: positions mix
-    (8, 3, 14, 14) -> (8, 1, 3, 14, 14)   24 elements in front of y: y and x survive
-    """
-    in_front = [1, *accumulate(at.result, mul)]
-    survivors = []
-    for axis in at.axes:
-        count, length = prod(at.shape[:axis]), at.shape[axis]
-        survivors += [
-            dim for dim, size in enumerate(at.result) if in_front[dim] == count and size == length
-        ][-1:]
-    return Move((survivors[0], survivors[1])) if len(set(survivors)) == 2 else Mix()
-
-
-def index(at: Place, _input: object, key: object) -> Motion:
-    """Slices: of channels they keep positions, of the map they are windows of size 1."""
-    keys = list(key) if isinstance(key, tuple) else [key]
-    if not all(map(_is_basic_index, keys)):
-        return Mix("indexing with a tensor or a list may pick any position")
-    axes: dict[int, int] = {}
-    windows = {axis: Window() for axis in at.axes}
-    dim = 0
-    for source, entry in _indexed_dims(keys, len(at.shape)):
-        if source in at.axes and isinstance(entry, int):
-            return Mix()
-        if source in at.axes and isinstance(entry, slice):
-            axes[source] = dim
-            windows[source] = _slice_window(entry, at.shape[source])
-        dim += not isinstance(entry, int)
-    y, x = (windows[axis] for axis in at.axes)
-    new_axes = (axes[at.axes[0]], axes[at.axes[1]])
-    if (y, x) == (Window(), Window()):
-        return Move(new_axes)
-    return Slide(y, x) if new_axes == at.axes else Mix()
-
-
-def _is_basic_index(key: object) -> bool:
-    return (isinstance(key, int | slice | None) and not isinstance(key, bool)) or key is Ellipsis
-
-
-def _indexed_dims(keys: list[object], rank: int) -> Iterator[tuple[int | None, object]]:
-    """Each dimension of the source with its index; None for a new dimension."""
-    unindexed = rank - sum(key is not None and key is not Ellipsis for key in keys)
-    if not any(key is Ellipsis for key in keys):
-        keys = [*keys, Ellipsis]
-    source = 0
-    for key in keys:
-        if key is None:
-            yield None, key
-        elif key is Ellipsis:
-            for _ in range(unindexed):
-                yield source, slice(None)
-                source += 1
-        else:
-            yield source, key
-            source += 1
-
-
-def _slice_window(piece: slice, length: int) -> Window:
-    start, stop, step = piece.indices(length)
-    count = len(range(start, stop, step))
-    if count == 0:
-        return Window(1, 1, 0, -length)
-    last = start + (count - 1) * step
-    return Window(1, step, -start, last + 1 - length)
+    return reduce(at, first, cast("Dims | None", dim), *args, **kwargs)
 
 
 def clamps_at_zero(_input: object, min: object = None, max: object = None) -> bool:  # noqa: A002
@@ -346,7 +288,12 @@ def clamps_from_zero(
     return min_val == 0 and max_val > 0
 
 
-def _pair(value: Pair) -> tuple[int, int]:
+def _dims(dims: Dims) -> tuple[int, ...]:
+    return (dims,) if isinstance(dims, int) else tuple(dims)
+
+
+def pair(value: Pair) -> tuple[int, int]:
+    """The same number for y and x, or one for each."""
     if isinstance(value, int):
         return value, value
     return (value[0], value[0]) if len(value) == 1 else (value[0], value[1])

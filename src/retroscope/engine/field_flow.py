@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from retroscope.engine.motion import Axes, Motion, Move, Shape, Slide, Stay
-from retroscope.geometry import Field
+from retroscope.engine.axis_fields import AxisField, resample, spread, through, union
+from retroscope.engine.motion import Axes, Motion, Move, Resample, Shape, Slide, Stack, Stay
 
-Fields = tuple[Field, Field]
+Fields = tuple[AxisField, AxisField]
 
 
 @dataclass(frozen=True)
@@ -30,27 +30,49 @@ def field_after(
     motion: Motion, operands: Sequence[Operand], main: Operand, result: Shape
 ) -> TensorField:
     """The field of an operation's result, which has the shape `result`."""
-    field, _ = main
-    if isinstance(motion, Slide):
+    if isinstance(motion, Slide | Resample):
         return _field_of_windows(motion, operands, main)
     if isinstance(motion, Move):
-        return replace(field, axes=motion.axes)
+        return _field_of_moved_maps(motion, operands, main)
+    if isinstance(motion, Stack):
+        return _field_of_aligned_maps(
+            [_unsqueeze(operand, motion) for operand in operands], result, gated=False
+        )
     if isinstance(motion, Stay):
         return _field_of_aligned_maps(operands, result, gated=motion.gated)
     return replace(_field_of_all_positions(operands), uniform=motion.uniform)
 
 
-def _field_of_windows(motion: Slide, operands: Sequence[Operand], main: Operand) -> TensorField:
+def _field_of_windows(
+    motion: Slide | Resample, operands: Sequence[Operand], main: Operand
+) -> TensorField:
     """Windows over the main operand. Filters computed from the image are gates."""
-    y, x = main[0].fields
-    fields = y.through(motion.y), x.through(motion.x)
-    return _combine([field for field, _ in operands], fields, main[0].axes, gated=len(operands) > 1)
+    field, shape = main
+    assert field.axes is not None
+    (y, x), (height, width) = field.fields, (shape[axis] for axis in field.axes)
+    if isinstance(motion, Slide):
+        fields: Fields = through(y, motion.y, height), through(x, motion.x, width)
+    else:
+        fields = resample(y, motion.y), resample(x, motion.x)
+    parts = [part for part, _ in operands]
+    return _combine(parts, fields, motion.axes or field.axes, gated=len(operands) > 1)
+
+
+def _field_of_moved_maps(motion: Move, operands: Sequence[Operand], main: Operand) -> TensorField:
+    """One map, or several of one shape that meet position by position."""
+    field, shape = main
+    if len(operands) == 1:
+        return replace(field, axes=motion.axes)
+    if any((other.axes, size) != (field.axes, shape) for other, size in operands):
+        return _field_of_all_positions(operands)
+    met = _field_of_aligned_maps(operands, shape, gated=False)
+    return replace(met, axes=motion.axes)
 
 
 def _field_of_all_positions(operands: Sequence[Operand]) -> TensorField:
     """All positions of all operands at once: one interval for every element."""
     hulls = [_hull(field, shape) for field, shape in operands]
-    y, x = (_union([fields[axis] for fields in hulls]) for axis in (0, 1))
+    y, x = (union([fields[axis] for fields in hulls], 1) for axis in (0, 1))
     return _combine([field for field, _ in operands], (y, x), None)
 
 
@@ -58,22 +80,8 @@ def _hull(field: TensorField, shape: Shape) -> Fields:
     if field.axes is None:
         return field.fields
     axes = zip(field.fields, field.axes, strict=True)
-    y, x = (_spread(along, shape[axis]) for along, axis in axes)
+    y, x = (spread(along, shape[axis]) for along, axis in axes)
     return y, x
-
-
-def _spread(field: Field, length: int) -> Field:
-    """One interval that holds those of all units."""
-    return Field(field.size + (length - 1) * field.stride, 0, field.start)
-
-
-def _union(fields: Sequence[Field]) -> Field:
-    total = fields[0]
-    for field in fields[1:]:
-        joined = total.union(field)
-        assert joined is not None
-        total = joined
-    return total
 
 
 def _combine(
@@ -94,7 +102,7 @@ def _field_of_aligned_maps(
         maps   (1, 8, 14, 14)  field b   --+--> (1, 8, 14, 14), the union of a and b
         gate   (1, 8,  1,  1)  any field --+    plus the whole image through a gate
 
-    Maps whose strides disagree, or that lie along other dimensions, see everything at once.
+    Maps that lie along other dimensions see everything at once.
     """
     aligned = [(_align_axes(field, shape, result), shape) for field, shape in operands]
     maps = [field for field, shape in aligned if _spans(field, shape, result)]
@@ -107,9 +115,16 @@ def _field_of_aligned_maps(
         field for field, shape in rest if field.uniform or _has_one_position(shape, axes, result)
     ]
     fields = _common_fields([field.fields for field in maps], (result[axes[0]], result[axes[1]]))
-    if len(gates) < len(rest) or fields is None:
+    if len(gates) < len(rest):
         return replace(_field_of_all_positions(operands), axes=axes)
     return _combine([field for field, _ in aligned], fields, axes, gated=gated or bool(gates))
+
+
+def _unsqueeze(operand: Operand, motion: Stack) -> Operand:
+    field, shape = operand
+    if field.axes is not None:
+        field = replace(field, axes=motion.axes(field.axes))
+    return field, (*shape[: motion.dim], 1, *shape[motion.dim :])
 
 
 def _align_axes(field: TensorField, shape: Shape, result: Shape) -> TensorField:
@@ -133,14 +148,7 @@ def _has_one_position(shape: Shape, axes: Axes, result: Shape) -> bool:
     return all(axis < added or shape[axis - added] == 1 for axis in axes)
 
 
-def _common_fields(fields: Sequence[Fields], lengths: tuple[int, int]) -> Fields | None:
-    """The union along each axis; None if strides disagree where there is more than one unit."""
-    unions = []
-    for axis in (0, 1):
-        along = [pair[axis] for pair in fields]
-        if lengths[axis] == 1 and len({field.stride for field in along}) > 1:
-            along = [_spread(field, 1) for field in along]
-        if len({field.stride for field in along}) > 1:
-            return None
-        unions.append(_union(along))
-    return unions[0], unions[1]
+def _common_fields(fields: Sequence[Fields], lengths: tuple[int, int]) -> Fields:
+    """The union along each axis."""
+    y, x = (union([pair[axis] for pair in fields], lengths[axis]) for axis in (0, 1))
+    return y, x

@@ -5,9 +5,9 @@ from typing import Never
 
 import torch
 
+from retroscope.engine.call_arguments import tensors_in
 from retroscope.engine.intercept import Handler, execute_plainly, run
 from retroscope.engine.interpreter import Call, ProgramInterpreter, refuse_divergence
-from retroscope.engine.operations import tensors_in
 from retroscope.engine.program import Step, Survey, to_channel_maps
 
 MapListener = Callable[[torch.Tensor], object]
@@ -30,10 +30,11 @@ def run_forward(
 
 
 def notify(listener: MapListener, step: Step, result: object) -> None:
-    """Shows a listener the output of a step."""
+    """Shows a listener the output of a step; int8 maps as the numbers they stand for."""
     output = next(tensors_in(result), None)
     if output is not None and step.field is not None:
-        listener(to_channel_maps(output, step.field.axes))
+        values = output.dequantize() if output.is_quantized else output
+        listener(to_channel_maps(values, step.field.axes))
 
 
 class _Forward(ProgramInterpreter):

@@ -8,18 +8,17 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
 
-from retroscope.engine.intercept import Handler
-from retroscope.engine.memory import is_out_of_memory
-from retroscope.engine.operations import (
-    TABLE,
+from retroscope.engine.call_arguments import (
     Args,
     Function,
     Kwargs,
-    name_of,
     positional,
     tensors_in,
     with_tensors,
 )
+from retroscope.engine.intercept import Handler, is_inside_custom_function
+from retroscope.engine.memory import is_out_of_memory
+from retroscope.engine.operations import TABLE, functions_named, name_of
 from retroscope.engine.rules import Rule, RuleBook
 from retroscope.errors import ModelError
 
@@ -50,24 +49,104 @@ def gradients(
         if is_out_of_memory(error):
             raise
         raise ModelError(f"torch cannot differentiate this network: {error}") from error
-    return signal
+    return torch.zeros_like(signal) if signal._is_zerotensor() else signal
 
 
 def apply_rules(book: RuleBook) -> Handler:
     """Runs every function as it is, and attaches the rules of the book for the way back."""
 
     def handle(function: Function, args: Args, kwargs: Kwargs) -> object:
+        if kwargs.get("out") is not None:
+            return _write_to(handle, function, args, kwargs)
         row = TABLE.get(function)
+        if row is None:
+            _refuse_int8(function)
+        if is_inside_custom_function():
+            return function(*args, **kwargs)
         if row is not None and row.is_layer:
             _refuse_hidden_gradients(function, args, kwargs)
         role = None if row is None else row.role_of(args, kwargs)
         rule = None if role is None else book.rules.get(role)
         with _keep_checkpointed_tensors():
-            if rule is None:
-                return function(*_without_parameters(args), **_without_parameters(kwargs))
-            return _call_with_rule(rule, function, *positional(args, kwargs))
+            try:
+                if rule is not None:
+                    return _call_with_rule(rule, function, *positional(args, kwargs))
+                return _call_with_gradient(function, args, kwargs)
+            except _AUTOGRAD_ERRORS as error:
+                if is_out_of_memory(error) or not _runs_without_gradients(function, args, kwargs):
+                    raise
+                raise ModelError(f"torch cannot differentiate this network: {error}") from error
 
     return handle
+
+
+def _call_with_gradient(function: Function, args: Args, kwargs: Kwargs) -> object:
+    result = function(*_without_parameters(args), **_without_parameters(kwargs))
+    if function in _BATCH_NORMS:
+        _keep_gradient_layout(result)
+    return result
+
+
+_BATCH_NORMS = set(functions_named("batch_norm"))
+
+
+def _keep_gradient_layout(result: object) -> None:
+    """Gives the gradient the memory layout of the result.
+
+    torch 2.15 on the CPU computes a wrong gradient of a batch norm in evaluation mode if the
+    gradient that arrives is laid out in another way than its input, as behind a transposition.
+    """
+    if not isinstance(result, torch.Tensor) or not result.requires_grad:
+        return
+    strides = result.stride()
+
+    def in_layout(gradient: torch.Tensor) -> torch.Tensor:
+        if gradient.stride() == strides:
+            return gradient
+        plain = torch.empty_strided(
+            gradient.shape, strides, dtype=gradient.dtype, device=gradient.device
+        )
+        return plain.copy_(gradient)
+
+    result.register_hook(in_layout)  # type: ignore[no-untyped-call]
+
+
+_AUTOGRAD_ERRORS = (RuntimeError, TypeError)
+"""What torch raises where autograd cannot follow a call."""
+
+
+def _runs_without_gradients(function: Function, args: Args, kwargs: Kwargs) -> bool:
+    """Whether a call that failed is sound, and only its gradient is the trouble."""
+    with torch.no_grad():
+        try:
+            function(*with_tensors(args, torch.clone), **with_tensors(kwargs, torch.clone))
+        except _AUTOGRAD_ERRORS:
+            return False
+    return True
+
+
+def _write_to(handle: Handler, function: Function, args: Args, kwargs: Kwargs) -> object:
+    """The result in the tensor that `out` names. Autograd refuses `out`, but follows a copy."""
+    target = kwargs["out"]
+    if not isinstance(target, torch.Tensor):  # a tuple, as of `torch.max`
+        raise ModelError(
+            f"this network calls {name_of(function)} with several tensors as out, through which "
+            "gradients cannot be traced; use what it returns"
+        )
+    result = handle(function, args, {name: kwargs[name] for name in kwargs if name != "out"})
+    assert isinstance(result, torch.Tensor)
+    if target.shape != result.shape:
+        target.resize_(result.shape)
+    return target.copy_(result)
+
+
+def _refuse_int8(function: Function) -> None:
+    """torch gives int8 operations a gradient of zero, or none, without an error."""
+    if name_of(function).startswith(("quantized.", "quantize_per_", "torch.quantize_per_")):
+        raise ModelError(
+            f"this network computes in int8 ({name_of(function)}), which has no gradients; open "
+            "the floating-point network that it was made from"
+        )
 
 
 def _refuse_hidden_gradients(function: Function, args: Args, kwargs: Kwargs) -> None:

@@ -4,15 +4,21 @@ A handler is called in place of each function, in running order, and returns its
 pass early by raising a PassEnded.
 """
 
+import inspect
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Protocol, cast
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
+from threading import get_ident
+from types import CodeType
+from typing import Any, Protocol, cast
 
 import torch
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import CheckpointFunction
 
-from retroscope.engine.operations import Args, Function, Kwargs
+from retroscope.engine.call_arguments import Args, Function, Kwargs
 from retroscope.errors import RetroscopeError
 
 
@@ -59,11 +65,53 @@ class _Interceptor(TorchFunctionMode):
             raise
 
 
+def is_inside_custom_function() -> bool:
+    """Whether the present call is made by the forward of a `torch.autograd.Function`.
+
+    Its results have a backward of their own, whatever the calls inside it do. Reentrant
+    checkpoints are such functions too, but stand for the code that they run.
+    """
+    if torch.is_grad_enabled():
+        return False
+    frame = inspect.currentframe()
+    while frame is not None:
+        if _is_custom_forward(frame.f_code):
+            return True
+        frame = frame.f_back
+    return False
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_custom_forward(code: CodeType) -> bool:
+    """Whether this is the code of some custom function's forward."""
+    if code is CheckpointFunction.forward.__code__:
+        return False
+    forwards = (kind.forward for kind in _subclasses(torch.autograd.Function))
+    return any(getattr(forward, "__code__", None) is code for forward in forwards)
+
+
+def _subclasses(kind: Any) -> Iterator[Any]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def _run_compiled_code_eagerly() -> AbstractContextManager[object]:
+    """Compiled functions hide their operations; uncompiled, they run the code that they stand for.
+
+    Only a process that has loaded the compiler has compiled functions.
+    """
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
 def run(module: torch.nn.Module, image: torch.Tensor, handler: Handler) -> object:
     """One forward pass under a handler; None if the handler ended it early."""
     interceptor = _Interceptor(handler)
     try:
-        with interceptor:
+        with _run_compiled_code_eagerly(), interceptor:
             result = cast("object", module(image))
     except (Exception, PassEnded):
         # A network's code may turn the end of the pass into an error of its own; what ended the
@@ -92,16 +140,18 @@ def module_calls(
 ) -> Iterator[None]:
     """Reports when a submodule is entered and left, by its path.
 
-    The hooks are torch's global ones, so no module of the network is changed.
+    The hooks are torch's global ones, so no module of the network is changed. Calls of other
+    threads are not reported.
     """
     paths = {part: path for path, part in module.named_modules()}
+    thread = get_ident()
 
     def before(part: torch.nn.Module, _inputs: object) -> None:
-        if part in paths:
+        if part in paths and get_ident() == thread:
             on_enter(paths[part])
 
     def after(part: torch.nn.Module, _inputs: object, output: object) -> None:
-        if part in paths:
+        if part in paths and get_ident() == thread:
             on_leave(paths[part], output)
 
     hooks = [register_module_forward_pre_hook(before), register_module_forward_hook(after)]

@@ -7,21 +7,18 @@ from typing import Any, Never, cast
 
 import torch
 
-from retroscope.engine.intercept import Handler, PassEnded, TargetReached, execute_plainly
-from retroscope.engine.operations import (
+from retroscope.engine.call_arguments import (
     Args,
     Function,
     Kwargs,
-    creates_from_shape,
-    is_identity,
-    is_metadata_query,
-    name_of,
     tensors_in,
     with_others,
     with_tensors,
 )
+from retroscope.engine.intercept import Handler, PassEnded, TargetReached, execute_plainly
+from retroscope.engine.operations import creates_from_shape, is_identity, is_metadata_query, name_of
 from retroscope.engine.program import Step, Survey, inplace_target
-from retroscope.errors import ModelError
+from retroscope.errors import DivergenceError
 
 
 class CannotFollow(PassEnded):
@@ -73,6 +70,8 @@ class Interpreter(ABC):
         self.count = 0
 
     def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            return self.execute(function, args, kwargs)  # inside vmap: what it gives is hidden
         call = self.prepare(Call(function, args, kwargs))
         if is_identity(call.function, call.args):
             return self.identity(call)
@@ -111,9 +110,9 @@ class ProgramInterpreter(Interpreter):
         self.steps = survey.steps
 
     def step(self, call: Call) -> object:
-        if self.count >= len(self.steps) or self.steps[self.count].function != call.function:
+        if self.count >= len(self.steps) or not matches(self.steps[self.count], call):
             self.diverge(call)
-        if creates_from_shape(call.function):
+        if creates_from_shape(call.function, call.args, call.kwargs):
             return self.create(call)
         return self.compute(self.steps[self.count], call)
 
@@ -130,10 +129,16 @@ class ProgramInterpreter(Interpreter):
         """Runs a step that reads the values of its inputs."""
 
 
+def matches(step: Step, call: Call) -> bool:
+    """Whether a call is the surveyed one: the same function, on the same parameters."""
+    return step.function == call.function and step.has_parameters(call.args, call.kwargs)
+
+
 def refuse_divergence(step: Step, call: Call) -> Never:
     """For passes that must find each layer at its surveyed step."""
-    raise ModelError(
-        "this network does not run the same way twice: it calls "
-        f"{name_of(call.function)} instead of {name_of(step.function)}, so its layers cannot be "
-        "identified"
+    name, surveyed = name_of(call.function), name_of(step.function)
+    differs = "with other weights than" if name == surveyed else f"where it called {surveyed}"
+    raise DivergenceError(
+        "this network does not run every image the same way: here it calls "
+        f"{name} {differs} for a black image, so its layers cannot be identified"
     )

@@ -6,11 +6,12 @@ Names and aliases follow the order in which the network runs.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
+from retroscope.engine.call_arguments import tensors_in
 from retroscope.engine.tensor_map import TensorMap
 
 
@@ -31,11 +32,14 @@ class _ModuleCall:
     path: str
     steps: list[tuple[int, str]] = field(default_factory=list)
     submodules: int = 0
+    runs_on_image: bool = False
+    result: int | None = None
 
     @property
     def is_single_operation(self) -> bool:
-        """Whether its only operation is called by the module's path."""
-        return len(self.steps) == 1 and self.submodules == 0 and bool(self.path)
+        """Whether its only operation computes what it returns, and is called by its path."""
+        is_single = len(self.steps) == 1 and self.submodules == 0 and bool(self.path)
+        return is_single and self.result == self.steps[0][0]
 
 
 class LayerNamer:
@@ -45,6 +49,7 @@ class LayerNamer:
         self._stack: list[_ModuleCall] = [_ModuleCall("")]
         self._calls: list[_ModuleCall] = [self._stack[0]]
         self._step_of = TensorMap[int]()
+        self._maps_of = TensorMap[int]()
         self._module_paths: dict[int, list[str]] = defaultdict(list)
 
     def enter_module(self, path: str) -> None:
@@ -56,19 +61,45 @@ class LayerNamer:
 
     def leave_module(self, path: str, output: object) -> None:
         """A module has run; its path becomes an alias of the layer that computed its output."""
-        self._stack.pop()
+        call = self._stack.pop()
+        first = next(tensors_in(output), None)
+        if first is not None:
+            call.result = self._maps_of.get(first)
         if path and isinstance(output, torch.Tensor) and output in self._step_of:
             self._module_paths[self._step_of[output]].append(path)
 
-    def record_step(self, step: int, kind: str, outputs: Sequence[torch.Tensor]) -> None:
+    def record_copy(self, source: torch.Tensor, copy: torch.Tensor) -> None:
+        """A tensor has the values of another, in another layout or type."""
+        step = self._maps_of.get(source)
+        if step is not None:
+            self._maps_of[copy] = step
+
+    @property
+    def module(self) -> str:
+        """The path of the module that runs."""
+        return self._stack[-1].path
+
+    def record_step(
+        self, step: int, kind: str, outputs: Sequence[torch.Tensor], *, of_image: bool
+    ) -> None:
         """An operation has run; an empty kind says that it is not a layer."""
+        self._stack[-1].runs_on_image |= of_image
         for output in outputs[:1]:
             if kind:
-                self._step_of[output] = step
+                self._step_of[output] = self._maps_of[output] = step
             else:
                 self._step_of.drop(output)
+                self._maps_of.drop(output)
         if kind:
             self._stack[-1].steps.append((step, kind))
+
+    def modules_without_layers(self) -> Iterator[str]:
+        """The paths of innermost modules that work on the image and in which no layer is."""
+        listed = {call.path for call in self._calls if call.steps}
+        for call in self._calls:
+            if call.runs_on_image and not call.submodules and call.path not in listed:
+                listed.add(call.path)
+                yield call.path
 
     def named_steps(self) -> tuple[NamedStep, ...]:
         """Every layer in running order, with its names."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retroscope.engine.motion import Axes
-from retroscope.geometry import Window
+from retroscope.geometry import Interval, Window
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,20 @@ def cut(span: Span, window: Window) -> Cut | None:
         return None
     pad = max(-begin, 0), max(end - span.full, 0)
     return Cut(take, pad, Span(first, stop - first, full), span.full)
+
+
+def known_outputs(span: Span, reads: Window | Sequence[Interval]) -> Span | None:
+    """The outputs that read known positions alone; None if there are none.
+
+    >>> known_outputs(Span(0, 2, 3), [(0, 1), (0, 2), (1, 2), (1, 3)])
+    Span(start=0, count=3, full=4)
+    """
+    if isinstance(reads, Window):
+        part = cut(span, reads)
+        return None if part is None else part.gives
+    known = [span.start <= first and stop <= span.stop for first, stop in reads]
+    if not any(known):
+        return None
+    start = known.index(True)
+    count = known[start:].index(False) if False in known[start:] else len(known) - start
+    return Span(start, count, len(known))

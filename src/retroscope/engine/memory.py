@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from retroscope.errors import RetroscopeError
+from retroscope.errors import DivergenceError, RetroscopeError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,6 +60,11 @@ def in_batches(
         batch = items[start : start + max(size, 1)]
         try:
             result = work(batch)
+        except DivergenceError:  # of a network whose code takes the images of a batch apart
+            if len(batch) == 1:
+                raise
+            size = 1
+            continue
         except RetroscopeError:
             raise
         except (MemoryError, *SIZE_ERRORS) as error:

@@ -6,7 +6,7 @@ part of each map that it holds. One description for both keeps them from driftin
 
 from dataclasses import dataclass
 
-from retroscope.geometry import Window
+from retroscope.geometry import Interval, Window
 
 Axes = tuple[int, int]
 """Which dimensions of a tensor run along y and x."""
@@ -29,17 +29,49 @@ class Stay:
 
 @dataclass(frozen=True)
 class Slide:
-    """Windows slide over the map: convolution, pooling, padding, strided slices."""
+    """Windows slide over the map: convolution, pooling, padding, strided slices.
+
+    `axes` are the dimensions of the result that hold the positions; None if they stay.
+    """
 
     y: Window
     x: Window
+    axes: Axes | None = None
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Each output position reads an interval of positions, listed for both axes.
+
+    For what no sliding window describes: interpolation, transposed convolution, reflected borders.
+    """
+
+    y: tuple[Interval, ...]
+    x: tuple[Interval, ...]
+    axes: Axes | None = None
 
 
 @dataclass(frozen=True)
 class Move:
-    """Positions stay; the dimensions that hold them get new numbers."""
+    """Positions stay; the dimensions that hold them get new numbers.
+
+    `batch`: and the images of a batch are taken apart.
+    """
 
     axes: Axes
+    batch: bool = False
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Positions stay; maps meet along a new dimension, with this number in the result."""
+
+    dim: int
+
+    def axes(self, axes: Axes) -> Axes:
+        """The axes of a map in the result."""
+        y, x = (axis + (axis >= self.dim) for axis in axes)
+        return y, x
 
 
 @dataclass(frozen=True)
@@ -53,7 +85,7 @@ class Mix:
     uniform: bool = False
 
 
-Motion = Stay | Slide | Move | Mix
+Motion = Stay | Slide | Resample | Move | Stack | Mix
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,17 @@ A new layer type is one row in `ROWS`. A row's `motion` takes a `Place` and then
 parameters of the torch function, so Python itself binds the call's arguments.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from inspect import signature
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from retroscope.engine import call_motions
+from retroscope.engine import call_motions, resample_motions, shape_motions
+from retroscope.engine.call_arguments import Args, Function, Kwargs, positional, tensors_in
 from retroscope.engine.motion import Mix, Motion, Place
-
-Function = Callable[..., object]
-Args = tuple[Any, ...]
-Kwargs = dict[str, Any]
 
 
 class Role(Enum):
@@ -35,6 +31,9 @@ class WindowReduction(Enum):
     MAXIMUM = "maximum"
     MEAN = "mean"
     COPY = "copy"
+    SLICE = "slice"
+    PADDING = "padding"
+    UNSHUFFLE = "pixel unshuffle"
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Operation:
     `channels_last`: it works along the last dimension, which therefore holds the channels.
     `has_size_arguments`: its arguments contain the size of the result. `reads_first_only`: further
     tensors lend their shape or type, never their values. `repeats`: it repeats values along
-    dimensions of length 1.
+    dimensions of length 1. `keeps_values`: its result is its input in another layout or type.
     """
 
     kind: str
@@ -59,6 +58,12 @@ class Operation:
     has_size_arguments: bool = False
     reads_first_only: bool = False
     repeats: bool = False
+    keeps_values: bool = False
+
+    @property
+    def is_view(self) -> bool:
+        """Whether its result may share the memory of its input."""
+        return self.has_size_arguments or self.reduction is WindowReduction.SLICE
 
     def role_of(self, args: Args, kwargs: Kwargs) -> Role | None:
         """The role that the operation plays in this call."""
@@ -79,26 +84,28 @@ class Operation:
         return self.motion(*bound.args, **bound.kwargs)
 
 
-def positional(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
-    """The same arguments under torch's own names, the input in the first place."""
-    kwargs = {_SYNONYMS.get(key, key): value for key, value in kwargs.items()}
-    if args or not kwargs:
-        return args, kwargs
-    first = next((name for name in ("input", "self", "tensors") if name in kwargs), "")
-    first = first or next(iter(kwargs))
-    return (kwargs[first],), {key: value for key, value in kwargs.items() if key != first}
-
-
-_SYNONYMS = {"axis": "dim", "keepdims": "keepdim"}
+_HOMES, _METHODS_ONLY = (F, torch, torch.Tensor), (torch.Tensor,)
 
 
 def functions_named(*names: str) -> list[Function]:
     """The functions of these names in torch, torch.nn.functional and Tensor, also in place."""
     suffixed = [name + tail for name in names for tail in ("", "_") if not name.endswith("__")]
     all_names = [*suffixed, *(name for name in names if name.endswith("__"))]
-    homes = (F, torch, torch.Tensor)
-    members = [getattr(home, name, None) for home in homes for name in all_names]
+    members = [
+        getattr(home, name, None)
+        for name in all_names
+        for home in (_METHODS_ONLY if name.startswith("__") else _HOMES)
+    ]
     return [member for member in members if callable(member)]
+
+
+def _getter(name: str) -> Function:
+    """What torch calls when an attribute of a tensor is read."""
+    getter: Function = getattr(torch.Tensor, name).__get__
+    return getter
+
+
+_VECTOR_NORMS = [torch.linalg.norm, torch.linalg.vector_norm]
 
 
 def _rectifier(kind: str, active: Callable[..., bool] | None = None) -> Operation:
@@ -112,6 +119,7 @@ def _unlisted(
     has_size_arguments: bool = False,
     reads_first_only: bool = False,
     repeats: bool = False,
+    keeps_values: bool = False,
 ) -> Operation:
     """An operation whose outputs are not a layer."""
     return Operation(
@@ -122,11 +130,13 @@ def _unlisted(
         has_size_arguments=has_size_arguments,
         reads_first_only=reads_first_only,
         repeats=repeats,
+        keeps_values=keeps_values,
     )
 
 
 ROWS: list[tuple[Operation, list[Function]]] = [
     (Operation("conv", call_motions.conv, reduction=WindowReduction.CONVOLUTION), [F.conv2d]),
+    (Operation("conv", resample_motions.conv_transpose), [F.conv_transpose2d]),
     (
         Operation("pool", call_motions.max_pool, reduction=WindowReduction.MAXIMUM),
         functions_named("max_pool2d"),
@@ -137,14 +147,14 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         functions_named("avg_pool2d"),
     ),
     (
-        Operation("pool", call_motions.adaptive_pool, reduction=WindowReduction.MEAN),
+        Operation("pool", resample_motions.adaptive_pool, reduction=WindowReduction.MEAN),
         functions_named("adaptive_avg_pool2d"),
     ),
     (
-        Operation("pool", call_motions.adaptive_pool, reduction=WindowReduction.MAXIMUM),
+        Operation("pool", resample_motions.adaptive_pool, reduction=WindowReduction.MAXIMUM),
         functions_named("adaptive_max_pool2d"),
     ),
-    (Operation("pool", call_motions.adaptive_pool), [F.adaptive_max_pool2d_with_indices]),
+    (Operation("pool", resample_motions.adaptive_pool), [F.adaptive_max_pool2d_with_indices]),
     (Operation("linear", call_motions.last_dim, channels_last=True), functions_named("linear")),
     (
         _rectifier("relu"),
@@ -189,57 +199,134 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     (Operation("max", call_motions.combine), functions_named("maximum", "minimum")),
     (_unlisted(call_motions.largest), [torch.max, torch.min, torch.Tensor.max, torch.Tensor.min]),
     (Operation("concat", call_motions.join), functions_named("cat", "concat", "concatenate")),
-    (Operation("mean", call_motions.reduce), functions_named("mean", "sum", "amax", "amin")),
-    (Operation("split", call_motions.split_channels), functions_named("chunk", "split")),
+    (
+        Operation("mean", call_motions.reduce),
+        functions_named("mean", "sum", "amax", "amin", "prod", "nanmean", "nansum", "logsumexp"),
+    ),
+    (
+        _unlisted(call_motions.reduce),
+        functions_named(
+            *("std", "var", "std_mean", "var_mean", "median", "all", "any", "argmax", "argmin"),
+            *("count_nonzero", "aminmax", "mode"),
+        ),
+    ),
+    (_unlisted(call_motions.norm), [*functions_named("norm"), *_VECTOR_NORMS]),
+    (_unlisted(call_motions.normalize), [F.normalize]),
+    (_unlisted(call_motions.similarity), [F.cosine_similarity, torch.cosine_similarity]),
+    (
+        Operation("split", call_motions.split_channels),
+        functions_named(
+            "chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split"
+        ),
+    ),
     (Operation("matmul", call_motions.matmul), functions_named("matmul", "__matmul__")),
     (Operation("attention", call_motions.mix), [F.multi_head_attention_forward]),
+    (Operation("attention", call_motions.attention), [F.scaled_dot_product_attention]),
     (
         _unlisted(call_motions.combine),
-        functions_named("masked_fill", "pow", "__pow__", "where", "addcmul"),
+        functions_named(
+            *("masked_fill", "pow", "__pow__", "__rpow__", "float_power"),
+            *("addcmul", "addcdiv", "lerp", "fmod", "remainder", "floor_divide", "atan2"),
+            *("__mod__", "__rmod__", "__floordiv__", "__rfloordiv__", "clamp_max"),
+            *("fmax", "fmin", "hypot", "copysign", "logaddexp", "xlogy", "isclose"),
+        ),
+    ),
+    (
+        _unlisted(call_motions.combine),
+        functions_named(
+            *("gt", "ge", "lt", "le", "eq", "ne", "greater", "greater_equal", "less"),
+            *("less_equal", "not_equal", "__eq__", "__ne__"),
+            *("logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or"),
+            *("__and__", "__or__", "__xor__", "__rand__", "__ror__", "__rxor__"),
+        ),
     ),
     (
         _unlisted(call_motions.stay),
         [
             *functions_named(
-                "dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_alpha_dropout"
+                *("neg", "negative", "abs", "absolute", "exp"),
+                *("exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "square"),
+                *("reciprocal", "sign", "sgn", "round", "floor", "ceil", "trunc", "fix", "frac"),
+                *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh"),
+                *("atanh", "erf", "erfc", "erfinv", "logit", "nan_to_num", "sinc", "lgamma"),
+                *("isnan", "isinf", "isfinite", "logical_not", "bitwise_not", "__invert__"),
+                *("hardshrink", "softshrink", "tanhshrink", "deg2rad", "rad2deg"),
             ),
-            *functions_named(
-                "clone", "detach", "contiguous", "neg", "abs", "exp", "log", "sqrt", "square"
-            ),
-            *functions_named(
-                "float", "double", "half", "bfloat16", "to", "type", "erf", "positive"
-            ),
-            *functions_named("requires_grad", "__neg__"),
+            *functions_named("int", "long", "bool", "__neg__"),
         ],
     ),
     (
-        _unlisted(call_motions.expand, has_size_arguments=True, repeats=True),
-        functions_named("expand"),
+        _unlisted(call_motions.stay, keeps_values=True),
+        [
+            *functions_named(
+                *("dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_alpha_dropout"),
+                *("clone", "detach", "contiguous", "positive", "requires_grad", "cpu", "cuda"),
+                *("float", "double", "half", "bfloat16", "to", "type"),
+            ),
+            _getter("data"),
+        ],
+    ),
+    (
+        _unlisted(call_motions.along_dim),
+        functions_named(
+            *("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "index_select", "softmin"),
+        ),
+    ),
+    (_unlisted(call_motions.where), functions_named("where")),
+    (_unlisted(call_motions.along_last_dim), functions_named("sort", "argsort", "glu")),
+    (_unlisted(call_motions.select_along_dim), functions_named("topk", "kthvalue")),
+    (_unlisted(call_motions.along_dims), functions_named("flip")),
+    (_unlisted(call_motions.roll), functions_named("roll")),
+    (
+        _unlisted(call_motions.channel_shuffle),
+        functions_named("channel_shuffle", "native_channel_shuffle"),
+    ),
+    (
+        _unlisted(shape_motions.expand, has_size_arguments=True, repeats=True),
+        functions_named("expand", "broadcast_to", "repeat", "tile"),
     ),
     (
         _unlisted(
-            call_motions.expand, has_size_arguments=True, repeats=True, reads_first_only=True
+            shape_motions.expand, has_size_arguments=True, repeats=True, reads_first_only=True
         ),
         functions_named("expand_as"),
     ),
-    (_unlisted(call_motions.pad, WindowReduction.COPY), [F.pad]),
-    (_unlisted(call_motions.permute), functions_named("permute")),
-    (_unlisted(call_motions.transpose), functions_named("transpose", "swapaxes", "swapdims")),
-    (_unlisted(call_motions.unsqueeze), functions_named("unsqueeze")),
+    (_unlisted(shape_motions.repeat_interleave), functions_named("repeat_interleave")),
+    (_unlisted(resample_motions.pad, WindowReduction.PADDING), [F.pad]),
+    (_unlisted(resample_motions.interpolate, WindowReduction.COPY), [F.interpolate]),
+    (_unlisted(resample_motions.pixel_shuffle), functions_named("pixel_shuffle")),
     (
-        _unlisted(call_motions.reshape, has_size_arguments=True),
+        _unlisted(resample_motions.pixel_unshuffle, WindowReduction.UNSHUFFLE),
+        functions_named("pixel_unshuffle"),
+    ),
+    (_unlisted(shape_motions.permute, keeps_values=True), functions_named("permute")),
+    (
+        _unlisted(shape_motions.transpose, keeps_values=True),
+        functions_named("transpose", "swapaxes", "swapdims"),
+    ),
+    (
+        _unlisted(shape_motions.swap_last_dims, keeps_values=True),
+        [_getter("mT"), _getter("mH"), *functions_named("adjoint")],
+    ),
+    (_unlisted(shape_motions.move_dims, keeps_values=True), functions_named("movedim", "moveaxis")),
+    (_unlisted(shape_motions.unsqueeze), functions_named("unsqueeze")),
+    (
+        _unlisted(shape_motions.reshape, has_size_arguments=True),
         functions_named("view", "reshape", "flatten", "unflatten", "squeeze"),
     ),
     (
-        _unlisted(call_motions.reshape, has_size_arguments=True, reads_first_only=True),
+        _unlisted(shape_motions.reshape, has_size_arguments=True, reads_first_only=True),
         functions_named("view_as", "reshape_as"),
     ),
     (_unlisted(call_motions.stay, reads_first_only=True), functions_named("type_as")),
-    (_unlisted(call_motions.index, WindowReduction.COPY), [torch.Tensor.__getitem__]),
-    (
-        _unlisted(call_motions.mix),
-        functions_named("std", "var", "einsum", "bmm", "roll", "scaled_dot_product_attention"),
-    ),
+    (_unlisted(shape_motions.index, WindowReduction.SLICE), [torch.Tensor.__getitem__]),
+    (_unlisted(shape_motions.narrow, WindowReduction.SLICE), functions_named("narrow")),
+    (_unlisted(shape_motions.select), functions_named("select")),
+    (_unlisted(shape_motions.unbind), functions_named("unbind")),
+    (_unlisted(shape_motions.stack), functions_named("stack")),
+    (_unlisted(shape_motions.unfold), [torch.Tensor.unfold]),
+    (_unlisted(call_motions.einsum), functions_named("einsum")),
+    (_unlisted(call_motions.mix), functions_named("bmm", "rot90", "msort")),
 ]
 
 TABLE: dict[Function, Operation] = {
@@ -258,12 +345,15 @@ _QUERIES = {
 
 def is_metadata_query(function: Function) -> bool:
     """Whether a function asks for a tensor's size, type, device or layout, or for an attribute."""
-    return function in _QUERIES or getattr(function, "__name__", "") == "__get__"
+    is_attribute = getattr(function, "__name__", "") == "__get__" and function not in TABLE
+    return function in _QUERIES or is_attribute
 
 
 _CREATORS = {
     *functions_named("zeros_like", "ones_like", "empty_like", "full_like", "rand_like"),
-    *functions_named("randn_like", "new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"),
+    *functions_named(
+        "randint_like", "randn_like", "new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"
+    ),
 }
 
 
@@ -272,9 +362,31 @@ def is_identity(function: Function, args: Args) -> bool:
     return function is torch.Tensor.view_as and len(args) == 2 and args[0] is args[1]
 
 
-def creates_from_shape(function: Function) -> bool:
-    """Whether a function reads only the shape and type of a tensor, never its values."""
-    return function in _CREATORS
+def creates_from_shape(function: Function, args: Args, kwargs: Kwargs) -> bool:
+    """Whether a call reads only the shape and type of a tensor, never its values."""
+    return function in _CREATORS and next(tensors_in(args[1:], kwargs), None) is None
+
+
+def writes_to_part(function: Function) -> bool:
+    """Whether a function overwrites a tensor, or a part of it, with the values of another."""
+    return function in (torch.Tensor.copy_, torch.Tensor.__setitem__)
+
+
+_SIZED_BY_VALUES = set(
+    functions_named(
+        "nonzero", "argwhere", "masked_select", "unique", "unique_consecutive", "bincount"
+    )
+)
+
+
+def has_size_of_values(function: Function, args: Args) -> bool:
+    """Whether the size of a call's result says something about values."""
+    if function in (torch.where, torch.Tensor.where):
+        return len(args) == 1
+    if function is torch.Tensor.__getitem__:
+        keys = tensors_in(args[1])
+        return any(key.dtype in (torch.bool, torch.uint8) for key in keys)
+    return function in _SIZED_BY_VALUES
 
 
 def value_arguments(function: Function, args: Args, kwargs: Kwargs) -> tuple[object, ...]:
@@ -294,30 +406,3 @@ def has_channels_last(function: Function) -> bool:
 def name_of(function: Function) -> str:
     """The name under which torch documents a function."""
     return str(torch.overrides.resolve_name(function) or getattr(function, "__name__", function))
-
-
-def with_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The same arguments with every tensor changed, also inside plain lists, tuples and dicts."""
-    if isinstance(value, torch.Tensor):
-        return change(value)
-    if type(value) in (list, tuple):
-        return type(value)(with_tensors(element, change) for element in value)
-    if isinstance(value, dict):
-        return {key: with_tensors(element, change) for key, element in value.items()}
-    return value
-
-
-def with_others(value: Any, replacements: Mapping[int, torch.Tensor]) -> Any:
-    """The same arguments with tensors replaced, keyed by the `id` of the tensor replaced."""
-    return with_tensors(value, lambda tensor: replacements.get(id(tensor), tensor))
-
-
-def tensors_in(*values: object) -> Iterator[torch.Tensor]:
-    """Every tensor in these arguments or results, also inside lists, tuples and dicts."""
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from tensors_in(*value)
-        elif isinstance(value, dict):
-            yield from tensors_in(*value.values())

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
+from retroscope.engine.call_arguments import Function
 from retroscope.engine.interpreter import CannotFollow
-from retroscope.engine.operations import Function, functions_named, name_of
+from retroscope.engine.operations import functions_named, name_of
 
 
 def placeholder(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:

@@ -1,15 +1,18 @@
 """A network's program: the torch calls of its forward pass, as one size of image runs them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
+from typing import Any
 
 import torch
 
+from retroscope.engine.call_arguments import Args, Function, Kwargs, positional, tensors_in
 from retroscope.engine.field_flow import TensorField
-from retroscope.engine.motion import Axes, Motion, Shape, Stay
-from retroscope.engine.operations import Args, Function, Kwargs, Operation, positional
-from retroscope.results.layers import Layer
+from retroscope.engine.motion import Axes, Motion, Move, Shape, Stay
+from retroscope.engine.operations import Operation
+from retroscope.results.layers import Layer, UnlistedLayer
 
 
 class Argument(Enum):
@@ -46,12 +49,48 @@ def _contains_tensor(signature: object) -> bool:
     return signature is Argument.TENSOR
 
 
+def _parameters_in(signature: object) -> Iterator[int]:
+    if isinstance(signature, ParameterArgument):
+        yield signature.identity
+    elif isinstance(signature, tuple):
+        for element in signature:
+            yield from _parameters_in(element)
+    elif isinstance(signature, dict):
+        for element in signature.values():
+            yield from _parameters_in(element)
+
+
+class ArgumentMismatch(Exception):  # noqa: N818
+    """A call has other parameters, or another number of arguments, than the surveyed one."""
+
+
+def _bind(value: Any, signature: Any) -> Any:
+    """The arguments of the signature, with the tensors of these."""
+    if isinstance(value, torch.Tensor):
+        if argument_signature(value) != signature:
+            raise ArgumentMismatch
+        return value
+    if isinstance(value, list | tuple) and isinstance(signature, tuple):
+        if len(value) != len(signature):
+            raise ArgumentMismatch
+        bound = [_bind(*pair) for pair in zip(value, signature, strict=True)]
+        return bound if isinstance(value, list) else tuple(bound)
+    if isinstance(value, dict) and isinstance(signature, dict):
+        if value.keys() != signature.keys():
+            raise ArgumentMismatch
+        return {key: _bind(value[key], signature[key]) for key in value}
+    if signature is Argument.TENSOR or isinstance(signature, ParameterArgument):
+        raise ArgumentMismatch
+    return signature
+
+
 @dataclass(frozen=True)
 class Step:
     """One torch call of the forward pass.
 
     `shapes` are those of its results and `form` is the type that holds them. `arguments` is the
     signature of its arguments. `lengths` is the size of the map that its windows slide over.
+    `is_inside_function`: a custom `torch.autograd.Function` runs it, and has a backward of its own.
     """
 
     function: Function
@@ -62,10 +101,28 @@ class Step:
     form: type = torch.Tensor
     arguments: object = None
     lengths: tuple[int, int] = (0, 0)
+    is_inside_function: bool = False
 
     def has_arguments(self, args: Args, kwargs: Kwargs) -> bool:
         """Whether these are, tensors aside, the arguments of the surveyed call."""
         return argument_signature((args, kwargs)) == self.arguments
+
+    @cached_property
+    def parameters(self) -> tuple[int, ...]:
+        """The identities of the network's parameters among the arguments."""
+        return tuple(_parameters_in(self.arguments))
+
+    def has_parameters(self, args: Args, kwargs: Kwargs) -> bool:
+        """Whether this is the surveyed layer, and not a twin with parameters of its own."""
+        tensors = tensors_in(args, kwargs)
+        return self.parameters == tuple(
+            id(tensor) for tensor in tensors if isinstance(tensor, torch.nn.Parameter)
+        )
+
+    def bind(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+        """The surveyed arguments, with these tensors; ArgumentMismatch if they do not belong."""
+        bound: tuple[Args, Kwargs] = _bind((args, kwargs), self.arguments)
+        return bound
 
     @property
     def extracts_values(self) -> bool:
@@ -94,11 +151,16 @@ class Survey:
     channels_last: bool = True
     has_hidden_calls: bool = False
     """Whether some values come from functions that no handler sees, such as scripted ones."""
+    unlisted: tuple[UnlistedLayer, ...] = ()
+    batch_test: Callable[["Survey"], bool] = field(default=lambda _: False, repr=False)
+    """Runs a batch to find out whether its images are mixed."""
 
-    @property
+    @cached_property
     def needs_single_images(self) -> bool:
         """Whether the network mixes the images of a batch, so each has to run alone."""
-        return any(isinstance(step.motion, Stay) and step.motion.batch for step in self.steps)
+        motions = (step.motion for step in self.steps)
+        takes_apart = any(isinstance(motion, Stay | Move) and motion.batch for motion in motions)
+        return takes_apart or self.batch_test(self)
 
 
 def inplace_target(function: Function, args: Args, kwargs: Kwargs) -> torch.Tensor | None:

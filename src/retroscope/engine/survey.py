@@ -7,28 +7,35 @@ from a crop.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from types import EllipsisType
 
 import torch
 
+from retroscope.engine.axis_fields import bound, is_exact
+from retroscope.engine.batch_test import mixes_images
+from retroscope.engine.call_arguments import positional, tensors_in
 from retroscope.engine.field_flow import Operand, TensorField, field_after
-from retroscope.engine.intercept import module_calls, run
+from retroscope.engine.intercept import is_inside_custom_function, module_calls, run
 from retroscope.engine.interpreter import Call, Interpreter
 from retroscope.engine.isolation import device_of, dtype_of, preserve_state
 from retroscope.engine.layer_names import LayerNamer
-from retroscope.engine.motion import Mix, Motion, Move, Place, Shape, Slide
+from retroscope.engine.motion import Mix, Motion, Move, Place, Resample, Shape, Slide, Stay
 from retroscope.engine.operations import (
     TABLE,
     creates_from_shape,
     has_channels_last,
+    has_size_of_values,
     name_of,
-    positional,
-    tensors_in,
     value_arguments,
+    writes_to_part,
 )
 from retroscope.engine.program import Step, Survey, argument_signature, channel_shape
+from retroscope.engine.shared_memory import field_of_base
 from retroscope.engine.tensor_map import TensorMap
+from retroscope.engine.unlisted_layers import is_layer_shape, unlisted_modules, unlisted_step
 from retroscope.geometry import Field, ReceptiveField
-from retroscope.results.layers import Layer
+from retroscope.results.layers import Layer, UnlistedLayer
 
 
 def survey(module: torch.nn.Module, shape: Shape) -> Survey:
@@ -55,9 +62,15 @@ def _run_survey(module: torch.nn.Module, shape: Shape, *, channels_last: bool) -
         run(module, image, recorder)  # some networks cache what they compute in their first run
         with module_calls(module, namer.enter_module, namer.leave_module):
             run(module, image, surveyor)
-    size = shape[1], shape[2]
-    steps, layers = tuple(surveyor.steps), surveyor.layers()
-    return Survey(size, steps, layers, channels_last, surveyor.has_hidden_calls)
+    return Survey(
+        size=(shape[1], shape[2]),
+        steps=tuple(surveyor.steps),
+        layers=surveyor.layers(),
+        channels_last=channels_last,
+        has_hidden_calls=surveyor.has_hidden_calls,
+        unlisted=surveyor.unlisted_layers(module),
+        batch_test=partial(mixes_images, module, shape),
+    )
 
 
 class _ArgumentRecorder(Interpreter):
@@ -73,6 +86,7 @@ class _ArgumentRecorder(Interpreter):
         return call.run()
 
 
+_UPPER_BOUND = "a unit sees at most this field; its exact part of it depends on its position"
 _HIDDEN = "it depends on scripted, compiled or vmapped code, whose operations cannot be seen"
 
 
@@ -95,6 +109,7 @@ class _Surveyor(Interpreter):
         self.leak = ""
         self.fields = TensorMap[TensorField]()
         self.steps: list[Step] = []
+        self.unlisted: list[UnlistedLayer] = []
         self.namer = LayerNamer()
 
     def identity(self, call: Call) -> object:
@@ -106,7 +121,8 @@ class _Surveyor(Interpreter):
 
     def step(self, call: Call) -> object:
         self._mark_hidden_results(call)
-        operands = [] if creates_from_shape(call.function) else self._operands(call)
+        is_created = creates_from_shape(call.function, call.args, call.kwargs)
+        operands = [] if is_created else self._operands(call)
         constants = tuple(tuple(t.shape) for t in _value_tensors(call) if t not in self.fields)
         signature = argument_signature((call.args, call.kwargs))
         result = call.run(self.execute)
@@ -117,13 +133,32 @@ class _Surveyor(Interpreter):
             for output in outputs:
                 self.constants[output] = True
         row, lengths = TABLE.get(call.function), (0, 0) if motion is None else _lengths(operands)
-        step = Step(call.function, row, motion, shapes, field, type(result), signature, lengths)
+        step = Step(
+            call.function,
+            row,
+            motion,
+            shapes,
+            field,
+            type(result),
+            signature,
+            lengths,
+            is_inside_custom_function(),
+        )
         self._record(step, outputs)
+        if row is not None and row.keeps_values:
+            for source, copy in zip(tensors_in(call.args[:1]), outputs, strict=False):
+                self.namer.record_copy(source, copy)
         return result
 
     def _mark_hidden_results(self, call: Call) -> None:
         for tensor in call.tensors():
-            if tensor in self.fields or tensor in self.constants or _is_from_numpy(tensor):
+            if tensor in self.fields or tensor in self.constants:
+                continue
+            twin = _twin(tensor)
+            if twin is not None and twin in self.fields:
+                self.fields[tensor] = self.fields[twin]
+                continue
+            if _is_from_numpy(tensor):
                 continue
             self.has_hidden_calls = True
             self.fields[tensor] = self._whole_image(_HIDDEN)
@@ -148,8 +183,12 @@ class _Surveyor(Interpreter):
             return None, None
         if operands:
             assert changed is not None
+            if writes_to_part(call.function):
+                return self._write_to_part(call, outputs)
             motion, field = self._motion_and_field(call, operands, constants, tuple(changed.shape))
             self._mark(field, outputs, target)
+            if has_size_of_values(call.function, call.args):
+                self.leak = f"the size of what {name_of(call.function)} returns depends on values"
             return motion, field
         if self.leak and outputs:
             field = self._whole_image(self.leak)
@@ -181,16 +220,13 @@ class _Surveyor(Interpreter):
     def _verify(self, motion: Motion, call: Call, main: Operand, result: Shape) -> Motion:
         """The motion if it predicts the result's size; otherwise the call is not understood."""
         field, shape = main
-        if field.axes is None or not isinstance(motion, Slide | Move):
+        if field.axes is None or not isinstance(motion, Slide | Resample | Move):
             return motion
         first = next(iter(positional(call.args, call.kwargs)[0]), None)
         is_first = isinstance(first, torch.Tensor) and self.fields.get(first) is field
-        lengths = [shape[axis] for axis in field.axes]
-        axes = motion.axes if isinstance(motion, Move) else field.axes
-        if isinstance(motion, Slide):
-            windows = zip((motion.y, motion.x), lengths, strict=True)
-            lengths = [window.outputs(length) for window, length in windows]
-        actual = [result[axis] if axis < len(result) else -1 for axis in axes]
+        lengths = _output_lengths(motion, (shape[field.axes[0]], shape[field.axes[1]]))
+        axes = motion.axes or field.axes
+        actual = tuple(result[axis] if axis < len(result) else -1 for axis in axes)
         if actual == lengths and (is_first or isinstance(motion, Move)):
             return motion
         return Mix(f"{name_of(call.function)} is called in a way that the table does not know")
@@ -200,14 +236,39 @@ class _Surveyor(Interpreter):
     ) -> None:
         """Records a field. Tensors that share memory with a changed one may now see all of it."""
         if target is not None and self.fields.get(target) != field:
-            base = () if target._base is None else (target._base,)
-            for tensor in (*self.fields.sharing(target), *base):
-                self.fields[tensor] = self._whole_image(
-                    "it shares memory with a tensor changed in place"
-                )
-            self.fields[target] = field
+            self._write_through(target, field)
         for output in outputs:
             self.fields[output] = field
+
+    def _write_through(self, target: torch.Tensor, field: TensorField) -> None:
+        """Records what a tensor that was changed in place, and all that share its memory, see."""
+        base = target if target._base is None else target._base
+        base_field: TensorField | None = field
+        if base is not target:
+            base_field = field_of_base(field, target, base, self.fields.get(base))
+        shared = self._whole_image("it shares memory with a tensor changed in place")
+        for tensor in (*self.fields.sharing(target), *self.constants.sharing(target)):
+            self.fields[tensor] = shared
+        self.fields[base] = base_field or shared
+        self.fields[target] = field
+
+    def _write_to_part(
+        self, call: Call, outputs: Sequence[torch.Tensor]
+    ) -> tuple[Motion, TensorField]:
+        """`copy_`, or `x[...] = value`. Its motion is unknown: no part of it can run on a crop."""
+        part, value = _written_part(call)
+        if part is None:
+            field = self._whole_image("it is written to at positions that a tensor holds")
+            part = call.args[0]
+        elif isinstance(value, torch.Tensor) and value in self.fields:
+            operand = self.fields[value], tuple(value.shape)
+            field = field_after(Stay(), [operand], operand, tuple(part.shape))
+        else:
+            part, field = call.args[0], self.fields[call.args[0]]
+        if self.leak:
+            field = replace(field, global_context=True, note=field.note or self.leak)
+        self._mark(field, outputs, part)
+        return Mix(), field
 
     def _whole_image(self, note: str) -> TensorField:
         height, width = self.size
@@ -215,8 +276,15 @@ class _Surveyor(Interpreter):
 
     def _record(self, step: Step, outputs: list[torch.Tensor]) -> None:
         kind = step.operation.kind if step.operation and step.operation.is_layer else ""
-        is_layer = step.field is not None and _is_layer_shape(step.shapes)
-        self.namer.record_step(len(self.steps), kind if is_layer else "", outputs)
+        has_numbers = bool(outputs) and (outputs[0].is_floating_point() or outputs[0].is_quantized)
+        is_layer = step.field is not None and has_numbers and is_layer_shape(step.shapes)
+        is_layer = is_layer and not step.is_inside_function
+        if kind and step.field is not None and has_numbers and not is_layer_shape(step.shapes):
+            self.unlisted += unlisted_step(step, self.namer.module)
+        of_image = step.field is not None
+        self.namer.record_step(
+            len(self.steps), kind if is_layer else "", outputs, of_image=of_image
+        )
         self.steps.append(step)
 
     def layers(self) -> tuple[Layer, ...]:
@@ -230,23 +298,41 @@ class _Surveyor(Interpreter):
             for names in self.namer.named_steps()
         )
 
+    def unlisted_layers(self, module: torch.nn.Module) -> tuple[UnlistedLayer, ...]:
+        named = {layer.name for layer in self.unlisted}
+        modules = unlisted_modules(module, self.namer)
+        return (*self.unlisted, *(layer for layer in modules if layer.name not in named))
+
     def _layer(self, step: Step) -> Layer:
         assert step.field is not None
         assert step.operation is not None
-        channels, height, width = channel_shape(step.shapes[0], step.field.axes)
+        channels, *size = channel_shape(step.shapes[0], step.field.axes)
+        axes = list(zip(step.field.fields, size, self.size, strict=True))
+        y, x = (bound(axis, length, pixels) for axis, length, pixels in axes)
+        whole = all(_covers(*axis) for axis in zip((y, x), size, self.size, strict=True))
+        bounds = zip(step.field.fields, (y, x), self.size, strict=True)
+        exact = all(is_exact(axis, bounding, pixels) for axis, bounding, pixels in bounds)
+        note = step.field.note or ("" if exact else _UPPER_BOUND)
         return Layer(
             name="",
             kind=step.operation.kind,
             channels=channels,
-            size=(height, width),
-            field=self._receptive_field(step.field, (height, width)),
-            note=step.field.note,
+            size=(size[0], size[1]),
+            field=ReceptiveField(y, x, whole, step.field.global_context and not whole),
+            note=note,
         )
 
-    def _receptive_field(self, field: TensorField, size: tuple[int, int]) -> ReceptiveField:
-        axes = zip(field.fields, size, self.size, strict=True)
-        whole = all(_covers(axis, length, pixels) for axis, length, pixels in axes)
-        return ReceptiveField(*field.fields, whole, field.global_context and not whole)
+
+def _written_part(call: Call) -> tuple[torch.Tensor | None, object]:
+    """The part of a tensor that a call overwrites, and with what; None if tensors select it."""
+    if call.function is torch.Tensor.copy_:
+        value = call.args[1] if len(call.args) > 1 else call.kwargs["src"]
+        return call.args[0], value
+    target, key, value = call.args
+    keys = key if isinstance(key, tuple) else (key,)
+    is_basic = all(isinstance(entry, int | slice | None | EllipsisType) for entry in keys)
+    is_basic = is_basic and not any(isinstance(entry, bool) for entry in keys)
+    return (target[key] if is_basic else None), value
 
 
 def _lengths(operands: Sequence[Operand]) -> tuple[int, int]:
@@ -257,14 +343,26 @@ def _lengths(operands: Sequence[Operand]) -> tuple[int, int]:
     return 0, 0
 
 
+def _output_lengths(motion: Slide | Resample | Move, lengths: tuple[int, int]) -> tuple[int, int]:
+    if isinstance(motion, Slide):
+        return motion.y.outputs(lengths[0]), motion.x.outputs(lengths[1])
+    if isinstance(motion, Resample):
+        return len(motion.y), len(motion.x)
+    return lengths
+
+
 def _covers(field: Field, length: int, pixels: int) -> bool:
     """Whether all units share one interval and it is the whole axis."""
     start, stop = field.at(0)
     return (field.stride == 0 or length == 1) and start <= 0 and stop >= pixels
 
 
-def _is_layer_shape(shapes: tuple[Shape, ...]) -> bool:
-    return len(shapes) > 0 and len(shapes[0]) in (2, 3, 4) and shapes[0][0] == 1
+def _twin(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The tensor that this one is under a new name, as autograd returns a function's input."""
+    base = tensor._base
+    if base is None or (base.shape, base.stride()) != (tensor.shape, tensor.stride()):
+        return None
+    return base if base.storage_offset() == tensor.storage_offset() else None
 
 
 def _is_from_numpy(tensor: torch.Tensor) -> bool:

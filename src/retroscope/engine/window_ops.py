@@ -1,16 +1,17 @@
 """Convolutions and pools on a part of a map, padded only where the map really ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 
+from retroscope.engine.call_arguments import Args, Kwargs
 from retroscope.engine.intercept import Handler
 from retroscope.engine.map_regions import Cut
 from retroscope.engine.motion import Axes
-from retroscope.engine.operations import Args, Kwargs, WindowReduction
+from retroscope.engine.operations import WindowReduction
 from retroscope.geometry import Window
 
 
@@ -127,9 +128,21 @@ def _divisor_map(work: PartialWindows, with_padding: bool, override: int | None)
     return counts[0][:, None] * counts[1][None, :]
 
 
-def _copy(work: PartialWindows, _execute: Handler, args: Args, kwargs: Kwargs) -> object:
-    source = args[0] if args else kwargs["input"]
-    part = work.pad(work.take(source))
+def _copy(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
+    part = _slice(work, execute, args, kwargs)
+    assert isinstance(part, torch.Tensor)
+    with torch.enable_grad():
+        return part.clone()
+
+
+@torch.enable_grad()
+def _slice(work: PartialWindows, _execute: Handler, args: Args, kwargs: Kwargs) -> object:
+    """A view, also of the whole part, as torch's slices are; None where channels are listed."""
+    source: torch.Tensor = args[0] if args else kwargs["input"]
+    keys = args[1] if len(args) > 1 and isinstance(args[1], tuple) else args[1:2]
+    if any(isinstance(key, list | torch.Tensor) for key in keys):
+        return None
+    part = work.pad(work.take(source.view_as(source)))
     for axis, window in zip(work.axes, work.windows, strict=True):
         if window.stride > 1:
             steps = [slice(None)] * axis + [slice(None, None, window.stride)]
@@ -137,9 +150,39 @@ def _copy(work: PartialWindows, _execute: Handler, args: Args, kwargs: Kwargs) -
     return part
 
 
+def _pad_border(work: PartialWindows, _execute: Handler, args: Args, kwargs: Kwargs) -> object:
+    """None where more than y and x are padded, or not with one number."""
+    source, ends, mode, value = _pad_parts(*args, **kwargs)
+    dims = [source.dim() - 1 - index // 2 for index, end in enumerate(ends) if end]
+    if mode != "constant" or not set(dims) <= set(work.axes):
+        return None
+    padded = work.pad(work.take(source), value or 0.0)
+    address = source.untyped_storage().data_ptr()
+    with torch.enable_grad():
+        return padded.clone() if padded.untyped_storage().data_ptr() == address else padded
+
+
+def _pad_parts(
+    input: torch.Tensor,  # noqa: A002
+    pad: Sequence[int],
+    mode: str = "constant",
+    value: float | None = None,
+) -> tuple[torch.Tensor, Sequence[int], str, float | None]:
+    return input, pad, mode, value
+
+
+def _unshuffle(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
+    source = args[0] if args else kwargs["input"]
+    return execute(F.pixel_unshuffle, (work.take(source), work.windows[0].stride), {})
+
+
 REDUCTIONS: dict[WindowReduction, Callable[[PartialWindows, Handler, Args, Kwargs], object]] = {
     WindowReduction.CONVOLUTION: _convolve,
     WindowReduction.MAXIMUM: _maximum,
     WindowReduction.MEAN: _average,
     WindowReduction.COPY: _copy,
+    WindowReduction.SLICE: _slice,
+    WindowReduction.PADDING: _pad_border,
+    WindowReduction.UNSHUFFLE: _unshuffle,
 }
+"""What a window operation gives for a part; None if it has to run on a map of the full size."""

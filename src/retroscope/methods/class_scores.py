@@ -10,10 +10,11 @@ from functools import cached_property
 
 import torch
 
+from retroscope.engine.call_arguments import Function, tensors_in
 from retroscope.engine.forward import MapListener, notify
 from retroscope.engine.intercept import Handler, execute_plainly, run
-from retroscope.engine.interpreter import Call, Interpreter, refuse_divergence
-from retroscope.engine.operations import Function, functions_named, tensors_in
+from retroscope.engine.interpreter import Call, Interpreter, matches, refuse_divergence
+from retroscope.engine.operations import functions_named
 from retroscope.engine.program import Survey
 from retroscope.engine.tensor_map import TensorMap
 from retroscope.errors import ModelError
@@ -131,7 +132,7 @@ class _ClassifierPass(Interpreter):
         self.tracker.record(call, result)
         if self.count in self.listeners:
             step = self.steps[self.count]
-            if step.function != call.function:
+            if not matches(step, call):
                 refuse_divergence(step, call)
             notify(self.listeners[self.count], step, result)
         return result

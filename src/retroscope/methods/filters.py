@@ -2,10 +2,10 @@
 
 import torch
 
+from retroscope.engine.call_arguments import Args, Function, Kwargs, positional
 from retroscope.engine.forward import run_forward
 from retroscope.engine.intercept import execute_plainly
 from retroscope.engine.isolation import preserve_state
-from retroscope.engine.operations import Args, Function, Kwargs, positional
 from retroscope.errors import RetroscopeError, UnitError
 from retroscope.network import Network, require_network
 from retroscope.results.layers import Layer

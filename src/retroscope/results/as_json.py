@@ -5,6 +5,7 @@ that is not finite is null. Pixels are left out; `draw` shows them.
 """
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from math import isfinite
 from typing import Any
 
@@ -55,6 +56,10 @@ def number_json(value: float | None) -> float | None:
     return value if value is not None and isfinite(value) else None
 
 
+def _number(stride: int | Fraction) -> float:
+    return float(stride) if isinstance(stride, Fraction) else stride
+
+
 def box_json(box: Box) -> list[int]:
     return [box.top, box.left, box.bottom, box.right]
 
@@ -69,7 +74,7 @@ def layer_json(layer: Layer) -> JsonObject:
         "size": list(layer.size),
         "field": {
             "size": [field.y.size, field.x.size],
-            "stride": [field.y.stride, field.x.stride],
+            "stride": [_number(field.y.stride), _number(field.x.stride)],
             "start": [field.y.start, field.x.start],
             "whole": field.whole,
             "global_context": field.global_context,

@@ -1,5 +1,6 @@
 """The layers of a network."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retroscope.errors import UnitError
@@ -22,6 +23,40 @@ class Layer:
     aliases: tuple[str, ...] = ()
     index: int = 0
     note: str = ""
+
+
+@dataclass(frozen=True)
+class UnlistedLayer:
+    """A module or an operation that works on the image without being a layer, and the reason.
+
+    `kind` is the type of the module, or what a layer of the operation would be called.
+    """
+
+    name: str
+    kind: str
+    reason: str
+
+
+def describe_unlisted(unlisted: Sequence[UnlistedLayer]) -> tuple[str, ...]:
+    """One sentence for each kind and reason.
+
+    >>> describe_unlisted([UnlistedLayer("a", "conv", "maps of 5 dimensions")])
+    ('1 conv is not listed (maps of 5 dimensions): a',)
+    """
+    names: dict[tuple[str, str], list[str]] = {}
+    for layer in unlisted:
+        names.setdefault((layer.kind, layer.reason), []).append(layer.name)
+    return tuple(_sentence(*group, names[group]) for group in names)
+
+
+_NAMES_IN_SENTENCE = 3
+
+
+def _sentence(kind: str, reason: str, names: Sequence[str]) -> str:
+    first = ", ".join(names[:_NAMES_IN_SENTENCE])
+    more = ", ..." if len(names) > _NAMES_IN_SENTENCE else ""
+    verb = "is" if len(names) == 1 else "are"
+    return f"{len(names)} {kind} {verb} not listed ({reason}): {first}{more}"
 
 
 def layer_name(layer: str | Layer) -> str:

@@ -13,10 +13,10 @@ class LayerRow(NamedTuple):
     height: int
     width: int
     field_y_size: int
-    field_y_stride: int
+    field_y_stride: float
     field_y_start: int
     field_x_size: int
-    field_x_stride: int
+    field_x_stride: float
     field_x_start: int
     whole: bool
     global_context: bool

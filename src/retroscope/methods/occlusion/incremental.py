@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import torch
 
+from retroscope.engine.call_arguments import tensors_in
 from retroscope.engine.intercept import execute_plainly, run
 from retroscope.engine.interpreter import Call, CannotFollow, ProgramInterpreter
 from retroscope.engine.map_regions import Cut, Span
 from retroscope.engine.motion import Axes, Move, Slide, Stay
-from retroscope.engine.operations import WindowReduction, tensors_in
+from retroscope.engine.operations import WindowReduction
 from retroscope.engine.placeholders import placeholder, refuse_layout_query
 from retroscope.engine.program import Step, Survey, to_channel_maps
 from retroscope.engine.tensor_map import TensorMap
@@ -256,13 +257,15 @@ class _PatchedPass(ProgramInterpreter):
 def _affected_region(step: Step, operands: Sequence[PatchedMaps]) -> _AffectedRegion | None:
     """The part of a step's result that may differ; None if the table does not say."""
     motion, first = step.motion, operands[0]
+    if step.operation and step.operation.has_size_arguments:
+        return None
     match motion:
         case Slide() if len(operands) == 1 and _can_run_on_crops(step, motion, first):
             y, x = first.y.affected_outputs(motion.y), first.x.affected_outputs(motion.x)
             return _AffectedRegion(y, x, first.axes)
         case Stay(gated=False, pinned=False, batch=False):
             return _AffectedRegion(*covering_spans(operands), first.axes)
-        case Move() if step.operation and not step.operation.has_size_arguments:
+        case Move():
             return _AffectedRegion(first.y, first.x, motion.axes)
     return None
 
@@ -270,6 +273,8 @@ def _affected_region(step: Step, operands: Sequence[PatchedMaps]) -> _AffectedRe
 def _can_run_on_crops(step: Step, motion: Slide, maps: PatchedMaps) -> bool:
     """Whether a window operation can run on crops; a mean must not include padding."""
     reduction = step.operation.reduction if step.operation else None
+    if motion.axes not in (None, maps.axes):
+        return False
     if reduction is not WindowReduction.MEAN:
         return reduction is not None
     axes = zip((motion.y, motion.x), (maps.y.full, maps.x.full), strict=True)

@@ -14,6 +14,7 @@ value it has in a whole image, nothing is padded, and the network stops at the l
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 
@@ -138,7 +139,7 @@ def _interior_span(field: Field, length: int, full: int) -> Span | None:
     """
     if field.size > length:
         return None
-    stride = max(field.stride, 1)
+    stride = max(ceil(field.stride), 1)
     first = field.start - (length - field.size) % stride // 2
     top = first + max(-(-(1 - first) // stride), 0) * stride
     return Span(top, length, full) if top + length < full else None

@@ -1,0 +1,232 @@
+"""How calls that give a map another size or border move positions.
+
+Like `call_motions`: each function takes a `Place` and then the parameters of the torch function.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from math import ceil, floor
+
+from retroscope.engine.call_motions import Pair, pair
+from retroscope.engine.motion import Mix, Motion, Place, Resample, Slide
+from retroscope.geometry import Interval, Window
+
+
+def adaptive_pool(
+    at: Place,
+    _input: object,
+    output_size: int | Sequence[int | None] | None,
+    *_args: object,
+    **_kwargs: object,
+) -> Motion:
+    """Windows from `i * length // outputs`; of different sizes if that is not a whole number."""
+    if not at.is_last():
+        return Mix()
+    sizes = (output_size,) * 2 if isinstance(output_size, int | None) else tuple(output_size)
+    axes = [
+        (length, length if size is None else size)
+        for size, length in zip(sizes, at.lengths, strict=True)
+    ]
+    if any(length % outputs for length, outputs in axes):
+        y, x = (_even_shares(*axis) for axis in axes)
+        return Resample(y, x)
+    y_window, x_window = (Window(length // n, length // n) for length, n in axes)
+    return Slide(y_window, x_window)
+
+
+def _even_shares(length: int, outputs: int) -> tuple[Interval, ...]:
+    return tuple(
+        (index * length // outputs, -(-(index + 1) * length // outputs)) for index in range(outputs)
+    )
+
+
+def interpolate(
+    at: Place,
+    _input: object,
+    size: object = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Motion:
+    """The result has its size already; the mode says which positions each of its own reads."""
+    del size
+    if not at.is_last() or len(at.result) != len(at.shape):
+        return Mix()
+    targets = [at.result[axis] for axis in at.axes]
+    if targets == list(at.lengths):
+        return Slide(Window(), Window())
+    if mode == "area":
+        return adaptive_pool(at, _input, targets)
+    factors: list[float | None] = [None, None]
+    if scale_factor is not None and not recompute_scale_factor:
+        factors = (
+            [float(scale_factor)] * 2
+            if isinstance(scale_factor, int | float)
+            else list(scale_factor)
+        )
+    reads = _SAMPLINGS.get((mode, antialias))
+    if reads is None:
+        return Mix(f"interpolate of mode {mode!r} is not in the table of operations")
+    y, x = (
+        _resampled(length, outputs, reads, _scale(length, outputs, factor, bool(align_corners)))
+        for length, outputs, factor in zip(at.lengths, targets, factors, strict=True)
+    )
+    return Resample(y, x)
+
+
+def _scale(
+    length: int, outputs: int, factor: float | None, align_corners: bool
+) -> tuple[Fraction, Fraction]:
+    """The position in the input of output 0, and the step from one output to the next."""
+    if align_corners:
+        return Fraction(0), Fraction(length - 1, outputs - 1) if outputs > 1 else Fraction(0)
+    step = Fraction(length, outputs) if factor is None else 1 / Fraction(factor)
+    return (step - 1) / 2, step
+
+
+Sampling = Callable[[Fraction, Fraction, Fraction], tuple[int, int]]
+"""The first and last position that is read at a place of the input, given the step; the last
+argument is how far torch's arithmetic in float32 may be off."""
+
+
+def _nearest(place: Fraction, step: Fraction, slack: Fraction) -> tuple[int, int]:
+    corner = place - (step - 1) / 2
+    return floor(corner - slack), floor(corner + slack)
+
+
+def _nearest_exact(place: Fraction, _step: Fraction, slack: Fraction) -> tuple[int, int]:
+    half = Fraction(1, 2)
+    return floor(place + half - slack), floor(place + half + slack)
+
+
+def _bilinear(place: Fraction, _step: Fraction, slack: Fraction) -> tuple[int, int]:
+    return floor(place - slack), ceil(place + slack)
+
+
+def _bicubic(place: Fraction, _step: Fraction, slack: Fraction) -> tuple[int, int]:
+    return floor(place - slack) - 1, floor(place + slack) + 2
+
+
+def _smooth(radius: int) -> Sampling:
+    def reads(place: Fraction, step: Fraction, slack: Fraction) -> tuple[int, int]:
+        support = radius * max(step, Fraction(1))
+        return floor(place - support + 1 - slack), floor(place + support + slack)
+
+    return reads
+
+
+_SAMPLINGS: dict[tuple[str, bool], Sampling] = {
+    ("nearest", False): _nearest,
+    ("nearest-exact", False): _nearest_exact,
+    ("bilinear", False): _bilinear,
+    ("bicubic", False): _bicubic,
+    ("bilinear", True): _smooth(1),
+    ("bicubic", True): _smooth(2),
+}
+
+
+def _resampled(
+    length: int, outputs: int, reads: Sampling, scale: tuple[Fraction, Fraction]
+) -> tuple[Interval, ...]:
+    start, step = scale
+    slack = Fraction(0) if step.denominator & (step.denominator - 1) == 0 else Fraction(1, 1000)
+    intervals = []
+    for output in range(outputs):
+        first, last = reads(start + output * step, step, slack)
+        first, last = (min(max(end, 0), length - 1) for end in (first, last))
+        intervals.append((first, last + 1))
+    return tuple(intervals)
+
+
+def conv_transpose(
+    at: Place,
+    _input: object,
+    weight: object,
+    bias: object = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+) -> Motion:
+    """Each input spreads over `size` outputs; an output reads the inputs that reach it."""
+    del bias, output_padding, groups
+    sizes = tuple(getattr(weight, "shape", ()))[-2:]
+    if not at.is_last() or len(sizes) != 2:
+        return Mix()
+    y, x = (
+        tuple(
+            _inputs_that_reach(output + pad, length, step=step, reach=(size - 1) * gap + 1)
+            for output in range(at.result[axis])
+        )
+        for axis, length, size, step, pad, gap in zip(
+            at.axes, at.lengths, sizes, pair(stride), pair(padding), pair(dilation), strict=True
+        )
+    )
+    return Resample(y, x)
+
+
+def _inputs_that_reach(place: int, length: int, *, step: int, reach: int) -> Interval:
+    """The inputs whose outputs, `reach` from `input * step` on, include this place."""
+    first = min(max(-(-(place - reach + 1) // step), 0), length - 1)
+    return first, max(min(place // step, length - 1), first) + 1
+
+
+def pixel_shuffle(at: Place, _input: object, upscale_factor: int) -> Motion:
+    """Channels become `upscale_factor` rows and columns."""
+    if not at.is_last():
+        return Mix()
+    y, x = (
+        tuple((index // upscale_factor, index // upscale_factor + 1) for index in range(length))
+        for length in (at.result[axis] for axis in at.axes)
+    )
+    return Resample(y, x)
+
+
+def pixel_unshuffle(at: Place, _input: object, downscale_factor: int) -> Motion:
+    """Rows and columns become channels."""
+    window = Window(downscale_factor, downscale_factor)
+    return Slide(window, window) if at.is_last() else Mix()
+
+
+def pad(
+    at: Place,
+    _input: object,
+    pad: Sequence[int],
+    mode: str = "constant",
+    value: float | None = None,
+) -> Motion:
+    """`pad` lists both ends of each dimension, from the last to the first."""
+    del value
+    rank = len(at.shape)
+    ends = {rank - 1 - n: (pad[2 * n], pad[2 * n + 1]) for n in range(len(pad) // 2)}
+    y_ends, x_ends = (ends.get(axis, (0, 0)) for axis in at.axes)
+    if mode == "constant" or not any((*y_ends, *x_ends)):
+        return Slide(Window(1, 1, *y_ends), Window(1, 1, *x_ends))
+    if mode not in _BORDERS:
+        return Mix(f"padding of mode {mode!r} is not in the table of operations")
+    y, x = (
+        tuple(_BORDERS[mode](index - before, length) for index in range(length + before + after))
+        for length, (before, after) in zip(at.lengths, (y_ends, x_ends), strict=True)
+    )
+    return Resample(y, x)
+
+
+def _reflect(index: int, length: int) -> Interval:
+    index = abs(index)
+    index = 2 * (length - 1) - index if index >= length else index
+    return index, index + 1
+
+
+def _replicate(index: int, length: int) -> Interval:
+    index = min(max(index, 0), length - 1)
+    return index, index + 1
+
+
+def _wrap(index: int, length: int) -> Interval:
+    return index % length, index % length + 1
+
+
+_BORDERS = {"reflect": _reflect, "replicate": _replicate, "circular": _wrap}

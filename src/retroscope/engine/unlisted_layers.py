@@ -1,0 +1,39 @@
+"""What works on the image with weights and is not listed as a layer."""
+
+from collections.abc import Iterator
+
+import torch
+
+from retroscope.engine.layer_names import LayerNamer
+from retroscope.engine.motion import Shape
+from retroscope.engine.program import Step
+from retroscope.results.layers import UnlistedLayer
+
+
+def is_layer_shape(shapes: tuple[Shape, ...]) -> bool:
+    """Whether an operation gives maps, tokens or a vector of one image."""
+    return len(shapes) > 0 and len(shapes[0]) in (2, 3, 4) and shapes[0][0] == 1
+
+
+def unlisted_step(step: Step, module: str) -> Iterator[UnlistedLayer]:
+    """A step that would be a layer if its maps had another shape; nothing without weights."""
+    if step.operation is None or not step.parameters:
+        return
+    shape = step.shapes[0]
+    stacked = "maps stacked in the batch dimension"
+    reason = stacked if len(shape) in (2, 3, 4) else f"maps of {len(shape)} dimensions"
+    yield UnlistedLayer(module or step.operation.kind, step.operation.kind, reason)
+
+
+def unlisted_modules(module: torch.nn.Module, namer: LayerNamer) -> Iterator[UnlistedLayer]:
+    """Innermost modules with weights in which no step is in the table of operations."""
+    modules = dict(module.named_modules())
+    for path in namer.modules_without_layers():
+        part = modules.get(path)
+        if path and part is not None and _has_weights(part):
+            yield UnlistedLayer(path, type(part).__name__, "not in the table of operations")
+
+
+def _has_weights(module: torch.nn.Module) -> bool:
+    is_quantized = "quantized" in type(module).__module__
+    return is_quantized or next(module.parameters(recurse=False), None) is not None
