@@ -266,7 +266,36 @@ CODE: dict[str, Callable[[Tensor], Tensor]] = {
     "channels last": lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (4,)).permute(0, 3, 1, 2),
     "rows side by side": lambda x: torch.cat([x[:, :, 3:], x[:, :, :3]], dim=2),
     "transposed": lambda x: F.conv_transpose2d(x, torch.ones(4, 4, 2, 2, dtype=x.dtype), stride=2),
+    "half the size by area": lambda x: F.interpolate(x, scale_factor=0.5, mode="area"),
+    "another size by area": lambda x: F.interpolate(x, (5, 9), mode="area"),
+    "the same size": lambda x: F.interpolate(x, x.shape[2:], mode="bilinear"),
+    "bilinear": lambda x: F.interpolate(x, (9, 20), mode="bilinear"),
+    "aligned corners": lambda x: F.interpolate(x, (25, 9), mode="bilinear", align_corners=True),
+    "smooth": lambda x: F.interpolate(x, scale_factor=0.6, mode="bicubic", antialias=True),
+    "pixel shuffle": lambda x: F.pixel_shuffle(x.repeat_interleave(4, 1), 2),
+    "pixel unshuffle": lambda x: F.pixel_unshuffle(x, 2)[:, ::4],
+    "blocks as channels": lambda x: (
+        x.view(x.shape[0], 4, x.shape[2] // 2, 2, x.shape[3]).amax(3).repeat_interleave(2, 2)
+    ),
+    "a stack": lambda x: torch.stack([x, x.flip(1)], 1).amax(1),
+    "windows of rows": lambda x: x.unfold(2, 3, 2).sum(-1),
+    "some channels of some rows": lambda x: x[:, [2, 0, 1, 3], 1:, ::2],
+    "one channel of some rows": lambda x: x[:, 1:2, 2:].expand(-1, 4, -1, -1),
+    "a channel more": lambda x: F.pad(x[:, 1:], (0, 0, 0, 0, 1, 0)),
+    "a border of ones": lambda x: F.pad(x, (1, 0, 2, 1), value=1.0),
+    "a wide mirrored border": lambda x: F.pad(x, (4, 0, 0, 5), mode="reflect"),
+    "rows changed in place": lambda x: _changed_rows(x, x[:, :, 2:]),
+    "rows of a slice changed in place": lambda x: _changed_rows(x, x[:, 1:, 2:][:, :2]),
+    "two slices of one map": lambda x: x[:, :, 2:] - x[:, :, :-2],
+    "similar channels": lambda x: x * F.cosine_similarity(x, x.roll(1, 1))[:, None],
 }
+
+
+def _changed_rows(x: Tensor, rows: Tensor) -> Tensor:
+    rows.mul_(3)
+    return F.silu(x)
+
+
 ONCE_DECEIVED: dict[str, Callable[[Tensor], Tensor]] = {
     "times the height": lambda x: x * x.shape[2],
     "over the width's root": lambda x: x / x.shape[3] ** 0.5,

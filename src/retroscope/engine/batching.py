@@ -103,8 +103,11 @@ class Crops:
         y, x = Span(frame.top, frame.height, height), Span(frame.left, frame.width, width)
         return MapRegion(y, x)
 
-    def output_positions(self, y: Span, x: Span) -> tuple[list[int], list[int]]:
-        """The row and column of each unit in an output that holds these spans."""
+    def output_positions(self, y: Span, x: Span) -> tuple[list[int], list[int]] | None:
+        """The row and column of each unit in an output that holds these spans.
+
+        None if a unit is not among them: a mirrored border reads the same pixels as an inner unit.
+        """
         first, anchor = self.frames[0], self.requests[0].unit.position
         assert anchor is not None
         rows, columns = [], []
@@ -113,7 +116,9 @@ class Crops:
             row, column = request.unit.position
             rows.append((row if frame.top == first.top else anchor[0]) - y.start)
             columns.append((column if frame.left == first.left else anchor[1]) - x.start)
-        return rows, columns
+        is_within = all(0 <= row < y.count for row in rows)
+        is_within = is_within and all(0 <= column < x.count for column in columns)
+        return (rows, columns) if is_within else None
 
     def subset(self, indices: Sequence[int]) -> "Crops":
         return Crops(
@@ -138,7 +143,7 @@ def group_into_batches(requests: Iterable[ProjectionRequest], survey: Survey) ->
     """The requests in batches that can run as one, whatever their order."""
     groups: dict[tuple[object, ...], list[tuple[ProjectionRequest, Box, Box]]] = defaultdict(list)
     cuts_maps = cache(partial(_cuts_maps, survey))
-    resamples = cache(partial(_resamples, survey))
+    moves_windows = cache(partial(depends_on_position, survey))
     for request in requests:
         box, (height, width), field = request.box, request.image.size, request.layer.field
         top, bottom = _frame(box.top, box.bottom, field.y.size, height)
@@ -146,7 +151,7 @@ def group_into_batches(requests: Iterable[ProjectionRequest], survey: Survey) ->
         borders: tuple[object, ...] = top == 0, left == 0, bottom == height, right == width
         if cuts_maps(request.layer.index):
             borders = top, left
-        if resamples(request.layer.index):
+        if moves_windows(request.layer.index):
             borders = top, left, bottom, right
         key = request.layer.index, request.image.size, bottom - top, right - left, borders
         groups[key].append((request, box, Box(top, left, bottom, right)))
@@ -163,7 +168,7 @@ def _cuts_maps(survey: Survey, target: int) -> bool:
     )
 
 
-def _resamples(survey: Survey, target: int) -> bool:
+def depends_on_position(survey: Survey, target: int) -> bool:
     """Whether what a unit reads depends on its position, beyond the borders of the map."""
     steps = survey.steps[: target + 1]
     return any(

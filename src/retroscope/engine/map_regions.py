@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
 
 from retroscope.engine.motion import Axes
 from retroscope.geometry import Interval, Window
@@ -88,7 +89,7 @@ def cut(span: Span, window: Window) -> Cut | None:
 
 
 def known_outputs(span: Span, reads: Window | Sequence[Interval]) -> Span | None:
-    """The outputs that read known positions alone; None if there are none.
+    """The longest run of outputs that read known positions alone; None if there is none.
 
     >>> known_outputs(Span(0, 2, 3), [(0, 1), (0, 2), (1, 2), (1, 3)])
     Span(start=0, count=3, full=4)
@@ -97,8 +98,11 @@ def known_outputs(span: Span, reads: Window | Sequence[Interval]) -> Span | None
         part = cut(span, reads)
         return None if part is None else part.gives
     known = [span.start <= first and stop <= span.stop for first, stop in reads]
-    if not any(known):
-        return None
-    start = known.index(True)
-    count = known[start:].index(False) if False in known[start:] else len(known) - start
-    return Span(start, count, len(known))
+    runs = [(key, len(list(run))) for key, run in groupby(known)]
+    starts = accumulate((length for _, length in runs), initial=0)
+    spans = [
+        Span(start, length, len(known))
+        for (key, length), start in zip(runs, starts, strict=False)
+        if key
+    ]
+    return max(spans, key=lambda part: part.count, default=None)

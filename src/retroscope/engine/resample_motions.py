@@ -58,7 +58,8 @@ def interpolate(
     if targets == list(at.lengths):
         return Slide(Window(), Window())
     if mode == "area":
-        return adaptive_pool(at, _input, targets)
+        y, x = (_even_shares(*axis) for axis in zip(at.lengths, targets, strict=True))
+        return Resample(y, x)
     factors: list[float | None] = [None, None]
     if scale_factor is not None and not recompute_scale_factor:
         factors = (

@@ -91,9 +91,10 @@ class Projector:
                 region=batch.region,
                 execute=apply_rules(self.book),
             )
-            if maps is None:
+            positions = None if maps is None else batch.output_positions(maps.y, maps.x)
+            if maps is None or positions is None:
                 return None, batch
-            rows, columns = batch.output_positions(maps.y, maps.x)
+            rows, columns = positions
             channels = [request.unit.channel for request in batch.requests]
             units = maps.output[range(len(indices)), channels, rows, columns]
             start = units.detach()

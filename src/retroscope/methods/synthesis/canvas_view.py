@@ -18,7 +18,7 @@ from math import ceil
 
 import torch
 
-from retroscope.engine.batching import Size, max_batch_size
+from retroscope.engine.batching import Size, depends_on_position, max_batch_size
 from retroscope.engine.forward import run_forward
 from retroscope.engine.gradients import apply_rules
 from retroscope.engine.map_regions import MapRegion, Span
@@ -121,9 +121,14 @@ def is_local(layer: Layer) -> bool:
     return not (layer.field.whole or layer.field.global_context)
 
 
+def _runs_on_patches(net: Network, layer: Layer) -> bool:
+    """Whether a patch has the same maps wherever in the image it lies."""
+    return is_local(layer) and not depends_on_position(net.survey(), layer.index)
+
+
 def view_as_patch(net: Network, layer: Layer, size: Size) -> CanvasView | None:
     """The canvas as a patch inside an image of the usual size; None if it does not fit."""
-    if not is_local(layer):
+    if not _runs_on_patches(net, layer):
         return None
     y = _interior_span(layer.field.y, size[0], net.input_size[0])
     x = _interior_span(layer.field.x, size[1], net.input_size[1])
@@ -148,7 +153,7 @@ def _interior_span(field: Field, length: int, full: int) -> Span | None:
 def view_at_position(net: Network, layer: Layer, position: Position) -> CanvasView:
     """The pixels that the unit at a position sees, clipped at the border of the image."""
     height, width = net.input_size
-    if is_local(layer):
+    if _runs_on_patches(net, layer):
         box = layer.field.box(*position).clip(height, width)
         region = MapRegion(Span(box.top, box.height, height), Span(box.left, box.width, width))
         patch_view = CanvasView(net, net.survey(), (box.height, box.width), region)
