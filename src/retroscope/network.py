@@ -16,11 +16,11 @@ from retroscope.engine.isolation import EXCLUSIVE_USE, device_of, dtype_of, unwr
 from retroscope.engine.memory import is_out_of_memory
 from retroscope.engine.program import Survey
 from retroscope.engine.survey import survey
-from retroscope.errors import ImageError, ModelError, RetroscopeError, describe_error
+from retroscope.errors import ImageError, ModelError, RetroscopeError, UnitError, describe_error
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import Fit, HasPixels, as_image, fit_image
 from retroscope.results.layer_lookup import find_layer
-from retroscope.results.layers import Layer, UnlistedLayer, layer_name
+from retroscope.results.layers import Layer, UnlistedLayer, describe_unlisted, layer_name
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,11 @@ class Network:
 
     def layer(self, name: str | Layer, size: Size | None = None) -> Layer:
         """The layer of this name or alias, for images of this size."""
-        return find_layer(self.survey(size).layers, layer_name(name), self.name)
+        name, surveyed = layer_name(name), self.survey(size)
+        unlisted = next((layer for layer in surveyed.unlisted if layer.name == name), None)
+        if unlisted is not None:
+            raise UnitError(f"{describe_unlisted([unlisted])[0]}; choose another layer")
+        return find_layer(surveyed.layers, name, self.name)
 
     def prepare(self, image: AnyImage) -> NetworkInput:
         """The network's input for an image. A tensor is used as it is."""

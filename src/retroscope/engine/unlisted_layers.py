@@ -35,5 +35,5 @@ def unlisted_modules(module: torch.nn.Module, namer: LayerNamer) -> Iterator[Unl
 
 
 def _has_weights(module: torch.nn.Module) -> bool:
-    is_quantized = "quantized" in type(module).__module__
+    is_quantized = "quantized" in type(module).__module__ and hasattr(module, "weight")
     return is_quantized or next(module.parameters(recurse=False), None) is not None

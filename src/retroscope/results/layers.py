@@ -45,7 +45,9 @@ def describe_unlisted(unlisted: Sequence[UnlistedLayer]) -> tuple[str, ...]:
     """
     names: dict[tuple[str, str], list[str]] = {}
     for layer in unlisted:
-        names.setdefault((layer.kind, layer.reason), []).append(layer.name)
+        group = names.setdefault((layer.kind, layer.reason), [])
+        if layer.name not in group:
+            group.append(layer.name)
     return tuple(_sentence(*group, names[group]) for group in names)
 
 
