@@ -194,7 +194,8 @@ def draw_weights(module: nn.Module) -> None:
             if not parameter.is_floating_point() or parameter.numel() < 2:
                 continue
             if parameter.std() < 1e-3 * parameter.abs().mean() + 1e-4:
-                is_scale = parameter.dim() == 1 and not name.endswith("bias")
+                is_vector = parameter.numel() == max(parameter.shape)
+                is_scale = is_vector and not name.endswith("bias")
                 parameter.copy_(torch.randn_like(parameter) * 0.1 + (0.8 if is_scale else 0.0))
             elif name.endswith("bias"):
                 parameter.add_(torch.randn_like(parameter) * 0.05)
