@@ -45,7 +45,7 @@ def check_layers(subject: Subject, report: Report) -> None:
         "whole": sum(layer.field.whole for layer in layers),
         "whole_with_note": sum(layer.field.whole and bool(layer.note) for layer in layers),
         "gated": sum(layer.field.global_context for layer in layers),
-        "notes": dict(Counter(layer.note for layer in layers if layer.note)),
+        "notes": dict(Counter(layer.note for layer in layers if layer.note and layer.field.whole)),
         "inferred": list(subject.net.inferred),
         "missing": missing_modules(subject),
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tools.coverage.field_checks import clean_name
 from tools.coverage.runner import Row
+from tools.coverage.subject import Case
 
 INTRODUCTION = """\
 # Coverage: which networks are answered, and which answers are refused
@@ -32,8 +33,8 @@ networks have fewer comparisons.
 """
 
 
-def write_page(rows: dict[str, Row], page: Path) -> None:
-    """Writes the page from the last row of each network."""
+def write_page(rows: dict[str, Row], pending: Sequence[Case], page: Path) -> None:
+    """Writes the page from the last row of each network, and the networks that have none."""
     usable = [row for row in rows.values() if "unusable" not in row or row.get("refused")]
     sections = [
         INTRODUCTION,
@@ -46,6 +47,7 @@ def write_page(rows: dict[str, Row], page: Path) -> None:
         f"## Operations that make fields the whole image\n\n{operations(usable)}",
         f"## Modules that are not listed\n\n{missing(usable)}",
         f"## Networks that were not checked\n\n{unusable(rows.values())}",
+        f"## Networks that have not run yet\n\n{pending_networks(pending)}",
     ]
     page.write_text("\n\n".join(section.strip() for section in sections) + "\n")
 
@@ -235,6 +237,18 @@ def unusable(rows: Iterable[Row]) -> str:
     ]
     head = "A plain forward pass of one image, at any of the sizes tried, ends in an error:"
     return "\n".join([head, "", *lines]) if lines else "None."
+
+
+def pending_networks(cases: Sequence[Case]) -> str:
+    """The networks without results, by family."""
+    families: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        families[case.family].append(case.name)
+    lines = [
+        f"- {family}: {len(names)} ({listing(names, limit=200)})"
+        for family, names in families.items()
+    ]
+    return "\n".join(lines) or "None."
 
 
 def listing(names: Iterable[str], limit: int = 6) -> str:
