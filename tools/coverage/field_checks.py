@@ -39,7 +39,12 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
 
 def check_layers(subject: Subject, report: Report) -> None:
     """Counts layers, kinds of fields and notes, and the modules that ran and are not listed."""
-    layers = subject.net.layers
+    layers, missing = subject.net.layers, missing_modules(subject)
+    unlisted = [layer.name for layer in subject.net.unlisted]
+    for entry in missing:
+        path = entry.partition(" ")[0]
+        if not any(name == path or name.startswith(f"{path}.") for name in unlisted):
+            report.answer_is_wrong(f"layer missing without a word: {entry}")
     report.facts |= {
         "layers": len(layers),
         "whole": sum(layer.field.whole for layer in layers),
@@ -47,7 +52,7 @@ def check_layers(subject: Subject, report: Report) -> None:
         "gated": sum(layer.field.global_context for layer in layers),
         "notes": dict(Counter(layer.note for layer in layers if layer.note and layer.field.whole)),
         "inferred": list(subject.net.inferred),
-        "missing": missing_modules(subject),
+        "missing": missing,
     }
 
 

@@ -45,7 +45,7 @@ def write_page(rows: dict[str, Row], pending: Sequence[Case], page: Path) -> Non
         f"## Faults\n\n{findings(usable, 'faults')}",
         f"## Refusals\n\n{refusals(usable)}",
         f"## Operations that make fields the whole image\n\n{operations(usable)}",
-        f"## Modules that are not listed\n\n{missing(usable)}",
+        f"## Layers that are not listed\n\n{UNLISTED}\n\n{missing(usable)}",
         f"## Networks that were not checked\n\n{unusable(rows.values())}",
         f"## Networks that have not run yet\n\n{pending_networks(pending)}",
     ]
@@ -208,6 +208,11 @@ def operations(rows: Sequence[Row]) -> str:
     ranked = networks.most_common()
     lines = [[name, str(count), str(layers[name])] for name, count in ranked]
     return table(("operation", "networks", "layers"), lines)
+
+
+UNLISTED = """\
+Modules that read the image and are not among `net.layers`. `net.unlisted` names each with the
+reason; one that it does not name is a wrong answer above."""
 
 
 def missing(rows: Sequence[Row]) -> str:
