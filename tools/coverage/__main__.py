@@ -45,7 +45,8 @@ def main() -> None:
 
 
 def _has_failed(row: dict[str, object]) -> bool:
-    return bool(row.get("wrong") or row.get("faults") or row.get("unusable"))
+    is_unknown = "unusable" in row and not row.get("refused")
+    return bool(row.get("wrong") or row.get("faults") or is_unknown)
 
 
 if __name__ == "__main__":
