@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tools.coverage.field_checks import clean_name
-from tools.coverage.runner import Row
+from tools.coverage.runner import Row, engine_digest
 from tools.coverage.subject import Case
 
 INTRODUCTION = """\
@@ -38,7 +38,7 @@ def write_page(rows: dict[str, Row], pending: Sequence[Case], page: Path) -> Non
     usable = [row for row in rows.values() if "unusable" not in row or row.get("refused")]
     sections = [
         INTRODUCTION,
-        environment(),
+        f"{environment()}\n\n{versions_of_the_engine(usable)}",
         f"## Summary\n\n{verdict(usable)}\n\n{table(SUMMARY_HEADS, summary(usable))}",
         f"Answers compared:\n\n{table(COMPARED_HEADS, compared(usable))}",
         f"## Wrong answers\n\n{findings(usable, 'wrong')}",
@@ -59,6 +59,15 @@ def environment() -> str:
     return (
         f"Measured on a {platform.machine()} CPU with {_cpu_facts()}, one thread a network; "
         f"Python {platform.python_version()}, {versions}."
+    )
+
+
+def versions_of_the_engine(rows: Sequence[Row]) -> str:
+    """How many results are those of the engine as it is now."""
+    current = sum(row.get("engine") == engine_digest() for row in rows)
+    return (
+        f"{current} of {len(rows)} results are of the engine as it is now (its code has the digest "
+        f"{engine_digest()}); the others are of earlier versions. `--again` repeats them."
     )
 
 

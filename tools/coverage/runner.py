@@ -7,6 +7,8 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
+from hashlib import blake2b
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from tools.coverage.cam_and_scan_checks import check_cam, check_scan
 from tools.coverage.field_checks import check_fields, check_gradient_support, check_layers
 from tools.coverage.report import Report, describe
 from tools.coverage.subject import Case, Subject, build_subject, open_network
+
+from retroscope import engine
 
 Row = dict[str, Any]
 SECONDS = 300
@@ -117,6 +121,7 @@ class _Child:
     def row(self) -> Row:
         """The line of the results."""
         row = {"family": self.case.family, "name": self.case.name, **self.state}
+        row["engine"] = engine_digest()
         row["seconds"] = round(time.monotonic() - self.start, 1)
         code = self.process.exitcode
         if self.end != "finished" or code:
@@ -134,6 +139,15 @@ def _work(case: Case, sender: Connection, seconds: float) -> None:
     check_network(case, report, seconds=seconds)
     sender.send(report.state())
     sender.close()
+
+
+@cache
+def engine_digest() -> str:
+    """A digest of the engine's code, which tells results of another version."""
+    digest = blake2b(digest_size=6)
+    for path in sorted(Path(engine.__file__ or "").parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _append(output: Path, row: Row) -> None:
