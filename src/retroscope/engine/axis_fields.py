@@ -84,7 +84,8 @@ def bound(field: AxisField, length: int, pixels: int) -> Field:
         return field
     intervals: Any = [_clip(interval, pixels) for interval in field.intervals[:length]]
     ends: Integers = np.array(intervals, np.int64)
-    candidates = [_field_of_stride(ends, stride) for stride in _likely_strides(ends)]
+    strides = {Fraction(pixels, length), *_likely_strides(ends)}
+    candidates = [_field_of_stride(ends, stride) for stride in strides]
     return min(candidates, key=lambda one: (one.size, Fraction(one.stride).denominator))
 
 

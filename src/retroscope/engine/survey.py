@@ -86,7 +86,7 @@ class _ArgumentRecorder(Interpreter):
         return call.run()
 
 
-_UPPER_BOUND = "a unit sees at most this field; its exact part of it depends on its position"
+_UPPER_BOUND = "a unit sees at most this field; how much of it depends on its position"
 _HIDDEN = "it depends on scripted, compiled or vmapped code, whose operations cannot be seen"
 
 
