@@ -21,6 +21,8 @@ from retroscope.scanning.sources import list_images
 from tests.scanning.scans import SIDE, smooth_image, table_rows, tiny, write_images
 from tests.scanning.test_resume import Enough, keep_every, stop_at
 
+pytestmark = pytest.mark.usefixtures("bf16_on_any_device")
+
 COUNT = 12
 
 

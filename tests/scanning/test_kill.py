@@ -26,15 +26,18 @@ torch.set_num_threads(1)
 from retroscope.scanning import illustrate
 from retroscope.scanning import job
 from retroscope.scanning import checkpoints
+from retroscope.scanning import precision
+from tests.scanning.conftest import is_any_device
 from tests.scanning.scans import tiny
+precision.has_bf16_instructions = is_any_device
 checkpoints.CHECKPOINT_SECONDS, checkpoints.CHECKPOINT_SHARE = 0, float("inf")
 illustrate.HITS_AT_ONCE = 8
 for line in sys.stdin:
     child = os.fork()
     if not child:
-        images, to, precision = line.rstrip("\\n").split("\\t")
+        images, to, numbers = line.rstrip("\\n").split("\\t")
         net = tiny(torch.float32)
-        job.scan(net, images, to=to, batch_size=2, top=3, precision=precision)
+        job.scan(net, images, to=to, batch_size=2, top=3, precision=numbers)
         os._exit(0)
     print(child, flush=True)
     print(os.waitpid(child, 0)[1], flush=True)

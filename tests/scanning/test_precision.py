@@ -11,6 +11,8 @@ from retroscope.scanning.job import scan
 from tests.conftest import no_trace
 from tests.scanning.scans import OF_TINY, SIDE, network, tiny, write_images
 
+pytestmark = pytest.mark.usefixtures("bf16_on_any_device")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -30,6 +30,8 @@ from tests.scanning.scans import (
     write_images,
 )
 
+pytestmark = pytest.mark.usefixtures("bf16_on_any_device")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

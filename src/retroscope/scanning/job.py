@@ -32,6 +32,7 @@ from retroscope.scanning.precision import (
     Precision,
     candidate_count,
     candidate_images,
+    refuse_slow_precision,
     to_bfloat16,
 )
 from retroscope.scanning.sources import ImageSource, list_images
@@ -60,9 +61,12 @@ def scan(
     a data set. `layers` takes names, aliases, globs and kinds; a string may list several.
     `projections` selects the hits of each channel that get a projection: `all`, `max` (those by
     maximum), `none`, or how many. With `precision` bf16, a copy of the network in bfloat16 finds
-    candidates, which are then scored in full. If it is interrupted, the same call resumes it.
+    candidates, which are then scored in full; it is refused on a device that has no bf16
+    instructions. If it is interrupted, the same call resumes it.
     """
     require_network(net)
+    pass_precision = Precision.parse(precision)
+    refuse_slow_precision(pass_precision, net.device)
     refuse_less_than_one(top=top, batch_size=batch_size, workers=workers)
     image_list = list_images(images, glob=glob, labels=labels)
     chosen_layers = network_layers(net, layers)
@@ -74,7 +78,7 @@ def scan(
         chosen_layers,
         top,
         batch_size=batch_size or choose_batch_size(net, chosen_layers),
-        precision=Precision.parse(precision),
+        precision=pass_precision,
     )
     workers = workers or default_workers()
     with AtlasWriter(to, restart=restart) as writer:

@@ -4,6 +4,7 @@ The bfloat16 pass only decides which images may be among the best: it keeps more
 hits, and the images of all candidates run again in the precision of the network.
 """
 
+import platform
 from copy import deepcopy
 from enum import StrEnum
 
@@ -25,6 +26,45 @@ class Precision(StrEnum):
     def parse(cls, name: str) -> "Precision":
         """The precision of this name."""
         return choose("precision", name, {precision.value: precision for precision in cls})
+
+
+def refuse_slow_precision(precision: Precision, device: torch.device) -> None:
+    """Raises if a pass in this precision takes longer on the device than one in full precision."""
+    if precision == Precision.BF16 and not has_bf16_instructions(device):
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "this processor"
+        raise RetroscopeError(
+            f"{name} has no bf16 instructions, without which a pass in bf16 takes several times as "
+            "long as one in full precision; scan in full precision",
+            parameter="precision",
+        )
+
+
+def has_bf16_instructions(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16: of NVIDIA's GPUs, those from Ampere on.
+
+    No other GPU is known to be slower in bfloat16.
+    """
+    if device.type == "cpu":
+        return _has_cpu_bf16_instructions()
+    if device.type == "cuda" and torch.version.hip is None:
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return True
+
+
+def _has_cpu_bf16_instructions() -> bool:
+    """Whether torch has fast kernels for bfloat16 here, and the processor the instructions.
+
+    Without oneDNN's kernels, convolutions run in plain loops. They need the instructions on ARM;
+    on x86 they emulate them with AVX-512.
+    """
+    if not hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported"):  # a build without oneDNN
+        return False
+    has_kernels: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    if not (has_kernels and is_x86 and hasattr(torch.cpu, "get_capabilities")):  # from torch 2.11
+        return has_kernels
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities["avx512_bf16"] or capabilities["amx_bf16"])
 
 
 def candidate_count(top: int) -> int:
