@@ -15,7 +15,7 @@ from retroscope.imaging.image import Fit, Image, fit_image, resize_array
 from retroscope.render.colours import UNIFORM_SCALES, apply_scale
 from retroscope.render.draw import draw
 from retroscope.render.layout import enlarge
-from retroscope.render.overlay import overlay, overlay_on, visible_box
+from retroscope.render.overlay import overlay, overlay_on, smooth, visible_box
 from retroscope.results.heat_maps import HeatMap, OcclusionMap, Target
 from retroscope.unit import Unit
 from tests.render.figure_search import find_block, margin_is_empty, pixels_of
@@ -68,7 +68,12 @@ def occlusion_map(classes: int = 3) -> OcclusionMap:
 
 def heat_in_colours(height: int, width: int) -> RGB:
     """The made-up heat in colours, the last of them for its largest value."""
-    return apply_scale(heat_map().resize(height, width), limit=float(heat_map().values.max()))
+    return apply_scale(smooth(heat_map(), (height, width)), limit=float(heat_map().values.max()))
+
+
+def hottest(height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Where the made-up heat is in the upper half of its scale."""
+    return np.asarray(smooth(heat_map(), (height, width)) > heat_map().values.max() / 2)
 
 
 # Sizes
@@ -130,15 +135,61 @@ def test_what_is_not_finite_counts_as_zero() -> None:
 # Over the image
 
 
-def test_heat_without_opacity_is_the_image_in_grey() -> None:
-    overlaid = overlay(photo(*SIZE), heat_map(), opacity=0)
-    grey = np.rint(photo(*SIZE) @ np.array([0.299, 0.587, 0.114]))
-    np.testing.assert_array_equal(overlaid, np.repeat(grey[..., None], 3, axis=2))
+def test_heat_without_opacity_is_the_image() -> None:
+    np.testing.assert_array_equal(overlay(photo(*SIZE), heat_map(), opacity=0), photo(*SIZE))
 
 
-def test_heat_of_full_opacity_is_the_heat() -> None:
-    overlaid = overlay(photo(*SIZE), heat_map(), opacity=1)
-    np.testing.assert_array_equal(overlaid, heat_in_colours(*SIZE))
+def test_the_image_keeps_its_colours_where_there_is_no_heat() -> None:
+    values = np.zeros((3, 3), np.float32)
+    values[2, 2] = 1
+    overlaid = overlay(photo(*SIZE), heat_map(values))
+    np.testing.assert_array_equal(overlaid[:16, :16], photo(*SIZE)[:16, :16])
+    assert (overlaid[80, 80] != photo(*SIZE)[80, 80]).any()
+
+
+def test_heat_of_full_opacity_is_the_heat_in_the_upper_half_of_the_scale() -> None:
+    overlaid, hot = overlay(photo(*SIZE), heat_map(), opacity=1), hottest(*SIZE)
+    assert 0 < hot.mean() < 1
+    np.testing.assert_array_equal(overlaid[hot], heat_in_colours(*SIZE)[hot])
+
+
+def test_under_full_heat_the_image_lends_light_and_shade_alone() -> None:
+    image = photo(*SIZE)
+    grey = np.repeat(np.rint(image @ np.array([0.299, 0.587, 0.114]))[..., None], 3, axis=2)
+    hot = hottest(*SIZE)
+    difference = np.abs(
+        overlay(image, heat_map()).astype(int) - overlay(grey.astype(np.uint8), heat_map())
+    )[hot]
+    faded = np.abs(image - grey)[hot] * 0.4 * 0.4
+    assert (difference <= faded + 2).all()
+
+
+@pytest.mark.parametrize("signs", [(0, 1), (-1, 1)])
+def test_smooth_heat_keeps_the_values_and_their_range(signs: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).uniform(*signs, (7, 7)).astype(np.float32)
+    resized = smooth(heat_map(values), (7 * 9, 7 * 9))
+    np.testing.assert_allclose(resized[4::9, 4::9], values, atol=1e-6)
+    assert resized.min() >= min(values.min(), 0)
+    assert resized.max() <= values.max()
+
+
+def test_smooth_heat_has_no_creases() -> None:
+    """At the centre of a position bilinear interpolation has a corner, which shows as a cross."""
+    values = np.zeros((7, 7), np.float32)
+    values[3, 3] = 1
+    heat, size = heat_map(values), (7 * 31, 7 * 31)
+    middle = 3 * 31 + 15
+    creases = [
+        np.abs(np.diff(resized[middle, middle - 10 : middle + 11], 2)).max()
+        for resized in (smooth(heat, size), heat.resize(*size))
+    ]
+    assert creases[0] < creases[1] / 5
+
+
+def test_values_that_are_not_finite_do_not_spread() -> None:
+    broken, zeroed = (np.ones((7, 7), np.float32) for _ in range(2))
+    broken[3, 3], zeroed[3, 3] = np.nan, 0
+    np.testing.assert_array_equal(smooth(heat_map(broken), SIZE), smooth(heat_map(zeroed), SIZE))
 
 
 def test_an_opacity_outside_0_to_1_is_refused() -> None:
@@ -176,7 +227,8 @@ def test_heat_over_the_original_lies_where_the_network_looked() -> None:
     assert overlaid.shape == original.shape
     frame = visible_box((120, 200), Fit((96, 96)))
     inside = overlaid[:, frame.left : frame.right]
-    np.testing.assert_array_equal(inside, heat_in_colours(120, 120))
+    hot = hottest(120, 120)
+    np.testing.assert_array_equal(inside[hot], heat_in_colours(120, 120)[hot])
     outside = overlaid[:, : frame.left].astype(int)
     assert (outside.min(axis=2) == outside.max(axis=2)).all()
 

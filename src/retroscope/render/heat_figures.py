@@ -10,7 +10,7 @@ from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts, percent
 from retroscope.render.colours import apply_scale
 from retroscope.render.layout import enlarge, enlargement_factor
-from retroscope.render.overlay import OPACITY, ImageInput, overlay, overlay_on, scale_limit
+from retroscope.render.overlay import OPACITY, ImageInput, overlay, overlay_on, scale_limit, smooth
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
 from retroscope.render.tone import apply_tone
 from retroscope.results.heat_maps import HeatMap
@@ -95,7 +95,7 @@ def _image_or_grey(heat: HeatMap) -> RGB:
 def _separate_images(heat: HeatMap, colours: str) -> list[tuple[str, RGB]]:
     images = [
         ("image", _image_or_grey(heat)),
-        ("heat map", apply_scale(heat.full(), colours, limit=scale_limit(heat))),
+        ("heat map", apply_scale(smooth(heat, heat.size), colours, limit=scale_limit(heat))),
     ]
     if heat.pixels is not None:
         images.append(("signed, in colour", apply_tone(heat.pixels, "percentile")))
@@ -112,8 +112,8 @@ def _lines(heat: HeatMap, colours: str) -> tuple[str, ...]:
 
 
 def _scale_key(heat: HeatMap, colours: str) -> str:
-    """The values at the ends of the colour scale."""
+    """The values at the ends of the colour scale; over the image, zero is clear."""
     limit = scale_limit(heat)
     if (heat.values < 0).any():
-        return f"blue -{limit:.3g}, grey 0, red {limit:.3g}"
-    return f"{colours} from 0 to {limit:.3g}"
+        return f"blue -{limit:.3g}, clear 0, red {limit:.3g}"
+    return f"{colours} from 0 (clear) to {limit:.3g}"

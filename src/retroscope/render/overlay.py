@@ -1,20 +1,27 @@
-"""Heat maps over their image. The image is turned grey, so all colour comes from the heat map."""
+"""Heat maps over their image: the image keeps its colours where there is no heat.
+
+Heat is opaque in proportion to its share of the colour scale, up to full opacity in the middle of
+the scale. Under it the image turns grey, in the same proportion, and lends it light and shade only.
+"""
 
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
-from retroscope.imaging.decoding import RGB
-from retroscope.imaging.image import Fit, Image, as_image, crop
+from retroscope.imaging.decoding import RGB, Size
+from retroscope.imaging.image import Fit, Image, as_image, crop, resize_array
 from retroscope.render.colours import apply_scale
 from retroscope.render.tone import ROBUST_PERCENTILE, zero_non_finite
-from retroscope.results.heat_maps import HeatMap
+from retroscope.results.heat_maps import HeatMap, Map
 
 ImageInput = str | Path | PIL.Image.Image | Image
 OPACITY = 0.6
+_FULL_OPACITY_AT = 0.5
+"""The share of the colour scale from which heat has its full opacity."""
 _LUMA = (0.299, 0.587, 0.114)
 _OUTSIDE_OPACITY = 0.35
 """Opacity of the parts of an image that lie outside the network's input."""
@@ -24,8 +31,8 @@ def overlay(
     image: RGB, heat: HeatMap, *, colours: str = "inferno", opacity: float = OPACITY
 ) -> RGB:
     """A heat map in colours over the network's input, at the size of the input."""
-    heat_pixels = apply_scale(heat.resize(*image.shape[:2]), colours, limit=scale_limit(heat))
-    return _blend(_grey(image), heat_pixels, _check_opacity(opacity))
+    values = smooth(heat, (image.shape[0], image.shape[1]))
+    return _lay_over(image, values, colours, limit=scale_limit(heat), opacity=opacity)
 
 
 def overlay_on(
@@ -45,19 +52,34 @@ def overlay_on(
     height, width = pixels.shape[:2]
     frame = visible_box((height, width), heat.fit)
     inside = frame.clip(height, width)
-    values = heat.resize(frame.height, frame.width)
+    values = smooth(heat, (frame.height, frame.width))
     inside_frame = Box(
         inside.top - frame.top,
         inside.left - frame.left,
         inside.bottom - frame.top,
         inside.right - frame.left,
     )
-    grey = _grey(pixels)
-    overlaid = _blend(np.full_like(grey, 255), grey, _OUTSIDE_OPACITY)
+    overlaid = _mix(np.full_like(pixels, 255), _grey(pixels), _OUTSIDE_OPACITY)
     rows, columns = slice(inside.top, inside.bottom), slice(inside.left, inside.right)
-    heat_pixels = crop(apply_scale(values, colours, limit=scale_limit(heat)), inside_frame)
-    overlaid[rows, columns] = _blend(grey[rows, columns], heat_pixels, _check_opacity(opacity))
+    overlaid[rows, columns] = _lay_over(
+        pixels[rows, columns],
+        crop(values, inside_frame, fill=0),
+        colours,
+        limit=scale_limit(heat),
+        opacity=opacity,
+    )
     return overlaid
+
+
+def smooth(heat: HeatMap, size: Size) -> Map:
+    """The values at another size for the eye: bicubic, within the range of the values.
+
+    Bilinear interpolation shows the grid of the layer as crosses. Like it, this passes through the
+    values at the centres of their positions; `heat.resize` is the bilinear one.
+    """
+    values = zero_non_finite(heat.values).astype(np.float32)
+    resized = resize_array(values, size, resample="bicubic")
+    return np.clip(resized, values.min(initial=0), values.max(initial=0))
 
 
 def scale_limit(heat: HeatMap) -> float:
@@ -94,12 +116,16 @@ def _grey(pixels: RGB) -> RGB:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _blend(below: RGB, above: RGB, opacity: float) -> RGB:
-    blended: RGB = np.rint(below * (1 - opacity) + above * opacity).astype(np.uint8)
-    return blended
-
-
-def _check_opacity(opacity: float) -> float:
+def _lay_over(image: RGB, values: Map, colours: str, *, limit: float, opacity: float) -> RGB:
+    """Values in colours over an image of the same size."""
     if not 0 <= opacity <= 1:
         raise RetroscopeError(f"cannot draw a heat map with opacity {opacity}; give 0 to 1")
-    return opacity
+    shares = np.abs(values) / ((limit or 1) * _FULL_OPACITY_AT)
+    shares = opacity * np.clip(shares, 0, 1)[..., None]
+    faded = _mix(image, _grey(image), shares)
+    return _mix(faded, apply_scale(values, colours, limit=limit), shares)
+
+
+def _mix(below: RGB, above: RGB, share: float | npt.NDArray[np.floating]) -> RGB:
+    mixed: RGB = np.rint(below * (1 - share) + above * share).astype(np.uint8)
+    return mixed
