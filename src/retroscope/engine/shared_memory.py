@@ -64,10 +64,10 @@ def _runs_along(view: torch.Tensor, axis: int, base: torch.Tensor, dim: int) -> 
 
 def _starts(view: torch.Tensor, base: torch.Tensor) -> dict[int, int]:
     """Where a view begins along each dimension of its base."""
-    offset = view.storage_offset() - base.storage_offset()
-    starts = {}
+    offset = int(view.storage_offset() - base.storage_offset())
+    starts: dict[int, int] = {}
     for dim in sorted(range(base.dim()), key=base.stride, reverse=True):
         is_step = base.shape[dim] > 1 and base.stride(dim) > 0
-        starts[dim] = offset // base.stride(dim) if is_step else 0
+        starts[dim] = int(offset // base.stride(dim)) if is_step else 0
         offset -= starts[dim] * base.stride(dim)
     return starts
