@@ -87,7 +87,7 @@ def corner_patch() -> Patch:
         Unit("conv2_1", 5, (0, 0)), 3.5, Box(0, 0, 40, 30), stripes(40, 30), "deconvnet", SIZE
     )
     return Patch(
-        3.5, "photos/cat.jpg", (0, 0), Box(-10, -20, 40, 30), scene(50, 50), corner_projection
+        3.5, "photos/cat.jpg", (0, 0), Box(-10, -20, 40, 30), scene(40, 30), corner_projection, SIZE
     )
 
 
@@ -136,8 +136,9 @@ def patch(
         source=f"photographs/{('lighthouse', 'harbour')[seed % 2]}/IMG_{2040 + seed}.jpg",
         position=place,
         box=box,
-        pixels=crop(image, box),
+        pixels=clipped_pixels,
         projection=patch_projection if illustrated else None,
+        size=SIZE,
     )
 
 

@@ -13,6 +13,8 @@ from retroscope.imaging.image import GREY
 from retroscope.render.layout import enlarge
 from retroscope.render.mosaics import (
     LEGIBLE,
+    TILE_KINDS,
+    draw_tiles,
     legible_factor,
     mosaic,
     resize_projection,
@@ -30,17 +32,62 @@ from tests.render.specimens import corner_patch, patch, plate
 def test_patches_stand_in_reading_order() -> None:
     patches = plate(40).patches
     figure = mosaic(patches, gap=2)
-    positions = [find_block(figure, enlarge(patch.pixels, 3)) for patch in patches]
-    assert positions == [[(y, x)] for y in (0, 122, 244) for x in (0, 122, 244)]
+    places = [(y, x) for y in (0, 122, 244) for x in (0, 122, 244)]
+    for hit, (y, x) in zip(patches, places, strict=True):
+        [(top, left)] = find_block(figure, enlarge(hit.pixels, 3))
+        assert (top, left) == (y + 3 * (40 - hit.pixels.shape[0]) // 2, x)
 
 
-def test_a_projection_lies_on_the_pixels_that_it_explains() -> None:
+def test_a_field_that_leaves_the_image_is_clipped_to_it() -> None:
     example = corner_patch()
+    assert tile_size(example) == (40, 30)
+    tile, projection = (draw_tiles([example], kind, factor=2)[0] for kind in TILE_KINDS)
     assert example.projection is not None
-    figure = mosaic([example], kind="projection", scale=2)
-    [position] = find_block(figure, enlarge(apply_tone(example.projection.pixels), 2))
-    assert position == (2 * 10, 2 * 20)
-    assert (pixels_of(figure)[:20, :100] == GREY).all()
+    assert tile is not None
+    assert projection is not None
+    np.testing.assert_array_equal(pixels_of(tile), pixels_of(enlarge(example.pixels, 2)))
+    expected = enlarge(apply_tone(example.projection.pixels), 2)
+    np.testing.assert_array_equal(pixels_of(projection), pixels_of(expected))
+
+
+def test_clipped_fields_are_in_the_middle_of_their_cells_at_the_scale_of_the_others() -> None:
+    inner, corner = patch(50, 60, 60), corner_patch()
+    figure = mosaic([inner, corner], columns=2, gap=0, scale=2)
+    assert find_block(figure, enlarge(inner.pixels, 2)) == [(0, 0)]
+    assert find_block(figure, enlarge(corner.pixels, 2)) == [(10, 100 + 20)]
+    assert (pixels_of(figure)[:10, 100:200] == PAPER).all()
+
+
+def test_projections_with_and_without_patches_beside_them_have_the_same_cells() -> None:
+    example = corner_patch()
+    assert tile_size(example) == tile_size(replace(example, projection=None))
+
+
+def test_a_unit_that_sees_the_whole_image_has_a_ring_at_its_place() -> None:
+    whole = patch(483, -130, -150)  # its middle pixel is 111, 91
+    [tile] = draw_tiles([whole], "patch", factor=1)
+    assert tile is not None
+    changed = np.argwhere((pixels_of(tile) != whole.pixels).any(axis=2))
+    assert np.abs(changed.mean(axis=0) - (111, 91)).max() <= 1
+    distances = np.hypot(*(changed - (111, 91)).T)
+    assert distances.max() - distances.min() < 6
+    assert distances.max() < 224 / 8
+
+
+def test_a_field_that_shows_nearly_the_whole_image_has_a_ring_too() -> None:
+    nearly = patch(435, -217, -217)
+    assert tile_size(nearly) == (218, 218)
+    [tile] = draw_tiles([nearly], "patch", factor=0.5)
+    assert tile is not None
+    assert (pixels_of(tile) != pixels_of(resize_tile(nearly.pixels, 0.5))).any()
+
+
+@pytest.mark.parametrize(("side", "top"), [(224, 0), (40, 20), (211, -100)])
+def test_other_fields_have_no_ring(side: int, top: int) -> None:
+    example = patch(side, top, top)
+    [tile] = draw_tiles([example], "patch", factor=1)
+    assert tile is not None
+    np.testing.assert_array_equal(pixels_of(tile), example.pixels)
 
 
 @pytest.mark.parametrize("side", [5, 40, 196, 483])
@@ -59,9 +106,8 @@ def test_both_mosaics_are_of_one_size(side: int, gap: int) -> None:
 def test_a_field_larger_than_the_image_shows_the_image() -> None:
     whole = patch(483, -130, -150)
     assert tile_size(whole) == (224, 224)
-    assert whole.projection is not None
     figure = mosaic([whole], scale=1)
-    assert find_block(figure, enlarge(whole.pixels[130:354, 150:374], 1)) == [(0, 0)]
+    assert find_block(figure, enlarge(whole.pixels[:80], 1)) == [(0, 0)]
 
 
 @given(st.integers(1, 1000), st.integers(1, 1000))
@@ -148,7 +194,7 @@ def test_a_unit_that_sees_only_padding_has_a_grey_projection() -> None:
         example.projection, box=Box(0, 0, 0, 30), pixels=np.zeros((0, 30, 3), np.float32)
     )
     figure = mosaic([replace(example, projection=nothing)], kind="projection", scale=1)
-    assert (pixels_of(figure)[:50, :50] == GREY).all()
+    assert (pixels_of(figure)[:40, :30] == GREY).all()
 
 
 def _ramp(side: int) -> Pixels:

@@ -193,9 +193,9 @@ def _noted(example: Plate, noted_indices: set[int]) -> Plate:
 
 
 def cropped(patch: Patch) -> Pixels:
-    """The projection under the patch's box, zero where that leaves the image."""
+    """The projection on the pixels of the patch."""
     assert patch.projection is not None
-    return crop(patch.projection.full(), patch.box, fill=0)
+    return crop(patch.projection.full(), patch.visible, fill=0)
 
 
 def _empty(*, images: int) -> Plate:

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retroscope.geometry import Box
-from retroscope.imaging.image import GREY
 from retroscope.render.draw import draw
 from retroscope.render.layout import CLEARLY_VISIBLE, MARGIN, enlarge, enlargement_factor
 from retroscope.render.theme import PAPER
@@ -117,25 +116,24 @@ def test_a_bare_sheet_is_a_grid_of_toned_pixels() -> None:
 def test_the_projection_of_a_patch_lies_where_its_box_does() -> None:
     example = corner_patch()
     assert example.projection is not None
-    factor, figure = alone(50, 50), draw(example)
+    factor, figure = alone(40, 30), draw(example)
     [(patch_top, patch_left)] = find_block(figure, enlarge(example.pixels, factor))
     [(top, left)] = find_block(figure, enlarge(apply_tone(example.projection.pixels), factor))
-    assert top - patch_top == 10 * factor
-    tile_width = 50 * factor + 2
-    assert (left - 20 * factor - patch_left - tile_width) in range(1, 20)
-    assert (pixels_of(figure)[top - 1, left : left + 30 * factor] == GREY).all()
+    assert top == patch_top
+    tile_width = 30 * factor + 2
+    assert (left - patch_left - tile_width) in range(1, 20)
 
 
 def test_a_patch_without_a_projection_is_drawn_alone() -> None:
     patch = replace(corner_patch(), projection=None)
-    [(_, left)] = find_block(draw(patch), enlarge(patch.pixels, alone(50, 50)))
+    [(_, left)] = find_block(draw(patch), enlarge(patch.pixels, alone(40, 30)))
     assert left == MARGIN + 1
 
 
 def test_a_sheet_of_patches_shows_each_of_them() -> None:
     patch = corner_patch()
     assert (
-        len(find_block(draw([patch] * 9), enlarge(patch.pixels, enlargement_factor(50, 50)))) == 9
+        len(find_block(draw([patch] * 9), enlarge(patch.pixels, enlargement_factor(40, 30)))) == 9
     )
 
 

@@ -5,19 +5,23 @@ import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 from posixpath import join, normpath
 from typing import Any
 
+import PIL.Image
 import pytest
 from starlette.testclient import TestClient
 
 from retroscope.atlas.schema import RANKINGS
 from retroscope.errors import RetroscopeError
+from retroscope.geometry import Box
 from retroscope.results.as_json import layer_json, patch_json, pattern_json, stats_json
 from retroscope.web.export import FILE_LIST, estimate_size, export, write_site
 from retroscope.web.server import make_app
-from retroscope.web.site import routes
+from retroscope.web.site import routes, site_files
+from retroscope.web.site.pages import unit_pages
 from retroscope.web.site.routes import FILES, PAGES, list_paths, respond
 from retroscope.web.site.site import Site, make_site
 from retroscope.web.site.site_files import PLATE_KINDS
@@ -215,6 +219,25 @@ def test_the_page_of_a_unit_has_the_json_of_its_results(site: Site) -> None:
             expected = pattern_json(stored)
             assert_contains(expected, {key: pattern[key] for key in pattern.keys() & expected})
             assert pattern.keys() - expected == {"src"}
+
+
+def test_tiles_show_the_fields_clipped_to_their_images_at_one_scale(site: Site) -> None:
+    for params in unit_pages.list_units(site):
+        ranking = unit_pages.unit(site, params)["rankings"]["max"]
+        for hit in ranking["hits"]:
+            if hit["size"] is not None:
+                window = Box(*hit["window"])
+                assert window == Box(*hit["box"]).clip(*hit["size"])
+                assert max(window.height, window.width) <= ranking["cell"]
+
+
+def test_a_plate_of_clipped_fields_is_transparent_around_them(site: Site) -> None:
+    blobs = (site_files.plate(site, params) for params in site_files.list_plates(site))
+    plates = [PIL.Image.open(BytesIO(blob)) for blob in blobs]
+    assert all(plate.width == plate.height for plate in plates)
+    transparent = [plate for plate in plates if plate.mode == "RGBA"]
+    assert transparent
+    assert all(plate.getchannel("A").getextrema() == (0, 255) for plate in transparent)
 
 
 def assert_contains(facts: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -208,7 +208,8 @@ def patch_from_row(layer: Layer, row: PlateRow) -> Patch:
         return Patch(row.score, row.key, position, box, grey)
     image = decode_image(row.image_blob)
     projection = _projection(layer, row, image)
-    return Patch(row.score, row.key, position, box, crop(image, box), projection)
+    size = image.shape[0], image.shape[1]
+    return Patch(row.score, row.key, position, box, crop(image, box.clip(*size)), projection, size)
 
 
 def _projection(layer: Layer, row: PlateRow, image: RGB) -> Projection | None:

@@ -108,10 +108,11 @@ def _is_tiny(hit: HitContext) -> bool:
 
 def _field_close_up(hit: HitContext, side: int, *, illustrated: bool, tone: str) -> Image.Image:
     """The field alone, above the projection in it."""
+    box = hit.box.clip(*hit.image.shape[:2])
     factor = max(side // max(hit.box.height, hit.box.width, 1), 1)
-    tiles = [resize_tile(crop(hit.image, hit.box), factor)]
+    tiles = [resize_tile(crop(hit.image, box), factor)]
     if hit.projection:
-        pixels = crop(hit.projection.full(), hit.box, fill=0)
+        pixels = crop(hit.projection.full(), box, fill=0)
         tiles.append(resize_projection(pixels, factor, tone))
     elif illustrated:
         tiles.append(empty_place(tiles[0].size))

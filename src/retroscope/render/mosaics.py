@@ -1,4 +1,4 @@
-"""Mosaics: the patches of a channel, or its projections, as a block of tiles of one size."""
+"""Mosaics: the patches of a channel, or its projections, as a block of tiles at one scale."""
 
 from collections.abc import Callable, Iterable, Sequence
 from math import isqrt
@@ -10,12 +10,12 @@ from PIL.Image import Resampling
 from retroscope.errors import RetroscopeError, choose
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB, Size
-from retroscope.imaging.image import GREY, crop
+from retroscope.imaging.image import crop
 from retroscope.render.layout import enlarge, enlargement_factor, grid
 from retroscope.render.text import LABEL, line, text_width
 from retroscope.render.theme import BAND, HAIRLINE, INK, MUTED, PAPER
 from retroscope.render.tone import apply_tone, zero_non_finite
-from retroscope.results.plates import Patch
+from retroscope.results.plates import Patch, place_in_image
 from retroscope.results.projections import Pixels
 
 BLOCK_SIZE = 9
@@ -25,6 +25,7 @@ LEGIBLE = 112
 _OVERSIZE = 1.2
 """A tile is reduced only if it exceeds the target by this factor."""
 _FOLD_FRACTION, _MIN_FOLD = 7, 4
+_RING_FRACTION, _MIN_RING = 14, 3
 
 
 def mosaic(
@@ -55,7 +56,8 @@ def draw_tiles(
 ) -> list[Image.Image | None]:
     """A tile for each patch, or for its projection; None for a projection that is missing.
 
-    The tile of a patch and the tile of its projection show the same window of the image.
+    The tile of a patch and the tile of its projection show the same part of the image: what the
+    unit sees of it.
     """
     draw_tile = choose("mosaic", kind, TILE_KINDS)
     return [draw_tile(patch, factor, tone) for patch in patches]
@@ -70,18 +72,23 @@ def block(
     missing: str = "",
     beyond: str = "",
 ) -> Image.Image:
-    """Tiles in reading order, in cells of one size.
+    """Tiles in reading order, in the middle of cells of one size: that of the largest tile.
 
     `missing` is written on the place of a tile that is None, `beyond` on the first place after the
     last tile.
     """
-    sizes = [tile.size for tile in tiles if tile] or [(LEGIBLE, LEGIBLE)]
-    size = max(width for width, _ in sizes), max(height for _, height in sizes)
-    cells = [tile or empty_place(size, missing) for tile in tiles]
+    size = cell_size(tile.size for tile in tiles if tile)
+    cells = [_centre(tile, size) if tile else empty_place(size, missing) for tile in tiles]
     if len(cells) < places:
         cells.append(empty_place(size, beyond))
     cells += [empty_place(size)] * (places - len(cells))
     return grid(cells, columns=columns, gap=gap)
+
+
+def cell_size(sizes: Iterable[Size]) -> Size:
+    """The smallest size that holds a tile of each of these sizes; legible if there are none."""
+    longest = [max(sides) for sides in zip(*sizes, strict=True)] or [LEGIBLE, LEGIBLE]
+    return longest[0], longest[1]
 
 
 def square_columns(count: int) -> int:
@@ -90,9 +97,8 @@ def square_columns(count: int) -> int:
 
 
 def tile_size(patch: Patch) -> Size:
-    """Height and width of the window that a tile shows."""
-    window = _visible_window(patch)
-    return window.height, window.width
+    """Height and width of the part of the image that a tile shows."""
+    return patch.visible.height, patch.visible.width
 
 
 def legible_factor(
@@ -117,7 +123,7 @@ def resize_tile(pixels: RGB, factor: float) -> Image.Image:
     """A tile, enlarged with square pixels or reduced with antialiasing."""
     if factor >= 1 or not pixels.size:
         return enlarge(pixels, max(round(factor), 1))
-    size = _scaled_size(pixels.shape[:2], factor)
+    size = scaled_size(pixels.shape[:2], factor)
     return Image.fromarray(pixels).resize(size, Resampling.LANCZOS)
 
 
@@ -125,7 +131,7 @@ def resize_projection(pixels: Pixels, factor: float, tone: str) -> Image.Image:
     """Signed pixels in a tone. They are reduced before the tone, which keeps thin lines strong."""
     if factor >= 1 or not pixels.size:
         return resize_tile(apply_tone(pixels, tone), factor)
-    reduced = _reduce(pixels, _scaled_size(pixels.shape[:2], factor))
+    reduced = _reduce(pixels, scaled_size(pixels.shape[:2], factor))
     return Image.fromarray(apply_tone(reduced, tone))
 
 
@@ -159,32 +165,37 @@ def fold_corner(tile: Image.Image) -> Image.Image:
     return folded
 
 
-def _visible_window(patch: Patch) -> Box:
-    """The window of the image that a tile shows: the field, but no larger than the image.
+def ring_place(tile: Image.Image, box: Box, size: Size | None, factor: float = 1) -> Image.Image:
+    """The tile of what a field shows of an image, with a ring at its middle if that is nearly all.
 
-    A field of 483 pixels in an image of 224 would be mostly grey border.
+    Fields of one layer then look alike in all their images; the ring tells the units apart.
     """
-    box = patch.box
-    if patch.projection is None:
-        return box
-    height, width = patch.projection.size
-    top, bottom = (0, height) if box.height > height else (box.top, box.bottom)
-    left, right = (0, width) if box.width > width else (box.left, box.right)
-    return Box(top, left, bottom, right)
+    place = size and place_in_image(box, size)
+    if not (size and place):
+        return tile
+    ringed, visible = tile.copy(), box.clip(*size)
+    radius = max(min(tile.size) // _RING_FRACTION, _MIN_RING)
+    y, x = ((place[0] - visible.top + 0.5) * factor, (place[1] - visible.left + 0.5) * factor)
+    pen = ImageDraw.Draw(ringed)
+    for distance, colour in ((1, INK), (-1, INK), (0, PAPER)):
+        reach = radius + distance
+        pen.ellipse((x - reach, y - reach, x + reach, y + reach), outline=colour)
+    return ringed
 
 
 def _patch_tile(patch: Patch, factor: float, tone: str) -> Image.Image | None:
     del tone
-    window = _relative_to(_visible_window(patch), patch.box)
-    return resize_tile(crop(patch.pixels, window, fill=GREY), factor)
+    return ring_place(resize_tile(patch.pixels, factor), patch.box, patch.size, factor)
 
 
 def _projection_tile(patch: Patch, factor: float, tone: str) -> Image.Image | None:
     projection = patch.projection
     if projection is None:
         return None
-    window = _relative_to(_visible_window(patch), projection.box)
-    return resize_projection(crop(projection.pixels, window, fill=0), factor, tone)
+    pixels = projection.pixels
+    if projection.box != patch.visible:
+        pixels = crop(projection.full(), patch.visible, fill=0)
+    return resize_projection(pixels, factor, tone)
 
 
 TILE_KINDS: dict[str, Callable[[Patch, float, str], Image.Image | None]] = {
@@ -194,14 +205,13 @@ TILE_KINDS: dict[str, Callable[[Patch, float, str], Image.Image | None]] = {
 """How each kind of tile is drawn from a patch, a factor and a tone."""
 
 
-def _relative_to(window: Box, box: Box) -> Box:
-    """A window of the image in the coordinates of a box of it."""
-    return Box(
-        window.top - box.top,
-        window.left - box.left,
-        window.bottom - box.top,
-        window.right - box.left,
-    )
+def _centre(tile: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The tile in the middle of a cell, on paper."""
+    if tile.size == size:
+        return tile
+    cell = Image.new("RGB", size, PAPER)
+    cell.paste(tile, ((size[0] - tile.width) // 2, (size[1] - tile.height) // 2))
+    return cell
 
 
 def _reduce(pixels: Pixels, size: tuple[int, int]) -> Pixels:
@@ -211,7 +221,7 @@ def _reduce(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return np.stack([np.asarray(band) for band in reduced], axis=-1)
 
 
-def _scaled_size(size: Size, factor: float) -> tuple[int, int]:
+def scaled_size(size: Size, factor: float) -> tuple[int, int]:
     """Width and height after scaling, at least one pixel each."""
     height, width = (max(round(side * factor), 1) for side in size)
     return width, height

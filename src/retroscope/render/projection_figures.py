@@ -10,6 +10,7 @@ from retroscope.imaging.decoding import RGB, Size
 from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts
 from retroscope.render.layout import enlarge, enlargement_factor
+from retroscope.render.mosaics import ring_place
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
 from retroscope.render.tone import apply_tone
 from retroscope.results.plates import Patch
@@ -133,19 +134,25 @@ def _patch_panel(patch: Patch, *, tone: str, name: str = "", shared_rules: str =
     if projection is None:
         y, x = patch.position
         title = name or join_facts(score, f"position {y},{x}")
-        return Panel((("patch", patch.pixels),), title, (score, *lines) if name else lines)
-    canvas_box = patch.box.union(projection.box)
+        image = _pixels_with_place(patch)
+        return Panel((("patch", image),), title, (score, *lines) if name else lines)
+    canvas_box = patch.visible.union(projection.box)
     tinted = apply_tone(projection.pixels, tone)
     rules = "" if projection.rules == shared_rules else projection.rules
     return Panel(
         images=(
-            ("patch", _paste_on_grey(patch.pixels, patch.box, canvas_box)),
+            ("patch", _paste_on_grey(_pixels_with_place(patch), patch.visible, canvas_box)),
             ("projection", _paste_on_grey(tinted, projection.box, canvas_box)),
         ),
         title=name or str(projection.unit),
         lines=(join_facts(score, rules), *lines),
         notes=projection.notes,
     )
+
+
+def _pixels_with_place(patch: Patch) -> RGB:
+    """The pixels, with a ring where the unit is if they are the whole image."""
+    return np.asarray(ring_place(Image.fromarray(patch.pixels), patch.box, patch.size))
 
 
 def _paste_on_grey(pixels: RGB, box: Box, canvas_box: Box) -> RGB:

@@ -13,7 +13,12 @@ from retroscope.unit import Unit
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Patch(ArraySummary):
-    """The pixels that a unit saw, padded with grey where its field leaves the image."""
+    """The pixels of an image that a unit saw.
+
+    `box` is the unit's field, which may leave the image; `pixels` are those of `visible`, the part
+    of it in the image. `size` is that of the image; None if the atlas does not have the image, and
+    the pixels are grey.
+    """
 
     score: float
     source: str
@@ -21,6 +26,32 @@ class Patch(ArraySummary):
     box: Box
     pixels: RGB
     projection: Projection | None = field(default=None)
+    size: tuple[int, int] | None = None
+
+    @property
+    def visible(self) -> Box:
+        """The part of the field in the image; the field, if the size of the image is not known."""
+        return self.box if self.size is None else self.box.clip(*self.size)
+
+
+def place_in_image(box: Box, size: tuple[int, int]) -> tuple[float, float] | None:
+    """The middle pixel (y, x) of a field that covers nearly all of an image and more.
+
+    None for smaller fields, and for one that is exactly the image, as after global pooling: it is
+    nowhere in particular.
+
+    >>> place_in_image(Box(-40, 0, 20, 60), (20, 20)), place_in_image(Box(0, 0, 20, 20), (20, 20))
+    ((0.0, 19.0), None)
+    """
+    visible, (height, width) = box.clip(*size), size
+    if box == visible or visible.height * visible.width < _NEARLY_ALL * height * width:
+        return None
+    middle = (box.top + box.bottom - 1) / 2, (box.left + box.right - 1) / 2
+    return min(max(middle[0], 0.0), height - 1.0), min(max(middle[1], 0.0), width - 1.0)
+
+
+_NEARLY_ALL = 0.9
+"""The share of an image from which a clipped field looks like the image itself."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -5,6 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import BoundedSemaphore, Lock
 
+from PIL.Image import fromarray
+
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ModelError, UnitError
 from retroscope.imaging.encoding import png_url
@@ -17,6 +19,7 @@ from retroscope.methods.observation import Observation, observe, top_predictions
 from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.methods.rarity import RankedUnit, most_unusual_units
 from retroscope.network import Network
+from retroscope.render.mosaics import ring_place
 from retroscope.render.overlay import overlay
 from retroscope.render.tone import apply_tone, colour_map
 from retroscope.results.as_json import (
@@ -31,7 +34,6 @@ from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 from retroscope.web.live.channel_stats_cache import ChannelStatsCache
 from retroscope.web.site.pages.page_facts import unit_facts
-from retroscope.web.site.pages.unit_pages import visible_window
 from retroscope.web.site.site import Facts, Params, Site
 from retroscope.web.site.urls import url_for
 
@@ -108,13 +110,13 @@ def _unit(session: LiveSession, image: NetworkInput, params: Params) -> Results:
     projection = deconv(session.net, unit, image)
     maps = activations(session.net, layer.name, image).maps[unit.channel]
     box = layer.field.box(*_position(projection.unit))
-    window = visible_window(box, image.size)
+    window = box.clip(*image.size)
     yield projection_json(projection) | {
         "field": box_json(box),
         "href": url_for(session.site, "unit", layer=layer.name, channel=unit.channel),
         "map": png_url(colour_map(maps)),
         "map_size": list(maps.shape),
-        "patch": png_url(crop(image.rgb, window)),
+        "patch": png_url(ring_place(fromarray(crop(image.rgb, window)), box, image.size)),
         "projection": png_url(apply_tone(crop(projection.full(), window, fill=0))),
     }
 

@@ -9,7 +9,7 @@ from PIL import Image
 from retroscope.atlas.queries import channel_queries, image_queries
 from retroscope.atlas.schema import RANKINGS
 from retroscope.imaging.encoding import encode_webp
-from retroscope.render.mosaics import block, draw_tiles, legible_factor, tile_size
+from retroscope.render.mosaics import cell_size, draw_tiles, legible_factor, scaled_size, tile_size
 from retroscope.results.plates import Patch
 from retroscope.unit import Unit
 from retroscope.web.site.site import PageNotFoundError, Params, Site
@@ -93,10 +93,22 @@ def list_assets(_site: Site) -> list[Params]:
 
 
 def _draw_mosaic(patches: tuple[Patch, ...], content: str, legible: int) -> Image.Image:
-    """Tiles at their own size, or smaller if that is more than legible; a page enlarges them."""
+    """Tiles at their own size, or smaller if that is more than legible; a page enlarges them.
+
+    Each is in the middle of its cell, a square. What it leaves of the cell is transparent, as are
+    cells without a tile.
+    """
     factor = min(legible_factor(map(tile_size, patches), legible=legible), 1)
     tiles = draw_tiles(patches, content, factor=factor)
-    return block(tiles, places=PLATE_SIZE, columns=3, gap=0)
+    side = max(cell_size(scaled_size(tile_size(patch), factor) for patch in patches))
+    mosaic = Image.new("RGBA", (3 * side, 3 * side))
+    for index, tile in enumerate(tiles):
+        if tile is not None:
+            row, column = divmod(index, 3)
+            left = column * side + (side - tile.width) // 2
+            mosaic.paste(tile, (left, row * side + (side - tile.height) // 2))
+    is_opaque = mosaic.getchannel("A").getextrema() == (255, 255)
+    return mosaic.convert("RGB") if is_opaque else mosaic
 
 
 @lru_cache(maxsize=1)

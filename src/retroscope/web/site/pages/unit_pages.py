@@ -9,9 +9,11 @@ from retroscope.atlas.queries.channel_queries import UnitHitRow
 from retroscope.atlas.schema import RANKINGS, AtlasError
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import Size
+from retroscope.render.mosaics import cell_size
 from retroscope.results.as_json import box_json, number_json, stats_json
 from retroscope.results.caveats import PROJECTION
 from retroscope.results.layers import Layer
+from retroscope.results.plates import place_in_image
 from retroscope.results.statistics import ChannelStats
 from retroscope.unit import Unit
 from retroscope.web.site.channel_metrics import (
@@ -64,22 +66,26 @@ def list_units(site: Site) -> Iterator[Params]:
 
 
 def ranking(site: Site, layer: Layer, channel: int, *, ranked_by: str) -> Facts:
-    """The hits of a channel, and the plate of their projections, in the same order."""
+    """The hits of a channel, and the plate of their projections, in the same order.
+
+    `cell` is the side of a square that holds the window of any of the hits: all are shown at one
+    scale.
+    """
     rows = channel_queries.unit_hits(site.atlas, layer, channel, ranked_by=ranked_by)
     sizes = stored_image_sizes(site.atlas, [row.image for row in rows])
     has_projections = any(row.activation is not None for row in rows)
     url = plate_url(site, layer.name, channel, ranked_by=ranked_by, kind="projections")
+    windows = [_visible(layer.field.box(row.y, row.x), sizes.get(row.image)) for row in rows]
     return {
         "projections": url if has_projections else None,
+        "cell": max(cell_size((window.height, window.width) for window in windows)),
         "hits": [_hit_facts(site, layer, row, sizes=sizes) for row in rows],
     }
 
 
-def visible_window(box: Box, size: Size) -> Box:
-    """What a tile shows: the field, or along an axis where the image is smaller, all of that."""
-    top, bottom = (0, size[0]) if box.height > size[0] else (box.top, box.bottom)
-    left, right = (0, size[1]) if box.width > size[1] else (box.left, box.right)
-    return Box(top, left, bottom, right)
+def _visible(box: Box, size: Size | None) -> Box:
+    """The part of a field in an image; the field, if the image is not stored."""
+    return box if size is None else box.clip(*size)
 
 
 def _hit_facts(site: Site, layer: Layer, row: UnitHitRow, *, sizes: Mapping[int, Size]) -> Facts:
@@ -91,7 +97,8 @@ def _hit_facts(site: Site, layer: Layer, row: UnitHitRow, *, sizes: Mapping[int,
         "score": row.score,
         "position": [row.y, row.x],
         "box": box_json(box),
-        "window": box_json(visible_window(box, size) if size else box),
+        "window": box_json(_visible(box, size)),
+        "place": place_in_image(box, size) if size else None,
         "image": row.image,
         "source": row.key,
         "class": row.label,
