@@ -144,7 +144,7 @@ def test_an_unknown_layer_gets_a_suggestion() -> None:
 
 def test_a_tensor_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(ImageError, match=r"\(3, height, width\)"):
-        activations(network(), "0", torch.zeros(1, 3, 18, 15))
+        activations(network(), "0", torch.zeros(4, 18, 15))
 
 
 # The strongest

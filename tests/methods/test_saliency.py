@@ -100,7 +100,7 @@ def test_smoothgrad_is_the_mean_gradient_under_seeded_noise() -> None:
         noise = torch.randn(image.shape, generator=generator, dtype=torch.float32)
         expected += gradient(net, image + spread * noise, 1) / 4
     options = {"method": "smoothgrad", "target": 1, "samples": 4, "noise": 0.2}
-    same(saliency(net, image, seed=3, **options).pixels, expected)  # type: ignore[arg-type]
+    same(saliency(net, image, seed=3, **options).pixels, expected)  # type: ignore[call-overload]
 
 
 def test_smoothgrad_depends_on_its_seed_alone() -> None:
@@ -174,7 +174,7 @@ def test_saliency_leaves_no_trace(method: str, options: dict[str, object]) -> No
     if "unit" in options:
         options = {"unit": "4:1@0,1"}
     with no_trace(net.module):
-        heat = saliency(net, image, method=method, samples=2, steps=2, **options)  # type: ignore[arg-type]
+        heat = saliency(net, image, method=method, samples=2, steps=2, **options)  # type: ignore[call-overload]
     assert torch.equal(image, original)
     assert heat.caveats
     assert heat.size == heat.values.shape == SIZE
@@ -207,7 +207,7 @@ class Detached(nn.Module):
 )
 def test_invalid_saliency_options_raise_one_line(options: dict[str, object], says: str) -> None:
     with pytest.raises(RetroscopeError, match=says) as refusal:
-        saliency(network(), random_image(), **options)  # type: ignore[arg-type]
+        saliency(network(), random_image(), **options)  # type: ignore[call-overload]
     assert "\n" not in str(refusal.value)
 
 

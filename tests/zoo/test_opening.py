@@ -205,6 +205,24 @@ def test_numbers_stay_the_same_however_they_are_stored(monkeypatch: pytest.Monke
 # Fed in another way than its own
 
 
+class RefusesModes(nn.Sequential):
+    """Like an exported program, it has no `train()` and `eval()`."""
+
+    def train(self, mode: bool = True) -> "RefusesModes":
+        raise NotImplementedError(mode)
+
+
+@pytest.mark.parametrize("kind", [nn.Sequential, RefusesModes])
+def test_an_opened_network_is_in_evaluation_mode(
+    kind: type[nn.Sequential], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = kind(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5))
+    net = opened(module, monkeypatch)
+    assert not any(part.training for part in net.module.modules())
+    image = torch.rand(1, 3, 8, 12)
+    assert torch.equal(net.module(image), net.module(image))
+
+
 @pytest.mark.parametrize(("asked", "size"), [(112, (112, 112)), ((96, 128), (96, 128))])
 def test_another_input_size_keeps_the_share_of_the_picture(
     asked: int | tuple[int, int], size: tuple[int, int]

@@ -1,33 +1,84 @@
 """The maps of a layer for one image, and the layer that heat maps use by default."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from retroscope.engine.batching import Size
+from retroscope.engine.batching import NetworkInput, Size, max_batch_size
 from retroscope.engine.forward import run_forward
 from retroscope.engine.isolation import preserve_state
+from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.errors import ModelError
+from retroscope.methods.image_lists import AnImage, ImageList, is_image_list, prepare_list
+from retroscope.methods.targets import stack_inputs
 from retroscope.network import AnyImage, Network, require_network
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Activations
 
 
-def activations(net: Network, layer: str | Layer, image: AnyImage) -> Activations:
+@overload
+def activations(net: Network, layer: str | Layer, image: AnyImage) -> Activations: ...
+@overload
+def activations(
+    net: Network, layer: str | Layer, image: ImageList[AnImage]
+) -> list[Activations]: ...
+def activations(
+    net: Network, layer: str | Layer, image: AnyImage | Sequence[AnyImage]
+) -> Activations | list[Activations]:
     """The maps of a layer for one image.
+
+    A list of images, or a batch of them in one array, gives a list of results. Images of one size
+    run together.
 
     >>> net = Network(torch.nn.Conv2d(3, 8, 3), input_size=(32, 32))
     >>> activations(net, "conv1", torch.zeros(3, 32, 32)).maps.shape
     (8, 30, 30)
     """
     require_network(net)
+    if is_image_list(image):
+        return _activations_of_list(net, layer, list(prepare_list(net, image)))
     network_input = net.prepare(image)
     layer = net.layer(layer, network_input.size)
-    recorded: list[torch.Tensor] = []
+    return _activations_of_batch(net, layer, [network_input])[0]
+
+
+def _activations_of_list(
+    net: Network, layer: str | Layer, inputs: Sequence[NetworkInput]
+) -> list[Activations]:
+    by_size: dict[Size, list[int]] = defaultdict(list)
+    for position, network_input in enumerate(inputs):
+        by_size[network_input.size].append(position)
+    results: dict[int, Activations] = {}
+    for size, positions in by_size.items():
+        resolved = net.layer(layer, size)
+        max_bytes = memory_budget(net.device)
+        batch_size = max_batch_size(net.survey(size), resolved.index, size, max_bytes)
+        images = [inputs[position] for position in positions]
+        batches = in_batches(images, batch_size, partial(_activations_of_batch, net, resolved))
+        results |= zip(positions, chain.from_iterable(batches), strict=True)
+    return [results[position] for position in range(len(inputs))]
+
+
+def _activations_of_batch(
+    net: Network, layer: Layer, inputs: Sequence[NetworkInput]
+) -> list[Activations]:
+    """The maps of a layer for images of one size, which run together."""
+    recorded: list[npt.NDArray[np.float32]] = []
     with preserve_state(net.module), torch.no_grad():
-        survey = net.survey(network_input.size)
-        batch = network_input.tensor[None].to(net.device, copy=True)
-        run_forward(net.module, survey, batch, {layer.index: recorded.append})
-        maps = recorded[0][0].float().cpu().numpy().copy()
-    return Activations(layer, maps, network_input.source)
+        survey = net.survey(inputs[0].size)
+        batch = stack_inputs(net, inputs, channels_last=survey.channels_last)
+        listener = {layer.index: lambda maps: recorded.extend(maps.float().cpu().numpy().copy())}
+        run_forward(net.module, survey, batch, listener)
+    return [
+        Activations(layer, maps.copy(), network_input.source)
+        for maps, network_input in zip(recorded, inputs, strict=True)
+    ]
 
 
 def resolve_spatial_layer(net: Network, layer: str | Layer | None, size: Size) -> Layer:

@@ -7,12 +7,13 @@ Simonyan 2014 (gradient), Smilkov 2017 (SmoothGrad), Springenberg 2015 (guided),
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import overload
 
 import numpy as np
 import torch
 
 from retroscope.argument_types import check_arguments
-from retroscope.engine.batching import max_batch_size
+from retroscope.engine.batching import NetworkInput, max_batch_size
 from retroscope.engine.forward import run_forward
 from retroscope.engine.gradients import apply_rules, gradients
 from retroscope.engine.isolation import preserve_state
@@ -21,6 +22,13 @@ from retroscope.engine.program import Survey
 from retroscope.engine.rules import GRADIENT, GUIDED, RuleBook
 from retroscope.errors import RetroscopeError, choose
 from retroscope.methods.class_scores import check_finite_scores, run_classifier
+from retroscope.methods.image_lists import (
+    AnImage,
+    ImageList,
+    add_fits,
+    is_image_list,
+    prepare_list,
+)
 from retroscope.methods.positions import strongest_positions
 from retroscope.methods.targets import (
     TargetSpec,
@@ -39,10 +47,36 @@ ScoreFunction = Callable[[torch.Tensor, RuleBook], torch.Tensor]
 """Computes the score of each image of a batch, with the rules of a rule book for backward."""
 
 
-@check_arguments
+@overload
 def saliency(
     net: Network,
     image: AnyImage,
+    *,
+    method: str = ...,
+    target: TargetSpec = ...,
+    unit: str | Unit | None = ...,
+    samples: int = ...,
+    noise: float = ...,
+    steps: int = ...,
+    seed: int = ...,
+) -> HeatMap: ...
+@overload
+def saliency(
+    net: Network,
+    image: ImageList[AnImage],
+    *,
+    method: str = ...,
+    target: TargetSpec = ...,
+    unit: str | Unit | None = ...,
+    samples: int = ...,
+    noise: float = ...,
+    steps: int = ...,
+    seed: int = ...,
+) -> list[HeatMap]: ...
+@check_arguments
+def saliency(
+    net: Network,
+    image: AnyImage | Sequence[AnyImage],
     *,
     method: str = "gradient",
     target: TargetSpec = None,
@@ -51,12 +85,13 @@ def saliency(
     noise: float = 0.15,
     steps: int = 64,
     seed: int = 0,
-) -> HeatMap:
+) -> HeatMap | list[HeatMap]:
     """How the score of a class, or the activation of a unit, responds to each pixel.
 
     `method` is `gradient`, `smoothgrad` (the mean over `samples` images with `noise`, a share of
     the image's range, drawn with `seed`), `guided`, `input_x_gradient`, or `integrated` (from a
-    black image, in `steps` steps).
+    black image, in `steps` steps). A list of images, or a batch of them in one array, gives a list
+    of heat maps.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8), torch.nn.Flatten()))
     >>> heat = saliency(net, torch.ones(3, 8, 8), target=2)
@@ -66,8 +101,22 @@ def saliency(
     require_network(net)
     check_target_or_unit(target, unit)
     options = _SaliencyOptions(samples, noise, steps, seed)
+    explain = partial(_saliency, net, method=method, options=options, target=target, unit=unit)
+    if is_image_list(image):
+        return add_fits(net, image, map(explain, prepare_list(net, image)))
+    return replace(explain(net.prepare(image)), fit=applied_fit(net, image))
+
+
+def _saliency(
+    net: Network,
+    network_input: NetworkInput,
+    *,
+    method: str,
+    options: "_SaliencyOptions",
+    target: TargetSpec,
+    unit: str | Unit | None,
+) -> HeatMap:
     saliency_method = choose("saliency method", method, SALIENCY_METHODS)
-    network_input = net.prepare(image)
     with preserve_state(net.module), torch.enable_grad():
         input_tensor = network_input.tensor.to(net.device)
         scored = _score(net, input_tensor, target=target, unit=unit)
@@ -86,7 +135,6 @@ def saliency(
         pixels=pixels,
         image=network_input.rgb,
         source=network_input.source,
-        fit=applied_fit(net, image),
         notes=(*net.remarks, *result.notes),
     )
 

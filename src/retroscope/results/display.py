@@ -1,11 +1,13 @@
-"""How results with arrays look at a Python prompt: in a few lines, not number by number."""
+"""Results with arrays: how they look at a Python prompt, and what they are to numpy and torch."""
 
 from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
+    import torch
     from _typeshed import DataclassInstance
 
     _Dataclass = DataclassInstance
@@ -38,6 +40,28 @@ class ArraySummary(_Dataclass):
             if not _is_default(value, field.default)
         )
         return f"{type(self).__name__}({', '.join(parts)})"
+
+
+class ArrayResult(ArraySummary):
+    """A result that numpy and torch take for its main array: `np.asarray(result)`."""
+
+    def _array(self) -> npt.NDArray[np.float32]:
+        """The main array."""
+        raise NotImplementedError
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[np.generic]:
+        return np.array(self._array(), dtype, copy=copy)
+
+    def to_tensor(self) -> "torch.Tensor":
+        """A copy of the main array as a tensor, with the channels first if it has any."""
+        import torch
+
+        return torch.from_numpy(self._channels_first().copy())
+
+    def _channels_first(self) -> npt.NDArray[np.float32]:
+        return self._array()
 
 
 def _is_default(value: object, default: object) -> bool:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import Fit, resize_array
-from retroscope.results.display import ArraySummary
+from retroscope.results.display import ArrayResult, ArraySummary
 from retroscope.results.projections import Pixels
 from retroscope.unit import Unit
 
@@ -40,12 +40,13 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class HeatMap(ArraySummary):
+class HeatMap(ArrayResult):
     """Where in an image the evidence for a class, or for a unit, is.
 
     `values` have the layer's resolution, or that of the image if there is no `layer`. `pixels` is
     signed, in the space of the network's input, for methods that attribute every pixel. The
-    `probability` is None for a unit.
+    `probability` is None for a unit. As an array or a tensor it is `values`; `full()` has the size
+    of the image.
     """
 
     values: Map
@@ -72,6 +73,9 @@ class HeatMap(ArraySummary):
         [[0.0, 1.0, 3.0, 4.0]]
         """
         return resize_array(self.values, (height, width))
+
+    def _array(self) -> Map:
+        return self.values
 
     def full(self) -> Map:
         """The values at the size of the network's input."""

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
-from retroscope.results.display import ArraySummary
+from retroscope.results.display import ArrayResult, ArraySummary
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 
@@ -16,11 +16,12 @@ Pixels = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Projection(ArraySummary):
+class Projection(ArrayResult):
     """What in the image made a unit fire, in the space of the network's input.
 
     `pixels` is signed and covers `box`, which is clipped to the image; zero means that a pixel
-    played no part. `patch` is the image under the same box.
+    played no part. `patch` is the image under the same box. As an array it is `full()`, as a tensor
+    the same with the channels first, as the network's input.
     """
 
     unit: Unit
@@ -39,14 +40,23 @@ class Projection(ArraySummary):
         full[self.box.top : self.box.bottom, self.box.left : self.box.right] = self.pixels
         return full
 
+    def _array(self) -> Pixels:
+        return self.full()
+
+    def _channels_first(self) -> Pixels:
+        return np.moveaxis(self.full(), 2, 0)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Activations(ArraySummary):
-    """The maps of a layer for one image: channels, height, width."""
+class Activations(ArrayResult):
+    """The maps of a layer for one image: channels, height, width; as an array, `maps`."""
 
     layer: Layer
     maps: npt.NDArray[np.float32]
     source: str = ""
+
+    def _array(self) -> npt.NDArray[np.float32]:
+        return self.maps
 
     def strongest(self, count: int) -> list[Unit]:
         """The strongest unit of each of the strongest channels, best first."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import overload
 
 import numpy as np
 import torch
@@ -17,6 +18,13 @@ from retroscope.methods.activations import resolve_spatial_layer
 from retroscope.methods.cam.cam_methods import CAM_METHODS, CamMethod
 from retroscope.methods.cam.split_forward import SplitForward, split_forward
 from retroscope.methods.class_scores import check_finite_scores
+from retroscope.methods.image_lists import (
+    AnImage,
+    ImageList,
+    add_fits,
+    is_image_list,
+    prepare_list,
+)
 from retroscope.methods.saliency import saliency
 from retroscope.methods.targets import (
     ImageTargets,
@@ -35,24 +43,46 @@ _CHUNK_SIZE = 64
 """Requests that are grouped by image size at a time."""
 
 
-@check_arguments
+@overload
 def cam(
     net: Network,
     image: AnyImage,
     *,
+    method: str = ...,
+    layer: str | Layer | None = ...,
+    target: TargetSpec = ...,
+) -> HeatMap: ...
+@overload
+def cam(
+    net: Network,
+    image: ImageList[AnImage],
+    *,
+    method: str = ...,
+    layer: str | Layer | None = ...,
+    target: TargetSpec = ...,
+) -> list[HeatMap]: ...
+@check_arguments
+def cam(
+    net: Network,
+    image: AnyImage | Sequence[AnyImage],
+    *,
     method: str = "gradcam",
     layer: str | Layer | None = None,
     target: TargetSpec = None,
-) -> HeatMap:
+) -> HeatMap | list[HeatMap]:
     """Where a class is seen in an image: the most probable class, if none is given.
 
-    The default layer is the last one before the head that has maps; the result names it.
+    The default layer is the last one before the head that has maps; the result names it. A list of
+    images, or a batch of them in one array, gives a list of heat maps.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
     >>> cam(net, torch.ones(3, 8, 8), target=2).layer
     '0'
     """
+    if is_image_list(image):
+        requests = ((target, network_input) for network_input in prepare_list(net, image))
+        return add_fits(net, image, cam_many(net, requests, method=method, layer=layer))
     return next(cam_many(net, [(target, image)], method=method, layer=layer))
 
 

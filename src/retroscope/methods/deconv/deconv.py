@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import memory_budget
 from retroscope.engine.rules import RuleBook, rule_book
 from retroscope.methods.deconv.projector import NumberedProjections, Projector
+from retroscope.methods.image_lists import AnImage, ImageList, is_image_list, prepare_list
 from retroscope.methods.positions import resolve_positions
 from retroscope.network import AnyImage, Network, require_network
 from retroscope.results.layer_lookup import check_unit
@@ -31,18 +33,34 @@ _MAX_REQUESTS, _MAX_IMAGES = 4096, 128
 """How many are worked on together."""
 
 
+@overload
 def deconv(
-    net: Network, unit: str | Unit, image: AnyImage, *, rules: str | RuleBook = "deconvnet"
-) -> Projection:
+    net: Network, unit: str | Unit, image: AnyImage, *, rules: str | RuleBook = ...
+) -> Projection: ...
+@overload
+def deconv(
+    net: Network, unit: str | Unit, image: ImageList[AnImage], *, rules: str | RuleBook = ...
+) -> list[Projection]: ...
+def deconv(
+    net: Network,
+    unit: str | Unit,
+    image: AnyImage | Sequence[AnyImage],
+    *,
+    rules: str | RuleBook = "deconvnet",
+) -> Projection | list[Projection]:
     """What in the image made a unit fire.
 
     A channel without a position stands for its strongest unit in this image; `@*` looks back from
-    the whole map, and a layer without a channel from all of its maps at once.
+    the whole map, and a layer without a channel from all of its maps at once. A list of images, or
+    a batch of them in one array, gives a list of projections.
 
     >>> net = Network(torch.nn.Conv2d(3, 8, 3), input_size=(32, 32))
     >>> deconv(net, "conv1:5@10,20", torch.ones(3, 32, 32)).box
     Box(top=10, left=20, bottom=13, right=23)
     """
+    if is_image_list(image):
+        requests = ((unit, network_input) for network_input in prepare_list(net, image))
+        return list(deconv_many(net, requests, rules=rules))
     return next(deconv_many(net, [(unit, image)], rules=rules))
 
 
