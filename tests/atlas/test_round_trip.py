@@ -15,9 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retroscope.atlas.reader import Atlas, open_atlas
-from retroscope.atlas.schema import AtlasError
 from retroscope.atlas.writer import AtlasWriter, MissingProjection
-from retroscope.errors import UnitError
+from retroscope.errors import RetroscopeError, UnitError
 from retroscope.geometry import Box
 from retroscope.imaging.image import GREY
 from retroscope.render.html_pages import atlas_html
@@ -183,7 +182,8 @@ def test_a_layer_of_the_atlas_is_found_like_its_name(atlas: Atlas) -> None:
 
 @pytest.mark.parametrize("path", [None, 3, ["a.atlas"]])
 def test_an_atlas_is_opened_by_its_path_alone(path: Any) -> None:
-    with pytest.raises(AtlasError, match=re.escape(f"path of its file, not {path!r}; pass a path")):
+    message = f"path of open_atlas() is a path, not {path!r}"
+    with pytest.raises(RetroscopeError, match=re.escape(message)):
         open_atlas(path)
 
 

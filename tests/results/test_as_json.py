@@ -37,6 +37,7 @@ EXAMPLES: tuple[object, ...] = (
     specimens.activations(specimens.blobs(4, 6, 8)),
     Filters(LAYER, specimens.float32(np.ones((2, 3, 3, 3)))),
     specimens.projection(),
+    layers.UnlistedLayer("blocks.0.attn", "linear", "maps stacked in the batch dimension"),
     specimens.plate(),
     specimens.patch(40, 20, 20),
     specimens.stats(),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar, cast, overload
@@ -48,8 +47,6 @@ def open_atlas(path: str | Path, *, timeout: float = TIMEOUT) -> "Atlas":
     Traceback (most recent call last):
     retroscope.atlas.schema.AtlasError: no atlas 'no.atlas'; rs.scan or 'retroscope scan' makes one
     """
-    if not isinstance(path, str | PathLike):
-        raise AtlasError(f"an atlas is opened by the path of its file, not {path!r}; pass a path")
     return Atlas(ReadConnection(Path(path), timeout))
 
 

@@ -16,7 +16,7 @@ from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction, Target
-from retroscope.results.layers import Layer
+from retroscope.results.layers import Layer, UnlistedLayer
 from retroscope.results.patterns import Pattern
 from retroscope.results.plates import Patch, Plate
 from retroscope.results.projections import Activations, Filters, Projection
@@ -81,6 +81,10 @@ def layer_json(layer: Layer) -> JsonObject:
         },
         "note": layer.note,
     }
+
+
+def unlisted_layer_json(layer: UnlistedLayer) -> JsonObject:
+    return {"name": layer.name, "kind": layer.kind, "reason": layer.reason}
 
 
 def activations_json(activations: Activations) -> JsonObject:
@@ -283,6 +287,7 @@ def _numbers(array: npt.NDArray[np.floating]) -> Sequence[Any]:
 
 CONVERSIONS: dict[type, Callable[[Any], JsonObject]] = {
     Layer: layer_json,
+    UnlistedLayer: unlisted_layer_json,
     Activations: activations_json,
     Filters: filters_json,
     Projection: projection_json,
