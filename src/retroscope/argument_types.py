@@ -30,8 +30,8 @@ KINDS: dict[Hint, tuple[str, str]] = {
 }
 """What a value of each plain type is called, alone and in a list."""
 
-BETTER_ADVISED = ("name", "target", "input_size", "mean", "std")
-"""Parameters of which a function itself says more than their type."""
+BETTER_ADVISED = ("name", "target", "input_size", "mean", "std", "read_image.path")
+"""Parameters, of any function or of one, of which the function says more than their type."""
 
 MAX_ELEMENTS = 1000
 """Of longer lists the elements are not checked."""
@@ -87,7 +87,7 @@ def _checked_hints(function: Callable[..., object]) -> dict[str, Hint]:
     return {
         parameter.name: parameter.annotation
         for parameter in parameters
-        if parameter.name not in BETTER_ADVISED
+        if not {parameter.name, f"{function.__name__}.{parameter.name}"} & set(BETTER_ADVISED)
         and all(map(_is_plain, _alternatives(parameter.annotation)))
     }
 
