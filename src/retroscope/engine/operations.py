@@ -229,11 +229,6 @@ ROWS: list[tuple[Operation, list[Function]]] = [
             *("addcmul", "addcdiv", "lerp", "fmod", "remainder", "floor_divide", "atan2"),
             *("__mod__", "__rmod__", "__floordiv__", "__rfloordiv__", "clamp_max"),
             *("fmax", "fmin", "hypot", "copysign", "logaddexp", "xlogy", "isclose"),
-        ),
-    ),
-    (
-        _unlisted(call_motions.combine),
-        functions_named(
             *("gt", "ge", "lt", "le", "eq", "ne", "greater", "greater_equal", "less"),
             *("less_equal", "not_equal", "__eq__", "__ne__"),
             *("logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or"),
@@ -242,18 +237,15 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     ),
     (
         _unlisted(call_motions.stay),
-        [
-            *functions_named(
-                *("neg", "negative", "abs", "absolute", "exp"),
-                *("exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "square"),
-                *("reciprocal", "sign", "sgn", "round", "floor", "ceil", "trunc", "fix", "frac"),
-                *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh"),
-                *("atanh", "erf", "erfc", "erfinv", "logit", "nan_to_num", "sinc", "lgamma"),
-                *("isnan", "isinf", "isfinite", "logical_not", "bitwise_not", "__invert__"),
-                *("hardshrink", "softshrink", "tanhshrink", "deg2rad", "rad2deg"),
-            ),
-            *functions_named("int", "long", "bool", "__neg__"),
-        ],
+        functions_named(
+            *("neg", "negative", "__neg__", "abs", "absolute", "exp", "int", "long", "bool"),
+            *("exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "square"),
+            *("reciprocal", "sign", "sgn", "round", "floor", "ceil", "trunc", "fix", "frac"),
+            *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh"),
+            *("atanh", "erf", "erfc", "erfinv", "logit", "nan_to_num", "sinc", "lgamma"),
+            *("isnan", "isinf", "isfinite", "logical_not", "bitwise_not", "__invert__"),
+            *("hardshrink", "softshrink", "tanhshrink", "deg2rad", "rad2deg"),
+        ),
     ),
     (
         _unlisted(call_motions.stay, keeps_values=True),

@@ -106,7 +106,8 @@ class _RegionRunner(ProgramInterpreter):
         inputs = [tensor for tensor in call.tensors() if tensor in self.regions]
         if not inputs:
             return self._compute_constant(step, call)
-        if step.is_inside_function:
+        writes_several = isinstance(call.kwargs.get("out"), tuple | list)
+        if step.is_inside_function or writes_several:
             raise CannotFollow
         result = self._compute_from_image(step, call, inputs)
         if self.count == self.last:

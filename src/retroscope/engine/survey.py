@@ -187,6 +187,11 @@ class _Surveyor(Interpreter):
                 return self._write_to_part(call, outputs)
             motion, field = self._motion_and_field(call, operands, constants, tuple(changed.shape))
             self._mark(field, outputs, target)
+            if target is None:
+                for written in tensors_in(call.kwargs.get("out")):
+                    self._write_through(
+                        written, self._whole_image("it is one of several tensors in out")
+                    )
             if has_size_of_values(call.function, call.args):
                 self.leak = f"the size of what {name_of(call.function)} returns depends on values"
             return motion, field
