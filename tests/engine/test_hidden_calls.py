@@ -1,5 +1,7 @@
 """Functions that torch's override mode does not see: scripted code, and modules made of it."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -134,3 +136,52 @@ def test_constants_of_a_network_are_not_taken_for_hidden_results() -> None:
 
 
 OUTSIDE = torch.full((4, 1, 1), 3.0)
+
+
+class SetsMemory(nn.Module):
+    """Gives a tensor the memory of a map of the image, by a call that no handler sees."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, padding=1)
+        self.register_buffer("state", torch.zeros(1))
+        self.kind = kind
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = self.a(image)
+        y = F.avg_pool2d(x, 5, 1, 2)
+        targets = {"new tensor": torch.empty(0), "map": x, "buffer": self.state}
+        target = targets[self.kind]
+        target.set_(y)
+        result: torch.Tensor = self.b(target)
+        return result
+
+
+@pytest.mark.parametrize("kind", ["new tensor", "map", "buffer"])
+def test_a_tensor_whose_memory_is_exchanged_is_taken_for_the_whole_image(kind: str) -> None:
+    layer = Network(built(lambda: SetsMemory(kind)), input_size=SIZE).layer("b")
+    assert layer.field.whole
+    assert "set_" in layer.note
+
+
+class Searches(nn.Module):
+    """A map sorted into bins, which torch prefers contiguous."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        bins = torch.bucketize(self.a(image), torch.linspace(-1, 1, 5))
+        result: torch.Tensor = self.b(bins.float())
+        return result
+
+
+def test_the_layout_of_our_images_is_not_a_warning_for_the_user() -> None:
+    code = (
+        "import warnings; warnings.simplefilter('error')\n"
+        "from retroscope.network import Network\n"
+        "from tests.engine.test_hidden_calls import Searches\n"
+        "assert Network(Searches(), input_size=(16, 16)).layer('b').field.whole\n"
+    )  # torch shows this warning once in a process
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -10,9 +10,10 @@ from torchvision.models.resnet import BasicBlock
 
 from retroscope.engine.layer_names import familiar_names
 from retroscope.errors import UnitError
+from retroscope.methods.activations import activations
 from retroscope.network import Network
 from retroscope.results.layers import Layer
-from tests.conftest import built
+from tests.conftest import built, numbers
 from tests.engine.test_fields import blank
 
 
@@ -277,3 +278,21 @@ def test_a_name_like_none_gets_the_list(alexnet: Network) -> None:
         UnitError, match=r"no layer 'xyz' in alexnet; \"retroscope layers alexnet\""
     ):
         alexnet.layer("xyz")
+
+
+def test_a_hook_that_changes_what_a_module_returns_is_part_of_the_module() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1))
+    module[0].register_forward_hook(lambda _module, _inputs, output: output + 1)
+    net = Network(module, input_size=(8, 8))
+    image = numbers(3, 8, 8)
+    assert [layer.name for layer in net.layers] == ["0.conv", "0.add", "1"]
+    assert net.layer("0").name == "0.add"
+    returned = module[0](image[None].float()).detach()[0]
+    assert torch.allclose(activations(net, "0", image).to_tensor(), returned)
+    assert len(module[0]._forward_hooks) == 1
+
+
+def test_a_hook_that_only_reads_leaves_the_names_as_they_are() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1))
+    module[0].register_forward_hook(lambda _module, _inputs, _output: None)
+    assert [layer.name for layer in Network(module, input_size=(8, 8)).layers] == ["0", "1"]

@@ -9,8 +9,9 @@ from torch import nn
 
 from retroscope.engine import call_motions
 from retroscope.engine.call_arguments import positional, tensors_in
+from retroscope.engine.call_kinds import is_metadata_query
 from retroscope.engine.motion import Mix, Motion, Place, Stay
-from retroscope.engine.operations import ROWS, TABLE, Operation, Role, is_metadata_query, name_of
+from retroscope.engine.operations import ROWS, TABLE, Operation, Role, name_of
 from retroscope.network import Network
 from tests.conftest import built, numbers
 from tests.heard import FRONT, Call, Listen

@@ -140,10 +140,12 @@ def module_calls(
 ) -> Iterator[None]:
     """Reports when a submodule is entered and left, by its path.
 
-    The hooks are torch's global ones, so no module of the network is changed. Calls of other
-    threads are not reported.
+    The hooks are torch's global ones, which run before a module's own: a module with forward hooks
+    of its own gets one more for the time, so that what is reported is what the module returns.
+    Calls of other threads are not reported.
     """
     paths = {part: path for path, part in module.named_modules()}
+    hooked = [part for part in paths if _has_forward_hooks(part)]
     thread = get_ident()
 
     def before(part: torch.nn.Module, _inputs: object) -> None:
@@ -154,9 +156,18 @@ def module_calls(
         if part in paths and get_ident() == thread:
             on_leave(paths[part], output)
 
-    hooks = [register_module_forward_pre_hook(before), register_module_forward_hook(after)]
+    def after_unhooked(part: torch.nn.Module, inputs: object, output: object) -> None:
+        if not _has_forward_hooks(part):
+            after(part, inputs, output)
+
+    hooks = [register_module_forward_pre_hook(before), register_module_forward_hook(after_unhooked)]
+    hooks += [part.register_forward_hook(after) for part in hooked]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _has_forward_hooks(module: torch.nn.Module) -> bool:
+    return bool(vars(module).get("_forward_hooks"))

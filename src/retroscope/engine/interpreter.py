@@ -15,8 +15,9 @@ from retroscope.engine.call_arguments import (
     with_others,
     with_tensors,
 )
+from retroscope.engine.call_kinds import creates_from_shape, is_identity, is_metadata_query
 from retroscope.engine.intercept import Handler, PassEnded, TargetReached, execute_plainly
-from retroscope.engine.operations import creates_from_shape, is_identity, is_metadata_query, name_of
+from retroscope.engine.operations import name_of
 from retroscope.engine.program import Step, Survey, inplace_target
 from retroscope.errors import DivergenceError
 

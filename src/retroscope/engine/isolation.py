@@ -44,20 +44,20 @@ def preserve_state(module: torch.nn.Module) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class _Buffers:
-    """A module's buffers: the tensors, and a copy of their values."""
+    """A module's buffers: the tensors, aliases of their memory, and a copy of their values."""
 
     part: torch.nn.Module
     tensors: dict[str, torch.Tensor | None]
+    memory: dict[str, torch.Tensor]
     values: dict[str, torch.Tensor]
     non_persistent: set[str]
 
     @classmethod
     def of(cls, part: torch.nn.Module) -> Self:
         tensors: dict[str, torch.Tensor | None] = dict(part._buffers.items())
-        values = {
-            name: buffer.detach().clone() for name, buffer in tensors.items() if buffer is not None
-        }
-        return cls(part, tensors, values, set(part._non_persistent_buffers_set))
+        memory = {name: buffer.detach() for name, buffer in tensors.items() if buffer is not None}
+        values = {name: buffer.clone() for name, buffer in memory.items()}
+        return cls(part, tensors, memory, values, set(part._non_persistent_buffers_set))
 
     def restore(self) -> None:
         if not isinstance(self.part, torch.jit.ScriptModule):  # a scripted one cannot rebind them
@@ -66,8 +66,12 @@ class _Buffers:
             self.part._non_persistent_buffers_set.clear()
             self.part._non_persistent_buffers_set.update(self.non_persistent)
         for name, values in self.values.items():
-            buffer = self.tensors[name]
-            if buffer is not None and not torch.equal(buffer, values):
+            buffer, memory = self.tensors[name], self.memory[name]
+            assert buffer is not None
+            if not buffer.is_set_to(memory):  # the network has exchanged it, by `set_` or `resize_`
+                storage, offset = memory.untyped_storage(), memory.storage_offset()
+                buffer.set_(storage, offset, memory.shape, memory.stride())
+            if not torch.equal(buffer, values):
                 buffer.copy_(values)
 
 

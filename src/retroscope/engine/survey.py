@@ -15,24 +15,24 @@ import torch
 from retroscope.engine.axis_fields import bound, is_exact
 from retroscope.engine.batch_test import mixes_images
 from retroscope.engine.call_arguments import positional, tensors_in
+from retroscope.engine.call_kinds import (
+    creates_from_shape,
+    has_channels_last,
+    has_size_of_values,
+    value_arguments,
+    warns_of_layout,
+    writes_to_part,
+)
 from retroscope.engine.field_flow import Operand, TensorField, field_after
 from retroscope.engine.intercept import is_inside_custom_function, module_calls, run
 from retroscope.engine.interpreter import Call, Interpreter
 from retroscope.engine.isolation import device_of, dtype_of, preserve_state
 from retroscope.engine.layer_names import LayerNamer
 from retroscope.engine.motion import Mix, Motion, Move, Place, Resample, Shape, Slide, Stay
-from retroscope.engine.operations import (
-    TABLE,
-    creates_from_shape,
-    has_channels_last,
-    has_size_of_values,
-    name_of,
-    value_arguments,
-    writes_to_part,
-)
+from retroscope.engine.operations import TABLE, name_of
 from retroscope.engine.program import Step, Survey, argument_signature, channel_shape
 from retroscope.engine.shared_memory import field_of_base
-from retroscope.engine.tensor_map import TensorMap
+from retroscope.engine.tensor_map import TensorMap, address_of
 from retroscope.engine.unlisted_layers import is_layer_shape, unlisted_modules, unlisted_step
 from retroscope.geometry import Field, ReceptiveField
 from retroscope.results.layers import Layer, UnlistedLayer
@@ -51,8 +51,8 @@ def survey(module: torch.nn.Module, shape: Shape) -> Survey:
 
 
 def _run_survey(module: torch.nn.Module, shape: Shape, *, channels_last: bool) -> Survey:
-    recorder = _ArgumentRecorder()
-    surveyor = _Surveyor(shape, recorder.arguments)
+    recorder = _ArgumentRecorder(channels_last=channels_last)
+    surveyor = _Surveyor(shape, recorder.addresses)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     image = torch.zeros(1, *shape, device=device_of(module), dtype=dtype_of(module))
     image = image.to(memory_format=layout)
@@ -76,34 +76,37 @@ def _run_survey(module: torch.nn.Module, shape: Shape, *, channels_last: bool) -
 class _ArgumentRecorder(Interpreter):
     """Remembers the tensors of a pass. Those that come back in the next pass are constants."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, channels_last: bool) -> None:
         super().__init__()
-        self.arguments = TensorMap[bool]()
+        self.channels_last = channels_last
+        self.addresses = TensorMap[int]()
 
     def step(self, call: Call) -> object:
+        if self.channels_last and warns_of_layout(call.function):
+            raise RuntimeError(f"{name_of(call.function)} wants its channels first")
         for tensor in call.tensors():
-            self.arguments[tensor] = True
+            self.addresses[tensor] = address_of(tensor)
         return call.run()
 
 
 _UPPER_BOUND = "a unit sees at most this field; how much of it depends on its position"
-_HIDDEN = "it depends on scripted, compiled or vmapped code, whose operations cannot be seen"
+_HIDDEN = "it depends on operations that cannot be seen: scripted, compiled, vmapped, or `set_`"
 
 
 class _Surveyor(Interpreter):
-    """`fields` has an entry for each tensor of the image.
+    """`fields` has an entry for each tensor of the image, `addresses` for constants as well.
 
     `leak` is set once a value has left the tensors, as with `x.item()`: from then on every tensor
     may depend on the whole image.
 
     A tensor that no step of this pass has returned, and that the pass before it did not have, comes
-    from a function that no handler sees: scripted, compiled or vmapped code. Nothing is known of
-    what it reads.
+    from a function that no handler sees: scripted, compiled or vmapped code. So does what lies in
+    a tensor whose memory such a call exchanges, as `set_` does. Nothing is known of what it reads.
     """
 
-    def __init__(self, shape: Shape, constants: TensorMap[bool]) -> None:
+    def __init__(self, shape: Shape, addresses: TensorMap[int]) -> None:
         super().__init__()
-        self.constants = constants
+        self.addresses = addresses
         self.has_hidden_calls = False
         self.size = (shape[1], shape[2])
         self.leak = ""
@@ -129,9 +132,6 @@ class _Surveyor(Interpreter):
         outputs = list(tensors_in(result))
         shapes = tuple(tuple(output.shape) for output in outputs)
         motion, field = self._flow(call, operands, constants, outputs)
-        if field is None:
-            for output in outputs:
-                self.constants[output] = True
         row, lengths = TABLE.get(call.function), (0, 0) if motion is None else _lengths(operands)
         step = Step(
             call.function,
@@ -144,6 +144,8 @@ class _Surveyor(Interpreter):
             lengths,
             is_inside_custom_function(),
         )
+        for tensor in (*call.tensors(), *outputs):
+            self.addresses[tensor] = address_of(tensor)
         self._record(step, outputs)
         if row is not None and row.keeps_values:
             for source, copy in zip(tensors_in(call.args[:1]), outputs, strict=False):
@@ -152,9 +154,10 @@ class _Surveyor(Interpreter):
 
     def _mark_hidden_results(self, call: Call) -> None:
         for tensor in call.tensors():
-            if tensor in self.fields or tensor in self.constants:
+            recorded = self.addresses.get(tensor)
+            if recorded == address_of(tensor) or (recorded is None and tensor in self.fields):
                 continue
-            twin = _twin(tensor)
+            twin = _twin(tensor) if recorded is None else None
             if twin is not None and twin in self.fields:
                 self.fields[tensor] = self.fields[twin]
                 continue
@@ -252,7 +255,7 @@ class _Surveyor(Interpreter):
         if base is not target:
             base_field = field_of_base(field, target, base, self.fields.get(base))
         shared = self._whole_image("it shares memory with a tensor changed in place")
-        for tensor in (*self.fields.sharing(target), *self.constants.sharing(target)):
+        for tensor in (*self.fields.sharing(target), *self.addresses.sharing(target)):
             self.fields[tensor] = shared
         self.fields[base] = base_field or shared
         self.fields[target] = field

@@ -38,13 +38,18 @@ class TensorMap(Generic[Entry]):
 
     def sharing(self, tensor: torch.Tensor) -> list[torch.Tensor]:
         """The tensors with an entry that lie in the same memory."""
-        address = tensor.untyped_storage().data_ptr()
-        return [key for key in self._entries if key.untyped_storage().data_ptr() == address]
+        address = address_of(tensor)
+        return [key for key in self._entries if address_of(key) == address]
 
     def drop(self, tensor: torch.Tensor) -> None:
         """Removes the tensor's entry, if it has one."""
         if tensor in self:
             del self._entries[tensor]
+
+
+def address_of(tensor: torch.Tensor) -> int:
+    """Where the tensor's memory begins; tensors that share it have one address."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def substitute_for(substitutes: TensorMap[torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
