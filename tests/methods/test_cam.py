@@ -16,7 +16,9 @@ from retroscope.methods.cam.cam import cam, cam_many
 from retroscope.methods.cam.cam_methods import CAM_METHODS
 from retroscope.methods.cam.replay import replay_from_layer
 from retroscope.methods.deconv.deconv import deconv
+from retroscope.methods.saliency import SALIENCY_METHODS
 from retroscope.network import Network
+from retroscope.results.heat_maps import METHOD_TITLES
 from tests.conftest import built, no_trace, numbers
 from tests.reference import cams
 
@@ -379,3 +381,7 @@ def test_every_heat_map_has_caveats() -> None:
         "HiResCAM does not (Draelos 2020)"
         in cam(network(average_pooling), random_image()).caveats[0]
     )
+
+
+def test_every_method_of_heat_has_a_title() -> None:
+    assert set(METHOD_TITLES) == {*CAM_METHODS, *SALIENCY_METHODS, "occlusion"}

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from retroscope.errors import RetroscopeError, UnitError
+from retroscope.geometry import Field, ReceptiveField
 from retroscope.methods.activations import activations
 from retroscope.methods.atlas_match import fingerprint
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.deconv.deconv import deconv
 from retroscope.methods.explain import explain, last_convolutions
-from retroscope.methods.rarity import rarity
+from retroscope.methods.rarity import inner_positions, rarity
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 from retroscope.results.statistics import HISTOGRAM_EDGES, ChannelStats
@@ -124,22 +125,80 @@ def test_layers_may_be_names(net: Network) -> None:
 
 def test_without_an_atlas_units_are_ranked_by_contrast(net: Network) -> None:
     (finding,) = explain(net, random_image(), layers=["conv3"], top=3).findings
-    maps = activations(net, "conv3", random_image()).maps.reshape(10, -1).astype(np.float64)
-    contrast = (maps.max(axis=1) - maps.mean(axis=1)) / maps.std(axis=1)
-    firing = [channel for channel in range(10) if maps[channel].max() > 0]
+    maps = activations(net, "conv3", random_image()).maps.astype(np.float64)
+    peaks = maps[:, 1:-1, 1:-1].max(axis=(1, 2))
+    contrast = (peaks - maps.mean(axis=(1, 2))) / maps.std(axis=(1, 2))
+    firing = [channel for channel in range(10) if peaks[channel] > 0]
     expected = sorted(firing, key=lambda channel: -contrast[channel])[:3]
     assert [unusual.unit.channel for unusual in finding.units] == expected
     for unusual in finding.units:
         assert unusual.contrast == pytest.approx(contrast[unusual.unit.channel or 0])
         assert unusual.rarity is None
-        assert unusual.activation == pytest.approx(maps[unusual.unit.channel or 0].max())
+        assert unusual.activation == pytest.approx(peaks[unusual.unit.channel or 0])
+
+
+def corner_units(padding: int, *, side: int = 8) -> list[Unit]:
+    """The units that `explain` finds in an image whose corner is brighter than its middle.
+
+    Channel 0 measures brightness. Channel 1 measures darkness: it fires on padding alone.
+    """
+    conv = nn.Conv2d(1, 2, 3, padding=padding)
+    with torch.no_grad():
+        conv.weight[0], conv.weight[1] = 1, -1
+        conv.bias = nn.Parameter(torch.tensor([0.0, 7.0]))
+    net = Network(nn.Sequential(conv, nn.AdaptiveAvgPool2d(1), nn.Flatten()), input_size=(8, 8))
+    image = torch.ones(1, side, side)
+    image[:, :3, :3] = 2
+    image[:, 4, 4] = 1.5
+    return [unusual.unit for unusual in explain(net, image, layers=["conv1"]).findings[0].units]
+
+
+def test_units_at_the_padding_do_not_count() -> None:
+    """Each reading of padding would be the strongest of channel 1, and its only one."""
+    assert corner_units(padding=1) == [Unit("0", 0, (1, 1))]
+
+
+def test_units_at_the_border_count_without_padding() -> None:
+    assert corner_units(padding=0) == [Unit("0", 0, (0, 0))]
+
+
+def test_a_map_keeps_the_positions_that_see_no_less_than_the_next() -> None:
+    field = ReceptiveField(Field(31, 8, -11), Field(3, 1, 0))
+    layer = Layer("deep", "conv", 1, (2, 4), field)
+    assert inner_positions(layer, (16, 6)).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_position_counts_unless_a_position_further_in_sees_more(seed: int) -> None:
+    """From the definition, pixel by pixel; and no map is left without positions."""
+    rng = np.random.default_rng(seed)
+    size = (int(rng.integers(4, 20)), int(rng.integers(4, 20)))
+    fields = [Field(int(rng.integers(1, 9)), int(rng.integers(1, 4)), -2) for _ in range(2)]
+    counts = int(rng.integers(1, 6)), int(rng.integers(1, 6))
+    layer = Layer("any", "conv", 1, counts, ReceptiveField(y=fields[0], x=fields[1]))
+
+    def is_inner(axis: int, index: int) -> bool:
+        seen = [
+            len(set(range(*fields[axis].at(n))) & set(range(size[axis])))
+            for n in range(counts[axis])
+        ]
+        neighbours = {0: [1], counts[axis] - 1: [counts[axis] - 2]}.get(index, [])
+        if counts[axis] == 2:
+            neighbours = [1 - index]
+        return counts[axis] == 1 or all(seen[index] >= seen[n] for n in neighbours)
+
+    expected = [
+        [is_inner(0, y) and is_inner(1, x) for x in range(counts[1])] for y in range(counts[0])
+    ]
+    assert inner_positions(layer, size).tolist() == expected
+    assert np.any(expected)
 
 
 def test_with_an_atlas_units_are_ranked_by_rarity(net: Network) -> None:
     atlas = AtlasStub(net, ("2", "5"))
     image = random_image() * 1.2
     (_, finding) = explain(net, image, atlas=atlas, top=10).findings
-    peaks = activations(net, "5", image).maps.max(axis=(1, 2))
+    peaks = activations(net, "5", image).maps[:, 1:-1, 1:-1].max(axis=(1, 2))
     shares = [unusual.rarity for unusual in finding.units]
     assert None not in shares
     assert shares == sorted(shares, key=lambda share: share or 0.0)

@@ -35,8 +35,9 @@ def explain(
     """What the network sees in an image: classes, a heat map, and unusual units of each layer.
 
     Units are ranked by the share of the atlas's images that excite them as much; without an atlas,
-    by how far their peak stands out of their own map. The default layers are the last convolution
-    of each map size.
+    by how far their peak stands out of their own map. The outermost positions of a map do not count
+    where their fields reach further out of the image than those of the next: units there respond to
+    the padding. The default layers are the last convolution of each map size.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
@@ -53,7 +54,10 @@ def explain(
     observation = observe(net, network_input, resolved_layers)
     class_scores = observation.class_scores()
     check_finite_scores(net, class_scores)
-    units = [(maps.layer, most_unusual_units(maps, top, atlas)) for maps in observation.activations]
+    units = [
+        (maps.layer, most_unusual_units(maps, top, atlas, size=network_input.size))
+        for maps in observation.activations
+    ]
     return Explanation(
         predictions=top_predictions(net, class_scores, _TOP_CLASSES),
         heat=cam(net, network_input, method=method, target=target),

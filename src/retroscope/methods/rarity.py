@@ -2,6 +2,9 @@
 
 With an atlas: units whose maximum is reached by few of its images. Without one: units whose peak
 stands out of their own map or, in a layer without maps, out of the layer's other channels.
+
+Either way, a channel is judged by its inner positions. At the border of a map, convolutions read
+padding in place of pixels, and many channels respond to that in every image.
 """
 
 from typing import NamedTuple, Protocol
@@ -9,7 +12,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from retroscope.geometry import Field
+from retroscope.imaging.decoding import Size
 from retroscope.methods.atlas_match import ScannedAtlas
+from retroscope.results.layers import Layer
 from retroscope.results.projections import Activations, find_peaks
 from retroscope.results.statistics import HISTOGRAM_EDGES, ChannelStats
 from retroscope.unit import Unit
@@ -27,7 +33,7 @@ class ReferenceAtlas(ScannedAtlas, Protocol):
 
 
 class RankedUnit(NamedTuple):
-    """A unit at its strongest position; see `UnusualUnit` for the numbers."""
+    """A unit at its strongest inner position; see `UnusualUnit` for the numbers."""
 
     unit: Unit
     activation: float
@@ -36,14 +42,15 @@ class RankedUnit(NamedTuple):
 
 
 def most_unusual_units(
-    activations: Activations, count: int, atlas: ReferenceAtlas | None
+    activations: Activations, count: int, atlas: ReferenceAtlas | None, *, size: Size
 ) -> list[RankedUnit]:
     """The most unusual units of a layer, at most one per channel, most unusual first.
 
-    Channels that do not fire in this image are left out.
+    `size` is that of the image. Channels that do not fire at an inner position are left out.
     """
     maps, layer = activations.maps, activations.layer.name
-    (peaks, positions), contrasts = find_peaks(maps), _contrasts(maps)
+    peaks, positions = find_peaks(np.where(inner_positions(activations.layer, size), maps, -np.inf))
+    contrasts = _contrasts(maps, peaks)
     firing = [int(channel) for channel in np.flatnonzero(np.isfinite(peaks) & (peaks > 0))]
     rarities: dict[int, float | None] = dict.fromkeys(firing)
     order = [(-contrasts[channel], 0.0, channel) for channel in firing]
@@ -63,6 +70,44 @@ def most_unusual_units(
         )
         for _, _, channel in sorted(order)[:count]
     ]
+
+
+def inner_positions(layer: Layer, size: Size) -> npt.NDArray[np.bool_]:
+    """Where a unit of this layer is not at the border of an image of this size, as a map.
+
+    The first and the last row and column of the map are at the border if their fields reach further
+    out of the image than those of the next.
+
+    >>> from retroscope.geometry import ReceptiveField
+    >>> field = ReceptiveField(Field(3, start=-1), Field(3))
+    >>> inner_positions(Layer("conv1", "conv", 8, (4, 2), field), (4, 4)).astype(int).tolist()
+    [[0, 0], [1, 1], [1, 1], [0, 0]]
+    """
+    rows, columns = (
+        _inner_span(field, count, length)
+        for field, count, length in zip(
+            (layer.field.y, layer.field.x), layer.size, size, strict=True
+        )
+    )
+    inner = np.zeros(layer.size, np.bool_)
+    inner[rows, columns] = True
+    return inner
+
+
+def _inner_span(field: Field, count: int, length: int) -> slice:
+    """The positions along an axis without those at the border of an image of this length."""
+    if count < 2:
+        return slice(None)
+    first, second, second_last, last = (
+        _visible_length(field, index, length) for index in (0, 1, count - 2, count - 1)
+    )
+    return slice(int(first < second), count - int(last < second_last))
+
+
+def _visible_length(field: Field, index: int, length: int) -> int:
+    """How much of the field at a position lies in an image of this length."""
+    start, stop = field.at(index)
+    return max(min(stop, length) - max(start, 0), 0)
 
 
 def rarity(stats: ChannelStats, activation: float) -> float | None:
@@ -99,13 +144,13 @@ def _positive_maximum(stats: ChannelStats) -> float:
     return stats.maximum if stats.maximum > 0 else 1.0
 
 
-def _contrasts(maps: Maps) -> Float64Array:
-    """How many standard deviations each peak lies above the mean of its population.
+def _contrasts(maps: Maps, peaks: Float64Array) -> Float64Array:
+    """How many standard deviations the peak of each map lies above the mean of its population.
 
     The population is the map itself or, for 1x1 maps, all channels of the layer.
     """
     flat = np.nan_to_num(maps.reshape(len(maps), -1).astype(np.float64))
     population = flat if flat.shape[1] > 1 else np.broadcast_to(flat.T, (len(flat), len(flat)))
     std = population.std(axis=1)
-    difference: Float64Array = flat.max(axis=1) - population.mean(axis=1)
-    return difference / np.where(std > 0, std, 1)
+    contrasts: Float64Array = (peaks - population.mean(axis=1)) / np.where(std > 0, std, 1)
+    return contrasts

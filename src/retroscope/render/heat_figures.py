@@ -105,7 +105,7 @@ def _separate_images(heat: HeatMap, colours: str) -> list[tuple[str, RGB]]:
 def _lines(heat: HeatMap, colours: str) -> tuple[str, ...]:
     height, width = heat.values.shape
     return (
-        f"{heat.method} of {heat.layer}" if heat.layer else heat.method,
+        f"{heat.method_title} of {heat.layer}" if heat.layer else heat.method_title,
         join_facts(f"{height}x{width}", _scale_key(heat, colours)),
         f"score {heat.score:.4g}",
     )

@@ -42,6 +42,11 @@ PROJECTION = (
     "Vedaldi 2016): it shows what in this patch excites the unit, not why the network predicts a "
     "class."
 )
+BORDER = (
+    "Many units at the border of an image respond to the padding around it. The outermost "
+    "positions of a map are left out where their fields reach further out of the image than those "
+    "of the next."
+)
 
 CAVEATS: dict[str, tuple[str, ...]] = {
     "gradient": (SENSITIVITY,),
@@ -63,7 +68,7 @@ CAVEATS: dict[str, tuple[str, ...]] = {
     "ablationcam": (MASKED, AVERAGED),
     "guided-gradcam": (RANDOMISED, UNUSED),
     "occlusion": (OCCLUDER,),
-    "explain": (PATCHES_FIRST, PROJECTION),
+    "explain": (PATCHES_FIRST, PROJECTION, BORDER),
 }
 """The caveats of each method, by its name."""
 

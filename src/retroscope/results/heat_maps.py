@@ -15,6 +15,25 @@ from retroscope.unit import Unit
 Map = npt.NDArray[np.float32]
 """Height, width."""
 
+METHOD_TITLES = {
+    "gradient": "Gradient",
+    "smoothgrad": "SmoothGrad",
+    "guided": "Guided backpropagation",
+    "input_x_gradient": "Input times gradient",
+    "integrated": "Integrated gradients",
+    "gradcam": "Grad-CAM",
+    "gradcam++": "Grad-CAM++",
+    "xgradcam": "XGrad-CAM",
+    "hirescam": "HiResCAM",
+    "layercam": "LayerCAM",
+    "eigencam": "Eigen-CAM",
+    "scorecam": "Score-CAM",
+    "ablationcam": "Ablation-CAM",
+    "guided-gradcam": "Guided Grad-CAM",
+    "occlusion": "Occlusion",
+}
+"""What the literature calls each method, by its name in options."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -73,6 +92,17 @@ class HeatMap(ArrayResult):
         [[0.0, 1.0, 3.0, 4.0]]
         """
         return resize_array(self.values, (height, width))
+
+    @property
+    def method_title(self) -> str:
+        """The method as the literature calls it.
+
+        >>> HeatMap(
+        ...     np.float32([[0, 4]]), "conv5", Target(0), 0.5, 1.0, "gradcam", (), (2, 4)
+        ... ).method_title
+        'Grad-CAM'
+        """
+        return METHOD_TITLES.get(self.method, self.method)
 
     def _array(self) -> Map:
         return self.values

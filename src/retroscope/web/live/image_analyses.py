@@ -73,7 +73,7 @@ def _overview(session: LiveSession, image: NetworkInput, _params: Params) -> Res
     observation = observe(session.net, image, layers)
     yield from _predictions(session.net, observation)
     for maps in observation.activations:
-        ranked_units = most_unusual_units(maps, _UNITS_PER_LAYER, session.stats)
+        ranked_units = most_unusual_units(maps, _UNITS_PER_LAYER, session.stats, size=image.size)
         units = [
             _unusual_unit(session, ranked, layer=maps.layer, image=image) for ranked in ranked_units
         ]
@@ -88,7 +88,7 @@ def _classify(session: LiveSession, image: NetworkInput, _params: Params) -> Res
 def _cam(session: LiveSession, image: NetworkInput, params: Params) -> Results:
     """The class activation map of a class."""
     heat = cam(session.net, image, target=_target_index(params))
-    yield _heat_map_facts(heat, image, f"{heat.target}: {heat.method} of {heat.layer}")
+    yield _heat_map_facts(heat, image, f"{heat.target}: {heat.method_title} of {heat.layer}")
 
 
 def _occlusion(session: LiveSession, image: NetworkInput, params: Params) -> Results:
