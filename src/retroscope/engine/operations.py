@@ -20,8 +20,12 @@ from retroscope.engine.motion import Mix, Motion, Place
 class Role(Enum):
     """What a rule book can have a rule for."""
 
+    LINEAR = "linear operation with weights"
     RECTIFIER = "rectifier"
+    BATCH_NORM = "batch norm"
+    LAYER_NORM = "layer norm"
     RESPONSE_NORM = "local response norm"
+    PRODUCT = "product"
 
 
 class WindowReduction(Enum):
@@ -64,6 +68,11 @@ class Operation:
     def is_view(self) -> bool:
         """Whether its result may share the memory of its input."""
         return self.has_size_arguments or self.reduction is WindowReduction.SLICE
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is a linear operation with weights, such as a convolution."""
+        return self.role is Role.LINEAR
 
     def role_of(self, args: Args, kwargs: Kwargs) -> Role | None:
         """The role that the operation plays in this call."""
@@ -135,8 +144,11 @@ def _unlisted(
 
 
 ROWS: list[tuple[Operation, list[Function]]] = [
-    (Operation("conv", call_motions.conv, reduction=WindowReduction.CONVOLUTION), [F.conv2d]),
-    (Operation("conv", resample_motions.conv_transpose), [F.conv_transpose2d]),
+    (
+        Operation("conv", call_motions.conv, Role.LINEAR, WindowReduction.CONVOLUTION),
+        [F.conv2d],
+    ),
+    (Operation("conv", resample_motions.conv_transpose, Role.LINEAR), [F.conv_transpose2d]),
     (
         Operation("pool", call_motions.max_pool, reduction=WindowReduction.MAXIMUM),
         functions_named("max_pool2d"),
@@ -155,7 +167,10 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         functions_named("adaptive_max_pool2d"),
     ),
     (Operation("pool", resample_motions.adaptive_pool), [F.adaptive_max_pool2d_with_indices]),
-    (Operation("linear", call_motions.last_dim, channels_last=True), functions_named("linear")),
+    (
+        Operation("linear", call_motions.last_dim, Role.LINEAR, channels_last=True),
+        functions_named("linear"),
+    ),
     (
         _rectifier("relu"),
         functions_named("relu", "relu6", "leaky_relu", "rrelu", "prelu"),
@@ -178,23 +193,28 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     ),
     (Operation("tanh", call_motions.stay), functions_named("tanh", "softsign")),
     (Operation("softmax", call_motions.along_dim), functions_named("softmax", "log_softmax")),
-    (Operation("norm", call_motions.batch_norm), functions_named("batch_norm")),
+    (Operation("norm", call_motions.batch_norm, Role.BATCH_NORM), functions_named("batch_norm")),
     (
         Operation("norm", call_motions.response_norm, Role.RESPONSE_NORM),
         functions_named("local_response_norm"),
     ),
     (
-        Operation("norm", call_motions.layer_norm, channels_last=True),
-        functions_named("layer_norm", "rms_norm"),
+        Operation("norm", call_motions.layer_norm, Role.LAYER_NORM, channels_last=True),
+        functions_named("layer_norm"),
     ),
+    (Operation("norm", call_motions.layer_norm, channels_last=True), functions_named("rms_norm")),
     (Operation("norm", call_motions.gate), functions_named("group_norm", "instance_norm")),
     (
         Operation("add", call_motions.combine),
         functions_named("add", "sub", "subtract", "__radd__", "__rsub__", "rsub"),
     ),
     (
+        Operation("mul", call_motions.combine, Role.PRODUCT),
+        functions_named("mul", "multiply", "__rmul__"),
+    ),
+    (
         Operation("mul", call_motions.combine),
-        functions_named("mul", "multiply", "div", "divide", "true_divide", "__rmul__", "__rdiv__"),
+        functions_named("div", "divide", "true_divide", "__rdiv__"),
     ),
     (Operation("max", call_motions.combine), functions_named("maximum", "minimum")),
     (_unlisted(call_motions.largest), [torch.max, torch.min, torch.Tensor.max, torch.Tensor.min]),

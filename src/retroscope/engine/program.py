@@ -91,6 +91,8 @@ class Step:
     `shapes` are those of its results and `form` is the type that holds them. `arguments` is the
     signature of its arguments. `lengths` is the size of the map that its windows slide over.
     `is_inside_function`: a custom `torch.autograd.Function` runs it, and has a backward of its own.
+    `inputs` are the numbers of the steps whose results it reads. `depth` is the number of linear
+    operations, such as convolutions, on the longest path from the pixels to its results.
     """
 
     function: Function
@@ -102,6 +104,8 @@ class Step:
     arguments: object = None
     lengths: tuple[int, int] = (0, 0)
     is_inside_function: bool = False
+    inputs: tuple[int, ...] = ()
+    depth: int = 0
 
     def has_arguments(self, args: Args, kwargs: Kwargs) -> bool:
         """Whether these are, tensors aside, the arguments of the surveyed call."""
@@ -154,6 +158,15 @@ class Survey:
     unlisted: tuple[UnlistedLayer, ...] = ()
     batch_test: Callable[["Survey"], bool] = field(default=lambda _: False, repr=False)
     """Runs a batch to find out whether its images are mixed."""
+
+    @cached_property
+    def readers(self) -> tuple[tuple[int, ...], ...]:
+        """For each step the numbers of the steps that read its results."""
+        readers: list[list[int]] = [[] for _ in self.steps]
+        for number, step in enumerate(self.steps):
+            for source in step.inputs:
+                readers[source].append(number)
+        return tuple(map(tuple, readers))
 
     @cached_property
     def needs_single_images(self) -> bool:

@@ -12,7 +12,6 @@ from types import EllipsisType
 
 import torch
 
-from retroscope.engine.axis_fields import bound, is_exact
 from retroscope.engine.batch_test import mixes_images
 from retroscope.engine.call_arguments import positional, tensors_in
 from retroscope.engine.call_kinds import (
@@ -23,18 +22,20 @@ from retroscope.engine.call_kinds import (
     warns_of_layout,
     writes_to_part,
 )
+from retroscope.engine.data_flow import DataFlow
 from retroscope.engine.field_flow import Operand, TensorField, field_after
 from retroscope.engine.intercept import is_inside_custom_function, module_calls, run
 from retroscope.engine.interpreter import Call, Interpreter
 from retroscope.engine.isolation import device_of, dtype_of, preserve_state
+from retroscope.engine.layer_fields import layer_of_step
 from retroscope.engine.layer_names import LayerNamer
 from retroscope.engine.motion import Mix, Motion, Move, Place, Resample, Shape, Slide, Stay
 from retroscope.engine.operations import TABLE, name_of
-from retroscope.engine.program import Step, Survey, argument_signature, channel_shape
+from retroscope.engine.program import Step, Survey, argument_signature
 from retroscope.engine.shared_memory import field_of_base
 from retroscope.engine.tensor_map import TensorMap, address_of
 from retroscope.engine.unlisted_layers import is_layer_shape, unlisted_modules, unlisted_step
-from retroscope.geometry import Field, ReceptiveField
+from retroscope.geometry import Field
 from retroscope.results.layers import Layer, UnlistedLayer
 
 
@@ -89,7 +90,6 @@ class _ArgumentRecorder(Interpreter):
         return call.run()
 
 
-_UPPER_BOUND = "a unit sees at most this field; how much of it depends on its position"
 _HIDDEN = "it depends on operations that cannot be seen: scripted, compiled, vmapped, or `set_`"
 
 
@@ -111,6 +111,7 @@ class _Surveyor(Interpreter):
         self.size = (shape[1], shape[2])
         self.leak = ""
         self.fields = TensorMap[TensorField]()
+        self.data_flow = DataFlow()
         self.steps: list[Step] = []
         self.unlisted: list[UnlistedLayer] = []
         self.namer = LayerNamer()
@@ -120,6 +121,7 @@ class _Surveyor(Interpreter):
         if source in self.fields:
             for output in tensors_in(result):
                 self.fields[output] = self.fields[source]
+            self.data_flow.record_copy(source, tensors_in(result))
         return result
 
     def step(self, call: Call) -> object:
@@ -128,11 +130,14 @@ class _Surveyor(Interpreter):
         operands = [] if is_created else self._operands(call)
         constants = tuple(tuple(t.shape) for t in _value_tensors(call) if t not in self.fields)
         signature = argument_signature((call.args, call.kwargs))
+        row = TABLE.get(call.function)
+        inputs = self.data_flow.inputs(call.tensors())
+        depth = self.data_flow.depth(call.tensors()) + (row is not None and row.is_linear)
         result = call.run(self.execute)
         outputs = list(tensors_in(result))
         shapes = tuple(tuple(output.shape) for output in outputs)
         motion, field = self._flow(call, operands, constants, outputs)
-        row, lengths = TABLE.get(call.function), (0, 0) if motion is None else _lengths(operands)
+        lengths = (0, 0) if motion is None else _lengths(operands)
         step = Step(
             call.function,
             row,
@@ -143,9 +148,14 @@ class _Surveyor(Interpreter):
             signature,
             lengths,
             is_inside_custom_function(),
+            inputs,
+            depth,
         )
         for tensor in (*call.tensors(), *outputs):
             self.addresses[tensor] = address_of(tensor)
+        if field is not None:
+            written = [] if call.target is None else [call.target]
+            self.data_flow.record(len(self.steps), depth, [*outputs, *written])
         self._record(step, outputs)
         if row is not None and row.keeps_values:
             for source, copy in zip(tensors_in(call.args[:1]), outputs, strict=False):
@@ -298,7 +308,7 @@ class _Surveyor(Interpreter):
     def layers(self) -> tuple[Layer, ...]:
         return tuple(
             replace(
-                self._layer(self.steps[names.step]),
+                layer_of_step(self.steps[names.step], self.size),
                 name=names.name,
                 aliases=names.aliases,
                 index=names.step,
@@ -310,25 +320,6 @@ class _Surveyor(Interpreter):
         named = {layer.name for layer in self.unlisted}
         modules = unlisted_modules(module, self.namer)
         return (*self.unlisted, *(layer for layer in modules if layer.name not in named))
-
-    def _layer(self, step: Step) -> Layer:
-        assert step.field is not None
-        assert step.operation is not None
-        channels, *size = channel_shape(step.shapes[0], step.field.axes)
-        axes = list(zip(step.field.fields, size, self.size, strict=True))
-        y, x = (bound(axis, length, pixels) for axis, length, pixels in axes)
-        whole = all(_covers(*axis) for axis in zip((y, x), size, self.size, strict=True))
-        bounds = zip(step.field.fields, (y, x), self.size, strict=True)
-        exact = all(is_exact(axis, bounding, pixels) for axis, bounding, pixels in bounds)
-        note = step.field.note or ("" if exact else _UPPER_BOUND)
-        return Layer(
-            name="",
-            kind=step.operation.kind,
-            channels=channels,
-            size=(size[0], size[1]),
-            field=ReceptiveField(y, x, whole, step.field.global_context and not whole),
-            note=note,
-        )
 
 
 def _written_part(call: Call) -> tuple[torch.Tensor | None, object]:
@@ -357,12 +348,6 @@ def _output_lengths(motion: Slide | Resample | Move, lengths: tuple[int, int]) -
     if isinstance(motion, Resample):
         return len(motion.y), len(motion.x)
     return lengths
-
-
-def _covers(field: Field, length: int, pixels: int) -> bool:
-    """Whether all units share one interval and it is the whole axis."""
-    start, stop = field.at(0)
-    return (field.stride == 0 or length == 1) and start <= 0 and stop >= pixels
 
 
 def _twin(tensor: torch.Tensor) -> torch.Tensor | None:
