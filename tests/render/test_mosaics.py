@@ -24,6 +24,7 @@ from retroscope.render.mosaics import (
 )
 from retroscope.render.theme import BAND, PAPER
 from retroscope.render.tone import TONES, apply_tone
+from retroscope.results.lighting import light_patch
 from retroscope.results.projections import Pixels
 from tests.render.figure_search import count_colour, find_block, pixels_of
 from tests.render.specimens import corner_patch, patch, plate
@@ -41,13 +42,17 @@ def test_patches_stand_in_reading_order() -> None:
 def test_a_field_that_leaves_the_image_is_clipped_to_it() -> None:
     example = corner_patch()
     assert tile_size(example) == (40, 30)
-    tile, projection = (draw_tiles([example], kind, factor=2)[0] for kind in TILE_KINDS)
     assert example.projection is not None
-    assert tile is not None
-    assert projection is not None
-    np.testing.assert_array_equal(pixels_of(tile), pixels_of(enlarge(example.pixels, 2)))
-    expected = enlarge(apply_tone(example.projection.pixels), 2)
-    np.testing.assert_array_equal(pixels_of(projection), pixels_of(expected))
+    expected = {
+        "patch": example.pixels,
+        "projection": apply_tone(example.projection.pixels),
+        "lit": light_patch(example.pixels, example.projection.pixels),
+    }
+    assert expected.keys() == TILE_KINDS.keys()
+    for kind, pixels in expected.items():
+        [tile] = draw_tiles([example], kind, factor=2)
+        assert tile is not None
+        np.testing.assert_array_equal(pixels_of(tile), pixels_of(enlarge(pixels, 2)))
 
 
 def test_clipped_fields_are_in_the_middle_of_their_cells_at_the_scale_of_the_others() -> None:
@@ -175,6 +180,19 @@ def test_a_missing_projection_leaves_its_place_pale() -> None:
 def test_projections_that_nobody_made_are_refused() -> None:
     with pytest.raises(RetroscopeError, match="no projections yet; 'retroscope illustrate'"):
         mosaic(plate(40, illustrated=0).patches, kind="projection")
+
+
+def test_a_projection_on_more_than_the_patch_lights_only_the_patch() -> None:
+    example = corner_patch()
+    assert example.projection is not None
+    visible, whole = example.visible, example.projection.full()
+    everywhere = replace(
+        example.projection, box=Box(0, 0, *example.projection.size), pixels=whole, patch=None
+    )
+    [tile] = draw_tiles([replace(example, projection=everywhere)], "lit", factor=1)
+    assert tile is not None
+    inside = whole[visible.top : visible.bottom, visible.left : visible.right]
+    np.testing.assert_array_equal(pixels_of(tile), light_patch(example.pixels, inside))
 
 
 def test_an_unknown_kind_of_mosaic_is_refused() -> None:

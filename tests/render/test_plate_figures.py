@@ -12,7 +12,7 @@ from retroscope.errors import RetroscopeError
 from retroscope.imaging.image import crop
 from retroscope.render.draw import draw
 from retroscope.render.layout import enlarge, row
-from retroscope.render.mosaics import fold_corner, mosaic
+from retroscope.render.mosaics import TILE_KINDS, draw_tiles, fold_corner, mosaic
 from retroscope.render.theme import BAND, DEAD, WARM
 from retroscope.render.tone import apply_tone
 from retroscope.results.plates import Patch, Plate
@@ -26,12 +26,19 @@ NOTES = ("Max-pool switches are those of the forward pass.",)
 
 @pytest.mark.parametrize("side", [5, 40, 196])
 @pytest.mark.parametrize("tone", ["tile", "gamma"])
-def test_without_words_a_plate_is_its_two_mosaics(side: int, tone: str) -> None:
+def test_without_words_a_plate_is_its_mosaics(side: int, tone: str) -> None:
     example = plate(side)
-    mosaics = [
-        mosaic(example.patches, kind=kind, gap=2, tone=tone) for kind in ("patch", "projection")
-    ]
+    mosaics = [mosaic(example.patches, kind=kind, gap=2, tone=tone) for kind in TILE_KINDS]
     assert _same(draw(example, bare=True, tone=tone), row(mosaics, gap=14))
+    assert _same(draw(example, bare=True, tone=tone, lit=False), row(mosaics[:2], gap=14))
+
+
+def test_a_sheet_of_plates_has_the_lit_patches_if_asked_for() -> None:
+    example = plate(40)
+    [lit, *_] = draw_tiles(example.patches, "lit", factor=1)
+    assert lit is not None
+    assert len(find_block(draw([example, example], lit=True), lit)) == 2
+    assert not find_block(draw([example, example]), lit)
 
 
 @pytest.mark.parametrize("side", [5, 40, 196])
@@ -65,7 +72,7 @@ def test_fewer_patches_leave_pale_places_and_move_nothing() -> None:
     full, few = (draw(plate(40, count=count), bare=True) for count in (9, 4))
     assert full.size == few.size
     assert count_colour(full, BAND) == 0
-    assert count_colour(few, BAND) == 2 * 5 * 118 * 118
+    assert count_colour(few, BAND) == 3 * 5 * 118 * 118
 
 
 def test_patches_without_projections_stand_alone() -> None:

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
 from retroscope.render.draw import draw
 from retroscope.render.layout import CLEARLY_VISIBLE, MARGIN, enlarge, enlargement_factor
+from retroscope.render.projection_figures import VIEWS
 from retroscope.render.theme import PAPER
 from retroscope.render.tone import TONES, apply_tone
 from tests.render.figure_search import count_colour, find_block, margin_is_empty, pixels_of
@@ -24,14 +26,19 @@ def alone(height: int, width: int) -> int:
 
 
 @pytest.mark.parametrize("side", [1, 5, 40, 150])
-def test_a_patch_stands_left_of_its_projection_at_the_same_scale(side: int) -> None:
+def test_a_projection_stands_between_its_patch_and_the_lit_patch_at_one_scale(side: int) -> None:
     example = projection(side, side)
     assert example.patch is not None
     factor, figure = alone(side, side), draw(example)
-    [(patch_top, patch_left)] = find_block(figure, enlarge(example.patch, factor))
-    [(top, left)] = find_block(figure, enlarge(apply_tone(example.pixels), factor))
-    assert patch_top == top
-    assert patch_left + side * factor < left
+    images = (example.patch, apply_tone(example.pixels), example.lit())
+    places = [find_block(figure, enlarge(pixels, factor)) for pixels in images]
+    (patch_top, patch_left), (top, left), (lit_top, lit_left) = (
+        places[0][0],
+        places[1][0],
+        places[2][-1],
+    )
+    assert patch_top == top == lit_top
+    assert patch_left + side * factor < left < lit_left - side * factor
 
 
 def test_without_a_patch_the_projection_stands_alone() -> None:
@@ -46,6 +53,25 @@ def test_a_bare_projection_is_its_toned_pixels(tone: str) -> None:
     assert (
         pixels_of(draw(example, bare=True, tone=tone)) == apply_tone(example.pixels, tone)
     ).all()
+
+
+def test_a_view_is_that_image_alone() -> None:
+    example = projection()
+    views = {"projection": apply_tone(example.pixels), "lit": example.lit()}
+    assert views.keys() == VIEWS.keys()
+    for view, pixels in views.items():
+        assert (pixels_of(draw(example, view=view)) == pixels).all()
+        assert find_block(draw([example, example], view=view, scale=2), enlarge(pixels, 2))
+
+
+def test_an_unknown_view_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(RetroscopeError, match="no view 'light'; did you mean 'lit'"):
+        draw(projection(), view="light")
+
+
+def test_a_projection_without_a_patch_lights_nothing() -> None:
+    with pytest.raises(RetroscopeError, match="has no patch to light"):
+        draw(projection(patch=False), view="lit")
 
 
 def test_a_bare_projection_is_enlarged_as_asked() -> None:

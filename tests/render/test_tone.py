@@ -66,7 +66,7 @@ def test_a_tile_without_pixels_is_an_image_without_pixels(tone: str) -> None:
 
 
 def test_the_largest_absolute_value_of_a_tile_reaches_an_end() -> None:
-    assert apply_tone(float32([[[-4.0], [2.0], [1.0]]]))[0, :, 0].tolist() == [1, 192, 160]
+    assert apply_tone(float32([[[-4.0], [2.0], [1.0]]]), "tile")[0, :, 0].tolist() == [1, 192, 160]
 
 
 def test_percentile_lets_a_lone_spike_hide_nothing() -> None:
@@ -74,6 +74,50 @@ def test_percentile_lets_a_lone_spike_hide_nothing() -> None:
     pixels[0, 0] = 1e6
     assert np.ptp(apply_tone(pixels, "tile")[1:]) == 0
     assert np.ptp(apply_tone(pixels, "percentile")[1:]) == 254
+
+
+def test_robust_lets_a_lone_spike_hide_nothing() -> None:
+    pixels = np.tile(float32([-1, 1]), 5000).reshape(100, 100, 1)
+    pixels[0, 0] = 1e6
+    assert np.ptp(apply_tone(pixels, "robust")[1:]) == 254
+
+
+def test_robust_is_the_power_of_the_share_of_the_99th_percentile_of_what_is_not_zero() -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.where(rng.random((40, 40, 3)) < 0.2, rng.standard_normal((40, 40, 3)), 0)
+    ranked = sorted(np.abs(pixels[pixels != 0]).tolist())
+    place = 0.99 * (len(ranked) - 1)
+    below, above = ranked[int(place)], ranked[int(place) + 1]
+    limit = below + (place - int(place)) * (above - below)
+    expected = [
+        GREY + round(127 * np.sign(value) * min(abs(value) / limit, 1) ** 0.8)
+        for value in pixels.ravel()
+    ]
+    assert apply_tone(pixels, "robust").ravel().tolist() == expected  # type: ignore[arg-type]
+
+
+@given(TILES, st.integers(1, 30))
+def test_robust_does_not_mind_a_border_of_zeros(pixels: Pixels, width: int) -> None:
+    border = ((width, width), (width, width), (0, 0))
+    framed = apply_tone(np.pad(pixels, border), "robust")
+    inside = framed[width:-width, width:-width]
+    assert (inside == apply_tone(pixels, "robust")).all()
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 1])
+def test_robust_shows_sparse_lines_as_strong_as_dense_ones(share: float) -> None:
+    pixels = np.zeros((100, 100, 1), np.float32)
+    pixels.ravel()[: int(share * 10_000)] = 1
+    assert apply_tone(pixels, "robust").max() == 255
+
+
+def test_robust_brings_faint_structure_forward() -> None:
+    pixels = np.linspace(-1, 1, 101, dtype=np.float32).reshape(1, -1, 1)
+    plain, lifted = (
+        np.abs(apply_tone(pixels, tone).astype(int) - GREY) for tone in ("tile", "robust")
+    )
+    assert (lifted >= plain).all()
+    assert lifted.sum() > 1.05 * plain.sum()
 
 
 def test_gamma_brings_faint_structure_forward() -> None:
@@ -103,7 +147,7 @@ def test_one_channel_is_shown_in_greys() -> None:
     ("tone", "message"),
     [
         ("gama", r"'gama'; did you mean 'gamma'\?$"),
-        ("x", "'x'; choose from tile, percentile, gamma$"),
+        ("x", "'x'; choose from robust, tile, percentile, gamma$"),
     ],
 )
 def test_an_unknown_tone_is_refused_with_the_known_ones(tone: str, message: str) -> None:

@@ -43,6 +43,7 @@ MAX_RESIZED_PIXELS = 2**24
 FILTER_RADIUS = 3
 """Of Lanczos, the widest of Pillow's filters, in pixels of the smaller image."""
 
+_LUMA = (0.299, 0.587, 0.114)
 _RESAMPLING = {choice.name.lower(): choice for choice in Resampling}
 
 
@@ -216,6 +217,12 @@ def resize(image: Image, size: Size, *, resample: str = "bilinear") -> Image:
     if image.height * size[1] > MAX_PIXELS:  # Pillow resizes the width first
         resized = resized.resize((image.width, size[0]), choice)
     return Image(np.array(resized.resize(size[::-1], choice)), image.source)
+
+
+def to_grey(pixels: RGB) -> npt.NDArray[np.float64]:
+    """The brightness of each pixel, 0 to 255 (ITU-R BT.601, not rounded)."""
+    grey: npt.NDArray[np.float64] = pixels @ np.array(_LUMA)
+    return grey
 
 
 def resize_array(values: Values, size: Size, *, resample: str = "bilinear") -> Values:

@@ -15,6 +15,7 @@ from retroscope.render.mosaics import empty_place, legible_factor, resize_projec
 from retroscope.render.panels import heading_block
 from retroscope.render.text import line, paragraphs
 from retroscope.render.theme import BAND, PAPER, Colour
+from retroscope.render.tone import DEFAULT_TONE
 from retroscope.results.projections import Projection
 from retroscope.unit import Unit
 
@@ -45,7 +46,7 @@ class HitContext:
 
 
 def draw_hit_contexts(
-    hits: Sequence[HitContext], *, tone: str = "tile", scale: int | None = None
+    hits: Sequence[HitContext], *, tone: str = DEFAULT_TONE, scale: int | None = None
 ) -> Image.Image:
     """Each hit's image and whole projection, with the field framed on both.
 

@@ -1,4 +1,4 @@
-"""Mosaics: the patches of a channel, or its projections, as a block of tiles at one scale."""
+"""Mosaics: the patches of a channel, its projections or both in one, as a block of tiles."""
 
 from collections.abc import Callable, Iterable, Sequence
 from math import isqrt
@@ -14,9 +14,10 @@ from retroscope.imaging.image import crop
 from retroscope.render.layout import enlarge, enlargement_factor, grid
 from retroscope.render.text import LABEL, line, text_width
 from retroscope.render.theme import BAND, HAIRLINE, INK, MUTED, PAPER
-from retroscope.render.tone import apply_tone, zero_non_finite
+from retroscope.render.tone import DEFAULT_TONE, apply_tone, zero_non_finite
+from retroscope.results.lighting import light_patch
 from retroscope.results.plates import Patch, place_in_image
-from retroscope.results.projections import Pixels
+from retroscope.results.projections import Pixels, Projection
 
 BLOCK_SIZE = 9
 """Tiles in a full block: three rows of three, as in Zeiler & Fergus 2014, figure 2."""
@@ -34,10 +35,10 @@ def mosaic(
     kind: str = "patch",
     columns: int = 3,
     gap: int = 1,
-    tone: str = "tile",
+    tone: str = DEFAULT_TONE,
     scale: int | None = None,
 ) -> Image.Image:
-    """The patches or the projections of a channel, strongest first, without text.
+    """The patches, the projections or the lit patches of a channel, strongest first, without text.
 
     The mosaic has at least as many rows as columns; empty places are pale.
     """
@@ -52,12 +53,11 @@ def mosaic(
 
 
 def draw_tiles(
-    patches: Iterable[Patch], kind: str, *, factor: float, tone: str = "tile"
+    patches: Iterable[Patch], kind: str, *, factor: float, tone: str = DEFAULT_TONE
 ) -> list[Image.Image | None]:
-    """A tile for each patch, or for its projection; None for a projection that is missing.
+    """A tile of this kind for each patch; None for one that lacks the projection it needs.
 
-    The tile of a patch and the tile of its projection show the same part of the image: what the
-    unit sees of it.
+    All kinds of tile show the same part of the image: what the unit sees of it.
     """
     draw_tile = choose("mosaic", kind, TILE_KINDS)
     return [draw_tile(patch, factor, tone) for patch in patches]
@@ -189,18 +189,30 @@ def _patch_tile(patch: Patch, factor: float, tone: str) -> Image.Image | None:
 
 
 def _projection_tile(patch: Patch, factor: float, tone: str) -> Image.Image | None:
-    projection = patch.projection
-    if projection is None:
+    if patch.projection is None:
         return None
-    pixels = projection.pixels
-    if projection.box != patch.visible:
-        pixels = crop(projection.full(), patch.visible, fill=0)
-    return resize_projection(pixels, factor, tone)
+    return resize_projection(visible_projection(patch, patch.projection), factor, tone)
+
+
+def _lit_tile(patch: Patch, factor: float, tone: str) -> Image.Image | None:
+    del tone
+    if patch.projection is None:
+        return None
+    lit = light_patch(patch.pixels, visible_projection(patch, patch.projection))
+    return resize_tile(lit, factor)
+
+
+def visible_projection(patch: Patch, projection: Projection) -> Pixels:
+    """The projection on the pixels of its patch."""
+    if projection.box == patch.visible:
+        return projection.pixels
+    return crop(projection.full(), patch.visible, fill=0)
 
 
 TILE_KINDS: dict[str, Callable[[Patch, float, str], Image.Image | None]] = {
     "patch": _patch_tile,
     "projection": _projection_tile,
+    "lit": _lit_tile,
 }
 """How each kind of tile is drawn from a patch, a factor and a tone."""
 

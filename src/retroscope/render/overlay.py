@@ -13,7 +13,7 @@ import PIL.Image
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB, Size
-from retroscope.imaging.image import Fit, Image, as_image, crop, resize_array
+from retroscope.imaging.image import Fit, Image, as_image, crop, resize_array, to_grey
 from retroscope.render.colours import apply_scale
 from retroscope.render.tone import ROBUST_PERCENTILE, zero_non_finite
 from retroscope.results.heat_maps import HeatMap, Map
@@ -22,7 +22,6 @@ ImageInput = str | Path | PIL.Image.Image | Image
 OPACITY = 0.6
 _FULL_OPACITY_AT = 0.5
 """The share of the colour scale from which heat has its full opacity."""
-_LUMA = (0.299, 0.587, 0.114)
 _OUTSIDE_OPACITY = 0.35
 """Opacity of the parts of an image that lie outside the network's input."""
 
@@ -112,7 +111,7 @@ def visible_box(size: tuple[int, int], fit: Fit | None) -> Box:
 
 def _grey(pixels: RGB) -> RGB:
     # Pillow's "L" uses fixed-point weights and its `blend` truncates; both differ by a level.
-    grey: RGB = np.rint(pixels @ np.array(_LUMA)).astype(np.uint8)
+    grey: RGB = np.rint(to_grey(pixels)).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
 
 

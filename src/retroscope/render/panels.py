@@ -27,7 +27,7 @@ from retroscope.render.theme import MUTED
 _MIN_WIDTH = 300
 _MAX_CAPTION_WIDTH = 560
 _MIN_CELL_WIDTH = 170
-_SHEET_WIDTH = 1200
+SHEET_WIDTH = 1200
 _SHEET_GAP = 24
 _MAX_TITLES = 6
 
@@ -63,13 +63,17 @@ def draw_sheet(
     scale: int | None = None,
     visible: int = VISIBLE,
     columns: int | None = None,
+    sheet_width: int = SHEET_WIDTH,
 ) -> Image.Image:
-    """Many panels at one scale, in reading order under one heading."""
+    """Many panels at one scale, in reading order under one heading.
+
+    Without a number of columns, there are as many as fit the width of the sheet.
+    """
     factor = _panel_factor(panels, scale, visible=visible)
     strips = [row([image_tile(image, factor) for _, image in panel.images]) for panel in panels]
     cells = _caption_cells(panels, strips)
     if columns is None:
-        columns = _sheet_columns(len(cells), cells[0].width)
+        columns = _sheet_columns(len(cells), cells[0].width, sheet_width)
     body = grid(cells, columns=columns, gap=_SHEET_GAP)
     width = max(body.width, _MIN_WIDTH)
     heading = heading_block(title, [line_below], width=width)
@@ -154,8 +158,8 @@ def _largest_size(images: Sequence[RGB]) -> Size:
     return max(heights), max(widths)
 
 
-def _sheet_columns(count: int, width: int) -> int:
+def _sheet_columns(count: int, width: int, sheet_width: int = SHEET_WIDTH) -> int:
     """As many columns as fit the sheet, balanced so the last row is nearly full."""
-    max_columns = max((_SHEET_WIDTH + GAP) // (width + GAP), 1)
+    max_columns = max((sheet_width + GAP) // (width + GAP), 1)
     rows = -(-count // max_columns)
     return -(-count // rows)

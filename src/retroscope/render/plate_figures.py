@@ -32,6 +32,7 @@ from retroscope.render.panels import heading_block, label_tile, notes_block
 from retroscope.render.text import HEADING, SMALL, line, paragraph, text_width
 from retroscope.render.theme import INK, MUTED, WARM
 from retroscope.render.tiles import CONDITION_TILES
+from retroscope.render.tone import DEFAULT_TONE
 from retroscope.results.plates import Patch, Plate
 
 _MIN_WIDTH = 480
@@ -49,21 +50,22 @@ def draw_plate(
     *,
     bare: bool = False,
     histogram: bool = False,
-    tone: str = "tile",
+    tone: str = DEFAULT_TONE,
     scale: int | None = None,
+    lit: bool = True,
 ) -> Image.Image:
-    """The nine strongest patches beside their projections in the same order, the facts below.
+    """The nine strongest patches, their projections, and the patches lit by them, the facts below.
 
     A note that applies to some of the patches lists their numbers, and their corners are folded.
-    `bare` draws only the two blocks of tiles. `histogram` adds the images by maximum activation.
+    `bare` draws only the blocks of tiles, and `lit=False` leaves out the third. `histogram` adds
+    the images by maximum activation.
     """
     factor = legible_factor(map(tile_size, plate.patches), scale=scale)
-    blocks = _blocks(plate, factor, tone=tone, bare=bare)
+    blocks = _blocks(plate, factor, tone=tone, bare=bare, lit=lit)
     if bare:
         return row(blocks, gap=_BLOCK_GAP)
-    labels = (
-        ("patches", join_facts("projections", *_rule_books([plate]))) if plate.patches else ("",)
-    )
+    projections = join_facts("projections", *_rule_books([plate]))
+    labels = ("patches", projections, "lit patches") if plate.patches else ("",)
     labelled_blocks = row(list(map(label_tile, labels, blocks)), gap=_BLOCK_GAP)
     width = max(labelled_blocks.width, _MIN_WIDTH)
     caption = heading_block(str(plate.unit), plate_lines(plate), width=width)
@@ -74,14 +76,23 @@ def draw_plate(
 
 
 def draw_plates(
-    plates: Sequence[Plate], *, columns: int = 4, tone: str = "tile", scale: int | None = None
+    plates: Sequence[Plate],
+    *,
+    columns: int = 4,
+    tone: str = DEFAULT_TONE,
+    scale: int | None = None,
+    lit: bool = False,
 ) -> Image.Image:
-    """A sheet of channels, each with its patches, their projections, and its firing rate."""
+    """A sheet of channels, each with its patches, their projections, and its firing rate.
+
+    `lit` adds the patches lit by their projections.
+    """
     patches = [patch for plate in plates for patch in plate.patches]
     legible = _SMALL_TILE if any(patch.projection for patch in patches) else 2 * _SMALL_TILE
     factor = legible_factor(map(tile_size, patches), legible=legible, scale=scale)
     block_rows = [
-        row(_blocks(plate, factor, tone=tone, bare=True), gap=_SMALL_BLOCK_GAP) for plate in plates
+        row(_blocks(plate, factor, tone=tone, bare=True, lit=lit), gap=_SMALL_BLOCK_GAP)
+        for plate in plates
     ]
     width = max(_MIN_LABEL_WIDTH, *(block_row.width for block_row in block_rows))
     one_layer = len({plate.unit.layer for plate in plates}) == 1
@@ -90,17 +101,18 @@ def draw_plates(
         for plate, block_row in zip(plates, block_rows, strict=True)
     ]
     body = grid(cells, columns=min(columns, len(cells)), gap=_SHEET_GAP)
-    return page([_sheet_heading(plates, max(body.width, _MIN_WIDTH)), body], gap=_BLOCK_GAP)
+    heading = _sheet_heading(plates, max(body.width, _MIN_WIDTH), lit=lit)
+    return page([heading, body], gap=_BLOCK_GAP)
 
 
-def _blocks(plate: Plate, factor: float, *, tone: str, bare: bool) -> list[Image.Image]:
-    """The block of patches, and the block of projections if there are any."""
+def _blocks(plate: Plate, factor: float, *, tone: str, bare: bool, lit: bool) -> list[Image.Image]:
+    """The block of patches, and those of projections and lit patches if there are any."""
     patches = plate.patches
     if not patches:
         return [_patchless_tile(plate)]
     kinds = ["patch"]
     if any(patch.projection for patch in patches):
-        kinds.append("projection")
+        kinds += ["projection", "lit"] if lit else ["projection"]
     folded = set() if bare else _patches_with_notes(plate)
     columns = square_columns(len(patches))
     rows = -(-len(patches) // columns)
@@ -187,11 +199,12 @@ def _sheet_label(plate: Plate, width: int, *, one_layer: bool) -> Image.Image:
     return row(labels, gap=gap)
 
 
-def _sheet_heading(plates: Sequence[Plate], width: int) -> Image.Image:
+def _sheet_heading(plates: Sequence[Plate], width: int, *, lit: bool) -> Image.Image:
     layers = dict.fromkeys(plate.unit.layer for plate in plates)
     title = f"{count_noun(len(plates), 'channel')} of {', '.join(layers)}"
     rule_books = _rule_books(plates)
-    content = "patches beside projections" if rule_books else "patches, not illustrated yet"
+    views = "patches, projections and lit patches" if lit else "patches beside projections"
+    content = views if rule_books else "patches, not illustrated yet"
     rankings = sorted({f"ranked by {plate.ranked_by}" for plate in plates})
     texts = [
         *paragraph(join_facts(content, *rule_books, *rankings), width=width),

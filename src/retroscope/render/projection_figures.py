@@ -1,31 +1,48 @@
-"""Projections beside the patches that they explain, alone or on a sheet."""
+"""Projections beside the patches that they explain and light, alone or on a sheet."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from PIL import Image
 
+from retroscope.errors import choose
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB, Size
 from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts
 from retroscope.render.layout import enlarge, enlargement_factor
-from retroscope.render.mosaics import ring_place
+from retroscope.render.mosaics import ring_place, visible_projection
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
-from retroscope.render.tone import apply_tone
+from retroscope.render.tone import DEFAULT_TONE, apply_tone
+from retroscope.results.lighting import light_patch
 from retroscope.results.plates import Patch
 from retroscope.results.projections import Projection
 
+VIEWS_NOTE = "each patch, its projection, and the patch lit by it"
+VIEWS: dict[str, Callable[[Projection, str], RGB]] = {
+    "projection": lambda projection, tone: apply_tone(projection.pixels, tone),
+    "lit": lambda projection, _tone: projection.lit(),
+}
+"""What a figure without text can show of a projection, drawn from that and a tone."""
+_SHEET_WIDTH = 1440
+"""Two panels of three images of 224 pixels fit side by side."""
+
 
 def draw_projection(
-    projection: Projection, *, tone: str = "tile", scale: int | None = None, bare: bool = False
+    projection: Projection,
+    *,
+    tone: str = DEFAULT_TONE,
+    scale: int | None = None,
+    bare: bool = False,
+    view: str | None = None,
 ) -> Image.Image:
-    """The patch beside its projection, with a caption; `bare` draws the projection alone.
+    """The patch, its projection and the patch lit by it, with a caption.
 
-    A bare projection has one pixel for each pixel of its box, unless `scale` is given.
+    `view` draws one of them alone, `projection` or `lit`; `bare` is short for the first. It has one
+    pixel for each pixel of the projection's box, unless `scale` is given.
     """
-    if bare:
-        pixels = apply_tone(projection.pixels, tone)
+    if bare or view:
+        pixels = _view_pixels(projection, view, tone)
         factor = enlargement_factor(*pixels.shape[:2], scale=1 if scale is None else scale)
         return enlarge(pixels, factor)
     return draw_panel(_projection_panel(projection, tone=tone), scale=scale)
@@ -34,17 +51,19 @@ def draw_projection(
 def draw_projections(
     projections: Sequence[Projection],
     *,
-    tone: str = "tile",
+    tone: str = DEFAULT_TONE,
     scale: int | None = None,
     columns: int | None = None,
     bare: bool = False,
+    view: str | None = None,
 ) -> Image.Image:
-    """A sheet of projections beside their patches; `bare` draws the projections alone.
+    """A sheet of projections, each between its patch and the patch lit by it.
 
-    A rule book or a source that all of them share is written in the heading only.
+    `view` draws one image of each, `projection` or `lit`; `bare` is short for the first. A rule
+    book or a source that all of them share is written in the heading only.
     """
-    if bare:
-        images = [apply_tone(projection.pixels, tone) for projection in projections]
+    if bare or view:
+        images = [_view_pixels(projection, view, tone) for projection in projections]
         return contact_sheet(images, scale=scale, columns=columns)
     rules = _common_fact(projection.rules for projection in projections)
     source = _common_fact(projection.source for projection in projections)
@@ -54,56 +73,65 @@ def draw_projections(
         for projection in projections
     ]
     have_patches = all(projection.patch is not None for projection in projections)
-    layout_note = "each patch beside its projection" if have_patches else ""
     return draw_sheet(
         panels,
         title=count_noun(len(panels), "projection") + (f" of {layer}" if layer else ""),
-        line_below=join_facts(layout_note, rules, source),
+        line_below=join_facts(VIEWS_NOTE if have_patches else "", rules, source),
         scale=scale,
         columns=columns,
+        sheet_width=_SHEET_WIDTH,
     )
 
 
-def draw_patch(patch: Patch, *, tone: str = "tile", scale: int | None = None) -> Image.Image:
-    """A patch beside its projection, if it has one, with a caption."""
-    return draw_panel(_patch_panel(patch, tone=tone), scale=scale)
+def draw_patch(
+    patch: Patch, *, tone: str = DEFAULT_TONE, scale: int | None = None, lit: bool = True
+) -> Image.Image:
+    """A patch, and if it has a projection that and the patch lit by it, with a caption."""
+    return draw_panel(_patch_panel(patch, tone=tone, lit=lit), scale=scale)
 
 
 def draw_patches(
     patches: Sequence[Patch],
     *,
-    tone: str = "tile",
+    tone: str = DEFAULT_TONE,
     scale: int | None = None,
     columns: int | None = None,
     title: str = "",
     line_below: str = "",
     names: Sequence[str] = (),
+    lit: bool = True,
 ) -> Image.Image:
-    """A sheet of patches, each beside its projection if it has one.
+    """A sheet of patches, each with its projection and lit by it, if it has one.
 
     `names` are titles for the patches, such as their units: a patch without a projection does not
     know its unit.
     """
     rules = _common_fact(patch.projection.rules for patch in patches if patch.projection)
     panels = [
-        _patch_panel(patch, tone=tone, name=name, shared_rules=rules)
+        _patch_panel(patch, tone=tone, name=name, shared_rules=rules, lit=lit)
         for patch, name in zip(patches, names or [""] * len(patches), strict=True)
     ]
     return draw_sheet(
         panels,
         title=title or count_noun(len(panels), "patch", "patches"),
-        line_below=join_facts(line_below, _projection_note(patches), rules),
+        line_below=join_facts(line_below, _projection_note(patches, lit=lit), rules),
         scale=scale,
         columns=columns,
+        sheet_width=_SHEET_WIDTH,
     )
 
 
-def _projection_note(patches: Sequence[Patch]) -> str:
+def _projection_note(patches: Sequence[Patch], *, lit: bool) -> str:
     missing = sum(patch.projection is None for patch in patches)
     if missing == len(patches):
         return "not illustrated yet"
     rest = f", {missing} not illustrated yet" if missing else ""
-    return f"each patch beside its projection{rest}"
+    views = VIEWS_NOTE if lit else "each patch beside its projection"
+    return f"{views}{rest}"
+
+
+def _view_pixels(projection: Projection, view: str | None, tone: str) -> RGB:
+    return choose("view", view or "projection", VIEWS)(projection, tone)
 
 
 def _projection_panel(
@@ -118,16 +146,20 @@ def _projection_panel(
         _box_line(projection.box, projection.size),
         source,
     )
-    patch = () if projection.patch is None else (("patch", projection.patch),)
+    images = {"projection": apply_tone(projection.pixels, tone)}
+    if projection.patch is not None:
+        images = {"patch": projection.patch, **images, "lit patch": projection.lit()}
     return Panel(
-        images=(*patch, ("projection", apply_tone(projection.pixels, tone))),
+        images=tuple(images.items()),
         title=str(projection.unit),
         lines=tuple(filter(None, lines)),
         notes=projection.notes,
     )
 
 
-def _patch_panel(patch: Patch, *, tone: str, name: str = "", shared_rules: str = "") -> Panel:
+def _patch_panel(
+    patch: Patch, *, tone: str, name: str = "", shared_rules: str = "", lit: bool
+) -> Panel:
     """The panel of a patch; its caption omits the rule book that all patches share."""
     lines = (_box_line(patch.box), patch.source)
     score, projection = f"score {patch.score:.4g}", patch.projection
@@ -138,12 +170,16 @@ def _patch_panel(patch: Patch, *, tone: str, name: str = "", shared_rules: str =
         return Panel((("patch", image),), title, (score, *lines) if name else lines)
     canvas_box = patch.visible.union(projection.box)
     tinted = apply_tone(projection.pixels, tone)
+    images = {
+        "patch": _paste_on_grey(_pixels_with_place(patch), patch.visible, canvas_box),
+        "projection": _paste_on_grey(tinted, projection.box, canvas_box),
+    }
+    if lit:
+        pixels = light_patch(patch.pixels, visible_projection(patch, projection))
+        images["lit patch"] = _paste_on_grey(pixels, patch.visible, canvas_box)
     rules = "" if projection.rules == shared_rules else projection.rules
     return Panel(
-        images=(
-            ("patch", _paste_on_grey(_pixels_with_place(patch), patch.visible, canvas_box)),
-            ("projection", _paste_on_grey(tinted, projection.box, canvas_box)),
-        ),
+        images=tuple(images.items()),
         title=name or str(projection.unit),
         lines=(join_facts(score, rules), *lines),
         notes=projection.notes,

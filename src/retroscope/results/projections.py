@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
 from retroscope.results.display import ArrayResult, ArraySummary
 from retroscope.results.layers import Layer
+from retroscope.results.lighting import contribution, light_patch
 from retroscope.unit import Unit
 
 Pixels = npt.NDArray[np.float32]
@@ -39,6 +41,16 @@ class Projection(ArrayResult):
         full = np.zeros((*self.size, self.pixels.shape[2]), self.pixels.dtype)
         full[self.box.top : self.box.bottom, self.box.left : self.box.right] = self.pixels
         return full
+
+    def contribution(self) -> npt.NDArray[np.float64]:
+        """How much each pixel of the box contributes, from 0 to 1, whatever its sign."""
+        return contribution(self.pixels)
+
+    def lit(self) -> RGB:
+        """The patch lit by the projection: what does not contribute is dark and grey."""
+        if self.patch is None:
+            raise RetroscopeError(f"this projection of {self.unit} has no patch to light")
+        return light_patch(self.patch, self.pixels)
 
     def _array(self) -> Pixels:
         return self.full()
