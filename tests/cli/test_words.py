@@ -20,6 +20,7 @@ from retroscope.methods.cam.cam_methods import CAM_METHODS
 from retroscope.methods.occlusion.occluders import FILLS
 from retroscope.methods.saliency import SALIENCY_METHODS
 from retroscope.render.colours import SCALES
+from retroscope.render.projection_figures import VIEWS
 from retroscope.render.tone import TONES
 from retroscope.scanning.illustrate import parse_ranks
 from retroscope.scanning.precision import Precision
@@ -55,6 +56,8 @@ OPTIONS_ONLY: dict[str, dict[str, str]] = {
         "as_json": "as_json(result)",
         "threads": "torch.set_num_threads",
         "tone": "a keyword of draw",
+        "view": "a keyword of draw",
+        "lit": "a keyword of draw",
         "bare": "a keyword of draw",
         "colours": "a keyword of draw",
         "original": "draw(heat, over=image)",
@@ -96,7 +99,7 @@ PARAMETERS_ONLY: dict[str, dict[str, str]] = {
 CLOSED_SETS: dict[str, tuple[Iterable[str], Iterable[str]]] = {
     "devices": (choices.DEVICES, DEVICES),
     "resizes": (choices.RESIZES, _RESIZED_SIZE),
-    "rules": (choices.RULES, RULE_BOOKS),
+    "rules": (choices.RULE_BOOKS, RULE_BOOKS),
     "saliency methods": (choices.SALIENCY_METHODS, SALIENCY_METHODS),
     "class activation maps": (choices.CAM_METHODS, CAM_METHODS),
     "fills": (choices.FILLS, FILLS),
@@ -104,6 +107,7 @@ CLOSED_SETS: dict[str, tuple[Iterable[str], Iterable[str]]] = {
     "precisions": (choices.PRECISIONS, tuple(Precision)),
     "rankings": (choices.RANKINGS, RANKINGS),
     "tones": (choices.TONES, TONES),
+    "views": (choices.VIEWS, VIEWS),
     "colours": (choices.COLOURS, SCALES),
 }
 """The names that an option offers, and the table that the library looks them up in."""

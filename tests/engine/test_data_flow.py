@@ -21,8 +21,8 @@ class _Residual(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         x = self.stem(image)
-        x = x + self.branch(x)
-        return x.mean((2, 3))
+        sum_of_paths: torch.Tensor = x + self.branch(x)
+        return sum_of_paths.mean((2, 3))
 
 
 def _names_of_readers(program: Survey) -> list[tuple[str, ...]]:

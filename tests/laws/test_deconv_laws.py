@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from retroscope.engine.forward import run_forward
-from retroscope.engine.gradients import apply_rules
+from retroscope.engine.gradients import RuleHandler
 from retroscope.engine.rules import RULE_BOOKS
 from retroscope.methods.deconv.deconv import deconv, deconv_many
 from retroscope.unit import Unit
 from tests.conftest import always_crops, never_crops, no_trace, numbers
-from tests.laws.networks import CHANNELS, Case, cases, linear_parts, max_pools, pairs
+from tests.laws.networks import CHANNELS, RULES, Case, cases, linear_parts, max_pools, pairs
 
 Array = npt.NDArray[Any]
 
@@ -40,12 +40,17 @@ def on_whole_picture(case: Case) -> tuple[float, Array]:
         net.survey(),
         pixels.clone(),
         {layer.index: kept.append},
-        execute=apply_rules(book),
+        execute=RuleHandler(book, net.survey().steps[layer.index].depth),
     )
     assert case.unit.channel is not None
     assert case.unit.position is not None
     fired = kept[0][(0, case.unit.channel, *case.unit.position)]
-    (signal,) = torch.autograd.grad(fired, pixels, fired.detach())
+    (signal,) = torch.autograd.grad(fired, pixels, fired.detach(), retain_graph=True)
+    if book.contrast:
+        everything = kept[0][(0, slice(None), *case.unit.position)].sum()
+        (shared,) = torch.autograd.grad(everything, pixels)
+        size = float((shared * shared).sum())
+        signal = signal - (float((signal * shared).sum()) / size if size else 0) * shared
     return fired.item(), signal[0].permute(1, 2, 0).numpy()
 
 
@@ -67,7 +72,7 @@ def fire_at(case: Case, activation: float) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(cases())
+@given(cases(rules=RULES))
 def test_looking_at_what_a_unit_sees_is_looking_at_the_whole_picture(case: Case) -> None:
     with no_trace(case.module):
         shown = case.shown()
@@ -77,7 +82,7 @@ def test_looking_at_what_a_unit_sees_is_looking_at_the_whole_picture(case: Case)
 
 
 @settings(max_examples=40, deadline=None)
-@given(cases())
+@given(cases(rules=RULES))
 def test_a_projection_stays_inside_what_the_unit_sees(case: Case) -> None:
     _, signal = on_whole_picture(case)
     field = case.net.layer(case.unit.layer).field
@@ -163,7 +168,7 @@ def test_all_units_of_a_channel_at_once_are_each_its_own_gradient(case: Case) ->
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[Case, list[tuple[Unit, Tensor]]]:
     """Units of any layer, in pictures of several sizes, some of them asked for more than once."""
-    case = draw(cases())
+    case = draw(cases(rules=RULES))
     larger = draw(st.lists(pairs(0, 6), min_size=1, max_size=3))
     pictures = [
         numbers(3, case.size[0] + down, case.size[1] + right, seed=case.seed + k)

@@ -233,7 +233,7 @@ def test_a_unit_that_cannot_be_read_is_answered_with_the_forms(net: Network) -> 
     ("rules", "facts"),
     [
         ("deconv", ["'deconv'", "did you mean 'deconvnet'"]),
-        ("relevance", ["'relevance'", "deconvnet", "guided", "gradient"]),
+        ("occlusion", ["'occlusion'", "auto", "deconvnet", "guided", "gradient"]),
     ],
 )
 def test_unknown_rules_are_answered_with_the_nearest_or_all(
@@ -259,14 +259,14 @@ def biased(change: Callable[[Tensor], object]) -> Network:
 
 def test_a_unit_that_fires_needs_no_note() -> None:
     net = biased(lambda bias: bias.fill_(100))
-    assert deconv(net, "conv1:1@3,3", picture()).notes == ()
-    assert deconv(net, "conv1:1", picture()).notes == ()
+    assert deconv(net, "conv1:1@3,3", picture(), rules="guided").notes == ()
+    assert deconv(net, "conv1:1", picture(), rules="guided").notes == ()
 
 
 @pytest.mark.parametrize("unit", ["conv1:1@3,3", "conv1:1"])
 def test_a_unit_that_is_not_excited_says_so(unit: str) -> None:
     net = biased(lambda bias: bias.fill_(-100))
-    shown = deconv(net, unit, picture())
+    shown = deconv(net, unit, picture(), rules="guided")
     assert shown.activation < 0
     assert len(shown.notes) == 1
     assert "not active" in shown.notes[0]

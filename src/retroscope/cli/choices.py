@@ -5,7 +5,8 @@ The tables that the library looks these names up in are elsewhere; a test compar
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 RESIZES = ("network", "stretch", "crop")
-RULES = ("deconvnet", "guided", "gradient")
+RULE_BOOKS = ("deconvnet", "relevance", "contrast", "guided", "gradient")
+RULES = ("auto", *RULE_BOOKS)
 SALIENCY_METHODS = ("gradient", "smoothgrad", "guided", "input_x_gradient", "integrated")
 CAM_METHODS = (
     *("gradcam", "gradcam++", "hirescam", "layercam", "xgradcam"),
@@ -19,5 +20,6 @@ RANKINGS = ("max", "mean")
 RANKS = ("all", "max", "none")
 """Hits that get a projection; a number of hits per channel is accepted too."""
 ILLUSTRATION_METHODS = ("deconv", "synthesize")
-TONES = ("tile", "percentile", "gamma")
+TONES = ("robust", "tile", "percentile", "gamma")
+VIEWS = ("projection", "lit")
 COLOURS = ("inferno", "magma", "viridis", "jet")

@@ -1,13 +1,15 @@
 """The way back: autograd, with the rules of a rule book in place of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
 
+from retroscope.engine.autograd_calls import call_with_gradient, without_parameters
 from retroscope.engine.call_arguments import (
     Args,
     Function,
@@ -16,10 +18,12 @@ from retroscope.engine.call_arguments import (
     tensors_in,
     with_tensors,
 )
+from retroscope.engine.call_rules import FunctionCall, PassRecord
 from retroscope.engine.intercept import Handler, is_inside_custom_function
 from retroscope.engine.memory import is_out_of_memory
-from retroscope.engine.operations import TABLE, functions_named, name_of
-from retroscope.engine.rules import Rule, RuleBook
+from retroscope.engine.operations import TABLE, Role, name_of
+from retroscope.engine.program import Step
+from retroscope.engine.rules import AnyRule, Rule, RuleBook
 from retroscope.errors import ModelError
 
 
@@ -52,12 +56,30 @@ def gradients(
     return torch.zeros_like(signal) if signal._is_zerotensor() else signal
 
 
-def apply_rules(book: RuleBook) -> Handler:
-    """Runs every function as it is, and attaches the rules of the book for the way back."""
+class RuleHandler:
+    """Runs every function as it is, and attaches the rules of a book for the way back.
 
-    def handle(function: Function, args: Args, kwargs: Kwargs) -> object:
+    One pass, up to a step of the depth `target_depth`.
+    """
+
+    def __init__(self, book: RuleBook, target_depth: int = 1) -> None:
+        self.book = book
+        self.target_depth = target_depth
+        self.record = PassRecord()
+
+    def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
+        return self._run(self.book.rules, function, args, kwargs)
+
+    def at_step(self, step: Step) -> Handler:
+        """The handler that runs a step of the program."""
+        height = (step.depth - 1) / max(1, self.target_depth - 1)
+        return partial(self._run, self.book.rules_at(height))
+
+    def _run(
+        self, rules: Mapping[Role, AnyRule], function: Function, args: Args, kwargs: Kwargs
+    ) -> object:
         if kwargs.get("out") is not None:
-            return _write_to(handle, function, args, kwargs)
+            return _write_to(partial(self._run, rules), function, args, kwargs)
         row = TABLE.get(function)
         if row is None:
             _refuse_int8(function)
@@ -66,49 +88,23 @@ def apply_rules(book: RuleBook) -> Handler:
         if row is not None and row.is_layer:
             _refuse_hidden_gradients(function, args, kwargs)
         role = None if row is None else row.role_of(args, kwargs)
-        rule = None if role is None else book.rules.get(role)
+        rule = None if role is None else rules.get(role)
         with _keep_checkpointed_tensors():
             try:
-                if rule is not None:
-                    return _call_with_rule(rule, function, *positional(args, kwargs))
-                return _call_with_gradient(function, args, kwargs)
+                return self._run_under(rule, function, args, kwargs)
             except _AUTOGRAD_ERRORS as error:
                 if is_out_of_memory(error) or not _runs_without_gradients(function, args, kwargs):
                     raise
                 raise ModelError(f"torch cannot differentiate this network: {error}") from error
 
-    return handle
-
-
-def _call_with_gradient(function: Function, args: Args, kwargs: Kwargs) -> object:
-    result = function(*_without_parameters(args), **_without_parameters(kwargs))
-    if function in _BATCH_NORMS:
-        _keep_gradient_layout(result)
-    return result
-
-
-_BATCH_NORMS = set(functions_named("batch_norm"))
-
-
-def _keep_gradient_layout(result: object) -> None:
-    """Gives the gradient the memory layout of the result.
-
-    torch 2.15 on the CPU computes a wrong gradient of a batch norm in evaluation mode if the
-    gradient that arrives is laid out in another way than its input, as behind a transposition.
-    """
-    if not isinstance(result, torch.Tensor) or not result.requires_grad:
-        return
-    strides = result.stride()
-
-    def in_layout(gradient: torch.Tensor) -> torch.Tensor:
-        if gradient.stride() == strides:
-            return gradient
-        plain = torch.empty_strided(
-            gradient.shape, strides, dtype=gradient.dtype, device=gradient.device
-        )
-        return plain.copy_(gradient)
-
-    result.register_hook(in_layout)  # type: ignore[no-untyped-call]
+    def _run_under(
+        self, rule: AnyRule | None, function: Function, args: Args, kwargs: Kwargs
+    ) -> object:
+        if rule is None:
+            return call_with_gradient(function, args, kwargs)
+        if isinstance(rule, Rule):
+            return _call_with_rule(rule, function, *positional(args, kwargs))
+        return rule.run(FunctionCall.of(function, args, kwargs), self.record)
 
 
 _AUTOGRAD_ERRORS = (RuntimeError, TypeError)
@@ -153,7 +149,7 @@ def _refuse_hidden_gradients(function: Function, args: Args, kwargs: Kwargs) -> 
     """Without gradients autograd skips the operation, and its rule would silently not apply."""
     if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
         return
-    tensors = tensors_in(_without_parameters(args), _without_parameters(kwargs))
+    tensors = tensors_in(without_parameters(args), without_parameters(kwargs))
     if any(tensor.requires_grad for tensor in tensors):
         raise ModelError(
             f"this network runs {name_of(function)} with gradients switched off, so gradients "
@@ -172,17 +168,8 @@ def _unpack(saved: torch.Tensor) -> torch.Tensor:
     return saved
 
 
-def _without_parameters(value: Any) -> Any:
-    """The same arguments with parameters detached: their gradients are never needed."""
-    return with_tensors(value, _detach_parameter)
-
-
-def _detach_parameter(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach() if isinstance(tensor, torch.nn.Parameter) else tensor
-
-
 def _call_with_rule(rule: Rule, function: Function, args: Args, kwargs: Kwargs) -> object:
-    source, rest, options = args[0], _without_parameters(args[1:]), _without_parameters(kwargs)
+    source, rest, options = args[0], without_parameters(args[1:]), without_parameters(kwargs)
 
     def call(tensor: torch.Tensor) -> torch.Tensor:
         return cast("torch.Tensor", function(tensor, *rest, **options))

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Never, cast
+from typing import Any, Never, Protocol, cast, runtime_checkable
 
 import torch
 
@@ -55,6 +55,13 @@ class Call:
         """The same call on other tensors, by the identity of those that they replace."""
         args, kwargs = with_others(self.args, tensors), with_others(self.kwargs, tensors)
         return Call(self.function, args, cast("dict[str, Any]", kwargs))
+
+
+@runtime_checkable
+class StepHandler(Handler, Protocol):
+    """A handler that runs each step of a program in its own way."""
+
+    def at_step(self, step: Step, /) -> Handler: ...
 
 
 class Interpreter(ABC):
@@ -109,10 +116,13 @@ class ProgramInterpreter(Interpreter):
     ) -> None:
         super().__init__(execute, last=last)
         self.steps = survey.steps
+        self._at_step = execute.at_step if isinstance(execute, StepHandler) else None
 
     def step(self, call: Call) -> object:
         if self.count >= len(self.steps) or not matches(self.steps[self.count], call):
             self.diverge(call)
+        if self._at_step is not None:
+            self.execute = self._at_step(self.steps[self.count])
         if creates_from_shape(call.function, call.args, call.kwargs):
             return self.create(call)
         return self.compute(self.steps[self.count], call)

@@ -26,6 +26,7 @@ class Role(Enum):
     LAYER_NORM = "layer norm"
     RESPONSE_NORM = "local response norm"
     PRODUCT = "product"
+    SQUASHER = "function into the interval from 0 to 1"
 
 
 class WindowReduction(Enum):
@@ -188,9 +189,10 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     (_rectifier("hardswish"), functions_named("hardswish")),
     (_rectifier("softplus"), functions_named("softplus")),
     (
-        Operation("sigmoid", call_motions.stay),
-        functions_named("sigmoid", "hardsigmoid", "logsigmoid"),
+        Operation("sigmoid", call_motions.stay, Role.SQUASHER),
+        functions_named("sigmoid", "hardsigmoid"),
     ),
+    (Operation("sigmoid", call_motions.stay), functions_named("logsigmoid")),
     (Operation("tanh", call_motions.stay), functions_named("tanh", "softsign")),
     (Operation("softmax", call_motions.along_dim), functions_named("softmax", "log_softmax")),
     (Operation("norm", call_motions.batch_norm, Role.BATCH_NORM), functions_named("batch_norm")),

@@ -4,11 +4,22 @@ An operation whose role has no rule in the book passes the plain gradient.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
+from retroscope.engine.call_rules import CallRule
 from retroscope.engine.operations import Role
+from retroscope.engine.relevance import (
+    ByWeights,
+    ConstantDeviation,
+    ConstantGate,
+    Epsilon,
+    FoldedNorm,
+    Gamma,
+    MarkedGate,
+    Secant,
+)
 from retroscope.errors import choose
 
 Signal = torch.Tensor
@@ -45,12 +56,26 @@ RECTIFY_AND_MASK = Rule("rectify and mask", _rectify_and_mask, needs_active_mask
 PASS = Rule("pass through", _pass_through)
 
 
+AnyRule = Rule | CallRule
+
+
 @dataclass(frozen=True)
 class RuleBook:
-    """The rules of one method, by the role of the operation."""
+    """The rules of one method, by the role of the operation.
+
+    `lower_rules` replace some of them in the lower half of the network: for operations at most half
+    as deep as the unit, counted in linear operations from the pixels. `contrast` subtracts from a
+    projection what all channels at the unit's position share.
+    """
 
     name: str
-    rules: Mapping[Role, Rule] = field(default_factory=dict)
+    rules: Mapping[Role, AnyRule] = field(default_factory=dict)
+    lower_rules: Mapping[Role, AnyRule] = field(default_factory=dict)
+    contrast: bool = False
+
+    def rules_at(self, height: float) -> Mapping[Role, AnyRule]:
+        """The rules at a height between the pixels, 0, and the unit, 1."""
+        return self.rules if height > 0.5 else {**self.rules, **self.lower_rules}
 
 
 GRADIENT = RuleBook("gradient")
@@ -62,7 +87,29 @@ DECONVNET = RuleBook("deconvnet", {Role.RECTIFIER: RECTIFY, Role.RESPONSE_NORM: 
 GUIDED = RuleBook("guided", {Role.RECTIFIER: RECTIFY_AND_MASK})
 """A rectifier rectifies the signal and passes it only where it was active (Springenberg 2015)."""
 
-RULE_BOOKS = {book.name: book for book in (DECONVNET, GUIDED, GRADIENT)}
+RELEVANCE = RuleBook(
+    "relevance",
+    {
+        Role.LINEAR: ByWeights(Epsilon()),
+        Role.BATCH_NORM: FoldedNorm(Epsilon()),
+        Role.RECTIFIER: Secant(),
+        Role.RESPONSE_NORM: Secant(),
+        Role.LAYER_NORM: ConstantDeviation(),
+        Role.SQUASHER: MarkedGate(),
+        Role.PRODUCT: ConstantGate(),
+    },
+    {Role.LINEAR: ByWeights(Gamma()), Role.BATCH_NORM: FoldedNorm(Gamma())},
+)
+"""Layer-wise relevance propagation, epsilon above and gamma below (Montavon 2019).
+
+The upper layers decide which of the features below a unit uses: there no rule favours any. The
+lower ones decide how it looks: there gamma keeps edges whole (`docs/decisions/0017`).
+"""
+
+CONTRAST = replace(RELEVANCE, name="contrast", contrast=True)
+"""What a unit adds to what all channels at its position share, by the rules of relevance."""
+
+RULE_BOOKS = {book.name: book for book in (DECONVNET, RELEVANCE, CONTRAST, GUIDED, GRADIENT)}
 
 
 def rule_book(rules: str | RuleBook) -> RuleBook:

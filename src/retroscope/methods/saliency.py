@@ -15,7 +15,7 @@ import torch
 from retroscope.argument_types import check_arguments
 from retroscope.engine.batching import NetworkInput, max_batch_size
 from retroscope.engine.forward import run_forward
-from retroscope.engine.gradients import apply_rules, gradients
+from retroscope.engine.gradients import RuleHandler, gradients
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.engine.program import Survey
@@ -196,7 +196,7 @@ def _score_class(net: Network, input_tensor: torch.Tensor, target: TargetSpec) -
 
     def score_images(images: torch.Tensor, rules: RuleBook) -> torch.Tensor:
         batch = _copy_in_format(images, survey)
-        scores = run_classifier(net, survey, batch, execute=apply_rules(rules)).scores
+        scores = run_classifier(net, survey, batch, execute=RuleHandler(rules)).scores
         return scores[:, resolved.index]
 
     return _ScoredInput(
@@ -253,7 +253,7 @@ def _layer_maps(
     recorded: list[torch.Tensor] = []
     batch = _copy_in_format(images, survey)
     listeners = {layer.index: recorded.append}
-    run_forward(net.module, survey, batch, listeners, execute=apply_rules(rules))
+    run_forward(net.module, survey, batch, listeners, execute=RuleHandler(rules))
     return recorded[0]
 
 

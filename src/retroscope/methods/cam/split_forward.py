@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from retroscope.engine.gradients import apply_rules, gradients
+from retroscope.engine.gradients import RuleHandler, gradients
 from retroscope.engine.program import Survey
 from retroscope.engine.rules import GRADIENT
 from retroscope.errors import ModelError
@@ -57,6 +57,6 @@ def split_forward(net: Network, layer: Layer, batch: torch.Tensor) -> SplitForwa
         survey,
         batch.clone(),
         listeners={layer.index: insert_leaf},
-        execute=apply_rules(GRADIENT),
+        execute=RuleHandler(GRADIENT),
     )
     return SplitForward(net, survey, layer, batch, leaves[0], class_scores)

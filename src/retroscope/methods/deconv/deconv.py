@@ -1,4 +1,4 @@
-"""The deconvnet: what in an image made a unit fire (Zeiler & Fergus 2014, 2.1).
+"""Projections: what in an image made a unit fire (Zeiler & Fergus 2014, 2.1).
 
 The unit's activation goes back through the network by a rule book, with all other units set to
 zero. Only the pixels that the unit sees are computed; the result is that of the whole image.
@@ -17,7 +17,9 @@ from retroscope.argument_types import check_arguments, unpack_pair
 from retroscope.engine.batching import ImageStack, NetworkInput, ProjectionRequest, Size
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import memory_budget
-from retroscope.engine.rules import RuleBook, rule_book
+from retroscope.engine.rule_choice import AUTO, choose_rules
+from retroscope.engine.rules import RULE_BOOKS, RuleBook
+from retroscope.errors import choose
 from retroscope.methods.deconv.projector import NumberedProjections, Projector
 from retroscope.methods.image_lists import AnImage, ImageList, is_image_list, prepare_list
 from retroscope.methods.positions import resolve_positions
@@ -46,9 +48,13 @@ def deconv(
     unit: str | Unit,
     image: AnyImage | Sequence[AnyImage],
     *,
-    rules: str | RuleBook = "deconvnet",
+    rules: str | RuleBook = AUTO,
 ) -> Projection | list[Projection]:
     """What in the image made a unit fire.
+
+    `rules` is the way back: `deconvnet`, `relevance`, `contrast` (what the unit adds to what all
+    channels at its position share), `guided` or `gradient`. `auto` is the deconvnet where max
+    pooling makes its pictures depend on the image, and relevance elsewhere.
 
     A channel without a position stands for its strongest unit in this image; `@*` looks back from
     the whole map, and a layer without a channel from all of its maps at once. A list of images, or
@@ -69,7 +75,7 @@ def deconv_many(
     net: Network,
     requests: Iterable[Request],
     *,
-    rules: str | RuleBook = "deconvnet",
+    rules: str | RuleBook = AUTO,
     max_bytes: int | None = None,
 ) -> Iterator[Projection]:
     """The projections of many units in many images, `(unit, image)`, in the order of the requests.
@@ -77,12 +83,13 @@ def deconv_many(
     `max_bytes` limits the memory of a batch. Default: what the device has available.
     """
     require_network(net)
-    book = rule_book(rules)
+    if isinstance(rules, str):
+        choose("rule book", rules, {AUTO: None, **RULE_BOOKS})
     max_bytes = max_bytes or memory_budget(net.device)
     pending = iter(requests)
     while chunk := _next_chunk(net, pending):
         with preserve_state(net.module):
-            projections = dict(_project(net, book, max_bytes, chunk))
+            projections = dict(_project(net, rules, max_bytes, chunk))
         yield from (projections[order] for order in range(len(chunk)))
 
 
@@ -124,7 +131,7 @@ def _image_key(image: AnyImage) -> object:
 
 
 def _project(
-    net: Network, book: RuleBook, max_bytes: int, requests: Sequence[ProjectionRequest]
+    net: Network, rules: str | RuleBook, max_bytes: int, requests: Sequence[ProjectionRequest]
 ) -> NumberedProjections:
     by_size: dict[Size, list[ProjectionRequest]] = defaultdict(list)
     for request in requests:
@@ -136,6 +143,7 @@ def _project(
             net.device,
             channels_last=survey.channels_last,
         )
-        projector = Projector(net, book, max_bytes, survey, images)
+        choice = choose_rules(rules, survey)
+        projector = Projector(net, choice, max_bytes, survey, images)
         positioned = resolve_positions(net, survey, images, size_requests, max_bytes=max_bytes)
         yield from projector.project(positioned)

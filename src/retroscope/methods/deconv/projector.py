@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from math import isfinite
 from typing import cast
 
@@ -18,11 +18,12 @@ from retroscope.engine.batching import (
     worth_cropping,
 )
 from retroscope.engine.forward import run_forward
-from retroscope.engine.gradients import apply_rules, gradients
+from retroscope.engine.gradients import RuleHandler, gradients
 from retroscope.engine.memory import in_batches
 from retroscope.engine.program import Survey
 from retroscope.engine.region import run_region
-from retroscope.engine.rules import RuleBook
+from retroscope.engine.rule_choice import RuleChoice, depends_on_image
+from retroscope.engine.rules import DECONVNET, RELEVANCE, RuleBook
 from retroscope.geometry import Box
 from retroscope.network import Network
 from retroscope.results.projections import Pixels, Projection
@@ -34,6 +35,13 @@ SlotRequest = tuple[int, ProjectionRequest]
 """A request, and the row of its image in the batch."""
 
 
+SAME_FOR_EVERY_IMAGE = (
+    "the same picture for every image: a deconvnet depends on the image through max pooling, and "
+    "there is none below this unit"
+)
+"""The note on a deconvnet projection that does not depend on the image."""
+
+
 @dataclass(frozen=True, eq=False)
 class BackwardResult:
     """For each unit of a batch its activation, and the signal at the pixels of its frame."""
@@ -42,15 +50,19 @@ class BackwardResult:
     signal: torch.Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Projector:
     """Projects units in images of one size, in batches of at most `max_bytes`."""
 
     net: Network
-    book: RuleBook
+    choice: RuleChoice
     max_bytes: int
     survey: Survey
     images: ImageStack
+
+    @property
+    def book(self) -> RuleBook:
+        return self.choice.book
 
     def project(self, requests: Sequence[ProjectionRequest]) -> NumberedProjections:
         """The projections, layer by layer: from crops if that is cheaper, else whole images."""
@@ -89,16 +101,20 @@ class Projector:
                 pixels.clone(),
                 target=target,
                 region=batch.region,
-                execute=apply_rules(self.book),
+                execute=self._rule_handler(target),
             )
             positions = None if maps is None else batch.output_positions(maps.y, maps.x)
             if maps is None or positions is None:
                 return None, batch
             rows, columns = positions
-            channels = [request.unit.channel for request in batch.requests]
-            units = maps.output[range(len(indices)), channels, rows, columns]
+            numbers, channels = range(len(indices)), [r.unit.channel for r in batch.requests]
+            units = maps.output[numbers, channels, rows, columns]
             start = units.detach()
-            return BackwardResult(start, gradients(units, pixels, start)), batch
+            if not self.book.contrast:
+                return BackwardResult(start, gradients(units, pixels, start)), batch
+            signal = gradients(units, pixels, start, retain_graph=True)
+            shared = gradients(maps.output[numbers, :, rows, columns], pixels)
+            return BackwardResult(start, remove_shared(signal, shared)), batch
 
     def _project_whole_images(
         self, target: int, requests: Sequence[ProjectionRequest]
@@ -122,7 +138,14 @@ class Projector:
             maps = self._layer_maps(target, pixels)
             for number, slot_requests in enumerate(rounds, 1):
                 start, activations = _start_signal(maps.detach(), slot_requests)
-                signal = gradients(maps, pixels, start, retain_graph=number < len(rounds))
+                is_last = number == len(rounds)
+                signal = gradients(
+                    maps, pixels, start, retain_graph=self.book.contrast or not is_last
+                )
+                if self.book.contrast:
+                    everything = _shared_start(maps.detach(), slot_requests)
+                    shared = gradients(maps, pixels, everything, retain_graph=not is_last)
+                    signal = remove_shared(signal, shared)
                 rows = signal[[row for row, _ in slot_requests]]
                 batch = _whole_frames([request for _, request in slot_requests])
                 projections += self._to_projections(batch, BackwardResult(activations, rows))
@@ -135,9 +158,20 @@ class Projector:
             self.survey,
             pixels.clone(),
             {target: outputs.append},
-            execute=apply_rules(self.book),
+            execute=self._rule_handler(target),
         )
         return outputs[0]
+
+    def _rule_handler(self, target: int) -> RuleHandler:
+        return RuleHandler(self.book, self.survey.steps[target].depth)
+
+    @lru_cache(maxsize=64)  # noqa: B019 - a projector lives as long as its requests
+    def _notes_on_rules(self, target: int) -> tuple[str, ...]:
+        if self.book is DECONVNET and not self.choice.reason:
+            return () if depends_on_image(self.survey, target) else (SAME_FOR_EVERY_IMAGE,)
+        if self.book is RELEVANCE and self.choice.reason:
+            return (f"relevance rules: {self.choice.reason}",)
+        return ()
 
     def _to_projections(self, batch: Crops, result: BackwardResult) -> NumberedProjections:
         """Cuts the signal under each frame to the box of its unit."""
@@ -161,8 +195,20 @@ class Projector:
             size=request.image.size,
             patch=request.image.rgb[box.top : box.bottom, box.left : box.right],
             source=request.image.source,
-            notes=(*self.net.remarks, *_notes(request, activation)),
+            notes=(
+                *self.net.remarks,
+                *_notes(request, activation),
+                *self._notes_on_rules(request.layer.index),
+            ),
         )
+
+
+def remove_shared(signal: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+    """What is left of each signal without its component along the shared one."""
+    axes = (1, 2, 3)
+    share = (signal * shared).sum(axes, keepdim=True)
+    size = shared.square().sum(axes, keepdim=True)
+    return signal - share / size.clamp(min=torch.finfo(size.dtype).tiny) * shared
 
 
 def _rounds(requests: Sequence[Sequence[ProjectionRequest]]) -> list[list[SlotRequest]]:
@@ -186,11 +232,18 @@ def _start_signal(
     return start, torch.stack(activations)
 
 
+def _shared_start(maps: torch.Tensor, slot_requests: Sequence[SlotRequest]) -> torch.Tensor:
+    """One for every channel at the position of each request."""
+    start = torch.zeros_like(maps)
+    for row, request in slot_requests:
+        start[(row, slice(None), *_map_index(request.unit)[1:])] = 1
+    return start
+
+
 def _map_index(unit: Unit) -> tuple[int | slice, ...]:
     everything = slice(None)
-    if unit.channel is None:
-        return (everything,)
-    return (unit.channel, *(unit.position or (everything, everything)))
+    channel = everything if unit.channel is None else unit.channel
+    return (channel, *(unit.position or (everything, everything)))
 
 
 def _as_numpy(signal: torch.Tensor) -> Pixels:

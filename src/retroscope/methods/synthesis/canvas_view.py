@@ -20,7 +20,7 @@ import torch
 
 from retroscope.engine.batching import Size, depends_on_position, max_batch_size
 from retroscope.engine.forward import run_forward
-from retroscope.engine.gradients import apply_rules
+from retroscope.engine.gradients import RuleHandler
 from retroscope.engine.map_regions import MapRegion, Span
 from retroscope.engine.program import Survey
 from retroscope.engine.region import run_region
@@ -76,7 +76,7 @@ class CanvasView:
             batch,
             target=step,
             region=self.region,
-            execute=apply_rules(book),
+            execute=RuleHandler(book),
         )
         if output is None:
             raise ModelError(
@@ -94,10 +94,10 @@ class CanvasView:
             if step != CLASS_SCORES
         }
         if CLASS_SCORES not in listeners:
-            run_forward(self.net.module, self.survey, batch, hooks, execute=apply_rules(book))
+            run_forward(self.net.module, self.survey, batch, hooks, execute=RuleHandler(book))
             return
         classes = run_classifier(
-            self.net, self.survey, batch, listeners=hooks, execute=apply_rules(book)
+            self.net, self.survey, batch, listeners=hooks, execute=RuleHandler(book)
         )
         listeners[CLASS_SCORES](classes.scores[:, :, None, None], (0, 0))
 
@@ -174,6 +174,6 @@ def _validate(view: CanvasView, layer: Layer) -> CanvasView | None:
             view.copy_as_input(blank),
             target=layer.index,
             region=view.region,
-            execute=apply_rules(GRADIENT),
+            execute=RuleHandler(GRADIENT),
         )
     return None if output is None else view

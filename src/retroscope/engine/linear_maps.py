@@ -1,0 +1,75 @@
+"""Convolutions and linear layers as the linear maps that they are, with any weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+
+from retroscope.engine.autograd_calls import without_parameters
+from retroscope.engine.call_arguments import Args, Function, Kwargs
+
+
+@dataclass(frozen=True, eq=False)
+class LinearMap:
+    """y = W x + b. `apply` gives W x for any weights of the same shape.
+
+    `scale_shape` is the shape in which one number for each output channel multiplies the weights;
+    None where the channels cannot be scaled one by one. `channel_axis` is that of the outputs.
+    """
+
+    apply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    channel_axis: int
+    scale_shape: tuple[int, ...] | None
+
+    def bias_map(self, bias: torch.Tensor) -> torch.Tensor:
+        """A number for each output channel, in a shape that broadcasts over the outputs."""
+        return bias.view(-1, *[1] * (-self.channel_axis - 1))
+
+    def scaled(self, scale: torch.Tensor, shift: torch.Tensor) -> "LinearMap | None":
+        """The map `scale * y + shift`, with numbers for each channel."""
+        if self.scale_shape is None:
+            return None
+        bias = shift if self.bias is None else self.bias * scale + shift
+        return replace(self, weight=self.weight * scale.view(self.scale_shape), bias=bias)
+
+
+def linear_map(function: Function, args: Args, kwargs: Kwargs) -> LinearMap | None:
+    """The linear map of a call, its input first; None if its weights depend on the image."""
+    args, kwargs = without_parameters(args), without_parameters(kwargs)
+    names = ("weight", "bias")
+    given = dict(zip(names, args[1:3], strict=False)) | kwargs
+    weight, bias = given.pop("weight"), given.pop("bias", None)
+    if weight.requires_grad or (bias is not None and bias.requires_grad):
+        return None
+    options = {name: value for name, value in given.items() if name not in names}
+
+    def apply(x: torch.Tensor, other_weight: torch.Tensor) -> torch.Tensor:
+        return cast("torch.Tensor", function(x, other_weight, None, *args[3:], **options))
+
+    is_dense = function is F.linear
+    scalable = {F.linear: (-1, 1), F.conv2d: (-1, 1, 1, 1)}
+    return LinearMap(apply, weight, bias, -1 if is_dense else -3, scalable.get(function))
+
+
+def batch_norm_scale(
+    input: torch.Tensor,  # noqa: A002
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Scale and shift of a batch norm, for each channel; None if it takes them from the batch."""
+    del input, momentum
+    if training or running_mean is None or running_var is None:
+        return None
+    scale = (running_var + eps).rsqrt()
+    scale = scale if weight is None else scale * weight
+    shift = -running_mean * scale
+    return scale, shift if bias is None else shift + bias

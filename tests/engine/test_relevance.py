@@ -1,0 +1,340 @@
+"""The rules of relevance, compared with their definitions on dense matrices, and with zennit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from retroscope.engine.call_rules import CallRule
+from retroscope.engine.operations import Role
+from retroscope.engine.relevance import ByWeights, Epsilon, FoldedNorm, Gamma, LinearRule, Secant
+from retroscope.engine.rules import RELEVANCE, RuleBook
+from retroscope.methods.deconv.deconv import deconv
+from retroscope.network import Network
+from retroscope.results.projections import Projection
+from tests.conftest import built, numbers
+
+Array = npt.NDArray[np.float64]
+SIZE = (6, 7)
+
+
+def book_of(rule: LinearRule) -> RuleBook:
+    """One rule for all linear operations."""
+    rules: dict[Role, CallRule] = {
+        Role.LINEAR: ByWeights(rule),
+        Role.BATCH_NORM: FoldedNorm(rule),
+        Role.RECTIFIER: Secant(),
+    }
+    return RuleBook("one rule", rules)
+
+
+def dense(module: nn.Module, image: torch.Tensor) -> tuple[Array, Array]:
+    """A linear operation as the matrix W and the vector b of y = W x + b."""
+    with torch.no_grad():
+        bias = module(torch.zeros_like(image)[None])[0].flatten()
+        units = torch.eye(image.numel(), dtype=image.dtype).view(-1, *image.shape)
+        columns = module(units).flatten(1) - bias
+    return columns.T.numpy(), bias.numpy()
+
+
+def gamma_by_definition(matrix: Array, bias: Array, x: Array, start: Array) -> Array:
+    """The signal at x, from the sums of the definition, output by output."""
+    y = matrix @ x + bias
+    signal = np.zeros_like(x)
+    for output, weights in enumerate(matrix):
+        sign = 1 if y[output] > 0 else -1
+        shares = weights * x
+        favoured = shares + 0.25 * np.where(sign * shares > 0, shares, 0)
+        constant = bias[output] + 0.25 * (bias[output] if sign * bias[output] > 0 else 0)
+        relevance = favoured / (favoured.sum() + constant) * (y[output] * start[output])
+        signal += relevance / x
+    return signal
+
+
+def conv() -> nn.Conv2d:
+    return nn.Conv2d(3, 4, 3, stride=2, padding=1)
+
+
+@pytest.mark.parametrize("make", [conv, lambda: nn.Conv2d(3, 6, 2, groups=3, dilation=2)])
+def test_gamma_is_its_definition_on_signed_inputs(make: Callable[[], nn.Conv2d]) -> None:
+    module: Any = built(make).double()
+    image = numbers(3, *SIZE)
+    matrix, bias = dense(module, image)
+    outputs = module(image[None])[0]
+    start = np.zeros(outputs.shape)
+    start[1, 1, 2] = outputs[1, 1, 2].item()
+    x = image.numpy().ravel()
+    expected = gamma_by_definition(matrix, bias, x, start.ravel()).reshape(image.shape)
+    shown = deconv(Network(module, input_size=SIZE), "conv1:1@1,2", image, rules=book_of(Gamma()))
+    np.testing.assert_allclose(shown.full().transpose(2, 0, 1), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_epsilon_damps_by_the_channels_of_the_position() -> None:
+    module: Any = built(conv).double()
+    image = numbers(3, *SIZE)
+    net = Network(module, input_size=SIZE)
+    with torch.no_grad():
+        y = module(image[None])[0, :, 1, 2]
+    damping = abs(y[1]) / (abs(y[1]) + 0.1 * (y * y).mean().sqrt())
+    shown = deconv(net, "conv1:1@1,2", image, rules=book_of(Epsilon(0.1)))
+    plain = deconv(net, "conv1:1@1,2", image, rules="gradient")
+    np.testing.assert_allclose(shown.pixels, plain.pixels * damping.item(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("rule", [Epsilon(), Gamma()])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_batch_norm_counts_as_a_part_of_its_convolution(rule: LinearRule, bias: bool) -> None:
+    def make() -> nn.Module:
+        norm = nn.BatchNorm2d(4)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        norm.running_mean, norm.running_var = torch.randn(4), torch.rand(4) + 0.5
+        convolution = nn.Conv2d(3, 4, 3, padding=1, bias=bias)
+        return nn.Sequential(convolution, norm, nn.ReLU(), nn.Conv2d(4, 2, 3))
+
+    module: Any = built(make).double()
+    fused = nn.Sequential(fuse_conv_bn_eval(module[0], module[1]), nn.ReLU(), module[3])
+    image = numbers(3, *SIZE)
+    two, one = (
+        deconv(Network(part, input_size=SIZE), "conv2:1@1,2", image, rules=book_of(rule))
+        for part in (module, fused)
+    )
+    np.testing.assert_allclose(two.pixels, one.pixels, rtol=1e-6, atol=1e-9)
+
+
+def test_a_norm_that_does_not_follow_a_convolution_passes_the_gradient() -> None:
+    module: Any = built(lambda: nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3))).double()
+    module[0].running_var = torch.tensor([0.5, 1.0, 2.0]).double()
+    bare = nn.Sequential(nn.Identity(), module[1])
+    image = numbers(3, *SIZE)
+    normed = module[0](image[None])[0].detach()
+    shown = deconv(Network(module, input_size=SIZE), "1:1@1,2", image, rules=RELEVANCE)
+    behind = deconv(Network(bare, input_size=SIZE), "1:1@1,2", normed, rules=RELEVANCE)
+    scale = (module[0].running_var + module[0].eps).rsqrt().numpy()
+    np.testing.assert_allclose(shown.pixels, behind.pixels * scale, rtol=1e-9)
+
+
+class _Reader(nn.Module):
+    """A convolution whose output is changed, or its input, before a norm or a rule reads it."""
+
+    def __init__(self, change: str) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)
+        self.change = change
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = self.first(image)
+        if self.change == "output in place":
+            x.add_(1)
+        elif self.change == "output":
+            x = x + 1
+        y = self.norm(x)
+        result: torch.Tensor = self.last(y)
+        if self.change == "input in place":
+            y.zero_()
+        return result
+
+
+def _projection_of_reader(change: str, book: RuleBook) -> Projection:
+    module = built(lambda: _Reader(change)).double()
+    net = Network(module, input_size=SIZE)
+    return deconv(net, "last:1@1,2", numbers(3, *SIZE), rules=book)
+
+
+@pytest.mark.parametrize("rule", [Epsilon(), Gamma()])
+def test_an_output_that_was_changed_in_place_is_not_the_convolutions(rule: LinearRule) -> None:
+    book = book_of(rule)
+    plain, in_place = (
+        _projection_of_reader(change, book) for change in ("output", "output in place")
+    )
+    np.testing.assert_allclose(in_place.pixels, plain.pixels, rtol=1e-9)
+
+
+def test_an_input_that_is_changed_later_counts_as_it_was() -> None:
+    book = book_of(Gamma())
+    plain, in_place = (
+        _projection_of_reader(change, book) for change in ("nothing", "input in place")
+    )
+    np.testing.assert_allclose(in_place.pixels, plain.pixels, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "rectifier",
+    [nn.ReLU(), nn.ReLU6(), nn.LeakyReLU(0.1), nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.Softplus()],
+    ids=repr,
+)
+def test_a_rectifier_passes_the_slope_of_its_secant(rectifier: nn.Module) -> None:
+    module: Any = nn.Sequential(built(lambda: nn.Conv2d(3, 4, 1)).double(), rectifier)
+    module[0].weight.data.mul_(8)
+    image = numbers(3, *SIZE)
+    with torch.no_grad():
+        x = module[0](image[None])
+        slope = ((rectifier(x) - rectifier(torch.zeros_like(x))) / x)[0, 1, 1, 2].item()
+        activation = rectifier(x)[0, 1, 1, 2].item()
+    book = RuleBook("secant", {Role.RECTIFIER: Secant()})
+    shown = deconv(Network(module, input_size=SIZE), "1:1@1,2", image, rules=book)
+    expected = activation * slope * module[0].weight.detach()[1, :, 0, 0].numpy()
+    np.testing.assert_allclose(shown.pixels.ravel(), expected, rtol=1e-9, atol=1e-15)
+
+
+class _Gated(nn.Module):
+    """A gate that is written in one of several ways; `fixed` is its value, held constant."""
+
+    def __init__(self, way: str, fixed: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.first, self.fc, self.last = nn.Conv2d(3, 4, 1), nn.Linear(4, 4), nn.Conv2d(4, 2, 1)
+        self.way, self.fixed = way, fixed
+
+    def gate(self, x: torch.Tensor) -> torch.Tensor:
+        if self.way.startswith("swish"):
+            return x.sigmoid()
+        gate: torch.Tensor = self.fc(x.mean((2, 3))).sigmoid()[:, :, None, None]
+        return gate.expand_as(x) if self.way == "expanded" else gate
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = self.first(image)
+        gate = self.gate(x) if self.fixed is None else self.fixed
+        if self.way == "in place":
+            x *= gate
+        else:
+            x = gate * x if self.way in ("gate first", "swish, gate first") else x * gate
+        result: torch.Tensor = self.last(x)
+        return result
+
+
+@pytest.mark.parametrize(
+    "way", ["plain", "gate first", "expanded", "in place", "swish", "swish, gate first"]
+)
+def test_a_gate_is_a_constant(way: str) -> None:
+    image = numbers(3, *SIZE)
+    module: Any = built(lambda: _Gated(way)).double()
+    with torch.no_grad():
+        fixed = module.gate(module.first(image[None]))
+    constant = built(lambda: _Gated(way, fixed)).double()
+    gated, held = (
+        deconv(Network(part, input_size=SIZE), "last:1@1,2", image, rules=RELEVANCE)
+        for part in (module, constant)
+    )
+    np.testing.assert_allclose(gated.full(), held.full(), rtol=1e-9, atol=1e-12)
+
+
+def test_the_deviation_of_a_layer_norm_is_a_constant() -> None:
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(3)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            normed: torch.Tensor = self.norm(image.permute(0, 2, 3, 1))
+            return normed
+
+    module: Any = built(Normed).double()
+    image = numbers(3, *SIZE)
+    module.norm.weight.data = torch.tensor([0.5, -1.0, 2.0]).double()
+    pixel = image[:, 1, 2].numpy()
+    deviation = np.sqrt(pixel.var() + module.norm.eps)
+    weight = module.norm.weight.detach().numpy()
+    centre = np.eye(3) - 1 / 3
+    activation = weight[1] * (centre[1] @ pixel) / deviation
+    shown = deconv(Network(module, input_size=SIZE), "norm:1@1,2", image, rules=RELEVANCE)
+    expected = activation * weight[1] * centre[1] / deviation
+    np.testing.assert_allclose(shown.pixels[0, 0], expected, rtol=1e-9)
+
+
+def test_relevance_changes_its_rule_half_way_up() -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(5)))
+
+    module: Any = built(make).double()
+    image = numbers(3, *SIZE)
+    net, used = Network(module, input_size=SIZE), []
+
+    class Recorder:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def attach(self, linear: object, source: object, output: torch.Tensor) -> torch.Tensor:
+            del linear, source
+            used.append(self.name)
+            return output
+
+    book = RuleBook(
+        "recorded",
+        {Role.LINEAR: ByWeights(Recorder("upper"))},
+        {Role.LINEAR: ByWeights(Recorder("lower"))},
+    )
+    deconv(net, "4:1@1,2", image, rules=book)
+    assert used == ["lower"] * 3 + ["upper"] * 2
+    used.clear()
+    deconv(net, "1:1@1,2", image, rules=book)
+    assert used == ["lower", "upper"]
+
+
+def deep() -> nn.Module:
+    return nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, stride=2), nn.BatchNorm2d(6), nn.ReLU6()),
+        *(nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU6(inplace=True)),
+        *(nn.Conv2d(6, 5, 3), nn.ReLU()),
+    )
+
+
+def test_a_contrast_has_no_part_along_what_the_channels_share() -> None:
+    net, image = Network(built(deep).double(), input_size=(21, 21)), numbers(3, 21, 21)
+    channels = range(5)
+    contrasts = [deconv(net, f"7:{c}@3,3", image, rules="contrast") for c in channels]
+    parts = [deconv(net, f"7:{c}@3,3", image, rules="relevance") for c in channels]
+    shared = np.sum([p.pixels / p.activation for p in parts if p.activation], axis=0)
+    for contrast, part in zip(contrasts, parts, strict=True):
+        size = (shared * shared).sum()
+        expected = part.pixels - (part.pixels * shared).sum() / size * shared
+        np.testing.assert_allclose(contrast.pixels, expected, rtol=1e-8, atol=1e-12)
+        assert abs((contrast.pixels * shared).sum()) < 1e-9 * size
+
+
+def test_without_biases_relevance_is_neither_made_nor_lost() -> None:
+    """The sum over the pixels is the activation: gamma and secants only share it out."""
+    module: Any = built(deep).double()
+    image = numbers(3, 21, 21)
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.BatchNorm2d) and part.bias is not None:
+            nn.init.zeros_(part.bias)
+    channel = int(module(image[None])[0, :, 1, 1].argmax())
+    net = Network(module, input_size=(21, 21))
+    shown = deconv(net, f"7:{channel}@1,1", image, rules=book_of(Gamma()))
+    relevance = shown.full().transpose(2, 0, 1) * image.numpy() / shown.activation
+    assert shown.activation > 0
+    assert relevance.sum() == pytest.approx(shown.activation, rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "rule"), [("gamma", Gamma(0.25)), ("epsilon", Epsilon(0.0))])
+def test_relevance_is_zennits(name: str, rule: LinearRule) -> None:
+    zennit = pytest.importorskip("zennit.rules")
+    composites = pytest.importorskip("zennit.composites")
+    types = pytest.importorskip("zennit.types")
+    rules = {"gamma": zennit.Gamma(0.25, stabilizer=1e-12), "epsilon": zennit.Epsilon(1e-12)}
+
+    def make() -> nn.Module:
+        convolutions = (nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3), nn.Conv2d(6, 5, 3))
+        return nn.Sequential(*(part for conv in convolutions for part in (conv, nn.ReLU())))
+
+    module: Any = built(make).double()
+    image = numbers(3, 12, 12)
+    pixels = image[None].clone().requires_grad_()
+    composite = composites.LayerMapComposite(
+        [(types.Convolution, rules[name]), (types.Activation, zennit.Pass())]
+    )
+    with composite.context(module) as changed:
+        maps = changed(pixels)
+        channel = int(maps[0, :, 3, 3].argmax())
+        start = torch.zeros_like(maps)
+        start[0, channel, 3, 3] = maps[0, channel, 3, 3]
+        (expected,) = torch.autograd.grad(maps, pixels, start)
+    net = Network(module, input_size=(12, 12))
+    shown = deconv(net, f"5:{channel}@3,3", image, rules=book_of(rule))
+    relevance = shown.full().transpose(2, 0, 1) * image.numpy() / shown.activation
+    np.testing.assert_allclose(relevance, expected[0].numpy(), rtol=1e-6, atol=1e-9)
