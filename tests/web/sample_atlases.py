@@ -18,13 +18,15 @@ from tests.atlas.small_atlas import write, zero_statistics
 
 SIDE = 32
 FIELD = ReceptiveField(Field(9, 4, -2), Field(9, 4, -2))
+LARGE = ReceptiveField(Field(50, 8, -20), Field(50, 8, -20))
+"""Fields that leave the image at every position and cover most of it."""
 WHOLE = ReceptiveField(Field.whole(SIDE), Field.whole(SIDE), whole=True)
 NAMES = ("cats", "dogs & <i>wolves</i>", "Cats", "../up")
 """Class names unsafe in URLs: no two may share a file name, and none may leave its folder."""
 LAYERS = (
     Layer("features.0", "conv", 12, (8, 8), FIELD, ("conv1", "conv1_1"), 0),
     Layer("Features.0", "relu", 3, (8, 8), FIELD, ("relu1",), 1),
-    Layer("add#2/é<b>", "add", 244, (4, 4), FIELD, (), 2, "an <b>odd</b> name"),
+    Layer("add#2/é<b>", "add", 244, (4, 4), LARGE, (), 2, "an <b>odd</b> name"),
     Layer("head", "linear", 4, (1, 1), WHOLE, ("fc1",), 3),
 )
 IMAGES = 242
@@ -38,7 +40,7 @@ def odd_atlas(path: Path, *, seed: int = 0) -> Atlas:
     """Odd layer names, a dead channel, one with non-finite values, two pages of channels."""
     with AtlasWriter(path) as writer, writer.transaction():
         _fill(writer, LAYERS, seed)
-        for hit in list(writer.missing_projections(ranks=9)):
+        for hit in list(writer.missing_projections(ranks=9, rules="deconvnet")):
             if hit.layer != "head":
                 writer.put_projection(
                     hit.image, _projection(hit.layer, hit.channel, (hit.y, hit.x))
@@ -141,7 +143,8 @@ def disc_image(seed: int) -> RGB:
 
 
 def _projection(layer: str, channel: int, position: tuple[int, int]) -> Projection:
-    box = FIELD.box(*position).clip(SIDE, SIDE)
+    field = {entry.name: entry.field for entry in LAYERS}[layer]
+    box = field.box(*position).clip(SIDE, SIDE)
     y, x = np.mgrid[: box.height, : box.width]
     wave = np.sin(y * 0.7 + channel) * np.cos(x * 0.9)
     pixels = np.repeat(wave[..., None], 3, axis=2).astype(np.float32)

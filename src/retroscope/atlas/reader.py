@@ -118,6 +118,11 @@ class Atlas:
         return reader_queries.read_facts(self._connection)
 
     @property
+    def rules(self) -> str:
+        """The rules of the projections that are shown if no others are asked for."""
+        return str(self.meta.get("rules", "deconvnet"))
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The scanned layers in running order."""
         return tuple(self._layers_by_id().values())
@@ -164,8 +169,10 @@ class Atlas:
     def __getitem__(self, unit: Unit | str) -> Plate:
         return self.plate(unit)
 
-    def plate(self, unit: Unit | str, *, ranked_by: str = "max", rules: str = "deconvnet") -> Plate:
+    def plate(self, unit: Unit | str, *, ranked_by: str = "max", rules: str | None = None) -> Plate:
         """The patches that excite a channel most, with their projections if there are any.
+
+        `rules` are those of the projections. Default: `Atlas.rules`.
 
         A patch is grey where the field leaves the image, and all grey if the image is not stored.
         """
@@ -173,7 +180,11 @@ class Atlas:
         channel = self._find_channel(unit)
         stats = self.stats(unit)
         rows = reader_queries.channel_plate(
-            self._connection, channel.layer_id, channel.number, ranked_by=ranking, rules=rules
+            self._connection,
+            channel.layer_id,
+            channel.number,
+            ranked_by=ranking,
+            rules=rules or self.rules,
         )
         check_plate_size(channel.layer, len(rows))
         patches = tuple(patch_from_row(channel.layer, row) for row in rows)
@@ -203,13 +214,17 @@ class Atlas:
         return tuple(replace(pattern, natural=maximum) for pattern in patterns)
 
     def top(
-        self, layer: str, count: int = 9, *, ranked_by: str = "max", rules: str = "deconvnet"
+        self, layer: str, count: int = 9, *, ranked_by: str = "max", rules: str | None = None
     ) -> tuple[tuple[Unit, Patch], ...]:
         """The hits with the highest scores of a layer, over all channels, each with its unit."""
         ranking = resolve_ranking(ranked_by)
         scanned = self.layer(layer)
         rows = reader_queries.layer_plate(
-            self._connection, self._layer_id(scanned), count, ranked_by=ranking, rules=rules
+            self._connection,
+            self._layer_id(scanned),
+            count,
+            ranked_by=ranking,
+            rules=rules or self.rules,
         )
         check_plate_size(scanned, len(rows))
         return tuple(

@@ -243,7 +243,7 @@ class AtlasWriter:
         *,
         limit: int | None = None,
         ranks: int | None = None,
-        rules: str = "deconvnet",
+        rules: str,
     ) -> Iterator[MissingProjection]:
         """The hits of both rankings that have no projection, each position once.
 

@@ -15,6 +15,7 @@ from retroscope.cli.options import (
     rules_option,
     stdout_to_stderr,
     tone_option,
+    view_option,
 )
 from retroscope.cli.output import (
     check_writable,
@@ -101,8 +102,9 @@ def activations(
     metavar="N",
     help="Project the N strongest channels of a layer in each image; UNIT is then a layer.",
 )
-@tone_option
-@click.option("--bare", is_flag=True, help="Draw only the projection, without patch and text.")
+@tone_option()
+@view_option
+@click.option("--bare", is_flag=True, help="Short for --view projection.")
 @open_options
 @json_option
 @image_output_option
@@ -114,6 +116,7 @@ def deconv(
     rules: str,
     top: int | None,
     tone: str,
+    view: str | None,
     bare: bool,
     opening: OpenOptions,
     as_json: bool,
@@ -135,10 +138,10 @@ def deconv(
     if as_json:
         print_json([projection_json(projection) for projection in projections])
     if output is not None or not as_json:
-        method = rules if top is None else f"top{top}.{rules}"
+        method = ".".join(filter(None, (f"top{top}" if top else "", projections[0].rules)))
         path = output or default_path(images[0], unit, method)
         result = projections[0] if len(projections) == 1 else projections
-        write_drawing(result, path, to_stderr=as_json, tone=tone, bare=bare)
+        write_drawing(result, path, to_stderr=as_json, tone=tone, view=view, bare=bare)
 
 
 def _select_units(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from retroscope.cli.choices import COLOURS, RESIZES, RULES, TONES
+from retroscope.cli.choices import COLOURS, RESIZES, RULES, TONES, VIEWS
 from retroscope.cli.parameter_types import parse_device, parse_names, parse_numbers, parse_size
 from retroscope.errors import RetroscopeError
 
@@ -199,20 +199,20 @@ heat_options = packed_options(
     json_option,
     image_output_option,
 )
-tone_option = click.option(
-    "--tone",
-    type=click.Choice(TONES),
-    default="tile",
-    show_default=True,
-    help="How signed values are scaled to colours: by the largest of each tile, by its 99.5th "
-    "percentile, or by square root.",
+view_option = click.option(
+    "--view",
+    type=click.Choice(VIEWS),
+    help="Draw only this image of each projection, without text: the projection itself, or the "
+    "patch lit by it.",
 )
 rules_option = click.option(
     "--rules",
     type=click.Choice(RULES),
-    default="deconvnet",
+    default="auto",
     show_default=True,
-    help="Backward rules of the projection.",
+    help="Backward rules of the projection. auto: deconvnet where max pooling makes it depend on "
+    "the image, else relevance. contrast: what sets the unit apart from the other channels at its "
+    "position.",
 )
 target_option = click.option(
     "--target",
@@ -220,6 +220,19 @@ target_option = click.option(
     show_default="the most probable",
     help="Class to explain, by name or number.",
 )
+
+
+def tone_option(default: str = TONES[0]) -> Decorator:
+    """`--tone`."""
+    return click.option(
+        "--tone",
+        type=click.Choice(TONES),
+        default=default,
+        show_default=True,
+        help="How signed values are scaled to colours: by the 99th percentile of what is not zero "
+        "in a tile, with faint values lifted (robust), by the largest value of a tile, by its "
+        "99.5th percentile, or by square root.",
+    )
 
 
 def layers_option(

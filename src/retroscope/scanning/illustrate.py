@@ -13,7 +13,7 @@ from retroscope.atlas.reader import Atlas
 from retroscope.atlas.schema import ScanState
 from retroscope.atlas.writer import AtlasWriter, MissingProjection, extend_atlas
 from retroscope.engine.batching import NetworkInput
-from retroscope.engine.rules import rule_book
+from retroscope.engine.rule_choice import AUTO, choose_rules
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_scan
 from retroscope.methods.deconv.deconv import deconv_many
@@ -82,13 +82,16 @@ def illustrate(
     layers: str | Sequence[str] = (),
     units: Sequence[str | Unit] | None = None,
     projections: RanksOption = "all",
-    rules: str = "deconvnet",
+    rules: str = AUTO,
     labels: str | Path | None = None,
     glob: str | None = None,
     workers: int | None = None,
     progress: ProgressListener = ignore_progress,
 ) -> None:
     """Projects the hits of a scanned atlas that have no projection by these rules yet.
+
+    `rules` are those of `rs.deconv`. The atlas is shown with those that `auto` chooses, or with the
+    first that are asked for.
 
     `layers` (names, aliases, globs and kinds) and `units` (channels, or single positions) select
     a part of the atlas. `projections` is `all`, `max` (the hits by maximum), or how many hits of
@@ -230,7 +233,7 @@ def project_hits(
     *,
     ranks: Ranks,
     selection: frozenset[Unit] | None = None,
-    rules: str = "deconvnet",
+    rules: str = AUTO,
     progress: ProgressListener = ignore_progress,
 ) -> None:
     """Stores the projections of the hits that have none.
@@ -238,8 +241,11 @@ def project_hits(
     The hits by maximum come first, layer by layer, then those by mean alone: interrupted at any
     moment, the atlas has first what people look at first.
     """
-    book = rule_book(rules)
-    hits = _missing_projections(writer, selection, ranks=ranks, rules=book.name)
+    choice = choose_rules(rules, net.survey(net.input_size))
+    if rules == AUTO or "rules" not in writer.meta:
+        with writer.transaction():
+            writer.put_meta({"rules": choice.book.name, "rules_reason": choice.reason})
+    hits = _missing_projections(writer, selection, ranks=ranks, rules=choice.book.name)
     refuse_changed_files(writer, image_list, sorted({hit.image for hit in hits}))
     cache = ImageCache(writer, net, image_list, workers=default_workers())
     reporter = ProgressReporter("illustrate", len(hits), progress)
@@ -248,7 +254,7 @@ def project_hits(
         requests = [(_unit(hit), images[hit.image]) for hit in chunk]
         projections: list[Projection] = []
         try:
-            projections.extend(deconv_many(net, requests, rules=book))
+            projections.extend(deconv_many(net, requests, rules=rules))
         finally:  # an interruption keeps what was computed
             with writer.transaction():
                 for hit, projection in zip(chunk, projections, strict=False):

@@ -8,12 +8,15 @@ from retroscope.atlas.queries.query import Query, SqlSource, as_list, check_leng
 from retroscope.atlas.queries.reader_queries import class_profile_bytes
 from retroscope.results.layers import Layer
 
-_HAS_PROJECTION = """
+_SHOWN_RULES = """
+    coalesce((SELECT trim(value, '"') FROM meta WHERE key = 'rules'), 'deconvnet')"""
+"""The rules whose projections are shown, as `Atlas.rules`."""
+_HAS_PROJECTION = f"""
     EXISTS (
         SELECT 1 FROM projections
         WHERE projections.layer = hits.layer AND projections.channel = hits.channel
             AND projections.image = hits.image AND projections.y = hits.y
-            AND projections.x = hits.x AND projections.rules = 'deconvnet')"""
+            AND projections.x = hits.x AND projections.rules = {_SHOWN_RULES})"""  # noqa: S608 - our own SQL
 _HAS_HITS = """
     EXISTS (SELECT 1 FROM hits WHERE hits.layer = channels.layer AND hits.ranked_by = 'max'
         AND hits.channel = channels.channel AND hits.rank = 0)"""
@@ -149,7 +152,7 @@ _STRONGEST_CHANNELS = Query(
 )
 _UNIT_HITS = Query(
     UnitHitRow,
-    """
+    f"""
     SELECT hits.rank, hits.score, hits.image, hits.y, hits.x, images.key, labels.name AS label,
         projections.activation, projections.note
     FROM hits
@@ -157,9 +160,10 @@ _UNIT_HITS = Query(
     LEFT JOIN labels ON labels.id = images.label
     LEFT JOIN projections ON projections.layer = hits.layer
         AND projections.channel = hits.channel AND projections.image = hits.image
-        AND projections.y = hits.y AND projections.x = hits.x AND projections.rules = 'deconvnet'
+        AND projections.y = hits.y AND projections.x = hits.x
+        AND projections.rules = {_SHOWN_RULES}
     WHERE hits.layer = ? AND hits.ranked_by = ? AND hits.channel = ?
-    ORDER BY hits.rank LIMIT ?""",
+    ORDER BY hits.rank LIMIT ?""",  # noqa: S608 - our own SQL
 )
 _FIRST_HITS = Query(
     FirstHitRow,
