@@ -102,6 +102,14 @@ def activations(
     metavar="N",
     help="Project the N strongest channels of a layer in each image; UNIT is then a layer.",
 )
+@click.option(
+    "--shifts",
+    type=click.IntRange(min=1, max=16),
+    default=1,
+    show_default=True,
+    help="Average over N x N shifts of the image by a pixel each. 4 removes most of the grid that "
+    "strided convolutions leave, and takes 16 times as long.",
+)
 @tone_option()
 @view_option
 @click.option("--bare", is_flag=True, help="Short for --view projection.")
@@ -115,6 +123,7 @@ def deconv(
     *,
     rules: str,
     top: int | None,
+    shifts: int,
     tone: str,
     view: str | None,
     bare: bool,
@@ -134,7 +143,7 @@ def deconv(
             for image in images
             for address in _select_units(net, unit, image, top=top)
         ]
-        projections = list(deconv_many(net, requests, rules=rules))
+        projections = list(deconv_many(net, requests, rules=rules, shifts=shifts))
     if as_json:
         print_json([projection_json(projection) for projection in projections])
     if output is not None or not as_json:

@@ -5,7 +5,9 @@ zero. Only the pixels that the unit sees are computed; the result is that of the
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import overload
@@ -19,8 +21,9 @@ from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import memory_budget
 from retroscope.engine.rule_choice import AUTO, choose_rules
 from retroscope.engine.rules import RULE_BOOKS, RuleBook
-from retroscope.errors import choose
+from retroscope.errors import RetroscopeError, choose
 from retroscope.methods.deconv.projector import NumberedProjections, Projector
+from retroscope.methods.deconv.shift_average import average_shifts, shift_images, shift_offsets
 from retroscope.methods.image_lists import AnImage, ImageList, is_image_list, prepare_list
 from retroscope.methods.positions import resolve_positions
 from retroscope.network import AnyImage, Network, require_network
@@ -31,17 +34,29 @@ from retroscope.unit import Unit, as_unit
 
 Request = tuple[str | Unit, AnyImage]
 
+MAX_SHIFTS = 16
+"""The most shifts along each axis."""
 _MAX_REQUESTS, _MAX_IMAGES = 4096, 128
 """How many are worked on together."""
 
 
 @overload
 def deconv(
-    net: Network, unit: str | Unit, image: AnyImage, *, rules: str | RuleBook = ...
+    net: Network,
+    unit: str | Unit,
+    image: AnyImage,
+    *,
+    rules: str | RuleBook = ...,
+    shifts: int = ...,
 ) -> Projection: ...
 @overload
 def deconv(
-    net: Network, unit: str | Unit, image: ImageList[AnImage], *, rules: str | RuleBook = ...
+    net: Network,
+    unit: str | Unit,
+    image: ImageList[AnImage],
+    *,
+    rules: str | RuleBook = ...,
+    shifts: int = ...,
 ) -> list[Projection]: ...
 def deconv(
     net: Network,
@@ -49,12 +64,15 @@ def deconv(
     image: AnyImage | Sequence[AnyImage],
     *,
     rules: str | RuleBook = AUTO,
+    shifts: int = 1,
 ) -> Projection | list[Projection]:
     """What in the image made a unit fire.
 
     `rules` is the way back: `deconvnet`, `relevance`, `contrast` (what the unit adds to what all
     channels at its position share), `guided` or `gradient`. `auto` is the deconvnet where max
-    pooling makes its pictures depend on the image, and relevance elsewhere.
+    pooling makes its pictures depend on the image, and relevance elsewhere. `shifts` averages over
+    so many shifts of the image along each axis, by a pixel each, which removes the grid of strided
+    convolutions: 4 makes 16 projections of one.
 
     A channel without a position stands for its strongest unit in this image; `@*` looks back from
     the whole map, and a layer without a channel from all of its maps at once. A list of images, or
@@ -66,8 +84,8 @@ def deconv(
     """
     if is_image_list(image):
         requests = ((unit, network_input) for network_input in prepare_list(net, image))
-        return list(deconv_many(net, requests, rules=rules))
-    return next(deconv_many(net, [(unit, image)], rules=rules))
+        return list(deconv_many(net, requests, rules=rules, shifts=shifts))
+    return next(deconv_many(net, [(unit, image)], rules=rules, shifts=shifts))
 
 
 @check_arguments
@@ -76,21 +94,49 @@ def deconv_many(
     requests: Iterable[Request],
     *,
     rules: str | RuleBook = AUTO,
+    shifts: int = 1,
     max_bytes: int | None = None,
 ) -> Iterator[Projection]:
     """The projections of many units in many images, `(unit, image)`, in the order of the requests.
 
-    `max_bytes` limits the memory of a batch. Default: what the device has available.
+    `rules` and `shifts` are those of `deconv`. `max_bytes` limits the memory of a batch. Default:
+    what the device has available.
     """
     require_network(net)
     if isinstance(rules, str):
         choose("rule book", rules, {AUTO: None, **RULE_BOOKS})
+    if not 1 <= shifts <= MAX_SHIFTS:
+        raise RetroscopeError(
+            f"shifts is a number from 1 to {MAX_SHIFTS}, not {shifts}", parameter="shifts"
+        )
     max_bytes = max_bytes or memory_budget(net.device)
     pending = iter(requests)
     while chunk := _next_chunk(net, pending):
         with preserve_state(net.module):
-            projections = dict(_project(net, rules, max_bytes, chunk))
+            project = partial(_project, net, rules, max_bytes)
+            projections = dict(project(chunk))
+            if shifts > 1:
+                projections = {
+                    request.order: _average(project, request, projections[request.order], shifts)
+                    for request in chunk
+                }
         yield from (projections[order] for order in range(len(chunk)))
+
+
+def _average(
+    project: Callable[[Sequence[ProjectionRequest]], NumberedProjections],
+    request: ProjectionRequest,
+    projection: Projection,
+    shifts: int,
+) -> Projection:
+    """A projection averaged over shifts of its image."""
+    offsets = shift_offsets(shifts)
+    shifted = [
+        replace(request, order=order, unit=projection.unit, image=image)
+        for order, image in enumerate(shift_images(request.image, offsets))
+    ]
+    by_order = dict(project(shifted))
+    return average_shifts(projection, offsets, (by_order[order] for order in range(len(shifted))))
 
 
 def _next_chunk(net: Network, requests: Iterator[Request]) -> list[ProjectionRequest]:
