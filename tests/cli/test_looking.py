@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -88,6 +89,14 @@ def test_deconv_takes_every_option_of_how_it_looks(
     assert retroscope("deconv", "nets.py:tiny", "conv2:1", "cat.png", *options).status == 0
     shown = rs.deconv(tiny, "conv2:1", "cat.png", rules="guided")
     check_is_drawing(desk / "unit.png", shown, tone="gamma", bare=True)
+
+
+def test_a_view_is_drawn_alone(retroscope: Retroscope, tiny: rs.Network, desk: Path) -> None:
+    words = ["deconv", "nets.py:tiny", "conv2:1", "cat.png", "--view", "lit", "-o", "unit.png"]
+    assert retroscope(*words).status == 0
+    with PIL.Image.open(desk / "unit.png") as drawing:
+        lit = np.asarray(drawing)
+    np.testing.assert_array_equal(lit, rs.deconv(tiny, "conv2:1", "cat.png").lit())
 
 
 def test_several_images_come_on_one_sheet(

@@ -60,6 +60,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["deconv", TINY, "conv2:1@0,18", "cat.png"], "from 0,0 to 13,17"),
     (["deconv", TINY, "conv2:1", "cat.png", "--rules", "giuded"], "'guided'"),
     (["deconv", TINY, "conv2:1", "cat.png", "--tone", "tyle"], "'tile'"),
+    (["deconv", TINY, "conv2:1", "cat.png", "--view", "light"], "'projection', 'lit'"),
     (["deconv", TINY, "conv2:1", "cat.png", "--top", "2"], "give the layer 'conv2'"),
     (["deconv", TINY, "conv2", "cat.png", "--top", "0"], "x>=1"),
     (["deconv", TINY, "conv2:1", "none.png"], "cannot open 'none.png'"),

@@ -238,7 +238,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "a unit's filters": (["filters", TINY, "conv1:3"], "give 'conv1', not 'conv1:3'"),
     "deep filters": (["filters", TINY, "conv2"], "not pixels"),
     "no filters": (["filters", "nets.py:without_convolution"], "it does not run a convolution"),
-    "no tone": (["filters", TINY, "--tone", "tiel"], "'tiel' is not one of 'tile', "),
+    "no tone": (["filters", TINY, "--tone", "tiel"], "'tiel' is not one of 'robust', 'tile', "),
 }
 
 

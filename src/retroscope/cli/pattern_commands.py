@@ -158,7 +158,7 @@ def synthesize(
 @click.command(short_help="Draw the filters of a first layer.")
 @click.argument("model")
 @click.argument("layer", required=False)
-@tone_option
+@tone_option(default="tile")
 @click.option("--bare", is_flag=True, help="Draw only the filters, without text.")
 @open_options
 @json_option

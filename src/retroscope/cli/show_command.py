@@ -1,6 +1,6 @@
 """The command that shows what an atlas holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,9 +87,15 @@ class ShowRequest:
     "--mosaics",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write 3x3 mosaics LAYER_im.png and LAYER_feat.png to this folder.",
+    help="Write 3x3 mosaics LAYER_im.png, LAYER_feat.png and LAYER_lit.png to this folder.",
 )
-@tone_option
+@tone_option()
+@click.option(
+    "--lit/--no-lit",
+    default=None,
+    show_default="on a plate, not on a sheet of --channels",
+    help="Draw the patches lit by their projections beside them.",
+)
 @click.option(
     "--model",
     metavar="MODEL",
@@ -116,6 +122,7 @@ def show(
     context: bool,
     mosaics: Path | None,
     tone: str,
+    lit: bool | None,
     model: str | None,
     images: str | None,
     glob: str | None,
@@ -131,6 +138,8 @@ def show(
     address = Unit.parse(unit)
     if channels is not None:
         _check_channels(address, is_sheet_only=not (context or mosaics))
+    if context and lit is not None:
+        raise RetroscopeError("--context draws no lit patches; leave out --lit or --no-lit")
     if model is None:
         refuse_network_options("images", "glob")
     with open_atlas(atlas) as scanned:
@@ -143,7 +152,8 @@ def show(
             print_json(_hits_json(request))
         if output is not None or not (as_json or mosaics):
             path = output or _default_path(atlas, unit, request, context=context)
-            _draw(request, path, context=context, tone=tone, to_stderr=as_json)
+            options = {"tone": tone} if lit is None else {"tone": tone, "lit": lit}
+            _draw(request, path, context=context, options=options, to_stderr=as_json)
 
 
 def _check_channels(address: "Unit", *, is_sheet_only: bool) -> None:
@@ -186,22 +196,29 @@ def _default_path(atlas: str, unit: str, request: ShowRequest, *, context: bool)
     return default_path(atlas, unit, method)
 
 
-def _draw(request: ShowRequest, path: Path, *, context: bool, tone: str, to_stderr: bool) -> None:
+def _draw(
+    request: ShowRequest,
+    path: Path,
+    *,
+    context: bool,
+    options: Mapping[str, object],
+    to_stderr: bool,
+) -> None:
     atlas, unit = request.atlas, request.address
     if not context and (request.channels is not None or unit.channel is not None):
         plates = [atlas.plate(unit, ranked_by=request.ranked_by) for unit in request.units]
         result = plates[0] if request.channels is None else plates
-        write_drawing(result, path, to_stderr=to_stderr, tone=tone)
+        write_drawing(result, path, to_stderr=to_stderr, **options)
         return
     hits = request.hits(unit)
     if not hits:
         raise RetroscopeError(f"nothing excites {unit} in {str(atlas.path)!r}: it has no hits")
     if context:
-        write_drawing(_hit_contexts(atlas, hits), path, to_stderr=to_stderr, tone=tone)
+        write_drawing(_hit_contexts(atlas, hits), path, to_stderr=to_stderr, **options)
         return
     patches, names = [patch for _, patch in hits], [str(hit.unit) for hit, _ in hits]
     heading = _layer_heading(request, len(hits))
-    write_drawing(patches, path, to_stderr=to_stderr, tone=tone, names=names, **heading)
+    write_drawing(patches, path, to_stderr=to_stderr, **options, names=names, **heading)
 
 
 def _hit_contexts(atlas: "Atlas", hits: "Sequence[tuple[HitRow, Patch]]") -> list[object]:
@@ -222,16 +239,18 @@ def _hit_contexts(atlas: "Atlas", hits: "Sequence[tuple[HitRow, Patch]]") -> lis
 
 def _layer_heading(request: ShowRequest, count: int) -> dict[str, str]:
     """Title and subtitle of the strongest hits of a layer."""
-    from retroscope.render.captions import count_noun
+    from retroscope.render.captions import count_noun, join_facts
 
     atlas, name = request.atlas, request.address.layer
     layer, model = atlas.layer(name), atlas.meta.get("model", "")
-    names = " = ".join(dict.fromkeys([name, layer.name]))
+    names = name if name == layer.name else f"{name} ({layer.name})"
     hits = f"{count} strongest hits" if count > 1 else "the strongest hit"
     channels, images = count_noun(layer.channels, "channel"), count_noun(len(atlas.images), "image")
     return {
         "title": f"What excites {names} most" + (f" in {model}" if model else ""),
-        "line_below": f"{hits} of {channels} in {images} · ranked by {request.ranked_by}",
+        "line_below": join_facts(
+            layer.note, f"{hits} of {channels} in {images}", f"ranked by {request.ranked_by}"
+        ),
     }
 
 
@@ -242,16 +261,16 @@ def _write_mosaics(request: ShowRequest, folder: Path, *, tone: str, to_stderr: 
     patches = [patch for _, patch in request.hits(unit)]
     create_folder(folder)
     channel = "" if unit.channel is None else f"_{unit.channel}"
-    for what, ending in (("patch", "im"), ("projection", "feat")):
-        if what == "projection" and patches and not any(patch.projection for patch in patches):
-            click.echo(
-                f"no projections of {unit} yet; add them with --model MODEL or "
-                "`retroscope illustrate`",
-                err=True,
-            )
-            continue
+    kinds = {"patch": "im", "projection": "feat", "lit": "lit"}
+    if patches and not any(patch.projection for patch in patches):
+        kinds = {"patch": "im"}
+        click.echo(
+            f"no projections of {unit} yet; add them with --model MODEL or `retroscope illustrate`",
+            err=True,
+        )
+    for kind, ending in kinds.items():
         path = folder / f"{unit.layer}{channel}_{ending}.png"
-        write_image(mosaic(patches, kind=what, tone=tone), path, to_stderr=to_stderr)
+        write_image(mosaic(patches, kind=kind, tone=tone), path, to_stderr=to_stderr)
 
 
 def _hits_json(request: ShowRequest) -> "JsonObject | list[JsonObject]":

@@ -31,7 +31,7 @@ def test_a_layer_is_shown_as_its_strongest_patches(retroscope: Retroscope) -> No
         "done.conv1.mean.png",
         [patch for _, patch in best],
         names=[str(unit) for unit, _ in best],
-        title=f"What excites conv1 = 0 most in {model}",
+        title=f"What excites conv1 (0) most in {model}",
         line_below="9 strongest hits of 8 channels in 13 images · ranked by mean",
     )
 
@@ -44,6 +44,23 @@ def test_channels_are_shown_on_one_sheet(
     assert said == Said(0, f"done.conv1.channels{text}.max.png\n", "")
     with rs.open_atlas("done.atlas") as atlas:
         check_is_drawing(said.out.strip(), [atlas[f"conv1:{one}"] for one in channels])
+
+
+@pytest.mark.parametrize("lit", [True, False])
+def test_lit_patches_are_drawn_if_asked_for(retroscope: Retroscope, *, lit: bool) -> None:
+    option = "--lit" if lit else "--no-lit"
+    with rs.open_atlas("done.atlas") as atlas:
+        drawings: dict[str, tuple[list[str], object]] = {
+            "plate.png": (["conv1:3"], atlas["conv1:3"]),
+            "sheet.png": (["conv1", "--channels", "0-1"], [atlas["conv1:0"], atlas["conv1:1"]]),
+        }
+    for name, (words, result) in drawings.items():
+        assert retroscope("show", "done.atlas", *words, option, "-o", name).status == 0
+        check_is_drawing(name, result, lit=lit)
+    assert retroscope("show", "done.atlas", "conv1", option, "-o", "top.png").status == 0
+    assert retroscope("show", "done.atlas", "conv1", "-o", "default.png").status == 0
+    with PIL.Image.open("top.png") as top, PIL.Image.open("default.png") as default:
+        assert (top.size == default.size) == lit
 
 
 @pytest.mark.parametrize(
@@ -69,7 +86,7 @@ def test_mosaics_are_named_after_layer_and_channel(
     retroscope: Retroscope, unit: str, stem: str
 ) -> None:
     said = retroscope("show", "done.atlas", unit, "--mosaics", "new/folder")
-    paths = [f"new/folder/{stem}_im.png", f"new/folder/{stem}_feat.png"]
+    paths = [f"new/folder/{stem}_{ending}.png" for ending in ("im", "feat", "lit")]
     assert (said.status, said.out.splitlines(), said.err) == (0, paths, "")
     sizes = set()
     for path in paths:
