@@ -44,7 +44,8 @@ def photograph(name: str) -> Pixels:
 def blur(size: Pixels) -> Pixels:
     """Smoothed, so that a pixel between two strong ones counts as strong."""
     kernel = 2 * round(3 * BLUR) + 1
-    return gaussian_blur(torch.from_numpy(size)[None], [kernel, kernel], [BLUR, BLUR])[0].numpy()
+    blurred = gaussian_blur(torch.from_numpy(size)[None], [kernel, kernel], [BLUR, BLUR])
+    return np.asarray(blurred[0])
 
 
 def similarity(first: Pixels, second: Pixels) -> float:
