@@ -36,8 +36,6 @@ BLUR = 2.0
 def photograph(name: str) -> Pixels:
     """A photograph as RGB, pixels from 0 to 255."""
     pixels = np.asarray(getattr(data, name)())
-    if name == "motorcycle":
-        pixels = pixels[0]
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
