@@ -19,6 +19,8 @@ from retroscope.engine.linear_maps import LinearMap, batch_norm_scale, linear_ma
 Tensor = torch.Tensor
 _NEAR_ZERO = 1e-6
 """Inputs nearer to zero than this count as zero where a rule divides by them."""
+_SMALLEST = 1e-9
+"""The smallest sum of contributions that a rule divides by."""
 
 
 class LinearRule(Protocol):
@@ -96,8 +98,8 @@ class Gamma:
     gamma: float = 0.25
 
     def attach(self, linear: LinearMap, source: Tensor, output: Tensor) -> Tensor:
-        maps = partial(_GammaMaps.of, linear, self.gamma)
-        return cast("Tensor", _GammaFunction.apply(source, output.detach(), maps))
+        make_maps = partial(_GammaMaps.of, linear, self.gamma)
+        return cast("Tensor", _GammaFunction.apply(source, output.detach(), make_maps))
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ class _SecantFunction(torch.autograd.Function):
 
 
 class _GammaFunction(torch.autograd.Function):
-    """The rule Gamma. Its maps are computed when the first signal arrives, once for all units."""
+    """The rule Gamma. Its maps are computed when a signal needs them, once for all units."""
 
     @staticmethod
     def forward(
@@ -202,53 +204,61 @@ class _GammaFunction(torch.autograd.Function):
     ) -> Tensor:
         above = source.clamp(min=0)  # a copy: the network may change its input in place
         below = source.clamp(max=0) if bool((source < 0).any()) else None
-        ctx.save_for_backward(above, below)
-        ctx.make_maps, ctx.maps = make_maps, None
+        ctx.save_for_backward(above, below, output)
+        ctx.make_maps, ctx.maps = make_maps, {}
         return output.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None, None]:
-        if ctx.maps is None:
-            ctx.maps = ctx.make_maps(*ctx.saved_tensors)
-        return ctx.maps.back(signal), None, None
+        above, _, output = ctx.saved_tensors
+        result = torch.zeros_like(above)
+        for sign in (1, -1):  # behind a ReLU there is no signal at outputs below zero
+            if bool(signal[output > 0 if sign > 0 else output < 0].any()):
+                if sign not in ctx.maps:
+                    ctx.maps[sign] = ctx.make_maps(sign, *ctx.saved_tensors)
+                result += ctx.maps[sign].back(signal)
+        return result, None, None
 
 
 @dataclass(frozen=True, eq=False)
 class _GammaMaps:
-    """P and N of the rule Gamma with their graphs, and what the signal is multiplied by at each."""
+    """P of the rule Gamma with its graph, and what the signal is multiplied by; or N."""
 
-    above: Tensor
-    below: Tensor | None
-    outputs: tuple[Tensor, Tensor]
-    factors: tuple[Tensor, Tensor]
+    inputs: list[Tensor]
+    total: Tensor
+    factor: Tensor
 
     @classmethod
     @torch.enable_grad()
     def of(
-        cls, linear: LinearMap, gamma: float, above: Tensor, below: Tensor | None
+        cls,
+        linear: LinearMap,
+        gamma: float,
+        sign: int,
+        above: Tensor,
+        below: Tensor | None,
+        output: Tensor,
     ) -> "_GammaMaps":
         w, b = linear.weight, linear.bias
-        up, down = w + gamma * w.clamp(min=0), w + gamma * w.clamp(max=0)
-        above = above.detach().requires_grad_()
-        high, low = linear.apply(above, up), linear.apply(above, down)
-        if below is not None:
-            below = below.detach().requires_grad_()
-            high, low = high + linear.apply(below, down), low + linear.apply(below, up)
+        raised, lowered = w + gamma * w.clamp(min=0), w + gamma * w.clamp(max=0)
+        weights = (raised, lowered) if sign > 0 else (lowered, raised)
+        parts = [part.detach().requires_grad_() for part in (above, below) if part is not None]
+        total = linear.apply(parts[0], weights[0])
+        if len(parts) > 1:
+            total = total + linear.apply(parts[1], weights[1])
         if b is not None:
-            high = high + linear.bias_map(b + gamma * b.clamp(min=0))
-            low = low + linear.bias_map(b + gamma * b.clamp(max=0))
+            total = total + linear.bias_map(b + gamma * (sign * b).clamp(min=0) * sign)
         with torch.no_grad():
-            y = (high + low) / (2 + gamma)
-            raised = torch.where(y > 0, y / high.clamp(min=1e-9), 0)
-            lowered = torch.where(y < 0, y / low.clamp(max=-1e-9), 0)
-        return cls(above, below, (high, low), (raised, lowered))
+            size = (sign * total).clamp(min=_SMALLEST)
+            factor = torch.where(sign * output > 0, (sign * output) / size, 0)
+        return cls(parts, total, factor)
 
     def back(self, signal: Tensor) -> Tensor:
-        signals = [signal * factor for factor in self.factors]
-        inputs = [self.above] if self.below is None else [self.above, self.below]
-        parts = torch.autograd.grad(self.outputs, inputs, signals, retain_graph=True)
-        return parts[0] if self.below is None else torch.where(self.above > 0, parts[0], parts[1])
+        parts = torch.autograd.grad(
+            self.total, self.inputs, signal * self.factor, retain_graph=True
+        )
+        return parts[0] if len(parts) == 1 else torch.where(self.inputs[0] > 0, parts[0], parts[1])
 
 
 def _layer_norm(
