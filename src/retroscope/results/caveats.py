@@ -1,5 +1,7 @@
 """How far each method can be trusted, in a sentence or two, with the source."""
 
+from collections.abc import Iterable
+
 STRUCTURE = (
     "Guided backpropagation recovers the structure of the image and barely depends on the class "
     "(Nie 2018; Sixt 2020): it shows what is in the image, not why the network predicts this "
@@ -48,6 +50,27 @@ BORDER = (
     "of the next."
 )
 
+PROJECTION_CAVEATS = {
+    "deconvnet": PROJECTION,
+    "guided": (
+        "A guided projection recovers structure and barely depends on the unit (Nie 2018; Sixt "
+        "2020): it shows what is in this patch, not why the network predicts a class."
+    ),
+    "gradient": (
+        "The gradient shows where a small change of the patch would move the activation, not what "
+        "the activation is made of."
+    ),
+    "relevance": (
+        "A relevance projection shows what in this patch the activation is made of, as far as its "
+        "rules go (Bach 2015; Montavon 2019): not why the network predicts a class."
+    ),
+    "contrast": (
+        "The contrast shows what this unit adds to the other channels at its position, not all "
+        "that it needs."
+    ),
+}
+"""The caveat of a projection by each rule book, by its name."""
+
 CAVEATS: dict[str, tuple[str, ...]] = {
     "gradient": (SENSITIVITY,),
     "smoothgrad": (SENSITIVITY, "Averaging removes noise, and with it small details."),
@@ -68,7 +91,7 @@ CAVEATS: dict[str, tuple[str, ...]] = {
     "ablationcam": (MASKED, AVERAGED),
     "guided-gradcam": (RANDOMISED, UNUSED),
     "occlusion": (OCCLUDER,),
-    "explain": (PATCHES_FIRST, PROJECTION, BORDER),
+    "explain": (PATCHES_FIRST, BORDER),
 }
 """The caveats of each method, by its name."""
 
@@ -80,3 +103,14 @@ def caveats_of(method: str) -> tuple[str, ...]:
     ('The heat map has the resolution of the layer; smooth edges are interpolated.',)
     """
     return CAVEATS[method]
+
+
+def projection_caveats(rules: Iterable[str]) -> tuple[str, ...]:
+    """The caveats of projections by these rule books; none for a rule book of the user's own.
+
+    >>> projection_caveats(["contrast", "contrast", "mine"]) == (PROJECTION_CAVEATS["contrast"],)
+    True
+    """
+    return tuple(
+        PROJECTION_CAVEATS[name] for name in dict.fromkeys(rules) if name in PROJECTION_CAVEATS
+    )
