@@ -12,7 +12,7 @@ from retroscope.methods.cam.cam import cam
 from retroscope.methods.explain import explain
 from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.methods.saliency import saliency
-from retroscope.render.html_pages import explanation_html
+from retroscope.web.site.explanation_page import explanation_html
 from tests.cli.nets import CLASSIFIER
 from tests.cli.terminal import Retroscope, check_is_drawing, picture, pixels_of
 

@@ -101,6 +101,12 @@ def test_the_default_layers_are_the_last_convolution_of_each_map_size(net: Netwo
     assert [layer.name for layer in last_convolutions(net.layers)] == ["2", "5"]
 
 
+def test_an_atlas_without_convolutions_gives_its_last_layer_of_each_map_size(net: Network) -> None:
+    atlas = AtlasStub(net, ("1", "3", "4", "6"), 1)
+    explanation = explain(net, random_image(), atlas=atlas, top=1)
+    assert [finding.layer.name for finding in explanation.findings] == ["3", "6"]
+
+
 def test_an_explanation_has_the_remarks_of_the_network() -> None:
     net = Network(built(small), input_size=SIZE, remarks=["random weights, seed 0"])
     assert explain(net, random_image(), top=1).remarks == ("random weights, seed 0",)

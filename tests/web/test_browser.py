@@ -216,6 +216,76 @@ def test_pointing_at_a_patch_frames_it_in_its_picture(address: str, look: Looks)
     check_context(page, hits[5])
 
 
+def test_a_ring_marks_the_middle_of_a_field_larger_than_the_image(
+    address: str, look: Looks
+) -> None:
+    path = "unit/add_2_b_~2/3"
+    page = look(f"{address}{path}.html", viewport=DESK)
+    hits = facts(f"{path}.json", address)["rankings"]["max"]["hits"]
+    eye = page.locator("[data-ranking=max]")
+    for number in (0, 4, 8):
+        eye.locator(".patches .tile").nth(number).hover()
+        check_context(page, hits[number])
+        ring = eye.locator(".whole-image .ring")
+        assert ring.is_visible()
+        top, left, bottom, right = hits[number]["box"]
+        middle = [float(str(ring.get_attribute(name))) for name in ("cy", "cx")]
+        expected = (top + bottom) / 2, (left + right) / 2
+        assert middle == [min(max(at, 0.5), 31.5) for at in expected]
+
+
+def test_no_ring_marks_a_field_inside_the_image(served: str, look: Looks) -> None:
+    page = look(f"{served}unit/features.0/3.html", viewport=DESK)
+    page.locator("[data-ranking=max] .patches .tile").nth(1).hover()
+    assert not page.locator("[data-ranking=max] .whole-image .ring").is_visible()
+
+
+def test_classes_are_sorted_by_a_number_and_a_link_keeps_it(address: str, look: Looks) -> None:
+    page = look(f"{address}classes.html", viewport=DESK)
+    by_name = page.locator("#classes li a").all_inner_texts()
+    for number in ("units", "images"):
+        page.locator(f"input[value={number}]").check()
+        values = page.evaluate(
+            f"[...document.querySelectorAll('#classes li')].map((one) => +one.dataset.{number})"
+        )
+        assert values == sorted(values, reverse=True)
+    page.reload()
+    assert page.locator("input[value=images]").is_checked()
+    page.locator("input[value=name]").check()
+    assert page.locator("#classes li a").all_inner_texts() == by_name
+
+
+LONG_CLASS = "great white shark, white shark, man-eater, man-eating shark, Carcharodon carcharias"
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESK])
+@pytest.mark.parametrize(
+    ("path", "selector"),
+    [
+        ("classes.html", ".class-list a span"),
+        ("unit/features.0/3.html", ".tile .caption span"),
+        ("unit/features.0/3.html", "td.name, .bars a"),
+        ("class/cats.html", "h1"),
+    ],
+)
+def test_long_class_names_take_little_room(
+    request: pytest.FixtureRequest, viewport: Any, path: str, selector: str
+) -> None:
+    """Names as ImageNet has them: two lines beside an image, and no page grows wider."""
+    look, address = request.getfixturevalue("look"), request.getfixturevalue("served")
+    page = look(f"{address}{path}", viewport=viewport)
+    lines = page.evaluate(
+        """([selector, text]) => [...document.querySelectorAll(selector)].map((one) => {
+            one.textContent = text;
+            return one.offsetHeight / parseFloat(getComputedStyle(one).lineHeight);
+        })""",
+        [selector, LONG_CLASS],
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    if "span" in selector:
+        assert max(lines) < 2.2
+
+
 def check_context(page: "Page", hit: dict[str, Any]) -> None:
     context = page.locator("[data-ranking=max] .context")
     assert context.locator("[data-fact=source]").inner_text() == hit["source"]

@@ -265,3 +265,13 @@ def test_the_same_network_with_other_weights_is_refused(own: Site) -> None:
     message = "scanned with small, and retrained has different weights"
     with pytest.raises(RetroscopeError, match=message):
         live_routes(own, other)
+
+
+def test_a_unit_of_a_layer_that_is_not_in_the_atlas_is_refused(
+    client: TestClient, own: Site, mine: Path
+) -> None:
+    assert "2" not in {layer.name for layer in own.atlas.layers}
+    query = {"analysis": "unit", "unit": "2:0"}
+    answer = client.post("/analyze", params=query, content=mine.read_bytes())
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "the atlas does not have 2; scan this layer"

@@ -13,7 +13,7 @@ def test_the_whole_page_works(live: str, mine: Path, look: Looks) -> None:
     page.wait_for_selector("#unusual section:nth-child(2)")
     assert page.locator("#predictions li").count() == 5
     page.locator("#predictions button").nth(1).click()
-    page.locator("#caption").filter(has_text="gradcam").wait_for()
+    page.locator("#caption").filter(has_text="Grad-CAM").wait_for()
     page.locator("[data-show=occlusion]").click()
     page.locator("#caption").filter(has_text="stride").wait_for()
     page.locator("#unusual button").first.click()
@@ -43,7 +43,7 @@ def test_what_is_pointed_at_is_framed_for_the_moment_and_what_is_chosen_stays(
     chosen = page.locator("#caption").filter(has_text="the receptive field of")
     page.wait_for_selector("#unit:not([hidden])")
     said = chosen.inner_text()
-    plates.nth(8).hover()
+    plates.last.hover()
     page.locator("#caption").filter(has_not_text=said).wait_for()
     assert page.locator("#overlay").is_visible()
     page.mouse.move(1, 1)
@@ -103,3 +103,54 @@ def test_without_a_network_the_page_says_what_to_do(served: str, look: Looks) ->
     assert page.get_by_text("retroscope serve one.atlas --model MODEL").is_visible()
     assert not page.locator("#file").is_visible()
     assert not page.get_by_role("link", name="My image").is_visible()
+
+
+ANSWER_SLOWLY = """(lines) => {
+    globalThis.asked = [];
+    globalThis.fetch = async (url, { signal }) => {
+        const request = { signal, cancelled: false };
+        asked.push(request);
+        const encoder = new TextEncoder();
+        return new Response(new ReadableStream({
+            start(controller) {
+                for (const line of lines) controller.enqueue(encoder.encode(line + "\\n"));
+                signal.addEventListener("abort", () => controller.error(signal.reason));
+            },
+            cancel() { request.cancelled = true; },
+        }));
+    };
+}"""
+"""A server that sends these lines and then computes on."""
+
+
+def test_a_new_image_ends_the_analysis_of_the_last_one(live: str, mine: Path, look: Looks) -> None:
+    page = look(f"{live}mine.html")
+    page.evaluate(ANSWER_SLOWLY, ['{"predictions": []}'])
+    page.set_input_files("#file", mine)
+    page.wait_for_function("asked.length === 1")
+    page.evaluate("document.getElementById('file').value = ''")
+    page.set_input_files("#file", mine)
+    page.wait_for_function("asked.length === 2")
+    assert page.evaluate("asked.map(({ signal }) => signal.aborted)") == [True, False]
+    assert page.locator("#upload-status").inner_text() == "Running …"
+
+
+def test_nothing_is_read_after_an_error(live: str, mine: Path, look: Looks) -> None:
+    page = look(f"{live}mine.html")
+    page.evaluate(ANSWER_SLOWLY, ['{"error": "no classes"}'])
+    page.set_input_files("#file", mine)
+    page.locator("#upload-status").filter(has_text="no classes").wait_for()
+    page.wait_for_function("asked[0].cancelled")
+
+
+def test_the_camera_pauses_after_a_frame_that_failed(live: str, look: Looks) -> None:
+    page = look(f"{live}mine.html", permissions=["camera"])
+    page.clock.install()
+    page.evaluate(ANSWER_SLOWLY, ['{"error": "no classes"}'])
+    page.locator("#camera").click()
+    page.locator("#upload-status").filter(has_text="no classes").wait_for()
+    page.wait_for_timeout(300)
+    assert page.evaluate("asked.length") == 1
+    page.clock.run_for(1500)
+    while page.evaluate("asked.length") < 2:
+        page.wait_for_timeout(20)

@@ -206,6 +206,13 @@ def test_a_name_cannot_put_markup_on_a_page(site: Site) -> None:
             assert "é<b>" not in page
 
 
+def test_small_patches_keep_their_pixels_on_every_page(site: Site) -> None:
+    for path in ("class/cats.html", "unit/features.0/3.html", "compare/features.0.html"):
+        plates = re.findall(rb"<img[^>]*/features\.0/[^>]*>", respond(site, path).body)
+        assert plates
+        assert all(b'class="pixels"' in plate for plate in plates), path
+
+
 def test_the_page_of_a_unit_has_the_json_of_its_results(site: Site) -> None:
     """The same keys and values as on the command line; a page may add more."""
     for channel in range(12):

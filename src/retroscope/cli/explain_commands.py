@@ -338,7 +338,7 @@ def _report(
 
 
 def _write_page(explanation: "Explanation", path: Path, *, colours: str, to_stderr: bool) -> None:
-    from retroscope.render.html_pages import explanation_html
+    from retroscope.web.site.explanation_page import explanation_html
 
     page = explanation_html(explanation, colours=colours)
     write_bytes(page.encode(), path, to_stderr=to_stderr)

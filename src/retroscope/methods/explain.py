@@ -37,7 +37,8 @@ def explain(
     Units are ranked by the share of the atlas's images that excite them as much; without an atlas,
     by how far their peak stands out of their own map. The outermost positions of a map do not count
     where their fields reach further out of the image than those of the next: units there respond to
-    the padding. The default layers are the last convolution of each map size.
+    the padding. The default layers are the last convolution of each map size; of an atlas without
+    convolutions, its last layer of each map size.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
@@ -102,12 +103,19 @@ def _resolve_layers(
     if isinstance(layers, str):
         raise RetroscopeError(f"layers is a list of layers, not {layers!r}; pass [{layers!r}]")
     if not layers:
-        return last_convolutions(available)
+        return inspected_layers(available)
     resolved = [net.layer(layer, network_input.size) for layer in layers]
     missing = [layer.name for layer in resolved if layer not in available]
     if missing:
         raise RetroscopeError(f"the atlas does not have {', '.join(missing)}; scan these layers")
     return resolved
+
+
+def inspected_layers(layers: Iterable[Layer]) -> list[Layer]:
+    """The last convolution of each map size or, without convolutions, the last layer of each."""
+    layers = list(layers)
+    last = {layer.size: layer for layer in layers}
+    return last_convolutions(layers) or sorted(last.values(), key=lambda layer: layer.index)
 
 
 def last_convolutions(layers: Iterable[Layer]) -> list[Layer]:

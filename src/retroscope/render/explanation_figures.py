@@ -2,6 +2,7 @@
 
 from PIL import Image
 
+from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
 from retroscope.render.captions import join_facts, percent
 from retroscope.render.heat_figures import heat_notes, heat_title
@@ -16,18 +17,20 @@ from retroscope.render.layout import (
     page,
     row,
 )
+from retroscope.render.mosaics import ring_place
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.panels import heading_block, image_tile, label_tile
 from retroscope.render.text import BODY, LABEL, SMALL, line, paragraph, paragraphs
 from retroscope.render.theme import BAND, COOL, MUTED
-from retroscope.render.tone import apply_tone
+from retroscope.render.tone import DEFAULT_TONE, apply_tone
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.heat_maps import Prediction
+from retroscope.results.layers import Layer
 
 NO_UNITS = "no channel fires for this image"
 _BAR_WIDTH, _BAR_HEIGHT = 260, 6
-_CELL_WIDTH = 232
-_TILE_SIDE = 108
+_CELL_WIDTH = 296
+_TILE_SIDE = 92
 _COLUMNS, _COLUMN_GAP = 4, 20
 _TOP_GAP = 16
 
@@ -37,7 +40,7 @@ def draw_explanation(
     *,
     colours: str = "inferno",
     opacity: float = OPACITY,
-    tone: str = "tile",
+    tone: str = DEFAULT_TONE,
 ) -> Image.Image:
     """The explanation as a figure.
 
@@ -85,7 +88,7 @@ def heat_caption(explanation: Explanation) -> str:
     heat = explanation.heat
     has_bar = any(prediction.target == heat.target for prediction in explanation.predictions)
     title = str(heat.target) if has_bar else heat_title(heat)
-    return f"{title}: {heat.method} of {heat.layer}"
+    return f"{title}: {heat.method_title} of {heat.layer}"
 
 
 def ranking_line(explanation: Explanation) -> str:
@@ -123,11 +126,17 @@ def layer_heading(finding: LayerFinding) -> str:
     return join_facts(layer.name, *familiar, f"{layer.channels} channels of {height}x{width}")
 
 
-def patch_and_projection(unit: UnusualUnit, tone: str) -> tuple[RGB, RGB]:
-    """The patch under a unit's field, and the projection; twice the latter without a patch."""
-    projection = apply_tone(unit.projection.pixels, tone)
-    patch = unit.projection.patch
-    return (projection if patch is None else patch), projection
+def unit_images(unit: UnusualUnit, tone: str) -> dict[str, RGB]:
+    """What is drawn beside the patch of a unit, at its size, by name."""
+    projection = unit.projection
+    lit = {} if projection.patch is None else {"lit patch": projection.lit()}
+    return {"projection": apply_tone(projection.pixels, tone)} | lit
+
+
+def unit_box(unit: UnusualUnit, layer: Layer) -> Box:
+    """The field of a unit, which may leave the image."""
+    position = unit.unit.position
+    return unit.projection.box if position is None else layer.field.box(*position)
 
 
 def _prediction_bar(prediction: Prediction) -> Image.Image:
@@ -142,19 +151,29 @@ def _layer_block(finding: LayerFinding, tone: str) -> Image.Image:
     if not finding.units:
         empty = line(NO_UNITS, size=SMALL, colour=MUTED)
         return column([line(layer_heading(finding)), empty], gap=TIGHT)
-    cells = [_unit_block(unit, tone) for unit in finding.units]
+    cells = [_unit_block(unit, finding.layer, tone) for unit in finding.units]
     units = grid(cells, columns=_COLUMNS, gap=_COLUMN_GAP)
     heading = line(layer_heading(finding), width=max(units.width, _CELL_WIDTH))
     return column([heading, units], gap=TIGHT)
 
 
-def _unit_block(unit: UnusualUnit, tone: str) -> Image.Image:
-    tiles = [add_border(_fit_tile(pixels)) for pixels in patch_and_projection(unit, tone)]
+def _unit_block(unit: UnusualUnit, layer: Layer, tone: str) -> Image.Image:
+    images = map(_fit_tile, unit_images(unit, tone).values())
+    tiles = [add_border(tile) for tile in (*_patch_tiles(unit, layer), *images)]
     texts = [
         line(str(unit.unit), width=_CELL_WIDTH, size=SMALL),
         *(line(text, width=_CELL_WIDTH, size=LABEL, colour=MUTED) for text in unit_lines(unit)),
     ]
     return pad(column([row(tiles, gap=2 * TIGHT), *texts], gap=TIGHT), width=_CELL_WIDTH)
+
+
+def _patch_tiles(unit: UnusualUnit, layer: Layer) -> list[Image.Image]:
+    """The patch of a unit, with a ring at its place if its field is nearly all of the image."""
+    projection = unit.projection
+    if projection.patch is None:
+        return []
+    tile, box = _fit_tile(projection.patch), unit_box(unit, layer)
+    return [ring_place(tile, box, projection.size, tile.width / projection.box.width)]
 
 
 def _fit_tile(pixels: RGB) -> Image.Image:

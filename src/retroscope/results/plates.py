@@ -34,24 +34,28 @@ class Patch(ArraySummary):
         return self.box if self.size is None else self.box.clip(*self.size)
 
 
-def place_in_image(box: Box, size: tuple[int, int]) -> tuple[float, float] | None:
-    """The middle pixel (y, x) of a field that covers nearly all of an image and more.
+NEARLY_ALL = 0.9
+"""The share of an image from which a clipped field looks like the image itself."""
+HALF = 0.5
+"""The share of an image from which the middle of a clipped field says more than its frame."""
 
-    None for smaller fields, and for one that is exactly the image, as after global pooling: it is
-    nowhere in particular.
+
+def place_in_image(
+    box: Box, size: tuple[int, int], *, share: float = NEARLY_ALL
+) -> tuple[float, float] | None:
+    """The middle pixel (y, x) of a field that leaves an image and covers this share of it.
+
+    None for smaller fields, and for one inside the image. One that is exactly the image, as after
+    global pooling, is nowhere in particular.
 
     >>> place_in_image(Box(-40, 0, 20, 60), (20, 20)), place_in_image(Box(0, 0, 20, 20), (20, 20))
     ((0.0, 19.0), None)
     """
     visible, (height, width) = box.clip(*size), size
-    if box == visible or visible.height * visible.width < _NEARLY_ALL * height * width:
+    if box == visible or visible.height * visible.width < share * height * width:
         return None
     middle = (box.top + box.bottom - 1) / 2, (box.left + box.right - 1) / 2
     return min(max(middle[0], 0.0), height - 1.0), min(max(middle[1], 0.0), width - 1.0)
-
-
-_NEARLY_ALL = 0.9
-"""The share of an image from which a clipped field looks like the image itself."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

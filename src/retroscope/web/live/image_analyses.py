@@ -14,7 +14,7 @@ from retroscope.imaging.image import crop
 from retroscope.methods.activations import activations
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.deconv.deconv import deconv
-from retroscope.methods.explain import last_convolutions
+from retroscope.methods.explain import inspected_layers
 from retroscope.methods.observation import Observation, observe, top_predictions
 from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.methods.rarity import RankedUnit, most_unusual_units
@@ -31,6 +31,7 @@ from retroscope.results.as_json import (
 )
 from retroscope.results.heat_maps import HeatMap
 from retroscope.results.layers import Layer
+from retroscope.results.lighting import light_patch
 from retroscope.unit import Unit
 from retroscope.web.live.channel_stats_cache import ChannelStatsCache
 from retroscope.web.site.pages.page_facts import unit_facts
@@ -38,7 +39,6 @@ from retroscope.web.site.site import Facts, Params, Site
 from retroscope.web.site.urls import url_for
 
 _MAX_PREDICTIONS, _UNITS_PER_LAYER = 5, 6
-_FALLBACK_LAYERS = 4
 _OCCLUDER_SIZE = 7
 """The image is this many times as large as the occluder."""
 _OCCLUDER_STEPS = 24
@@ -107,17 +107,21 @@ def _unit(session: LiveSession, image: NetworkInput, params: Params) -> Results:
     if unit.channel is None or unit.whole_map:
         raise UnitError(f"{unit} is not a single unit; use LAYER:CHANNEL or LAYER:CHANNEL@Y,X")
     layer = session.net.layer(unit.layer, image.size)
+    if layer.name not in {scanned.name for scanned in session.site.atlas.layers}:
+        raise UnitError(f"the atlas does not have {layer.name}; scan this layer")
     projection = deconv(session.net, unit, image)
     maps = activations(session.net, layer.name, image).maps[unit.channel]
     box = layer.field.box(*_position(projection.unit))
     window = box.clip(*image.size)
+    pixels = crop(projection.full(), window, fill=0)
     yield projection_json(projection) | {
         "field": box_json(box),
         "href": url_for(session.site, "unit", layer=layer.name, channel=unit.channel),
         "map": png_url(colour_map(maps)),
         "map_size": list(maps.shape),
         "patch": png_url(ring_place(fromarray(crop(image.rgb, window)), box, image.size)),
-        "projection": png_url(apply_tone(crop(projection.full(), window, fill=0))),
+        "projection": png_url(apply_tone(pixels)),
+        "lit": png_url(light_patch(crop(image.rgb, window), pixels)),
     }
 
 
@@ -131,10 +135,10 @@ ANALYSES: dict[str, Analysis] = {
 
 
 def _layers_to_inspect(session: LiveSession, image: NetworkInput) -> list[Layer]:
-    """The last convolution of each map size that the atlas has, deepest first."""
+    """The layers that `explain` would select from those of the atlas, deepest first."""
     names = {layer.name for layer in session.site.atlas.layers}
     layers = [layer for layer in session.net.survey(image.size).layers if layer.name in names]
-    return (last_convolutions(layers) or layers[-_FALLBACK_LAYERS:])[::-1]
+    return inspected_layers(layers)[::-1]
 
 
 def _predictions(net: Network, observation: Observation) -> Results:

@@ -16,7 +16,7 @@ from retroscope.web.site.site import PageNotFoundError, Params, Site
 from retroscope.web.site.urls import find_layer_by_slug, layer_slugs, parse_channel
 
 PLATE_SIZE = 9
-PLATE_KINDS = {"patches": ("patch", 80), "projections": ("projection", 112)}
+PLATE_KINDS = {"patches": ("patch", 80), "projections": ("projection", 112), "lit": ("lit", 112)}
 """What a plate shows of each hit, and the side of a tile in pixels. Patches need fewer: where a
 page shows them larger, it cuts them from the whole image."""
 _QUALITY, _EFFORT = 82, 2
@@ -25,7 +25,7 @@ _ASSETS = Path(__file__).parent / "assets"
 
 
 def plate(site: Site, params: Params) -> bytes:
-    """The nine patches or projections of a channel, three by three, without gaps."""
+    """The nine patches, projections or lit patches of a channel, three by three, without gaps."""
     layer = find_layer_by_slug(site, params["layer"])
     channel = parse_channel(layer, params["channel"])
     content, legible = PLATE_KINDS[params["kind"]]
@@ -66,7 +66,7 @@ def asset(_site: Site, params: Params) -> bytes:
 
 
 def list_plates(site: Site) -> Iterator[Params]:
-    """The plates of all channels with hits; projections where the atlas has them."""
+    """The plates of all channels with hits; projections and lit patches where the atlas has any."""
     for name, slug in layer_slugs(site).items():
         layer = site.atlas.layer(name)
         for ranked_by in RANKINGS:

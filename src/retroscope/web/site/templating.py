@@ -46,6 +46,13 @@ def render_page(template: str, facts: Facts, *, site: Site, path: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
+def render_file(template: str, facts: Facts) -> str:
+    """The HTML of a page that is a file of its own, with the styles of the viewer in it."""
+    folder = Path(__file__).parent / "assets"
+    styles = "".join((folder / name).read_text("utf-8") for name in ("tokens.css", "app.css"))
+    return _environment().get_template(template).render(facts, styles=styles, version=__version__)
+
+
 def _link_maker(site: Site, root: str) -> Callable[..., str]:
     """`link("unit", layer=..., channel=...)` for the templates: `url_for`, relative to a page."""
 

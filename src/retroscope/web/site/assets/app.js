@@ -196,6 +196,7 @@
     t: actions.theme,
     p: () => chooseOption("show", "patches"),
     d: () => chooseOption("show", "projections"),
+    l: () => chooseOption("show", "lit"),
     b: () => chooseOption("show", "both"),
     s: () => chooseOption("show", "patterns"),
     m: () => toggleOption("by"),

@@ -9,6 +9,8 @@
   let size = [1, 1];
   let target = "";
   let session = 0; // results for an earlier image are dropped
+  let requests = new AbortController(); // those for this image
+  const RETRY_MILLISECONDS = 1000;
 
   const formatNumber = (value) => (value === null ? "–" : String(Number(value.toPrecision(4))).replace("-", "−"));
   const formatPercent = (share) => {
@@ -20,39 +22,51 @@
   async function* requestAnalysis(analysis, params = {}) {
     const query = new URLSearchParams({ analysis, ...params });
     const url = `${document.body.dataset.analysis}?${query}`;
-    const response = await fetch(url, { method: "POST", body: upload });
+    const response = await fetch(url, { method: "POST", body: upload, signal: requests.signal });
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
-    for (;;) {
-      const { value, done } = await reader.read();
-      text += value ?? (done ? "\n" : "");
-      const lines = text.split("\n");
-      text = lines.pop();
-      for (const line of lines.filter(Boolean)) {
-        const facts = JSON.parse(line);
-        if (facts.error) throw new Error(facts.error);
-        yield facts;
+    try {
+      for (;;) {
+        const { value, done } = await reader.read();
+        text += value ?? (done ? "\n" : "");
+        const lines = text.split("\n");
+        text = lines.pop();
+        for (const line of lines.filter(Boolean)) {
+          const facts = JSON.parse(line);
+          if (facts.error) throw new Error(facts.error);
+          yield facts;
+        }
+        if (done) return;
       }
-      if (done) return;
+    } finally {
+      reader.cancel().catch(() => {}); // rejected if the request was aborted
     }
   }
+  // Whether the analysis was completed.
   const analyze = async (analysis, params, showResult) => {
     const started = session;
     uploadStatus.textContent = "Running …";
     try {
       for await (const facts of requestAnalysis(analysis, params)) {
-        if (started !== session) return;
+        if (started !== session) return false;
         showResult(facts);
       }
-      uploadStatus.textContent = "";
+      if (started === session) uploadStatus.textContent = "";
+      return true;
     } catch (error) {
       if (started === session) uploadStatus.textContent = error.message;
+      return false;
     }
   };
 
   // -- a new image
-  const openImage = async (blob) => {
+  const startSession = () => {
     session += 1;
+    requests.abort();
+    requests = new AbortController();
+  };
+  const openImage = async (blob) => {
+    startSession();
     upload = blob;
     target = "";
     byId("unusual").replaceChildren();
@@ -89,7 +103,7 @@
         const figure = document.createElement("span");
         button.type = "button";
         button.className = "quiet";
-        button.textContent = label;
+        button.textContent = button.title = label;
         button.dataset.target = index;
         button.setAttribute("aria-pressed", String(String(index) === target));
         bar.max = 1;
@@ -125,7 +139,7 @@
         plate.src = retroscope.root + unit.plate;
         plate.width = plate.height = 160;
         plate.alt = `Patches of ${unit.unit} in the atlas`;
-        plate.classList.toggle("pixels", unit.field[3] - unit.field[1] < 40);
+        plate.classList.toggle("pixels", unit.pixelated);
         caption.className = "caption";
         name.textContent = unit.channel;
         fact.textContent =
@@ -180,7 +194,7 @@
       byId("map").src = facts.map;
       byId("map").dataset.unit = channel;
       byId("map").dataset.size = facts.map_size;
-      for (const name of ["patch", "projection"]) {
+      for (const name of ["patch", "projection", "lit"]) {
         byId(name).src = facts[name];
         byId(name).classList.toggle("pixels", facts.field[3] - facts.field[1] < 64);
       }
@@ -260,6 +274,7 @@
     canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
     return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
   };
+  const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   // A frame is sent only after the result of the last one, so the machine sets the rate.
   const classifyFrames = async (camera) => {
     while (stream === camera) {
@@ -268,8 +283,9 @@
       const url = URL.createObjectURL(upload);
       byId("analysis").hidden = false;
       inputImage.src = url;
-      await analyze("classify", {}, showOverview);
+      const completed = await analyze("classify", {}, showOverview);
       URL.revokeObjectURL(url);
+      if (!completed) await pause(RETRY_MILLISECONDS);
     }
   };
   camera.addEventListener("click", async () => {
@@ -285,7 +301,7 @@
       uploadStatus.textContent = `Camera not available: ${error.message}`;
       return;
     }
-    session += 1;
+    startSession();
     byId("unusual").replaceChildren();
     byId("unit").hidden = true;
     selectField(null, "Camera image.");

@@ -13,7 +13,12 @@ from retroscope.web.site.comparison import (
     unit_change,
 )
 from retroscope.web.site.pages import unit_pages
-from retroscope.web.site.pages.page_facts import layer_facts, neighbours, plate_url
+from retroscope.web.site.pages.page_facts import (
+    is_pixelated,
+    layer_facts,
+    neighbours,
+    plate_url,
+)
 from retroscope.web.site.site import Facts, PageNotFoundError, Params, Site
 from retroscope.web.site.urls import (
     find_layer_by_slug,
@@ -138,6 +143,7 @@ def _change_facts(site: Site, layer: Layer, change: UnitChange) -> Facts:
         "dead": list(change.dead),
         "without_hits": list(change.without_hits),
         "href": _unit_url(site, layer, change.channel),
+        "pixelated": is_pixelated(layer),
         "plates": [
             plate_url(site, layer.name, change.channel),
             in_second(plate_url(second, layer.name, change.channel)),

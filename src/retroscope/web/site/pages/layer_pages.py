@@ -10,6 +10,7 @@ from retroscope.results.layers import Layer
 from retroscope.web.site.channel_metrics import class_selectivity, decode_class_means
 from retroscope.web.site.pages.network_pages import assignment_script
 from retroscope.web.site.pages.page_facts import (
+    is_pixelated,
     layer_facts,
     neighbours,
     page_count,
@@ -35,6 +36,7 @@ def layer(site: Site, params: Params) -> Facts:
     condition = channel_queries.layer_condition(site.atlas, layer)
     rows = channel_rows(site, layer, page_span(page, layer.channels))
     return layer_facts(site, layer) | {
+        "pixelated": is_pixelated(layer),
         "scanned": condition.known,
         "dead": condition.dead,
         "patterns": bool(channel_queries.channels_with_pattern(site.atlas, layer)),

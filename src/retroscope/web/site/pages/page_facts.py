@@ -10,6 +10,7 @@ from retroscope.web.site.urls import page_url, url_for
 
 ITEMS_PER_PAGE = 240
 """Channels or images on a page; a multiple of most numbers of columns."""
+_MIN_SMOOTH_FIELD = 40
 
 
 def layer_facts(site: Site, layer: Layer) -> Facts:
@@ -18,13 +19,19 @@ def layer_facts(site: Site, layer: Layer) -> Facts:
 
 
 def unit_facts(site: Site, layer: str, channel: int) -> Facts:
-    """A unit as a link with its plate of patches."""
+    """A unit as a link with its plate; `pixelated` if single pixels should stay sharp."""
     return {
         "unit": f"{layer}:{channel}",
         "channel": channel,
         "href": url_for(site, "unit", layer=layer, channel=channel),
         "plate": plate_url(site, layer, channel),
+        "pixelated": is_pixelated(site.atlas.layer(layer)),
     }
+
+
+def is_pixelated(layer: Layer) -> bool:
+    """Whether patches of a layer are so small that a page shows their pixels as squares."""
+    return max(layer.field.y.size, layer.field.x.size) < _MIN_SMOOTH_FIELD
 
 
 def plate_url(
@@ -35,7 +42,7 @@ def plate_url(
     ranked_by: str = RANKINGS[0],
     kind: str = "patches",
 ) -> str:
-    """The path of the image with the nine patches or projections of a channel."""
+    """The path of the image with the nine patches, projections or lit patches of a channel."""
     return url_for(site, "plate", layer=layer, channel=channel, ranked_by=ranked_by, kind=kind)
 
 

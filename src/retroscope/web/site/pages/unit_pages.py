@@ -13,7 +13,7 @@ from retroscope.render.mosaics import cell_size
 from retroscope.results.as_json import box_json, number_json, stats_json
 from retroscope.results.caveats import PROJECTION
 from retroscope.results.layers import Layer
-from retroscope.results.plates import place_in_image
+from retroscope.results.plates import HALF, place_in_image
 from retroscope.results.statistics import ChannelStats
 from retroscope.unit import Unit
 from retroscope.web.site.channel_metrics import (
@@ -66,7 +66,7 @@ def list_units(site: Site) -> Iterator[Params]:
 
 
 def ranking(site: Site, layer: Layer, channel: int, *, ranked_by: str) -> Facts:
-    """The hits of a channel, and the plate of their projections, in the same order.
+    """The hits of a channel, and the plates of projections and lit patches, in the same order.
 
     `cell` is the side of a square that holds the window of any of the hits: all are shown at one
     scale.
@@ -74,10 +74,14 @@ def ranking(site: Site, layer: Layer, channel: int, *, ranked_by: str) -> Facts:
     rows = channel_queries.unit_hits(site.atlas, layer, channel, ranked_by=ranked_by)
     sizes = stored_image_sizes(site.atlas, [row.image for row in rows])
     has_projections = any(row.activation is not None for row in rows)
-    url = plate_url(site, layer.name, channel, ranked_by=ranked_by, kind="projections")
+    plates = {
+        kind: plate_url(site, layer.name, channel, ranked_by=ranked_by, kind=kind)
+        if has_projections
+        else None
+        for kind in ("projections", "lit")
+    }
     windows = [_visible(layer.field.box(row.y, row.x), sizes.get(row.image)) for row in rows]
-    return {
-        "projections": url if has_projections else None,
+    return plates | {
         "cell": max(cell_size((window.height, window.width) for window in windows)),
         "hits": [_hit_facts(site, layer, row, sizes=sizes) for row in rows],
     }
@@ -89,7 +93,11 @@ def _visible(box: Box, size: Size | None) -> Box:
 
 
 def _hit_facts(site: Site, layer: Layer, row: UnitHitRow, *, sizes: Mapping[int, Size]) -> Facts:
-    """A hit with the keys of `patch_json`, its rank, its class, and its image if it is stored."""
+    """A hit with the keys of `patch_json`, its rank, its class, and its image if it is stored.
+
+    `place` is the middle of a field whose patch looks like the image; `middle`, to be marked in
+    the image, also that of fields half as large.
+    """
     box = layer.field.box(row.y, row.x)
     size = sizes.get(row.image)
     return {
@@ -99,6 +107,7 @@ def _hit_facts(site: Site, layer: Layer, row: UnitHitRow, *, sizes: Mapping[int,
         "box": box_json(box),
         "window": box_json(_visible(box, size)),
         "place": place_in_image(box, size) if size else None,
+        "middle": place_in_image(box, size, share=HALF) if size else None,
         "image": row.image,
         "source": row.key,
         "class": row.label,

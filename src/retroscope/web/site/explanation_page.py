@@ -1,0 +1,100 @@
+"""The explanation of an image as one file: a page with the viewer's styles that loads nothing."""
+
+from collections.abc import Iterable
+
+from retroscope.geometry import Box
+from retroscope.imaging.decoding import Size
+from retroscope.imaging.encoding import png_url
+from retroscope.render.explanation_figures import (
+    NO_UNITS,
+    explanation_notes,
+    explanation_subtitle,
+    explanation_title,
+    heat_caption,
+    unit_box,
+    unit_images,
+    unit_lines,
+)
+from retroscope.render.overlay import OPACITY, overlay
+from retroscope.render.tone import DEFAULT_TONE
+from retroscope.results.as_json import box_json, layer_json, prediction_json
+from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.plates import HALF, place_in_image
+from retroscope.web.site.site import Facts
+from retroscope.web.site.templating import render_file
+
+
+def explanation_html(
+    explanation: Explanation,
+    *,
+    colours: str = "inferno",
+    opacity: float = OPACITY,
+    tone: str = DEFAULT_TONE,
+) -> str:
+    """The explanation of an image as a self-contained HTML page that works offline.
+
+    The text can always be encoded as UTF-8: other bytes of a file name are written as escapes.
+    """
+    heat = overlay(explanation.image, explanation.heat, colours=colours, opacity=opacity)
+    height, width = explanation.image.shape[:2]
+    facts = {
+        "title": explanation_title(explanation),
+        "subtitle": explanation_subtitle(explanation),
+        "image": png_url(explanation.image),
+        "size": [height, width],
+        "heat": png_url(heat),
+        "heat_caption": heat_caption(explanation),
+        "predictions": list(map(prediction_json, explanation.predictions)),
+        "compared": explanation.compared,
+        "layers": [
+            _layer_facts(finding, (height, width), tone=tone) for finding in explanation.findings
+        ],
+        "no_units": NO_UNITS,
+        "notes": explanation_notes(explanation),
+    }
+    html = render_file("explanation.html", facts)
+    return html.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _layer_facts(finding: LayerFinding, size: Size, *, tone: str) -> Facts:
+    """A layer and its units. All tiles are drawn in cells of one size, at one scale.
+
+    `located`: some field is not nearly all of the image, so a tile shows where it is.
+    """
+    layer, units = finding.layer, finding.units
+    boxes = [unit_box(unit, layer) for unit in units]
+    return layer_json(layer) | {
+        "units": [
+            _unit_facts(unit, box, size, tone=tone) for unit, box in zip(units, boxes, strict=True)
+        ],
+        "cell": _cell([unit.projection.box for unit in units]),
+        "located": not all(
+            place_in_image(box, size) or box.clip(*size) == Box(0, 0, *size) for box in boxes
+        ),
+    }
+
+
+def _unit_facts(unusual: UnusualUnit, box: Box, size: Size, *, tone: str) -> Facts:
+    """A unit: the part of the image it sees, where that is, and its images beside the patch.
+
+    `frame` is the field in the image; None for one that leaves it and covers half of it or more.
+    Then `place` is its middle. A field that is exactly the image has neither.
+    """
+    unit, position = unusual.unit, unusual.unit.position
+    place, visible = place_in_image(box, size, share=HALF), box.clip(*size)
+    return {
+        "address": str(unit),
+        "channel": unit.channel,
+        "position": None if position is None else list(position),
+        "lines": unit_lines(unusual),
+        "window": box_json(unusual.projection.box),
+        "frame": None if place or box == Box(0, 0, *size) else box_json(visible),
+        "place": place,
+        "images": {name: png_url(pixels) for name, pixels in unit_images(unusual, tone).items()},
+    }
+
+
+def _cell(windows: Iterable[Box]) -> list[int]:
+    """Height and width of a cell that holds each of the windows."""
+    sizes = [(window.height, window.width) for window in windows]
+    return [max(sides) for sides in zip(*sizes, strict=True)] or [1, 1]
