@@ -211,13 +211,15 @@ class _GammaFunction(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None, None]:
-        above, _, output = ctx.saved_tensors
-        result = torch.zeros_like(above)
-        for sign in (1, -1):  # behind a ReLU there is no signal at outputs below zero
-            if bool(signal[output > 0 if sign > 0 else output < 0].any()):
-                if sign not in ctx.maps:
-                    ctx.maps[sign] = ctx.make_maps(sign, *ctx.saved_tensors)
-                result += ctx.maps[sign].back(signal)
+        above, below, output = ctx.saved_tensors
+        if not ctx.maps:
+            ctx.maps[1] = ctx.make_maps(1, above, below, output)
+            ctx.is_negative = (output < 0).to(output.dtype)
+        result: Tensor = ctx.maps[1].back(signal)
+        if bool((signal * ctx.is_negative).any()):  # behind a ReLU there is no such signal
+            if -1 not in ctx.maps:
+                ctx.maps[-1] = ctx.make_maps(-1, above, below, output)
+            result = result + ctx.maps[-1].back(signal)
         return result, None, None
 
 
@@ -250,8 +252,7 @@ class _GammaMaps:
         if b is not None:
             total = total + linear.bias_map(b + gamma * (sign * b).clamp(min=0) * sign)
         with torch.no_grad():
-            size = (sign * total).clamp(min=_SMALLEST)
-            factor = torch.where(sign * output > 0, (sign * output) / size, 0)
+            factor = (sign * output).clamp(min=0) / (sign * total).clamp(min=_SMALLEST)
         return cls(parts, total, factor)
 
     def back(self, signal: Tensor) -> Tensor:
