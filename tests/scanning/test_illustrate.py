@@ -72,7 +72,7 @@ def test_the_same_scan_with_other_ranks_only_adds(folder: Path, tmp_path: Path) 
 def test_some_layers_and_other_rules_are_added_to_what_is_there(
     folder: Path, tmp_path: Path
 ) -> None:
-    atlas = scan(tiny(), folder, to=tmp_path / "a", projections="none")
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers="conv", projections="none")
     illustrate(atlas.path, tiny(), folder, layers=["conv2"], projections=1)
     illustrate(atlas.path, tiny(), folder, layers=["conv2"], projections=1, rules="guided")
     found = atlas.sql(
@@ -119,7 +119,7 @@ def test_layers_are_selected_by_name_alias_glob_and_kind_as_in_a_scan(
 def test_a_selection_without_a_layer_is_refused(
     folder: Path, tmp_path: Path, layers: str, error: str
 ) -> None:
-    atlas = scan(tiny(), folder, to=tmp_path / "a", projections="none")
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers="conv", projections="none")
     with pytest.raises(RetroscopeError, match=error):
         illustrate(atlas.path, tiny(), folder, layers=layers)
 
@@ -195,7 +195,7 @@ def test_stopped_at_any_moment_the_hits_by_maximum_are_there_first(
 
 
 def test_units_are_illustrated_alone(folder: Path, tmp_path: Path) -> None:
-    atlas = scan(tiny(), folder, to=tmp_path / "a", projections="none")
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers="conv", projections="none")
     place = atlas["first:0"].patches[0].position
     illustrate(atlas.path, tiny(), folder, units=["conv2:1", Unit("first", 0, place)])
     assert atlas.meta["state"] == "scanned"
@@ -228,7 +228,7 @@ def test_an_empty_selection_of_units_only_checks_the_model(folder: Path, tmp_pat
 def test_units_that_were_not_scanned_are_refused(
     folder: Path, tmp_path: Path, name: str, says: str
 ) -> None:
-    scan(tiny(), folder, to=tmp_path / "a", projections="none")
+    scan(tiny(), folder, to=tmp_path / "a", layers="conv", projections="none")
     with pytest.raises(RetroscopeError, match=says):
         illustrate(tmp_path / "a", tiny(), folder, units=[name])
 

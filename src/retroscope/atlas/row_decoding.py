@@ -121,20 +121,21 @@ def layer_from_row(row: LayerRow) -> Layer:
         channels=row.channels,
         size=(row.height, row.width),
         field=field,
-        aliases=_decode_aliases(row),
+        aliases=_decode_names(row.aliases, f"the aliases of {row.name!r} are"),
         index=row.step,
         note=row.note,
+        convolution=_decode_names(row.convolution or "[]", f"the convolution of {row.name!r} is"),
     )
 
 
-def _decode_aliases(row: LayerRow) -> tuple[str, ...]:
+def _decode_names(text: str, what: str) -> tuple[str, ...]:
     try:
-        aliases = json.loads(row.aliases)
+        names = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise damaged_error(f"the aliases of {row.name!r} are not JSON") from error
-    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
-        raise damaged_error(f"the aliases of {row.name!r} are not a list of names")
-    return tuple(aliases)
+        raise damaged_error(f"{what} not JSON") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise damaged_error(f"{what} not a list of names")
+    return tuple(names)
 
 
 def stats_from_cells(

@@ -55,6 +55,7 @@ def layer_row(number: int, layer: Layer) -> LayerRow:
         aliases=json.dumps(layer.aliases),
         note=layer.note,
         step=layer.index,
+        convolution=json.dumps(layer.convolution),
     )
 
 

@@ -1,6 +1,6 @@
 """The tables of an atlas file, as data. `docs/reference/atlas.md` explains them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 from retroscope.errors import RetroscopeError
@@ -84,7 +84,8 @@ TABLES = {
         global_context INTEGER NOT NULL,
         aliases TEXT NOT NULL,
         note TEXT NOT NULL,
-        step INTEGER NOT NULL""",
+        step INTEGER NOT NULL,
+        convolution TEXT""",
     "labels": """
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL,
@@ -157,6 +158,9 @@ TABLES = {
 LATER_TABLES = ("patterns", "image_files")
 """Tables that an older atlas lacks until it is next opened for writing."""
 
+EXTENDED_TABLES = ("channels", "layers")
+"""Tables to which columns were added."""
+
 CLUSTERED = ("channels", "hits")
 """Tables with small rows, stored in the order of their key. For large blobs rowids are faster."""
 
@@ -193,16 +197,25 @@ def create_statements() -> list[str]:
     return [*tables, *views, *indexes, *stamps]
 
 
-def upgrade_statements(channel_columns: Collection[str]) -> list[str]:
+def later_columns(table: str) -> dict[str, str]:
+    """The columns that an older atlas may lack in a table, with their types without NOT NULL."""
+    if table == "channels":
+        types = {row.name: str(row.sql_type) for row in stored_statistics()}
+        return {name: sql_type.removesuffix(" NOT NULL") for name, sql_type in types.items()}
+    return {"convolution": "TEXT"} if table == "layers" else {}
+
+
+def upgrade_statements(columns: Mapping[str, Collection[str]]) -> list[str]:
     """The statements that add what an older atlas lacks, and stamp it with this version.
 
-    `channel_columns` are the columns that its table `channels` has. A statistic that is added is
-    NULL for the channels that were scanned without it.
+    `columns` are those that its tables have. One that is added is NULL in the rows that were
+    written without it.
     """
     tables = (f"CREATE TABLE IF NOT EXISTS {name} ({TABLES[name]}\n)" for name in LATER_TABLES)
-    statistics = (
-        f"ALTER TABLE channels ADD COLUMN {row.name} {str(row.sql_type).removesuffix(' NOT NULL')}"
-        for row in stored_statistics()
-        if row.name not in channel_columns
+    additions = (
+        f"ALTER TABLE {table} ADD COLUMN {name} {sql_type}"
+        for table, existing in columns.items()
+        for name, sql_type in later_columns(table).items()
+        if name not in existing
     )
-    return [*tables, *statistics, f"PRAGMA user_version = {SCHEMA_VERSION}"]
+    return [*tables, *additions, f"PRAGMA user_version = {SCHEMA_VERSION}"]

@@ -76,7 +76,7 @@ _scan_options = packed_options(
     click.option(
         "--to", required=True, metavar="ATLAS", help="Atlas file to create, or to resume."
     ),
-    layers_option(_LAYERS_HELP, default=("conv",)),
+    layers_option(_LAYERS_HELP, shown_default="each convolution, after its norm and rectifier"),
     click.option(
         "--top",
         type=click.IntRange(min=1),
@@ -206,7 +206,7 @@ def _scan(
         net,
         images,
         to=options.to,
-        layers=options.layers,
+        layers=options.layers or None,
         top=options.top,
         labels=options.labels,
         glob=options.glob,
@@ -226,10 +226,10 @@ def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str
     from retroscope.render.captions import count_noun
     from retroscope.scanning.estimate import estimate_scan
     from retroscope.scanning.illustrate import parse_ranks as ranks_of
-    from retroscope.scanning.layer_choice import network_layers
+    from retroscope.scanning.layer_choice import scan_layers
     from retroscope.scanning.sources import list_images
 
-    layers = network_layers(net, options.layers)
+    layers = scan_layers(net, options.layers or None)
     estimate = estimate_scan(
         net,
         layers,

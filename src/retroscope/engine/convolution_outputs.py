@@ -48,6 +48,12 @@ def convolution_outputs(survey: Survey) -> tuple[Layer, ...]:
     return tuple(sorted(outputs, key=lambda layer: layer.index))
 
 
+def layers_with_outputs(survey: Survey) -> tuple[Layer, ...]:
+    """All layers in running order, with the outputs of convolutions described as such."""
+    outputs = {layer.index: layer for layer in convolution_outputs(survey)}
+    return tuple(outputs.get(layer.index, layer) for layer in survey.layers)
+
+
 def _output_of(survey: Survey, convolution: Layer, layers: dict[int, Layer]) -> Layer:
     output, titles = convolution, list[str]()
     for number in () if survey.has_hidden_calls else _single_readers(survey, convolution.index):

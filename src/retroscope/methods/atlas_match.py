@@ -106,6 +106,18 @@ def check_same_network(atlas: ScannedAtlas, net: Network, layers: Sequence[Layer
     _check_weights(atlas, net, "the atlas")
 
 
+def missing_layers_error(atlas: ScannedAtlas, names: Sequence[str]) -> RetroscopeError:
+    """The error about layers that an atlas does not have, under their own names in the network.
+
+    An output of a convolution is not the convolution, though the atlas also finds it by that name.
+    """
+    outputs = [layer for layer in atlas.layers if not set(names).isdisjoint(layer.convolution)]
+    advice = [f"it has {layer.name}, {layer.note}" for layer in outputs]
+    return RetroscopeError(
+        f"the atlas does not have {', '.join(names)}; {'; '.join(advice) or 'scan these layers'}"
+    )
+
+
 def check_same_scan(atlas: ScannedAtlas, net: Network, name: str = "the atlas") -> None:
     """Raises RetroscopeError if the weights or the preprocessing differ from those of the scan.
 

@@ -15,6 +15,7 @@ def plate_lines(plate: Plate) -> list[str]:
     """The layer, the response of the channel, its classes, and what is missing, on a line each."""
     lines = (
         _layer_line(plate),
+        plate.layer.note,
         _response_line(plate),
         _class_line(plate.stats),
         _missing_line(plate),

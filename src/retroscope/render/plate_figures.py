@@ -206,8 +206,9 @@ def _sheet_heading(plates: Sequence[Plate], width: int, *, lit: bool) -> Image.I
     views = "patches, projections and lit patches" if lit else "patches beside projections"
     content = views if rule_books else "patches, not illustrated yet"
     rankings = sorted({f"ranked by {plate.ranked_by}" for plate in plates})
+    notes = dict.fromkeys(plate.layer.note for plate in plates)
     texts = [
-        *paragraph(join_facts(content, *rule_books, *rankings), width=width),
+        *paragraph(join_facts(*notes, content, *rule_books, *rankings), width=width),
         *paragraph(quiet_line([plate.stats for plate in plates]), width=width, colour=WARM),
     ]
     return column([line(title, width=width, size=HEADING), *texts], gap=TIGHT)

@@ -69,6 +69,7 @@ def layer_json(layer: Layer) -> JsonObject:
     return {
         "name": layer.name,
         "aliases": list(layer.aliases),
+        "convolution": list(layer.convolution),
         "kind": layer.kind,
         "channels": layer.channels,
         "size": list(layer.size),
@@ -133,6 +134,7 @@ def plate_json(plate: Plate) -> JsonObject:
     return {
         "unit": str(plate.unit),
         "layer": plate.layer.name,
+        "layer_note": plate.layer.note,
         "ranked_by": plate.ranked_by,
         "stats": stats_json(plate.stats),
         "hits": [patch_json(patch) for patch in plate.patches],

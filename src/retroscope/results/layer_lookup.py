@@ -11,16 +11,19 @@ from retroscope.unit import Unit
 def find_layer(
     layers: Sequence[Layer], name: str, network: str, *, listing: str | None = None
 ) -> Layer:
-    """The layer of this name or alias among those of a network.
+    """The layer of this name or alias among those of a network, or the output of a convolution.
 
     `listing` ends the error if there is no such layer: it says where all of them are listed.
     """
     for layer in layers:
         if name == layer.name or name in layer.aliases:
             return layer
+    for layer in layers:
+        if name in layer.convolution:
+            return layer
     if not layers:
         raise UnitError(f"no layer {name!r} in {network}; it has no layers")
-    names = [known for layer in layers for known in (layer.name, *layer.aliases)]
+    names = [known for layer in layers for known in layer.search_names]
     listing = listing or f'"retroscope layers {network}" lists them.'
     hint = " ".join(filter(None, (did_you_mean(name, names), listing)))
     raise UnitError(f"no layer {name!r} in {network}; {hint}")

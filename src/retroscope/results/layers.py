@@ -12,7 +12,8 @@ class Layer:
     """One operation of a network.
 
     `size` is the height and width of its maps; (1, 1) for a vector, (tokens, 1) for a transformer.
-    `index` is the step of the network's program that computes it.
+    `index` is the step of the network's program that computes it. `convolution` has the names of a
+    convolution of which it is the output that goes on; an atlas finds the layer by them too.
     """
 
     name: str
@@ -23,6 +24,12 @@ class Layer:
     aliases: tuple[str, ...] = ()
     index: int = 0
     note: str = ""
+    convolution: tuple[str, ...] = ()
+
+    @property
+    def search_names(self) -> tuple[str, ...]:
+        """Every name by which it is found."""
+        return self.name, *self.aliases, *self.convolution
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from retroscope.scanning.illustrate import (
     store_winning_images,
 )
 from retroscope.scanning.image_files import refuse_changed_files
-from retroscope.scanning.layer_choice import network_layers
+from retroscope.scanning.layer_choice import scan_layers
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.one_pass import LayerSweeps, choose_batch_size
 from retroscope.scanning.persist import checkpoint_format, write_layer
@@ -44,7 +44,7 @@ def scan(
     images: ImageSource,
     *,
     to: str | Path,
-    layers: str | Sequence[str] = ("conv",),
+    layers: str | Sequence[str] | None = None,
     top: int = 9,
     labels: str | Path | None = None,
     glob: str | None = None,
@@ -58,7 +58,9 @@ def scan(
     """Finds the images that excite each channel of the layers most.
 
     `images` is a folder, whose sub-folders are classes, a text file of paths, a list of paths, or
-    a data set. `layers` takes names, aliases, globs and kinds; a string may list several.
+    a data set. `layers` takes names, aliases, globs and kinds; a string may list several. By
+    default, each convolution is ranked by its output that goes on: after its norm and its
+    rectifier, unless something else reads the output in between.
     `projections` selects the hits of each channel that get a projection: `all`, `max` (those by
     maximum), `none`, or how many. With `precision` bf16, a copy of the network in bfloat16 finds
     candidates, which are then scored in full; it is refused on a device that has no bf16
@@ -69,7 +71,7 @@ def scan(
     refuse_slow_precision(pass_precision, net.device)
     refuse_less_than_one(top=top, batch_size=batch_size, workers=workers)
     image_list = list_images(images, glob=glob, labels=labels)
-    chosen_layers = network_layers(net, layers)
+    chosen_layers = scan_layers(net, layers)
     refuse_too_many_hits(min(top, len(image_list.keys)), chosen_layers)
     ranks = parse_ranks(projections)
     plan = ScanPlan(

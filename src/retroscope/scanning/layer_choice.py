@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from retroscope.atlas.reader import Atlas
+from retroscope.engine.convolution_outputs import convolution_outputs
 from retroscope.errors import RetroscopeError
 from retroscope.network import Network
 from retroscope.results.layer_lookup import find_layer
@@ -26,6 +27,18 @@ def split_names(names: str | Sequence[str]) -> list[str]:
     (['conv1', 'relu'], ['conv1'])
     """
     return names.replace(",", " ").split() if isinstance(names, str) else list(names)
+
+
+def scan_layers(net: Network, names: str | Sequence[str] | None = None) -> list[Layer]:
+    """The layers that a scan ranks: those that `names` select, or each convolution's output.
+
+    >>> from torch import nn
+    >>> net = Network(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval())
+    >>> [(layer.name, layer.note) for layer in scan_layers(net)]
+    [('2', '0 (conv1) after its batch norm and ReLU')]
+    """
+    outputs = [] if names is not None else list(convolution_outputs(net.survey()))
+    return outputs or network_layers(net, "conv" if names is None else names)
 
 
 def network_layers(net: Network, names: str | Sequence[str]) -> list[Layer]:
@@ -72,7 +85,7 @@ def _match(layers: Sequence[Layer], name: str, owner: str, *, listing: str) -> l
         return [layer.name for layer in layers if layer.kind == name]
     if any(sign in name for sign in "*?["):
         return _match_glob(layers, name, owner, listing=listing)
-    if name in _KINDS and not any(name in layer.aliases for layer in layers):
+    if name in _KINDS and not any(name in layer.search_names for layer in layers):
         raise RetroscopeError(
             f"{owner} has no {_KINDS[name]}; choose from {_examples(layers)}; {listing}",
             parameter="layers",
@@ -84,7 +97,7 @@ def _match_glob(layers: Sequence[Layer], glob: str, owner: str, *, listing: str)
     names = [
         layer.name
         for layer in layers
-        if any(fnmatchcase(name, glob) for name in (layer.name, *layer.aliases))
+        if any(fnmatchcase(name, glob) for name in layer.search_names)
     ]
     if not names:
         raise RetroscopeError(

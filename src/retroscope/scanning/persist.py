@@ -8,6 +8,7 @@ import torch
 
 from retroscope.atlas.schema import Json
 from retroscope.atlas.writer import AtlasWriter
+from retroscope.engine.operations import TABLE, Role
 from retroscope.results.layers import Layer
 from retroscope.results.statistics import accumulated_statistics
 from retroscope.scanning.one_pass import LayerSweeps
@@ -16,6 +17,7 @@ from retroscope.scanning.statistics.sweep import Arrays, Sweep, concatenate_laye
 from retroscope.scanning.statistics.topk import TopK
 
 _FORMAT = 2
+_RECTIFIER_KINDS = {row.kind for row in TABLE.values() if row.role is Role.RECTIFIER}
 
 
 def checkpoint_format() -> Json:
@@ -77,12 +79,14 @@ def _mean_maxima(sums: ClassSums) -> torch.Tensor:
 
 
 def _put_hits(writer: AtlasWriter, layer: Layer, ranking: TopK, *, ranked_by: str) -> None:
+    """Writes the hits. After a rectifier a score of zero is none: nothing fires in that image."""
     width = layer.size[1]
+    is_hit = (ranking.score != 0) | (layer.kind not in _RECTIFIER_KINDS)
     writer.put_hits(
         layer.name,
         ranked_by,
         ranking.score.cpu().numpy(),
-        images=ranking.image.cpu().numpy(),
+        images=torch.where(is_hit, ranking.image, -1).cpu().numpy(),
         ys=(ranking.position // width).cpu().numpy(),
         xs=(ranking.position % width).cpu().numpy(),
     )

@@ -59,9 +59,15 @@ class ScanPlan:
         if changes:
             raise RetroscopeError(
                 f"{path!r} holds another scan: {' and '.join(changes)} changed; scan to "
-                "another file, or start over with restart",
+                f"another file, or start over with restart{self._continuation(meta)}",
                 parameter="restart",
             )
+
+    def _continuation(self, meta: Mapping[str, Json]) -> str:
+        """How to continue a scan of the convolutions, which were once the default layers."""
+        convolutions = [layer.name for layer in self.net.layers if layer.kind == "conv"]
+        is_of_convolutions = meta.get("layers") == convolutions != self.facts()["layers"]
+        return "; the layers conv continue it" if is_of_convolutions else ""
 
 
 FACT_LABELS = {

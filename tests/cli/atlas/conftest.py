@@ -18,7 +18,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net = rs.open_model(f"{folder / 'nets.py'}:tiny", device="cpu")
     layers = ["conv", "relu2"]
     rs.scan(net, folder / "images", to=folder / "done.atlas", layers=layers).close()
-    rs.scan(net, folder / "images", to=folder / "bare.atlas", projections="none").close()
+    rs.scan(
+        net, folder / "images", to=folder / "bare.atlas", layers="conv", projections="none"
+    ).close()
     return folder
 
 

@@ -4,8 +4,13 @@ import json
 import sqlite3
 from datetime import UTC, datetime
 
-from retroscope.atlas.schema import TABLES, create_statements, upgrade_statements
-from retroscope.results.statistics import stored_statistics
+from retroscope.atlas.schema import (
+    EXTENDED_TABLES,
+    TABLES,
+    create_statements,
+    later_columns,
+    upgrade_statements,
+)
 
 _WRITER_SETTINGS = (
     "PRAGMA auto_vacuum = INCREMENTAL",  # space can be returned to the disk
@@ -109,23 +114,25 @@ def upgrade_tables(connection: sqlite3.Connection) -> None:
 
     The version is always written, so a read-only file fails here and not at the first checkpoint.
     """
-    for statement in upgrade_statements(_channel_columns(connection)):
+    columns = {table: _columns(connection, table) for table in EXTENDED_TABLES}
+    for statement in upgrade_statements(columns):
         connection.execute(statement)
 
 
 def show_missing_columns(connection: sqlite3.Connection) -> None:
-    """Makes statistics that an older atlas lacks NULL in every query of this connection."""
-    columns = _channel_columns(connection)
-    missing = [row.name for row in stored_statistics() if row.name not in columns]
-    if columns and missing:
-        nulls = ", ".join(f"NULL AS {name}" for name in missing)
-        view = f"SELECT *, {nulls} FROM main.channels"  # noqa: S608 - names of our own columns
-        connection.execute(f"CREATE TEMP VIEW channels AS {view}")
+    """Makes columns that an older atlas lacks NULL in every query of this connection."""
+    for table in EXTENDED_TABLES:
+        columns = _columns(connection, table)
+        missing = [name for name in later_columns(table) if name not in columns]
+        if columns and missing:
+            nulls = ", ".join(f"NULL AS {name}" for name in missing)
+            view = f"SELECT *, {nulls} FROM main.{table}"  # noqa: S608 - names of our own columns
+            connection.execute(f"CREATE TEMP VIEW {table} AS {view}")
 
 
-def _channel_columns(connection: sqlite3.Connection) -> set[str]:
-    rows = connection.execute("SELECT name FROM pragma_table_info('channels', 'main')").fetchall()
-    return {name for (name,) in rows}
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    query = "SELECT name FROM pragma_table_info(?, 'main')"
+    return {name for (name,) in connection.execute(query, (table,)).fetchall()}
 
 
 def delete_all_rows(connection: sqlite3.Connection) -> None:

@@ -23,6 +23,7 @@ class LayerRow(NamedTuple):
     aliases: str
     note: str
     step: int
+    convolution: str | None
 
 
 class RankedHitRow(NamedTuple):
