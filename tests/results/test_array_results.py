@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from retroscope.results.heat_maps import HeatMap, Target
-from retroscope.results.projections import Activations, Projection
-from tests.render.specimens import activations, blobs, projection
+from retroscope.results.display import ArrayResult
+from retroscope.results.heat_maps import HeatMap, OcclusionMap, Target
+from retroscope.results.projections import Filters, Projection
+from tests.render.specimens import activations, blobs, layers, projection
 
 
 def heat_map() -> HeatMap:
@@ -18,13 +19,46 @@ def heat_map() -> HeatMap:
     return HeatMap(blobs(1, 5, 7)[0], "conv5", Target(0), 0.5, 1.0, "gradcam", (), (50, 70))
 
 
-def examples() -> list[tuple[Projection | Activations | HeatMap, Any]]:
+def filters() -> Filters:
+    """Two filters of 3 by 5 pixels."""
+    return Filters(layers(1)[0], blobs(2, 15, 3).reshape(2, 3, 5, 3))
+
+
+def occlusion() -> OcclusionMap:
+    """Two by three positions of an occluder."""
+    probabilities = np.array([[0.2, 0.5, 0.9], [0.1, 0.4, 0.8]], np.float32)
+    return OcclusionMap(
+        probabilities,
+        np.zeros((2, 3), np.int64),
+        None,
+        tops=(0, 4),
+        lefts=(0, 4, 8),
+        occluder=(6, 6),
+        fill="grey",
+        target=Target(0),
+        probability=0.9,
+        unit=None,
+        activation=0.0,
+        class_names=(Target(0),),
+        caveats=(),
+        size=(10, 14),
+    )
+
+
+def examples() -> list[tuple[ArrayResult, Any]]:
     """Each result and the array that it stands for."""
     maps, heat, projected = activations(blobs(3, 4, 5)), heat_map(), projection()
-    return [(maps, maps.maps), (heat, heat.values), (projected, projected.full())]
+    first, occluded = filters(), occlusion()
+    return [
+        *((maps, maps.maps), (heat, heat.values), (projected, projected.full())),
+        *((first, first.weights), (occluded, occluded.heat.full())),
+    ]
 
 
-@pytest.mark.parametrize("index", range(3))
+CHANNEL_AXES = {Projection: (2, 0), Filters: (3, 1)}
+
+
+@pytest.mark.parametrize("index", range(5))
 def test_numpy_takes_a_result_for_its_array(index: int) -> None:
     result, array = examples()[index]
     np.testing.assert_array_equal(np.asarray(result), array)
@@ -32,11 +66,11 @@ def test_numpy_takes_a_result_for_its_array(index: int) -> None:
     assert np.isclose(np.mean(np.asarray(result)), array.mean())
 
 
-@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize("index", range(5))
 def test_a_tensor_is_a_copy_of_the_array_with_the_channels_first(index: int) -> None:
     result, array = examples()[index]
     tensor = result.to_tensor()
-    expected = np.moveaxis(array, 2, 0) if isinstance(result, Projection) else array
+    expected = np.moveaxis(array, *CHANNEL_AXES.get(type(result), (0, 0)))
     assert tensor.dtype == torch.float32
     np.testing.assert_array_equal(tensor.numpy(), expected)
     tensor.zero_()

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import Fit, resize_array
-from retroscope.results.display import ArrayResult, ArraySummary
+from retroscope.results.display import ArrayResult
 from retroscope.results.projections import Pixels
 from retroscope.unit import Unit
 
@@ -113,13 +113,13 @@ class HeatMap(ArrayResult):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class OcclusionMap(ArraySummary):
+class OcclusionMap(ArrayResult):
     """The network's response while an occluder covers each position (Zeiler & Fergus, Fig. 7).
 
     For each position of the occluder, in rows and columns: the probability of the target, the most
     probable class, and the total activation of the map that is strongest in the clean image (None
     for a network without maps). `tops` and `lefts` are the occluder's positions; the last ones are
-    moved in to the border.
+    moved in to the border. As an array or a tensor it is `heat.values`: the loss at every pixel.
     """
 
     probabilities: Map
@@ -140,6 +140,9 @@ class OcclusionMap(ArraySummary):
     source: str = ""
     fit: Fit | None = None
     notes: tuple[str, ...] = ()
+
+    def _array(self) -> Map:
+        return self.heat.values
 
     @cached_property
     def heat(self) -> HeatMap:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
-from retroscope.results.display import ArrayResult, ArraySummary
+from retroscope.results.display import ArrayResult
 from retroscope.results.layers import Layer
 from retroscope.results.lighting import contribution, light_patch
 from retroscope.unit import Unit
@@ -92,12 +92,19 @@ def find_peaks(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Filters(ArraySummary):
+class Filters(ArrayResult):
     """The filters of a convolution that reads the image itself: filters, height, width, channels.
 
-    They are signed, in the space of the network's input.
+    They are signed, in the space of the network's input. As an array they are `weights`, as a
+    tensor the same with the channels before height and width.
     """
 
     layer: Layer
     weights: npt.NDArray[np.float32]
     notes: tuple[str, ...] = ()
+
+    def _array(self) -> npt.NDArray[np.float32]:
+        return self.weights
+
+    def _channels_first(self) -> npt.NDArray[np.float32]:
+        return np.moveaxis(self.weights, 3, 1)
