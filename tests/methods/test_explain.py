@@ -225,6 +225,23 @@ def test_rarity_is_the_share_of_images_with_a_maximum_as_high() -> None:
     assert rarity(stats, maxima.max()) == pytest.approx(1 / 20_000)
 
 
+def saturating() -> nn.Module:
+    """As `small`, with a ceiling that the second rectifier reaches in most images."""
+    modules = list(small().children())
+    modules[3] = nn.Hardtanh(0, 0.05)
+    return nn.Sequential(*modules)
+
+
+def test_a_ceiling_that_most_images_reach_is_not_rare() -> None:
+    net = Network(built(saturating), input_size=SIZE, name="saturating")
+    atlas = AtlasStub(net, ("3",))
+    (finding,) = explain(net, random_image(), atlas=atlas, top=8).findings
+    assert len({unusual.activation for unusual in finding.units}) < len(finding.units)
+    for unusual in finding.units:
+        reached = (atlas.maxima["3"][:, unusual.unit.channel or 0] >= unusual.activation).mean()
+        assert unusual.rarity == pytest.approx(reached, abs=0.1)
+
+
 def test_there_is_no_rarity_without_images() -> None:
     no_images = ChannelStats(0, 0, 0.0, 0.0, 0.0, 0, 0, 0, np.zeros(64, np.int64))
     assert rarity(no_images, 1.0) is None

@@ -58,7 +58,8 @@ def most_unusual_units(
         order = []
         for channel in firing:
             stats = atlas.stats(Unit(layer, channel))
-            rarities[channel] = rarity(stats, float(peaks[channel]))
+            is_tied = int((peaks == peaks[channel]).sum()) > 1
+            rarities[channel] = rarity(stats, float(peaks[channel]), is_tied=is_tied)
             relative_peak = peaks[channel] / _positive_maximum(stats)
             order.append((_rarity_key(rarities[channel]), -relative_peak, channel))
     return [
@@ -110,11 +111,12 @@ def _visible_length(field: Field, index: int, length: int) -> int:
     return max(min(stop, length) - max(start, 0), 0)
 
 
-def rarity(stats: ChannelStats, activation: float) -> float | None:
+def rarity(stats: ChannelStats, activation: float, *, is_tied: bool = False) -> float | None:
     """The share of an atlas's images whose maximum is at least `activation`.
 
-    Images are assumed to be evenly distributed within a bin of the histogram. None if the atlas
-    has no images or no histogram.
+    Images are assumed to be evenly distributed within a bin of the histogram; with `is_tied`, all
+    of its bin count. Channels tie where a rectifier has a ceiling, such as ReLU6: then many images
+    have the same maximum. None if the atlas has no images or no histogram.
     """
     if not stats.images or stats.histogram is None:
         return None
@@ -122,7 +124,7 @@ def rarity(stats: ChannelStats, activation: float) -> float | None:
         return 0.0
     bin_index = int(np.searchsorted(HISTOGRAM_EDGES, activation))
     low, high = _bin_interval(bin_index, stats.maximum)
-    share_above = (high - activation) / (high - low) if high > low else 1.0
+    share_above = (high - activation) / (high - low) if high > low and not is_tied else 1.0
     in_bin, above = stats.histogram[bin_index], stats.histogram[bin_index + 1 :]
     images_above = float(above.sum()) + share_above * float(in_bin)
     return min(max(images_above / stats.images, 1 / stats.images), 1.0)
