@@ -79,9 +79,35 @@ def test_some_layers_and_other_rules_are_added_to_what_is_there(
         "SELECT DISTINCT layers.name, rules FROM projections "
         "JOIN layers ON layers.id = projections.layer ORDER BY 2"
     )
-    assert found == [("second", "deconvnet"), ("second", "guided")]
+    assert found == [("second", "guided"), ("second", "relevance")]
     assert atlas["second:0"].patches[0].projection is not None
     assert atlas["first:0"].patches[0].projection is None
+
+
+def test_the_atlas_says_once_which_rules_and_why(folder: Path, tmp_path: Path) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers="conv", projections=1)
+    assert atlas.rules == "relevance"
+    assert "strided convolutions" in str(atlas.meta["rules_reason"])
+    projection = atlas["second:0"].patches[0].projection
+    assert projection is not None
+    assert not any("strided" in note for note in projection.notes)
+    illustrate(atlas.path, tiny(), folder, projections=1, rules="deconvnet")
+    assert atlas.rules == "relevance"
+    asked = atlas.plate("second:0", rules="deconvnet").patches[0].projection
+    assert asked is not None
+    assert asked.rules == "deconvnet"
+
+
+def test_an_atlas_made_with_rules_asked_for_is_shown_with_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers="conv", projections="none")
+    with AtlasWriter(atlas.path) as writer, writer.transaction():
+        writer.delete_meta("rules", "rules_reason")  # as an atlas of an earlier version
+    assert atlas.rules == "deconvnet"
+    illustrate(atlas.path, tiny(), folder, projections=1, rules="guided")
+    assert atlas.rules == "guided"
+    assert atlas["second:0"].patches[0].projection is not None
 
 
 @pytest.mark.parametrize(

@@ -303,14 +303,14 @@ def test_looking_again_at_the_right_region_gives_every_stored_score(
             assert shown.activation == pytest.approx(patch.score, rel=1e-4, abs=1e-7), unit
 
 
-def test_stored_projections_are_those_of_the_deconvnet(tiny_atlas: Atlas, folder: Path) -> None:
+def test_stored_projections_are_those_of_deconv(tiny_atlas: Atlas, folder: Path) -> None:
     net = tiny(torch.float32)
     for unit in tiny_atlas:
         for patch in tiny_atlas[unit].patches[::4]:
             kept = patch.projection
             assert kept is not None
             shown = rs.deconv(net, kept.unit, folder / patch.source)
-            assert (kept.box, kept.rules, kept.source) == (shown.box, "deconvnet", patch.source)
+            assert (kept.box, kept.rules, kept.source) == (shown.box, shown.rules, patch.source)
             size, depth = shown.pixels.shape[:2], shown.pixels.shape[2]
             expected = decode_projection(*encode_projection(shown.pixels), size=size, depth=depth)
             peak = np.abs(expected).max(initial=0)

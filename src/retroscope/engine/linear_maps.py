@@ -29,7 +29,7 @@ class LinearMap:
         """A number for each output channel, in a shape that broadcasts over the outputs."""
         return bias.view(-1, *[1] * (-self.channel_axis - 1))
 
-    def scaled(self, scale: torch.Tensor, shift: torch.Tensor) -> "LinearMap | None":
+    def scale_outputs(self, scale: torch.Tensor, shift: torch.Tensor) -> "LinearMap | None":
         """The map `scale * y + shift`, with numbers for each channel."""
         if self.scale_shape is None:
             return None

@@ -57,7 +57,7 @@ class FoldedNorm:
     def run(self, call: FunctionCall, record: PassRecord) -> object:
         before = record.linear_call(call.source)
         scale = batch_norm_scale(*call.args, **call.kwargs)
-        folded = None if before is None or scale is None else before.linear.scaled(*scale)
+        folded = None if before is None or scale is None else before.linear.scale_outputs(*scale)
         if before is None or folded is None:
             return call.run()
         return self.rule.attach(folded, before.source, call.run(before.output))

@@ -14,6 +14,7 @@ from retroscope.atlas.schema import ScanState
 from retroscope.atlas.writer import AtlasWriter, MissingProjection, extend_atlas
 from retroscope.engine.batching import NetworkInput
 from retroscope.engine.rule_choice import AUTO, choose_rules
+from retroscope.engine.rules import RELEVANCE
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_scan
 from retroscope.methods.deconv.deconv import deconv_many
@@ -245,6 +246,8 @@ def project_hits(
     if rules == AUTO or "rules" not in writer.meta:
         with writer.transaction():
             writer.put_meta({"rules": choice.book.name, "rules_reason": choice.reason})
+    # by name, relevance comes without a note on why: the atlas says that once
+    stored_rules = choice.book if choice.book is RELEVANCE else rules
     hits = _missing_projections(writer, selection, ranks=ranks, rules=choice.book.name)
     refuse_changed_files(writer, image_list, sorted({hit.image for hit in hits}))
     cache = ImageCache(writer, net, image_list, workers=default_workers())
@@ -254,7 +257,7 @@ def project_hits(
         requests = [(_unit(hit), images[hit.image]) for hit in chunk]
         projections: list[Projection] = []
         try:
-            projections.extend(deconv_many(net, requests, rules=rules))
+            projections.extend(deconv_many(net, requests, rules=stored_rules))
         finally:  # an interruption keeps what was computed
             with writer.transaction():
                 for hit, projection in zip(chunk, projections, strict=False):
