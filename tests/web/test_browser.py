@@ -240,6 +240,20 @@ def test_no_ring_marks_a_field_inside_the_image(served: str, look: Looks) -> Non
     assert not page.locator("[data-ranking=max] .whole-image .ring").is_visible()
 
 
+def test_pointing_at_a_unit_of_a_large_field_rings_its_middle(served: str, look: Looks) -> None:
+    page = look(f"{served}image/3.html", viewport=DESK)
+    ring = page.locator(".whole-image .ring")
+    assert not ring.is_visible()
+    page.locator('[data-middle]:not([data-middle=""])').first.hover()
+    link = page.locator('[data-middle]:not([data-middle=""])').first
+    top, left, bottom, right = map(int, str(link.get_attribute("data-box")).split())
+    middle = [float(str(ring.get_attribute(name))) for name in ("cy", "cx")]
+    assert middle == [min(max(at, 0.5), 31.5) for at in ((top + bottom) / 2, (left + right) / 2)]
+    assert ring.is_visible()
+    page.locator('[data-middle=""]').first.hover()
+    assert not ring.is_visible()
+
+
 def test_classes_are_sorted_by_a_number_and_a_link_keeps_it(address: str, look: Looks) -> None:
     page = look(f"{address}classes.html", viewport=DESK)
     by_name = page.locator("#classes li a").all_inner_texts()
@@ -433,7 +447,7 @@ def test_pointing_at_a_unit_frames_what_it_saw_in_an_image(address: str, look: L
     link = page.locator("[data-box]").first
     link.hover()
     top, left, bottom, right = map(float, str(link.get_attribute("data-box")).split())
-    box = page.locator("#box")
+    box = page.locator(".whole-image .box")
     found = [float(str(box.get_attribute(name))) for name in ("y", "x", "height", "width")]
     assert found == [top, left, bottom - top, right - left]
 
@@ -445,7 +459,7 @@ def test_a_tap_frames_what_a_unit_saw_and_a_second_one_leads_to_it(
     link = page.locator("[data-box]").first
     link.tap()
     top, left, bottom, right = map(float, str(link.get_attribute("data-box")).split())
-    box = page.locator("#box")
+    box = page.locator(".whole-image .box")
     found = [float(str(box.get_attribute(name))) for name in ("y", "x", "height", "width")]
     assert found == [top, left, bottom - top, right - left]
     assert page.url == f"{served}image/3.html"

@@ -32,6 +32,7 @@ from retroscope.results.as_json import (
 from retroscope.results.heat_maps import HeatMap
 from retroscope.results.layers import Layer
 from retroscope.results.lighting import light_patch
+from retroscope.results.plates import HALF, place_in_image
 from retroscope.unit import Unit
 from retroscope.web.live.channel_stats_cache import ChannelStatsCache
 from retroscope.web.site.pages.page_facts import unit_facts
@@ -116,6 +117,7 @@ def _unit(session: LiveSession, image: NetworkInput, params: Params) -> Results:
     pixels = crop(projection.full(), window, fill=0)
     yield projection_json(projection) | {
         "field": box_json(box),
+        "middle": place_in_image(box, image.size, share=HALF),
         "href": url_for(session.site, "unit", layer=layer.name, channel=unit.channel),
         "map": png_url(colour_map(maps)),
         "map_size": list(maps.shape),
@@ -166,6 +168,7 @@ def _unusual_unit(
         "rarity": rarity,
         "box": box_json(box.clip(*image.size)),
         "field": box_json(box),
+        "middle": place_in_image(box, image.size, share=HALF),
     }
 
 

@@ -23,6 +23,23 @@
     },
   };
 
+  // -- where a unit is in an image: its field framed, the middle of a large field ringed
+  const setAttributes = (element, values) => {
+    for (const [name, value] of Object.entries(values)) element.setAttribute(name, value);
+  };
+  retroscope.markField = (svg, { box: [top, left, bottom, right], middle, size: [height, width] }) => {
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    for (const frame of svg.querySelectorAll("rect")) {
+      setAttributes(frame, { x: left, y: top, width: right - left, height: bottom - top });
+    }
+    const place = svg.querySelector(".place");
+    place.toggleAttribute("hidden", !middle);
+    const [y, x] = middle ?? [0, 0];
+    for (const circle of place.children) {
+      setAttributes(circle, { cx: x + 0.5, cy: y + 0.5, r: Math.max(height, width) / 14 });
+    }
+  };
+
   // -- parts that need a network beside the atlas
   for (const element of document.querySelectorAll("[data-with-model]")) element.hidden = !retroscope.model;
   for (const element of document.querySelectorAll("[data-without-model]")) element.hidden = Boolean(retroscope.model);

@@ -1,15 +1,14 @@
 // The page of an image: pointing at a unit frames its receptive field.
 "use strict";
 (() => {
+  const image = document.querySelector(".whole-image");
   const caption = document.getElementById("frame-caption");
   const showFrame = (link) => {
-    const [top, left, bottom, right] = link.dataset.box.split(" ").map(Number);
-    for (const id of ["halo", "box"]) {
-      const shape = document.getElementById(id);
-      for (const [name, value] of Object.entries({ x: left, y: top, width: right - left, height: bottom - top })) {
-        shape.setAttribute(name, value);
-      }
-    }
+    const readNumbers = (text) => (text ? text.split(" ").map(Number) : null);
+    const box = readNumbers(link.dataset.box);
+    const [top, left, bottom, right] = box;
+    const { width, height } = image.viewBox.baseVal;
+    retroscope.markField(image, { box, middle: readNumbers(link.dataset.middle), size: [height, width] });
     caption.textContent = `Receptive field of ${link.dataset.unit}: y ${top} to ${bottom}, x ${left} to ${right}`;
   };
   // The first tap frames; the second follows the link.

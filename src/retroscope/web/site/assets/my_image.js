@@ -86,10 +86,10 @@
   };
   const inputTitle = "Your image, resized and cropped for the network.";
   const showInput = () => showImage({ src: networkInput, title: inputTitle, view: "image" });
-  const showImage = ({ src, title, view, notes = [], field = null }) => {
+  const showImage = ({ src, title, view, notes = [], unit = null }) => {
     inputImage.src = src;
     byId("notes").textContent = notes.join(" ");
-    selectField(field, title);
+    selectUnit(unit, title);
     for (const button of document.querySelectorAll("[data-show]")) {
       button.setAttribute("aria-pressed", String(button.dataset.show === view));
     }
@@ -150,9 +150,9 @@
         button.addEventListener("click", () => showUnit(unit.unit));
         // Only if the pointer moves, not if the page scrolls under it.
         button.addEventListener("pointermove", ({ movementX, movementY }) => {
-          if (movementX || movementY) previewField(unit.field, fieldCaption(unit.unit));
+          if (movementX || movementY) previewUnit(unit, fieldCaption(unit));
         });
-        button.addEventListener("pointerleave", () => previewField(...selectedField));
+        button.addEventListener("pointerleave", () => previewUnit(...selectedUnit));
         item.append(button);
         return item;
       }),
@@ -162,27 +162,19 @@
   };
 
   // -- the field of a unit in the image: selected, or previewed while the pointer is on the unit
-  let selectedField = [null, ""];
-  const fieldCaption = (unit) => `Framed: the receptive field of ${unit}.`;
-  const selectField = (field, text) => {
-    selectedField = [field, text];
-    previewField(field, text);
+  let selectedUnit = [null, ""];
+  const fieldCaption = ({ unit, middle }) => {
+    const mark = middle ? "Ringed: the middle of" : "Framed:";
+    return `${mark} the receptive field of ${unit}.`;
   };
-  const previewField = (field, text) => {
-    frame(field);
+  const selectUnit = (unit, text) => {
+    selectedUnit = [unit, text];
+    previewUnit(unit, text);
+  };
+  const previewUnit = (unit, text) => {
+    byId("overlay").toggleAttribute("hidden", !unit);
+    if (unit) retroscope.markField(byId("overlay"), { box: unit.field, middle: unit.middle, size });
     byId("caption").textContent = text;
-  };
-  const frame = (box) => {
-    const overlay = byId("overlay");
-    overlay.toggleAttribute("hidden", !box);
-    if (!box) return;
-    overlay.setAttribute("viewBox", `0 0 ${size[1]} ${size[0]}`);
-    const [top, left, bottom, right] = box;
-    for (const shape of overlay.querySelectorAll("rect")) {
-      for (const [name, value] of Object.entries({ x: left, y: top, width: right - left, height: bottom - top })) {
-        shape.setAttribute(name, value);
-      }
-    }
   };
   const showUnit = (unit) =>
     analyze("unit", { unit }, (facts) => {
@@ -198,8 +190,7 @@
         byId(name).src = facts[name];
         byId(name).classList.toggle("pixels", facts.field[3] - facts.field[1] < 64);
       }
-      const title = fieldCaption(facts.unit);
-      showImage({ src: networkInput, title, view: "image", notes: facts.notes, field: facts.field });
+      showImage({ src: networkInput, title: fieldCaption(facts), view: "image", notes: facts.notes, unit: facts });
       byId("unit").scrollIntoView({ block: "nearest", behavior: "auto" });
     });
   byId("map").addEventListener("click", (event) => {
@@ -304,7 +295,7 @@
     startSession();
     byId("unusual").replaceChildren();
     byId("unit").hidden = true;
-    selectField(null, "Camera image.");
+    selectUnit(null, "Camera image.");
     camera.textContent = "Use this frame";
     video.srcObject = stream;
     await video.play();

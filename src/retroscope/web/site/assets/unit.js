@@ -31,9 +31,6 @@
     if (hits) showContext(ranking.querySelector(".context"), JSON.parse(hits.textContent)[Number(number)]);
   };
   const formatNumber = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
-  const setAttributes = (element, values) => {
-    for (const [name, value] of Object.entries(values)) element.setAttribute(name, value);
-  };
   const showContext = (context, hit) => {
     const [top, left, bottom, right] = hit.box;
     const facts = {
@@ -53,18 +50,11 @@
     const link = context.querySelector("a[data-fact=source]");
     link.href = retroscope.root + hit.href;
     const image = context.querySelector(".whole-image");
-    const [height, width] = hit.size;
-    image.setAttribute("viewBox", `0 0 ${width} ${height}`);
     image.setAttribute("aria-label", `Whole image ${hit.source} with the field framed`);
-    setAttributes(image.querySelector("image"), { href: retroscope.root + hit.src, width, height });
-    const place = image.querySelector(".place");
-    place.toggleAttribute("hidden", !hit.middle);
-    for (const circle of hit.middle ? place.children : []) {
-      setAttributes(circle, { cx: hit.middle[1] + 0.5, cy: hit.middle[0] + 0.5, r: Math.max(height, width) / 14 });
-    }
-    for (const frame of image.querySelectorAll("rect")) {
-      setAttributes(frame, { x: left, y: top, width: right - left, height: bottom - top });
-    }
+    const photo = image.querySelector("image");
+    [photo.height.baseVal.value, photo.width.baseVal.value] = hit.size;
+    photo.setAttribute("href", retroscope.root + hit.src);
+    retroscope.markField(image, hit);
   };
   for (const ranking of rankings) {
     const selectTile = (event) => {

@@ -6,7 +6,9 @@ from itertools import groupby
 from retroscope.atlas.image_blobs import stored_image_sizes
 from retroscope.atlas.queries import image_queries
 from retroscope.atlas.queries.image_queries import ImageHitRow
+from retroscope.imaging.decoding import Size
 from retroscope.results.as_json import box_json
+from retroscope.results.plates import HALF, place_in_image
 from retroscope.web.site.pages.page_facts import (
     layer_facts,
     neighbours,
@@ -47,7 +49,7 @@ def image(site: Site, params: Params) -> Facts:
         "size": list(sizes[number]),
         "unit_count": len(rows),
         "layers": [
-            _layer_units(site, name, list(layer_rows))
+            _layer_units(site, name, list(layer_rows), size=sizes[number])
             for name, layer_rows in groupby(rows, key=lambda row: row.layer)
         ],
         "around": _neighbour_images(site, number),
@@ -83,22 +85,24 @@ def _image_facts(site: Site, number: int) -> Facts:
     }
 
 
-def _layer_units(site: Site, name: str, rows: list[ImageHitRow]) -> Facts:
+def _layer_units(site: Site, name: str, rows: list[ImageHitRow], *, size: Size) -> Facts:
     layer = site.atlas.layer(name)
     return {
         "layer": layer_facts(site, layer),
         "unit_count": len(rows),
-        "units": [_unit_hit(site, row) for row in rows[:_UNITS_PER_LAYER]],
+        "units": [_unit_hit(site, row, size) for row in rows[:_UNITS_PER_LAYER]],
     }
 
 
-def _unit_hit(site: Site, row: ImageHitRow) -> Facts:
+def _unit_hit(site: Site, row: ImageHitRow, size: Size) -> Facts:
     layer = site.atlas.layer(row.layer)
+    box = layer.field.box(row.y, row.x)
     return unit_facts(site, layer.name, row.channel) | {
         "rank": row.rank,
         "score": row.score,
         "position": [row.y, row.x],
-        "box": box_json(layer.field.box(row.y, row.x)),
+        "box": box_json(box),
+        "middle": place_in_image(box, size, share=HALF),
     }
 
 
