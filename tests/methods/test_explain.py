@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from retroscope.engine.convolution_outputs import convolution_outputs
 from retroscope.errors import RetroscopeError, UnitError
 from retroscope.geometry import Field, ReceptiveField
 from retroscope.methods.activations import activations
 from retroscope.methods.atlas_match import fingerprint
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.deconv.deconv import deconv
-from retroscope.methods.explain import explain, last_convolutions
+from retroscope.methods.explain import explain
 from retroscope.methods.rarity import inner_positions, rarity
 from retroscope.network import Network
 from retroscope.results.layers import Layer
@@ -95,10 +96,21 @@ def test_the_heat_is_that_of_the_class(net: Network) -> None:
         assert explanation.heat.target == expected.target
 
 
-def test_the_default_layers_are_the_last_convolution_of_each_map_size(net: Network) -> None:
+def test_the_default_layers_are_the_last_outputs_of_a_convolution_of_each_map_size(
+    net: Network,
+) -> None:
     explanation = explain(net, random_image())
+    assert [finding.layer.name for finding in explanation.findings] == ["3", "6"]
+    notes = [finding.layer.note for finding in explanation.findings]
+    assert notes == ["2 (conv2) after its ReLU", "5 (conv3) after its ReLU"]
+
+
+def test_an_atlas_of_convolutions_gives_the_last_convolution_of_each_map_size(
+    net: Network,
+) -> None:
+    atlas = AtlasStub(net, ("0", "2", "5"), 1)
+    explanation = explain(net, random_image(), atlas=atlas, top=1)
     assert [finding.layer.name for finding in explanation.findings] == ["2", "5"]
-    assert [layer.name for layer in last_convolutions(net.layers)] == ["2", "5"]
 
 
 def test_an_atlas_without_convolutions_gives_its_last_layer_of_each_map_size(net: Network) -> None:
@@ -314,6 +326,15 @@ def test_an_atlas_without_a_fingerprint_is_matched_by_its_layers(net: Network) -
 def test_a_layer_missing_from_the_atlas_is_refused(net: Network) -> None:
     with pytest.raises(RetroscopeError, match="the atlas does not have 5; scan these layers"):
         explain(net, random_image(), atlas=AtlasStub(net, ("2",), 1), layers=["conv3"])
+
+
+def test_a_convolution_is_not_taken_for_its_output_in_the_atlas(net: Network) -> None:
+    """The layers to explain are named as in the network, where `conv3` is the convolution."""
+    atlas = AtlasStub(net, ("3", "6"), 1)
+    atlas.layers = convolution_outputs(net.survey())
+    message = r"does not have 5; it has 6, 5 \(conv3\) after its ReLU"
+    with pytest.raises(RetroscopeError, match=message):
+        explain(net, random_image(), atlas=atlas, layers=["conv3"])
 
 
 def test_invalid_explain_options_are_refused(net: Network, tmp_path: Path) -> None:

@@ -203,7 +203,8 @@ def net() -> rs.Network:
 @pytest.fixture(scope="module")
 def own(net: rs.Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("mine")
-    with rs.scan(net, write_images(folder / "photos", 12), to=folder / "own.atlas") as atlas:
+    images, path = write_images(folder / "photos", 12), folder / "own.atlas"
+    with rs.scan(net, images, to=path, layers="conv") as atlas:
         yield make_site(atlas)
 
 

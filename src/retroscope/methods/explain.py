@@ -5,8 +5,9 @@ from pathlib import Path
 
 from retroscope.argument_types import check_arguments
 from retroscope.engine.batching import NetworkInput
+from retroscope.engine.convolution_outputs import layers_with_outputs
 from retroscope.errors import RetroscopeError
-from retroscope.methods.atlas_match import check_same_network
+from retroscope.methods.atlas_match import check_same_network, missing_layers_error
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.class_scores import check_finite_scores
 from retroscope.methods.deconv.deconv import deconv_many
@@ -14,7 +15,7 @@ from retroscope.methods.observation import observe, top_predictions
 from retroscope.methods.rarity import RankedUnit, ReferenceAtlas, most_unusual_units
 from retroscope.methods.targets import TargetSpec
 from retroscope.network import AnyImage, Network, require_network
-from retroscope.results.caveats import caveats_of
+from retroscope.results.caveats import caveats_of, projection_caveats
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.layers import Layer
 
@@ -37,8 +38,8 @@ def explain(
     Units are ranked by the share of the atlas's images that excite them as much; without an atlas,
     by how far their peak stands out of their own map. The outermost positions of a map do not count
     where their fields reach further out of the image than those of the next: units there respond to
-    the padding. The default layers are the last convolution of each map size; of an atlas without
-    convolutions, its last layer of each map size.
+    the padding. The default layers are the output of the last convolution of each map size, after
+    its norm and rectifier; of an atlas without convolutions, its last layer of each map size.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
@@ -59,13 +60,14 @@ def explain(
         (maps.layer, most_unusual_units(maps, top, atlas, size=network_input.size))
         for maps in observation.activations
     ]
+    findings = tuple(_add_projections(net, network_input, units))
     return Explanation(
         predictions=top_predictions(net, class_scores, _TOP_CLASSES),
         heat=cam(net, network_input, method=method, target=target),
-        findings=tuple(_add_projections(net, network_input, units)),
+        findings=findings,
         network=net.name,
         compared=_RANKING_WITHOUT_ATLAS if atlas is None else _RANKING_BY_ATLAS,
-        caveats=caveats_of("explain"),
+        caveats=(*caveats_of("explain"), *projection_caveats(_rules_of(findings))),
         image=network_input.rgb,
         source=network_input.source,
         remarks=net.remarks,
@@ -95,7 +97,7 @@ def _resolve_layers(
     layers: Sequence[str | Layer],
     atlas: ReferenceAtlas | None,
 ) -> list[Layer]:
-    available = net.survey(network_input.size).layers
+    available = layers_with_outputs(net.survey(network_input.size))
     if atlas is not None:
         check_same_network(atlas, net, available)
         scanned_names = {layer.name for layer in atlas.layers}
@@ -104,23 +106,23 @@ def _resolve_layers(
         raise RetroscopeError(f"layers is a list of layers, not {layers!r}; pass [{layers!r}]")
     if not layers:
         return inspected_layers(available)
-    resolved = [net.layer(layer, network_input.size) for layer in layers]
-    missing = [layer.name for layer in resolved if layer not in available]
-    if missing:
-        raise RetroscopeError(f"the atlas does not have {', '.join(missing)}; scan these layers")
-    return resolved
+    names = [net.layer(layer, network_input.size).name for layer in layers]
+    by_name = {layer.name: layer for layer in available}
+    missing = [name for name in names if name not in by_name]
+    if missing and atlas is not None:
+        raise missing_layers_error(atlas, missing)
+    return [by_name[name] for name in names]
 
 
 def inspected_layers(layers: Iterable[Layer]) -> list[Layer]:
-    """The last convolution of each map size or, without convolutions, the last layer of each."""
+    """The output of the last convolution of each map size, or else the last layer of each.
+
+    `layers` come from `layers_with_outputs`.
+    """
     layers = list(layers)
-    last = {layer.size: layer for layer in layers}
-    return last_convolutions(layers) or sorted(last.values(), key=lambda layer: layer.index)
-
-
-def last_convolutions(layers: Iterable[Layer]) -> list[Layer]:
-    """The last convolution of each map size, in running order."""
-    last = {layer.size: layer for layer in layers if layer.kind == "conv" and max(layer.size) > 1}
+    outputs = [layer for layer in layers if layer.kind == "conv" or layer.convolution]
+    last = {layer.size: layer for layer in outputs if max(layer.size) > 1}
+    last = last or {layer.size: layer for layer in layers}
     return sorted(last.values(), key=lambda layer: layer.index)
 
 
@@ -132,3 +134,7 @@ def _add_projections(
     for layer, ranking in units:
         unusual = [UnusualUnit(*ranked, projection=next(projections)) for ranked in ranking]
         yield LayerFinding(layer, tuple(unusual))
+
+
+def _rules_of(findings: Iterable[LayerFinding]) -> list[str]:
+    return [unit.projection.rules for finding in findings for unit in finding.units]

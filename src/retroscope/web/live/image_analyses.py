@@ -8,6 +8,7 @@ from threading import BoundedSemaphore, Lock
 from PIL.Image import fromarray
 
 from retroscope.engine.batching import NetworkInput
+from retroscope.engine.convolution_outputs import layers_with_outputs
 from retroscope.errors import ModelError, UnitError
 from retroscope.imaging.encoding import png_url
 from retroscope.imaging.image import crop
@@ -139,7 +140,11 @@ ANALYSES: dict[str, Analysis] = {
 def _layers_to_inspect(session: LiveSession, image: NetworkInput) -> list[Layer]:
     """The layers that `explain` would select from those of the atlas, deepest first."""
     names = {layer.name for layer in session.site.atlas.layers}
-    layers = [layer for layer in session.net.survey(image.size).layers if layer.name in names]
+    layers = [
+        layer
+        for layer in layers_with_outputs(session.net.survey(image.size))
+        if layer.name in names
+    ]
     return inspected_layers(layers)[::-1]
 
 

@@ -75,7 +75,7 @@ def search_index_script(site: Site, _params: Params) -> bytes:
     layers = [
         {
             "name": layer.name,
-            "aliases": list(layer.aliases),
+            "aliases": [*layer.aliases, *layer.convolution],
             "channels": layer.channels,
             "href": url_for(site, "layer", layer=layer.name),
             "units": url_template(site, "unit", layer=layer.name),
