@@ -25,6 +25,7 @@ from retroscope.scanning.pattern_pass import synthesize_into
 from retroscope.unit import Unit
 from retroscope.web.site.comparison import common_layers
 from tests.scanning.scans import SIDE, check_channel, network, tiny, write_images
+from tests.zoo.test_imagenet_network import needs_weights, photograph
 
 
 class Residual(nn.Module):
@@ -261,3 +262,26 @@ def test_only_the_default_is_of_outputs(layers: list[str] | str | None, names: l
 def test_a_network_without_convolutions_says_so(make: Callable[[], nn.Module]) -> None:
     with pytest.raises(RetroscopeError, match=r"has no convolution; choose from linear1"):
         scan_layers(network(make, 8))
+
+
+@needs_weights
+def test_on_a_network_with_relu6_what_its_norm_opens_is_not_dead_and_nothing_ties(
+    tmp_path: Path,
+) -> None:
+    """Dead by definition: the rectifier of the network gives zero everywhere."""
+    net = rs.open_model("imagenet", device="cpu")
+    for name in ("chelsea", "coffee", "astronaut", "rocket", "camera"):
+        photograph(name).to_pil().save(tmp_path / f"{name}.png")
+    names = [f"block1.depthwise.{part}" for part in ("conv", "relu")]
+    explicit = scan(net, tmp_path, to=tmp_path / "a", layers=names, projections="none")
+    default = scan(net, tmp_path, to=tmp_path / "b", projections="none")
+    dead_convolution, dead_relu = (
+        [explicit.stats(f"{name}:{n}").dead for n in range(96)] for name in names
+    )
+    assert [default.stats(f"{names[0]}:{n}").dead for n in range(96)] == dead_relu
+    assert sum(dead_convolution) >= 10 + sum(dead_relu)
+    scores = [[hit.score for hit in default.hits(f"{names[0]}:{n}")] for n in range(96)]
+    clipped = [[hit.score for hit in explicit.hits(f"{names[1]}:{n}")] for n in range(96)]
+    tied = [n for n in range(96) if clipped[n].count(6.0) > 1]
+    assert len(tied) > 10
+    assert all(len(set(scores[n])) == len(scores[n]) for n in tied)
