@@ -3,13 +3,16 @@
 import ast
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from posixpath import join, normpath
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import pytest
 from starlette.testclient import TestClient
@@ -17,13 +20,15 @@ from starlette.testclient import TestClient
 from retroscope.atlas.schema import RANKINGS
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
+from retroscope.render.mosaics import draw_tiles
 from retroscope.results.as_json import layer_json, patch_json, pattern_json, stats_json
+from retroscope.results.caveats import projection_caveats
 from retroscope.web.export import FILE_LIST, estimate_size, export, write_site
 from retroscope.web.server import make_app
 from retroscope.web.site import routes, site_files
 from retroscope.web.site.pages import unit_pages
 from retroscope.web.site.routes import FILES, PAGES, list_paths, respond
-from retroscope.web.site.site import Site, make_site
+from retroscope.web.site.site import Site, make_site, open_site
 from retroscope.web.site.site_files import PLATE_KINDS
 from retroscope.web.site.urls import (
     FILE_URLS,
@@ -38,7 +43,7 @@ from retroscope.web.site.urls import (
     url_for,
     url_template,
 )
-from tests.web.sample_atlases import LAYERS, NAMES, bare_atlas
+from tests.web.sample_atlases import LAYERS, NAMES, bare_atlas, odd_atlas
 
 SITE_FOLDER = Path(routes.__file__).parent
 
@@ -115,7 +120,8 @@ def paths_in(facts: object, *, folder: str, key: str = "") -> Iterator[str]:
 
 
 PATH_KEYS = {
-    *("href", "class_href", "src", "plate", "patches", "projections", "pages", "columns"),
+    *("href", "class_href", "src", "plate", "patches", "projections", "lit"),
+    *("pages", "columns"),
     "comparison",
 }
 """The keys of paths; `plates` of a comparison has them in a list without a key."""
@@ -263,6 +269,39 @@ def test_an_atlas_without_projections_classes_or_statistics_is_shown(tmp_path: P
         page = (tmp_path / "site/unit/features.0/2.html").read_text("utf-8")
         assert "No hits." in page
         assert "never fires" in page
+
+
+def test_a_lit_plate_is_the_lit_patches_of_the_channel(site: Site) -> None:
+    facts = json.loads(respond(site, "unit/features.0/3.json").body)
+    for ranked_by, ranking in facts["rankings"].items():
+        patches = site.atlas.plate("features.0:3", ranked_by=ranked_by).patches
+        plate = np.asarray(PIL.Image.open(BytesIO(respond(site, ranking["lit"]).body)))
+        for number, patch in enumerate(patches):
+            row, column = divmod(number, 3)
+            cell = plate[row * ranking["cell"] :, column * ranking["cell"] :]
+            top, left = ((ranking["cell"] - side) // 2 for side in patch.pixels.shape[:2])
+            [lit] = draw_tiles([patch], "lit", factor=1)
+            assert lit is not None
+            shown = cell[top : top + lit.height, left : left + lit.width, :3]
+            np.testing.assert_array_equal(shown, np.asarray(lit))
+
+
+@pytest.mark.parametrize("rules", ["deconvnet", "guided", "relevance"])
+def test_a_unit_page_speaks_of_the_rules_of_its_projections(tmp_path: Path, rules: str) -> None:
+    path = tmp_path / "odd.atlas"
+    odd_atlas(path).close()
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("UPDATE projections SET rules = ?", [rules])
+        file.execute("INSERT OR REPLACE INTO meta VALUES ('rules', ?)", [json.dumps(rules)])
+    with open_site(path) as site:
+        facts = json.loads(respond(site, "unit/features.0/3.json").body)
+        page = respond(site, "unit/features.0/3.html").body.decode()
+    (caveat,) = projection_caveats([rules])
+    assert (facts["rules"], facts["caveat"]) == (rules, caveat)
+    assert f'Projections <span class="note">{rules}</span>' in page
+    assert "Lit patch 1, score" in page
+    others = {"deconvnet", "guided", "relevance"} - {rules}
+    assert not any(other in page for other in others)
 
 
 def test_an_export_goes_over_an_earlier_one_and_over_nothing_else(tmp_path: Path) -> None:

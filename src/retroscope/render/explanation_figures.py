@@ -1,5 +1,6 @@
 """The explanation of an image on one page: its classes, the heat map of one, unusual units."""
 
+import numpy as np
 from PIL import Image
 
 from retroscope.geometry import Box
@@ -17,12 +18,12 @@ from retroscope.render.layout import (
     page,
     row,
 )
-from retroscope.render.mosaics import ring_place
+from retroscope.render.mosaics import resize_projection, ring_place
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.panels import heading_block, image_tile, label_tile
 from retroscope.render.text import BODY, LABEL, SMALL, line, paragraph, paragraphs
 from retroscope.render.theme import BAND, COOL, MUTED
-from retroscope.render.tone import DEFAULT_TONE, apply_tone
+from retroscope.render.tone import DEFAULT_TONE
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.heat_maps import Prediction
 from retroscope.results.layers import Layer
@@ -30,7 +31,7 @@ from retroscope.results.layers import Layer
 NO_UNITS = "no channel fires for this image"
 _BAR_WIDTH, _BAR_HEIGHT = 260, 6
 _CELL_WIDTH = 296
-_TILE_SIDE = 92
+_TILE_SIDE, _PAGE_TILE_SIDE = 92, 160
 _COLUMNS, _COLUMN_GAP = 4, 20
 _TOP_GAP = 16
 
@@ -126,11 +127,16 @@ def layer_heading(finding: LayerFinding) -> str:
     return join_facts(layer.name, *familiar, f"{layer.channels} channels of {height}x{width}")
 
 
-def unit_images(unit: UnusualUnit, tone: str) -> dict[str, RGB]:
-    """What is drawn beside the patch of a unit, at its size, by name."""
+def unit_images(unit: UnusualUnit, tone: str, *, side: int = _PAGE_TILE_SIDE) -> dict[str, RGB]:
+    """What is drawn beside the patch of a unit, by name.
+
+    The projection is reduced to `side` pixels before the tone, which keeps thin lines strong.
+    """
     projection = unit.projection
+    factor = min(side / max(*projection.pixels.shape[:2], 1), 1)
+    tinted = np.asarray(resize_projection(projection.pixels, factor, tone))
     lit = {} if projection.patch is None else {"lit patch": projection.lit()}
-    return {"projection": apply_tone(projection.pixels, tone)} | lit
+    return {"projection": tinted} | lit
 
 
 def unit_box(unit: UnusualUnit, layer: Layer) -> Box:
@@ -158,7 +164,7 @@ def _layer_block(finding: LayerFinding, tone: str) -> Image.Image:
 
 
 def _unit_block(unit: UnusualUnit, layer: Layer, tone: str) -> Image.Image:
-    images = map(_fit_tile, unit_images(unit, tone).values())
+    images = map(_fit_tile, unit_images(unit, tone, side=_TILE_SIDE).values())
     tiles = [add_border(tile) for tile in (*_patch_tiles(unit, layer), *images)]
     texts = [
         line(str(unit.unit), width=_CELL_WIDTH, size=SMALL),

@@ -11,7 +11,7 @@ from retroscope.geometry import Box
 from retroscope.imaging.decoding import Size
 from retroscope.render.mosaics import cell_size
 from retroscope.results.as_json import box_json, number_json, stats_json
-from retroscope.results.caveats import PROJECTION
+from retroscope.results.caveats import projection_caveats
 from retroscope.results.layers import Layer
 from retroscope.results.plates import HALF, place_in_image
 from retroscope.results.statistics import ChannelStats
@@ -56,7 +56,8 @@ def unit(site: Site, params: Params) -> Facts:
         "similar": _similar(site, layer, channel),
         "around": _neighbour_channels(site, layer, channel),
         "reproduce": _reproduce(site, unit),
-        "caveat": PROJECTION,
+        "rules": site.atlas.rules,
+        "caveat": " ".join(projection_caveats([site.atlas.rules])),
     }
 
 
