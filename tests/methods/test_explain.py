@@ -1,5 +1,6 @@
 """One image explained: its classes, and the units that are ranked as unusual."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from retroscope.methods.deconv.deconv import deconv
 from retroscope.methods.explain import explain
 from retroscope.methods.rarity import inner_positions, rarity
 from retroscope.network import Network
+from retroscope.results.caveats import PROJECTION_CAVEATS
 from retroscope.results.layers import Layer
 from retroscope.results.statistics import HISTOGRAM_EDGES, ChannelStats
 from retroscope.unit import Unit
@@ -344,3 +346,19 @@ def test_invalid_explain_options_are_refused(net: Network, tmp_path: Path) -> No
         explain(net, random_image(), layers=["conv33"])
     with pytest.raises(RetroscopeError, match="cannot open"):
         explain(net, tmp_path / "no.png")
+
+
+def strided() -> nn.Module:
+    body = [nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 8, 3, stride=2), nn.ReLU()]
+    return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 7))
+
+
+@pytest.mark.parametrize(("make", "rules"), [(small, "deconvnet"), (strided, "relevance")])
+def test_the_caveats_are_those_of_the_rules_of_the_projections(
+    make: Callable[[], nn.Module], rules: str
+) -> None:
+    explanation = explain(Network(built(make), input_size=SIZE), random_image(), top=2)
+    units = [unit for finding in explanation.findings for unit in finding.units]
+    assert {unit.projection.rules for unit in units} == {rules}
+    for name, caveat in PROJECTION_CAVEATS.items():
+        assert (caveat in explanation.caveats) == (name == rules)
