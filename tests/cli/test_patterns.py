@@ -72,7 +72,7 @@ def test_without_a_name_the_picture_has_that_of_unit_and_recipe(retroscope: Retr
 
 def test_the_name_of_a_class_becomes_a_file_name_without_blanks(retroscope: Retroscope) -> None:
     said = retroscope("synthesize", TINY, "--target", "great dane", *FEW)
-    assert said.out == "nets.great-dane.olah.png\n"
+    assert said.out == "nets.great-dane.zoom.png\n"
 
 
 def test_a_layer_gets_a_sheet_of_its_channels(retroscope: Retroscope, net: rs.Network) -> None:
@@ -124,12 +124,12 @@ def test_json_tells_what_was_reached(retroscope: Retroscope, net: rs.Network) ->
     patterns = synthesize_many(net, ["conv2:0", "conv2:3"], steps=3)
     assert [row["unit"] for row in rows] == [str(pattern.unit) for pattern in patterns]
     assert [row["activation"] for row in rows] == [pattern.activation for pattern in patterns]
-    assert all(row["steps"] == 3 and row["recipe"] == "olah" for row in rows)
+    assert all(row["steps"] == 3 and row["recipe"] == "zoom" for row in rows)
     assert not list(Path().glob("*.png"))
 
 
 def test_an_atlas_tells_the_best_natural_image(retroscope: Retroscope, net: rs.Network) -> None:
-    rs.scan(net, "images", to="tiny.atlas", projections=False).close()
+    rs.scan(net, "images", to="tiny.atlas", layers="conv", projections=False).close()
     words = ("conv2:1", *FEW, "--atlas", "tiny.atlas", "--json")
     said = retroscope("synthesize", TINY, *words)
     with rs.open_atlas("tiny.atlas") as atlas:
@@ -145,7 +145,11 @@ def test_an_atlas_tells_the_best_natural_image(retroscope: Retroscope, net: rs.N
     [
         ([TINY, "conv2:1", "--atlas", "no.atlas"], "no atlas 'no.atlas'"),
         ([TINY, "conv2:1", "--atlas", "notes.txt"], "is not an atlas"),
-        ([TINY, "relu1:1", "--atlas", "tiny.atlas"], "relu1"),
+        ([TINY, "pool1:1", "--atlas", "tiny.atlas"], "does not have 2; scan these layers"),
+        (
+            [TINY, "conv1:1", "--atlas", "tiny.atlas"],
+            "does not have 0; it has 1, 0 (conv1) after its ReLU",
+        ),
         (["nets.py:other", "conv2:1", "--atlas", "tiny.atlas"], "different weights"),
     ],
 )
@@ -204,7 +208,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no layer": (["synthesize", TINY, "cnov1:0"], "did you mean 'conv1'"),
     "no recipe": (
         ["synthesize", TINY, "conv1:0", "--recipe", "ola"],
-        "'ola' is not one of 'olah', ",
+        "'ola' is not one of 'zoom', 'olah', ",
     ),
     "no class": (["synthesize", TINY, "--target", "tabbi"], "did you mean 'tabby'"),
     "class and channels": (

@@ -15,7 +15,15 @@ from retroscope.methods.synthesis.objectives import (
     excite_direction,
 )
 from retroscope.methods.synthesis.parametrisation import FourierCanvas
-from retroscope.methods.synthesis.recipes import MACO, OLAH, RECIPES, Opacity, Recipe, as_recipe
+from retroscope.methods.synthesis.recipes import (
+    MACO,
+    OLAH,
+    RECIPES,
+    ZOOM,
+    Opacity,
+    Recipe,
+    as_recipe,
+)
 from retroscope.methods.synthesis.render_patterns import SynthesisStep
 from retroscope.methods.synthesis.synthesize import (
     synthesize,
@@ -59,8 +67,8 @@ CORRELATED_COLOURS = replace(
 
 @pytest.mark.parametrize(
     ("recipe", "steps"),
-    [(OLAH, None), (CORRELATED_COLOURS, None), ("plain", 200), ("yosinski", 300)],
-    ids=["olah", "correlated colours", "plain", "yosinski"],
+    [("zoom", None), (OLAH, None), (CORRELATED_COLOURS, None), ("plain", 200), ("yosinski", 300)],
+    ids=["zoom", "olah", "correlated colours", "plain", "yosinski"],
 )
 def test_patterns_recover_the_planted_filters(recipe: str | Recipe, steps: int | None) -> None:
     channels = [EDGE, COLOUR, CORNER]
@@ -71,14 +79,46 @@ def test_patterns_recover_the_planted_filters(recipe: str | Recipe, steps: int |
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_default_recipe_finds_the_optimal_image(seed: int) -> None:
+def test_olah_finds_the_optimal_image(seed: int) -> None:
     net, channels = planted(), [EDGE, COLOUR, CORNER]
     optima = torch.where(filters()[channels] > 0, 1.0, 0.0).permute(0, 2, 3, 1).numpy()
-    patterns = synthesize_many(net, [f"first:{channel}" for channel in channels], seed=seed)
+    units = [f"first:{channel}" for channel in channels]
+    patterns = synthesize_many(net, units, recipe="olah", seed=seed)
     for pattern, optimum, channel in zip(patterns, optima, channels, strict=True):
         fed = torch.from_numpy(net.preprocessing.to_input((optimum * 255).astype(np.uint8)))
         best_activation = float((fed * filters()[channel]).sum())
         assert best_activation * 0.995 < pattern.activation <= best_activation * 1.0001
+
+
+def gabor(wavelength: float, angle: float, phase: float) -> torch.Tensor:
+    """A grey Gabor filter of 15 pixels, its mean removed, scaled to absolute weights of 4."""
+    y, x = np.mgrid[:15, :15] - 7.0
+    wave = np.cos(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / wavelength + phase)
+    values = np.exp(-(x**2 + y**2) / (2 * 3.5**2)) * wave
+    values -= values.mean()
+    return torch.from_numpy(np.repeat(values[None] * 4 / np.abs(values).sum() / 3, 3, 0)).float()
+
+
+def network_of(weights: torch.Tensor) -> Network:
+    conv = nn.Conv2d(3, len(weights), weights.shape[-1], bias=False)
+    conv.weight = nn.Parameter(weights, requires_grad=False)
+    return Network(conv, input_size=(64, 64), mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_default_recipe_finds_the_best_image_of_its_contrast(seed: int) -> None:
+    """The best image of a linear filter at a contrast is the filter at that contrast."""
+    weights = torch.stack([gabor(6, 0.3, 0), gabor(4, 1.2, 1.5), gabor(9, 2.0, 0.7)])
+    patterns = synthesize_many(network_of(weights), ["conv1:0", "conv1:1", "conv1:2"], seed=seed)
+    for pattern, weight in zip(patterns, weights, strict=True):
+        offsets = pattern.image / 255 - 0.5
+        contrast = np.sqrt(np.square(offsets).mean())
+        values = weight.permute(1, 2, 0).numpy().astype(np.float64)
+        best_activation = contrast * np.sqrt(offsets.size) * np.linalg.norm(values) / 0.25
+        assert ZOOM.contrast == 0.2
+        assert 0.17 < contrast < 0.21
+        assert np.corrcoef(offsets.ravel(), values.ravel())[0, 1] >= 0.97
+        assert 0.96 * best_activation < pattern.activation <= best_activation
 
 
 def test_a_larger_canvas_scores_every_unit_that_lies_wholly_on_it() -> None:
@@ -300,6 +340,23 @@ def test_nothing_beyond_the_layer_is_run() -> None:
     synthesize(net, "conv1:0", steps=4)
     synthesize(net, excite("conv1:0@*") + excite("conv1:1@*"), steps=4, size=16)
     assert not runs
+
+
+def test_the_noise_that_the_network_sees_fades() -> None:
+    inputs: list[torch.Tensor] = []
+
+    class Records(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            inputs.append(x.detach().clone())
+            return x * 1
+
+    net = Network(nn.Sequential(Records(), nn.Conv2d(3, 4, 3)), input_size=(32, 32))
+    still = replace(ZOOM, transforms=(), ascent=replace(ZOOM.ascent, learning_rate=0.0))
+    pattern = synthesize(net, "conv1:0@*", recipe=still, steps=4)
+    clean = torch.from_numpy(pixels_of(pattern)).permute(2, 0, 1)
+    deviations = [float((x[0] - clean).std()) for x in inputs if x.shape[2:] == clean.shape[1:]]
+    noises = [deviation for deviation in deviations if 0.02 < deviation < 0.5]
+    assert noises == pytest.approx([0.2, 0.15, 0.1, 0.05], rel=0.05)
 
 
 def test_progress_reports_each_step_with_its_images() -> None:

@@ -1,6 +1,7 @@
 """Objective names, and one-line errors for patterns that cannot be made."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from retroscope.methods.synthesis.objectives import (
     excite_class,
     excite_direction,
 )
+from retroscope.methods.synthesis.recipes import ZOOM, Opacity
 from retroscope.methods.synthesis.synthesize import synthesize, synthesize_varied
 from retroscope.network import Network
 from tests.methods.planted import planted
@@ -51,6 +53,11 @@ INVALID_CALLS: dict[str, tuple[Callable[[Network], object], type[RetroscopeError
         lambda net: synthesize_varied(net, "first:0", 2, seed=10**18 - 1),
         RetroscopeError,
         "no seed 1000000000000000000",
+    ),
+    "contrast and alpha": (
+        lambda _: replace(ZOOM, opacity=Opacity.ALPHA_CHANNEL),
+        RetroscopeError,
+        "leave one of them out",
     ),
     "no terms": (lambda net: synthesize(net, Objective(())), RetroscopeError, "without terms"),
 }

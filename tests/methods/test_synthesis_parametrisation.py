@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from retroscope.methods.gaussian_blur import Border, gaussian_blur
+from retroscope.methods.synthesis.canvas_optimisation import limit_contrast
 from retroscope.methods.synthesis.colour_space import (
     WHITE,
     bounded_logit,
@@ -13,7 +14,13 @@ from retroscope.methods.synthesis.colour_space import (
     correlate_colours,
     decorrelate_colours,
 )
-from retroscope.methods.synthesis.gradient_ascent import Blur, ClipNorms, Decay
+from retroscope.methods.synthesis.gradient_ascent import (
+    Blur,
+    ClipNorms,
+    Decay,
+    GradientAscent,
+    take_step,
+)
 from retroscope.methods.synthesis.parametrisation import (
     Canvas,
     FourierCanvas,
@@ -21,6 +28,7 @@ from retroscope.methods.synthesis.parametrisation import (
     PixelCanvas,
     frequencies,
 )
+from retroscope.methods.synthesis.recipes import MACO, ZOOM, with_steps
 from tests.conftest import numbers
 
 COVARIANCE_ROOT = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]])
@@ -204,3 +212,40 @@ def test_pixels_with_small_norms_become_grey() -> None:
     pixels = torch.tensor([[[[3.0, 0.1], [1.0, 2.0]], [[4.0, 0.1], [0.0, 0.0]]]])
     clipped = ClipNorms(0.5)(pixels, 1)
     assert clipped.tolist() == [[[[3, 0], [0, 2]], [[4, 0], [0, 0]]]]
+
+
+def test_a_gradient_that_only_adds_contrast_vanishes_at_the_limit() -> None:
+    offsets = numbers(2, 3, 8, 8) / 10
+    contrasts = offsets.square().mean((1, 2, 3)).sqrt()
+    for row, contrast in enumerate(contrasts.tolist()):
+        pixels, gradient = 0.5 + offsets[row : row + 1], 7 * offsets[row : row + 1]
+        at_limit, at_half, beyond = (
+            limit_contrast(gradient, pixels, contrast * factor) for factor in (1, 2, 0.5)
+        )
+        torch.testing.assert_close(at_limit, torch.zeros_like(gradient), rtol=0, atol=1e-9)
+        torch.testing.assert_close(at_half, 0.75 * gradient)
+        torch.testing.assert_close(beyond, -3 * gradient)
+
+
+def test_a_gradient_that_changes_the_image_at_equal_contrast_passes_unchanged() -> None:
+    offsets, gradient = numbers(1, 3, 6, 6), numbers(1, 3, 6, 6).flip(3)
+    tangent = gradient - (gradient * offsets).sum() / offsets.square().sum() * offsets
+    for change in (tangent, tangent - 3 * offsets):  # the second also loses contrast
+        torch.testing.assert_close(limit_contrast(change, 0.5 + offsets, 0.2), change)
+
+
+def test_the_noise_of_a_recipe_fades_if_it_says_so() -> None:
+    recipe = with_steps(ZOOM, 4)
+    assert [recipe.noise_at(step) for step in (1, 2, 3, 4)] == pytest.approx([0.2, 0.15, 0.1, 0.05])
+    assert {MACO.noise_at(step) for step in (1, 100, 256)} == {MACO.noise}
+
+
+def test_steps_shrink_in_the_cooldown() -> None:
+    ascent = GradientAscent("gradient", learning_rate=1.0, steps=8, cooldown=0.5)
+    parameters = torch.zeros(1, requires_grad=True)
+    optimiser, values = ascent.make_optimiser(parameters), [0.0]
+    for step in range(1, 9):
+        rate = ascent.learning_rate_at(step)
+        take_step(optimiser, parameters, torch.ones(1), learning_rate=rate)
+        values.append(float(parameters.detach()))
+    assert np.diff(values).tolist() == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25])

@@ -15,6 +15,7 @@ from retroscope.methods.synthesis.transforms import (
     Scale,
     Transform,
     Trim,
+    Zoom,
     apply_transforms,
     sample_frame,
 )
@@ -159,3 +160,15 @@ def test_the_seed_determines_the_draw() -> None:
     first, repeated, changed = (transform(pixels, Rotate(-10, 10), seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first, repeated)
     assert not torch.allclose(first, changed)
+
+
+@pytest.mark.parametrize(("side", "smallest"), [(300, 0.3), (128, 0.3), (64, 0.65), (16, 0.9125)])
+def test_zoom_magnifies_small_canvases_less(side: int, smallest: float) -> None:
+    frames = [Zoom(0.3)(SamplingFrame.of_canvas(side, side), generator(n)) for n in range(300)]
+    shares = [frame.matrix[0] for frame in frames]
+    assert smallest <= min(shares) < smallest + 0.05 * (1 - smallest)
+    assert 1 >= max(shares) > 1 - 0.05 * (1 - smallest)
+    for frame, share in zip(frames, shares, strict=True):
+        assert frame.matrix == (share, 0, 0, share)
+        reach = max(map(abs, frame.centre)) + share * side / 2
+        assert reach <= side / 2 + 1e-6, "the crop leaves the canvas"

@@ -10,7 +10,7 @@ import pytest
 from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError
-from retroscope.methods.synthesis.recipes import MACO, OLAH, with_steps
+from retroscope.methods.synthesis.recipes import MACO, ZOOM, with_steps
 from retroscope.methods.synthesis.synthesize import synthesize
 from retroscope.network import Network
 from retroscope.progress import Progress
@@ -43,7 +43,7 @@ def test_an_atlas_keeps_the_pattern_of_every_channel(scanned: Path) -> None:
             assert kept.unit == alone.unit == unit
             np.testing.assert_array_equal(kept.image, alone.image)
             assert kept.activation == pytest.approx(alone.activation, rel=1e-6)
-            assert (kept.recipe, kept.steps, kept.seed) == ("olah", STEPS, 0)
+            assert (kept.recipe, kept.steps, kept.seed) == ("zoom", STEPS, 0)
             assert kept.natural == atlas.stats(unit).maximum
             assert kept.notes == alone.notes
             assert kept.caveats == alone.caveats
@@ -73,7 +73,7 @@ def test_an_interrupted_run_resumes(scanned: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(KeyboardInterrupt):
         run_synthesis(scanned, progress=stop)
     with AtlasWriter(scanned) as writer:
-        left = missing_patterns(writer, ["first", "second"], with_steps(OLAH, STEPS))
+        left = missing_patterns(writer, ["first", "second"], with_steps(ZOOM, STEPS))
     assert left == {"first": [4], "second": [0, 1, 2, 3, 4, 5]}
     run_synthesis(scanned)
     again: list[int] = []
@@ -98,7 +98,7 @@ def test_another_recipe_is_added_and_other_steps_replace(scanned: Path) -> None:
     run_synthesis(scanned, layers=["first"], steps=STEPS + 1)
     with open_atlas(scanned) as atlas:
         found = {pattern.recipe: pattern for pattern in atlas.patterns("first:1")}
-    assert {name: one.steps for name, one in found.items()} == {"olah": STEPS + 1, "maco": STEPS}
+    assert {name: one.steps for name, one in found.items()} == {"zoom": STEPS + 1, "maco": STEPS}
     alone = synthesize(tiny(), "first:1", recipe=MACO, steps=STEPS)
     opacity = found["maco"].opacity
     assert opacity is not None
@@ -133,8 +133,8 @@ def test_an_estimate_is_reported_first(scanned: Path) -> None:
 
 
 def test_more_steps_of_more_patterns_take_longer() -> None:
-    some = estimate_seconds(tiny(), {"first": [0, 1], "second": []}, with_steps(OLAH, 10))
-    more = estimate_seconds(tiny(), {"first": list(range(5))}, with_steps(OLAH, 100_000))
+    some = estimate_seconds(tiny(), {"first": [0, 1], "second": []}, with_steps(ZOOM, 10))
+    more = estimate_seconds(tiny(), {"first": list(range(5))}, with_steps(ZOOM, 100_000))
     assert 0 <= some < more
     assert estimate_seconds(tiny(), {"first": []}) == 0
 

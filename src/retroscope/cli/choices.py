@@ -14,7 +14,7 @@ CAM_METHODS = (
 )
 FILLS = ("grey", "mean", "blur")
 """An occluder may also have a number as its fill."""
-RECIPES = ("olah", "maco", "yosinski", "octaves", "plain")
+RECIPES = ("zoom", "olah", "maco", "yosinski", "octaves", "plain")
 PRECISIONS = ("full", "bf16")
 RANKINGS = ("max", "mean")
 RANKS = ("all", "max", "none")

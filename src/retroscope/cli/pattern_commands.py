@@ -29,6 +29,7 @@ from retroscope.cli.progress_bar import format_duration, show_progress, show_res
 from retroscope.errors import RetroscopeError, UnitError
 
 if TYPE_CHECKING:
+    from retroscope.atlas.reader import Atlas
     from retroscope.methods.synthesis.objectives import Objective
     from retroscope.methods.synthesis.render_patterns import SynthesisStep
     from retroscope.network import Network
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 recipe_option = click.option(
     "--recipe",
     type=click.Choice(RECIPES),
-    default="olah",
+    default="zoom",
     show_default=True,
     help="Recipe of the synthesis.",
 )
@@ -288,18 +289,25 @@ def _natural_maxima(
     """The maximum over the images of an atlas, for each objective that is a channel."""
     from retroscope.atlas.reader import open_atlas
     from retroscope.methods.atlas_match import check_same_scan
-    from retroscope.unit import Unit
 
     if atlas is None:
         return [None] * len(objectives)
     with open_atlas(atlas) as scanned:
         check_same_scan(scanned, net)
-        return [
-            scanned.stats(Unit(objective.layer, objective.channel)).maximum
-            if isinstance(objective, Unit) and objective.channel is not None
-            else None
-            for objective in objectives
-        ]
+        return [_natural_maximum(scanned, net, objective) for objective in objectives]
+
+
+def _natural_maximum(atlas: "Atlas", net: "Network", objective: "Unit | Objective") -> float | None:
+    """The maximum of a channel; its layer is one of the network, by the network's names."""
+    from retroscope.methods.atlas_match import missing_layers_error
+    from retroscope.unit import Unit
+
+    if not isinstance(objective, Unit) or objective.channel is None:
+        return None
+    name = net.layer(objective.layer).name
+    if name not in {layer.name for layer in atlas.layers}:
+        raise missing_layers_error(atlas, [name])
+    return atlas.stats(Unit(name, objective.channel)).maximum
 
 
 def _summarize(pattern: "Pattern") -> list[str]:

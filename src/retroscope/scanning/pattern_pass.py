@@ -6,7 +6,7 @@ from time import perf_counter
 
 from retroscope.atlas.writer import AtlasWriter, extend_atlas
 from retroscope.methods.atlas_match import check_same_scan
-from retroscope.methods.synthesis.recipes import Recipe, as_recipe, with_steps
+from retroscope.methods.synthesis.recipes import DEFAULT_RECIPE, Recipe, as_recipe, with_steps
 from retroscope.methods.synthesis.synthesize import synthesize_many
 from retroscope.network import Network
 from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
@@ -27,7 +27,7 @@ def synthesize_into(
     net: Network,
     *,
     layers: str | Sequence[str] = (),
-    recipe: str | Recipe = "olah",
+    recipe: str | Recipe = DEFAULT_RECIPE,
     steps: int | None = None,
     seed: int = 0,
     estimate: EstimateListener | None = None,
@@ -55,7 +55,7 @@ def store_patterns(
     net: Network,
     missing: Mapping[str, Sequence[int]],
     *,
-    recipe: str | Recipe = "olah",
+    recipe: str | Recipe = DEFAULT_RECIPE,
     seed: int = 0,
     progress: ProgressListener = ignore_progress,
 ) -> None:
@@ -87,7 +87,7 @@ def missing_patterns(
 
 
 def estimate_seconds(
-    net: Network, missing: Mapping[str, Sequence[int]], recipe: str | Recipe = "olah"
+    net: Network, missing: Mapping[str, Sequence[int]], recipe: str | Recipe = DEFAULT_RECIPE
 ) -> float:
     """About how long these patterns take, measured on a few steps of each layer."""
     recipe = as_recipe(recipe)

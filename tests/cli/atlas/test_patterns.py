@@ -96,7 +96,7 @@ MISTAKES = {
     "other pictures": (["bare.atlas", TINY, "--mean", ".1,.2,.3"], "different preprocessing"),
     "layer": (["bare.atlas", TINY, "--layers", "conv9"], "did you mean 'conv2'"),
     "unscanned": (["bare.atlas", TINY, "--layers", "relu2"], "relu2"),
-    "recipe": (["bare.atlas", TINY, "--recipe", "olaf"], "'olaf' is not one of 'olah', "),
+    "recipe": (["bare.atlas", TINY, "--recipe", "olaf"], "'olaf' is not one of 'zoom', 'olah', "),
     "steps": (["bare.atlas", TINY, "--steps", "0"], "not in the range x>=1"),
     "method": (["bare.atlas", TINY, "--methods", "synthesise"], "did you mean 'synthesize'"),
     "no method": (["bare.atlas", TINY, "--methods", ","], "choose from deconv, synthesize"),

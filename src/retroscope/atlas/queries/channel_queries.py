@@ -20,7 +20,7 @@ _HAS_PROJECTION = f"""
 _HAS_HITS = """
     EXISTS (SELECT 1 FROM hits WHERE hits.layer = channels.layer AND hits.ranked_by = 'max'
         AND hits.channel = channels.channel AND hits.rank = 0)"""
-_PREFERRED_PATTERN_FIRST = "ORDER BY recipe <> 'olah', recipe"
+_PREFERRED_PATTERN_FIRST = "ORDER BY recipe <> 'zoom', recipe <> 'olah', recipe"
 
 
 class LayerConditionRow(NamedTuple):

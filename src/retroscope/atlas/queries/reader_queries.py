@@ -153,7 +153,8 @@ _PATTERNS = Query(
     PatternRow,
     f"""
     SELECT {", ".join(PatternRow._fields)}
-    FROM patterns WHERE layer = ? AND channel = ? ORDER BY recipe <> 'olah', recipe""",  # noqa: S608
+    FROM patterns WHERE layer = ? AND channel = ?
+    ORDER BY recipe <> 'zoom', recipe <> 'olah', recipe""",  # noqa: S608
 )
 _DATA_VERSION = Query(int, "PRAGMA data_version")
 UNREADABLE_IMAGES = Query(

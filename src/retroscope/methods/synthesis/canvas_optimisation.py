@@ -66,7 +66,12 @@ class CanvasOptimisation:
         optimiser = ascent.make_optimiser(parameters.requires_grad_())
         for step in range(1, ascent.steps + 1):
             gradient = self._gradient_or_redirected(parameters, step)
-            take_step(optimiser, parameters, ascent.scale_gradient(gradient))
+            take_step(
+                optimiser,
+                parameters,
+                ascent.scale_gradient(gradient),
+                learning_rate=ascent.learning_rate_at(step),
+            )
             self._regularise(parameters, step)
             self.on_step(step, parameters)
             if step == REDIRECT_STEPS and not (self.has_gradient | self.was_redirected).any():
@@ -81,7 +86,7 @@ class CanvasOptimisation:
     def _gradient_or_redirected(self, parameters: torch.Tensor, step: int) -> torch.Tensor:
         """The gradient of each row; rows without one in the first steps get a redirected one."""
         random_state = self.generator.get_state()
-        gradient = self._backpropagate(parameters, GRADIENT)
+        gradient = self._backpropagate(parameters, GRADIENT, step)
         if step > REDIRECT_STEPS and bool(self.has_gradient.all()):
             return gradient
         nonzero = _has_nonzero(gradient)
@@ -89,22 +94,25 @@ class CanvasOptimisation:
         if step > REDIRECT_STEPS or bool(nonzero.all()):
             return gradient
         self.generator.set_state(random_state)
-        redirected = self._backpropagate(parameters, REDIRECTED)
+        redirected = self._backpropagate(parameters, REDIRECTED, step)
         self.was_redirected.logical_or_((~nonzero & _has_nonzero(redirected)).cpu())
         keep_gradient = nonzero.view(-1, *[1] * (gradient.dim() - 1))
         return torch.where(keep_gradient, gradient, redirected)
 
-    def _backpropagate(self, parameters: torch.Tensor, book: RuleBook) -> torch.Tensor:
+    def _backpropagate(self, parameters: torch.Tensor, book: RuleBook, step: int) -> torch.Tensor:
         """The gradient of the summed scores for the parameters, through newly drawn transforms."""
         with torch.enable_grad():
             pixels, opacity = self.decode(parameters)
-            scores = self.scorer(self._network_input(pixels, opacity), book)
+            scores = self.scorer(self._network_input(pixels, opacity, step), book)
             if opacity is not None:
                 scores = scores * (1 - opacity.mean((1, 2, 3)))
-            if self.recipe.opacity is not Opacity.GRADIENT_SUM:
+            if opacity is not None:
                 return gradients(scores.sum(), parameters)
             pixel_gradient = gradients(scores.sum(), pixels)
-            self.gradient_sum.add_(pixel_gradient.abs().mean(1).cpu())
+            if self.recipe.opacity is Opacity.GRADIENT_SUM:
+                self.gradient_sum.add_(pixel_gradient.abs().mean(1).cpu())
+            if self.recipe.contrast is not None:
+                pixel_gradient = limit_contrast(pixel_gradient, pixels, self.recipe.contrast)
             return gradients(pixels, parameters, pixel_gradient)
 
     def decode(self, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -115,7 +123,9 @@ class CanvasOptimisation:
             return pixels, None
         return pixels, canvas.to_pixels(parameters[:, channels:], _with_channels(self.shape, 1))
 
-    def _network_input(self, pixels: torch.Tensor, opacity: torch.Tensor | None) -> torch.Tensor:
+    def _network_input(
+        self, pixels: torch.Tensor, opacity: torch.Tensor | None, step: int
+    ) -> torch.Tensor:
         """What the network sees in one step: the transformed copies of each pattern in turn."""
         if opacity is not None:
             pixels = pixels * opacity + self._background(pixels) * (1 - opacity)
@@ -127,7 +137,7 @@ class CanvasOptimisation:
         batch = copies[0] if len(copies) == 1 else torch.stack(copies, dim=1).flatten(0, 1)
         if recipe.noise:
             noise = torch.randn(batch.shape[1:], generator=self.generator)
-            batch = batch + recipe.noise * noise.to(batch)
+            batch = batch + recipe.noise_at(step) * noise.to(batch)
         return standardise(batch, self.preprocessing)
 
     def _background(self, like: torch.Tensor) -> torch.Tensor:
@@ -152,6 +162,17 @@ class CanvasOptimisation:
 
 def _with_channels(shape: Shape, channels: int) -> Shape:
     return (shape[0], channels, *shape[2:])
+
+
+def limit_contrast(gradient: torch.Tensor, pixels: torch.Tensor, contrast: float) -> torch.Tensor:
+    """The gradient with less of its part that only adds contrast, none at the contrast given.
+
+    Where it vanishes, the pattern has this root mean square distance from grey, and is the image
+    that excites the unit most among all images of this contrast.
+    """
+    offsets = pixels.detach() - GREY
+    gain = (gradient * offsets).mean((1, 2, 3), keepdim=True).clamp(min=0)
+    return gradient - gain / contrast**2 * offsets
 
 
 def _has_nonzero(gradient: torch.Tensor) -> torch.Tensor:

@@ -67,7 +67,8 @@ class GradientAscent:
 
     `normalise_gradient` divides each image's gradient by its root mean square before the step, so
     one learning rate fits every unit. `optimiser_options` are keyword arguments of the torch
-    optimiser. `regularisers` run in order after each step.
+    optimiser. `regularisers` run in order after each step. In the last share `cooldown` of the
+    steps the learning rate falls to zero, so noise that no transform confirms is averaged away.
     """
 
     optimiser_name: str
@@ -76,12 +77,23 @@ class GradientAscent:
     normalise_gradient: bool = False
     regularisers: tuple[Regulariser, ...] = ()
     optimiser_options: tuple[tuple[str, float], ...] = ()
+    cooldown: float = 0.0
 
     def make_optimiser(self, parameters: torch.Tensor) -> torch.optim.Optimizer:
         """A torch optimiser that maximises over these parameters."""
         optimiser = choose("optimiser", self.optimiser_name, OPTIMISERS)
         options = dict(self.optimiser_options)
         return optimiser([parameters], lr=self.learning_rate, maximize=True, **options)
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 1.
+
+        >>> ascent = GradientAscent("adam", learning_rate=0.1, steps=8, cooldown=0.5)
+        >>> [ascent.learning_rate_at(step) for step in (1, 5, 7, 8)]
+        [0.1, 0.1, 0.05, 0.025]
+        """
+        remaining, cooling = self.steps - step + 1, self.cooldown * self.steps
+        return self.learning_rate * (min(remaining / cooling, 1.0) if cooling else 1.0)
 
     def scale_gradient(self, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient to hand to the optimiser, normalised row by row if the recipe asks."""
@@ -96,9 +108,15 @@ _EPSILON = 1e-12
 
 
 def take_step(
-    optimiser: torch.optim.Optimizer, parameters: torch.Tensor, gradient: torch.Tensor
+    optimiser: torch.optim.Optimizer,
+    parameters: torch.Tensor,
+    gradient: torch.Tensor,
+    *,
+    learning_rate: float,
 ) -> None:
     """Move the parameters one optimiser step along a gradient."""
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate
     parameters.grad = gradient
     optimiser.step()
     parameters.grad = None

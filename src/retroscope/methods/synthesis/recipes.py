@@ -23,6 +23,7 @@ from retroscope.methods.synthesis.transforms import (
     Scale,
     Transform,
     Trim,
+    Zoom,
 )
 
 
@@ -41,8 +42,10 @@ class Recipe:
 
     `size` is the side of the canvas; None lets the objective decide. Each step shows the network
     `copies` of the pattern, each under newly drawn transforms and with Gaussian noise of standard
-    deviation `noise`. With several `stages` the canvas grows by the factor `growth` from stage to
-    stage, starting at `min_side` or more, and every stage runs all steps of the ascent.
+    deviation `noise`, which with `noise_fades` falls to zero over the steps. `contrast` is the root
+    mean square distance from grey that a pattern settles at; None sets no limit. With several
+    `stages` the canvas grows by the factor `growth` from stage to stage, starting at `min_side` or
+    more, and every stage runs all steps of the ascent.
     """
 
     name: str
@@ -52,15 +55,28 @@ class Recipe:
     size: int | None = None
     copies: int = 1
     noise: float = 0.0
+    noise_fades: bool = False
+    contrast: float | None = None
     stages: int = 1
     growth: float = 1.0
     min_side: int = 1
     opacity: Opacity | None = None
 
+    def __post_init__(self) -> None:
+        if self.contrast is not None and self.opacity is Opacity.ALPHA_CHANNEL:
+            raise RetroscopeError(
+                f"the recipe {self.name!r} has a contrast and an alpha channel, which would make "
+                "up for it; leave one of them out"
+            )
+
     @property
     def total_steps(self) -> int:
         """Optimisation steps of one pattern, over all stages."""
         return self.ascent.steps * self.stages
+
+    def noise_at(self, step: int) -> float:
+        """The standard deviation of the noise at a step of a stage, counted from 1."""
+        return self.noise * (1 - (step - 1) / self.ascent.steps if self.noise_fades else 1)
 
     def stage_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         """The canvas size of each stage; the last one is the full size.
@@ -74,6 +90,27 @@ class Recipe:
     def _side(self, full: int, divisor: float) -> int:
         return max(round(full / divisor), min(full, self.min_side))
 
+
+ZOOM = Recipe(
+    "zoom",
+    FourierCanvas(decay=1.25),
+    GradientAscent(
+        "adam",
+        learning_rate=0.03,
+        steps=128,
+        normalise_gradient=True,
+        optimiser_options=(("eps", 0.01),),
+        cooldown=0.5,
+    ),
+    (Rotate(-10, 10), Zoom(0.3)),
+    noise=0.2,
+    noise_fades=True,
+    contrast=0.2,
+)
+"""The default: at the contrast of photographs, what excites the unit at many sizes.
+
+Each step magnifies another crop under noise that fades, and the learning rate ends at zero.
+"""
 
 OLAH = Recipe(
     "olah",
@@ -135,7 +172,8 @@ OCTAVES = Recipe(
 )
 """Pixels that grow from 56 to 416 pixels a side, with 20 steps at each size."""
 
-RECIPES = {recipe.name: recipe for recipe in (OLAH, MACO, YOSINSKI, OCTAVES, PLAIN)}
+DEFAULT_RECIPE = ZOOM.name
+RECIPES = {recipe.name: recipe for recipe in (ZOOM, OLAH, MACO, YOSINSKI, OCTAVES, PLAIN)}
 
 
 def as_recipe(recipe: str | Recipe) -> Recipe:

@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from retroscope.argument_types import check_arguments
 from retroscope.errors import RetroscopeError
 from retroscope.methods.synthesis.objectives import ObjectiveLike, as_objective, diversity
-from retroscope.methods.synthesis.recipes import Recipe, as_recipe, with_steps
+from retroscope.methods.synthesis.recipes import (
+    DEFAULT_RECIPE,
+    Recipe,
+    as_recipe,
+    with_steps,
+)
 from retroscope.methods.synthesis.render_patterns import (
     StepListener,
     SynthesisRequest,
@@ -24,7 +29,7 @@ def synthesize(
     net: Network,
     unit: ObjectiveLike,
     *,
-    recipe: str | Recipe = "olah",
+    recipe: str | Recipe = DEFAULT_RECIPE,
     steps: int | None = None,
     size: int | None = None,
     seed: int = 0,
@@ -61,7 +66,7 @@ def synthesize_many(
     net: Network,
     units: Sequence[ObjectiveLike],
     *,
-    recipe: str | Recipe = "olah",
+    recipe: str | Recipe = DEFAULT_RECIPE,
     steps: int | None = None,
     size: int | None = None,
     seed: int = 0,
@@ -83,7 +88,7 @@ def synthesize_varied(
     count: int,
     *,
     weight: float = 1.0,
-    recipe: str | Recipe = "olah",
+    recipe: str | Recipe = DEFAULT_RECIPE,
     steps: int | None = None,
     size: int | None = None,
     seed: int = 0,

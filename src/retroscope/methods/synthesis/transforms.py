@@ -137,6 +137,20 @@ class Crop:
 
 
 @dataclass(frozen=True)
+class Zoom:
+    """Magnify a random crop: at least the share `smallest` of a canvas of 128 pixels or more.
+
+    Of a smaller canvas at least a larger share, so a canvas of few pixels is hardly magnified: a
+    class is itself at every size, an edge or a grating of a few pixels is not.
+    """
+
+    smallest: float
+
+    def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
+        return Crop(1 - (1 - self.smallest) * frame.unit, 1.0)(frame, generator)
+
+
+@dataclass(frozen=True)
 class Trim:
     """Crop or pad to the canvas's size around the middle."""
 
