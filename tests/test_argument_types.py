@@ -113,7 +113,7 @@ def test_a_wrong_type_is_refused_in_one_line(
         ),
         (
             lambda: rs.scan(network(), "images", to="a.atlas", layers=3),  # type: ignore[arg-type]
-            "layers of scan() is a text or a list of texts, not 3",
+            "layers of scan() is a text, a list of texts or None, not 3",
         ),
         (
             lambda: rs.scan(network(), "images", to=None),  # type: ignore[arg-type]

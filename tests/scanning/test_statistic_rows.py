@@ -57,7 +57,7 @@ def test_a_new_row_is_in_the_atlas_in_its_statistics_and_in_json(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_rows(monkeypatch)
-    atlas = scan(tiny(), folder, to=tmp_path / "a", batch_size=3, projections="none")
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers="conv", batch_size=3, projections="none")
     maps = maps_of(tiny(), ["second"], sorted(folder.iterdir()))["second"]
     for channel in range(maps.shape[1]):
         values = maps[:, channel]
