@@ -163,4 +163,4 @@ def test_a_modules_path_names_that_module_and_nothing_else(name: str) -> None:
     for target in MISNAMED[name]:
         for unit, start in units_in(target, nodes[target].value):
             expected = tape.project(nodes[target], start, "deconvnet")
-            check(deconv(net, unit, image), expected, start)
+            check(deconv(net, unit, image, rules="deconvnet"), expected, start)

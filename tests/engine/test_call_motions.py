@@ -161,6 +161,7 @@ CALLS: dict[str, Call] = {
 CHANNELS_LAST: dict[str, Call] = {
     "linear": lambda x: F.linear(x, FLAT),
     "layer norm": lambda x: F.layer_norm(x, (4,), eps=1.0),
+    "norm of the root mean square": lambda x: F.rms_norm(x, (4,)),
     "softmax": lambda x: x.softmax(3),
     "a product": lambda x: torch.matmul(x, FLAT.T),
     "the mean of channels": lambda x: x.mean(-1, keepdim=True),

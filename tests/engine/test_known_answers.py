@@ -124,7 +124,7 @@ def test_response_normalisation_is_passed_through_by_the_deconvnet_alone() -> No
     norm = nn.LocalResponseNorm(3, alpha=1.0)
     net = Network(norm, input_size=(1, 1))
     image = torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1)
-    passed = deconv(net, "norm1:1@0,0", image)
+    passed = deconv(net, "norm1:1@0,0", image, rules="deconvnet")
     assert per_activation(passed)[0, 0].tolist() == [0, 1, 0]
     gradient = deconv(net, "norm1:1@0,0", image, rules="gradient")
     assert gradient.full()[0, 0].all()

@@ -378,7 +378,7 @@ def test_a_picture_that_is_too_small_leaves_nothing_behind() -> None:
 
 @pytest.mark.parametrize(
     ("unit", "rules"),
-    [("nothing:1", "guided"), ("5:99", "guided"), ("5:1@99,0", "guided"), ("5:1", "relevance")],
+    [("nothing:1", "guided"), ("5:99", "guided"), ("5:1@99,0", "guided"), ("5:1", "no such rules")],
 )
 def test_a_mistake_of_the_user_leaves_nothing_behind(unit: str, rules: str) -> None:
     module = built(plain).train()

@@ -90,7 +90,10 @@ def test_one_row_makes_a_new_function_known(monkeypatch: pytest.MonkeyPatch) -> 
         (lambda x: F.threshold(x, 1, 0), None),
         (lambda x: F.threshold(x, 0, 20), None),
         (lambda x: F.local_response_norm(x, 3), Role.RESPONSE_NORM),
-        (torch.sigmoid, None),
+        (torch.sigmoid, Role.SQUASHER),
+        (F.logsigmoid, None),
+        (lambda x: x * x, Role.PRODUCT),
+        (lambda x: x / 2, None),
         (lambda x: x + 1, None),
     ],
 )
