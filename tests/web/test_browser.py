@@ -348,7 +348,7 @@ def crop_middle(image: Image.Image, shares: tuple[float, float]) -> Image.Image:
 
 def check_pixels(page: "Page", site: Site) -> None:
     patches = site.atlas["features.0:3"].patches
-    for kind, what in (("patches", "patch"), ("projections", "projection")):
+    for kind, what in (("patches", "patch"), ("projections", "projection"), ("lit", "lit")):
         expected = draw_tiles(patches, what, factor=1)
         side = max(max(tile.size) for tile in expected if tile is not None)
         for number in range(9):
