@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 import retroscope as rs
-from retroscope.render.layout import TIGHT, column, page, row
+from retroscope.render.layout import TIGHT, column, grid, page, row
 from retroscope.render.text import BODY, HEADING, LABEL, line
 from retroscope.render.theme import MUTED
 from retroscope.render.tone import DEFAULT_TONE, apply_tone
@@ -33,6 +33,18 @@ PARTS = ("a pupil", "a lower lid", "the nose's edge", "the nose", "whisker pad",
 PHOTOGRAPHS = ("chelsea", "coffee", "astronaut", "camera")
 NEIGHBOURS = ("head.relu:760@3,1", "head.relu:1044@3,1")
 """Two strong units at one position of the cat's photograph."""
+
+
+PATTERN_UNITS = (
+    "block3.expand.relu:43",
+    "block8.expand.relu:237",
+    "block12.expand.relu:453",
+    "head.relu:756",
+)
+PATTERN_CLASSES = (
+    *("golden retriever", "goldfish", "flamingo", "zebra"),
+    *("volcano", "strawberry", "daisy", "castle"),
+)
 
 
 def photograph(name: str) -> Any:
@@ -110,12 +122,25 @@ def occlusion(net: rs.Network) -> Image.Image:
     return rs.draw(rs.occlusion(net, photograph("coffee"), size=40, stride=12))
 
 
+def patterns(net: rs.Network) -> Image.Image:
+    """What excites units of four depths and eight classes most."""
+    drawn = [(unit, "", rs.synthesize(net, unit)) for unit in PATTERN_UNITS]
+    classes = [(name, rs.excite_class(name)) for name in PATTERN_CLASSES]
+    drawn += [(name, "class", rs.synthesize(net, objective)) for name, objective in classes]
+    cells = [
+        captioned(tile(pattern.image, 2 * TILE - 30), title.replace(".expand.relu", ""), kind)
+        for title, kind, pattern in drawn
+    ]
+    return page([grid(cells, columns=4)])
+
+
 FIGURES: dict[str, Callable[[rs.Network], Image.Image]] = {
     "units": units,
     "rules": rules,
     "heat": heat,
     "explanation": explanation,
     "occlusion": occlusion,
+    "patterns": patterns,
 }
 
 

@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +18,9 @@ import PIL.Image
 import pytest
 from starlette.testclient import TestClient
 
+from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.schema import RANKINGS
+from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
 from retroscope.render.mosaics import draw_tiles
@@ -120,7 +123,7 @@ def paths_in(facts: object, *, folder: str, key: str = "") -> Iterator[str]:
 
 
 PATH_KEYS = {
-    *("href", "class_href", "src", "plate", "patches", "projections", "lit"),
+    *("href", "class_href", "src", "plate", "patches", "projections", "lit", "contrast"),
     *("pages", "columns"),
     "comparison",
 }
@@ -272,6 +275,27 @@ def test_an_atlas_without_projections_classes_or_statistics_is_shown(tmp_path: P
         page = (tmp_path / "site/unit/features.0/2.html").read_text("utf-8")
         assert "No hits." in page
         assert "never fires" in page
+
+
+def test_what_a_unit_adds_has_a_plate_where_the_atlas_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "odd.atlas"
+    with odd_atlas(path) as atlas:
+        projection = atlas["features.0:3"].patches[0].projection
+    assert projection is not None
+    with AtlasWriter(path) as writer, writer.transaction():
+        hits = writer.missing_projections("features.0", rules="contrast")
+        hit = next(hit for hit in hits if hit.channel == 3)
+        writer.put_projection(hit.image, replace(projection, rules="contrast"))
+    with open_atlas(path) as atlas:
+        site = make_site(atlas)
+        layer = atlas.layer("features.0")
+        without, with_it = (
+            unit_pages.ranking(site, layer, channel, ranked_by="max") for channel in (2, 3)
+        )
+        assert without["contrast"] is None
+        assert respond(site, with_it["contrast"]).body
+        listed = [p for p in site_files.list_plates(site) if p["kind"] == "contrast"]
+        assert {plate["channel"] for plate in listed} == {"3"}
 
 
 def test_a_lit_plate_is_the_lit_patches_of_the_channel(site: Site) -> None:

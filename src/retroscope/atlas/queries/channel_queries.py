@@ -179,6 +179,12 @@ _PLATE_CONTENTS = Query(
     FROM hits WHERE layer = ? AND ranked_by = ? AND rank < 9
     GROUP BY channel ORDER BY channel""",  # noqa: S608 - our own SQL
 )
+_CHANNELS_WITH_RULES = Query(
+    int,
+    """
+    SELECT DISTINCT channel FROM projections
+    WHERE layer = ? AND channel BETWEEN ? AND ? AND rules = ?""",
+)
 _SHARED_IMAGES = Query(
     SharedImagesRow,
     """
@@ -267,6 +273,14 @@ def first_hits(
 def plate_contents(source: SqlSource, layer: Layer, *, ranked_by: str) -> list[PlateContentRow]:
     """The channels of a layer that have a plate, and whether there are projections on it."""
     return _PLATE_CONTENTS(source, _layer_id(source, layer), ranked_by)
+
+
+def channels_with_rules(
+    source: SqlSource, layer: Layer, rules: str, *, channels: range | None = None
+) -> set[int]:
+    """The channels of a layer, or those among these, that have projections by some rules."""
+    ends = _ends(range(layer.channels) if channels is None else channels)
+    return set(_CHANNELS_WITH_RULES(source, _layer_id(source, layer), *ends, rules))
 
 
 def channels_sharing_images(

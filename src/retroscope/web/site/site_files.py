@@ -16,9 +16,16 @@ from retroscope.web.site.site import PageNotFoundError, Params, Site
 from retroscope.web.site.urls import find_layer_by_slug, layer_slugs, parse_channel
 
 PLATE_SIZE = 9
-PLATE_KINDS = {"patches": ("patch", 80), "projections": ("projection", 112), "lit": ("lit", 112)}
+PLATE_KINDS = {
+    "patches": ("patch", 80),
+    "projections": ("projection", 112),
+    "lit": ("lit", 112),
+    "contrast": ("projection", 112),
+}
 """What a plate shows of each hit, and the side of a tile in pixels. Patches need fewer: where a
 page shows them larger, it cuts them from the whole image."""
+RULES_OF_KIND = {"contrast": "contrast"}
+"""The rules of a plate's projections, where they are not those that the atlas is shown with."""
 _QUALITY, _EFFORT = 82, 2
 _LOSSLESS_PIXELS = 96 * 96
 _ASSETS = Path(__file__).parent / "assets"
@@ -29,7 +36,11 @@ def plate(site: Site, params: Params) -> bytes:
     layer = find_layer_by_slug(site, params["layer"])
     channel = parse_channel(layer, params["channel"])
     content, legible = PLATE_KINDS[params["kind"]]
-    plate = site.atlas.plate(Unit(layer.name, channel), ranked_by=params["ranked_by"])
+    plate = site.atlas.plate(
+        Unit(layer.name, channel),
+        ranked_by=params["ranked_by"],
+        rules=RULES_OF_KIND.get(params["kind"]),
+    )
     if not plate.patches:
         raise PageNotFoundError(f"{plate.unit} has no hits")
     return encode_webp(
@@ -69,9 +80,13 @@ def list_plates(site: Site) -> Iterator[Params]:
     """The plates of all channels with hits; projections and lit patches where the atlas has any."""
     for name, slug in layer_slugs(site).items():
         layer = site.atlas.layer(name)
+        contrasts = channel_queries.channels_with_rules(site.atlas, layer, "contrast")
         for ranked_by in RANKINGS:
             for row in channel_queries.plate_contents(site.atlas, layer, ranked_by=ranked_by):
-                for kind in PLATE_KINDS if row.has_projection else ("patches",):
+                kinds = ["patches"]
+                kinds += ["projections", "lit"] if row.has_projection else []
+                kinds += ["contrast"] if row.channel in contrasts else []
+                for kind in kinds:
                     yield {
                         "layer": slug,
                         "channel": str(row.channel),

@@ -52,7 +52,7 @@ PARAM_PATTERNS = {
     "image": r"0|[1-9][0-9]{0,8}",
     "page": r"[2-9]|[1-9][0-9]{1,5}",
     "ranked_by": r"max|mean",
-    "kind": r"patches|projections|lit",
+    "kind": r"patches|projections|lit|contrast",
 }
 """Regular expressions of the variable parts; a URL with anything else is not found."""
 

@@ -75,11 +75,15 @@ def ranking(site: Site, layer: Layer, channel: int, *, ranked_by: str) -> Facts:
     rows = channel_queries.unit_hits(site.atlas, layer, channel, ranked_by=ranked_by)
     sizes = stored_image_sizes(site.atlas, [row.image for row in rows])
     has_projections = any(row.activation is not None for row in rows)
+    has_contrast = channel in channel_queries.channels_with_rules(
+        site.atlas, layer, "contrast", channels=range(channel, channel + 1)
+    )
+    kinds = {"projections": has_projections, "lit": has_projections, "contrast": has_contrast}
     plates = {
         kind: plate_url(site, layer.name, channel, ranked_by=ranked_by, kind=kind)
-        if has_projections
+        if is_stored
         else None
-        for kind in ("projections", "lit")
+        for kind, is_stored in kinds.items()
     }
     windows = [_visible(layer.field.box(row.y, row.x), sizes.get(row.image)) for row in rows]
     return plates | {
