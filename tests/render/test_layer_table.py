@@ -39,6 +39,7 @@ def test_a_layer_survives_json() -> None:
     assert json.loads(json.dumps(layer_json(GATED))) == {
         "name": "features.1.block",
         "aliases": ["conv3", "conv2_1"],
+        "convolution": [],
         "kind": "conv",
         "channels": 32,
         "size": [112, 56],
