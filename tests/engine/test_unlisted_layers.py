@@ -134,3 +134,25 @@ def test_an_int8_network_shows_its_maps_and_refuses_projections() -> None:
         assert torch.allclose(torch.from_numpy(maps), expected)
         with pytest.raises(ModelError, match="computes in int8"):
             deconv(net, "2:0", image)
+
+
+class Branches(nn.Module):
+    """Takes one of two convolutions, by a value; lends the weights of a third to its own code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dark, self.light = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+        self.lent = nn.Linear(4, 4)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        maps = self.light(image) if bool(image.mean() > 0.5) else self.dark(image)
+        return F.linear(maps.mean((2, 3)), self.lent.weight)
+
+
+def test_a_module_that_does_not_run_for_a_black_image_is_named() -> None:
+    net = Network(built(Branches), input_size=SIZE, mean=(0,) * 3, std=(1,) * 3)
+    assert describe_unlisted(net.unlisted) == (
+        "1 Conv2d is not listed (not run for a black image): light",
+    )
+    with pytest.raises(UnitError, match=r"light; choose another layer"):
+        net.layer("light")

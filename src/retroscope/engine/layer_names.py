@@ -93,6 +93,10 @@ class LayerNamer:
         if kind:
             self._stack[-1].steps.append((step, kind))
 
+    def module_paths(self) -> set[str]:
+        """The paths of all modules that have run."""
+        return {call.path for call in self._calls}
+
     def modules_without_layers(self) -> Iterator[str]:
         """The paths of innermost modules that work on the image and in which no layer is."""
         listed = {call.path for call in self._calls if call.steps}

@@ -34,7 +34,12 @@ from retroscope.engine.operations import TABLE, name_of
 from retroscope.engine.program import Step, Survey, argument_signature
 from retroscope.engine.shared_memory import field_of_base
 from retroscope.engine.tensor_map import TensorMap, address_of
-from retroscope.engine.unlisted_layers import is_layer_shape, unlisted_modules, unlisted_step
+from retroscope.engine.unlisted_layers import (
+    is_layer_shape,
+    skipped_modules,
+    unlisted_modules,
+    unlisted_step,
+)
 from retroscope.geometry import Field
 from retroscope.results.layers import Layer, UnlistedLayer
 
@@ -319,7 +324,9 @@ class _Surveyor(Interpreter):
     def unlisted_layers(self, module: torch.nn.Module) -> tuple[UnlistedLayer, ...]:
         named = {layer.name for layer in self.unlisted}
         modules = unlisted_modules(module, self.namer)
-        return (*self.unlisted, *(layer for layer in modules if layer.name not in named))
+        skipped = skipped_modules(module, self.namer, self.steps)
+        unnamed = (layer for layer in modules if layer.name not in named)
+        return (*self.unlisted, *unnamed, *skipped)
 
 
 def _written_part(call: Call) -> tuple[torch.Tensor | None, object]:

@@ -1,6 +1,6 @@
-"""What works on the image with weights and is not listed as a layer."""
+"""What has weights for the image and is not listed as a layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -32,6 +32,20 @@ def unlisted_modules(module: torch.nn.Module, namer: LayerNamer) -> Iterator[Unl
         part = modules.get(path)
         if path and part is not None and _has_weights(part):
             yield UnlistedLayer(path, type(part).__name__, "not in the table of operations")
+
+
+def skipped_modules(
+    module: torch.nn.Module, namer: LayerNamer, steps: Sequence[Step]
+) -> Iterator[UnlistedLayer]:
+    """Modules with weights that neither ran nor lent their weights to another's code.
+
+    For another image they may run: the network may branch on values.
+    """
+    used, ran = {identity for step in steps for identity in step.parameters}, namer.module_paths()
+    for path, part in module.named_modules():
+        weights = {id(weight) for weight in part.parameters(recurse=False)}
+        if weights and path not in ran and not weights & used:
+            yield UnlistedLayer(path, type(part).__name__, "not run for a black image")
 
 
 def _has_weights(module: torch.nn.Module) -> bool:
