@@ -29,7 +29,7 @@ def test_export_writes_a_site_and_says_what_it_takes(atlas: Path, tmp_path: Path
     ended = CliRunner().invoke(viewer_commands.export, [str(atlas), str(tmp_path / "site")])
     assert ended.exit_code == 0, ended.output
     assert ended.stdout.strip() == str(tmp_path / "site/index.html")
-    assert "60 files, about " in ended.stderr
+    assert "63 files, about " in ended.stderr
     assert (tmp_path / "site/index.html").is_file()
 
 
