@@ -3,7 +3,8 @@
 import random
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -157,6 +158,8 @@ def _build(case: Case, size: Size, dtype: torch.dtype, seed: int) -> Subject:
         calibrate(module, image[None])
     with torch.no_grad():
         plain = run_plainly(module, image[None])
+        if case.family == "sketch":
+            _warn_of_batches(module, image)
     name = case.name.replace(":", "-")
     mean = (0.0,) * case.channels
     net = Network(module, input_size=size, name=name, mean=mean, std=(1.0,) * case.channels)
@@ -168,6 +171,12 @@ def _build(case: Case, size: Size, dtype: torch.dtype, seed: int) -> Subject:
         _draws_numbers(module, image),
         case.has_plain_slopes and dtype == torch.float64,
     )
+
+
+def _warn_of_batches(module: nn.Module, image: torch.Tensor) -> None:
+    """Runs two images, so that what the network's own code warns of in a batch is known."""
+    with suppress(Exception):  # what a batch does is checked later; not all code takes one
+        deepcopy(module)(torch.stack([image, image]))
 
 
 def _draws_numbers(module: nn.Module, image: torch.Tensor) -> bool:
