@@ -118,6 +118,8 @@ def test_a_unit_is_projected_as_the_library_does(
     assert np.abs(inside.astype(int) - apply_tone(expected.pixels).astype(int)).max() <= 1
     lit = shown(found["lit"])[box.top - top : box.bottom - top, box.left - left : box.right - left]
     assert np.abs(lit.astype(int) - expected.lit().astype(int)).max() <= 1
+    assert shown(found["contrast"]).shape == shown(found["projection"]).shape
+    assert (shown(found["contrast"]) != shown(found["projection"])).any()
 
 
 def test_without_a_position_a_unit_is_at_its_strongest(

@@ -104,7 +104,7 @@ def _occlusion(session: LiveSession, image: NetworkInput, params: Params) -> Res
 
 
 def _unit(session: LiveSession, image: NetworkInput, params: Params) -> Results:
-    """The map of a channel, and the projection of one of its positions."""
+    """The map of a channel, the projection of one of its positions, and what the unit adds."""
     unit = Unit.parse(params.get("unit", ""))
     if unit.channel is None or unit.whole_map:
         raise UnitError(f"{unit} is not a single unit; use LAYER:CHANNEL or LAYER:CHANNEL@Y,X")
@@ -116,6 +116,7 @@ def _unit(session: LiveSession, image: NetworkInput, params: Params) -> Results:
     box = layer.field.box(*_position(projection.unit))
     window = box.clip(*image.size)
     pixels = crop(projection.full(), window, fill=0)
+    contrast = deconv(session.net, projection.unit, image, rules="contrast").full()
     yield projection_json(projection) | {
         "field": box_json(box),
         "middle": place_in_image(box, image.size, share=HALF),
@@ -125,6 +126,7 @@ def _unit(session: LiveSession, image: NetworkInput, params: Params) -> Results:
         "patch": png_url(ring_place(fromarray(crop(image.rgb, window)), box, image.size)),
         "projection": png_url(apply_tone(pixels)),
         "lit": png_url(light_patch(crop(image.rgb, window), pixels)),
+        "contrast": png_url(apply_tone(crop(contrast, window, fill=0))),
     }
 
 

@@ -186,7 +186,7 @@
       byId("map").src = facts.map;
       byId("map").dataset.unit = channel;
       byId("map").dataset.size = facts.map_size;
-      for (const name of ["patch", "projection", "lit"]) {
+      for (const name of ["patch", "projection", "lit", "contrast"]) {
         byId(name).src = facts[name];
         byId(name).classList.toggle("pixels", facts.field[3] - facts.field[1] < 64);
       }
