@@ -93,7 +93,7 @@ def test_robust_is_the_power_of_the_share_of_the_99th_percentile_of_what_is_not_
         GREY + round(127 * np.sign(value) * min(abs(value) / limit, 1) ** 0.8)
         for value in pixels.ravel()
     ]
-    assert apply_tone(pixels, "robust").ravel().tolist() == expected  # type: ignore[arg-type]
+    assert apply_tone(pixels, "robust").ravel().tolist() == expected
 
 
 @given(TILES, st.integers(1, 30))

@@ -34,5 +34,6 @@ class DataFlow:
     def record_copy(self, source: torch.Tensor, copies: Iterable[torch.Tensor]) -> None:
         """These tensors are another one under new names."""
         step = self._steps.get(source)
-        for copy in copies if step is not None else ():
-            self._steps[copy], self._depths[copy] = step, self.depth([source])
+        if step is not None:
+            for copy in copies:
+                self._steps[copy], self._depths[copy] = step, self.depth([source])
