@@ -14,6 +14,7 @@ from retroscope.engine.call_rules import CallRule
 from retroscope.engine.operations import Role
 from retroscope.engine.relevance import ByWeights, Epsilon, FoldedNorm, Gamma, LinearRule, Secant
 from retroscope.engine.rules import RELEVANCE, RuleBook
+from retroscope.errors import UnitError
 from retroscope.methods.deconv.deconv import deconv
 from retroscope.network import Network
 from retroscope.results.projections import Projection
@@ -294,6 +295,12 @@ def test_a_contrast_has_no_part_along_what_the_channels_share() -> None:
         expected = part.pixels - (part.pixels * shared).sum() / size * shared
         np.testing.assert_allclose(contrast.pixels, expected, rtol=1e-8, atol=1e-12)
         assert abs((contrast.pixels * shared).sum()) < 1e-9 * size
+
+
+def test_a_contrast_needs_a_channel() -> None:
+    net = Network(built(deep).double(), input_size=(21, 21))
+    with pytest.raises(UnitError, match="give one, as in '7:0'"):
+        deconv(net, "7", numbers(3, 21, 21), rules="contrast")
 
 
 def test_without_biases_relevance_is_neither_made_nor_lost() -> None:

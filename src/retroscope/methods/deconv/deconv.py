@@ -21,7 +21,7 @@ from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import memory_budget
 from retroscope.engine.rule_choice import AUTO, choose_rules
 from retroscope.engine.rules import RULE_BOOKS, RuleBook
-from retroscope.errors import RetroscopeError, choose
+from retroscope.errors import RetroscopeError, UnitError, choose
 from retroscope.methods.deconv.projector import NumberedProjections, Projector
 from retroscope.methods.deconv.shift_average import average_shifts, shift_images, shift_offsets
 from retroscope.methods.image_lists import AnImage, ImageList, is_image_list, prepare_list
@@ -123,6 +123,16 @@ def deconv_many(
         yield from (projections[order] for order in range(len(chunk)))
 
 
+def _require_channels(requests: Iterable[ProjectionRequest]) -> None:
+    for request in requests:
+        if request.unit.channel is None:
+            layer = request.unit.layer
+            raise UnitError(
+                f"contrast compares a channel with the others of its layer; give one, as in "
+                f"'{layer}:0'"
+            )
+
+
 def _average(
     project: Callable[[Sequence[ProjectionRequest]], NumberedProjections],
     request: ProjectionRequest,
@@ -190,6 +200,8 @@ def _project(
             channels_last=survey.channels_last,
         )
         choice = choose_rules(rules, survey)
+        if choice.book.contrast:
+            _require_channels(size_requests)
         projector = Projector(net, choice, max_bytes, survey, images)
         positioned = resolve_positions(net, survey, images, size_requests, max_bytes=max_bytes)
         yield from projector.project(positioned)
