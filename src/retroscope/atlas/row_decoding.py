@@ -18,12 +18,12 @@ from retroscope.atlas.queries.reader_queries import (
     NamedHitRow,
     PlateRow,
 )
-from retroscope.atlas.queries.table_rows import LayerRow, PatternRow
+from retroscope.atlas.queries.table_rows import GraphRow, LayerRow, PatternRow
 from retroscope.atlas.schema import AtlasError, Value
 from retroscope.geometry import Field, ReceptiveField, simplest
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY, crop
-from retroscope.results.layers import Layer
+from retroscope.results.layers import FROM_IMAGE, GraphStep, Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.plates import Patch
 from retroscope.results.projections import Projection
@@ -86,6 +86,29 @@ def _layer_sizes(row: LayerRow) -> Iterator[tuple[str, float, int]]:
 def _check_range(number: float, lowest: int, highest: int, what: str) -> None:
     if not lowest <= number <= highest:
         raise damaged_error(f"the {what}: {number} is not between {lowest} and {highest}")
+
+
+def graph_from_rows(rows: Sequence[GraphRow]) -> tuple[GraphStep, ...]:
+    """The graph in running order. A step reads earlier ones only."""
+    graph: list[GraphStep] = []
+    known = {FROM_IMAGE}
+    for row in rows:
+        inputs = _decode_inputs(row)
+        if not known.issuperset(inputs):
+            raise damaged_error(f"step {row.step} of its graph reads {row.inputs}")
+        known.add(row.step)
+        graph.append(GraphStep(row.step, row.operation, inputs))
+    return tuple(graph)
+
+
+def _decode_inputs(row: GraphRow) -> tuple[int, ...]:
+    try:
+        inputs = json.loads(row.inputs)
+    except (ValueError, RecursionError):
+        inputs = None
+    if not isinstance(inputs, list) or not all(type(number) is int for number in inputs):
+        raise damaged_error(f"the inputs of step {row.step} of its graph are not a list of steps")
+    return tuple(inputs)
 
 
 def check_plate_size(layer: Layer, hits: int) -> None:

@@ -13,6 +13,7 @@ from retroscope.atlas.image_blobs import encode_image, encode_projection
 from retroscope.atlas.queries.query import Row
 from retroscope.atlas.queries.table_rows import (
     ClassStatsRow,
+    GraphRow,
     LayerRow,
     PatternRow,
     ProjectionRow,
@@ -20,7 +21,7 @@ from retroscope.atlas.queries.table_rows import (
 )
 from retroscope.atlas.schema import ImageStatus, Value
 from retroscope.imaging.decoding import RGB
-from retroscope.results.layers import Layer
+from retroscope.results.layers import GraphStep, Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.projections import Projection
 from retroscope.results.statistics import Statistic, stored_statistics
@@ -57,6 +58,11 @@ def layer_row(number: int, layer: Layer) -> LayerRow:
         step=layer.index,
         convolution=json.dumps(layer.convolution),
     )
+
+
+def graph_row(step: GraphStep) -> GraphRow:
+    """A layer or a meeting of maps, with what it reads."""
+    return GraphRow(step.step, step.operation, json.dumps(step.inputs))
 
 
 def _number(stride: int | Fraction) -> float:

@@ -86,6 +86,10 @@ TABLES = {
         note TEXT NOT NULL,
         step INTEGER NOT NULL,
         convolution TEXT""",
+    "graph": """
+        step INTEGER PRIMARY KEY,
+        operation TEXT NOT NULL,
+        inputs TEXT NOT NULL""",
     "labels": """
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL,
@@ -155,7 +159,7 @@ TABLES = {
         value BLOB NOT NULL""",
 }
 
-LATER_TABLES = ("patterns", "image_files")
+LATER_TABLES = ("patterns", "image_files", "graph")
 """Tables that an older atlas lacks until it is next opened for writing."""
 
 EXTENDED_TABLES = ("channels", "layers")

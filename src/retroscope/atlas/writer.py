@@ -20,6 +20,7 @@ from retroscope.atlas.queries import reader_queries, writer_queries
 from retroscope.atlas.queries.query import Row
 from retroscope.atlas.queries.table_rows import (
     ClassStatsRow,
+    GraphRow,
     LayerRow,
     PatternRow,
     ProjectionRow,
@@ -33,6 +34,7 @@ from retroscope.atlas.row_encoding import (
     channel_columns,
     channel_rows,
     class_stats_rows,
+    graph_row,
     hit_rows,
     image_rows,
     label_rows,
@@ -43,7 +45,7 @@ from retroscope.atlas.row_encoding import (
 from retroscope.atlas.schema import RANKINGS, AtlasError, ImageStatus, Json
 from retroscope.atlas.sqlite_errors import quote_path
 from retroscope.imaging.decoding import RGB
-from retroscope.results.layers import Layer
+from retroscope.results.layers import GraphStep, Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.projections import Projection
 
@@ -137,6 +139,10 @@ class AtlasWriter:
         rows = (layer_row(number, layer) for number, layer in enumerate(layers))
         self._upsert("layers", LayerRow._fields, rows)
         self._layers = {}
+
+    def put_graph(self, graph: Iterable[GraphStep]) -> None:
+        """Which layers read which, in running order."""
+        self._upsert("graph", GraphRow._fields, map(graph_row, graph))
 
     def put_images(
         self, keys: Sequence[str], labels: Sequence[int] = (), names: Sequence[str] = ()

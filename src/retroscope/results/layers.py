@@ -32,6 +32,22 @@ class Layer:
         return self.name, *self.aliases, *self.convolution
 
 
+FROM_IMAGE = -1
+"""Stands for the image among the inputs of a `GraphStep`."""
+
+
+@dataclass(frozen=True)
+class GraphStep:
+    """A layer, or a step where the maps of several meet, and the steps of the graph that it reads.
+
+    `step` is the `index` of the layer. `operation` is a kind of layer, such as `conv` or `add`.
+    """
+
+    step: int
+    operation: str
+    inputs: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class UnlistedLayer:
     """A module or an operation that works on the image without being a layer, and the reason.
@@ -78,7 +94,10 @@ def layer_name(layer: str | Layer) -> str:
     if isinstance(layer, Layer):
         return layer.name
     if not isinstance(layer, str):
-        raise UnitError(f"a layer is a name such as 'conv5_3', or one of net.layers, not {layer!r}")
+        raise UnitError(
+            "a layer is a name such as 'conv5_3', one of net.layers, or a module of the network, "
+            f"not {type(layer).__name__}; give one layer at a time"
+        )
     name, colon, _ = layer.partition(":")
     if colon:
         raise UnitError(f"{layer!r} is a unit; give the layer {name!r}")

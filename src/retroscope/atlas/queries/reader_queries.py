@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from retroscope.atlas.queries.query import Query, SqlSource, damaged_error, has_table
-from retroscope.atlas.queries.table_rows import LayerRow, PatternRow
+from retroscope.atlas.queries.table_rows import GraphRow, LayerRow, PatternRow
 from retroscope.atlas.schema import VIEWS, Json, Value
 from retroscope.results.statistics import stored_statistics
 
@@ -115,6 +115,7 @@ _LAYERS = Query(
     LayerRow,
     f"SELECT {', '.join(LayerRow._fields)} FROM layers ORDER BY step, id",  # noqa: S608
 )
+_GRAPH = Query(GraphRow, "SELECT step, operation, inputs FROM graph ORDER BY step")
 _LABELS = Query(Label, "SELECT id, name, images FROM labels")
 _LABEL_COUNT = Query(int, "SELECT count(*) FROM labels")
 _IMAGE_COUNT = Query(int, "SELECT coalesce(max(id) + 1, 0) FROM images")
@@ -186,6 +187,11 @@ def _decode_fact(fact: FactRow) -> Json:
 def list_layers(source: SqlSource) -> list[LayerRow]:
     """All layers in running order."""
     return _LAYERS(source)
+
+
+def graph_steps(source: SqlSource) -> list[GraphRow]:
+    """The layers and the steps where maps meet, in running order; none in an older atlas."""
+    return _GRAPH(source) if has_table(source, "graph") else []
 
 
 def list_labels(source: SqlSource) -> tuple[Label, ...]:

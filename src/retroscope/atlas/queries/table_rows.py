@@ -26,6 +26,14 @@ class LayerRow(NamedTuple):
     convolution: str | None
 
 
+class GraphRow(NamedTuple):
+    """A row of `graph`; `inputs` is a JSON list."""
+
+    step: int
+    operation: str
+    inputs: str
+
+
 class RankedHitRow(NamedTuple):
     """A row of `hits`."""
 
