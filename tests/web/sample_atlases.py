@@ -11,7 +11,7 @@ from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.geometry import Field, ReceptiveField
 from retroscope.imaging.decoding import RGB
-from retroscope.results.layers import Layer
+from retroscope.results.layers import FROM_IMAGE, GraphStep, Layer
 from retroscope.results.projections import Projection
 from retroscope.unit import Unit
 from tests.atlas.small_atlas import write, zero_statistics
@@ -29,6 +29,12 @@ LAYERS = (
     Layer("add#2/é<b>", "add", 244, (4, 4), LARGE, (), 2, "an <b>odd</b> name"),
     Layer("head", "linear", 4, (1, 1), WHOLE, ("fc1",), 3),
 )
+GRAPH = (
+    GraphStep(0, "conv", (FROM_IMAGE,)),
+    GraphStep(1, "relu", (0,)),
+    GraphStep(2, "add", (0, 1)),
+    GraphStep(3, "linear", (2,)),
+)
 IMAGES = 242
 PATTERNS = """
     CREATE TABLE IF NOT EXISTS patterns (
@@ -40,6 +46,7 @@ def odd_atlas(path: Path, *, seed: int = 0) -> Atlas:
     """Odd layer names, a dead channel, one with non-finite values, two pages of channels."""
     with AtlasWriter(path) as writer, writer.transaction():
         _fill(writer, LAYERS, seed)
+        writer.put_graph(GRAPH)
         for hit in list(writer.missing_projections(ranks=9, rules="deconvnet")):
             if hit.layer != "head":
                 writer.put_projection(

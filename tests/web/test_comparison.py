@@ -46,19 +46,17 @@ def test_the_cosine_of_rows_is_that_of_each(rows: list[tuple[list[float], list[f
 
 @pytest.mark.parametrize("name", ["features.0", "add#2/é<b>", "head"])
 def test_one_channel_alone_is_what_it_is_among_all(site: Site, name: str) -> None:
-    assert site.second is not None
-    atlases = site.atlas, site.second.atlas
+    first, second = site.compared
     layer = site.atlas.layer(name)
-    every = layer_changes(*atlases, layer)
+    every = layer_changes(first, second, layer)
     assert len(every) == layer.channels
     for channel in range(0, layer.channels, 3):
-        alone = unit_change(*atlases, Unit(layer.name, channel))
+        alone = unit_change(first, second, Unit(layer.name, channel))
         assert repr(alone) == repr(every[channel])  # NaN is not equal to itself
 
 
 def test_a_change_is_what_is_not_common(site: Site) -> None:
-    assert site.second is not None
-    one, other = site.atlas, site.second.atlas
+    one, other = site.compared
     for found in layer_changes(one, other, one.layer("features.0")):
         if any(found.dead) or any(found.without_hits):
             continue

@@ -21,7 +21,7 @@ from retroscope.render.tone import apply_tone
 from retroscope.results.explanations import Explanation
 from retroscope.web.site.explanation_page import explanation_html
 from tests.conftest import built
-from tests.render.test_explanation_figures import explanation
+from tests.render.test_explanation_figures import explanation, with_contrast
 from tests.web.conftest import Looks
 from tests.web.test_browser import AXE
 
@@ -101,6 +101,7 @@ def test_the_page_has_the_styles_of_the_viewer(example: Explanation) -> None:
 def test_the_image_is_in_the_page_once(example: Explanation) -> None:
     """The image, the places of the units and their patches are drawn from one copy."""
     units = [unit for finding in example.findings for unit in finding.units]
+    assert all(unit.contrast for unit in units)
     drawings = sum(len(unit_images(unit, "robust")) for unit in units)
     page = Page(explanation_html(example))
     assert sum(url.startswith("data:") for url in page.sources) == 2 + drawings
@@ -114,6 +115,13 @@ def test_the_page_says_what_the_figure_says() -> None:
         assert words in page.text
     assert "features.28:92@6,7" in page.titles
     assert "gradcam" not in page.text
+
+
+def test_the_page_has_what_each_unit_adds_beside_its_projection() -> None:
+    text = explanation_html(with_contrast(explanation(), share=0.25))
+    assert Page(text).text.count("adds 25 %") == 8
+    assert "what the unit adds to the other channels at its position" in Page(text).text
+    assert text.count("What features.28:92@6,7 adds to the other channels") == 1
 
 
 def test_remarks_on_the_network_are_in_the_subtitle_only() -> None:

@@ -30,15 +30,16 @@ from retroscope.web.export import FILE_LIST, estimate_size, export, write_site
 from retroscope.web.server import make_app
 from retroscope.web.site import routes, site_files
 from retroscope.web.site.pages import unit_pages
+from retroscope.web.site.pages.plate_facts import VIEW_LETTERS
 from retroscope.web.site.routes import FILES, PAGES, list_paths, respond
 from retroscope.web.site.site import Site, make_site, open_site
 from retroscope.web.site.site_files import PLATE_KINDS
 from retroscope.web.site.urls import (
     FILE_URLS,
     LIVE_URLS,
+    OTHER_FOLDER,
     PAGE_URLS,
     PARAM_PATTERNS,
-    SECOND_FOLDER,
     find_label_by_slug,
     find_layer_by_slug,
     label_urls,
@@ -46,7 +47,7 @@ from retroscope.web.site.urls import (
     url_for,
     url_template,
 )
-from tests.web.sample_atlases import LAYERS, NAMES, bare_atlas, odd_atlas
+from tests.web.sample_atlases import GRAPH, LAYERS, NAMES, bare_atlas, odd_atlas
 
 SITE_FOLDER = Path(routes.__file__).parent
 
@@ -104,7 +105,8 @@ def test_every_path_in_the_facts_of_a_page_is_one_of_the_site(site: Site) -> Non
     paths = set(list_paths(site))
     for path in paths:
         if path.endswith(".json"):
-            folder = SECOND_FOLDER if path.startswith(SECOND_FOLDER) else ""
+            folder = OTHER_FOLDER.format(number="")
+            folder = folder if path.startswith(folder) else ""
             for link in paths_in(json.loads(respond(site, path).body), folder=folder):
                 assert normpath(link) in paths, (path, link)
 
@@ -125,7 +127,7 @@ def paths_in(facts: object, *, folder: str, key: str = "") -> Iterator[str]:
 PATH_KEYS = {
     *("href", "class_href", "src", "plate", "patches", "projections", "lit", "contrast"),
     *("pages", "columns"),
-    "comparison",
+    *("pattern", "comparison"),
 }
 """The keys of paths; `plates` of a comparison has them in a list without a key."""
 
@@ -145,8 +147,8 @@ def test_every_path_in_a_script_is_one_of_the_site(site: Site) -> None:
         ):
             assert facts["units"].format(channel=channel) in paths
             assert not has_pattern or facts["patterns"].format(channel=channel) in paths
-            for ranked_by, count in zip(RANKINGS, kinds, strict=True):
-                for kind in tuple(PLATE_KINDS)[:count]:
+            for ranked_by, letters in zip(RANKINGS, kinds, strict=True):
+                for kind in (kind for kind, letter in VIEW_LETTERS.items() if letter in letters):
                     values = {"channel": channel, "ranked_by": ranked_by, "kind": kind}
                     assert facts["plates"].format_map(values) in paths
 
@@ -357,6 +359,31 @@ def test_an_export_says_about_what_it_takes(site: Site, written: Path) -> None:
     sizes = [(written / path).stat().st_size for path in list_paths(site)]
     assert files == len(sizes)
     assert 0.5 < size / sum(sizes) < 2
+
+
+def test_the_network_page_has_its_graph_and_units_of_several_depths(site: Site) -> None:
+    facts = json.loads(respond(site, "index.json").body)
+    names = [layer.name for layer in LAYERS]
+    steps = facts["graph"]["steps"]
+    assert [(step["layer"], step["inputs"]) for step in steps] == [
+        (names[step.step], list(step.inputs)) for step in GRAPH
+    ]
+    drawn = [node for piece in facts["graph"]["pieces"] for node in piece["nodes"]]
+    assert [node["href"] for node in drawn if node["href"]] == [
+        layer["href"] for layer in facts["layers"]
+    ]
+    units = [unit["unit"].rpartition(":")[0] for unit in facts["highlights"]]
+    assert len(set(units)) > 1
+    assert units == sorted(units, key=names.index, reverse=True)
+    dead = [str(unit) for unit in site.atlas if site.atlas.stats(unit).dead]
+    assert not {unit["unit"] for unit in facts["highlights"]} & set(dead)
+
+
+def test_a_network_without_a_stored_graph_has_its_list(tmp_path: Path) -> None:
+    with bare_atlas(tmp_path / "bare.atlas") as atlas:
+        page = respond(make_site(atlas), "index.html").body.decode()
+    assert 'class="layers"' in page
+    assert "Graph of the network" not in page
 
 
 def test_a_layer_with_many_channels_has_further_pages(site: Site) -> None:

@@ -7,7 +7,8 @@ from retroscope.atlas.queries import channel_queries, image_queries, reader_quer
 from retroscope.atlas.queries.channel_queries import LayerConditionRow
 from retroscope.imaging.decoding import Size
 from retroscope.results.layers import Layer
-from retroscope.web.site.pages.charts import network_diagram
+from retroscope.web.site.pages.highlights import example_unit, highlighted_units
+from retroscope.web.site.pages.network_graph import draw_graph, graph_json, read_graph
 from retroscope.web.site.pages.page_facts import layer_facts, unit_facts
 from retroscope.web.site.site import Facts, Params, Site
 from retroscope.web.site.urls import label_urls, url_for, url_template
@@ -23,26 +24,37 @@ _META_KEYS = (
 def network(site: Site, _params: Params) -> Facts:
     """The network at a glance: its layers in running order, and how it was scanned."""
     atlas, meta = site.atlas, site.atlas.meta
-    conditions = channel_queries.layer_conditions(atlas)
-    layers = atlas.layers
+    layers = _listed_layers(site)
+    steps = [layer.index for layer in atlas.layers]
+    graph, highlights = read_graph(site), highlighted_units(site)
     height, width = _input_size(site)
-    hrefs = [url_for(site, "layer", layer=layer.name) for layer in layers]
     return {
         "atlas": site.name,
         "meta": {key: meta.get(key) for key in _META_KEYS},
         "images": len(atlas.images),
         "unreadable": reader_queries.count_unreadable_images(atlas),
         "classes": len(atlas.labels),
-        "channels": sum(layer.channels for layer in layers),
+        "channels": sum(layer.channels for layer in atlas.layers),
+        "dead": sum(layer["dead"] for layer in layers),
         "input": {"height": height, "width": width},
-        "diagram": network_diagram(layers, (height, width), hrefs),
-        "layers": [
-            layer_facts(site, layer)
-            | _condition_facts(conditions.get(layer.name))
-            | {"strip": _strip(site, layer)}
-            for layer in layers
+        "graph": {"steps": graph_json(graph, atlas.layers), **draw_graph(graph, layers, steps)},
+        "highlights": [
+            unit_facts(site, unit.layer, unit.channel) | {"class": unit.label}
+            for unit in highlights
         ],
+        "example": example_unit(site, highlights),
+        "layers": layers,
     }
+
+
+def _listed_layers(site: Site) -> list[Facts]:
+    conditions = channel_queries.layer_conditions(site.atlas)
+    return [
+        layer_facts(site, layer)
+        | _condition_facts(conditions.get(layer.name))
+        | {"strip": _strip(site, layer)}
+        for layer in site.atlas.layers
+    ]
 
 
 def names(site: Site, _params: Params) -> Facts:
