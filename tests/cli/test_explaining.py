@@ -176,6 +176,19 @@ def test_json_of_an_explanation_lists_classes_and_units(
     units = [unit["unit"] for layer in told["layers"] for unit in layer["units"]]
     assert units == [str(one.unit) for each in expected.findings for one in each.units]
     assert told["caveats"]
+    for layer, finding in zip(told["layers"], expected.findings, strict=True):
+        for unit, unusual in zip(layer["units"], finding.units, strict=True):
+            assert unit["rules"] == unusual.projection.rules
+            assert unit["notes"] == list(unusual.projection.notes)
+            assert unit["contrast"]["rules"] == "contrast"
+            assert unit["contrast"]["added_share"] == unusual.added_share
+
+
+def test_explain_leaves_out_what_units_add_on_request(retroscope: Retroscope) -> None:
+    told = json.loads(retroscope("explain", TINY, "cat.png", "--json", "--no-contrast").out)
+    units = [unit for layer in told["layers"] for unit in layer["units"]]
+    assert [unit["contrast"] for unit in units] == [None] * len(units)
+    assert units
 
 
 # Mistakes

@@ -143,16 +143,16 @@ def test_layers_may_be_names(net: Network) -> None:
     assert [len(finding.units) for finding in explanation.findings] == [2, 2]
 
 
-def test_without_an_atlas_units_are_ranked_by_contrast(net: Network) -> None:
+def test_without_an_atlas_units_are_ranked_by_how_far_their_peak_stands_out(net: Network) -> None:
     (finding,) = explain(net, random_image(), layers=["conv3"], top=3).findings
     maps = activations(net, "conv3", random_image()).maps.astype(np.float64)
     peaks = maps[:, 1:-1, 1:-1].max(axis=(1, 2))
-    contrast = (peaks - maps.mean(axis=(1, 2))) / maps.std(axis=(1, 2))
+    z_scores = (peaks - maps.mean(axis=(1, 2))) / maps.std(axis=(1, 2))
     firing = [channel for channel in range(10) if peaks[channel] > 0]
-    expected = sorted(firing, key=lambda channel: -contrast[channel])[:3]
+    expected = sorted(firing, key=lambda channel: -z_scores[channel])[:3]
     assert [unusual.unit.channel for unusual in finding.units] == expected
     for unusual in finding.units:
-        assert unusual.contrast == pytest.approx(contrast[unusual.unit.channel or 0])
+        assert unusual.z_score == pytest.approx(z_scores[unusual.unit.channel or 0])
         assert unusual.rarity is None
         assert unusual.activation == pytest.approx(peaks[unusual.unit.channel or 0])
 
@@ -269,6 +269,70 @@ def test_each_unit_has_its_projection(net: Network) -> None:
             assert unusual.projection.box == expected.box
 
 
+def strided() -> nn.Module:
+    """A network whose projections are by relevance: strides alone make its maps smaller."""
+    body = [nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 8, 3, stride=2), nn.ReLU()]
+    return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 7))
+
+
+@pytest.mark.parametrize("make", [small, strided])
+def test_each_unit_has_what_it_adds_to_the_other_channels(make: Callable[[], nn.Module]) -> None:
+    net = Network(built(make), input_size=SIZE)
+    explanation = explain(net, random_image(), top=2)
+    for finding in explanation.findings:
+        for unusual in finding.units:
+            expected = deconv(net, unusual.unit, random_image(), rules="contrast")
+            assert unusual.contrast is not None
+            np.testing.assert_allclose(unusual.contrast.pixels, expected.pixels, atol=1e-6)
+            assert unusual.contrast.box == unusual.projection.box
+    assert PROJECTION_CAVEATS["contrast"] in explanation.caveats
+
+
+def test_the_added_share_is_what_is_left_without_the_direction_that_all_channels_share() -> None:
+    """One less the squared cosine with the projection of all channels, by its definition."""
+    net = Network(built(strided), input_size=SIZE)
+    (finding,) = explain(net, random_image(), layers=["conv2"], top=3).findings
+    assert finding.units
+    for unusual in finding.units:
+        assert unusual.projection.rules == "relevance"
+        assert unusual.contrast is not None
+        projection, contrast = (
+            each.pixels.ravel().astype(np.float64)
+            for each in (unusual.projection, unusual.contrast)
+        )
+        shared = projection - contrast
+        cosine = projection @ shared / np.linalg.norm(projection) / np.linalg.norm(shared)
+        assert unusual.added_share == pytest.approx(1 - cosine**2, abs=1e-4)
+        assert 0 < unusual.added_share < 1
+
+
+def test_a_deconvnet_projection_has_no_added_share(net: Network) -> None:
+    """What a unit adds is a part of its relevance, not of its deconvnet projection."""
+    unusual = explain(net, random_image(), top=1).findings[0].units[0]
+    assert unusual.projection.rules == "deconvnet"
+    assert unusual.contrast is not None
+    assert unusual.added_share is None
+
+
+def test_what_units_add_can_be_left_out(net: Network) -> None:
+    explanation = explain(net, random_image(), top=1, contrast=False)
+    units = [unusual for finding in explanation.findings for unusual in finding.units]
+    assert units
+    assert all(unusual.contrast is unusual.added_share is None for unusual in units)
+    assert PROJECTION_CAVEATS["contrast"] not in explanation.caveats
+
+
+def test_a_channel_without_others_adds_nothing_to_them() -> None:
+    net = Network(
+        built(lambda: nn.Sequential(nn.Conv2d(3, 1, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())),
+        input_size=SIZE,
+    )
+    image = random_image()
+    (finding,) = explain(net, image, layers=["conv1"]).findings
+    assert [unusual.contrast for unusual in finding.units] == [None] * len(finding.units)
+    assert finding.units
+
+
 def test_an_image_without_firing_units_is_explained(net: Network) -> None:
     with torch.no_grad():
         for part in net.module.modules():
@@ -348,11 +412,6 @@ def test_invalid_explain_options_are_refused(net: Network, tmp_path: Path) -> No
         explain(net, tmp_path / "no.png")
 
 
-def strided() -> nn.Module:
-    body = [nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 8, 3, stride=2), nn.ReLU()]
-    return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 7))
-
-
 @pytest.mark.parametrize(("make", "rules"), [(small, "deconvnet"), (strided, "relevance")])
 def test_the_caveats_are_those_of_the_rules_of_the_projections(
     make: Callable[[], nn.Module], rules: str
@@ -361,4 +420,4 @@ def test_the_caveats_are_those_of_the_rules_of_the_projections(
     units = [unit for finding in explanation.findings for unit in finding.units]
     assert {unit.projection.rules for unit in units} == {rules}
     for name, caveat in PROJECTION_CAVEATS.items():
-        assert (caveat in explanation.caveats) == (name == rules)
+        assert (caveat in explanation.caveats) == (name in {rules, "contrast"})

@@ -7,6 +7,7 @@ from PIL import Image
 
 from retroscope.geometry import Box
 from retroscope.render.draw import draw
+from retroscope.render.explanation_figures import unit_images, views_line
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.heat_maps import Prediction, Target
 from retroscope.results.layers import Layer
@@ -75,6 +76,57 @@ def test_a_ring_marks_a_unit_that_sees_all_of_the_image() -> None:
 
     first, second = (np.asarray(figure(position), int) for position in ((2, 3), (20, 24)))
     assert (np.abs(first - second)[: -first.shape[0] // 4] > 60).sum() > 100
+
+
+def with_contrast(
+    page: Explanation, *, rules: str = "relevance", share: float = 0.5
+) -> Explanation:
+    """The page with what each unit adds: `share` of its projection, by the sum of squares."""
+    return replace(
+        page,
+        findings=tuple(
+            replace(
+                finding,
+                units=tuple(
+                    replace(
+                        unit,
+                        projection=replace(unit.projection, rules=rules),
+                        contrast=replace(
+                            unit.projection,
+                            rules="contrast",
+                            pixels=unit.projection.pixels[:, ::-1] * np.float32(share**0.5),
+                        ),
+                    )
+                    for unit in finding.units
+                ),
+            )
+            for finding in page.findings
+        ),
+    )
+
+
+def test_the_page_with_contrasts_looks_as_approved() -> None:
+    assert_looks_like(draw(with_contrast(explanation())), "explanation_contrast")
+
+
+def test_the_images_of_a_unit_say_how_much_of_its_projection_it_adds() -> None:
+    def captions(page: Explanation) -> list[str]:
+        unit = page.findings[0].units[0]
+        return [image.caption for image in unit_images(unit, "robust")]
+
+    page = explanation()
+    assert captions(page) == ["projection", "lit patch"]
+    assert captions(with_contrast(page, share=0.25))[2:] == ["adds 25 %"]
+    assert captions(with_contrast(page, rules="deconvnet"))[2:] == ["what it adds"]
+
+
+def test_the_page_says_what_its_images_are() -> None:
+    page = explanation()
+    assert "adds" not in views_line(page)
+    assert "share of the projection" in views_line(with_contrast(page))
+    by_deconvnet = views_line(with_contrast(page, rules="deconvnet"))
+    assert "what the unit adds" in by_deconvnet
+    assert "share" not in by_deconvnet
 
 
 def test_drawing_leaves_the_page_as_it_was() -> None:

@@ -31,7 +31,9 @@ LAYER = specimens.layers(1)[0]
 HEAT = HeatMap(
     np.array([[0, 1], [2, nan]], np.float32), "conv5", TABBY, 0.5, 1.0, "gradcam", (), (4, 4)
 )
-UNUSUAL = UnusualUnit(Unit("conv5", 3, (1, 2)), 1.0, 2.0, None, specimens.projection())
+UNUSUAL = UnusualUnit(
+    Unit("conv5", 3, (1, 2)), 1.0, 2.0, None, specimens.projection(), specimens.projection()
+)
 EXAMPLES: tuple[object, ...] = (
     LAYER,
     specimens.activations(specimens.blobs(4, 6, 8)),
@@ -65,7 +67,7 @@ EXAMPLES: tuple[object, ...] = (
     Explanation((Prediction(TABBY, 0.5),), HEAT, (), "net", "", (), specimens.scene(4, 4)),
     Pattern(specimens.scene(4, 4), "conv5:3", nan, "olah", 0, 512, 1.0, 0.0),
 )
-NOT_A_RESULT = {heat_maps.Target, statistics.Statistic}
+NOT_A_RESULT = {heat_maps.Target, layers.GraphStep, statistics.Statistic}
 
 
 def test_every_kind_of_result_has_a_conversion_and_an_example() -> None:

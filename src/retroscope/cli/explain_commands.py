@@ -19,6 +19,7 @@ from retroscope.cli.options import (
     output_option,
     stdout_to_stderr,
     target_option,
+    tone_option,
 )
 from retroscope.cli.output import (
     PAGE_SUFFIXES,
@@ -245,9 +246,17 @@ def occlusion(
 @click.option(
     "--top", type=int, default=4, show_default=True, metavar="N", help="Unusual units per layer."
 )
+@click.option(
+    "--contrast/--no-contrast",
+    default=True,
+    show_default=True,
+    help="Show what each unit adds to the other channels at its position. It takes longer than "
+    "all the rest.",
+)
 @target_option
 @_cam_method_option
 @colours_option
+@tone_option()
 @open_options
 @json_option
 @output_option("Image file, or .html file, to write.", shown_default="named after the image")
@@ -258,9 +267,11 @@ def explain(
     atlas: str | None,
     layers: Sequence[str],
     top: int,
+    contrast: bool,
     target: str | None,
     method: str,
     colours: str,
+    tone: str,
     opening: OpenOptions,
     as_json: bool,
     output: Path | None,
@@ -268,7 +279,7 @@ def explain(
     """Explain IMAGE on one page.
 
     It shows the most probable classes, a heat map of one of them, the units of each layer that
-    respond unusually, and what made them fire.
+    respond unusually, what made them fire, and what each adds to the others at its position.
 
     Write it as a web page with -o FILE.html.
     """
@@ -279,7 +290,14 @@ def explain(
         net = opening.open(model)
         with stdout_to_stderr():
             explanation = compute_explanation(
-                net, image, atlas=reference, layers=layers, top=top, target=target, method=method
+                net,
+                image,
+                atlas=reference,
+                layers=layers,
+                top=top,
+                target=target,
+                method=method,
+                contrast=contrast,
             )
     if as_json:
         from retroscope.results.as_json import explanation_json
@@ -289,9 +307,9 @@ def explain(
         return
     path = output or Path(f"{Path(image).stem}.explained.png")
     if path.suffix.lower() in PAGE_SUFFIXES:
-        _write_page(explanation, path, colours=colours, to_stderr=as_json)
+        _write_page(explanation, path, to_stderr=as_json, colours=colours, tone=tone)
     else:
-        write_drawing(explanation, path, to_stderr=as_json, colours=colours)
+        write_drawing(explanation, path, to_stderr=as_json, colours=colours, tone=tone)
 
 
 def _check_output(output: Path | None, image: str) -> None:
@@ -337,10 +355,12 @@ def _report(
     )
 
 
-def _write_page(explanation: "Explanation", path: Path, *, colours: str, to_stderr: bool) -> None:
+def _write_page(
+    explanation: "Explanation", path: Path, *, to_stderr: bool, colours: str, tone: str
+) -> None:
     from retroscope.web.site.explanation_page import explanation_html
 
-    page = explanation_html(explanation, colours=colours)
+    page = explanation_html(explanation, colours=colours, tone=tone)
     write_bytes(page.encode(), path, to_stderr=to_stderr)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from retroscope.argument_types import check_arguments
 from retroscope.engine.batching import NetworkInput
 from retroscope.engine.convolution_outputs import layers_with_outputs
+from retroscope.engine.rules import CONTRAST
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_network, missing_layers_error
 from retroscope.methods.cam.cam import cam
@@ -32,6 +33,7 @@ def explain(
     top: int = 4,
     target: TargetSpec = None,
     method: str = "gradcam",
+    contrast: bool = True,
 ) -> Explanation:
     """What the network sees in an image: classes, a heat map, and unusual units of each layer.
 
@@ -40,6 +42,10 @@ def explain(
     where their fields reach further out of the image than those of the next: units there respond to
     the padding. The default layers are the output of the last convolution of each map size, after
     its norm and rectifier; of an atlas without convolutions, its last layer of each map size.
+
+    Each unit has its projection and, with `contrast`, a second one: what it adds to what all
+    channels at its position share. It takes longer than all the rest; `contrast=False` leaves it
+    out.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
@@ -60,7 +66,7 @@ def explain(
         (maps.layer, most_unusual_units(maps, top, atlas, size=network_input.size))
         for maps in observation.activations
     ]
-    findings = tuple(_add_projections(net, network_input, units))
+    findings = tuple(_add_projections(net, network_input, units, contrast=contrast))
     return Explanation(
         predictions=top_predictions(net, class_scores, _TOP_CLASSES),
         heat=cam(net, network_input, method=method, target=target),
@@ -127,14 +133,34 @@ def inspected_layers(layers: Iterable[Layer]) -> list[Layer]:
 
 
 def _add_projections(
-    net: Network, network_input: NetworkInput, units: Sequence[tuple[Layer, Sequence[RankedUnit]]]
+    net: Network,
+    network_input: NetworkInput,
+    units: Sequence[tuple[Layer, Sequence[RankedUnit]]],
+    *,
+    contrast: bool,
 ) -> Iterable[LayerFinding]:
     requests = [(ranked.unit, network_input) for _, ranking in units for ranked in ranking]
+    comparable = {layer.name for layer, _ in units if contrast and layer.channels > 1}
+    compared = [request for request in requests if request[0].layer in comparable]
     projections = deconv_many(net, requests)
+    contrasts = deconv_many(net, compared, rules=CONTRAST)
     for layer, ranking in units:
-        unusual = [UnusualUnit(*ranked, projection=next(projections)) for ranked in ranking]
+        unusual = [
+            UnusualUnit(
+                *ranked,
+                projection=next(projections),
+                contrast=next(contrasts) if layer.name in comparable else None,
+            )
+            for ranked in ranking
+        ]
         yield LayerFinding(layer, tuple(unusual))
 
 
 def _rules_of(findings: Iterable[LayerFinding]) -> list[str]:
-    return [unit.projection.rules for finding in findings for unit in finding.units]
+    return [
+        projection.rules
+        for finding in findings
+        for unit in finding.units
+        for projection in (unit.projection, unit.contrast)
+        if projection is not None
+    ]

@@ -37,7 +37,7 @@ class RankedUnit(NamedTuple):
 
     unit: Unit
     activation: float
-    contrast: float
+    z_score: float
     rarity: float | None
 
 
@@ -50,10 +50,10 @@ def most_unusual_units(
     """
     maps, layer = activations.maps, activations.layer.name
     peaks, positions = find_peaks(np.where(inner_positions(activations.layer, size), maps, -np.inf))
-    contrasts = _contrasts(maps, peaks)
+    z_scores = _z_scores(maps, peaks)
     firing = [int(channel) for channel in np.flatnonzero(np.isfinite(peaks) & (peaks > 0))]
     rarities: dict[int, float | None] = dict.fromkeys(firing)
-    order = [(-contrasts[channel], 0.0, channel) for channel in firing]
+    order = [(-z_scores[channel], 0.0, channel) for channel in firing]
     if atlas is not None:
         order = []
         for channel in firing:
@@ -66,7 +66,7 @@ def most_unusual_units(
         RankedUnit(
             Unit(layer, channel, positions[channel]),
             float(peaks[channel]),
-            float(contrasts[channel]),
+            float(z_scores[channel]),
             rarities[channel],
         )
         for _, _, channel in sorted(order)[:count]
@@ -146,7 +146,7 @@ def _positive_maximum(stats: ChannelStats) -> float:
     return stats.maximum if stats.maximum > 0 else 1.0
 
 
-def _contrasts(maps: Maps, peaks: Float64Array) -> Float64Array:
+def _z_scores(maps: Maps, peaks: Float64Array) -> Float64Array:
     """How many standard deviations the peak of each map lies above the mean of its population.
 
     The population is the map itself or, for 1x1 maps, all channels of the layer.
@@ -154,5 +154,5 @@ def _contrasts(maps: Maps, peaks: Float64Array) -> Float64Array:
     flat = np.nan_to_num(maps.reshape(len(maps), -1).astype(np.float64))
     population = flat if flat.shape[1] > 1 else np.broadcast_to(flat.T, (len(flat), len(flat)))
     std = population.std(axis=1)
-    contrasts: Float64Array = (peaks - population.mean(axis=1)) / np.where(std > 0, std, 1)
-    return contrasts
+    z_scores: Float64Array = (peaks - population.mean(axis=1)) / np.where(std > 0, std, 1)
+    return z_scores

@@ -1,5 +1,8 @@
 """The explanation of an image on one page: its classes, the heat map of one, unusual units."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from PIL import Image
 
@@ -21,19 +24,38 @@ from retroscope.render.layout import (
 from retroscope.render.mosaics import resize_projection, ring_place
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.panels import heading_block, image_tile, label_tile
-from retroscope.render.text import BODY, LABEL, SMALL, line, paragraph, paragraphs
+from retroscope.render.text import BODY, LABEL, SMALL, line, paragraphs
 from retroscope.render.theme import BAND, COOL, MUTED
 from retroscope.render.tone import DEFAULT_TONE
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.heat_maps import Prediction
 from retroscope.results.layers import Layer
+from retroscope.results.projections import Projection
 
 NO_UNITS = "no channel fires for this image"
 _BAR_WIDTH, _BAR_HEIGHT = 260, 6
 _CELL_WIDTH = 296
-_TILE_SIDE, _PAGE_TILE_SIDE = 92, 160
+_PAGE_TILE_SIDE = 240
 _COLUMNS, _COLUMN_GAP = 4, 20
 _TOP_GAP = 16
+
+
+class UnitImage(NamedTuple):
+    """An image of a unit with its caption, and what it is for those who do not see it."""
+
+    caption: str
+    description: str
+    pixels: RGB
+
+
+class _TileLayout(NamedTuple):
+    """How many tiles of a unit stand side by side, and the side of the square that each fills."""
+
+    columns: int
+    side: int
+
+
+_THREE_TILES, _FOUR_TILES = _TileLayout(3, 92), _TileLayout(2, 143)
 
 
 def draw_explanation(
@@ -51,6 +73,7 @@ def draw_explanation(
     |                     lynx       11 % =  |
     | features.28 conv5_3 ...                |
     | [patch][projection] [patch][projection]|
+    | [lit]  [added]      [lit]  [added]     |
     | notes                                  |
     +----------------------------------------+
     """
@@ -63,14 +86,15 @@ def draw_explanation(
         column(predictions, gap=2 * TIGHT),
     ]
     top = row(top_blocks, gap=_TOP_GAP)
-    layers = [_layer_block(finding, tone) for finding in explanation.findings]
+    layout = _FOUR_TILES if _has_contrast(explanation) else _THREE_TILES
+    layers = [_layer_block(finding, tone, layout) for finding in explanation.findings]
     min_width = _COLUMNS * _CELL_WIDTH + (_COLUMNS - 1) * _COLUMN_GAP
     width = max(top.width, min_width, *(layer.width for layer in layers), 1)
     title, subtitle = explanation_title(explanation), explanation_subtitle(explanation)
     heading = heading_block(title, [subtitle], width=width)
-    ranking = paragraph(ranking_line(explanation), width=width)
+    texts = paragraphs([ranking_line(explanation), views_line(explanation)], width=width)
     notes = column(paragraphs(explanation_notes(explanation), width=width), gap=TIGHT)
-    return page([heading, top, *ranking, *layers, notes])
+    return page([heading, top, column(texts, gap=TIGHT), *layers, notes])
 
 
 def explanation_title(explanation: Explanation) -> str:
@@ -94,7 +118,20 @@ def heat_caption(explanation: Explanation) -> str:
 
 def ranking_line(explanation: Explanation) -> str:
     """How the units were ranked."""
-    return f"Most unusual units of each layer, {explanation.compared}:"
+    return f"Most unusual units of each layer, {explanation.compared}."
+
+
+def views_line(explanation: Explanation) -> str:
+    """What the images of each unit are."""
+    units = [unit for finding in explanation.findings for unit in finding.units]
+    if not any(unit.contrast for unit in units):
+        return "Beside each patch are its projection and the patch lit by it."
+    has_shares = any(unit.added_share is not None for unit in units)
+    share = ", with the share of the projection that this is" if has_shares else ""
+    return (
+        "Beside each patch are its projection, the patch lit by it, and what the unit adds to the "
+        f"other channels at its position{share}."
+    )
 
 
 def explanation_notes(explanation: Explanation) -> list[str]:
@@ -113,7 +150,7 @@ def unit_lines(unit: UnusualUnit) -> tuple[str, ...]:
     """The activation of a unit, and how unusual that is."""
     activation = f"activation {unit.activation:.4g}"
     if unit.rarity is None:
-        return activation, f"{unit.contrast:.1f} sd above the mean of its map"
+        return activation, f"{unit.z_score:.1f} sd above the mean of its map"
     if unit.rarity == 0:
         return activation, "higher than for any image of the atlas"
     return activation, f"as high for {percent(unit.rarity)} of the atlas's images"
@@ -127,16 +164,30 @@ def layer_heading(finding: LayerFinding) -> str:
     return join_facts(layer.name, *familiar, f"{layer.channels} channels of {height}x{width}")
 
 
-def unit_images(unit: UnusualUnit, tone: str, *, side: int = _PAGE_TILE_SIDE) -> dict[str, RGB]:
-    """What is drawn beside the patch of a unit, by name.
+def unit_images(unit: UnusualUnit, tone: str, *, side: int = _PAGE_TILE_SIDE) -> list[UnitImage]:
+    """What is drawn beside the patch of a unit.
 
-    The projection is reduced to `side` pixels before the tone, which keeps thin lines strong.
+    Projections are reduced to `side` pixels before the tone, which keeps thin lines strong.
     """
-    projection = unit.projection
+    name, projection, contrast = unit.unit, unit.projection, unit.contrast
+    tinted = _tint(projection, tone, side)
+    images = [UnitImage("projection", f"Projection of {name}", tinted)]
+    if projection.patch is not None:
+        images.append(UnitImage("lit patch", f"Lit patch of {name}", projection.lit()))
+    if contrast is not None:
+        description = f"What {name} adds to the other channels at its position"
+        images.append(UnitImage(_added_caption(unit), description, _tint(contrast, tone, side)))
+    return images
+
+
+def _tint(projection: Projection, tone: str, side: int) -> RGB:
     factor = min(side / max(*projection.pixels.shape[:2], 1), 1)
-    tinted = np.asarray(resize_projection(projection.pixels, factor, tone))
-    lit = {} if projection.patch is None else {"lit patch": projection.lit()}
-    return {"projection": tinted} | lit
+    return np.asarray(resize_projection(projection.pixels, factor, tone))
+
+
+def _added_caption(unit: UnusualUnit) -> str:
+    share = unit.added_share
+    return "what it adds" if share is None else f"adds {percent(min(share, 1))}"
 
 
 def unit_box(unit: UnusualUnit, layer: Layer) -> Box:
@@ -153,41 +204,71 @@ def _prediction_bar(prediction: Prediction) -> Image.Image:
     return column([line(text, width=_BAR_WIDTH, size=BODY), bar], gap=TIGHT)
 
 
-def _layer_block(finding: LayerFinding, tone: str) -> Image.Image:
+def _has_contrast(explanation: Explanation) -> bool:
+    return any(unit.contrast for finding in explanation.findings for unit in finding.units)
+
+
+def _layer_block(finding: LayerFinding, tone: str, layout: _TileLayout) -> Image.Image:
     if not finding.units:
         empty = line(NO_UNITS, size=SMALL, colour=MUTED)
         return column([line(layer_heading(finding)), empty], gap=TIGHT)
-    cells = [_unit_block(unit, finding.layer, tone) for unit in finding.units]
+    drawn = [_unit_tiles(unit, finding.layer, tone, layout) for unit in finding.units]
+    height = max(tile.height for tiles in drawn for tile in tiles)
+    cells = [
+        _unit_block(
+            unit, [pad(tile, width=layout.side + 2, height=height) for tile in tiles], layout
+        )
+        for unit, tiles in zip(finding.units, drawn, strict=True)
+    ]
     units = grid(cells, columns=_COLUMNS, gap=_COLUMN_GAP)
     heading = line(layer_heading(finding), width=max(units.width, _CELL_WIDTH))
     return column([heading, units], gap=TIGHT)
 
 
-def _unit_block(unit: UnusualUnit, layer: Layer, tone: str) -> Image.Image:
-    images = map(_fit_tile, unit_images(unit, tone, side=_TILE_SIDE).values())
-    tiles = [add_border(tile) for tile in (*_patch_tiles(unit, layer), *images)]
+def _unit_block(
+    unit: UnusualUnit, tiles: Sequence[Image.Image], layout: _TileLayout
+) -> Image.Image:
     texts = [
         line(str(unit.unit), width=_CELL_WIDTH, size=SMALL),
         *(line(text, width=_CELL_WIDTH, size=LABEL, colour=MUTED) for text in unit_lines(unit)),
     ]
-    return pad(column([row(tiles, gap=2 * TIGHT), *texts], gap=TIGHT), width=_CELL_WIDTH)
+    block = grid(tiles, columns=layout.columns, gap=2 * TIGHT)
+    return pad(column([block, *texts], gap=TIGHT), width=_CELL_WIDTH)
 
 
-def _patch_tiles(unit: UnusualUnit, layer: Layer) -> list[Image.Image]:
+def _unit_tiles(
+    unit: UnusualUnit, layer: Layer, tone: str, layout: _TileLayout
+) -> list[Image.Image]:
+    images = [
+        (image.caption, _fit_tile(image.pixels, layout.side))
+        for image in unit_images(unit, tone, side=layout.side)
+    ]
+    return [
+        _captioned_tile(caption, tile)
+        for caption, tile in (*_patch_tiles(unit, layer, layout.side), *images)
+    ]
+
+
+def _captioned_tile(caption: str, tile: Image.Image) -> Image.Image:
+    return column([add_border(tile), line(caption, size=LABEL, colour=MUTED)], gap=0)
+
+
+def _patch_tiles(unit: UnusualUnit, layer: Layer, side: int) -> list[tuple[str, Image.Image]]:
     """The patch of a unit, with a ring at its place if its field is nearly all of the image."""
     projection = unit.projection
     if projection.patch is None:
         return []
-    tile, box = _fit_tile(projection.patch), unit_box(unit, layer)
-    return [ring_place(tile, box, projection.size, tile.width / projection.box.width)]
+    tile, box = _fit_tile(projection.patch, side), unit_box(unit, layer)
+    ringed = ring_place(tile, box, projection.size, tile.width / projection.box.width)
+    return [("patch", ringed)]
 
 
-def _fit_tile(pixels: RGB) -> Image.Image:
+def _fit_tile(pixels: RGB, side: int) -> Image.Image:
     """A tile that fills a square of the cell; small patches are enlarged by a whole factor."""
     tile = Image.fromarray(pixels)
     longer = max(tile.size)
-    factor = _TILE_SIDE // longer
+    factor = side // longer
     if factor > 1:
         return tile.resize((tile.width * factor, tile.height * factor), Image.Resampling.NEAREST)
-    width, height = (max(side * _TILE_SIDE // longer, 1) for side in tile.size)
+    width, height = (max(length * side // longer, 1) for length in tile.size)
     return tile.resize((width, height), Image.Resampling.LANCZOS)

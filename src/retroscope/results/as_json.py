@@ -256,9 +256,23 @@ def unusual_json(unusual: UnusualUnit) -> JsonObject:
     return {
         "unit": str(unusual.unit),
         "activation": number_json(unusual.activation),
-        "contrast": number_json(unusual.contrast),
+        "z_score": number_json(unusual.z_score),
         "rarity": unusual.rarity,
         "box": box_json(unusual.projection.box),
+        "rules": unusual.projection.rules,
+        "notes": list(unusual.projection.notes),
+        "contrast": _contrast_json(unusual),
+    }
+
+
+def _contrast_json(unusual: UnusualUnit) -> JsonObject | None:
+    """What a unit adds; null if it was not computed."""
+    if unusual.contrast is None:
+        return None
+    return {
+        "rules": unusual.contrast.rules,
+        "notes": list(unusual.contrast.notes),
+        "added_share": number_json(unusual.added_share),
     }
 
 

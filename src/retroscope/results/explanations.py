@@ -1,6 +1,9 @@
 """The explanation of an image: its classes, where one is seen, and its unusual units."""
 
 from dataclasses import dataclass
+from math import inf
+
+import numpy as np
 
 from retroscope.imaging.decoding import RGB
 from retroscope.results.display import ArraySummary
@@ -9,21 +12,38 @@ from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
 from retroscope.unit import Unit
 
+_RULES_OF_CONTRAST = "relevance"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class UnusualUnit(ArraySummary):
     """A unit that responds unusually strongly.
 
     `rarity` is the share of an atlas's images that excite its channel as much or more; None without
-    an atlas. `contrast` then ranks it: how many standard deviations of its map the peak is above
-    the map's mean.
+    an atlas. `z_score` then ranks it: how many standard deviations of its map the peak is above the
+    map's mean. `contrast` is the projection without what all channels at the unit's position share:
+    what the unit adds. It is None if it was not asked for, and in a layer of one channel.
     """
 
     unit: Unit
     activation: float
-    contrast: float
+    z_score: float
     rarity: float | None
     projection: Projection
+    contrast: Projection | None = None
+
+    @property
+    def added_share(self) -> float | None:
+        """The share of the projection, as a sum of squares, that the contrast keeps.
+
+        None without a contrast, and for a projection by other rules than the contrast's, which are
+        those of relevance.
+        """
+        if self.contrast is None or self.projection.rules != _RULES_OF_CONTRAST:
+            return None
+        size = float(np.square(self.projection.pixels, dtype=np.float64).sum())
+        added = float(np.square(self.contrast.pixels, dtype=np.float64).sum())
+        return added / size if 0 < size < inf else None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -165,13 +165,13 @@ def _unusual_unit(
     session: LiveSession, ranked: RankedUnit, *, layer: Layer, image: NetworkInput
 ) -> Facts:
     """A unit with the keys of `unusual_json`, as a link with its plate."""
-    unit, activation, contrast, rarity = ranked
+    unit, activation, z_score, rarity = ranked
     assert unit.channel is not None
     box = layer.field.box(*_position(unit))
     return unit_facts(session.site, layer.name, unit.channel) | {
         "unit": str(unit),
         "activation": number_json(activation),
-        "contrast": number_json(contrast),
+        "z_score": number_json(z_score),
         "rarity": rarity,
         "box": box_json(box.clip(*image.size)),
         "field": box_json(box),

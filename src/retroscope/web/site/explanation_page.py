@@ -14,6 +14,7 @@ from retroscope.render.explanation_figures import (
     unit_box,
     unit_images,
     unit_lines,
+    views_line,
 )
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.tone import DEFAULT_TONE
@@ -46,6 +47,7 @@ def explanation_html(
         "heat_caption": heat_caption(explanation),
         "predictions": list(map(prediction_json, explanation.predictions)),
         "compared": explanation.compared,
+        "views": views_line(explanation),
         "layers": [
             _layer_facts(finding, (height, width), tone=tone) for finding in explanation.findings
         ],
@@ -90,7 +92,10 @@ def _unit_facts(unusual: UnusualUnit, box: Box, size: Size, *, tone: str) -> Fac
         "window": box_json(unusual.projection.box),
         "frame": None if place or box == Box(0, 0, *size) else box_json(visible),
         "place": place,
-        "images": {name: png_url(pixels) for name, pixels in unit_images(unusual, tone).items()},
+        "images": [
+            image._asdict() | {"pixels": png_url(image.pixels)}
+            for image in unit_images(unusual, tone)
+        ],
     }
 
 
