@@ -230,12 +230,13 @@ class WriteConnection:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Writes everything inside, or nothing if there is an error."""
+        """Writes everything inside, or nothing if there is an error or a rollback inside."""
         with translate_sqlite_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._connection.execute("COMMIT")
+                if self._connection.in_transaction:
+                    self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
@@ -247,7 +248,10 @@ class WriteConnection:
             file_queries.return_free_space(self._connection)
 
     def _prepare(self, *, restart: bool) -> bool:
-        """Creates, upgrades or empties the tables; returns whether they hold nothing."""
+        """Creates, upgrades or empties the tables; returns whether they hold nothing.
+
+        A file that is complete is not changed, not even its counter of changes.
+        """
         connection = self._connection
         file_queries.apply_writer_settings(connection)
         with self.transaction():
@@ -258,7 +262,9 @@ class WriteConnection:
                 file_queries.create_tables(connection)
             else:
                 _check_is_atlas(connection, self.path)
-                file_queries.upgrade_tables(connection)
+                if not file_queries.upgrade_tables(connection) and not restart:
+                    connection.execute("ROLLBACK")
+                    return False
             if restart and not is_empty:
                 file_queries.delete_all_rows(connection)
             if is_empty or restart:

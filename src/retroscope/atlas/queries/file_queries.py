@@ -12,8 +12,9 @@ from retroscope.atlas.schema import (
     upgrade_statements,
 )
 
+_RETURN_SPACE = "PRAGMA auto_vacuum = INCREMENTAL"
+"""Free space can be returned to the disk."""
 _WRITER_SETTINGS = (
-    "PRAGMA auto_vacuum = INCREMENTAL",  # space can be returned to the disk
     "PRAGMA journal_mode = DELETE",  # a closed atlas is one file
     "PRAGMA cache_size = -65536",  # 64 MiB before a transaction has to lock readers out
 )
@@ -99,6 +100,8 @@ def _authorize(
 
 
 def apply_writer_settings(connection: sqlite3.Connection) -> None:
+    if has_no_tables(connection):  # in any other file, setting it again would count as a change
+        connection.execute(_RETURN_SPACE)
     for setting in _WRITER_SETTINGS:
         connection.execute(setting).fetchall()
 
@@ -109,14 +112,16 @@ def create_tables(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-def upgrade_tables(connection: sqlite3.Connection) -> None:
-    """Adds the tables and columns that an atlas of an older retroscope lacks.
+def upgrade_tables(connection: sqlite3.Connection) -> bool:
+    """Adds the tables and columns that an atlas of an older retroscope lacks; returns whether any.
 
     The version is always written, so a read-only file fails here and not at the first checkpoint.
     """
+    before = schema_version(connection), _count_schema_changes(connection)
     columns = {table: _columns(connection, table) for table in EXTENDED_TABLES}
     for statement in upgrade_statements(columns):
         connection.execute(statement)
+    return before != (schema_version(connection), _count_schema_changes(connection))
 
 
 def show_missing_columns(connection: sqlite3.Connection) -> None:
@@ -128,6 +133,12 @@ def show_missing_columns(connection: sqlite3.Connection) -> None:
             nulls = ", ".join(f"NULL AS {name}" for name in missing)
             view = f"SELECT *, {nulls} FROM main.{table}"  # noqa: S608 - names of our own columns
             connection.execute(f"CREATE TEMP VIEW {table} AS {view}")
+
+
+def _count_schema_changes(connection: sqlite3.Connection) -> int:
+    """SQLite's counter of changes to the tables of a file."""
+    (count,) = connection.execute("PRAGMA schema_version").fetchone()
+    return int(count)
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
