@@ -10,8 +10,11 @@ import torch
 
 from retroscope.results.display import ArrayResult
 from retroscope.results.heat_maps import HeatMap, OcclusionMap, Target
+from retroscope.results.patterns import Pattern
+from retroscope.results.plates import Patch
 from retroscope.results.projections import Filters, Projection
-from tests.render.specimens import activations, blobs, layers, projection
+from tests.render.specimens import activations, blobs, layers, plate, projection
+from tests.render.test_pattern_figures import pattern
 
 
 def heat_map() -> HeatMap:
@@ -49,16 +52,18 @@ def examples() -> list[tuple[ArrayResult, Any]]:
     """Each result and the array that it stands for."""
     maps, heat, projected = activations(blobs(3, 4, 5)), heat_map(), projection()
     first, occluded = filters(), occlusion()
+    patch, drawn = plate().patches[0], pattern()
     return [
         *((maps, maps.maps), (heat, heat.values), (projected, projected.full())),
         *((first, first.weights), (occluded, occluded.heat.full())),
+        *((patch, patch.pixels), (drawn, drawn.image)),
     ]
 
 
-CHANNEL_AXES = {Projection: (2, 0), Filters: (3, 1)}
+CHANNEL_AXES = {Projection: (2, 0), Filters: (3, 1), Patch: (2, 0), Pattern: (2, 0)}
 
 
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", range(7))
 def test_numpy_takes_a_result_for_its_array(index: int) -> None:
     result, array = examples()[index]
     np.testing.assert_array_equal(np.asarray(result), array)
@@ -66,12 +71,13 @@ def test_numpy_takes_a_result_for_its_array(index: int) -> None:
     assert np.isclose(np.mean(np.asarray(result)), array.mean())
 
 
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", range(7))
 def test_a_tensor_is_a_copy_of_the_array_with_the_channels_first(index: int) -> None:
     result, array = examples()[index]
     tensor = result.to_tensor()
     expected = np.moveaxis(array, *CHANNEL_AXES.get(type(result), (0, 0)))
-    assert tensor.dtype == torch.float32
+    is_image = isinstance(result, Patch | Pattern)
+    assert tensor.dtype == (torch.uint8 if is_image else torch.float32)
     np.testing.assert_array_equal(tensor.numpy(), expected)
     tensor.zero_()
     assert np.asarray(result).any()

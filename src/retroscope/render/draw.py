@@ -1,12 +1,13 @@
 """`draw(result)`: any result as a figure."""
 
-from collections.abc import Callable, Sequence
-from functools import singledispatch
-from typing import Any
+from collections.abc import Callable
+from inspect import signature
+from typing import Unpack
 
 from PIL import Image
 
-from retroscope.errors import RetroscopeError
+from retroscope.argument_types import check_arguments
+from retroscope.errors import RetroscopeError, did_you_mean
 from retroscope.render.activation_figures import draw_activations
 from retroscope.render.context_figures import HitContext, draw_hit_contexts
 from retroscope.render.explanation_figures import draw_explanation
@@ -22,6 +23,7 @@ from retroscope.render.projection_figures import (
     draw_projection,
     draw_projections,
 )
+from retroscope.results.display import DrawOptions, with_draw_options
 from retroscope.results.explanations import Explanation
 from retroscope.results.heat_maps import HeatMap, OcclusionMap
 from retroscope.results.layers import Layer
@@ -54,27 +56,55 @@ SHEETS: dict[type, Callable[..., Image.Image]] = {
 """The function that draws a list of results of each type."""
 
 
-@singledispatch
-def draw(result: object, **options: object) -> Image.Image:
+@with_draw_options
+def draw(result: object, **options: Unpack[DrawOptions]) -> Image.Image:
     """A result, or a list of results of one type, as a figure.
+
+    Each type of result takes some of the keywords, and has defaults of its own for them. The others
+    are refused.
+
+        tone        how signed values become colours: robust, tile, percentile or gamma
+        scale       pixels of the figure for each pixel of the result
+        columns     tiles beside each other
+        bare        the images without any text
+        view        one image of each projection without any text: projection or lit
+        lit         with or without the patches lit by their projections
+        histogram   add the images by maximum activation
+        colours     the colours of heat
+        opacity     the opacity of heat over the image, from 0 to 1
+        over        the image file to draw heat over, at its own size
+        title, line_below, names    the texts of a sheet
 
     >>> import numpy as np
     >>> from retroscope.geometry import Field, ReceptiveField
     >>> field = ReceptiveField(Field(3), Field(3))
     >>> layer = Layer("features.0", "conv", channels=2, size=(8, 8), field=field)
-    >>> draw(Activations(layer, np.ones((2, 8, 8), np.float32))).mode
+    >>> draw(Activations(layer, np.ones((2, 8, 8), np.float32)), columns=1).mode
     'RGB'
     """
-    del options
-    raise RetroscopeError(f"cannot draw {type(result).__name__!r}; {_drawable_kinds()}")
+    kind, figure = _figure_of(result)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    accepted = dict.fromkeys(list(signature(figure).parameters)[1:])
+    for name in chosen:
+        if name not in accepted:
+            hint = did_you_mean(name, accepted) or f"it takes {', '.join(accepted)}"
+            raise RetroscopeError(f"the figure of {kind} has no {name!r}; {hint}", parameter=name)
+    return check_arguments(figure)(result, **chosen)
 
 
-def _draw_sheet(results: Sequence[object], **options: Any) -> Image.Image:
-    kinds = {type(result) for result in results}
-    if len(kinds) != 1 or not kinds <= SHEETS.keys():
-        kind_names = " and ".join(sorted(kind.__name__ for kind in kinds)) or "nothing"
+def _figure_of(result: object) -> tuple[str, Callable[..., Image.Image]]:
+    """What a result or a list of results is called, and the function that draws it."""
+    if not isinstance(result, list | tuple):
+        kinds = [kind for kind in FIGURES if isinstance(result, kind)]
+        if not kinds:
+            raise RetroscopeError(f"cannot draw {type(result).__name__!r}; {_drawable_kinds()}")
+        return kinds[0].__name__, FIGURES[kinds[0]]
+    types = {type(entry) for entry in result}
+    if len(types) != 1 or not types <= SHEETS.keys():
+        kind_names = " and ".join(sorted(kind.__name__ for kind in types)) or "nothing"
         raise RetroscopeError(f"cannot draw a list of {kind_names}; {_drawable_kinds()}")
-    return SHEETS[kinds.pop()](results, **options)
+    (kind,) = types
+    return f"a list of {kind.__name__}", SHEETS[kind]
 
 
 def _drawable_kinds() -> str:
@@ -82,9 +112,3 @@ def _drawable_kinds() -> str:
         ", ".join(kind.__name__ for kind in table) for table in (FIGURES, SHEETS)
     )
     return f"draw takes one of {figure_kinds}, or a list of one type of {sheet_kinds}"
-
-
-for _kind, _draw_figure in FIGURES.items():
-    draw.register(_kind, _draw_figure)
-draw.register(list, _draw_sheet)
-draw.register(tuple, _draw_sheet)

@@ -1,10 +1,18 @@
-"""Results with arrays: how they look at a Python prompt, and what they are to numpy and torch."""
+"""Results: their look at a prompt, their figures, and what they are to numpy and torch."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import TYPE_CHECKING
+from functools import wraps
+from importlib import import_module
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as PillowImage
+
+from retroscope.imaging.image import Image
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +23,51 @@ else:
     _Dataclass = object
 
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
 _MAX_LISTED = 4
+
+
+class DrawOptions(TypedDict, total=False):
+    """The keywords of `draw`, `show` and `save`. None is the default of the type of result."""
+
+    tone: str | None
+    scale: int | None
+    columns: int | None
+    bare: bool | None
+    view: str | None
+    lit: bool | None
+    histogram: bool | None
+    colours: str | None
+    opacity: float | None
+    over: str | Path | PillowImage.Image | Image | None
+    title: str | None
+    line_below: str | None
+    names: Sequence[str] | None
+
+
+def with_draw_options(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The function, with the keywords of `DrawOptions` in the signature that `help` shows.
+
+    >>> @with_draw_options
+    ... def shrink(result: object, **options: Unpack[DrawOptions]) -> None: ...
+    >>> list(signature(shrink).parameters)[:3]
+    ['result', 'tone', 'scale']
+    """
+
+    @wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return function(*args, **kwargs)
+
+    stated = signature(function)
+    named = [part for part in stated.parameters.values() if part.kind is not Parameter.VAR_KEYWORD]
+    keywords = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in DrawOptions.__annotations__.items()
+    ]
+    vars(call)["__signature__"] = stated.replace(parameters=[*named, *keywords])
+    return call
 
 
 class ArraySummary(_Dataclass):
@@ -42,10 +94,36 @@ class ArraySummary(_Dataclass):
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
-class ArrayResult(ArraySummary):
+class DrawableResult(ArraySummary):
+    """A result that can be drawn. Its figures are those of `draw`, with the same keywords."""
+
+    @with_draw_options
+    def show(self, **options: Unpack[DrawOptions]) -> None:
+        """Display the figure: below the cell in a notebook, else in the system's image viewer.
+
+        The keywords are those of `draw`.
+        """
+        _look_up("render.saving", "show_figure")(self, **options)
+
+    @with_draw_options
+    def save(self, path: str | Path, **options: Unpack[DrawOptions]) -> Path:
+        """Write the figure to a file, in the format of its extension, and return the path.
+
+        The keywords are those of `draw`.
+        """
+        written: Path = _look_up("render.saving", "save_figure")(self, path, **options)
+        return written
+
+
+def _look_up(module: str, name: str) -> Any:
+    """A function of a room above, when it is called: results know nothing of what draws them."""
+    return getattr(import_module(f"retroscope.{module}"), name)
+
+
+class ArrayResult(DrawableResult):
     """A result that numpy and torch take for its main array: `np.asarray(result)`."""
 
-    def _array(self) -> npt.NDArray[np.float32]:
+    def _array(self) -> npt.NDArray[Any]:
         """The main array."""
         raise NotImplementedError
 
@@ -60,7 +138,7 @@ class ArrayResult(ArraySummary):
 
         return torch.from_numpy(self._channels_first().copy())
 
-    def _channels_first(self) -> npt.NDArray[np.float32]:
+    def _channels_first(self) -> npt.NDArray[Any]:
         return self._array()
 
 

@@ -6,7 +6,7 @@ from math import inf
 import numpy as np
 
 from retroscope.imaging.decoding import RGB
-from retroscope.results.display import ArraySummary
+from retroscope.results.display import ArraySummary, DrawableResult
 from retroscope.results.heat_maps import HeatMap, Prediction
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
@@ -55,8 +55,11 @@ class LayerFinding(ArraySummary):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Explanation(ArraySummary):
-    """An image explained: its predictions, the heat map of one, and unusual units by layer."""
+class Explanation(DrawableResult):
+    """An image explained: its predictions, the heat map of one, and unusual units by layer.
+
+    `save("page.html")` writes it as a web page that loads nothing.
+    """
 
     predictions: tuple[Prediction, ...]
     heat: HeatMap

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
-from retroscope.results.display import ArraySummary
+from retroscope.results.display import ArrayResult, DrawableResult
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
 from retroscope.results.statistics import ChannelStats
@@ -12,12 +14,12 @@ from retroscope.unit import Unit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Patch(ArraySummary):
+class Patch(ArrayResult):
     """The pixels of an image that a unit saw.
 
     `box` is the unit's field, which may leave the image; `pixels` are those of `visible`, the part
     of it in the image. `size` is that of the image; None if the atlas does not have the image, and
-    the pixels are grey.
+    the pixels are grey. As an array it is `pixels`, as a tensor the same with the channels first.
     """
 
     score: float
@@ -32,6 +34,12 @@ class Patch(ArraySummary):
     def visible(self) -> Box:
         """The part of the field in the image; the field, if the size of the image is not known."""
         return self.box if self.size is None else self.box.clip(*self.size)
+
+    def _array(self) -> RGB:
+        return self.pixels
+
+    def _channels_first(self) -> RGB:
+        return np.moveaxis(self.pixels, 2, 0)
 
 
 NEARLY_ALL = 0.9
@@ -59,7 +67,7 @@ def place_in_image(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Plate(ArraySummary):
+class Plate(DrawableResult):
     """The patches that excite a channel most, strongest first, and its statistics.
 
     `ranked_by` is `max`, or `mean` over the positions of the map.
