@@ -62,7 +62,8 @@ def _scale_weights(net: rs.Network) -> rs.Network:
 def _ours(
     net: rs.Network, image: torch.Tensor, target: int
 ) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    result = occlusion(net, image, target=target, size=OCCLUDER, stride=STRIDE, fill=0.0)
+    prepared = net.prepare(image)
+    result = occlusion(net, prepared, target=target, size=OCCLUDER, stride=STRIDE, fill=0.0)
     return result.heat.values
 
 

@@ -108,7 +108,7 @@ def test_a_wrong_type_is_refused_in_one_line(
         (lambda: rs.scene("x"), "seed of scene() is an integer, not 'x'"),  # type: ignore[arg-type]
         (lambda: rs.scene(True), "seed of scene() is an integer, not True"),
         (
-            lambda: rs.occlusion(network(), IMAGE, size="x"),  # type: ignore[arg-type]
+            lambda: rs.occlusion(network(), IMAGE, size="x"),  # type: ignore[call-overload]
             "size of occlusion() is an integer, not 'x'",
         ),
         (
@@ -128,7 +128,7 @@ def test_a_wrong_type_is_refused_in_one_line(
             "a request is a pair (unit, image), not 'conv1:0'",
         ),
         (
-            lambda: rs.explain(network(), IMAGE, atlas=3),  # type: ignore[arg-type]
+            lambda: rs.explain(network(), IMAGE, atlas=3),  # type: ignore[call-overload]
             "int is not an Atlas; open one with rs.open_atlas(PATH)",
         ),
     ],

@@ -56,6 +56,14 @@ def infer_channels(module: torch.nn.Module, size: Size) -> int:
     return next(fitting, channels or IMAGE_CHANNELS[0])
 
 
+def infer_size(module: torch.nn.Module) -> Size:
+    """The size of the images that a network takes: one that it states, or the first usual one."""
+    channels = _first_convolution_channels(module) or IMAGE_CHANNELS[0]
+    usual = [(side, side) for side in USUAL_SIDES]
+    sizes = (*_stated_sizes(module), *usual)
+    return next((size for size in sizes if accepts(module, channels, *size)), usual[0])
+
+
 def _first_convolution_channels(module: torch.nn.Module) -> int:
     """The input channels of the first convolution; 0 if there is none."""
     parts = (part for part in module.modules() if isinstance(part, torch.nn.Conv2d))

@@ -1,6 +1,6 @@
 """A network: a module, its preprocessing, its labels and its layers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import PIL.Image
 import torch
 
-from retroscope.accepted_images import advise_on_input, infer_channels
+from retroscope.accepted_images import advise_on_input, infer_channels, infer_size
 from retroscope.engine.batching import NetworkInput, Size
 from retroscope.engine.isolation import EXCLUSIVE_USE, device_of, dtype_of, unwrap
 from retroscope.engine.memory import is_out_of_memory
@@ -19,8 +19,16 @@ from retroscope.engine.survey import survey
 from retroscope.errors import ImageError, ModelError, RetroscopeError, UnitError, describe_error
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import Fit, HasPixels, as_image, fit_image
+from retroscope.results.caveats import range_caveats
 from retroscope.results.layer_lookup import find_layer
 from retroscope.results.layers import Layer, UnlistedLayer, describe_unlisted, layer_name
+from retroscope.unit import Unit, as_unit
+from retroscope.user_modules import (
+    as_module,
+    describe_non_module,
+    stated_options,
+    timm_options,
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,21 @@ def _float32(values: tuple[float, ...]) -> npt.NDArray[np.float32]:
     return np.array(values, np.float32)
 
 
-AnyImage = str | Path | PIL.Image.Image | RGB | HasPixels | torch.Tensor | NetworkInput
+AnyArray = RGB | torch.Tensor
+"""An image as an array, or a batch of them: a uint8 array or tensor is pixels, a float tensor the
+network's input.
+"""
+
+OneImage = str | Path | PIL.Image.Image | HasPixels | NetworkInput
+"""What is always a single image."""
+
+AnyImage = OneImage | AnyArray
+
+AnyLayer = str | Layer | torch.nn.Module
+"""A layer by its name, itself, or the module that computes it."""
+
+AnyUnit = str | Unit | Layer | torch.nn.Module
+"""A unit by its address, itself, or all maps of a layer."""
 
 
 class Network:
@@ -111,7 +133,7 @@ class Network:
         remarks: Sequence[str] = (),
         inferred: Sequence[str] = (),
     ) -> None:
-        self.module = _as_module(module)
+        self.module = as_module(module)
         mean, std = _channel_values("mean", mean), _channel_values("std", std)
         fit = fit or Fit(input_size)
         channels = len(mean) or len(std) or infer_channels(self.module, fit.size)
@@ -196,50 +218,140 @@ class Network:
                 parameter=advice.parameter if advice else "",
             ) from error
 
-    def layer(self, name: str | Layer, size: Size | None = None) -> Layer:
-        """The layer of this name or alias, for images of this size."""
-        name, surveyed = layer_name(name), self.survey(size)
+    def layer(self, name: AnyLayer, size: Size | None = None) -> Layer:
+        """The layer of this name, alias or module, for images of this size."""
+        name = self._module_path(name) if isinstance(name, torch.nn.Module) else layer_name(name)
+        surveyed = self.survey(size)
         unlisted = next((layer for layer in surveyed.unlisted if layer.name == name), None)
         if unlisted is not None:
             raise UnitError(f"{describe_unlisted([unlisted])[0]}; choose another layer")
         return find_layer(surveyed.layers, name, self.name)
 
+    def __getitem__(self, name: AnyLayer) -> Layer:
+        """The layer of this name, alias or module, as `net["conv1"]` or `net[model.layer4]`."""
+        return self.layer(name)
+
+    def unit(self, address: AnyUnit) -> Unit:
+        """The unit of an address. A layer or a module stands for all of its maps."""
+        match address:
+            case Layer():
+                return Unit(address.name)
+            case torch.nn.Module():
+                return Unit(self._module_path(address))
+        return as_unit(address)
+
+    __iter__ = None  # `net.layers` can be looped over; item 0 is no layer
+
+    def _module_path(self, module: torch.nn.Module) -> str:
+        """The path of a module of this network."""
+        wanted = unwrap(module)
+        paths: Iterator[str] = (
+            path for path, part in self.module.named_modules() if part is wanted
+        )
+        path = next(paths, None)
+        kind = type(wanted).__name__
+        if path is None:
+            raise UnitError(
+                f"this {kind} is not a module of {self.name}; give one of the network itself, not "
+                "of a copy"
+            )
+        if not path:
+            raise UnitError(f"this {kind} is the network itself; give one of its layers")
+        return path
+
     def prepare(self, image: AnyImage) -> NetworkInput:
-        """The network's input for an image. A tensor is used as it is."""
+        """The network's input for one image. A float tensor is used as it is.
+
+        A uint8 tensor (channels, height, width) holds pixels, as `torchvision.io` reads them.
+        """
         if isinstance(image, NetworkInput):
             return image
         if isinstance(image, torch.Tensor):
-            return self._prepare_tensor(image)
+            if image.dtype != torch.uint8:
+                return self._prepare_tensor(image)
+            image = _pixels_of(image)
         fit = self.preprocessing.fit
         source = as_image(image, at_least=fit.decoding_size)
         pixels = fit_image(source, fit).pixels
         tensor = torch.from_numpy(self.preprocessing.to_input(pixels))
-        return NetworkInput(tensor.to(dtype_of(self.module)), pixels, source.source)
+        return NetworkInput(tensor.to(dtype_of(self.module)), pixels, source.source, fit)
 
     def _prepare_tensor(self, tensor: torch.Tensor) -> NetworkInput:
         channels = self.preprocessing.channels
         if tensor.dim() != 3 or tensor.shape[0] != channels or not tensor.is_floating_point():
+            batch = "; it is a batch, give one image of it" if tensor.dim() == 4 else ""
             raise ImageError(
                 f"{self.name} takes a float tensor of ({channels}, height, width); this one is "
-                f"{tensor.dtype} of {tuple(tensor.shape)}"
+                f"{tensor.dtype} of {tuple(tensor.shape)}{batch}"
             )
         values = tensor.detach().to(dtype_of(self.module), copy=True)
-        return NetworkInput(values, self.preprocessing.to_rgb(values.float().cpu().numpy()), "")
+        rgb = self.preprocessing.to_rgb(values.float().cpu().numpy())
+        return NetworkInput(values, rgb, "", caveats=self._range_caveats(values))
+
+    def _range_caveats(self, values: torch.Tensor) -> tuple[str, ...]:
+        if not values.numel():
+            return ()
+        lowest, highest = values.aminmax()
+        black, white = (self.preprocessing.level(value) for value in (0, 1))
+        extremes = (
+            float(torch.minimum(black, white).min()),
+            float(torch.maximum(black, white).max()),
+        )
+        return range_caveats(float(lowest), float(highest), black=extremes[0], white=extremes[1])
 
 
-def require_network(net: object) -> None:
-    """Refuses anything but a Network, with what to do instead."""
+AnyNetwork = Network | torch.nn.Module
+"""A network, or a module that is wrapped with what it states and what is usual."""
+
+
+def _pixels_of(tensor: torch.Tensor) -> RGB:
+    """The pixels of a uint8 tensor (channels, height, width), channels last."""
+    if tensor.dim() != 3 or tensor.shape[0] not in (1, 3):
+        raise ImageError(
+            "a uint8 tensor is an image of (3, height, width) or (1, height, width); this one has "
+            f"shape {tuple(tensor.shape)}"
+        )
+    pixels = tensor.cpu().expand(3, -1, -1).permute(1, 2, 0)
+    return np.ascontiguousarray(pixels.numpy())
+
+
+def as_network(net: object) -> Network:
+    """The network itself, or a module wrapped with what it states and what is usual.
+
+    What is assumed stands in the remarks of the network, and so in the notes of each result.
+
+    >>> print(as_network(torch.nn.Conv2d(3, 8, 3)).remarks[0].partition(";")[0])
+    assumed of the module Conv2d: 224x224 pixels, mean 0 and std 1 for pixels from 0 to 1, no labels
+    """
     if isinstance(net, Network):
-        return
+        return net
     if isinstance(net, str | Path):
         raise ModelError(f"{str(net)!r} is not a Network; open it with rs.open_model({str(net)!r})")
-    kind = type(net).__name__
-    if isinstance(net, torch.nn.Module):
-        raise ModelError(f"{kind} is a module, not a Network; {WRAP_MODULE}")
-    raise ModelError(f"{kind} is not a Network; open one with rs.open_model(NAME)")
+    if not isinstance(net, torch.nn.Module):
+        description = describe_non_module(net)
+        advice = description.advice or "open one with rs.open_model(NAME)"
+        raise ModelError(f"{description.name} is not a Network; {advice}")
+    module = as_module(net)
+    stated = timm_options(module) | stated_options(module, type(module).__name__)
+    size = stated.get("input_size") or infer_size(module)
+    return Network(
+        module, **{**stated, "input_size": size}, remarks=_assumptions(module, size, stated)
+    )
 
 
-WRAP_MODULE = "wrap it with rs.Network(module, input_size=(H, W))"
+def _assumptions(module: torch.nn.Module, size: Size, stated: Mapping[str, object]) -> list[str]:
+    """One sentence on what a module does not state, or none."""
+    kind = type(module).__name__
+    texts = {
+        f"{size[0]}x{size[1]} pixels": {"input_size"},
+        "mean 0 and std 1 for pixels from 0 to 1": {"mean", "std"},
+        "no labels": {"labels"},
+    }
+    assumed = [text for text, options in texts.items() if not options & stated.keys()]
+    if not assumed:
+        return []
+    advice = "open it with rs.Network(module, input_size=..., mean=..., std=..., labels=...)"
+    return [f"assumed of the module {kind}: {', '.join(assumed)}; {advice} to set them"]
 
 
 def _channel_values(name: str, values: object) -> tuple[float, ...]:
@@ -250,10 +362,3 @@ def _channel_values(name: str, values: object) -> tuple[float, ...]:
         raise ModelError(
             f"{name} is one number per channel, such as (0.5, 0.5, 0.5), not {values!r}"
         ) from error
-
-
-def _as_module(module: object) -> torch.nn.Module:
-    if isinstance(module, torch.nn.Module):
-        return unwrap(module)
-    kind = f"the class {module.__name__}" if isinstance(module, type) else repr(module)
-    raise ModelError(f"a network is an nn.Module instance, not {kind}")

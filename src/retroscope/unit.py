@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from reprlib import repr as short_repr
 from typing import Self
 
 from retroscope.errors import UnitError
@@ -88,4 +89,5 @@ def as_unit(unit: object) -> Unit:
             return Unit.parse(unit)
         case (str() as layer, int() as channel):
             raise UnitError(f"{unit!r} is not a unit; write {f'{layer}:{channel}'!r}")
-    raise UnitError(f"{unit!r} is not a unit; give its address, such as 'conv5_3:42'")
+    text = " ".join(short_repr(unit).split())
+    raise UnitError(f"{text} is not a unit; give its address, such as 'conv5_3:42'")

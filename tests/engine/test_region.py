@@ -121,7 +121,10 @@ def test_a_unit_seen_alone_is_the_unit_in_its_picture(
     net = Network(module, input_size=real.size, name=name)
     asked = requests(net, real.local)
     alone = [(unit, picture) for unit, picture in asked[1 :: len(asked) // 2]]
-    many, ones = list(deconv_many(net, asked)), [deconv(net, *one) for one in alone]
+    many, ones = (
+        list(deconv_many(net, asked)),
+        [deconv(net, unit, picture) for unit, picture in alone],
+    )
     assert looks
     assert None not in looks
     expected = through_whole_pictures(net, asked)

@@ -144,7 +144,7 @@ class _Reader(nn.Module):
 def _projection_of_reader(change: str, book: RuleBook) -> Projection:
     module = built(lambda: _Reader(change)).double()
     net = Network(module, input_size=SIZE)
-    return deconv(net, "last:1@1,2", numbers(3, *SIZE), rules=book)
+    return deconv(net, "last:1@1,2", net.prepare(numbers(3, *SIZE)), rules=book)
 
 
 @pytest.mark.parametrize("rule", [Epsilon(), Gamma()])

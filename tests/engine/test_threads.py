@@ -56,15 +56,15 @@ def classifier() -> nn.Module:
 
 
 def projection(net: Network) -> Values:
-    return deconv(net, "4:2@3,4", numbers(3, *SIZE)).pixels
+    return deconv(net, "4:2@3,4", net.prepare(numbers(3, *SIZE))).pixels
 
 
 def maps(net: Network) -> Values:
-    return activations(net, "5", numbers(3, *SIZE)).maps
+    return activations(net, "5", net.prepare(numbers(3, *SIZE))).maps
 
 
 def heat(net: Network) -> Values:
-    return cam(net, numbers(3, *SIZE), target=1).values
+    return cam(net, net.prepare(numbers(3, *SIZE)), target=1).values
 
 
 CALLS: list[Callable[[Network], Values]] = [projection, maps, heat]

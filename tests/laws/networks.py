@@ -216,7 +216,7 @@ class Case:
         return Network(self.module, input_size=self.size)
 
     def shown(self) -> Projection:
-        return deconv(self.net, self.unit, self.picture, rules=self.rules)
+        return deconv(self.net, self.unit, self.net.prepare(self.picture), rules=self.rules)
 
 
 @st.composite

@@ -164,7 +164,7 @@ def test_a_grey_network_takes_a_coloured_file(photo: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [torch.zeros(1, 24, 20), torch.zeros(3, 24, 20, dtype=torch.uint8)],
+    [torch.zeros(1, 24, 20), torch.zeros(3, 24, 20, dtype=torch.int32)],
     ids=["one channel", "integers"],
 )
 def test_a_tensor_that_does_not_fit_is_refused_with_both_forms(net: Network, wrong: Tensor) -> None:

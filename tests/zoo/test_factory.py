@@ -312,8 +312,14 @@ def test_a_file_may_change_the_path_itself(written: Written, tmp_path: Path) -> 
         ("def make(): raise SystemExit(2)", "make failed: SystemExit: 2"),
         ("def make(size): pass", "make failed: TypeError: .*'size'"),
         ("def make(): return None", "make returned None; it must return an nn.Module"),
-        ("def make(): return nn.Conv2d", "returned the class Conv2d; it must return"),
-        ("def make(): return [1]", r"returned \[1\]; it must return"),
+        ("def make(): return nn.Conv2d", "returned the class Conv2d; it must return .*; create an"),
+        ("def make(): return [1]", "returned list; it must return"),
+        (
+            "def make(): return nn.ReLU(), 3",
+            "returned a tuple with a module in it; it must .* alone",
+        ),
+        ("def make(): return nn.ReLU().state_dict()", "returned OrderedDict; it must"),
+        ("def make(): return nn.Linear(9, 999).state_dict()", "returned a state dict; it must"),
     ],
 )
 def test_a_factory_that_cannot_be_used_is_told_why(written: Written, code: str, said: str) -> None:

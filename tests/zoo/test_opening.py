@@ -333,7 +333,7 @@ def test_a_module_is_no_name_and_told_how_it_becomes_a_network() -> None:
     ):
         rs.open_model(given)
     given = None
-    with pytest.raises(ModelError, match="not NoneType; write torchvision/NAME"):
+    with pytest.raises(ModelError, match="not None; write torchvision/NAME"):
         rs.open_model(given)
 
 

@@ -18,6 +18,7 @@ from retroscope.engine.motion import Resample, Slide
 from retroscope.engine.program import Survey
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import Fit
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 
@@ -26,11 +27,16 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class NetworkInput:
-    """An image as the network takes it (channels, height, width), as it looks, and its source."""
+    """An image as the network takes it (channels, height, width), as it looks, and its source.
+
+    `fit` is how it was fitted to the network; None if it was given as the network's input.
+    """
 
     tensor: torch.Tensor
     rgb: RGB
     source: str
+    fit: Fit | None = None
+    caveats: tuple[str, ...] = ()
 
     @property
     def size(self) -> Size:

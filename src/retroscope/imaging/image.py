@@ -2,7 +2,7 @@
 width).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from math import ceil, floor
@@ -67,7 +67,7 @@ class Image:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
             raise ImageError(
                 f"an image is uint8 of shape (height, width, 3), not {self.pixels.dtype} of shape "
-                f"{self.pixels.shape}; convert other arrays with PIL.Image.fromarray(...)"
+                f"{self.pixels.shape}; {_advise_on_array(self.pixels)}"
             )
 
     def __repr__(self) -> str:
@@ -89,6 +89,20 @@ class Image:
         buffer = BytesIO()
         self.to_pil().save(buffer, "PNG")
         return buffer.getvalue()
+
+
+def _advise_on_array(array: npt.NDArray[np.generic]) -> str:
+    """What to do with an array that is not the pixels of an image."""
+    if np.issubdtype(array.dtype, np.floating):
+        return (
+            "give (255 * array).astype('uint8') for pixels from 0 to 1, or torch.from_numpy(array) "
+            "for the network's own input"
+        )
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[0] in (1, 3):
+        return "its channels come first; give array.transpose(1, 2, 0)"
+    if array.dtype == np.uint8 and array.ndim == 4:
+        return "it holds several images; give one of them"
+    return "convert other arrays with PIL.Image.fromarray(...)"
 
 
 class HasPixels(Protocol):
@@ -201,8 +215,17 @@ def as_image(
         return Image(pixels)
     raise ImageError(
         "an image is a path, a PIL image, a uint8 array of (height, width, 3), or, for a network, "
-        f"a float torch tensor of its input; not {type(image).__name__}"
+        f"a float torch tensor of its input; not {type(image).__name__}{_advise_on_type(image)}"
     )
+
+
+def _advise_on_type(value: object) -> str:
+    """What to do with a value that holds an image without being one."""
+    if hasattr(value, "read"):
+        return "; open a file with PIL.Image.open(file)"
+    if isinstance(value, int | Mapping):
+        return "; of a sample of a data set, give the image alone"
+    return "; give one image" if isinstance(value, list | tuple) else ""
 
 
 def resize(image: Image, size: Size, *, resample: str = "bilinear") -> Image:

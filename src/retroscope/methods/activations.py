@@ -15,41 +15,58 @@ from retroscope.engine.forward import run_forward
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.errors import ModelError
-from retroscope.methods.image_lists import AnImage, ImageList, is_image_list, prepare_list
+from retroscope.methods.image_lists import (
+    AnImage,
+    AnyImageList,
+    ImageList,
+    OneOrMany,
+    is_image_list,
+    prepare_list,
+)
 from retroscope.methods.targets import stack_inputs
-from retroscope.network import AnyImage, Network, require_network
+from retroscope.network import (
+    AnyArray,
+    AnyImage,
+    AnyLayer,
+    AnyNetwork,
+    Network,
+    OneImage,
+    as_network,
+)
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Activations
 
 
 @overload
-def activations(net: Network, layer: str | Layer, image: AnyImage) -> Activations: ...
+def activations(net: AnyNetwork, layer: AnyLayer, image: OneImage) -> Activations: ...
 @overload
 def activations(
-    net: Network, layer: str | Layer, image: ImageList[AnImage]
+    net: AnyNetwork, layer: AnyLayer, image: ImageList[AnImage]
 ) -> list[Activations]: ...
+@overload
+def activations(net: AnyNetwork, layer: AnyLayer, image: AnyArray) -> OneOrMany: ...
 def activations(
-    net: Network, layer: str | Layer, image: AnyImage | Sequence[AnyImage]
+    net: AnyNetwork, layer: AnyLayer, image: AnyImage | AnyImageList
 ) -> Activations | list[Activations]:
     """The maps of a layer for one image.
 
-    A list of images, or a batch of them in one array, gives a list of results. Images of one size
-    run together.
+    A list of images, a batch of them in one array, or a data set gives a list of results. Images
+    of one size run together.
 
     >>> net = Network(torch.nn.Conv2d(3, 8, 3), input_size=(32, 32))
     >>> activations(net, "conv1", torch.zeros(3, 32, 32)).maps.shape
     (8, 30, 30)
     """
-    require_network(net)
+    net = as_network(net)
     if is_image_list(image):
         return _activations_of_list(net, layer, list(prepare_list(net, image)))
     network_input = net.prepare(image)
-    layer = net.layer(layer, network_input.size)
-    return _activations_of_batch(net, layer, [network_input])[0]
+    resolved = net.layer(layer, network_input.size)
+    return _activations_of_batch(net, resolved, [network_input])[0]
 
 
 def _activations_of_list(
-    net: Network, layer: str | Layer, inputs: Sequence[NetworkInput]
+    net: Network, layer: AnyLayer, inputs: Sequence[NetworkInput]
 ) -> list[Activations]:
     by_size: dict[Size, list[int]] = defaultdict(list)
     for position, network_input in enumerate(inputs):
@@ -76,23 +93,28 @@ def _activations_of_batch(
         listener = {layer.index: lambda maps: recorded.extend(maps.float().cpu().numpy().copy())}
         run_forward(net.module, survey, batch, listener)
     return [
-        Activations(layer, maps.copy(), network_input.source)
+        Activations(
+            layer,
+            maps.copy(),
+            network_input.source,
+            notes=(*net.remarks, *network_input.caveats),
+        )
         for maps, network_input in zip(recorded, inputs, strict=True)
     ]
 
 
-def resolve_spatial_layer(net: Network, layer: str | Layer | None, size: Size) -> Layer:
+def resolve_spatial_layer(net: Network, layer: AnyLayer | None, size: Size) -> Layer:
     """The layer of this name, which must have maps; the last spatial layer, if none is given."""
     if layer is None:
         return last_spatial_layer(net, size)
-    layer = net.layer(layer, size)
-    if not _is_spatial(layer):
+    resolved = net.layer(layer, size)
+    if not _is_spatial(resolved):
         raise ModelError(
-            f"no heat map of {layer.name}: it has {layer.channels} channels of "
-            f"{layer.size[0]}x{layer.size[1]}; {last_spatial_layer(net, size).name} is the last "
-            "layer with maps"
+            f"no heat map of {resolved.name}: it has {resolved.channels} channels of "
+            f"{resolved.size[0]}x{resolved.size[1]}; {last_spatial_layer(net, size).name} is the "
+            "last layer with maps"
         )
-    return layer
+    return resolved
 
 
 def last_spatial_layer(net: Network, size: Size) -> Layer:

@@ -71,13 +71,13 @@ def read_class_scores(
     net: Network, network_output: object, *, tracker: ScoreTracker, batch_size: int
 ) -> ClassScores:
     """The class scores in a network's output, which must be one score per class and image."""
-    output = next(tensors_in(network_output), None)
+    output = _score_output(net, network_output, batch_size)
     if output is None:
         raise ModelError(
             f"{net.name} does not return a tensor of class scores; give a unit instead of a class"
         )
     scores, to_probabilities = tracker.scores_behind(output)
-    if scores.dim() < 2 or scores.shape[0] != batch_size or scores[0].numel() != scores.shape[1]:
+    if not _has_score_per_class(scores, batch_size):
         raise ModelError(
             f"{net.name} returns shape {tuple(output.shape)} for {batch_size} "
             f"{'image' if batch_size == 1 else 'images'}, not one score per class; give a unit "
@@ -85,6 +85,33 @@ def read_class_scores(
         )
     _check_label_count(net, scores.shape[1])
     return ClassScores(scores.flatten(1), to_probabilities)
+
+
+def _score_output(net: Network, network_output: object, batch_size: int) -> torch.Tensor | None:
+    """The tensor of class scores among those that a network returns: the only one that may be, the
+    `logits`, or that with a score for each label.
+    """
+    outputs = list(tensors_in(network_output))
+    logits = network_output.get("logits") if isinstance(network_output, Mapping) else None
+    if isinstance(logits, torch.Tensor):
+        return logits
+    if not outputs or not _has_score_per_class(outputs[0], batch_size):
+        return outputs[0] if outputs else None
+    candidates = [output for output in outputs if _has_score_per_class(output, batch_size)]
+    labelled = [output for output in candidates if output.shape[1] == len(net.labels)]
+    if len(candidates) > 1 and len(labelled) != 1:
+        shapes = " and ".join(str(tuple(output.shape)) for output in candidates)
+        raise ModelError(
+            f"{net.name} returns {len(candidates)} tensors that may be class scores, {shapes}; "
+            "wrap it in a module that returns one of them"
+        )
+    return (labelled or candidates)[0]
+
+
+def _has_score_per_class(output: torch.Tensor, batch_size: int) -> bool:
+    return (
+        output.dim() > 1 and output.shape[0] == batch_size and output[0].numel() == output.shape[1]
+    )
 
 
 def _check_label_count(net: Network, class_count: int) -> None:

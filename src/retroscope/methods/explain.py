@@ -1,7 +1,9 @@
 """One image explained: predicted classes, a heat map, and units that respond unusually."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import overload
 
 from retroscope.argument_types import check_arguments
 from retroscope.engine.batching import NetworkInput
@@ -12,10 +14,26 @@ from retroscope.methods.atlas_match import check_same_network, missing_layers_er
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.class_scores import check_finite_scores
 from retroscope.methods.deconv.deconv import deconv_many
+from retroscope.methods.image_lists import (
+    AnImage,
+    AnyImageList,
+    ImageList,
+    OneOrMany,
+    is_image_list,
+    map_images,
+)
 from retroscope.methods.observation import observe, top_predictions
 from retroscope.methods.rarity import RankedUnit, ReferenceAtlas, most_unusual_units
 from retroscope.methods.targets import TargetSpec
-from retroscope.network import AnyImage, Network, require_network
+from retroscope.network import (
+    AnyArray,
+    AnyImage,
+    AnyLayer,
+    AnyNetwork,
+    Network,
+    OneImage,
+    as_network,
+)
 from retroscope.results.caveats import caveats_of, projection_caveats
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.layers import Layer
@@ -23,18 +41,54 @@ from retroscope.results.layers import Layer
 _TOP_CLASSES = 5
 
 
+@overload
+def explain(
+    net: AnyNetwork,
+    image: OneImage,
+    *,
+    atlas: ReferenceAtlas | None = ...,
+    layers: Sequence[AnyLayer] = ...,
+    top: int = ...,
+    target: TargetSpec = ...,
+    method: str = ...,
+    contrast: bool = ...,
+) -> Explanation: ...
+@overload
+def explain(
+    net: AnyNetwork,
+    image: ImageList[AnImage],
+    *,
+    atlas: ReferenceAtlas | None = ...,
+    layers: Sequence[AnyLayer] = ...,
+    top: int = ...,
+    target: TargetSpec = ...,
+    method: str = ...,
+    contrast: bool = ...,
+) -> list[Explanation]: ...
+@overload
+def explain(
+    net: AnyNetwork,
+    image: AnyArray,
+    *,
+    atlas: ReferenceAtlas | None = ...,
+    layers: Sequence[AnyLayer] = ...,
+    top: int = ...,
+    target: TargetSpec = ...,
+    method: str = ...,
+    contrast: bool = ...,
+) -> OneOrMany: ...
 @check_arguments
 def explain(
-    net: Network,
-    image: AnyImage,
+    net: AnyNetwork,
+    image: AnyImage | AnyImageList,
     *,
     atlas: ReferenceAtlas | None = None,
-    layers: Sequence[str | Layer] = (),
+    layers: Sequence[AnyLayer] = (),
     top: int = 4,
     target: TargetSpec = None,
     method: str = "gradcam",
     contrast: bool = True,
-) -> Explanation:
+) -> Explanation | list[Explanation]:
     """What the network sees in an image: classes, a heat map, and unusual units of each layer.
 
     Units are ranked by the share of the atlas's images that excite them as much; without an atlas,
@@ -45,7 +99,7 @@ def explain(
 
     Each unit has its projection and, with `contrast`, a second one: what it adds to what all
     channels at its position share. It takes longer than all the rest; `contrast=False` leaves it
-    out.
+    out. A list of images, a batch of them in one array, or a data set gives a list of explanations.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
@@ -53,11 +107,36 @@ def explain(
     >>> len(explanation.predictions), [finding.layer.name for finding in explanation.findings]
     (4, ['0'])
     """
-    require_network(net)
+    net = as_network(net)
     _check_atlas(atlas)
     if top < 1:
         raise RetroscopeError(f"{top} units per layer; give at least 1")
-    network_input = net.prepare(image)
+    explain_input = partial(
+        _explain,
+        net,
+        atlas=atlas,
+        layers=layers,
+        top=top,
+        target=target,
+        method=method,
+        contrast=contrast,
+    )
+    if is_image_list(image):
+        return map_images(net, image, explain_input)
+    return explain_input(net.prepare(image))
+
+
+def _explain(
+    net: Network,
+    network_input: NetworkInput,
+    *,
+    atlas: ReferenceAtlas | None,
+    layers: Sequence[AnyLayer],
+    top: int,
+    target: TargetSpec,
+    method: str,
+    contrast: bool,
+) -> Explanation:
     resolved_layers = _resolve_layers(net, network_input, layers=layers, atlas=atlas)
     observation = observe(net, network_input, resolved_layers)
     class_scores = observation.class_scores()
@@ -100,7 +179,7 @@ def _resolve_layers(
     net: Network,
     network_input: NetworkInput,
     *,
-    layers: Sequence[str | Layer],
+    layers: Sequence[AnyLayer],
     atlas: ReferenceAtlas | None,
 ) -> list[Layer]:
     available = layers_with_outputs(net.survey(network_input.size))

@@ -7,31 +7,31 @@ from retroscope.engine.forward import run_forward
 from retroscope.engine.intercept import execute_plainly
 from retroscope.engine.isolation import preserve_state
 from retroscope.errors import RetroscopeError, UnitError
-from retroscope.network import Network, require_network
+from retroscope.network import AnyLayer, AnyNetwork, Network, as_network
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Filters
 
 
-def filters(net: Network, layer: str | Layer | None = None) -> Filters:
+def filters(net: AnyNetwork, layer: AnyLayer | None = None) -> Filters:
     """The filters of a convolution that reads pixels; the first convolution, if none is given.
 
     >>> filters(Network(torch.nn.Conv2d(3, 8, 5), input_size=(32, 32))).weights.shape
     (8, 5, 5, 3)
     """
-    require_network(net)
-    layer = _first_convolution(net) if layer is None else net.layer(_require_layer_address(layer))
-    weights = _convolution_weights(net, layer) if layer.kind == "conv" else None
-    if weights is None or not _reads_pixels(layer, weights):
+    net = as_network(net)
+    conv = _first_convolution(net) if layer is None else net.layer(_require_layer_address(layer))
+    weights = _convolution_weights(net, conv) if conv.kind == "conv" else None
+    if weights is None or not _reads_pixels(conv, weights):
         raise RetroscopeError(
-            f"the filters of {layer.name} read the maps of other layers, not pixels, and cannot be "
+            f"the filters of {conv.name} read the maps of other layers, not pixels, and cannot be "
             f"displayed; {_first_convolution(net).name} reads pixels, and 'deconv' and "
             "'synthesize' show what deeper layers respond to"
         )
     displayed = weights.detach().permute(0, 2, 3, 1).float().cpu().numpy().copy()
-    return Filters(layer, displayed, _notes(net, weights))
+    return Filters(conv, displayed, _notes(net, weights))
 
 
-def _require_layer_address(layer: str | Layer) -> str | Layer:
+def _require_layer_address(layer: AnyLayer) -> AnyLayer:
     """Filters belong to a layer, not to one of its units."""
     if not isinstance(layer, str):
         return layer

@@ -1,42 +1,73 @@
-"""Several images where a function takes one: a list of them, or a batch in one array."""
+"""Several images where a function takes one: a list, a batch in one array, or a data set."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
+import PIL.Image
 import torch
+from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import Dataset as TorchDataset
 
 from retroscope.engine.batching import NetworkInput
-from retroscope.errors import RetroscopeError
-from retroscope.methods.targets import applied_fit
+from retroscope.errors import ImageError, RetroscopeError
 from retroscope.network import AnyImage, Network
-from retroscope.results.heat_maps import HeatMap
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 AnImage = TypeVar("AnImage", bound=AnyImage)
-ImageList = list[AnImage] | tuple[AnImage, ...]
-"""Several images, of any kinds and sizes."""
+Result = TypeVar("Result")
+
+ImageList = (
+    list[AnImage]
+    | tuple[AnImage, ...]
+    | Iterator[AnImage]
+    | TorchDataset[object]
+    | DataLoader[object]
+)
+"""Several images, of any kinds and sizes; of a data set, its images without their labels."""
+
+AnyImageList = ImageList[Any]
+
+OneOrMany = Any
+"""A result for one image, a list of results for a batch.
+
+The type of an array does not say how many dimensions it has. Give `net.prepare(x)` or `list(x)`
+where a type checker should know which it is.
+"""
 
 _BATCH_DIMENSIONS = 4
 
 
-def is_image_list(image: object) -> "TypeIs[Sequence[AnyImage]]":
-    """Whether these are several images: a list, a tuple, or an array with a dimension for them.
+@runtime_checkable
+class Dataset(Protocol):
+    """A map-style data set of torch: an image, or a tuple of an image and its label, by index."""
+
+    def __getitem__(self, index: int, /) -> object: ...
+    def __len__(self) -> int: ...
+
+
+def is_image_list(image: object) -> "TypeIs[AnyImageList]":
+    """Whether these are several images: a list, an iterator, an array with a dimension for them, or
+    a data set.
 
     >>> is_image_list(["a.jpg"]), is_image_list("a.jpg"), is_image_list(torch.ones(1, 3, 8, 8))
     (True, False, True)
     """
     if isinstance(image, torch.Tensor | np.ndarray):
         return image.ndim == _BATCH_DIMENSIONS
-    return isinstance(image, list | tuple)
+    if isinstance(image, str | bytes | Mapping) or hasattr(image, "pixels"):
+        return False
+    if hasattr(image, "read"):  # a file, whose lines are no images
+        return False
+    return isinstance(image, list | tuple | Iterator | TorchDataset | DataLoader | Dataset)
 
 
-def prepare_list(net: Network, images: Iterable[AnyImage]) -> Iterator[NetworkInput]:
+def prepare_list(net: Network, images: object) -> Iterator[NetworkInput]:
     """The network's input for each image, one at a time. An error names the image's position."""
-    for position, image in enumerate(images):
+    for position, image in enumerate(_iterate(images)):
         try:
             network_input = net.prepare(image)
         except RetroscopeError as error:
@@ -45,11 +76,96 @@ def prepare_list(net: Network, images: Iterable[AnyImage]) -> Iterator[NetworkIn
         yield network_input
 
 
-def add_fits(
-    net: Network, images: Iterable[AnyImage], heat_maps: Iterable[HeatMap]
-) -> list[HeatMap]:
-    """The heat maps of prepared images, with how each image was fitted to the network."""
-    return [
-        replace(heat, fit=applied_fit(net, image))
-        for image, heat in zip(images, heat_maps, strict=True)
-    ]
+def map_images(
+    net: Network, images: object, explain_image: Callable[[NetworkInput], Result]
+) -> list[Result]:
+    """The result of a function for each image; one image at a time is prepared."""
+    return list(map(explain_image, prepare_list(net, images)))
+
+
+def _iterate(images: object) -> Iterator[AnyImage]:
+    """The images of whatever holds several of them."""
+    match images:
+        case DataLoader():
+            for batch in images:
+                yield from _images_of_batch(batch)
+        case IterableDataset():
+            yield from map(image_of_sample, images)
+        case torch.Tensor() | np.ndarray() | list() | tuple() | Iterator():
+            yield from images
+        case Dataset():
+            yield from (read_image_of(images, index) for index in range(len(images)))
+        case _:
+            raise ImageError(f"{type(images).__name__} has no length; give a list of its images")
+
+
+def _images_of_batch(batch: object) -> Iterator[AnyImage]:
+    """The images in what a DataLoader returns: a batch, a pair of one and its labels, or a sample.
+
+    What `collate_fn` makes may also be a list of images, or of images and their targets.
+    """
+    if is_image_list(batch) and not isinstance(batch, list | tuple):
+        yield from _iterate(batch)
+    elif isinstance(batch, list | tuple) and batch and is_image_list(batch[0]):
+        yield from _iterate(batch[0])
+    elif isinstance(batch, list | tuple) and all(map(_is_single_image, batch)):
+        yield from batch
+    elif isinstance(batch, Mapping) and is_image_list(_image_entry(batch)):
+        yield from _iterate(_image_entry(batch))
+    else:
+        yield image_of_sample(batch)
+
+
+def _is_single_image(value: object) -> bool:
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return value.ndim == _BATCH_DIMENSIONS - 1
+    return isinstance(value, PIL.Image.Image)
+
+
+def read_image_of(dataset: Dataset, index: int) -> AnyImage:
+    """The image at an index of a data set, without its label.
+
+    A file that cannot be read is an unreadable image; any other error is the data set's own.
+    """
+    try:
+        sample = dataset[index]
+    except OSError as error:
+        raise ImageError(f"the data set cannot read image {index} ({error})") from error
+    return image_of_sample(sample)
+
+
+IMAGE_KEYS = ("image", "img", "pixel_values")
+"""Where data sets whose samples are dictionaries hold the image."""
+
+
+def image_of_sample(sample: object) -> AnyImage:
+    """The image in a sample of a data set: an image, a tuple that begins with one, or a dictionary.
+
+    >>> image_of_sample((PIL.Image.new("L", (4, 3)), 7)).size
+    (4, 3)
+    """
+    image = sample[0] if isinstance(sample, tuple | list) and sample else sample
+    if isinstance(sample, Mapping):
+        image = _image_entry(sample)
+    if isinstance(image, np.ndarray):
+        return _to_pil(image)
+    if isinstance(image, PIL.Image.Image | torch.Tensor):
+        return image
+    raise ImageError(
+        f"the data set returns a {type(image).__name__}; it must return a PIL image, an array of "
+        "pixels, or a tensor as the network takes it"
+    )
+
+
+def _image_entry(sample: Mapping[object, object]) -> object:
+    return next((sample[key] for key in IMAGE_KEYS if key in sample), sample)
+
+
+def _to_pil(pixels: npt.NDArray[np.generic]) -> PIL.Image.Image:
+    try:
+        return PIL.Image.fromarray(pixels)
+    except (TypeError, ValueError) as error:
+        raise ImageError(
+            f"the data set returns an array of {pixels.dtype} and shape {pixels.shape}; pixels "
+            "are uint8 of (height, width) or (height, width, 3)"
+        ) from error

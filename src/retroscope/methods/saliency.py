@@ -24,24 +24,28 @@ from retroscope.errors import RetroscopeError, choose
 from retroscope.methods.class_scores import check_finite_scores, run_classifier
 from retroscope.methods.image_lists import (
     AnImage,
+    AnyImageList,
     ImageList,
-    add_fits,
+    OneOrMany,
     is_image_list,
-    prepare_list,
+    map_images,
 )
 from retroscope.methods.positions import strongest_positions
-from retroscope.methods.targets import (
-    TargetSpec,
-    applied_fit,
-    check_target_or_unit,
-    resolve_target,
+from retroscope.methods.targets import TargetSpec, check_target_or_unit, resolve_target
+from retroscope.network import (
+    AnyArray,
+    AnyImage,
+    AnyNetwork,
+    AnyUnit,
+    Network,
+    OneImage,
+    as_network,
 )
-from retroscope.network import AnyImage, Network, require_network
 from retroscope.results.caveats import caveats_of
 from retroscope.results.heat_maps import HeatMap, Target
 from retroscope.results.layer_lookup import check_unit
 from retroscope.results.layers import Layer
-from retroscope.unit import Unit, as_unit
+from retroscope.unit import Unit
 
 ScoreFunction = Callable[[torch.Tensor, RuleBook], torch.Tensor]
 """Computes the score of each image of a batch, with the rules of a rule book for backward."""
@@ -49,12 +53,12 @@ ScoreFunction = Callable[[torch.Tensor, RuleBook], torch.Tensor]
 
 @overload
 def saliency(
-    net: Network,
-    image: AnyImage,
+    net: AnyNetwork,
+    image: OneImage,
     *,
     method: str = ...,
     target: TargetSpec = ...,
-    unit: str | Unit | None = ...,
+    unit: AnyUnit | None = ...,
     samples: int = ...,
     noise: float = ...,
     steps: int = ...,
@@ -62,25 +66,38 @@ def saliency(
 ) -> HeatMap: ...
 @overload
 def saliency(
-    net: Network,
+    net: AnyNetwork,
     image: ImageList[AnImage],
     *,
     method: str = ...,
     target: TargetSpec = ...,
-    unit: str | Unit | None = ...,
+    unit: AnyUnit | None = ...,
     samples: int = ...,
     noise: float = ...,
     steps: int = ...,
     seed: int = ...,
 ) -> list[HeatMap]: ...
+@overload
+def saliency(
+    net: AnyNetwork,
+    image: AnyArray,
+    *,
+    method: str = ...,
+    target: TargetSpec = ...,
+    unit: AnyUnit | None = ...,
+    samples: int = ...,
+    noise: float = ...,
+    steps: int = ...,
+    seed: int = ...,
+) -> OneOrMany: ...
 @check_arguments
 def saliency(
-    net: Network,
-    image: AnyImage | Sequence[AnyImage],
+    net: AnyNetwork,
+    image: AnyImage | AnyImageList,
     *,
     method: str = "gradient",
     target: TargetSpec = None,
-    unit: str | Unit | None = None,
+    unit: AnyUnit | None = None,
     samples: int = 25,
     noise: float = 0.15,
     steps: int = 64,
@@ -90,21 +107,21 @@ def saliency(
 
     `method` is `gradient`, `smoothgrad` (the mean over `samples` images with `noise`, a share of
     the image's range, drawn with `seed`), `guided`, `input_x_gradient`, or `integrated` (from a
-    black image, in `steps` steps). A list of images, or a batch of them in one array, gives a list
-    of heat maps.
+    black image, in `steps` steps). A list of images, a batch of them in one array, or a data set
+    gives a list of heat maps.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8), torch.nn.Flatten()))
     >>> heat = saliency(net, torch.ones(3, 8, 8), target=2)
     >>> heat.values.shape, heat.pixels.shape
     ((8, 8), (8, 8, 3))
     """
-    require_network(net)
+    net = as_network(net)
     check_target_or_unit(target, unit)
     options = _SaliencyOptions(samples, noise, steps, seed)
     explain = partial(_saliency, net, method=method, options=options, target=target, unit=unit)
     if is_image_list(image):
-        return add_fits(net, image, map(explain, prepare_list(net, image)))
-    return replace(explain(net.prepare(image)), fit=applied_fit(net, image))
+        return map_images(net, image, explain)
+    return explain(net.prepare(image))
 
 
 def _saliency(
@@ -114,7 +131,7 @@ def _saliency(
     method: str,
     options: "_SaliencyOptions",
     target: TargetSpec,
-    unit: str | Unit | None,
+    unit: AnyUnit | None,
 ) -> HeatMap:
     saliency_method = choose("saliency method", method, SALIENCY_METHODS)
     with preserve_state(net.module), torch.enable_grad():
@@ -130,11 +147,12 @@ def _saliency(
         probability=scored.probability,
         score=scored.score,
         method=method,
-        caveats=caveats_of(method),
+        caveats=(*network_input.caveats, *caveats_of(method)),
         size=network_input.size,
         pixels=pixels,
         image=network_input.rgb,
         source=network_input.source,
+        fit=network_input.fit,
         notes=(*net.remarks, *result.notes),
     )
 
@@ -180,7 +198,7 @@ class _ScoredInput:
 
 
 def _score(
-    net: Network, input_tensor: torch.Tensor, *, target: TargetSpec, unit: str | Unit | None
+    net: Network, input_tensor: torch.Tensor, *, target: TargetSpec, unit: AnyUnit | None
 ) -> _ScoredInput:
     if unit is None:
         return _score_class(net, input_tensor, target)
@@ -211,9 +229,9 @@ def _score_class(net: Network, input_tensor: torch.Tensor, target: TargetSpec) -
     )
 
 
-def _score_unit(net: Network, input_tensor: torch.Tensor, address: str | Unit) -> _ScoredInput:
+def _score_unit(net: Network, input_tensor: torch.Tensor, address: AnyUnit) -> _ScoredInput:
     survey = _survey_of(net, input_tensor)
-    unit = as_unit(address)
+    unit = net.unit(address)
     layer = net.layer(unit.layer, survey.size)
     unit = check_unit(unit, layer)
     with torch.no_grad():

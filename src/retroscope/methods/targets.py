@@ -4,19 +4,20 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from reprlib import repr as short_repr
+from typing import SupportsIndex
 
+import numpy as np
 import torch
 
 from retroscope.argument_types import unpack_pair
 from retroscope.engine.batching import NetworkInput, Size
 from retroscope.errors import RetroscopeError, did_you_mean
-from retroscope.imaging.image import Fit
-from retroscope.network import AnyImage, Network
+from retroscope.network import AnyImage, AnyUnit, Network
 from retroscope.results.heat_maps import Target
-from retroscope.unit import Unit
 
-TargetSpec = str | int | None
-"""A class by name or number; None for the most probable class."""
+TargetSpec = str | SupportsIndex | None
+"""A class by name or number, also in a tensor; None for the most probable class."""
 
 
 def resolve_target(net: Network, target: TargetSpec, scores: torch.Tensor) -> Target:
@@ -27,10 +28,12 @@ def resolve_target(net: Network, target: TargetSpec, scores: torch.Tensor) -> Ta
     """
     if target is None:
         return target_at(net, int(scores.argmax()), len(scores))
-    if isinstance(target, Integral):
-        return target_at(net, int(target), len(scores))
+    number = _single_number(target)
+    if number is not None:
+        return target_at(net, number, len(scores))
     if not isinstance(target, str):
-        raise RetroscopeError(f"a class is a name or a number, not {target!r}; give one at a time")
+        text = " ".join(short_repr(target).split())
+        raise RetroscopeError(f"a class is a name or a number, not {text}; give one at a time")
     name = target.strip()
     matches = _classes_named(net, name)
     if len(matches) > 1:
@@ -45,6 +48,13 @@ def resolve_target(net: Network, target: TargetSpec, scores: torch.Tensor) -> Ta
     raise RetroscopeError(f"no class {target!r} in {net.name}; {_hint(net, name, len(scores))}")
 
 
+def _single_number(target: object) -> int | None:
+    """The number of a class, also in a tensor or an array of one."""
+    if isinstance(target, torch.Tensor | np.ndarray) and target.shape in ((), (1,)):
+        target = target.item()
+    return int(target) if isinstance(target, Integral) else None
+
+
 def target_at(net: Network, index: int, class_count: int) -> Target:
     """The class at this index of the network's output."""
     if not 0 <= index < class_count:
@@ -54,7 +64,7 @@ def target_at(net: Network, index: int, class_count: int) -> Target:
     return Target(index, net.labels[index] if index < len(net.labels) else "")
 
 
-def check_target_or_unit(target: TargetSpec, unit: str | Unit | None) -> None:
+def check_target_or_unit(target: TargetSpec, unit: AnyUnit | None) -> None:
     """A heat map explains a class or a unit, not both."""
     if target is not None and unit is not None:
         raise RetroscopeError(f"got both the class {target!r} and the unit {str(unit)!r}; give one")
@@ -83,7 +93,6 @@ class ImageTargets:
     """An image and all classes requested for it, each with the index of its request."""
 
     image: NetworkInput
-    fit: Fit | None
     targets: list[tuple[int, TargetSpec]]
 
 
@@ -96,17 +105,11 @@ def group_by_size(
     for index, request in enumerate(requests):
         target, image = unpack_pair(request, "target, image")
         if id(image) not in by_id:
-            image_targets = ImageTargets(net.prepare(image), applied_fit(net, image), [])
+            image_targets = ImageTargets(net.prepare(image), [])
             by_id[id(image)] = image_targets
             by_size[image_targets.image.size].append(image_targets)
         by_id[id(image)].targets.append((index, target))
     return by_size
-
-
-def applied_fit(net: Network, image: AnyImage) -> Fit | None:
-    """How an image is fitted to the network; None if it is network input already."""
-    is_network_input = isinstance(image, torch.Tensor | NetworkInput)
-    return None if is_network_input else net.preprocessing.fit
 
 
 def stack_inputs(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+BYTE_MAX = 255
 STRUCTURE = (
     "Guided backpropagation recovers the structure of the image and barely depends on the class "
     "(Nie 2018; Sixt 2020): it shows what is in the image, not why the network predicts this "
@@ -48,6 +49,12 @@ BORDER = (
     "Many units at the border of an image respond to the padding around it. The outermost "
     "positions of a map are left out where their fields reach further out of the image than those "
     "of the next."
+)
+
+UNNORMALISED = (
+    "This image is a tensor of values from {lowest:.3g} to {highest:.3g}, but to this network "
+    "black is {black:.3g} and white {white:.3g}: {guess}. Give pixels (a path, a PIL image, a "
+    "uint8 array or tensor), which are normalised, or normalise it first."
 )
 
 PROJECTION_CAVEATS = {
@@ -103,6 +110,29 @@ def caveats_of(method: str) -> tuple[str, ...]:
     ('The heat map has the resolution of the layer; smooth edges are interpolated.',)
     """
     return CAVEATS[method]
+
+
+def range_caveats(lowest: float, highest: float, *, black: float, white: float) -> tuple[str, ...]:
+    """The caveat of a network's input of these extremes, if it is hardly a normalised image.
+
+    `black` and `white` are the extremes that the pixels of images have in the network's input. From
+    0 to 1, nothing is normalised.
+
+    >>> range_caveats(-2.0, 2.5, black=-2.1, white=2.6)
+    ()
+    >>> print(range_caveats(0, 1, black=-2.1, white=2.6)[0][87:139])
+    black is -2.1 and white 2.6: it was probably scaled
+    """
+    if (black, white) == (0, 1) or not 0 <= lowest < highest <= BYTE_MAX:
+        return ()
+    if highest <= 1:
+        guess = "it was probably scaled to 0-1 and not normalised"
+    elif highest > 2 * white - black:
+        guess = "it probably has pixels from 0 to 255"
+    else:
+        return ()
+    facts = {"lowest": lowest, "highest": highest, "black": black, "white": white}
+    return (UNNORMALISED.format(**facts, guess=guess),)
 
 
 def projection_caveats(rules: Iterable[str]) -> tuple[str, ...]:

@@ -66,6 +66,7 @@ class Activations(ArrayResult):
     layer: Layer
     maps: npt.NDArray[np.float32]
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def _array(self) -> npt.NDArray[np.float32]:
         return self.maps

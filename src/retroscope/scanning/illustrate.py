@@ -18,7 +18,7 @@ from retroscope.engine.rules import RELEVANCE
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_scan
 from retroscope.methods.deconv.deconv import deconv_many
-from retroscope.network import Network, require_network
+from retroscope.network import AnyNetwork, Network, as_network
 from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
 from retroscope.results.layer_lookup import check_unit
 from retroscope.results.projections import Projection
@@ -77,7 +77,7 @@ def parse_ranks(option: RanksOption) -> Ranks:
 @check_arguments
 def illustrate(
     atlas: str | Path,
-    net: Network,
+    net: AnyNetwork,
     images: ImageSource | None = None,
     *,
     layers: str | Sequence[str] = (),
@@ -100,7 +100,7 @@ def illustrate(
     images stored in the atlas would not do: the little that WebP loses changes switches, and with
     them the projections of deep layers.
     """
-    require_network(net)
+    net = as_network(net)
     ranks = parse_ranks(projections)
     with extend_atlas(atlas) as (scanned, writer):
         image_list = _list_scanned_images(scanned, images, glob=glob, labels=labels)
@@ -166,7 +166,8 @@ def _check_is_same_list(atlas: Atlas, image_list: ImageList) -> None:
             "images"
         )
     for image, key in zip(atlas.images, image_list.keys, strict=True):
-        if image.key != key:
+        is_numbered = image.key == str(image.id) and not image_list.files  # as data sets once were
+        if image.key != key and not is_numbered:
             raise RetroscopeError(
                 f"image {image.id} of {name} is {image.key!r}, not {key!r}; give the same images"
             )

@@ -8,19 +8,17 @@ them, become those of the network; parameters, buffers, submodules and methods d
 import importlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import module_from_spec, spec_from_file_location
-from operator import index
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import torch
 
-from retroscope.engine.isolation import unwrap
 from retroscope.errors import ModelError, RetroscopeError, describe_error, did_you_mean
 from retroscope.network import Network
+from retroscope.user_modules import as_module, describe_non_module, stated_options
 from retroscope.zoo.source_conventions import split_arguments
 
 
@@ -88,62 +86,13 @@ def _to_network(value: object, name: str) -> Network:
     if isinstance(value, Network):
         return value
     if not isinstance(value, torch.nn.Module):
-        description = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
-        raise ModelError(f"{name} returned {description}; it must return an nn.Module or a Network")
-    module = unwrap(value)
-    options = {
-        attribute: _parse_attribute(attribute, setting, name)
-        for attribute, setting in _plain_attributes(module).items()
-    }
-    return Network(module, name=name, **options)
-
-
-def _plain_attributes(module: torch.nn.Module) -> dict[str, Any]:
-    """The attributes of a module that describe its preprocessing and labels."""
-    registered = {*module._parameters, *module._buffers, *module._modules}  # noqa: SLF001
-    settings = {name: getattr(module, name, None) for name in _PARSERS if name not in registered}
-    return {
-        name: setting
-        for name, setting in settings.items()
-        if setting is not None and not callable(setting)
-    }
-
-
-def _parse_attribute(attribute: str, setting: object, name: str) -> Any:
-    parse, requirement = _PARSERS[attribute]
-    try:
-        return parse(setting)
-    except (TypeError, ValueError, LookupError, RuntimeError) as error:
+        returned = describe_non_module(value)
+        advice = f"; {returned.advice}" if returned.advice else ""
         raise ModelError(
-            f"{attribute} of {name} is {setting!r}; it must be {requirement}"
-        ) from error
-
-
-def _parse_size(size: Any) -> tuple[int, int]:
-    """Height and width: one number for both, or the last two of a shape such as (3, 224, 224)."""
-    if isinstance(size, int):
-        return size, size
-    return index(size[-2]), index(size[-1])
-
-
-def _parse_numbers(numbers: Iterable[Any]) -> tuple[float, ...]:
-    return tuple(float(number) for number in numbers)
-
-
-def _parse_labels(labels: Iterable[object]) -> tuple[str, ...]:
-    texts = tuple(labels)
-    if isinstance(labels, str) or not all(isinstance(text, str) for text in texts):
-        raise TypeError(labels)
-    return tuple(map(str, texts))
-
-
-_PARSERS: dict[str, tuple[Callable[[Any], object], str]] = {
-    "input_size": (_parse_size, "a height and a width, such as (224, 224)"),
-    "mean": (_parse_numbers, "a number for each channel, such as (0.485, 0.456, 0.406)"),
-    "std": (_parse_numbers, "a number for each channel, such as (0.229, 0.224, 0.225)"),
-    "labels": (_parse_labels, "a list of texts"),
-}
-"""The attributes that are read, and what each must be."""
+            f"{name} returned {returned.name}; it must return an nn.Module or a Network{advice}"
+        )
+    module = as_module(value)
+    return Network(module, name=name, **stated_options(module, name))
 
 
 def _import_package(package: str, name: str) -> ModuleType:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision
 
 from retroscope.argument_types import check_arguments
 from retroscope.engine.isolation import EXCLUSIVE_USE
 from retroscope.errors import ModelError, choose, describe_error
 from retroscope.imaging.image import Fit
-from retroscope.network import WRAP_MODULE, Network
+from retroscope.network import Network
+from retroscope.user_modules import describe_non_module
 from retroscope.zoo import (
     caffe_models,
     demo_networks,
@@ -87,9 +89,17 @@ def open_model(
 
 
 def _describe_wrong_type(name: object) -> str:
-    is_module = isinstance(name, torch.nn.Module)
-    advice = WRAP_MODULE if is_module else NAME_FORMS
-    return f"a network is opened by its name, not {type(name).__name__}; {advice}"
+    """The error for what is not a name: a module need not be opened, and has no name."""
+    kind = type(name).__name__
+    if isinstance(name, torch.nn.Module):
+        advice = "wrap it with rs.Network(module, input_size=(H, W))"
+        return f"a network is opened by its name, not {kind}; {advice}"
+    if isinstance(name, torchvision.models.WeightsEnum):
+        advice = "give the name of the network, such as 'resnet18'"
+        return f"a network is opened by its name, not by its weights {name}; {advice}"
+    description = describe_non_module(name)
+    advice = description.advice or NAME_FORMS
+    return f"a network is opened by its name, not {description.name}; {advice}"
 
 
 def _check_options(name: str, arch: str | None, seed: int | None) -> None:
@@ -147,6 +157,8 @@ def _open_by_name(name: str, arch: str | None, *, trained: bool) -> Network:
     if weight_file_networks.is_weight_file(name):
         return weight_file_networks.open_weight_file(name, arch, _open_untrained)
     base = name.partition("?")[0]
+    if "://" in base:
+        raise ModelError(f"{name!r} is an address; download the file and give its path")
     if ":" in base or base.endswith(".py"):
         return factory.open_named(name, trained)
     if demo_networks.is_demo_name(base):
@@ -157,6 +169,8 @@ def _open_by_name(name: str, arch: str | None, *, trained: bool) -> Network:
     if not slash:
         _check_bare_name(base)
         return torchvision_models.open_named(name, trained)
+    if source not in SOURCES:
+        weight_file_networks.refuse_location(name)
     open_named = choose("model source", source, SOURCES, error=ModelError, advice=NAME_FORMS)
     return open_named(name_in_source, trained)
 
@@ -166,6 +180,8 @@ def _check_bare_name(name: str) -> None:
     torchvision_names = torchvision_models.names()
     if name in torchvision_names:
         return
+    torchvision_models.refuse_other_task(name)
+    weight_file_networks.refuse_location(name)
     demo_names = [demo for demo in demo_networks.names() if "@" not in demo]
     caffe_names = [f"caffe/{model}" for model in caffe_models.CAFFE_MODELS]
     bare_names = [*demo_names, imagenet_network.NAME, *torchvision_names]

@@ -20,6 +20,11 @@ from retroscope.zoo.source_conventions import (
     split_arguments,
 )
 
+_WRAP = (
+    "it or its backbone can be wrapped, as in "
+    "rs.Network(torchvision.models.get_model({name!r}, weights='DEFAULT'))"
+)
+
 UNTRAINED_ARGUMENTS: dict[str, dict[str, Any]] = {
     "googlenet": {"init_weights": False},
     "inception_v3": {"init_weights": False},
@@ -33,6 +38,7 @@ def open_named(name: str, trained: bool) -> Network:
     The arguments in `resnet18?num_classes=10` are passed to its builder.
     """
     name, arguments = split_arguments(name)
+    refuse_other_task(name)
     choose("torchvision model", name, dict.fromkeys(names()), error=ModelError, advice=NAME_FORMS)
     weights = torchvision.models.get_model_weights(name).DEFAULT
     module = (
@@ -56,6 +62,24 @@ def open_named(name: str, trained: bool) -> Network:
 def names() -> list[str]:
     """All of torchvision's classification networks."""
     return list(torchvision.models.list_models(module=torchvision.models))
+
+
+OTHER_TASKS = {
+    "detection": f"a detector; {_WRAP}",
+    "segmentation": f"a segmentation network; {_WRAP}",
+    "optical_flow": "for pairs of images; retroscope looks at single images",
+    "video": "for videos; retroscope looks at single images",
+    "quantization": "in int8, which has no gradients; open the network that it was made from",
+}
+"""What torchvision's other networks are, by their package, and what to do instead."""
+
+
+def refuse_other_task(name: str) -> None:
+    """Raises if torchvision has a network of this name that does not classify images."""
+    if name not in torchvision.models.list_models() or name in names():
+        return
+    package = torchvision.models.get_model_builder(name).__module__.split(".")[2]
+    raise ModelError(f"torchvision's {name} is {OTHER_TASKS[package].format(name=name)}")
 
 
 @cache

@@ -65,6 +65,21 @@ def is_weight_file(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES and ":" not in name.partition("?")[0]
 
 
+def refuse_location(name: str) -> None:
+    """Raises if the name is that of a folder, or of a path to nothing."""
+    path = Path(name)
+    if name and path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        advice = (
+            f"give a weight file in it, such as {str(files[0])!r}"
+            if files
+            else ("it has no weight file that retroscope reads")
+        )
+        raise ModelError(f"{name!r} is a folder; {advice}")
+    if path.is_absolute() or name.startswith(("./", "../", "~")):
+        raise ModelError(f"no file {name!r}; give the path of a weight file")
+
+
 def open_weight_file(name: str, arch: str | None, open_untrained: OpenUntrained) -> Network:
     """The network of a weight file; `arch` names it if the file does not identify it."""
     path = Path(name)

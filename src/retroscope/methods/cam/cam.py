@@ -20,8 +20,9 @@ from retroscope.methods.cam.split_forward import SplitForward, split_forward
 from retroscope.methods.class_scores import check_finite_scores
 from retroscope.methods.image_lists import (
     AnImage,
+    AnyImageList,
     ImageList,
-    add_fits,
+    OneOrMany,
     is_image_list,
     prepare_list,
 )
@@ -33,7 +34,15 @@ from retroscope.methods.targets import (
     resolve_target,
     stack_inputs,
 )
-from retroscope.network import AnyImage, Network, require_network
+from retroscope.network import (
+    AnyArray,
+    AnyImage,
+    AnyLayer,
+    AnyNetwork,
+    Network,
+    OneImage,
+    as_network,
+)
 from retroscope.results.caveats import caveats_of
 from retroscope.results.heat_maps import HeatMap, Map, Target
 from retroscope.results.layers import Layer
@@ -45,54 +54,64 @@ _CHUNK_SIZE = 64
 
 @overload
 def cam(
-    net: Network,
-    image: AnyImage,
+    net: AnyNetwork,
+    image: OneImage,
     *,
     method: str = ...,
-    layer: str | Layer | None = ...,
+    layer: AnyLayer | None = ...,
     target: TargetSpec = ...,
 ) -> HeatMap: ...
 @overload
 def cam(
-    net: Network,
+    net: AnyNetwork,
     image: ImageList[AnImage],
     *,
     method: str = ...,
-    layer: str | Layer | None = ...,
+    layer: AnyLayer | None = ...,
     target: TargetSpec = ...,
 ) -> list[HeatMap]: ...
+@overload
+def cam(
+    net: AnyNetwork,
+    image: AnyArray,
+    *,
+    method: str = ...,
+    layer: AnyLayer | None = ...,
+    target: TargetSpec = ...,
+) -> OneOrMany: ...
 @check_arguments
 def cam(
-    net: Network,
-    image: AnyImage | Sequence[AnyImage],
+    net: AnyNetwork,
+    image: AnyImage | AnyImageList,
     *,
     method: str = "gradcam",
-    layer: str | Layer | None = None,
+    layer: AnyLayer | None = None,
     target: TargetSpec = None,
 ) -> HeatMap | list[HeatMap]:
     """Where a class is seen in an image: the most probable class, if none is given.
 
     The default layer is the last one before the head that has maps; the result names it. A list of
-    images, or a batch of them in one array, gives a list of heat maps.
+    images, a batch of them in one array, or a data set gives a list of heat maps.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
     >>> cam(net, torch.ones(3, 8, 8), target=2).layer
     '0'
     """
+    net = as_network(net)
     if is_image_list(image):
         requests = ((target, network_input) for network_input in prepare_list(net, image))
-        return add_fits(net, image, cam_many(net, requests, method=method, layer=layer))
+        return list(cam_many(net, requests, method=method, layer=layer))
     return next(cam_many(net, [(target, image)], method=method, layer=layer))
 
 
 @check_arguments
 def cam_many(
-    net: Network,
+    net: AnyNetwork,
     requests: Iterable[CamRequest],
     *,
     method: str = "gradcam",
-    layer: str | Layer | None = None,
+    layer: AnyLayer | None = None,
     max_bytes: int | None = None,
 ) -> Iterator[HeatMap]:
     """The heat maps of many `(target, image)` requests, in the order of the requests.
@@ -106,7 +125,7 @@ def cam_many(
     >>> [heat.target.index for heat in cam_many(net, [(2, image), (0, image)])]
     [2, 0]
     """
-    require_network(net)
+    net = as_network(net)
     cam_method = choose("class activation map", method, CAM_METHODS)
     max_bytes = max_bytes or memory_budget(net.device)
     iterator = iter(requests)
@@ -181,11 +200,11 @@ class _CamRun:
             probability=float(probabilities[row, target.index]),
             score=float(scores[row, target.index].detach()),
             method=self.name,
-            caveats=caveats_of(self.name),
+            caveats=(*image.image.caveats, *caveats_of(self.name)),
             size=image.image.size,
             image=image.image.rgb,
             source=image.image.source,
-            fit=image.fit,
+            fit=image.image.fit,
             notes=(*self.net.remarks, *(() if values.any() else (no_evidence,))),
         )
 

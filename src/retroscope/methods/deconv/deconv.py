@@ -24,15 +24,30 @@ from retroscope.engine.rules import RULE_BOOKS, RuleBook
 from retroscope.errors import RetroscopeError, UnitError, choose
 from retroscope.methods.deconv.projector import NumberedProjections, Projector
 from retroscope.methods.deconv.shift_average import average_shifts, shift_images, shift_offsets
-from retroscope.methods.image_lists import AnImage, ImageList, is_image_list, prepare_list
+from retroscope.methods.image_lists import (
+    AnImage,
+    AnyImageList,
+    ImageList,
+    OneOrMany,
+    is_image_list,
+    prepare_list,
+)
 from retroscope.methods.positions import resolve_positions
-from retroscope.network import AnyImage, Network, require_network
+from retroscope.network import (
+    AnyArray,
+    AnyImage,
+    AnyNetwork,
+    AnyUnit,
+    Network,
+    OneImage,
+    as_network,
+)
 from retroscope.results.layer_lookup import check_unit
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
-from retroscope.unit import Unit, as_unit
+from retroscope.unit import Unit
 
-Request = tuple[str | Unit, AnyImage]
+Request = tuple[AnyUnit, AnyImage]
 
 MAX_SHIFTS = 16
 """The most shifts along each axis."""
@@ -42,26 +57,35 @@ _MAX_REQUESTS, _MAX_IMAGES = 4096, 128
 
 @overload
 def deconv(
-    net: Network,
-    unit: str | Unit,
-    image: AnyImage,
+    net: AnyNetwork,
+    unit: AnyUnit,
+    image: OneImage,
     *,
     rules: str | RuleBook = ...,
     shifts: int = ...,
 ) -> Projection: ...
 @overload
 def deconv(
-    net: Network,
-    unit: str | Unit,
+    net: AnyNetwork,
+    unit: AnyUnit,
     image: ImageList[AnImage],
     *,
     rules: str | RuleBook = ...,
     shifts: int = ...,
 ) -> list[Projection]: ...
+@overload
 def deconv(
-    net: Network,
-    unit: str | Unit,
-    image: AnyImage | Sequence[AnyImage],
+    net: AnyNetwork,
+    unit: AnyUnit,
+    image: AnyArray,
+    *,
+    rules: str | RuleBook = ...,
+    shifts: int = ...,
+) -> OneOrMany: ...
+def deconv(
+    net: AnyNetwork,
+    unit: AnyUnit,
+    image: AnyImage | AnyImageList,
     *,
     rules: str | RuleBook = AUTO,
     shifts: int = 1,
@@ -75,13 +99,14 @@ def deconv(
     convolutions: 4 makes 16 projections of one.
 
     A channel without a position stands for its strongest unit in this image; `@*` looks back from
-    the whole map, and a layer without a channel from all of its maps at once. A list of images, or
-    a batch of them in one array, gives a list of projections.
+    the whole map, and a layer without a channel from all of its maps at once. A list of images, a
+    batch of them in one array, or a data set gives a list of projections.
 
     >>> net = Network(torch.nn.Conv2d(3, 8, 3), input_size=(32, 32))
     >>> deconv(net, "conv1:5@10,20", torch.ones(3, 32, 32)).box
     Box(top=10, left=20, bottom=13, right=23)
     """
+    net = as_network(net)
     if is_image_list(image):
         requests = ((unit, network_input) for network_input in prepare_list(net, image))
         return list(deconv_many(net, requests, rules=rules, shifts=shifts))
@@ -90,7 +115,7 @@ def deconv(
 
 @check_arguments
 def deconv_many(
-    net: Network,
+    net: AnyNetwork,
     requests: Iterable[Request],
     *,
     rules: str | RuleBook = AUTO,
@@ -102,7 +127,7 @@ def deconv_many(
     `rules` and `shifts` are those of `deconv`. `max_bytes` limits the memory of a batch. Default:
     what the device has available.
     """
-    require_network(net)
+    net = as_network(net)
     if isinstance(rules, str):
         choose("rule book", rules, {AUTO: None, **RULE_BOOKS})
     if not 1 <= shifts <= MAX_SHIFTS:
@@ -160,7 +185,7 @@ def _next_chunk(net: Network, requests: Iterator[Request]) -> list[ProjectionReq
         if key not in images:
             images[key] = image, net.prepare(image)
         prepared = images[key][1]
-        unit, size = as_unit(address), prepared.size
+        unit, size = net.unit(address), prepared.size
         if (unit, size) not in resolved:
             layer = net.layer(unit.layer, size)
             resolved[unit, size] = check_unit(unit, layer), layer

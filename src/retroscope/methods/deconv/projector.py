@@ -197,6 +197,7 @@ class Projector:
             source=request.image.source,
             notes=(
                 *self.net.remarks,
+                *request.image.caveats,
                 *_notes(request, activation),
                 *self._notes_on_rules(request.layer.index),
             ),

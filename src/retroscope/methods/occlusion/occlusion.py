@@ -8,29 +8,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
+from typing import overload
 
 import numpy as np
 import torch
 
 from retroscope.argument_types import check_arguments
-from retroscope.engine.batching import Size, max_batch_size
+from retroscope.engine.batching import NetworkInput, Size, max_batch_size
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.engine.program import Survey
 from retroscope.errors import ModelError
 from retroscope.methods.activations import last_spatial_layer
 from retroscope.methods.class_scores import ClassScores, check_finite_scores, run_classifier
+from retroscope.methods.image_lists import (
+    AnImage,
+    AnyImageList,
+    ImageList,
+    OneOrMany,
+    is_image_list,
+    map_images,
+)
 from retroscope.methods.occlusion.incremental import CleanResults, run_patched
 from retroscope.methods.occlusion.occluders import OccluderGrid, occluder_pixels
 from retroscope.methods.occlusion.patched_maps import BatchSpan, PatchedMaps
-from retroscope.methods.targets import (
-    TargetSpec,
-    applied_fit,
-    resolve_target,
-    stack_inputs,
-    target_at,
+from retroscope.methods.targets import TargetSpec, resolve_target, stack_inputs, target_at
+from retroscope.network import (
+    AnyArray,
+    AnyImage,
+    AnyNetwork,
+    Network,
+    OneImage,
+    as_network,
 )
-from retroscope.network import AnyImage, Network, require_network
 from retroscope.results.caveats import caveats_of
 from retroscope.results.heat_maps import OcclusionMap, Target
 from retroscope.results.layers import Layer
@@ -40,27 +50,70 @@ _BATCH_SIZE = 32
 """Occluders that run as one batch; the patches of larger batches do not fit into CPU caches."""
 
 
+@overload
+def occlusion(
+    net: AnyNetwork,
+    image: OneImage,
+    *,
+    target: TargetSpec = ...,
+    size: int = ...,
+    stride: int = ...,
+    fill: str | float = ...,
+) -> OcclusionMap: ...
+@overload
+def occlusion(
+    net: AnyNetwork,
+    image: ImageList[AnImage],
+    *,
+    target: TargetSpec = ...,
+    size: int = ...,
+    stride: int = ...,
+    fill: str | float = ...,
+) -> list[OcclusionMap]: ...
+@overload
+def occlusion(
+    net: AnyNetwork,
+    image: AnyArray,
+    *,
+    target: TargetSpec = ...,
+    size: int = ...,
+    stride: int = ...,
+    fill: str | float = ...,
+) -> OneOrMany: ...
 @check_arguments
 def occlusion(
-    net: Network,
-    image: AnyImage,
+    net: AnyNetwork,
+    image: AnyImage | AnyImageList,
     *,
     target: TargetSpec = None,
     size: int = 32,
     stride: int = 8,
     fill: str | float = "grey",
-) -> OcclusionMap:
+) -> OcclusionMap | list[OcclusionMap]:
     """How class scores change while a square covers each part of the image in turn.
 
     `fill` is `grey`, `mean` (the mean colour of the image), `blur`, or a number in the space of
-    the network's input.
+    the network's input. A list of images, a batch of them in one array, or a data set gives a list
+    of maps.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8), torch.nn.Flatten()))
     >>> occlusion(net, torch.ones(3, 8, 8), size=4, stride=2, target=1).probabilities.shape
     (3, 3)
     """
-    require_network(net)
-    network_input = net.prepare(image)
+    net = as_network(net)
+    occlude = partial(_occlude, net, target=target, size=size, stride=stride, fill=fill)
+    return map_images(net, image, occlude) if is_image_list(image) else occlude(net.prepare(image))
+
+
+def _occlude(
+    net: Network,
+    network_input: NetworkInput,
+    *,
+    target: TargetSpec,
+    size: int,
+    stride: int,
+    fill: str | float,
+) -> OcclusionMap:
     occluders = OccluderGrid.covering(network_input.size, size=size, stride=stride)
     input_tensor = network_input.tensor.to(net.device)
     pixels = occluder_pixels(input_tensor, fill, net.preprocessing)
@@ -83,11 +136,11 @@ def occlusion(
         unit=clean.unit,
         activation=clean.activation,
         class_names=clean.targets_at(np.unique(rows[:, 1])),
-        caveats=caveats_of("occlusion"),
+        caveats=(*network_input.caveats, *caveats_of("occlusion")),
         size=network_input.size,
         image=network_input.rgb,
         source=network_input.source,
-        fit=applied_fit(net, image),
+        fit=network_input.fit,
         notes=net.remarks,
     )
 

@@ -20,7 +20,7 @@ from retroscope.methods.synthesis.render_patterns import (
     SynthesisRequest,
     render_patterns,
 )
-from retroscope.network import AnyImage, Network, require_network
+from retroscope.network import AnyImage, Network, as_network
 from retroscope.results.patterns import Pattern
 
 
@@ -74,7 +74,7 @@ def synthesize_many(
     progress: StepListener | None = None,
 ) -> list[Pattern]:
     """Synthesize one pattern per unit, in their order; units of one layer run as one batch."""
-    require_network(net)
+    net = as_network(net)
     recipe = with_steps(as_recipe(recipe), steps)
     objectives = [as_objective(unit) for unit in units]
     request = SynthesisRequest(recipe, objectives, [seed] * len(units), seed)
@@ -98,7 +98,7 @@ def synthesize_varied(
 
     `weight` is the weight of their diversity relative to the activation.
     """
-    require_network(net)
+    net = as_network(net)
     if count < 1:
         raise RetroscopeError(f"cannot synthesize {count} patterns; give 1 or more")
     objective = as_objective(unit)
