@@ -36,7 +36,11 @@ def painted(path: str) -> Scene:
         (["world", "new", "--count", "0"], "no world of 0 images"),
         (["world", "new", "--seed", "-1"], "no world -1; a seed is a number from 0"),
         (["world", "."], "is not empty; name a new folder"),
-        (["demo", "cat.png", "--no-open"], "cannot create the folder 'cat.png': it is a file"),
+        (["demo", "cat.png", "--no-open"], "'cat.png' is a file; name a new folder for the demo"),
+        (["demo", ".", "--no-open"], "'.' has files that are not from a demo, such as 'broken.py'"),
+        (["demo", "no/demo", "--no-open"], "the folder 'no' does not exist"),
+        (["world", "no/world"], "cannot write 'no/world': the folder 'no' does not exist"),
+        (["export", "a.atlas", "no/site"], "cannot write 'no/site': the folder 'no' does not exi"),
         (["layers", "demo@7"], "no demo checkpoint '7'; choose from 0, "),
         (
             ["layers", "demo-shortcuts"],

@@ -55,7 +55,7 @@ def test_cam_draws_the_heat_of_the_most_probable_class(
 ) -> None:
     said = retroscope("cam", TINY, "cat.png")
     heat = cam(tiny, "cat.png")
-    name = f"cat.{str(heat.target).replace(' ', '-')}.gradcam.png"
+    name = f"cat.nets.tiny.{str(heat.target).replace(' ', '-')}.gradcam.png"
     assert (said.status, said.out, said.err) == (0, f"{name}\n", "")
     check_is_drawing(Path(name), heat)
 
@@ -77,9 +77,9 @@ def test_cam_takes_what_the_function_takes(
 
 def test_several_classes_stand_side_by_side(retroscope: Retroscope, tiny: rs.Network) -> None:
     said = retroscope("cam", TINY, "cat.png", *TWO)
-    assert (said.status, said.out) == (0, "cat.2-classes.gradcam.png\n")
+    assert (said.status, said.out) == (0, "cat.nets.tiny.2-classes.gradcam.png\n")
     heats = [cam(tiny, "cat.png", target=one) for one in ("pier", "tabby")]
-    check_is_drawing(Path("cat.2-classes.gradcam.png"), heats)
+    check_is_drawing(Path("cat.nets.tiny.2-classes.gradcam.png"), heats)
     told = json.loads(retroscope("cam", TINY, "cat.png", *TWO, "--json").out)
     assert [one["target"] for one in told] == ["pier", "tabby"]
 
@@ -112,8 +112,8 @@ def test_occlusion_draws_what_covering_finds(retroscope: Retroscope, tiny: rs.Ne
 
 def test_explain_draws_a_page_or_writes_one(retroscope: Retroscope, tiny: rs.Network) -> None:
     said = retroscope("explain", TINY, "cat.png", "--top", "2")
-    assert (said.status, said.out) == (0, "cat.explained.png\n")
-    check_is_drawing(Path("cat.explained.png"), explain(tiny, "cat.png", top=2))
+    assert (said.status, said.out) == (0, "cat.nets.tiny.explained.png\n")
+    check_is_drawing(Path("cat.nets.tiny.explained.png"), explain(tiny, "cat.png", top=2))
     said = retroscope("explain", TINY, "cat.png", "-o", "page.html")
     assert (said.status, said.out) == (0, "page.html\n")
     assert Path("page.html").read_text("utf-8") == explanation_html(explain(tiny, "cat.png"))

@@ -146,10 +146,13 @@ def test_json_says_of_each_projection_what_the_library_says(
 @pytest.mark.parametrize(
     ("words", "name"),
     [
-        (["conv2:1", "cat.png"], "cat.conv2_1.deconvnet.png"),
-        (["conv2:1@3,4", "cat.png", "--rules", "guided"], "cat.conv2_1_at_3,4.guided.png"),
-        (["conv2:1@*", "cat.png"], "cat.conv2_1_at_all.deconvnet.png"),
-        (["conv2", "dog.png", "cat.png"], "dog.conv2.deconvnet.png"),
+        (["conv2:1", "cat.png"], "cat.nets.tiny.conv2_1.deconvnet.png"),
+        (
+            ["conv2:1@3,4", "cat.png", "--rules", "guided"],
+            "cat.nets.tiny.conv2_1_at_3,4.guided.png",
+        ),
+        (["conv2:1@*", "cat.png"], "cat.nets.tiny.conv2_1_at_all.deconvnet.png"),
+        (["conv2", "dog.png", "cat.png"], "dog.and-1-more.nets.tiny.conv2.deconvnet.png"),
     ],
 )
 def test_a_picture_without_a_name_is_called_after_image_unit_and_rules(
@@ -232,8 +235,10 @@ def test_activations_draw_the_maps_that_the_library_finds(
     retroscope: Retroscope, tiny: rs.Network, desk: Path
 ) -> None:
     said = retroscope("activations", "nets.py:tiny", "conv2", "cat.png")
-    assert (said.status, said.out) == (0, "cat.conv2.activations.png\n")
-    check_is_drawing(desk / "cat.conv2.activations.png", rs.activations(tiny, "conv2", "cat.png"))
+    assert (said.status, said.out) == (0, "cat.nets.tiny.conv2.activations.png\n")
+    check_is_drawing(
+        desk / "cat.nets.tiny.conv2.activations.png", rs.activations(tiny, "conv2", "cat.png")
+    )
 
 
 def test_resize_reaches_the_network(retroscope: Retroscope, desk: Path) -> None:

@@ -66,13 +66,13 @@ def test_a_unit_gets_a_picture(retroscope: Retroscope, net: rs.Network) -> None:
 
 def test_without_a_name_the_picture_has_that_of_unit_and_recipe(retroscope: Retroscope) -> None:
     said = retroscope("synthesize", TINY, "conv2:1", *FEW, "--recipe", "plain")
-    assert said.out == "nets.conv2_1.plain.png\n"
-    assert Path("nets.conv2_1.plain.png").exists()
+    assert said.out == "nets.tiny.conv2_1.plain.png\n"
+    assert Path("nets.tiny.conv2_1.plain.png").exists()
 
 
 def test_the_name_of_a_class_becomes_a_file_name_without_blanks(retroscope: Retroscope) -> None:
     said = retroscope("synthesize", TINY, "--target", "great dane", *FEW)
-    assert said.out == "nets.great-dane.zoom.png\n"
+    assert said.out == "nets.tiny.great-dane.zoom.png\n"
 
 
 def test_a_layer_gets_a_sheet_of_its_channels(retroscope: Retroscope, net: rs.Network) -> None:
@@ -191,8 +191,8 @@ def test_filters_are_drawn(retroscope: Retroscope, net: rs.Network) -> None:
     said = retroscope("filters", TINY, "-o", "filters.png")
     assert (said.status, said.out) == (0, "filters.png\n")
     check_is_drawing("filters.png", filters(net))
-    assert retroscope("filters", TINY, "conv1", "--bare").out == "nets.0.filters.png\n"
-    check_is_drawing("nets.0.filters.png", filters(net), bare=True)
+    assert retroscope("filters", TINY, "conv1", "--bare").out == "nets.tiny.0.filters.png\n"
+    check_is_drawing("nets.tiny.0.filters.png", filters(net), bare=True)
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {

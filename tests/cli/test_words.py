@@ -2,12 +2,15 @@
 
 import inspect
 import re
+import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 
 import click
 import pytest
+from click.core import ParameterSource
 
 import retroscope as rs
 from retroscope.atlas.schema import RANKINGS
@@ -24,6 +27,7 @@ from retroscope.render.projection_figures import VIEWS
 from retroscope.render.tone import TONES
 from retroscope.scanning.illustrate import parse_ranks
 from retroscope.scanning.precision import Precision
+from retroscope.scanning.sources import CLASS_FOLDERS
 from retroscope.zoo.registry import DEVICES
 from tests.cli.terminal import Retroscope
 
@@ -105,6 +109,7 @@ CLOSED_SETS: dict[str, tuple[Iterable[str], Iterable[str]]] = {
     "fills": (choices.FILLS, FILLS),
     "recipes": (choices.RECIPES, rs.RECIPES),
     "precisions": (choices.PRECISIONS, tuple(Precision)),
+    "class folders": (choices.CLASS_FOLDERS, CLASS_FOLDERS),
     "rankings": (choices.RANKINGS, RANKINGS),
     "tones": (choices.TONES, TONES),
     "views": (choices.VIEWS, VIEWS),
@@ -218,6 +223,45 @@ def test_without_arguments_the_help_is_shown(retroscope: Retroscope) -> None:
     assert (said.status, said.err) == (0, "")
     assert said == retroscope("--help") == retroscope("-h")
     assert all(f"\n  {name} " in said.out for name in main.commands)
+
+
+def test_the_help_lists_each_command_in_one_section() -> None:
+    listed = [str(command.name) for part in main.sections.values() for command in part]
+    assert sorted(listed) == sorted(main.commands)
+    lines = main.get_help(click.Context(main, info_name="retroscope")).splitlines()
+    order = [lines.index(f"{title}:") for title in main.sections]
+    assert order == sorted(order)
+    for title, commands in main.sections.items():
+        below = lines[lines.index(f"{title}:") + 1 :][: len(commands)]
+        assert [line.split()[0] for line in below] == [command.name for command in commands]
+
+
+EXAMPLES = {
+    line.strip(): name
+    for name, command in main.commands.items()
+    for line in (command.epilog or "").splitlines()
+    if line.startswith("  retroscope ")
+}
+
+
+def test_every_command_has_two_examples_in_its_help() -> None:
+    assert Counter(EXAMPLES.values()) == dict.fromkeys(main.commands, 2)
+    for line, name in EXAMPLES.items():
+        context = click.Context(main.commands[name], info_name=name, terminal_width=80)
+        assert f"    {line}\n" in f"{main.commands[name].get_help(context)}\n"
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_an_example_is_understood(line: str) -> None:
+    program, name, *words = shlex.split(line)
+    assert (program, name) == ("retroscope", EXAMPLES[line])
+    context = main.commands[name].make_context(name, words)
+    is_given = {
+        str(entry.name)
+        for entry in main.commands[name].params
+        if context.get_parameter_source(str(entry.name)) is ParameterSource.COMMANDLINE
+    }
+    assert len(is_given) >= len([word for word in words if word.startswith("-")])
 
 
 @pytest.mark.parametrize("name", main.commands)

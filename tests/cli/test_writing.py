@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from retroscope.cli.output import write_bytes, write_image
+from retroscope.cli.output import model_name, write_bytes, write_image
 from retroscope.errors import RetroscopeError
 
 
@@ -34,3 +34,13 @@ def test_a_full_disk_leaves_what_was_there_before(
     with pytest.raises(RetroscopeError, match=r"cannot write .*page.html': No space left"):
         write_bytes(b"a newer page", path)
     assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"an older page"]
+
+
+NAMES = ["vgg16", "vgg16.pth", "nets.py:tiny", "nets.py:large", "timm/resnet18.a1_in1k", "a.b:c"]
+
+
+def test_the_names_of_models_are_different_parts_of_file_names() -> None:
+    names = [model_name(name) for name in NAMES]
+    assert names[:2] == ["vgg16", "vgg16"], "the weights of a network are named like the network"
+    assert len(set(names)) == len(NAMES) - 1
+    assert not any(set(name) & set('/\\:*?"<>|') for name in names)

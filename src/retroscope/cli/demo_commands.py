@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retroscope.cli.output import write_drawing
+from retroscope.cli.options import examples
+from retroscope.cli.output import check_parent, write_drawing
 from retroscope.cli.progress_bar import show_progress, show_resumable_progress
 from retroscope.cli.viewer_commands import print_address
+from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
     from retroscope.atlas.reader import Atlas
 
 
-@click.command(short_help="Paint images whose parts are known.")
+@click.command(
+    short_help="Paint images whose parts are known.",
+    epilog=examples("world painted --count 1000", "world painted --masks --shortcut"),
+)
 @click.argument("folder")
 @click.option(
     "--count", type=int, default=500, show_default=True, metavar="N", help="Number of images."
@@ -31,6 +36,7 @@ def world(folder: str, *, count: int, seed: int, masks: bool, shortcut: bool) ->
     from retroscope.progress import progress_callback
     from retroscope.world import write_world
 
+    check_parent(Path(folder))
     with show_progress() as progress:
         write_world(
             folder,
@@ -43,7 +49,10 @@ def world(folder: str, *, count: int, seed: int, masks: bool, shortcut: bool) ->
     click.echo(folder)
 
 
-@click.command(short_help="Try everything on bundled data, without a download.")
+@click.command(
+    short_help="Try everything on bundled data, without a download.",
+    epilog=examples("demo", "demo tour --count 200 --no-open"),
+)
 @click.argument("folder", default="retroscope-demo")
 @click.option("--count", type=int, show_default="500", metavar="N", help="Number of images.")
 @click.option("--seed", type=int, show_default="0", metavar="SEED", help="Seed of the world.")
@@ -65,6 +74,7 @@ def demo(folder: str, *, count: int | None, seed: int | None, no_open: bool, thr
 
     from retroscope.demo_atlas import demo as make_demo_atlas
 
+    _check_demo_folder(Path(folder))
     torch.set_num_threads(threads)
     with show_resumable_progress(Path(folder) / "demo.atlas") as progress:
         atlas = make_demo_atlas(folder, count=count, seed=seed, progress=progress)
@@ -73,6 +83,20 @@ def demo(folder: str, *, count: int | None, seed: int | None, no_open: bool, thr
         click.echo(str(atlas.path))
     if not no_open:
         _open_viewer(atlas.path)
+
+
+def _check_demo_folder(folder: Path) -> None:
+    """Raises unless a folder is new or empty, or that of an earlier demo."""
+    check_parent(folder)
+    if folder.exists() and not folder.is_dir():
+        raise RetroscopeError(f"{str(folder)!r} is a file; name a new folder for the demo")
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    is_started = any(name.startswith(("world", ".world")) for name in names)
+    if names and not is_started:
+        raise RetroscopeError(
+            f"{str(folder)!r} has files that are not from a demo, such as {min(names)!r}; name a "
+            "new folder"
+        )
 
 
 def _draw_part_detectors(atlas: "Atlas") -> None:
@@ -105,4 +129,4 @@ def _open_viewer(path: Path) -> None:
     serve(path, net=open_model("demo"), on_ready=print_address)
 
 
-COMMANDS = (world, demo)
+COMMANDS = (demo, world)

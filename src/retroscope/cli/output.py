@@ -60,14 +60,42 @@ def print_layer_table(layers: Sequence["Layer"]) -> None:
     console.print(table)
 
 
-def default_path(image: str, subject: str, method: str) -> Path:
-    """The file for a drawing if `-o` is not given.
+def default_path(*parts: str) -> Path:
+    """The file for a drawing if `-o` is not given, named after all that tells it apart.
 
-    >>> str(default_path("photos/cat.jpg", "conv1:3@6,7", "deconvnet"))
-    'cat.conv1_3_at_6,7.deconvnet.png'
+    >>> str(default_path("cat", "vgg16", "conv1:3@6,7", "", "deconvnet"))
+    'cat.vgg16.conv1_3_at_6,7.deconvnet.png'
     """
-    safe = subject.replace("/", "_").replace(":", "_").replace("*", "all").replace("@", "_at_")
-    return Path(f"{Path(image).stem}.{safe.replace(' ', '-')}.{method}.png")
+    return Path(".".join(safe_name(part) for part in parts if part) + ".png")
+
+
+def safe_name(text: str) -> str:
+    """A text as a part of a file name that is valid on any system.
+
+    >>> safe_name("timm/resnet18"), safe_name("conv1:3@*")
+    ('timm_resnet18', 'conv1_3_at_all')
+    """
+    text = text.replace("@", "_at_").replace("*", "all").replace(" ", "-")
+    return "".join(
+        "_" if letter in _UNSAFE or not letter.isprintable() else letter for letter in text
+    )[:_MAX_NAME]
+
+
+_SOURCES = ("torchvision/", "timm/", "keras/")
+_UNSAFE, _MAX_NAME = frozenset('/\\:<>"|?'), 80
+
+
+def model_name(model: str) -> str:
+    """A model as a part of a file name: a name as it is, a weight file without folder and suffix.
+
+    >>> model_name("runs/resnet50.pth"), model_name("nets.py:tiny"), model_name("timm/resnet18.a1")
+    ('resnet50', 'nets.tiny', 'timm_resnet18.a1')
+    """
+    path, colon, factory = model.rpartition(":")
+    if colon:
+        return safe_name(f"{Path(path).stem if path.endswith('.py') else path}.{factory}")
+    is_name = model.startswith(_SOURCES) or not Path(model).suffix
+    return safe_name(model if is_name else Path(model).stem)
 
 
 def check_writable(
@@ -78,14 +106,21 @@ def check_writable(
         return
     if path.is_dir():
         raise RetroscopeError(f"cannot write {str(path)!r}: it is a folder; give a file")
-    if not path.parent.is_dir():
-        raise RetroscopeError(
-            f"cannot write {str(path)!r}: the folder {str(path.parent)!r} does not exist"
-        )
+    check_parent(path)
     if str(path) in inputs:
         raise RetroscopeError(f"cannot write {str(path)!r}: it is an input; give -o another name")
     _check_suffix(path, PAGE_SUFFIXES if accept_page else ())
     _probe_file(path, "choose another path")
+
+
+def check_parent(path: Path) -> None:
+    """Raises if the folder around a file or a folder that a command makes does not exist."""
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        reason = "is a file" if parent.exists() else "does not exist"
+        raise RetroscopeError(
+            f"cannot write {str(path)!r}: the folder {str(path.parent)!r} {reason}"
+        )
 
 
 def _check_suffix(path: Path, page_suffixes: Sequence[str]) -> None:
@@ -127,9 +162,9 @@ def check_atlas_writable(path: Path) -> None:
 
 
 def create_folder(folder: Path) -> None:
-    """Creates a folder, and those above it, unless it exists."""
+    """Creates a folder unless it exists."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         reason = "it is a file" if folder.is_file() else error.strerror
         raise RetroscopeError(f"cannot create the folder {str(folder)!r}: {reason}") from error
@@ -157,7 +192,7 @@ def write_image(image: "Image", path: Path, *, to_stderr: bool = False) -> None:
 
 def write_bytes(content: bytes, path: Path, *, to_stderr: bool = False) -> None:
     """Writes a file completely or not at all, and prints the path."""
-    part = path.with_name(f".{path.name}.part")
+    part, is_new = path.with_name(f".{path.name}.part"), not path.exists()
     try:
         part.write_bytes(content)
         part.replace(path)
@@ -167,3 +202,11 @@ def write_bytes(content: bytes, path: Path, *, to_stderr: bool = False) -> None:
     finally:
         part.unlink(missing_ok=True)
     click.echo(str(path), err=to_stderr)
+    if not is_new and not _is_output_option(path):
+        click.echo(f"replaced an earlier {path}; -o writes to another file", err=True)
+
+
+def _is_output_option(path: Path) -> bool:
+    """Whether the user has named this file."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.params.get("output") == path

@@ -10,21 +10,24 @@ import click
 from retroscope.cli.choices import RECIPES
 from retroscope.cli.options import (
     OpenOptions,
+    examples,
     image_output_option,
     json_option,
     open_options,
     packed_options,
+    refuse_drawing_options,
     stdout_to_stderr,
     tone_option,
 )
 from retroscope.cli.output import (
     check_writable,
     default_path,
+    model_name,
     print_json,
     write_drawing,
     write_image,
 )
-from retroscope.cli.parameter_types import parse_channels
+from retroscope.cli.parameter_types import format_channels, parse_channels
 from retroscope.cli.progress_bar import format_duration, show_progress, show_resumable_progress
 from retroscope.errors import RetroscopeError, UnitError
 
@@ -95,7 +98,12 @@ _synthesis_options = packed_options(
 )
 
 
-@click.command(short_help="Synthesize a pattern that makes a unit fire.")
+@click.command(
+    short_help="Synthesize a pattern that makes a unit fire.",
+    epilog=examples(
+        "synthesize imagenet conv7:42", "synthesize imagenet conv7 --channels 0-3 --steps 128"
+    ),
+)
 @click.argument("model")
 @click.argument("unit", required=False)
 @click.option("--target", metavar="CLASS", help="Class to maximise instead of a unit.")
@@ -138,7 +146,8 @@ def synthesize(
     from retroscope.results.as_json import pattern_json
 
     objectives = _parse_objectives(unit, target, channels)
-    path = output or default_path(model, unit or str(target), synthesis.recipe)
+    path = output or _default_path(model, unit or str(target), channels, synthesis)
+    refuse_drawing_options(output, as_json=as_json)
     check_writable(path, [synthesis.seed_image or ""])
     net = opening.open(model)
     naturals = _natural_maxima(atlas, net, objectives)
@@ -156,7 +165,10 @@ def synthesize(
         write_drawing(result, path, to_stderr=as_json, bare=bare)
 
 
-@click.command(short_help="Draw the filters of a first layer.")
+@click.command(
+    short_help="Draw the filters of a first layer.",
+    epilog=examples("filters imagenet", "filters vgg16 conv1_1 --bare -o filters.png"),
+)
 @click.argument("model")
 @click.argument("layer", required=False)
 @tone_option(default="tile")
@@ -181,6 +193,7 @@ def filters(
     from retroscope.methods.filters import filters as read_filters
     from retroscope.results.as_json import filters_json
 
+    refuse_drawing_options(output, as_json=as_json)
     check_writable(output)
     net = opening.open(model)
     with stdout_to_stderr():
@@ -188,8 +201,21 @@ def filters(
     if as_json:
         print_json(filters_json(layer_filters))
     if output is not None or not as_json:
-        path = output or default_path(model, layer_filters.layer.name, "filters")
+        path = output or default_path(model_name(model), layer_filters.layer.name, "filters")
         write_drawing(layer_filters, path, to_stderr=as_json, tone=tone, bare=bare)
+
+
+def _default_path(
+    model: str, subject: str, channels: Sequence[int] | None, options: SynthesisOptions
+) -> Path:
+    return default_path(
+        model_name(model),
+        subject,
+        f"channels{format_channels(channels)}" if channels else "",
+        options.recipe,
+        f"diversity{options.diversity}" if options.diversity else "",
+        f"from-{Path(options.seed_image).stem}" if options.seed_image else "",
+    )
 
 
 def _parse_objectives(

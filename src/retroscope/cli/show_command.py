@@ -10,14 +10,18 @@ import click
 from retroscope.cli.choices import RANKINGS
 from retroscope.cli.options import (
     OpenOptions,
+    examples,
     image_output_option,
     json_option,
     open_options,
+    refuse_drawing_options,
     refuse_network_options,
+    refuse_options,
     stdout_to_stderr,
     tone_option,
 )
 from retroscope.cli.output import (
+    check_parent,
     check_writable,
     create_folder,
     default_path,
@@ -66,7 +70,12 @@ class ShowRequest:
         return list(zip(rows, patches, strict=True))
 
 
-@click.command(short_help="Show the plate of a unit, or the strongest hits of a layer.")
+@click.command(
+    short_help="Show the plate of a unit, or the strongest hits of a layer.",
+    epilog=examples(
+        "show photos.atlas conv7:42", "show photos.atlas conv7 --channels 0-15 -o sheet.png"
+    ),
+)
 @click.argument("atlas")
 @click.argument("unit")
 @click.option(
@@ -135,11 +144,12 @@ def show(
     from retroscope.unit import Unit
 
     check_writable(output, [atlas])
+    if mosaics is not None:
+        check_parent(mosaics)
     address = Unit.parse(unit)
     if channels is not None:
         _check_channels(address, is_sheet_only=not (context or mosaics))
-    if context and lit is not None:
-        raise RetroscopeError("--context draws no lit patches; leave out --lit or --no-lit")
+    _refuse_unused_options(as_json=as_json, context=context, mosaics=mosaics, output=output)
     if model is None:
         refuse_network_options("images", "glob")
     with open_atlas(atlas) as scanned:
@@ -151,9 +161,20 @@ def show(
         if as_json:
             print_json(_hits_json(request))
         if output is not None or not (as_json or mosaics):
-            path = output or _default_path(atlas, unit, request, context=context)
+            path = output or _default_path(Path(atlas).stem, unit, request, context=context)
             options = {"tone": tone} if lit is None else {"tone": tone, "lit": lit}
             _draw(request, path, context=context, options=options, to_stderr=as_json)
+
+
+def _refuse_unused_options(
+    *, as_json: bool, context: bool, mosaics: Path | None, output: Path | None
+) -> None:
+    if mosaics is None:
+        refuse_drawing_options(output, as_json=as_json)
+    elif output is None:
+        refuse_options({"lit", "context"}, "changes a drawing; beside --mosaics, name it with -o")
+    if context:
+        refuse_options({"lit"}, "has no effect on --context, which draws no lit patches")
 
 
 def _check_channels(address: "Unit", *, is_sheet_only: bool) -> None:
@@ -193,7 +214,7 @@ def _add_projections(
 def _default_path(atlas: str, unit: str, request: ShowRequest, *, context: bool) -> Path:
     channels = "" if request.channels is None else f"channels{format_channels(request.channels)}"
     method = ".".join(filter(None, [channels, "context" * context, request.ranked_by]))
-    return default_path(atlas, unit, method)
+    return default_path(Path(atlas).stem, unit, method)
 
 
 def _draw(

@@ -85,8 +85,8 @@ def test_a_picture_without_a_name_is_called_after_what_it_shows(
 def test_mosaics_are_named_after_layer_and_channel(
     retroscope: Retroscope, unit: str, stem: str
 ) -> None:
-    said = retroscope("show", "done.atlas", unit, "--mosaics", "new/folder")
-    paths = [f"new/folder/{stem}_{ending}.png" for ending in ("im", "feat", "lit")]
+    said = retroscope("show", "done.atlas", unit, "--mosaics", "mosaics")
+    paths = [f"mosaics/{stem}_{ending}.png" for ending in ("im", "feat", "lit")]
     assert (said.status, said.out.splitlines(), said.err) == (0, paths, "")
     sizes = set()
     for path in paths:
@@ -199,7 +199,8 @@ def test_every_way_to_show_makes_what_it_shows_and_little_more(
 ) -> None:
     options = ["--model", TINY, "--images", "images"]
     assert retroscope("show", "bare.atlas", *words, *options).status == 0
-    said = retroscope("show", "bare.atlas", *words, "--json")
+    asked = [word for word in words if word != "--context"]
+    said = retroscope("show", "bare.atlas", *asked, "--json")
     found = json.loads(said.out)
     facts = found if isinstance(found, list) else [found]
     assert all(hit["projected"] for one in facts for hit in one.get("hits", [one]))

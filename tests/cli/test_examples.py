@@ -1,0 +1,48 @@
+"""The examples of the help texts run, on the demo network and its world."""
+
+import shlex
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+import retroscope as rs
+from retroscope.world import write_world
+from tests.cli.terminal import Retroscope
+from tests.cli.test_words import EXAMPLES
+
+ONLINE = ("vgg16", "resnet50", "resnet50.pth")
+"""Networks that are downloaded, or a file of the user's; their examples are only parsed."""
+UNSUITABLE = ("serve", "demo", "world")
+"""Commands that wait for Ctrl-C, or paint hundreds of images; they have tests of their own."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a user may have: an image of a cat and a folder of others."""
+    home = tmp_path_factory.mktemp("examples")
+    write_world(home / "photos", count=24)
+    with PIL.Image.open(next(home.glob("photos/cat/*.png"))) as image:
+        image.convert("RGB").save(home / "cat.jpg")
+    net = rs.open_model("demo")
+    rs.scan(net, home / "photos", to=home / "photos.atlas", layers="conv5,conv7", projections=2)
+    return home
+
+
+def is_run(line: str) -> bool:
+    words = shlex.split(line)
+    return words[1] not in UNSUITABLE and not set(words) & set(ONLINE)
+
+
+@pytest.mark.parametrize("line", [line for line in EXAMPLES if is_run(line)])
+def test_an_example_runs(
+    line: str, folder: Path, retroscope: Retroscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    words = ["demo" if word == "imagenet" else word for word in shlex.split(line)[1:]]
+    if "synthesize" in words and "--steps" not in words:
+        words += ["--steps", "2"]
+    said = retroscope(*words)
+    assert said.status == 0, said.err
+    written = Path(said.out.splitlines()[-1])
+    assert written.exists()
