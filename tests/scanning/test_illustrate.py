@@ -333,3 +333,32 @@ def test_an_image_that_disappeared_is_named(tmp_path: Path) -> None:
 def test_an_unknown_choice_of_ranks_is_refused(wish: str | int) -> None:
     with pytest.raises(RetroscopeError, match="write all, max, none, or a number of hits"):
         parse_ranks(wish)
+
+
+def test_a_refused_call_leaves_the_file_as_it_is(folder: Path, tmp_path: Path) -> None:
+    scan(tiny(), folder, to=tmp_path / "a").close()
+    before = (tmp_path / "a").read_bytes()
+    mistakes: list[dict[str, Any]] = [
+        {"images": write_images(tmp_path / "fewer", 3)},
+        {"layers": "conv9"},
+        {"units": ["conv1:99"]},
+    ]
+    for mistake in mistakes:
+        with pytest.raises(RetroscopeError):
+            illustrate(tmp_path / "a", tiny(), **mistake)
+    assert (tmp_path / "a").read_bytes() == before
+    illustrate(tmp_path / "a", tiny())
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a", "fewer"]
+
+
+def test_a_scan_of_a_data_set_by_index_is_illustrated_with_the_same_data_set(
+    tmp_path: Path,
+) -> None:
+    """Data sets that list their files were once scanned by index too."""
+    datasets = pytest.importorskip("torchvision.datasets")
+    write_images(tmp_path / "photos" / "cat", 3)
+    dataset = datasets.ImageFolder(tmp_path / "photos")
+    scan(tiny(), [dataset[n][0] for n in range(3)], to=tmp_path / "a", projections="none").close()
+    illustrate(tmp_path / "a", tiny(), dataset)
+    wanted, kept = hits_and_projections(open_atlas(tmp_path / "a"))
+    assert kept == wanted

@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from retroscope.errors import ImageError, RetroscopeError
 from retroscope.scanning.sources import ImageList, list_images
@@ -19,7 +20,7 @@ def touch_files(folder: Path, *names: str) -> Path:
     return folder
 
 
-class Items:
+class Items(Dataset[object]):
     """A data set without classes."""
 
     def __init__(self, *items: object) -> None:
@@ -248,3 +249,177 @@ def test_targets_are_numbers_of_classes_or_below_zero_for_none() -> None:
     vars(items).update(classes=["a", "b"], targets=torch.tensor([1, -1, 0]))
     found = list_images(items)
     assert (list(found.class_names), found.labels) == (["a", "b"], [1, -1, 0])
+
+
+# Folders
+
+
+def test_hidden_files_and_folders_are_left_out_and_counted(tmp_path: Path) -> None:
+    touch_files(
+        tmp_path,
+        "cat/a.png",
+        "cat/.a.png.swp.png",
+        ".ipynb_checkpoints/a-checkpoint.png",
+        "cat/.ipynb_checkpoints/a-checkpoint.png",
+        "__MACOSX/cat/._a.png",
+        "dog/b.png",
+    )
+    images = list_images(tmp_path)
+    assert images.keys == ["cat/a.png", "dog/b.png"]
+    assert images.class_names == ["cat", "dog"]
+    assert [note.text for note in images.notes] == [
+        "left out 4 hidden files, such as '.ipynb_checkpoints/a-checkpoint.png'"
+    ]
+    assert list_images(tmp_path, glob="*.png").keys == images.keys
+
+
+def test_a_hidden_folder_is_listed_by_its_own_path(tmp_path: Path) -> None:
+    touch_files(tmp_path, ".cache/photos/a.png")
+    with pytest.raises(ImageError, match=r"all 1 images in .* are hidden; .* give its own path"):
+        list_images(tmp_path)
+    assert list_images(tmp_path / ".cache").keys == ["photos/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("class_folder", "classes"),
+    [
+        (None, ["", "flat", "train", "val"]),
+        ("first", ["", "flat", "train", "val"]),
+        ("last", ["", "flat", "cat", "cat"]),
+        ("all", ["", "flat", "train/cat", "val/cat"]),
+    ],
+)
+def test_the_class_folder_is_the_first_the_last_or_all(
+    tmp_path: Path, class_folder: str | None, classes: list[str]
+) -> None:
+    touch_files(tmp_path, "a.png", "flat/b.png", "train/cat/c.png", "val/cat/d.png")
+    images = list_images(tmp_path, class_folder=class_folder)
+    names = [images.class_names[label] if label >= 0 else "" for label in images.labels]
+    assert names == classes
+    assert images.class_names == sorted(set(filter(None, classes)))
+
+
+def test_folders_in_folders_are_noted_unless_the_class_folder_is_chosen(tmp_path: Path) -> None:
+    touch_files(tmp_path, "train/cat/c.png", "val/cat/d.png")
+    (note,) = list_images(tmp_path).notes
+    assert note.parameter == "class_folder"
+    assert "the class of 'train/cat/c.png' is the first, 'train'" in note.text
+    assert "last for 'cat' or all for 'train/cat'" in note.text
+    assert list_images(tmp_path, class_folder="first").notes == []
+    assert list_images(tmp_path / "train").notes == []
+
+
+def test_a_class_folder_that_has_no_effect_or_does_not_exist_is_refused(tmp_path: Path) -> None:
+    touch_files(tmp_path, "cat/c.png")
+    (tmp_path / "labels.csv").write_text("c.png,x\n")
+    with pytest.raises(RetroscopeError, match="no class folder 'lst'; did you mean 'last'"):
+        list_images(tmp_path, class_folder="lst")
+    with pytest.raises(RetroscopeError, match="the labels give the classes"):
+        list_images(tmp_path, labels=tmp_path / "labels.csv", class_folder="last")
+    with pytest.raises(RetroscopeError, match="are for files"):
+        list_images(Items(1), class_folder="last")
+
+
+# Lists and labels
+
+
+@pytest.mark.parametrize("again", ["cat/a.png", "./cat/a.png", "dog/../cat/a.png", "{}/cat/a.png"])
+def test_a_file_that_is_listed_twice_is_refused(tmp_path: Path, again: str) -> None:
+    lines = ["cat/a.png", "dog/a.png", again.format(tmp_path)]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    with pytest.raises(ImageError, match=r"images 1 and 3 of the list are one file, '.*a\.png'"):
+        list_images(tmp_path / "list.txt")
+    with pytest.raises(ImageError, match="images 1 and 2 of the list are one file"):
+        list_images([tmp_path / "a.png", str(tmp_path / "a.png")])
+
+
+def test_a_list_saved_by_an_editor_of_windows_is_read(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("cat/a.png\r\ndog/b.png\r\n", "utf-8-sig")
+    assert list_images(tmp_path / "list.txt").keys == ["cat/a.png", "dog/b.png"]
+
+
+def test_labels_that_name_several_images_are_refused(tmp_path: Path) -> None:
+    touch_files(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "t.csv").write_text("1.png,x\n")
+    with pytest.raises(RetroscopeError, match=r"a row '1.png', the name of 2 images, such as 'a/1"):
+        list_images(tmp_path, labels=tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("a/1.png,x\nb/1.png,y\n1.png,z\n")
+    assert list_images(tmp_path, labels=tmp_path / "t.csv").class_names == ["x", "y"]
+
+
+def test_labels_that_give_an_image_two_classes_are_refused(tmp_path: Path) -> None:
+    touch_files(tmp_path, "a/1.png")
+    (tmp_path / "t.csv").write_text("a/1.png,x\na/1.png,x\n./a/1.png,y\n")
+    with pytest.raises(RetroscopeError, match="two classes, 'x' and 'y'"):
+        list_images(tmp_path, labels=tmp_path / "t.csv")
+
+
+def test_labels_may_be_written_with_the_separators_of_windows(tmp_path: Path) -> None:
+    touch_files(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "t.csv").write_text("a\\1.png, x\n.\\b\\1.png,y\n")
+    images = list_images(tmp_path, labels=tmp_path / "t.csv")
+    assert [images.class_names[label] for label in images.labels] == ["x", "y"]
+
+
+def test_images_without_a_label_are_counted(tmp_path: Path) -> None:
+    touch_files(tmp_path, "1.png", "2.png", "3.png")
+    (tmp_path / "t.csv").write_text("path,class\n2.png,x\n")
+    (note,) = list_images(tmp_path, labels=tmp_path / "t.csv").notes
+    assert note.text.startswith("2 of 3 images have no class in ")
+
+
+# Data sets that list their files
+
+
+class Folder(Items):
+    """A data set of files, as torchvision's ImageFolder."""
+
+    def __init__(self, root: Path, *names: str) -> None:
+        super().__init__(*names)
+        self.root = str(root)
+        self.classes = sorted({Path(name).parts[0] for name in names})
+        self.targets = [self.classes.index(Path(name).parts[0]) for name in names]
+        self.samples = [(str(root / name), 0) for name in names]
+
+
+def test_a_data_set_keeps_the_names_of_its_files(tmp_path: Path) -> None:
+    dataset = Folder(tmp_path, "cat/a.png", "dog/b.png")
+    images = list_images(dataset)
+    assert images.keys == ["cat/a.png", "dog/b.png"]
+    dataset.root = "elsewhere"
+    assert list_images(dataset).keys == [str(tmp_path / "cat/a.png"), str(tmp_path / "dog/b.png")]
+
+
+def test_torchvisions_folder_is_listed_as_the_folder_itself(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("torchvision.datasets")
+    for name in ("cat/a.png", "cat/b.png", "dog/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        PIL.Image.new("RGB", (4, 4)).save(tmp_path / name)
+    dataset, folder = list_images(datasets.ImageFolder(tmp_path)), list_images(tmp_path)
+    assert dataset.fingerprint == folder.fingerprint
+
+
+def test_a_part_of_a_data_set_has_the_names_and_classes_of_its_samples(tmp_path: Path) -> None:
+    images = list_images(Subset(Folder(tmp_path, "cat/a.png", "cat/b.png", "dog/a.png"), [2, 0]))
+    assert images.keys == ["dog/a.png", "cat/a.png"]
+    assert [images.class_names[label] for label in images.labels] == ["dog", "cat"]
+
+
+def test_joined_data_sets_match_their_classes_by_name(tmp_path: Path) -> None:
+    joined: ConcatDataset[object] = ConcatDataset(
+        [Folder(tmp_path / "1", "cat/a.png", "dog/b.png"), Folder(tmp_path / "2", "dog/c.png")]
+    )
+    images = list_images(joined)
+    assert images.keys == ["cat/a.png", "dog/b.png", "dog/c.png"]
+    assert [images.class_names[label] for label in images.labels] == ["cat", "dog", "dog"]
+
+
+def test_names_that_two_samples_would_share_are_whole_paths_or_indices(tmp_path: Path) -> None:
+    first, second = Folder(tmp_path / "1", "cat/a.png"), Folder(tmp_path / "2", "cat/a.png")
+    assert list_images(ConcatDataset([first, second])).keys == [
+        str(tmp_path / "1/cat/a.png"),
+        str(tmp_path / "2/cat/a.png"),
+    ]
+    assert list_images(Subset(first, [0, 0])).keys == ["0", "1"]
+    mixed: list[Dataset[object]] = [first, Items(1)]
+    assert list_images(ConcatDataset(mixed)).keys == ["0", "1"]

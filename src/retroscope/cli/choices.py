@@ -16,6 +16,7 @@ FILLS = ("grey", "mean", "blur")
 """An occluder may also have a number as its fill."""
 RECIPES = ("zoom", "olah", "maco", "yosinski", "octaves", "plain")
 PRECISIONS = ("full", "bf16")
+CLASS_FOLDERS = ("first", "last", "all")
 RANKINGS = ("max", "mean")
 RANKS = ("all", "max", "none")
 """Hits that get a projection; a number of hits per channel is accepted too."""

@@ -1,7 +1,7 @@
 """Options that commands share: how a network is opened, and where the answer goes."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -59,15 +59,40 @@ class OpenOptions:
         return net
 
 
+def refuse_options(names: Iterable[str], reason: str) -> None:
+    """Raises if one of these options of the current command is given; it would have no effect."""
+    context = click.get_current_context()
+    for entry in context.command.params:
+        is_given = context.get_parameter_source(str(entry.name)) is not ParameterSource.DEFAULT
+        if entry.name in names and is_given:
+            is_option = isinstance(entry, click.Option)
+            label = entry.opts[0] if is_option else entry.make_metavar(context).strip("[]")
+            raise RetroscopeError(f"{label} {reason}")
+
+
 def refuse_network_options(*names: str) -> None:
     """Raises if an option is given that has no effect without a network: one of these, or one that
     opens it.
     """
-    context = click.get_current_context()
-    for name in (*names, *(field.name for field in fields(OpenOptions))):
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            option = f"--{name.replace('_', '-')}"
-            raise RetroscopeError(f"{option} needs a network; name it with --model")
+    opening = (field.name for field in fields(OpenOptions))
+    refuse_options({*names, *opening}, "needs a network; name it with --model")
+
+
+DRAWING_OPTIONS = frozenset({"colours", "bare", "original", "tone", "view", "lit", "context"})
+
+
+def refuse_drawing_options(output: Path | None, *, as_json: bool) -> None:
+    """Raises if an option of a drawing is given and nothing is drawn."""
+    if as_json and output is None:
+        refuse_options(
+            DRAWING_OPTIONS, "changes a drawing; with --json, name the file to draw with -o"
+        )
+
+
+def add_option(text: str, parameter: str) -> str:
+    """A text of the library, with the option of this command that stands for a parameter."""
+    options = {entry.name: entry.opts[-1] for entry in click.get_current_context().command.params}
+    return f"{text} ({options[parameter]})" if parameter in options else text
 
 
 @dataclass(frozen=True)
@@ -78,6 +103,11 @@ class HeatOptions:
     as_json: bool
     bare: bool
     colours: str
+
+
+def examples(*commands: str) -> str:
+    """The end of the help of a command: what can be typed."""
+    return "\n".join(("\b", "Examples:", *(f"  retroscope {command}" for command in commands)))
 
 
 def stdout_to_stderr() -> AbstractContextManager[object]:
@@ -173,6 +203,18 @@ def output_option(description: str, *, shown_default: str = "") -> Decorator:
         type=click.Path(path_type=Path),
         metavar="FILE",
         show_default=shown_default or False,
+        help=description,
+    )
+
+
+def number_option(name: str, default: float, *, metavar: str, description: str) -> Decorator:
+    """An option that takes a number of the type of its default."""
+    return click.option(
+        name,
+        type=type(default),
+        default=default,
+        show_default=True,
+        metavar=metavar,
         help=description,
     )
 

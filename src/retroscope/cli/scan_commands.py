@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retroscope.cli.choices import ILLUSTRATION_METHODS, PRECISIONS, RANKS
+from retroscope.cli.choices import CLASS_FOLDERS, ILLUSTRATION_METHODS, PRECISIONS, RANKS
 from retroscope.cli.options import (
     OpenOptions,
+    add_option,
+    examples,
     layers_option,
     open_options,
     packed_options,
+    refuse_options,
     rules_option,
     stdout_to_stderr,
 )
@@ -62,6 +65,7 @@ class ScanOptions:
     layers: tuple[str, ...]
     top: int
     labels: str | None
+    class_folder: str | None
     glob: str | None
     projections: str
     precision: str
@@ -86,6 +90,13 @@ _scan_options = packed_options(
         help="Hits to keep of each channel.",
     ),
     _labels_option,
+    click.option(
+        "--class-folder",
+        type=click.Choice(CLASS_FOLDERS),
+        show_default="first",
+        help="Folder that is the class of an image: the first below IMAGES, the last, which it "
+        "lies in, or all of them, joined.",
+    ),
     _glob_option,
     _projections_option,
     click.option(
@@ -110,7 +121,13 @@ _scan_options = packed_options(
 )
 
 
-@click.command(short_help="Find what excites every channel, in one pass over images.")
+@click.command(
+    short_help="Find what excites every channel, in one pass over images.",
+    epilog=examples(
+        "scan imagenet photos --to photos.atlas --layers conv5,conv7",
+        "scan resnet50 photos --to r50.atlas --projections 4",
+    ),
+)
 @click.argument("model")
 @click.argument("images")
 @_scan_options
@@ -130,7 +147,13 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
         _print_summary(atlas, was_complete=progress.last is None)
 
 
-@click.command(short_help="Add projections or patterns to an atlas.")
+@click.command(
+    short_help="Add projections or patterns to an atlas.",
+    epilog=examples(
+        "illustrate photos.atlas imagenet",
+        "illustrate photos.atlas imagenet --layers conv7 --methods synthesize",
+    ),
+)
 @click.argument("atlas")
 @click.argument("model")
 @click.argument("images", required=False)
@@ -174,6 +197,7 @@ def illustrate(
     from retroscope.atlas.write_lock import refuse_second_writer
     from retroscope.scanning.illustrate import illustrate as add_projections
 
+    _refuse_unused_options(methods)
     refuse_second_writer(Path(atlas))
     net = opening.open(model)
     if "deconv" in methods:
@@ -197,6 +221,17 @@ def illustrate(
     click.echo(atlas)
 
 
+def _refuse_unused_options(methods: Sequence[str]) -> None:
+    """Raises if an option is given for a method of `illustrate` that is not."""
+    if "deconv" not in methods:
+        names = ("images", "projections", "rules", "labels", "glob", "workers")
+        refuse_options(names, "is for projections; add deconv to --methods, or leave it out")
+    if "synthesize" not in methods:
+        refuse_options(
+            ("recipe", "steps"), "is for patterns; add synthesize to --methods, or leave it out"
+        )
+
+
 def _scan(
     net: "Network", images: str, options: ScanOptions, *, progress: "Callable[[Progress], None]"
 ) -> "Atlas":
@@ -209,6 +244,7 @@ def _scan(
         layers=options.layers or None,
         top=options.top,
         labels=options.labels,
+        class_folder=options.class_folder,
         glob=options.glob,
         projections=options.projections,
         precision=options.precision,
@@ -220,7 +256,7 @@ def _scan(
 
 
 def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str:
-    """What the scan will take, in one line."""
+    """What may surprise in the list of images, and what the scan will take, in a line each."""
     from rich.filesize import decimal
 
     from retroscope.render.captions import count_noun
@@ -230,10 +266,13 @@ def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str
     from retroscope.scanning.sources import list_images
 
     layers = scan_layers(net, options.layers or None)
+    image_list = list_images(
+        images, glob=options.glob, labels=options.labels, class_folder=options.class_folder
+    )
     estimate = estimate_scan(
         net,
         layers,
-        list_images(images, glob=options.glob, labels=options.labels),
+        image_list,
         top=options.top,
         ranks=ranks_of(options.projections),
         precision=options.precision,
@@ -248,11 +287,13 @@ def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str
     if estimate.projections:
         limit = f"up to {count_noun(estimate.projections, 'projection')}"
         projecting = f"{format_duration(estimate.projection_seconds)} for {limit}"
-    return (
+    remarks = [add_option(note.text, note.parameter) for note in image_list.notes]
+    line = (
         f"{', '.join(counts)}: about {format_duration(estimate.pass_seconds)} for the pass and "
         f"{projecting}, {decimal(estimate.memory_bytes)} of memory and "
         f"{decimal(estimate.disk_bytes)} on disk"
     )
+    return "\n".join([*remarks, line])
 
 
 def _print_before_pass(

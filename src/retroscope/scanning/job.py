@@ -7,8 +7,9 @@ from retroscope.argument_types import check_arguments
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.schema import Json, ScanState
 from retroscope.atlas.writer import AtlasWriter
+from retroscope.engine.layer_graph import layer_graph
 from retroscope.errors import ImageError, RetroscopeError
-from retroscope.network import Network, require_network
+from retroscope.network import AnyNetwork, as_network
 from retroscope.progress import ProgressListener, ignore_progress
 from retroscope.scanning.checkpoints import ScanPass, resume_pass, run_pass
 from retroscope.scanning.illustrate import (
@@ -40,13 +41,14 @@ from retroscope.scanning.sources import ImageSource, list_images
 
 @check_arguments
 def scan(
-    net: Network,
+    net: AnyNetwork,
     images: ImageSource,
     *,
     to: str | Path,
     layers: str | Sequence[str] | None = None,
     top: int = 9,
     labels: str | Path | None = None,
+    class_folder: str | None = None,
     glob: str | None = None,
     projections: RanksOption = "all",
     precision: str = "full",
@@ -58,19 +60,24 @@ def scan(
     """Finds the images that excite each channel of the layers most.
 
     `images` is a folder, whose sub-folders are classes, a text file of paths, a list of paths, or
-    a data set. `layers` takes names, aliases, globs and kinds; a string may list several. By
-    default, each convolution is ranked by its output that goes on: after its norm and its
-    rectifier, unless something else reads the output in between.
+    a data set. Where the sub-folders have sub-folders, `class_folder` is the one that is the class:
+    `first`, `last`, or `all`, which joins them; by default `first`. `labels` is a CSV file of paths
+    and classes instead.
+
+    `layers` takes names, aliases, globs and kinds; a string may list several. By default, each
+    convolution is ranked by its output that goes on: after its norm and its rectifier, unless
+    something else reads the output in between.
+
     `projections` selects the hits of each channel that get a projection: `all`, `max` (those by
     maximum), `none`, or how many. With `precision` bf16, a copy of the network in bfloat16 finds
     candidates, which are then scored in full; it is refused on a device that has no bf16
     instructions. If it is interrupted, the same call resumes it.
     """
-    require_network(net)
+    net = as_network(net)
     pass_precision = Precision.parse(precision)
     refuse_slow_precision(pass_precision, net.device)
     refuse_less_than_one(top=top, batch_size=batch_size, workers=workers)
-    image_list = list_images(images, glob=glob, labels=labels)
+    image_list = list_images(images, glob=glob, labels=labels, class_folder=class_folder)
     chosen_layers = scan_layers(net, layers)
     refuse_too_many_hits(min(top, len(image_list.keys)), chosen_layers)
     ranks = parse_ranks(projections)
@@ -123,6 +130,7 @@ def _record_plan(writer: AtlasWriter, plan: ScanPlan, *, source: dict[str, Json]
         }
         writer.put_meta({**facts, "state": ScanState.SCANNING, "next": 0, "readable": 0})
         writer.put_layers(plan.layers)
+        writer.put_graph(layer_graph(plan.net.survey(), plan.layers))
         images = plan.image_list
         writer.put_images(images.keys, images.labels, images.class_names)
 

@@ -1,19 +1,19 @@
 """The images of a scan: a folder, a list in a text file, or a data set."""
 
-import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
+from os.path import normpath
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
-import PIL.Image
-import torch
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
-from retroscope.errors import ImageError, RetroscopeError
+from retroscope.errors import ImageError, RetroscopeError, choose
+from retroscope.methods.image_lists import Dataset, read_image_of
 from retroscope.network import AnyImage
+from retroscope.scanning.dataset_facts import sample_classes, sample_keys
+from retroscope.scanning.label_files import read_labels
 
 SUFFIXES = frozenset(
     (
@@ -23,16 +23,20 @@ SUFFIXES = frozenset(
 )
 
 
-@runtime_checkable
-class Dataset(Protocol):
-    """A map-style data set of torch: an image, or a tuple of an image and its label, by index."""
-
-    def __getitem__(self, index: int, /) -> object: ...
-    def __len__(self) -> int: ...
+ImageSource = str | Path | Sequence[str | Path] | Dataset | DataLoader[object]
+"""A folder or a list in a text file, a list of paths, or a data set, also that of a DataLoader."""
 
 
-ImageSource = str | Path | Sequence[str | Path] | Dataset
-"""A folder or a list in a text file, a list of paths, or a data set."""
+CLASS_FOLDERS: dict[str, slice] = {"first": slice(1), "last": slice(-1, None), "all": slice(None)}
+"""Which of the folders that an image lies in are its class."""
+
+
+@dataclass(frozen=True)
+class ListNote:
+    """A remark on how images were listed, and the parameter that changes it."""
+
+    text: str
+    parameter: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class ImageList:
     """The images of a scan, by index: the key and class of each, and a function that loads it.
 
     A label is an index into `class_names`, or -1. `files` are the paths, unless a data set loads
-    the images.
+    the images. `notes` say how files were read, where that may surprise.
     """
 
     keys: Sequence[str]
@@ -48,6 +52,7 @@ class ImageList:
     class_names: Sequence[str]
     load: Callable[[int], AnyImage]
     files: Sequence[str] = ()
+    notes: Sequence[ListNote] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -60,73 +65,175 @@ class ImageList:
 
 
 def list_images(
-    source: ImageSource, *, glob: str | None = None, labels: str | Path | None = None
+    source: ImageSource,
+    *,
+    glob: str | None = None,
+    labels: str | Path | None = None,
+    class_folder: str | None = None,
 ) -> ImageList:
     """The images that a source names.
 
-    A folder includes all its sub-folders, which are the classes. A text file has a path on each
-    line, relative to the file; a list of paths is relative to the working directory. `labels` is
-    a CSV file of paths and classes.
+    A folder includes all its sub-folders but the hidden ones. A text file has a path on each line,
+    relative to the file; a list of paths is relative to the working directory.
+
+    `labels` is a CSV file of paths and classes. Without it, folders are classes: of an image, the
+    `first` below the source, which is the default, the `last`, which it lies in, or `all` of them.
     """
-    label_file = None if labels is None else Path(labels)
     if isinstance(source, str | Path):
-        return _list_paths(Path(source), glob, label_file)
+        return _list_paths(Path(source), glob, ClassRule(labels, class_folder))
     if isinstance(source, list | tuple) and all(isinstance(path, str | Path) for path in source):
         if glob:
             raise RetroscopeError("a list names its files; leave glob out", parameter="glob")
-        return _list_files([Path(path) for path in source], Path(), label_file)
-    if glob or labels:
+        rule = ClassRule(labels, class_folder)
+        return _list_files([Path(path) for path in source], Path(), rule)
+    if glob or labels or class_folder:
         raise RetroscopeError(
-            "glob and labels are for files; a data set has its own images and classes"
+            "glob, labels and class_folder are for files; a data set has its own images and classes"
         )
-    if not isinstance(source, Dataset):
+    dataset = _loaded_dataset(source) if isinstance(source, DataLoader) else source
+    if not isinstance(dataset, Dataset) or isinstance(dataset, Mapping):
         raise RetroscopeError(
-            f"cannot scan {type(source).__name__}; give a folder, a list of paths, or a data set"
+            f"cannot scan {type(dataset).__name__}; give a folder, a list of paths, or a data set"
         )
-    return _list_dataset(source)
+    return _list_dataset(dataset)
 
 
-def _list_paths(source: Path, glob: str | None, label_file: Path | None) -> ImageList:
+def _loaded_dataset(loader: DataLoader[object]) -> object:
+    """The data set of a DataLoader that loads all of it. Their order does not matter to a scan."""
+    sampler = loader.sampler
+    is_whole = isinstance(sampler, SequentialSampler) or (
+        isinstance(sampler, RandomSampler) and not sampler.replacement
+    )
+    if not is_whole or len(sampler) != len(loader.dataset):  # type: ignore[arg-type]
+        raise RetroscopeError(
+            "this DataLoader loads a part of its data set; give that part, as in "
+            "torch.utils.data.Subset(dataset, indices)"
+        )
+    return loader.dataset
+
+
+class ClassRule:
+    """Where the classes of files come from: a file of labels, or the folders they lie in."""
+
+    def __init__(self, labels: str | Path | None, class_folder: str | None) -> None:
+        if labels is not None and class_folder is not None:
+            raise RetroscopeError(
+                "the labels give the classes; leave class_folder out", parameter="class_folder"
+            )
+        self._labels = None if labels is None else Path(labels)
+        self._is_default = class_folder is None
+        self._folders = choose("class folder", class_folder or "first", CLASS_FOLDERS)
+
+    def classes(self, keys: Sequence[str]) -> list[str]:
+        """The class of each key; an empty string for an image that has none."""
+        if self._labels is not None:
+            return read_labels(self._labels, keys)
+        return ["/".join(_folders(key)[self._folders]) for key in keys]
+
+    def notes(self, keys: Sequence[str], classes: Sequence[str]) -> list[ListNote]:
+        """What may surprise: images without a label, and folders in folders."""
+        if self._labels is not None:
+            missing = sum(not name for name in classes)
+            text = f"{missing} of {len(keys)} images have no class in {str(self._labels)!r}"
+            return [ListNote(text, "labels")] if missing else []
+        nested = next((key for key in keys if len(_folders(key)) > 1), None)
+        if nested is None or not self._is_default:
+            return []
+        folders = _folders(nested)
+        text = (
+            f"the folders have sub-folders: the class of {nested!r} is the first, {folders[0]!r}; "
+            f"choose last for {folders[-1]!r} or all for {'/'.join(folders)!r}"
+        )
+        return [ListNote(text, "class_folder")]
+
+
+def _folders(key: str) -> tuple[str, ...]:
+    """The folders of an image below the source."""
+    *folders, _ = Path(key).parts
+    return () if Path(key).is_absolute() or ".." in folders else tuple(folders)
+
+
+def _list_paths(source: Path, glob: str | None, rule: ClassRule) -> ImageList:
     if not source.exists():
         raise ImageError(
             f"no folder or list {str(source)!r}; give a folder of images or a text file of paths"
         )
-    if glob and not source.is_dir():
+    if source.is_dir():
+        return _list_folder(source, glob, rule)
+    if glob:
         raise RetroscopeError(
             f"{str(source)!r} is a list, which names its files; leave glob out", parameter="glob"
         )
-    root = source if source.is_dir() else source.parent
-    paths = _find_files(source, glob) if source.is_dir() else _read_list(source)
+    paths = _read_list(source)
     if not paths:
-        raise _no_images(source, glob)
-    return _list_files(paths, root, label_file)
+        raise ImageError(
+            f"no images in {str(source)!r}; the list is empty, write a path on each line"
+        )
+    return _list_files(paths, source.parent, rule)
 
 
-def _no_images(source: Path, glob: str | None) -> ImageError:
-    start = f"no {glob or 'images'} in {str(source)!r}"
-    if not source.is_dir():
-        return ImageError(f"{start}; the list is empty, write a path on each line")
+def _list_folder(folder: Path, glob: str | None, rule: ClassRule) -> ImageList:
+    paths = _find_files(folder, glob)
+    hidden = [path for path in paths if _is_hidden(path.relative_to(folder))]
+    visible = sorted(set(paths).difference(hidden))
+    if not visible:
+        raise _no_images(folder, glob, hidden=len(hidden))
+    notes = []
+    if hidden:
+        names = f"{len(hidden)} hidden " + ("file" if len(hidden) == 1 else "files")
+        first = str(hidden[0].relative_to(folder))
+        notes.append(ListNote(f"left out {names}, such as {first!r}"))
+    return _list_files(visible, folder, rule, notes=notes)
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file or a folder around it is hidden, or is what macOS adds to archives."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def _no_images(folder: Path, glob: str | None, *, hidden: int) -> ImageError:
+    if hidden:
+        return ImageError(
+            f"all {hidden} images in {str(folder)!r} are hidden; to scan a hidden folder, give its "
+            "own path"
+        )
     if glob:
         return ImageError(
-            f"no file in {str(source)!r} matches {glob!r}; try another pattern", parameter="glob"
+            f"no file in {str(folder)!r} matches {glob!r}; try another pattern", parameter="glob"
         )
     endings = ", ".join(sorted(SUFFIXES))
     return ImageError(
-        f"{start}; no file ends in {endings}; a glob such as '*.xyz' selects other files",
+        f"no images in {str(folder)!r}; no file ends in {endings}; a glob such as '*.xyz' selects "
+        "other files",
         parameter="glob",
     )
 
 
-def _list_files(paths: Sequence[Path], root: Path, label_file: Path | None) -> ImageList:
+def _list_files(
+    paths: Sequence[Path], root: Path, rule: ClassRule, *, notes: Sequence[ListNote] = ()
+) -> ImageList:
     if not paths:
         raise ImageError("the list of images is empty; give the path of at least one")
+    _refuse_repeated_files(paths)
     keys = [_key(path, root) for path in paths]
-    classes = _read_labels(label_file, keys) if label_file else [_folder_class(k) for k in keys]
+    classes = rule.classes(keys)
     class_names = sorted(set(filter(None, classes)))
     label_by_name = {name: label for label, name in enumerate(class_names)}
     labels = [label_by_name.get(name, -1) for name in classes]
-    files = list(map(str, paths))
-    return ImageList(keys, labels, class_names, files.__getitem__, files)
+    files, notes = list(map(str, paths)), [*notes, *rule.notes(keys, classes)]
+    return ImageList(keys, labels, class_names, files.__getitem__, files, notes)
+
+
+def _refuse_repeated_files(paths: Sequence[Path]) -> None:
+    """Raises if two paths lead to one file, which would take two places among the hits."""
+    number_by_path: dict[str, int] = {}
+    for number, path in enumerate(paths, start=1):
+        first = number_by_path.setdefault(normpath(path.absolute()), number)
+        if first != number:
+            raise ImageError(
+                f"images {first} and {number} of the list are one file, {str(path)!r}; list each "
+                "image once"
+            )
 
 
 def _find_files(folder: Path, glob: str | None) -> list[Path]:
@@ -142,7 +249,7 @@ def _find_files(folder: Path, glob: str | None) -> list[Path]:
 
 def _read_list(file: Path) -> list[Path]:
     try:
-        lines = file.read_text("utf-8").splitlines()
+        lines = file.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ImageError(
             f"cannot read the list {str(file)!r} ({error}); give a text file with a path per line"
@@ -154,83 +261,8 @@ def _key(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
-def _folder_class(key: str) -> str:
-    """The first folder below the root; an image beside the folders has no class."""
-    parts = Path(key).parts
-    is_below_root = not Path(key).is_absolute() and ".." not in parts
-    return parts[0] if len(parts) > 1 and is_below_root else ""
-
-
-def _read_labels(file: Path, keys: Iterable[str]) -> list[str]:
-    """The class of each key, or an empty string; rows may give the whole key or the file name."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            rows = [row for row in csv.reader(lines) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise RetroscopeError(
-            f"cannot read the labels {str(file)!r} ({reason}); give a CSV file with rows of "
-            "path,class, or leave labels out to use the sub-folders as classes"
-        ) from error
-    if any(len(row) < 2 for row in rows):
-        raise RetroscopeError(f"the labels {str(file)!r} need two columns: path,class")
-    class_by_path = {row[0]: row[1] for row in rows}
-    classes = [class_by_path.get(key, class_by_path.get(Path(key).name, "")) for key in keys]
-    if not any(classes):
-        raise RetroscopeError(
-            f"the labels {str(file)!r} match none of the images; write paths relative to the "
-            "folder of images"
-        )
-    return classes
-
-
 def _list_dataset(dataset: Dataset) -> ImageList:
-    count = len(dataset)
-    if count == 0:
+    if len(dataset) == 0:
         raise ImageError("the data set is empty")
-    class_names = tuple(map(str, getattr(dataset, "classes", ())))
-    targets = getattr(dataset, "targets", None)
-    if not class_names or targets is None:
-        targets = [-1] * count
-    labels = [int(target) for target in targets]
-    if len(labels) != count or any(label >= len(class_names) for label in labels):
-        raise RetroscopeError(
-            f"the data set has {count} images and {len(class_names)} classes; its targets must be "
-            "a class number for each image"
-        )
-    return ImageList(
-        [str(index) for index in range(count)],
-        labels,
-        class_names,
-        lambda index: _sample_image(_read_sample(dataset, index)),
-    )
-
-
-def _read_sample(dataset: Dataset, index: int) -> object:
-    """A file that cannot be read is an unreadable image; any other error is the data set's own."""
-    try:
-        return dataset[index]
-    except OSError as error:
-        raise ImageError(f"the data set cannot read image {index} ({error})") from error
-
-
-def _sample_image(sample: object) -> AnyImage:
-    image = sample[0] if isinstance(sample, tuple | list) else sample
-    if isinstance(image, np.ndarray):
-        return _to_pil(image)
-    if isinstance(image, PIL.Image.Image | torch.Tensor):
-        return image
-    raise ImageError(
-        f"the data set returns a {type(image).__name__}; it must return a PIL image, an array of "
-        "pixels, or a tensor as the network takes it"
-    )
-
-
-def _to_pil(pixels: npt.NDArray[np.generic]) -> PIL.Image.Image:
-    try:
-        return PIL.Image.fromarray(pixels)
-    except (TypeError, ValueError) as error:
-        raise ImageError(
-            f"the data set returns an array of {pixels.dtype} and shape {pixels.shape}; pixels "
-            "are uint8 of (height, width) or (height, width, 3)"
-        ) from error
+    labels, class_names = sample_classes(dataset)
+    return ImageList(sample_keys(dataset), labels, class_names, partial(read_image_of, dataset))

@@ -1,5 +1,6 @@
 """scan and illustrate, as somebody at a terminal meets them."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_table_gives_the_classes_and_a_glob_the_files(retroscope: Retroscope) 
 def test_a_list_of_paths_is_scanned(retroscope: Retroscope) -> None:
     said = retroscope("scan", TINY, "list.txt", "--to", "new.atlas")
     assert said.status == 0
-    assert said.err.startswith("2 images, ")
+    assert "\n2 images, " in said.err
 
 
 def test_the_same_command_again_finds_everything_done(retroscope: Retroscope) -> None:
@@ -197,3 +198,21 @@ def test_illustrate_adds_what_is_missing_and_no_more(retroscope: Retroscope) -> 
     assert (done.status, done.out) == (0, "bare.atlas\n")
     assert done.err == "bare.atlas already has all of these projections\n"
     assert count("projections", "bare.atlas") == every
+
+
+def test_a_scan_notes_hidden_files_and_nested_folders(retroscope: Retroscope, desk: Path) -> None:
+    (desk / "images" / ".ipynb_checkpoints").mkdir()
+    shutil.copy("images/a/0.png", "images/.ipynb_checkpoints/0.png")
+    words = ["scan", TINY, ".", "--to", "new.atlas", "--layers", "0", "--projections", "none"]
+    said = retroscope(*words)
+    assert said.status == 0
+    hidden, nested, estimate, *_ = said.err.splitlines()
+    assert hidden == "left out 1 hidden file, such as 'images/.ipynb_checkpoints/0.png'"
+    assert nested.endswith("(--class-folder)")
+    assert "14 images" in estimate
+    with rs.open_atlas("new.atlas") as atlas:
+        assert [label.name for label in atlas.labels] == ["broken", "images"]
+    said = retroscope(*words, "--class-folder", "last", "--restart")
+    assert "--class-folder" not in said.err
+    with rs.open_atlas("new.atlas") as atlas:
+        assert [label.name for label in atlas.labels] == ["a", "b", "broken"]
