@@ -32,6 +32,7 @@ from retroscope.methods.synthesis.synthesize import (
 )
 from retroscope.network import Network
 from retroscope.results.patterns import Pattern
+from retroscope.zoo.demo_networks import open_named
 from tests.conftest import built, no_trace, numbers
 from tests.methods.planted import COLOUR, CORNER, DEAD, EDGE, SHUT, SIDE, filters, planted
 
@@ -90,13 +91,19 @@ def test_olah_finds_the_optimal_image(seed: int) -> None:
         assert best_activation * 0.995 < pattern.activation <= best_activation * 1.0001
 
 
-def gabor(wavelength: float, angle: float, phase: float) -> torch.Tensor:
-    """A grey Gabor filter of 15 pixels, its mean removed, scaled to absolute weights of 4."""
+GREY, RED_CYAN, YELLOW_BLUE = (1.0, 1.0, 1.0), (1.0, -0.5, -0.5), (1.0, 1.0, -1.0)
+GREEN_MAGENTA, RED, BLUE, ORANGE = (-1.0, 1.0, -1.0), (1.0, 0, 0), (0, 0, 1.0), (1.0, 0.5, 0)
+
+
+def gabor(
+    wavelength: float, angle: float, phase: float, colour: tuple[float, float, float] = GREY
+) -> torch.Tensor:
+    """A Gabor filter of 15 pixels, its mean removed, scaled to absolute weights of 4."""
     y, x = np.mgrid[:15, :15] - 7.0
     wave = np.cos(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / wavelength + phase)
     values = np.exp(-(x**2 + y**2) / (2 * 3.5**2)) * wave
-    values -= values.mean()
-    return torch.from_numpy(np.repeat(values[None] * 4 / np.abs(values).sum() / 3, 3, 0)).float()
+    values = np.multiply.outer(colour, values - values.mean())
+    return torch.from_numpy(values * 4 / np.abs(values).sum()).float()
 
 
 def network_of(weights: torch.Tensor) -> Network:
@@ -119,6 +126,26 @@ def test_the_default_recipe_finds_the_best_image_of_its_contrast(seed: int) -> N
         assert 0.17 < contrast < 0.21
         assert np.corrcoef(offsets.ravel(), values.ravel())[0, 1] >= 0.97
         assert 0.96 * best_activation < pattern.activation <= best_activation
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_default_recipe_recovers_gabor_filters_of_every_colour(seed: int) -> None:
+    """The pure colours have the least contrast in photographs, so a slow canvas loses them."""
+    weights = torch.stack(
+        [
+            gabor(8, 2.0, 0, RED_CYAN),
+            gabor(5, 0, 0, YELLOW_BLUE),
+            gabor(6, 0.8, 0.7, GREEN_MAGENTA),
+            gabor(7, 2.5, 1, RED),
+            gabor(5, 1.6, 0, BLUE),
+            gabor(9, 0.5, 2, ORANGE),
+        ]
+    )
+    units = [f"conv1:{channel}" for channel in range(len(weights))]
+    patterns = synthesize_many(network_of(weights), units, seed=seed)
+    for pattern, weight in zip(patterns, weights, strict=True):
+        values = weight.permute(1, 2, 0).numpy()
+        assert np.corrcoef(pattern.image.ravel(), values.ravel())[0, 1] >= 0.9
 
 
 def test_a_larger_canvas_scores_every_unit_that_lies_wholly_on_it() -> None:
@@ -277,6 +304,44 @@ def test_a_unit_behind_an_inactive_rectifier_is_activated_and_noted() -> None:
     assert pattern.activation > 0.1
     assert correlation(pattern, SHUT) >= 0.9
     assert any("was active at the start" in note for note in pattern.notes)
+
+
+class ShutByNoise(nn.Module):
+    """The edge unit of `Planted`, minus what pixels that differ from their neighbours excite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.edge = nn.Conv2d(3, 1, SIDE, bias=False)
+        self.grain = nn.Conv2d(3, 2, 2, bias=False)
+        self.pool = nn.AvgPool2d(SIDE - 1, stride=1)
+        self.act = nn.ReLU()
+        checks = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).expand(3, 2, 2) / 3
+        with torch.no_grad():
+            self.edge.weight.copy_(filters()[[EDGE]])
+            self.grain.weight.copy_(torch.stack([checks, -checks]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        grain = self.pool(self.grain(x).relu()).sum(1, keepdim=True)
+        maps: torch.Tensor = self.act(self.edge(x) + 0.05 - 0.3 * grain)
+        return maps
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_unit_that_noise_shuts_gets_its_pattern(seed: int) -> None:
+    net = Network(built(ShutByNoise), input_size=(32, 32), mean=(0.5,) * 3, std=(0.25,) * 3)
+    noisy = 0.8 * numbers(1, 3, SIDE, SIDE).float()
+    with torch.no_grad():
+        assert float(net.module(noisy)) == 0 < float(net.module(0 * noisy))
+    pattern = synthesize(net, "act:0", seed=seed)
+    assert correlation(pattern, EDGE) >= 0.9
+    assert not any("was active at the start" in note for note in pattern.notes)
+
+
+def test_noise_weakens_the_pattern_of_a_deep_unit_but_does_not_replace_it() -> None:
+    net = open_named("demo", trained=True)
+    noisy = synthesize(net, "relu7:1", steps=64)
+    clean = synthesize(net, "relu7:1", recipe=replace(ZOOM, noise=0.0), steps=64)
+    assert noisy.activation > 0.5 * clean.activation > 3 * clean.started_at
 
 
 def test_a_dead_channel_is_noted() -> None:

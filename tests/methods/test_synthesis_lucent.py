@@ -13,13 +13,16 @@ import torchvision
 from torch import nn
 from torchvision.transforms import Normalize
 
+from retroscope.methods.synthesis.colour_space import WHITE, bounded_logit, colour_matrix
+from retroscope.methods.synthesis.parametrisation import FourierCanvas, Shape
 from retroscope.methods.synthesis.recipes import OLAH, Recipe
 from retroscope.methods.synthesis.synthesize import synthesize
 from retroscope.methods.synthesis.transforms import Jitter, Pad, Rotate, Scale, Trim
 from retroscope.network import Network
 from retroscope.zoo.demo_networks import open_named
-from tests.conftest import built
+from tests.conftest import built, numbers
 
+MISSING = "torch-lucent cannot be imported; the extra `bench` installs it"
 SIDE, STEPS, CHANNEL = 48, 20, 5
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LAYERS = [("vgg16", 2), ("vgg16", 7), ("vgg16", 14), ("demo", 5), ("demo", 10), ("demo", 13)]
@@ -41,7 +44,9 @@ def isolate() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def lucent() -> ModuleType:
     with isolate():
-        module: ModuleType = pytest.importorskip("lucent.optvis.render", exc_type=ImportError)
+        module: ModuleType = pytest.importorskip(
+            "lucent.optvis.render", reason=MISSING, exc_type=ImportError
+        )
     return module
 
 
@@ -123,3 +128,25 @@ def test_a_pattern_reaches_at_least_the_activation_of_lucents(
     ours = activation(net, layer, torch.from_numpy(pattern.image / 255).float().permute(2, 0, 1))
     assert ours >= theirs
     assert theirs > activation(net, layer, torch.full((3, SIDE, SIDE), 0.5))
+
+
+def test_the_decorrelated_colours_are_lucents(lucent: ModuleType) -> None:
+    theirs = lucent.param.color.color_correlation_normalized
+    np.testing.assert_allclose(colour_matrix(3).numpy(), theirs, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("decay", [1.0, 1.25])
+@pytest.mark.parametrize("size", [(32, 32), (24, 40), (17, 30)])
+def test_a_spectrum_is_decoded_as_by_lucent(
+    lucent: ModuleType, size: tuple[int, int], decay: float
+) -> None:
+    """All but the sigmoid, which lucent does not stretch to black and white."""
+    shape: Shape = (2, 3, *size)
+    with isolate():
+        (spectrum,), planes = lucent.param.spatial.fft_image(shape, decay_power=decay)
+    with torch.no_grad():
+        spectrum.copy_(numbers(*spectrum.shape) / 5)
+        theirs = lucent.param.color._linear_decorrelate_color(planes())
+        ours = bounded_logit(FourierCanvas(decay=decay).to_pixels(spectrum, shape))
+    assert float(theirs.abs().max()) < WHITE
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)

@@ -61,12 +61,21 @@ def test_each_axis_gives_its_column_of_the_colour_matrix() -> None:
         )
 
 
-def test_decorrelating_inverts_correlating() -> None:
+@pytest.mark.parametrize("decay", [1.0, 0.5, 0.0])
+def test_the_length_of_a_colour_axis_is_its_spread_to_the_power_of_the_decay(decay: float) -> None:
+    spreads = np.linalg.norm(COVARIANCE_ROOT, axis=0)
+    directions = COVARIANCE_ROOT / spreads
+    expected = directions * (spreads / spreads.max()) ** decay
+    np.testing.assert_allclose(colour_matrix(3, decay).numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_decorrelating_inverts_correlating(decay: float) -> None:
     planes = numbers(2, 3, 4, 5).float()
     torch.testing.assert_close(
-        decorrelate_colours(correlate_colours(planes)), planes, rtol=1e-4, atol=1e-4
+        decorrelate_colours(correlate_colours(planes, decay), decay), planes, rtol=1e-4, atol=1e-4
     )
-    torch.testing.assert_close(correlate_colours(planes[:, :1]), planes[:, :1])
+    torch.testing.assert_close(correlate_colours(planes[:, :1], decay), planes[:, :1])
 
 
 def test_the_bounded_sigmoid_reaches_black_and_white_and_is_invertible() -> None:
@@ -114,8 +123,27 @@ def test_a_spectrum_is_scaled_transformed_correlated_and_bounded(size: tuple[int
     np.testing.assert_allclose(output, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [16, 32, 48])
+def test_a_small_canvas_has_longer_colour_axes(side: int) -> None:
+    shape, canvas = (1, 3, side, side), FourierCanvas(full_decay_side=32)
+    spreads = np.linalg.norm(COVARIANCE_ROOT, axis=0)
+    matrix = COVARIANCE_ROOT / spreads * (spreads / spreads.max()) ** min((side / 32) ** 0.5, 1)
+    grey_axes = FourierCanvas(decorrelated=False)
+    parameters = grey_axes.initialise(shape, generator())
+    planes = bounded_logit(grey_axes.to_pixels(parameters, shape))
+    expected = torch.einsum("rc,nchw->nrhw", torch.from_numpy(matrix).float(), planes)
+    colours = bounded_logit(canvas.to_pixels(parameters, shape))
+    torch.testing.assert_close(colours, expected, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize(
-    "canvas", [FourierCanvas(), FourierCanvas(decorrelated=False), PixelCanvas()]
+    "canvas",
+    [
+        FourierCanvas(),
+        FourierCanvas(decorrelated=False),
+        FourierCanvas(full_decay_side=64),
+        PixelCanvas(),
+    ],
 )
 @pytest.mark.parametrize("size", [(24, 24), (23, 31)])
 def test_a_canvas_encodes_an_image_exactly(canvas: Canvas, size: tuple[int, int]) -> None:

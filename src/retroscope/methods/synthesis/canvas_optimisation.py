@@ -65,7 +65,7 @@ class CanvasOptimisation:
         ascent = self.recipe.ascent
         optimiser = ascent.make_optimiser(parameters.requires_grad_())
         for step in range(1, ascent.steps + 1):
-            gradient = self._gradient_or_redirected(parameters, step)
+            gradient = self._row_gradients(parameters, step)
             take_step(
                 optimiser,
                 parameters,
@@ -83,37 +83,60 @@ class CanvasOptimisation:
                 parameters.copy_(regularise(parameters, step))
             self.recipe.canvas.clamp_(parameters)
 
-    def _gradient_or_redirected(self, parameters: torch.Tensor, step: int) -> torch.Tensor:
-        """The gradient of each row; rows without one in the first steps get a redirected one."""
+    def _row_gradients(self, parameters: torch.Tensor, step: int) -> torch.Tensor:
+        """The gradient of each row; in the first steps, rows without one get a redirected one."""
         random_state = self.generator.get_state()
-        gradient = self._backpropagate(parameters, GRADIENT, step)
-        if step > REDIRECT_STEPS and bool(self.has_gradient.all()):
-            return gradient
+        gradient = self._gradient_despite_noise(parameters, step)
         nonzero = _has_nonzero(gradient)
         self.has_gradient.logical_or_(nonzero.cpu())
         if step > REDIRECT_STEPS or bool(nonzero.all()):
             return gradient
         self.generator.set_state(random_state)
-        redirected = self._backpropagate(parameters, REDIRECTED, step)
-        self.was_redirected.logical_or_((~nonzero & _has_nonzero(redirected)).cpu())
-        keep_gradient = nonzero.view(-1, *[1] * (gradient.dim() - 1))
-        return torch.where(keep_gradient, gradient, redirected)
+        redirected, _ = self._backpropagate(parameters, REDIRECTED, rows=~nonzero)
+        self.was_redirected.logical_or_(_has_nonzero(redirected).cpu())
+        return gradient + redirected
 
-    def _backpropagate(self, parameters: torch.Tensor, book: RuleBook, step: int) -> torch.Tensor:
-        """The gradient of the summed scores for the parameters, through newly drawn transforms."""
+    def _gradient_despite_noise(self, parameters: torch.Tensor, step: int) -> torch.Tensor:
+        """The gradient of each row; rows that the noise shuts get that of the step without noise.
+
+        Otherwise such a unit would keep what its first redirected gradients draw.
+        """
+        random_state, noise = self.generator.get_state(), self.recipe.noise_at(step)
+        gradient, scores = self._backpropagate(parameters, GRADIENT, noise=noise)
+        is_shut = ~_has_nonzero(gradient) & (scores <= 0)
+        if step > REDIRECT_STEPS:
+            is_shut &= self.has_gradient.to(is_shut.device)
+        if not noise or not bool(is_shut.any()):
+            return gradient
+        self.generator.set_state(random_state)
+        return gradient + self._backpropagate(parameters, GRADIENT, rows=is_shut)[0]
+
+    def _backpropagate(
+        self,
+        parameters: torch.Tensor,
+        book: RuleBook,
+        *,
+        noise: float = 0.0,
+        rows: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The gradient of the scores, through newly drawn transforms, and the scores.
+
+        Of `rows` only, if they are given as a mask; it is zero for the others.
+        """
         with torch.enable_grad():
             pixels, opacity = self.decode(parameters)
-            scores = self.scorer(self._network_input(pixels, opacity, step), book)
+            scores = self.scorer(self._network_input(pixels, opacity, noise), book)
             if opacity is not None:
                 scores = scores * (1 - opacity.mean((1, 2, 3)))
+            total = scores.sum() if rows is None else scores[rows].sum()
             if opacity is not None:
-                return gradients(scores.sum(), parameters)
-            pixel_gradient = gradients(scores.sum(), pixels)
+                return gradients(total, parameters), scores.detach()
+            pixel_gradient = gradients(total, pixels)
             if self.recipe.opacity is Opacity.GRADIENT_SUM:
                 self.gradient_sum.add_(pixel_gradient.abs().mean(1).cpu())
             if self.recipe.contrast is not None:
                 pixel_gradient = limit_contrast(pixel_gradient, pixels, self.recipe.contrast)
-            return gradients(pixels, parameters, pixel_gradient)
+            return gradients(pixels, parameters, pixel_gradient), scores.detach()
 
     def decode(self, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The pixels from 0 to 1, and the opacity if the canvas has an alpha channel."""
@@ -124,7 +147,7 @@ class CanvasOptimisation:
         return pixels, canvas.to_pixels(parameters[:, channels:], _with_channels(self.shape, 1))
 
     def _network_input(
-        self, pixels: torch.Tensor, opacity: torch.Tensor | None, step: int
+        self, pixels: torch.Tensor, opacity: torch.Tensor | None, noise: float
     ) -> torch.Tensor:
         """What the network sees in one step: the transformed copies of each pattern in turn."""
         if opacity is not None:
@@ -136,8 +159,8 @@ class CanvasOptimisation:
         ]
         batch = copies[0] if len(copies) == 1 else torch.stack(copies, dim=1).flatten(0, 1)
         if recipe.noise:
-            noise = torch.randn(batch.shape[1:], generator=self.generator)
-            batch = batch + recipe.noise_at(step) * noise.to(batch)
+            draw = torch.randn(batch.shape[1:], generator=self.generator)
+            batch = batch + noise * draw.to(batch)
         return standardise(batch, self.preprocessing)
 
     def _background(self, like: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ make: it is a preconditioner for the ascent.
 """
 
 from dataclasses import dataclass
-from math import pi
+from math import pi, sqrt
 from typing import Protocol
 
 import torch
@@ -65,12 +65,16 @@ class PixelCanvas:
 class FourierCanvas:
     """A spectrum with boosted low frequencies, along decorrelated colours (Olah et al. 2017).
 
-    Each frequency is scaled by its `-decay`th power.
+    Each frequency is scaled by its `-decay`th power, and each colour axis by its spread in
+    photographs, so the ascent moves pure colours slowly. That holds back noise. A canvas smaller
+    than `full_decay_side` has little noise and few steps to find a colour: its axes are scaled by
+    the spread to the power of the square root of side / `full_decay_side`.
     """
 
     spread: float = 0.01
     decay: float = 1.0
     decorrelated: bool = True
+    full_decay_side: int = 1
 
     def initialise(self, shape: Shape, generator: torch.Generator) -> torch.Tensor:
         batch, channels, height, width = shape
@@ -82,13 +86,15 @@ class FourierCanvas:
         scale = self._scale(shape[2], shape[3]).to(parameters)
         spectrum = torch.view_as_complex(parameters * scale[..., None])
         planes = torch.fft.irfft2(spectrum, s=shape[2:], norm="ortho") / _LUCID_DIVISOR
-        return bounded_sigmoid(correlate_colours(planes) if self.decorrelated else planes)
+        decay = self._colour_decay(shape[2], shape[3])
+        return bounded_sigmoid(correlate_colours(planes, decay) if self.decorrelated else planes)
 
     def from_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        planes = bounded_logit(pixels)
-        planes = _LUCID_DIVISOR * (decorrelate_colours(planes) if self.decorrelated else planes)
-        spectrum = torch.fft.rfft2(planes, norm="ortho")
-        scale = self._scale(pixels.shape[2], pixels.shape[3]).to(planes)
+        planes, (height, width) = bounded_logit(pixels), pixels.shape[2:]
+        if self.decorrelated:
+            planes = decorrelate_colours(planes, self._colour_decay(height, width))
+        spectrum = torch.fft.rfft2(_LUCID_DIVISOR * planes, norm="ortho")
+        scale = self._scale(height, width).to(planes)
         return torch.view_as_real(spectrum) / scale[..., None]
 
     def clamp_(self, parameters: torch.Tensor) -> None:
@@ -96,6 +102,9 @@ class FourierCanvas:
 
     def _scale(self, height: int, width: int) -> torch.Tensor:
         return frequencies(height, width).pow(-self.decay)
+
+    def _colour_decay(self, height: int, width: int) -> float:
+        return min(sqrt(min(height, width) / self.full_decay_side), 1.0)
 
 
 @dataclass(frozen=True)

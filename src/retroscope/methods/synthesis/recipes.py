@@ -16,6 +16,7 @@ from retroscope.methods.synthesis.parametrisation import (
     PixelCanvas,
 )
 from retroscope.methods.synthesis.transforms import (
+    REFERENCE_SIDE,
     Crop,
     Jitter,
     Pad,
@@ -93,7 +94,7 @@ class Recipe:
 
 ZOOM = Recipe(
     "zoom",
-    FourierCanvas(decay=1.25),
+    FourierCanvas(decay=1.25, full_decay_side=REFERENCE_SIDE),
     GradientAscent(
         "adam",
         learning_rate=0.03,
