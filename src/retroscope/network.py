@@ -262,7 +262,7 @@ class Network:
     def prepare(self, image: AnyImage) -> NetworkInput:
         """The network's input for one image. A float tensor is used as it is.
 
-        A uint8 tensor (channels, height, width) holds pixels, as `torchvision.io` reads them.
+        A uint8 tensor (channels, height, width) holds pixels, as decoders of torch return them.
         """
         if isinstance(image, NetworkInput):
             return image

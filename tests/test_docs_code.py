@@ -1,0 +1,108 @@
+"""The Python of the guides runs as it stands, beside the files that it names."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import retroscope as rs
+
+ROOT = Path(__file__).parent.parent
+COMING_FROM, OWN_NETWORK, PARALLEL = (
+    (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+    for name in ("coming-from", "your-own-network", "parallel")
+)
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def run_blocks(text: str) -> dict[str, object]:
+    names: dict[str, object] = {}
+    for block in blocks(text):
+        exec(compile(block, "guide", "exec"), names)  # noqa: S102
+    return names
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the images of the guides, which their code runs in."""
+    for seed, name in enumerate(("cat.jpg", "bird.jpg", "wren.jpg", "a.png", "b.png")):
+        rs.Image(rs.scene(seed).pixels).to_pil().save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+def test_tasks_of_other_libraries_run_here() -> None:
+    text = COMING_FROM.replace('weights="DEFAULT"', "weights=None")  # nothing is downloaded
+    assert text != COMING_FROM
+    names = run_blocks(text)
+    heat, gradcam = names["heat"], names["gradcam"]
+    assert isinstance(heat, rs.HeatMap)
+    assert isinstance(gradcam, rs.HeatMap)
+    assert heat.layer == gradcam.layer == "layer4.1.relu~2"
+
+
+def test_captums_side_gives_the_same_numbers(folder: Path) -> None:
+    """The blocks of the two sides are run one after the other on the same batch."""
+    pytest.importorskip("captum")
+    text = COMING_FROM.replace('weights="DEFAULT"', "weights=None")
+    theirs = next(
+        block for block in re.findall(r"```py\n(.*?)```", text, re.DOTALL) if "captum" in block
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        names: dict[str, object] = {}
+        for block in (blocks(text)[0], theirs):
+            exec(compile(block, str(folder), "exec"), names)  # noqa: S102
+    saliency, gradcam, model, x = (names[name] for name in ("saliency", "gradcam", "model", "x"))
+    assert isinstance(x, torch.Tensor)
+    assert isinstance(model, torch.nn.Module)
+    (ours,) = rs.saliency(model, x, target=281)
+    torch.testing.assert_close(torch.tensor(ours.pixels).permute(2, 0, 1)[None].abs(), saliency)
+    (heat,) = rs.cam(model, x, layer=model.get_submodule("layer4"), target=281)
+    torch.testing.assert_close(torch.tensor(heat.values)[None, None], gradcam, rtol=1e-4, atol=1e-7)
+
+
+def test_a_network_of_ones_own_is_opened_as_the_guide_says(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "nets", raising=False)
+    source, *rest = blocks(OWN_NETWORK)
+    (folder / "nets.py").write_text(source)
+    names: dict[str, object] = {}
+    exec(compile(source, "nets.py", "exec"), names)  # noqa: S102
+    birds = names["birds"]
+    assert callable(birds)
+    torch.save(birds().state_dict(), folder / "birds.pt")
+    rs.write_world("photos", count=6)
+    names = run_blocks("".join(f"```python\n{block}```\n" for block in rest))
+    assert (folder / "as-the-network-takes-it.png").exists()
+    assert (folder / "bird.png").exists()
+    printed = capsys.readouterr().out
+    (difference,) = re.findall(r"tensor\((.*)\)", printed)
+    assert float(difference) < 0.05
+    assert "assumed of the module Birds" in printed
+    net, same = names["net"], names["same"]
+    assert isinstance(net, rs.Network)
+    assert isinstance(same, rs.Network)
+    assert same.preprocessing == net.preprocessing
+    assert same.labels == net.labels
+    monkeypatch.delitem(sys.modules, "nets", raising=False)
+
+
+def test_processes_look_through_networks_as_the_guide_says(folder: Path) -> None:
+    (code,) = blocks(PARALLEL)
+    (folder / "heats.py").write_text(f"{code}    print([str(heat.target) for heat in heats])\n")
+    ended = subprocess.run(
+        [sys.executable, "heats.py"], capture_output=True, text=True, check=False, cwd=folder
+    )
+    net = rs.open_model("demo", device="cpu")
+    expected = [str(rs.cam(net, name).target) for name in ("a.png", "b.png")]
+    assert ended.stdout.strip() == str(expected), ended.stderr
