@@ -41,7 +41,8 @@ def test_links_lead_to_files(page: Path) -> None:
 def test_the_documents_use_options_that_the_commands_have(page: Path) -> None:
     text = page.read_text("utf-8")
     for name, words in re.findall(r"^ *retroscope +(\w+)(.*)$", text, re.MULTILINE):
-        known = {option for entry in main.commands[name].params for option in entry.opts}
+        params = main.commands[name].params
+        known = {option for entry in params for option in (*entry.opts, *entry.secondary_opts)}
         assert set(re.findall(r"(?<= )--[a-z-]+", words.partition("#")[0])) <= known, name
 
 

@@ -21,6 +21,7 @@ from .methods.synthesis.synthesize import (
 from .network import Network
 from .render.draw import draw
 from .results.as_json import as_json
+from .results.comparisons import AtlasComparison
 from .results.explanations import Explanation
 from .results.heat_maps import HeatMap, OcclusionMap, Target
 from .results.layers import Layer
@@ -30,6 +31,7 @@ from .results.projections import Activations, Filters, Projection
 from .scanning.illustrate import illustrate
 from .scanning.job import scan
 from .unit import Unit
+from .web.compare_atlases import compare
 from .web.export import export
 from .web.server import serve
 from .world import scene, write_world
@@ -44,6 +46,7 @@ __all__ = [
     "RECIPES",
     "Activations",
     "Atlas",
+    "AtlasComparison",
     "Box",
     "Explanation",
     "Field",
@@ -71,6 +74,7 @@ __all__ = [
     "as_json",
     "cam",
     "cam_many",
+    "compare",
     "deconv",
     "deconv_many",
     "demo",

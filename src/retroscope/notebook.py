@@ -9,6 +9,7 @@ FIGURE_TYPES = {
     "results.patterns": ("Pattern",),
     "results.heat_maps": ("HeatMap", "OcclusionMap"),
     "results.explanations": ("Explanation",),
+    "results.comparisons": ("AtlasComparison",),
 }
 """Types that display as a figure, by module."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from retroscope.errors import RetroscopeError
 from retroscope.results import (
+    comparisons,
     explanations,
     heat_maps,
     layers,
@@ -18,6 +19,7 @@ from retroscope.results import (
     statistics,
 )
 from retroscope.results.as_json import CONVERSIONS, as_json
+from retroscope.results.comparisons import AtlasComparison, LayerComparison, UnitComparison
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction, Target
 from retroscope.results.patterns import Pattern
@@ -34,6 +36,8 @@ HEAT = HeatMap(
 UNUSUAL = UnusualUnit(
     Unit("conv5", 3, (1, 2)), 1.0, 2.0, None, specimens.projection(), specimens.projection()
 )
+CHANGE = UnitComparison(Unit("conv5", 3), (0.5,), (2,), (nan,), (False, True))
+LAYER_CHANGE = LayerComparison(LAYER, (0.5,), (CHANGE,))
 EXAMPLES: tuple[object, ...] = (
     LAYER,
     specimens.activations(specimens.blobs(4, 6, 8)),
@@ -66,6 +70,9 @@ EXAMPLES: tuple[object, ...] = (
     UNUSUAL,
     Explanation((Prediction(TABBY, 0.5),), HEAT, (), "net", "", (), specimens.scene(4, 4)),
     Pattern(specimens.scene(4, 4), "conv5:3", nan, "olah", 0, 512, 1.0, 0.0),
+    AtlasComparison(("before", "after"), (LAYER_CHANGE,), (CHANGE,)),
+    LAYER_CHANGE,
+    CHANGE,
 )
 NOT_A_RESULT = {heat_maps.Target, layers.GraphStep, statistics.Statistic}
 
@@ -73,7 +80,16 @@ NOT_A_RESULT = {heat_maps.Target, layers.GraphStep, statistics.Statistic}
 def test_every_kind_of_result_has_a_conversion_and_an_example() -> None:
     kinds = {
         kind
-        for module in (explanations, heat_maps, layers, patterns, plates, projections, statistics)
+        for module in (
+            comparisons,
+            explanations,
+            heat_maps,
+            layers,
+            patterns,
+            plates,
+            projections,
+            statistics,
+        )
         for kind in vars(module).values()
         if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__
     }

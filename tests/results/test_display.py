@@ -5,14 +5,22 @@ from dataclasses import fields, is_dataclass
 import numpy as np
 import pytest
 
-from retroscope.results import explanations, heat_maps, layers, patterns, plates, projections
+from retroscope.results import (
+    comparisons,
+    explanations,
+    heat_maps,
+    layers,
+    patterns,
+    plates,
+    projections,
+)
 from retroscope.results.display import ArraySummary
 from retroscope.unit import Unit
 from tests.render.specimens import patch, projection
 
 HOLDERS = [
     kind
-    for module in (explanations, heat_maps, layers, patterns, plates, projections)
+    for module in (comparisons, explanations, heat_maps, layers, patterns, plates, projections)
     for kind in vars(module).values()
     if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__
 ]

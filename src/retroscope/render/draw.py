@@ -9,6 +9,7 @@ from PIL import Image
 from retroscope.argument_types import check_arguments
 from retroscope.errors import RetroscopeError, did_you_mean
 from retroscope.render.activation_figures import draw_activations
+from retroscope.render.comparison_figures import draw_comparison
 from retroscope.render.context_figures import HitContext, draw_hit_contexts
 from retroscope.render.explanation_figures import draw_explanation
 from retroscope.render.filter_figures import draw_filters
@@ -23,6 +24,7 @@ from retroscope.render.projection_figures import (
     draw_projection,
     draw_projections,
 )
+from retroscope.results.comparisons import AtlasComparison
 from retroscope.results.display import DrawOptions, with_draw_options
 from retroscope.results.explanations import Explanation
 from retroscope.results.heat_maps import HeatMap, OcclusionMap
@@ -41,6 +43,7 @@ FIGURES: dict[type, Callable[..., Image.Image]] = {
     Explanation: draw_explanation,
     Pattern: draw_pattern,
     Filters: draw_filters,
+    AtlasComparison: draw_comparison,
 }
 """The function that draws each type of result. Its keywords are the options of `draw`."""
 

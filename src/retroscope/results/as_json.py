@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
+from retroscope.results.comparisons import AtlasComparison, LayerComparison, UnitComparison
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction, Target
 from retroscope.results.layers import Layer, UnlistedLayer
@@ -293,6 +294,35 @@ def pattern_json(pattern: Pattern) -> JsonObject:
     }
 
 
+def comparison_json(comparison: AtlasComparison) -> JsonObject:
+    """A comparison of atlases; `changed_most` lists units, without their plates."""
+    return {
+        "atlases": list(comparison.atlases),
+        "layers": [layer_comparison_json(layer) for layer in comparison.layers],
+        "changed_most": [str(unit.unit) for unit in comparison.units],
+    }
+
+
+def layer_comparison_json(comparison: LayerComparison) -> JsonObject:
+    return {
+        "layer": comparison.layer.name,
+        "changes": list(comparison.changes),
+        "units": [unit_comparison_json(unit) for unit in comparison.units],
+    }
+
+
+def unit_comparison_json(comparison: UnitComparison) -> JsonObject:
+    """A unit with a value for each atlas that is compared with the first; `dead` for all."""
+    return {
+        "unit": str(comparison.unit),
+        "change": comparison.change,
+        "changes": list(comparison.changes),
+        "shared_images": list(comparison.shared_images),
+        "class_similarities": list(map(number_json, comparison.class_similarities)),
+        "dead": list(comparison.dead),
+    }
+
+
 def _numbers(array: npt.NDArray[np.floating]) -> Sequence[Any]:
     """An array as nested lists; null for each value that is not finite."""
     values = array.astype(object)
@@ -318,5 +348,8 @@ CONVERSIONS: dict[type, Callable[[Any], JsonObject]] = {
     LayerFinding: finding_json,
     UnusualUnit: unusual_json,
     Pattern: pattern_json,
+    AtlasComparison: comparison_json,
+    LayerComparison: layer_comparison_json,
+    UnitComparison: unit_comparison_json,
 }
 """The conversion of each kind of result; a new kind of result is a new row."""
