@@ -48,6 +48,9 @@ def test_tasks_of_other_libraries_run_here() -> None:
     assert heat.layer == gradcam.layer == "layer4.1.relu~2"
 
 
+@pytest.mark.filterwarnings(
+    "ignore:Input Tensor 0 did not already", "ignore:Setting backward hooks"
+)
 def test_captums_side_gives_the_same_numbers(folder: Path) -> None:
     """The blocks of the two sides are run one after the other on the same batch."""
     pytest.importorskip("captum")
