@@ -186,3 +186,11 @@ def test_an_attribute_that_cannot_be_read_is_named(module: Any) -> None:
     module.mean = 0.5
     with pytest.raises(ModelError, match=r"^mean of Blocks is 0\.5; it must be a number for each"):
         rs.cam(module, rs.Image(pixels()))
+
+
+def test_what_was_assumed_stands_under_the_figure_of_the_maps(module: nn.Module) -> None:
+    maps = rs.activations(module, "stem", rs.Image(pixels()))
+    plain = rs.activations(rs.Network(module, input_size=SIZE), "stem", rs.Image(pixels()))
+    as_json: Any = rs.as_json(maps)
+    assert as_json["notes"] == list(maps.notes)
+    assert rs.draw(maps).height > rs.draw(plain).height

@@ -8,7 +8,7 @@ from PIL import Image
 from retroscope.render.bars import draw_bars
 from retroscope.render.captions import join_facts
 from retroscope.render.layout import TIGHT, column, enlarge, enlargement_factor, page, row
-from retroscope.render.panels import heading_block
+from retroscope.render.panels import heading_block, notes_block
 from retroscope.render.text import LABEL, line, line_height
 from retroscope.render.theme import DIVERGING, MUTED, SEQUENTIAL, interpolate_ramp
 from retroscope.render.tiles import CONDITION_MARKS, map_condition, paint_map, tile_grid
@@ -44,7 +44,7 @@ def draw_activations(
     heading = heading_block(
         activations.layer.name, [_layer_facts(activations), *facts], width=width
     )
-    return page([heading, *body])
+    return page([heading, *body, *notes_block(activations.notes, width=width)])
 
 
 def _layer_facts(activations: Activations) -> str:

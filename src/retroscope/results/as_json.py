@@ -100,6 +100,7 @@ def activations_json(activations: Activations) -> JsonObject:
             for unit in activations.strongest(len(maps))
         ],
         "source": activations.source,
+        "notes": list(activations.notes),
     }
 
 
