@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import retroscope as rs
+from retroscope.atlas.layer_selection import atlas_layers
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError
@@ -20,7 +21,7 @@ from retroscope.network import Network
 from retroscope.progress import Progress
 from retroscope.scanning.illustrate import illustrate
 from retroscope.scanning.job import scan
-from retroscope.scanning.layer_choice import atlas_layers, scan_layers
+from retroscope.scanning.layer_choice import scan_layers
 from retroscope.scanning.pattern_pass import synthesize_into
 from retroscope.unit import Unit
 from retroscope.web.site.comparison import common_layers

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from retroscope.argument_types import check_arguments
+from retroscope.atlas.layer_selection import atlas_layers, split_names
 from retroscope.atlas.reader import Atlas
 from retroscope.atlas.schema import ScanState
 from retroscope.atlas.writer import AtlasWriter, MissingProjection, extend_atlas
@@ -27,7 +28,6 @@ from retroscope.scanning.image_files import (
     refuse_changed_contents,
     refuse_changed_files,
 )
-from retroscope.scanning.layer_choice import atlas_layers, split_names
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.sources import ImageList, ImageSource, list_images
 from retroscope.unit import Unit, as_unit
@@ -54,6 +54,9 @@ class Ranks:
 
 
 ALL_RANKS, RANKS_BY_MAX, NO_RANKS = Ranks(), Ranks(by_mean=False), Ranks(limit=0)
+MOST_HITS = 2**31 - 1
+"""No channel has as many: a larger number is all of them."""
+
 _RANKS_BY_NAME = {"all": ALL_RANKS, "max": RANKS_BY_MAX, "none": NO_RANKS}
 
 
@@ -67,11 +70,14 @@ def parse_ranks(option: RanksOption) -> Ranks:
         return ALL_RANKS if option else NO_RANKS
     if option in _RANKS_BY_NAME:
         return _RANKS_BY_NAME[str(option)]
+    if isinstance(option, int) and option > MOST_HITS:
+        return ALL_RANKS
     if not str(option).isdecimal():
         raise RetroscopeError(
             f"cannot project the hits {option!r}; write all, max, none, or a number of hits"
         )
-    return Ranks(int(option))
+    is_short = len(str(option)) <= len(str(MOST_HITS))
+    return Ranks(int(option)) if is_short else ALL_RANKS
 
 
 @check_arguments

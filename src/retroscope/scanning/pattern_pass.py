@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
+from retroscope.atlas.layer_selection import atlas_layers, split_names
 from retroscope.atlas.writer import AtlasWriter, extend_atlas
 from retroscope.methods.atlas_match import check_same_scan
 from retroscope.methods.synthesis.recipes import DEFAULT_RECIPE, Recipe, as_recipe, with_steps
 from retroscope.methods.synthesis.synthesize import synthesize_many
 from retroscope.network import Network
 from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
-from retroscope.scanning.layer_choice import atlas_layers, split_names
 from retroscope.unit import Unit
 
 PATTERNS_PER_TRANSACTION = 32
