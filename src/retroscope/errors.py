@@ -2,12 +2,14 @@
 what to do.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
 Value = TypeVar("Value")
 
+_MAX_DIGITS = 9
 MAX_MESSAGE = 300
 """Characters of another library's message that are repeated; a damaged file can make it long."""
 
@@ -50,13 +52,38 @@ def nearest(name: str, names: Iterable[str], *, count: int = 3) -> list[str]:
     return [by_lower_case[match] for match in matches]
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
+def nearest_numbered(name: str, names: Iterable[str], *, count: int = 3) -> list[str]:
+    """The names that differ from this one in their numbers alone, those of the nearest first.
+
+    >>> nearest_numbered("conv5", ["conv49", "conv3", "relu5"])
+    ['conv3', 'conv49']
+    """
+    template, numbers = _split_numbers(name)
+    parts = {candidate: _split_numbers(candidate) for candidate in names}
+    distances = {
+        candidate: [abs(a - b) for a, b in zip(numbers, others, strict=True)]
+        for candidate, (candidate_template, others) in parts.items()
+        if candidate_template == template and numbers
+    }
+    return sorted(distances, key=lambda candidate: distances[candidate])[:count]
+
+
+def _split_numbers(name: str) -> tuple[str, list[int]]:
+    numbers = [int(digits[:_MAX_DIGITS]) for digits in re.findall(r"[0-9]+", name)]
+    return re.sub(r"[0-9]+", "#", name.lower()), numbers
+
+
+def did_you_mean(name: str, names: Iterable[str], *, by_number: bool = False) -> str:
     """`did you mean 'a' or 'b'?`, or an empty string if no name is similar.
 
     >>> did_you_mean("vgg61", ["vgg16", "resnet50"])
     "did you mean 'vgg16'?"
+
+    With `by_number`, names that differ in their numbers alone are more similar than others.
     """
-    similar = [repr(match) for match in nearest(name, names)]
+    names = list(names)
+    numbered = nearest_numbered(name, names) if by_number else []
+    similar = [repr(match) for match in numbered or nearest(name, names)]
     if not similar:
         return ""
     alternatives = " or ".join(filter(None, [", ".join(similar[:-1]), similar[-1]]))

@@ -17,6 +17,7 @@ from retroscope.cli import (
     show_command,
     viewer_commands,
 )
+from retroscope.cli.argument_order import explain_order
 from retroscope.errors import RetroscopeError
 
 CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
@@ -76,6 +77,8 @@ main.sections = {
 }
 for _command in (command for commands in main.sections.values() for command in commands):
     _command.context_settings = CONTEXT_SETTINGS
+    assert _command.callback is not None
+    _command.callback = explain_order(_command.callback)
     main.add_command(_command)
 
 

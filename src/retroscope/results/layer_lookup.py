@@ -25,7 +25,7 @@ def find_layer(
         raise UnitError(f"no layer {name!r} in {network}; it has no layers")
     names = [known for layer in layers for known in layer.search_names]
     listing = listing or f'"retroscope layers {network}" lists them.'
-    hint = " ".join(filter(None, (did_you_mean(name, names), listing)))
+    hint = " ".join(filter(None, (did_you_mean(name, names, by_number=True), listing)))
     raise UnitError(f"no layer {name!r} in {network}; {hint}")
 
 
