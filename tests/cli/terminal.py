@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,6 @@ def pixels_of(path: str | Path) -> npt.NDArray[np.uint8]:
         return np.asarray(shown.convert("RGB"))
 
 
-def check_is_drawing(path: str | Path, of: object, **options: object) -> None:
+def check_is_drawing(path: str | Path, of: object, **options: Any) -> None:
     """The file holds what the library draws of the same result."""
     np.testing.assert_array_equal(pixels_of(path), np.asarray(rs.draw(of, **options)))

@@ -215,3 +215,14 @@ def test_another_model_makes_nothing(retroscope: Retroscope) -> None:
         assert (said.status, "nets.py:other has different weights" in said.err) == (2, True)
     assert count("projections", "bare.atlas") == 0
     assert not list(Path().glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("layer", "nearest"), [("conv3", "'conv2' or 'conv1'"), ("relu9", "'relu2'"), ("9", "'4'")]
+)
+def test_a_layer_that_the_atlas_lacks_is_refused_with_the_nearest_ones(
+    retroscope: Retroscope, layer: str, nearest: str
+) -> None:
+    said = retroscope("show", "done.atlas", f"{layer}:0")
+    assert (said.status, said.out) == (2, "")
+    assert f"no layer '{layer}' in done.atlas; did you mean {nearest}" in said.err
