@@ -136,7 +136,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[RegionOutput | None]:
         return found[-1]
 
     monkeypatch.setattr(projector, "run_region", watched)
-    monkeypatch.setattr(projector, "worth_cropping", lambda _asked: True)
+    monkeypatch.setattr(projector, "worth_cropping", lambda *_args, **_options: True)
     return found
 
 
@@ -144,7 +144,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[RegionOutput | None]:
 def always_crops() -> Iterator[None]:
     """Inside, crops are run wherever they can be."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(projector, "worth_cropping", lambda _asked: True)
+        patch.setattr(projector, "worth_cropping", lambda *_args, **_options: True)
         yield
 
 

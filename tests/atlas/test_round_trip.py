@@ -196,13 +196,13 @@ def test_missing_projections_list_each_position_once_by_layer_and_image(tmp_path
     with AtlasWriter(tmp_path / "a.atlas") as writer:
         missing = list(writer.missing_projections(rules="deconvnet"))
         assert missing == [
-            MissingProjection("features.0", 0, 0, 0, 0, 3.5),
-            MissingProjection("features.0", 1, 0, 1, 1, 4.0),
-            MissingProjection("features.0", 1, 1, 1, 1, 0.5),
-            MissingProjection("features.0", 0, 2, 0, 0, 1.0),
-            MissingProjection("head", 0, 0, 0, 0, -1.0),
-            MissingProjection("head", 1, 0, 1, 1, -2.0),
-            MissingProjection("head", 1, 1, 1, 1, -3.0),
+            MissingProjection("features.0", 0, 0, 0, 0, 3.5, 0),
+            MissingProjection("features.0", 1, 0, 1, 1, 4.0, 0),
+            MissingProjection("features.0", 1, 1, 1, 1, 0.5, 1),
+            MissingProjection("features.0", 0, 2, 0, 0, 1.0, 2),
+            MissingProjection("head", 0, 0, 0, 0, -1.0, 0),
+            MissingProjection("head", 1, 0, 1, 1, -2.0, 0),
+            MissingProjection("head", 1, 1, 1, 1, -3.0, 1),
         ]
         assert list(writer.missing_projections(limit=5, rules="deconvnet")) == missing[:5]
         assert list(writer.missing_projections("head", ranks=1, rules="deconvnet")) == missing[4:6]

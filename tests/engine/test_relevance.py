@@ -1,18 +1,28 @@
 """The rules of relevance, compared with their definitions on dense matrices, and with zennit."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from retroscope.engine.call_rules import CallRule
+from retroscope.engine.linear_maps import LinearMap
 from retroscope.engine.operations import Role
-from retroscope.engine.relevance import ByWeights, Epsilon, FoldedNorm, Gamma, LinearRule, Secant
+from retroscope.engine.relevance import (
+    ByWeights,
+    Epsilon,
+    FoldedNorm,
+    Gamma,
+    LinearRule,
+    Secant,
+    SignalMap,
+)
 from retroscope.engine.rules import RELEVANCE, RuleBook
 from retroscope.errors import UnitError
 from retroscope.methods.deconv.deconv import deconv
@@ -259,21 +269,17 @@ def test_relevance_changes_its_rule_half_way_up() -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def attach(self, linear: object, source: object, output: torch.Tensor) -> torch.Tensor:
-            del linear, source
+        def way_back(self, linear: LinearMap, source: Tensor, output: Tensor) -> SignalMap:
             used.append(self.name)
-            return output
+            return partial(linear.transpose(linear.weight, source), torch.ones_like(output))
 
-    book = RuleBook(
-        "recorded",
-        {Role.LINEAR: ByWeights(Recorder("upper"))},
-        {Role.LINEAR: ByWeights(Recorder("lower"))},
-    )
+    rules = ByWeights(Recorder("upper"), lower=Recorder("lower"))
+    book = RuleBook("recorded", {Role.LINEAR: rules})
     deconv(net, "4:1@1,2", image, rules=book)
-    assert used == ["lower"] * 3 + ["upper"] * 2
+    assert used == ["upper"] * 2 + ["lower"] * 3
     used.clear()
     deconv(net, "1:1@1,2", image, rules=book)
-    assert used == ["lower", "upper"]
+    assert used == ["upper", "lower"]
 
 
 def deep() -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from retroscope.errors import ImageError, RetroscopeError, UnitError
 from retroscope.imaging.image import Image
@@ -15,6 +16,7 @@ from retroscope.methods.deconv.deconv import Request, deconv, deconv_many
 from retroscope.methods.saliency import saliency
 from retroscope.network import AnyImage, Network
 from retroscope.unit import Unit
+from tests.conftest import built, never_crops, numbers
 from tests.methods.conftest import SIZE, almost_same, picture
 
 
@@ -135,3 +137,68 @@ def test_one_wrong_request_is_an_error_of_the_whole(
 ) -> None:
     with pytest.raises(error):
         list(deconv_many(net, [("3:1", picture()), asked]))
+
+
+class Branches(nn.Module):
+    """Changes maps in place after they were computed, as ResNets do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.third = nn.Conv2d(6, 4, 3, padding=2, dilation=2)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        maps = self.first(image).relu_()
+        branch = self.second(maps)
+        branch += maps
+        last: torch.Tensor = self.third(branch.relu_())
+        return last.mean((2, 3))
+
+
+@pytest.mark.parametrize("rules", ["deconvnet", "relevance", "contrast", "guided", "gradient"])
+def test_units_of_all_layers_share_one_forward_pass_of_an_image(rules: str) -> None:
+    net = Network(built(Branches).double(), input_size=(20, 24))
+    images = [numbers(3, 20, 24) + shift for shift in (0, 0.5)]
+    units = ["first:2@4,5", "third:1", "second:0@2,2", "relu2:3@1,1", "third:2@7,9", "first:0@*"]
+    requests = [(unit, image) for unit in units for image in images][:-1]
+    passes = []
+    with never_crops():
+        net.survey(net.input_size).needs_single_images  # noqa: B018
+        with net.module.register_forward_pre_hook(lambda _, args: passes.append(len(args[0]))):
+            together = list(deconv_many(net, requests, rules=rules))
+            assert sum(passes) <= len(images) + len(images)  # once for the strongest positions
+        alone = [deconv(net, unit, image, rules=rules) for unit, image in requests]
+    for shown, expected in zip(together, alone, strict=True):
+        assert shown.unit == expected.unit
+        assert shown.activation == pytest.approx(expected.activation)
+        np.testing.assert_allclose(shown.pixels, expected.pixels, rtol=1e-8, atol=1e-12)
+
+
+class Spoiler(nn.Module):
+    """Overwrites a map that the way back from its second layer needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3)
+        self.second = nn.Conv2d(6, 6, 3)
+        self.third = nn.Conv2d(3, 4, 3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        maps = self.first(image).exp()
+        branch = self.second(maps)
+        maps.zero_()
+        last: torch.Tensor = self.third(image)
+        result: torch.Tensor = last.mean((2, 3)) + branch.mean()
+        return result
+
+
+def test_what_runs_after_a_layer_does_not_spoil_its_projections() -> None:
+    net, image = Network(built(Spoiler).double(), input_size=(20, 24)), numbers(3, 20, 24)
+    units = ["second:2@4,5", "third:1@2,2"]
+    with never_crops():
+        together = list(deconv_many(net, [(unit, image) for unit in units], rules="gradient"))
+        alone = [deconv(net, unit, image, rules="gradient") for unit in units]
+    for shown, expected in zip(together, alone, strict=True):
+        assert shown.pixels.any()
+        np.testing.assert_allclose(shown.pixels, expected.pixels)

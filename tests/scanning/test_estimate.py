@@ -13,7 +13,7 @@ from retroscope.results.layers import Layer
 from retroscope.results.projections import Pixels
 from retroscope.scanning import estimate as estimate_module
 from retroscope.scanning.estimate import ScanEstimate, estimate_scan
-from retroscope.scanning.illustrate import HITS_PER_TRANSACTION, Ranks
+from retroscope.scanning.illustrate import Ranks
 from retroscope.scanning.job import scan
 from retroscope.scanning.sources import ImageList, list_images
 from retroscope.unit import Unit
@@ -101,9 +101,9 @@ class Blank:
 
 
 class Clock:
-    """A clock that only projections move: the first of a layer, each call and each unit cost."""
+    """A clock that only projections move: the first of a layer, each image and each unit cost."""
 
-    FIRST, CALL, UNIT = 1.0, 0.05, 0.01
+    FIRST, IMAGE, UNIT = 1.0, 0.05, 0.01
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -114,14 +114,15 @@ class Clock:
 
     def project(self, _net: Network, requests: Sequence[tuple[Unit, object]]) -> Iterator[Blank]:
         layer = requests[0][0].layer
-        self.seconds += self.CALL + (0 if layer in self.layers else self.FIRST)
+        images = len({id(image) for _, image in requests})
+        self.seconds += self.IMAGE * images + (0 if layer in self.layers else self.FIRST)
         self.layers.add(layer)
         for _ in requests:
             self.seconds += self.UNIT
             yield Blank(np.zeros((4, 4, 3), np.float32))
 
 
-def test_the_time_of_projections_is_that_of_the_many_that_a_scan_computes_at_once(
+def test_the_time_of_projections_is_that_of_many_units_that_share_their_images(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
@@ -129,8 +130,23 @@ def test_the_time_of_projections_is_that_of_the_many_that_a_scan_computes_at_onc
     monkeypatch.setattr(estimate_module, "deconv_many", clock.project)
     monkeypatch.setattr(estimate_module, "_NEGLIGIBLE", 0.0)
     said = estimate_tiny(tiny(), list_images(folder))
-    real = said.projections * (clock.UNIT + clock.CALL / HITS_PER_TRANSACTION)
+    hits_of_a_channel = said.projections // said.channels
+    real = said.projections * clock.UNIT + hits_of_a_channel * said.images * clock.IMAGE
     assert real <= said.projection_seconds <= 1.25 * real
+
+
+def test_a_forward_pass_is_counted_once_for_each_image_and_rank(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def price(_net: Network, layer: Layer, _images: object) -> object:
+        forward = 1000.0 if layer.name == "head" else 0.0
+        return estimate_module._ProjectionCost(1.0, 100, forward)
+
+    monkeypatch.setattr(estimate_module, "_layer_cost", price)
+    monkeypatch.setattr(estimate_module, "_NEGLIGIBLE", 0.0)
+    said = estimate_tiny(tiny(), list_images(folder), ranks=Ranks(2))
+    expected = said.projections + 4 * said.images * 1000
+    assert said.projection_seconds == pytest.approx(expected, rel=0.01)
 
 
 def test_the_pass_takes_longer_the_more_images_there_are_and_the_slower_they_are_read(

@@ -199,22 +199,26 @@ def record_requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Unit, str]]:
 
 
 @pytest.mark.parametrize("stopped_after", [1, 60, 200])
-def test_stopped_at_any_moment_the_hits_by_maximum_are_there_first(
+def test_stopped_at_any_moment_the_best_hits_by_maximum_are_there(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int
 ) -> None:
     def tell(progress: Progress) -> None:
         if progress.stage == "illustrate" and progress.completed >= stopped_after:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("retroscope.scanning.illustrate.HITS_PER_TRANSACTION", 7)
+    monkeypatch.setattr("retroscope.scanning.hit_order.MAX_HITS_PER_PORTION", 7)
     with pytest.raises(KeyboardInterrupt):
         scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, progress=tell)
     with open_atlas(tmp_path / "a") as atlas:
         hits = "SELECT layer, channel, image, y, x FROM hits WHERE ranked_by = 'max'"
         kept = "SELECT layer, channel, image, y, x FROM projections"
+        ranks = "SELECT layer, channel, image, y, x, rank FROM hits WHERE ranked_by = 'max'"
         by_max, done = set(atlas.sql(hits)), set(atlas.sql(kept))
+        rank_of = {hit[:5]: int(str(hit[5])) for hit in atlas.sql(ranks)}
     assert stopped_after <= len(done) < stopped_after + 7
     assert done <= by_max or by_max < done
+    pending = [rank_of[hit] for hit in by_max - done]
+    assert max(rank_of[hit] for hit in done & by_max) <= min(pending, default=99)
     scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY)
     scan(tiny(), folder, to=tmp_path / "once", layers=OF_TINY)
     assert table_rows(tmp_path / "a") == table_rows(tmp_path / "once")
@@ -331,7 +335,7 @@ def test_an_image_that_disappeared_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wish", ["some", "-1", -1, "1.5", ""])
 def test_an_unknown_choice_of_ranks_is_refused(wish: str | int) -> None:
-    with pytest.raises(RetroscopeError, match="write all, max, none, or a number of hits"):
+    with pytest.raises(RetroscopeError, match="write auto, all, max, none, or a number of hits"):
         parse_ranks(wish)
 
 
@@ -362,3 +366,23 @@ def test_a_scan_of_a_data_set_by_index_is_illustrated_with_the_same_data_set(
     illustrate(tmp_path / "a", tiny(), dataset)
     wanted, kept = hits_and_projections(open_atlas(tmp_path / "a"))
     assert kept == wanted
+
+
+def test_projections_end_when_their_time_is_up_and_go_on_later(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(range(1000))
+    monkeypatch.setattr("retroscope.scanning.illustrate.perf_counter", lambda: next(seconds))
+    monkeypatch.setattr("retroscope.scanning.job.time_for_projections", lambda _: 2.5)
+    monkeypatch.setattr("retroscope.scanning.hit_order.MAX_HITS_PER_PORTION", 7)
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY)
+    assert atlas.meta["state"] == "illustrated"
+    assert atlas.sql("SELECT count(*) FROM projections") == [(14,)]
+    shown = atlas.sql(
+        "SELECT DISTINCT rank FROM projections JOIN hits USING (layer, channel, image, y, x) "
+        "WHERE ranked_by = 'max'"
+    )
+    assert shown == [(0,)]
+    illustrate(atlas.path, tiny(), folder)
+    scan(tiny(), folder, to=tmp_path / "once", layers=OF_TINY, projections="all")
+    assert table_rows(tmp_path / "a") == table_rows(tmp_path / "once")

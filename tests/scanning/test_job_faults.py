@@ -72,7 +72,7 @@ def test_wherever_the_disk_is_full_the_scan_says_so_and_goes_on_when_there_is_ro
     folder: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk grows a little at a time, and is full in every stage of the scan."""
-    monkeypatch.setattr("retroscope.scanning.illustrate.HITS_PER_TRANSACTION", 64)
+    monkeypatch.setattr("retroscope.scanning.hit_order.MAX_HITS_PER_PORTION", 64)
     path, seen, pages = tmp_path / "a", set[str](), 2
     while not is_enough_for_scan(folder, path, pages):
         pages += 2

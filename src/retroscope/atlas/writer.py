@@ -52,7 +52,10 @@ from retroscope.results.projections import Projection
 
 @dataclass(frozen=True)
 class MissingProjection:
-    """A hit without a projection. `score` is its activation, None if it is a hit by mean alone."""
+    """A hit without a projection. `score` is its activation, None if it is a hit by mean alone.
+
+    `rank` is that by maximum, or of a hit by mean alone that by mean.
+    """
 
     layer: str
     channel: int
@@ -60,6 +63,7 @@ class MissingProjection:
     y: int
     x: int
     score: float | None
+    rank: int
 
 
 class AtlasWriter:

@@ -6,10 +6,10 @@ through the network side by side.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from math import prod
+from math import inf, prod
 
 import torch
 
@@ -134,15 +134,31 @@ class Crops:
         )
 
 
-def worth_cropping(requests: Sequence[ProjectionRequest]) -> bool:
+def worth_cropping(
+    requests: Sequence[ProjectionRequest], *, whole_images: Set[int], forward_cost: float
+) -> bool:
     """Whether running each unit's box forward and back costs less than running whole images.
 
-    A whole image runs forward once, and back once for each of its units.
+    A whole image runs back once for each of its units, and forward once, unless it is among
+    `whole_images` (by their ids), which run for other units anyway. `forward_cost` is that of a
+    pass forward, with all that its rules compute once, in passes back.
     """
     height, width = requests[0].image.size
     share = sum(request.box.height * request.box.width for request in requests) / (height * width)
-    images = len({id(request.image) for request in requests})
-    return 2 * share <= images + len(requests)
+    images = len({id(request.image) for request in requests} - whole_images)
+    return (forward_cost + 1) * share <= forward_cost * images + len(requests)
+
+
+def crop_cost(layer: Layer, size: Size, *, forward_cost: float) -> float:
+    """About what a unit costs from its crop, forward and back, in passes back from a whole image.
+
+    Infinite if a unit of the layer cannot be answered from less than the whole image.
+    """
+    field, (height, width) = layer.field, size
+    if field.whole or field.global_context:
+        return inf
+    share = min(field.y.size, height) * min(field.x.size, width) / (height * width)
+    return (forward_cost + 1) * share
 
 
 def group_into_batches(requests: Iterable[ProjectionRequest], survey: Survey) -> list[Crops]:

@@ -1,5 +1,6 @@
 """Rules that run a call of a torch function themselves, and so see its input and its weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -10,21 +11,26 @@ from retroscope.engine.call_arguments import Args, Function, Kwargs, positional
 from retroscope.engine.linear_maps import LinearMap
 from retroscope.engine.program import inplace_target
 from retroscope.engine.tensor_map import TensorMap
+from retroscope.engine.transposed_convolution import SignalBox
 
 Tensor = torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class FunctionCall:
-    """A call of a torch function, with its arguments under torch's own names, the input first."""
+    """A call of a torch function, with its arguments under torch's own names, the input first.
+
+    `depth` is the number of linear operations on the longest path from the pixels to its result.
+    """
 
     function: Function
     args: Args
     kwargs: Kwargs
+    depth: int
 
     @classmethod
-    def of(cls, function: Function, args: Args, kwargs: Kwargs) -> "FunctionCall":
-        return cls(function, *positional(args, kwargs))
+    def of(cls, function: Function, args: Args, kwargs: Kwargs, *, depth: int) -> "FunctionCall":
+        return cls(function, *positional(args, kwargs), depth)
 
     @property
     def source(self) -> Tensor:
@@ -49,14 +55,43 @@ class LinearCall:
     source: Tensor
     output: Tensor
     linear: LinearMap
+    depth: int
 
 
 class PassRecord:
-    """What the rules of one forward pass have to know of each other's results."""
+    """What the rules of one forward pass have to know of each other, and of the units.
 
-    def __init__(self) -> None:
+    `unit_depths` are the depths of the units that the next signals start from: of one for each
+    image, or of one for all.
+    """
+
+    def __init__(self, unit_depths: Sequence[int]) -> None:
         self._linear_calls = TensorMap[tuple[int, LinearCall]]()
         self.gates = TensorMap[bool]()
+        self.start_from(unit_depths)
+
+    def start_from(self, unit_depths: Sequence[int]) -> None:
+        """Prepares for signals that start from units of these depths."""
+        self.unit_depths = unit_depths
+        self._spread_depth = 0
+
+    def find_box(self, signal: Tensor, depth: int) -> SignalBox | None:
+        """The part of a map where the signal in one image is not zero, unless that is most of it.
+
+        Below a map that the signal fills, it is not looked for again. In a batch it would depend on
+        the other images, and with it the last bits of the result.
+        """
+        if len(signal) > 1 or depth <= self._spread_depth:
+            return None
+        box = SignalBox.of(signal)
+        if not box.is_worth_cutting(signal):
+            self._spread_depth = depth
+            return None
+        return box
+
+    def is_lower_half(self, depth: int) -> list[bool]:
+        """For each unit, whether this depth is in the lower half of the way to it."""
+        return [2 * (depth - 1) <= unit_depth - 1 for unit_depth in self.unit_depths]
 
     def add_linear_call(self, result: Tensor, call: LinearCall) -> None:
         """Remembers what computed a tensor, for the norm that may follow."""

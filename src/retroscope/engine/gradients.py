@@ -1,13 +1,13 @@
 """The way back: autograd, with the rules of a rule book in place of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, cast
 
 import torch
 from torch.autograd.function import once_differentiable
-from torch.autograd.graph import saved_tensors_hooks
+from torch.autograd.graph import GradientEdge, get_gradient_edge, saved_tensors_hooks
 
 from retroscope.engine.autograd_calls import call_with_gradient, without_parameters
 from retroscope.engine.call_arguments import (
@@ -21,16 +21,19 @@ from retroscope.engine.call_arguments import (
 from retroscope.engine.call_rules import FunctionCall, PassRecord
 from retroscope.engine.intercept import Handler, is_inside_custom_function
 from retroscope.engine.memory import is_out_of_memory
-from retroscope.engine.operations import TABLE, Role, name_of
+from retroscope.engine.operations import TABLE, name_of
 from retroscope.engine.program import Step
 from retroscope.engine.rules import AnyRule, Rule, RuleBook
 from retroscope.errors import ModelError
 
+Origins = torch.Tensor | Sequence[GradientEdge]
+"""Where signals start."""
+
 
 def gradients(
-    outputs: torch.Tensor,
+    outputs: Origins,
     inputs: torch.Tensor,
-    start: torch.Tensor | None = None,
+    start: torch.Tensor | Sequence[torch.Tensor] | None = None,
     *,
     retain_graph: bool = False,
 ) -> torch.Tensor:
@@ -38,13 +41,9 @@ def gradients(
 
     Raises ModelError if nothing connects them, or if torch cannot differentiate the network.
     """
-    if not outputs.requires_grad:
-        raise ModelError(
-            "no gradient leads back from here: the network detaches its maps or runs with "
-            "gradients switched off; remove no_grad, inference_mode or detach"
-        )
-    if start is None:
-        start = torch.ones_like(outputs)
+    if isinstance(outputs, torch.Tensor):
+        _require_graph(outputs)
+        start = torch.ones_like(outputs) if start is None else start
     try:
         (signal,) = torch.autograd.grad(
             outputs, inputs, start, retain_graph=retain_graph, materialize_grads=True
@@ -56,30 +55,41 @@ def gradients(
     return torch.zeros_like(signal) if signal._is_zerotensor() else signal
 
 
+def _require_graph(outputs: torch.Tensor) -> None:
+    if not outputs.requires_grad:
+        raise ModelError(
+            "no gradient leads back from here: the network detaches its maps or runs with "
+            "gradients switched off; remove no_grad, inference_mode or detach"
+        )
+
+
+def origin_of(maps: torch.Tensor) -> GradientEdge:
+    """Where a signal enters at maps as they are now, also if the network changes them later."""
+    _require_graph(maps)
+    return get_gradient_edge(maps)
+
+
 class RuleHandler:
     """Runs every function as it is, and attaches the rules of a book for the way back.
 
-    One pass, up to a step of the depth `target_depth`.
+    It is for one pass. `record.unit_depths` are those of the units that signals come from; they
+    may be set anew before each way back.
     """
 
-    def __init__(self, book: RuleBook, target_depth: int = 1) -> None:
+    def __init__(self, book: RuleBook, unit_depth: int = 0) -> None:
         self.book = book
-        self.target_depth = target_depth
-        self.record = PassRecord()
+        self.record = PassRecord([unit_depth])
 
     def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
-        return self._run(self.book.rules, function, args, kwargs)
+        return self._run(1, function, args, kwargs)
 
     def at_step(self, step: Step) -> Handler:
         """The handler that runs a step of the program."""
-        height = (step.depth - 1) / max(1, self.target_depth - 1)
-        return partial(self._run, self.book.rules_at(height))
+        return partial(self._run, step.depth)
 
-    def _run(
-        self, rules: Mapping[Role, AnyRule], function: Function, args: Args, kwargs: Kwargs
-    ) -> object:
+    def _run(self, depth: int, function: Function, args: Args, kwargs: Kwargs) -> object:
         if kwargs.get("out") is not None:
-            return _write_to(partial(self._run, rules), function, args, kwargs)
+            return _write_to(partial(self._run, depth), function, args, kwargs)
         row = TABLE.get(function)
         if row is None:
             _refuse_int8(function)
@@ -88,23 +98,23 @@ class RuleHandler:
         if row is not None and row.is_layer:
             _refuse_hidden_gradients(function, args, kwargs)
         role = None if row is None else row.role_of(args, kwargs)
-        rule = None if role is None else rules.get(role)
+        rule = None if role is None else self.book.rules.get(role)
         with _keep_checkpointed_tensors():
             try:
-                return self._run_under(rule, function, args, kwargs)
+                return self._run_under(rule, function, args, kwargs, depth=depth)
             except _AUTOGRAD_ERRORS as error:
                 if is_out_of_memory(error) or not _runs_without_gradients(function, args, kwargs):
                     raise
                 raise ModelError(f"torch cannot differentiate this network: {error}") from error
 
     def _run_under(
-        self, rule: AnyRule | None, function: Function, args: Args, kwargs: Kwargs
+        self, rule: AnyRule | None, function: Function, args: Args, kwargs: Kwargs, *, depth: int
     ) -> object:
         if rule is None:
             return call_with_gradient(function, args, kwargs)
         if isinstance(rule, Rule):
             return _call_with_rule(rule, function, *positional(args, kwargs))
-        return rule.run(FunctionCall.of(function, args, kwargs), self.record)
+        return rule.run(FunctionCall.of(function, args, kwargs, depth=depth), self.record)
 
 
 _AUTOGRAD_ERRORS = (RuntimeError, TypeError)

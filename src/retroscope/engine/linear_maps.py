@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import torch
@@ -9,6 +10,12 @@ import torch.nn.functional as F
 
 from retroscope.engine.autograd_calls import without_parameters
 from retroscope.engine.call_arguments import Args, Function, Kwargs
+from retroscope.engine.transposed_convolution import (
+    SignalBox,
+    Transposed,
+    TransposedConvolution,
+    Window,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,6 +24,7 @@ class LinearMap:
 
     `scale_shape` is the shape in which one number for each output channel multiplies the weights;
     None where the channels cannot be scaled one by one. `channel_axis` is that of the outputs.
+    `window` is how a two-dimensional convolution slides; None if its borders differ.
     """
 
     apply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -24,10 +32,20 @@ class LinearMap:
     bias: torch.Tensor | None
     channel_axis: int
     scale_shape: tuple[int, ...] | None
+    window: Window | None = None
 
     def bias_map(self, bias: torch.Tensor) -> torch.Tensor:
         """A number for each output channel, in a shape that broadcasts over the outputs."""
         return bias.view(-1, *[1] * (-self.channel_axis - 1))
+
+    def transpose(self, weight: torch.Tensor, source: torch.Tensor) -> Transposed:
+        """W^T for any weights of the same shape: from outputs to inputs like `source`."""
+        if self.window is not None and source.dim() == 4:
+            return TransposedConvolution(weight, source.detach(), self.window)
+        with torch.enable_grad():
+            leaf = torch.zeros_like(source).requires_grad_()
+            output = self.apply(leaf, weight)
+        return partial(_differentiate, output, leaf)
 
     def scale_outputs(self, scale: torch.Tensor, shift: torch.Tensor) -> "LinearMap | None":
         """The map `scale * y + shift`, with numbers for each channel."""
@@ -35,6 +53,17 @@ class LinearMap:
             return None
         bias = shift if self.bias is None else self.bias * scale + shift
         return replace(self, weight=self.weight * scale.view(self.scale_shape), bias=bias)
+
+
+def _differentiate(
+    output: torch.Tensor,
+    leaf: torch.Tensor,
+    factor: torch.Tensor,
+    signal: torch.Tensor,
+    _box: SignalBox | None,
+) -> torch.Tensor:
+    (result,) = torch.autograd.grad(output, leaf, signal * factor, retain_graph=True)
+    return result
 
 
 def linear_map(function: Function, args: Args, kwargs: Kwargs) -> LinearMap | None:
@@ -52,7 +81,8 @@ def linear_map(function: Function, args: Args, kwargs: Kwargs) -> LinearMap | No
 
     is_dense = function is F.linear
     scalable = {F.linear: (-1, 1), F.conv2d: (-1, 1, 1, 1)}
-    return LinearMap(apply, weight, bias, -1 if is_dense else -3, scalable.get(function))
+    window = Window.of(weight, *args[3:], **options) if function is F.conv2d else None
+    return LinearMap(apply, weight, bias, -1 if is_dense else -3, scalable.get(function), window)
 
 
 def batch_norm_scale(

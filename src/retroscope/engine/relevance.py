@@ -6,7 +6,7 @@ rule passes the plain gradient, and the signal at the pixels is a picture in the
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol, cast
 
 import torch
@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from retroscope.engine.autograd_calls import without_parameters
 from retroscope.engine.call_rules import FunctionCall, LinearCall, PassRecord
 from retroscope.engine.linear_maps import LinearMap, batch_norm_scale, linear_map
+from retroscope.engine.transposed_convolution import SignalBox, Transposed, cut
 
 Tensor = torch.Tensor
 _NEAR_ZERO = 1e-6
@@ -23,25 +24,37 @@ _SMALLEST = 1e-9
 """The smallest sum of contributions that a rule divides by."""
 
 
+SignalMap = Callable[[Tensor, SignalBox | None], Tensor]
+"""From the signal at a map to that at the map below; it is zero outside of the box, if there is
+one."""
+
+
 class LinearRule(Protocol):
     """A rule for linear maps, also for those that a batch norm has been folded into."""
 
-    def attach(self, linear: LinearMap, source: Tensor, output: Tensor) -> Tensor: ...
+    def way_back(self, linear: LinearMap, source: Tensor, output: Tensor) -> SignalMap:
+        """The way back from the output of a linear map to its input, whose values these are."""
+        ...
 
 
 @dataclass(frozen=True)
 class ByWeights:
-    """Runs a linear operation under a rule that sees its weights."""
+    """Runs a linear operation under a rule that sees its weights.
+
+    `lower` replaces the rule in the lower half of the way from the pixels to the unit.
+    """
 
     rule: LinearRule
+    lower: LinearRule | None = None
 
     def run(self, call: FunctionCall, record: PassRecord) -> object:
         output: Tensor = call.run()
         linear = linear_map(call.function, call.args, call.kwargs)
         if linear is None or not output.requires_grad:
             return output
-        result = self.rule.attach(linear, call.source, output)
-        record.add_linear_call(result, LinearCall(call.source, output, linear))
+        rules = _HalfRules(self.rule, self.lower or self.rule, call.depth, record)
+        result = _attach(rules, linear, call.source, output)
+        record.add_linear_call(result, LinearCall(call.source, output, linear, call.depth))
         return result
 
 
@@ -53,6 +66,7 @@ class FoldedNorm:
     """
 
     rule: LinearRule
+    lower: LinearRule | None = None
 
     def run(self, call: FunctionCall, record: PassRecord) -> object:
         before = record.linear_call(call.source)
@@ -60,7 +74,8 @@ class FoldedNorm:
         folded = None if before is None or scale is None else before.linear.scale_outputs(*scale)
         if before is None or folded is None:
             return call.run()
-        return self.rule.attach(folded, before.source, call.run(before.output))
+        rules = _HalfRules(self.rule, self.lower or self.rule, before.depth, record)
+        return _attach(rules, folded, before.source, call.run(before.output))
 
 
 @dataclass(frozen=True)
@@ -74,13 +89,11 @@ class Epsilon:
 
     epsilon: float = 0.1
 
-    def attach(self, linear: LinearMap, source: Tensor, output: Tensor) -> Tensor:
-        del source
-        with torch.no_grad():
-            size = output.abs()
-            mean_square = output.square().mean(linear.channel_axis, keepdim=True)
-            factor = size / (size + self.epsilon * mean_square.sqrt() + 1e-12)
-        return cast("Tensor", _ScaledSignal.apply(output, factor))
+    def way_back(self, linear: LinearMap, source: Tensor, output: Tensor) -> SignalMap:
+        size = output.abs()
+        mean_square = output.square().mean(linear.channel_axis, keepdim=True)
+        factor = size / (size + self.epsilon * mean_square.sqrt() + 1e-12)
+        return partial(linear.transpose(linear.weight, source), factor)
 
 
 @dataclass(frozen=True)
@@ -97,9 +110,8 @@ class Gamma:
 
     gamma: float = 0.25
 
-    def attach(self, linear: LinearMap, source: Tensor, output: Tensor) -> Tensor:
-        make_maps = partial(_GammaMaps.of, linear, self.gamma)
-        return cast("Tensor", _GammaFunction.apply(source, output.detach(), make_maps))
+    def way_back(self, linear: LinearMap, source: Tensor, output: Tensor) -> SignalMap:
+        return _GammaWayBack(linear, self.gamma, source, output)
 
 
 @dataclass(frozen=True)
@@ -161,18 +173,73 @@ def _size(tensor: Tensor) -> int:
     return size
 
 
-class _ScaledSignal(torch.autograd.Function):
-    """Multiplies the signal by a constant map."""
+@dataclass(frozen=True, eq=False)
+class _HalfRules:
+    """The rules of a linear map: one for the upper half of the way to a unit, one for the lower.
+
+    One forward pass serves units of all layers, so that only the signal decides which it is.
+    """
+
+    upper: LinearRule
+    lower: LinearRule
+    depth: int
+    record: PassRecord
+
+
+class _HalfWays:
+    """The ways back of a linear map in one pass."""
+
+    def __init__(
+        self, rules: _HalfRules, linear: LinearMap, source: Tensor, output: Tensor
+    ) -> None:
+        self._rules, self._linear, self._source, self._output = rules, linear, source, output
+
+    def back(self, signal: Tensor) -> Tensor:
+        """The signal at the input; each row by the rule that its unit asks for."""
+        rules = self._rules
+        is_lower = rules.record.is_lower_half(rules.depth)
+        box = rules.record.find_box(signal, rules.depth) if self._linear.window else None
+        if box is not None and box.area == 0:
+            return torch.zeros_like(self._source)
+        if rules.upper == rules.lower or not any(is_lower):
+            return self._upper(signal, box)
+        if all(is_lower):
+            return self._lower(signal, box)
+        lower = torch.tensor(is_lower, device=signal.device).view(-1, *[1] * (signal.dim() - 1))
+        below, above = self._lower(signal * lower, box), self._upper(signal * ~lower, box)
+        return torch.where(lower, below, above)
+
+    @cached_property
+    def _upper(self) -> SignalMap:
+        return self._rules.upper.way_back(self._linear, self._source, self._output)
+
+    @cached_property
+    def _lower(self) -> SignalMap:
+        return self._rules.lower.way_back(self._linear, self._source, self._output)
+
+
+def _attach(rules: _HalfRules, linear: LinearMap, source: Tensor, output: Tensor) -> Tensor:
+    make_ways = partial(_HalfWays, rules, linear)
+    return cast("Tensor", _LinearFunction.apply(source, output.detach(), make_ways))
+
+
+class _LinearFunction(torch.autograd.Function):
+    """A linear map that has been computed, with its ways back."""
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, factor: Tensor) -> Tensor:
-        ctx.save_for_backward(factor)
-        return output.clone()  # not a view: the network may change it in place
+    def forward(
+        ctx: Any, source: Tensor, output: Tensor, make_ways: Callable[[Tensor, Tensor], _HalfWays]
+    ) -> Tensor:
+        ctx.save_for_backward(source.clone(), output)  # the network may change its input in place
+        ctx.make_ways, ctx.ways = make_ways, None
+        return output.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None]:
-        return signal * ctx.saved_tensors[0], None
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None, None]:
+        if ctx.ways is None:  # what the rules need is computed once for all signals
+            ctx.ways = ctx.make_ways(*ctx.saved_tensors)
+        return ctx.ways.back(signal), None, None
 
 
 class _SecantFunction(torch.autograd.Function):
@@ -195,71 +262,61 @@ class _SecantFunction(torch.autograd.Function):
         return signal * ctx.saved_tensors[0], None
 
 
-class _GammaFunction(torch.autograd.Function):
-    """The rule Gamma. Its maps are computed when a signal needs them, once for all units."""
+class _GammaWayBack:
+    """The rule Gamma for the values of one pass."""
 
-    @staticmethod
-    def forward(
-        ctx: Any, source: Tensor, output: Tensor, make_maps: Callable[..., "_GammaMaps"]
+    def __init__(self, linear: LinearMap, gamma: float, source: Tensor, output: Tensor) -> None:
+        weight = linear.weight
+        self._linear, self._gamma, self._output = linear, gamma, output
+        self._raised = weight + gamma * weight.clamp(min=0)
+        self._lowered = weight + gamma * weight.clamp(max=0)
+        self._is_negative_input = source <= 0 if bool((source < 0).any()) else None
+        self._above = source if self._is_negative_input is None else source.clamp(min=0)
+        self._below = None if self._is_negative_input is None else source.clamp(max=0)
+        self._transpose_raised = linear.transpose(self._raised, source)
+        self._transpose_lowered = linear.transpose(self._lowered, source)
+
+    def __call__(self, signal: Tensor, box: SignalBox | None) -> Tensor:
+        back = partial(self._back, signal=signal, box=box)
+        positive, negative = self._transpose_raised, self._transpose_lowered
+        result = back(positive, negative, factor=self._positive_factor)
+        negative_signal = cut(signal, box) * cut(self._negative_factor, box)
+        if bool(negative_signal.abs().amax() != 0):  # behind a ReLU there is no such signal
+            result = result + back(negative, positive, factor=self._negative_factor)
+        return result
+
+    def _back(
+        self,
+        above: Transposed,
+        below: Transposed,
+        *,
+        factor: Tensor,
+        signal: Tensor,
+        box: SignalBox | None,
     ) -> Tensor:
-        above = source.clamp(min=0)  # a copy: the network may change its input in place
-        below = source.clamp(max=0) if bool((source < 0).any()) else None
-        ctx.save_for_backward(above, below, output)
-        ctx.make_maps, ctx.maps = make_maps, {}
-        return output.clone()
+        result = above(factor, signal, box)
+        if self._is_negative_input is None:
+            return result
+        return torch.where(self._is_negative_input, below(factor, signal, box), result)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None, None]:
-        above, below, output = ctx.saved_tensors
-        if not ctx.maps:
-            ctx.maps[1] = ctx.make_maps(1, above, below, output)
-            ctx.is_negative = (output < 0).to(output.dtype)
-        result: Tensor = ctx.maps[1].back(signal)
-        if bool((signal * ctx.is_negative).any()):  # behind a ReLU there is no such signal
-            if -1 not in ctx.maps:
-                ctx.maps[-1] = ctx.make_maps(-1, above, below, output)
-            result = result + ctx.maps[-1].back(signal)
-        return result, None, None
+    @cached_property
+    def _positive_factor(self) -> Tensor:
+        """y / P where y > 0."""
+        return self._factor(1, self._raised, self._lowered)
 
+    @cached_property
+    def _negative_factor(self) -> Tensor:
+        """y / N where y < 0."""
+        return self._factor(-1, self._lowered, self._raised)
 
-@dataclass(frozen=True, eq=False)
-class _GammaMaps:
-    """P of the rule Gamma with its graph, and what the signal is multiplied by; or N."""
-
-    inputs: list[Tensor]
-    total: Tensor
-    factor: Tensor
-
-    @classmethod
-    @torch.enable_grad()
-    def of(
-        cls,
-        linear: LinearMap,
-        gamma: float,
-        sign: int,
-        above: Tensor,
-        below: Tensor | None,
-        output: Tensor,
-    ) -> "_GammaMaps":
-        w, b = linear.weight, linear.bias
-        raised, lowered = w + gamma * w.clamp(min=0), w + gamma * w.clamp(max=0)
-        weights = (raised, lowered) if sign > 0 else (lowered, raised)
-        parts = [part.detach().requires_grad_() for part in (above, below) if part is not None]
-        total = linear.apply(parts[0], weights[0])
-        if len(parts) > 1:
-            total = total + linear.apply(parts[1], weights[1])
-        if b is not None:
-            total = total + linear.bias_map(b + gamma * (sign * b).clamp(min=0) * sign)
-        with torch.no_grad():
-            factor = (sign * output).clamp(min=0) / (sign * total).clamp(min=_SMALLEST)
-        return cls(parts, total, factor)
-
-    def back(self, signal: Tensor) -> Tensor:
-        parts = torch.autograd.grad(
-            self.total, self.inputs, signal * self.factor, retain_graph=True
-        )
-        return parts[0] if len(parts) == 1 else torch.where(self.inputs[0] > 0, parts[0], parts[1])
+    def _factor(self, sign: int, above: Tensor, below: Tensor) -> Tensor:
+        linear, bias = self._linear, self._linear.bias
+        total = linear.apply(self._above, above)
+        if self._below is not None:
+            total = total + linear.apply(self._below, below)
+        if bias is not None:
+            total = total + linear.bias_map(bias + self._gamma * (sign * bias).clamp(min=0) * sign)
+        return (sign * self._output).clamp(min=0) / (sign * total).clamp(min=_SMALLEST)
 
 
 def _layer_norm(

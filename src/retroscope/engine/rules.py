@@ -63,19 +63,17 @@ AnyRule = Rule | CallRule
 class RuleBook:
     """The rules of one method, by the role of the operation.
 
-    `lower_rules` replace some of them in the lower half of the network: for operations at most half
-    as deep as the unit, counted in linear operations from the pixels. `contrast` subtracts from a
-    projection what all channels at the unit's position share.
+    `contrast` subtracts from a projection what all channels at the unit's position share.
     """
 
     name: str
     rules: Mapping[Role, AnyRule] = field(default_factory=dict)
-    lower_rules: Mapping[Role, AnyRule] = field(default_factory=dict)
     contrast: bool = False
 
-    def rules_at(self, height: float) -> Mapping[Role, AnyRule]:
-        """The rules at a height between the pixels, 0, and the unit, 1."""
-        return self.rules if height > 0.5 else {**self.rules, **self.lower_rules}
+    @property
+    def forward_cost(self) -> float:
+        """About what a pass forward costs, with all that the rules compute once, in passes back."""
+        return 3 if Role.LINEAR in self.rules else 1
 
 
 GRADIENT = RuleBook("gradient")
@@ -90,15 +88,14 @@ GUIDED = RuleBook("guided", {Role.RECTIFIER: RECTIFY_AND_MASK})
 RELEVANCE = RuleBook(
     "relevance",
     {
-        Role.LINEAR: ByWeights(Epsilon()),
-        Role.BATCH_NORM: FoldedNorm(Epsilon()),
+        Role.LINEAR: ByWeights(Epsilon(), lower=Gamma()),
+        Role.BATCH_NORM: FoldedNorm(Epsilon(), lower=Gamma()),
         Role.RECTIFIER: Secant(),
         Role.RESPONSE_NORM: Secant(),
         Role.LAYER_NORM: ConstantDeviation(),
         Role.SQUASHER: MarkedGate(),
         Role.PRODUCT: ConstantGate(),
     },
-    {Role.LINEAR: ByWeights(Gamma()), Role.BATCH_NORM: FoldedNorm(Gamma())},
 )
 """Layer-wise relevance propagation, epsilon above and gamma below (Montavon 2019).
 

@@ -2,21 +2,27 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
+from math import inf
 from time import perf_counter
 
 import numpy as np
 import torch
 
 from retroscope.atlas.image_blobs import encode_projection
-from retroscope.engine.batching import NetworkInput
+from retroscope.engine.batching import NetworkInput, crop_cost
 from retroscope.engine.isolation import preserve_state
 from retroscope.errors import ImageError
 from retroscope.methods.deconv.deconv import deconv_many
 from retroscope.network import Network
 from retroscope.results.layers import Layer
-from retroscope.scanning.illustrate import ALL_RANKS, CACHED_IMAGES, Ranks
+from retroscope.scanning.illustrate import (
+    ALL_RANKS,
+    CACHED_IMAGES,
+    Ranks,
+    time_for_projections,
+)
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
 from retroscope.scanning.precision import Precision, candidate_count, to_bfloat16
@@ -41,7 +47,8 @@ _PASSES_PER_PROJECTION = 3
 class ScanEstimate:
     """The time of the pass and of the projections, and the memory and disk space of the scan.
 
-    `projections` is an upper limit: a hit of both rankings has only one.
+    `projections` is an upper limit: a hit of both rankings has only one. `max_projection_seconds`
+    is when the scan stops projecting, perhaps before all of them are there.
     """
 
     images: int
@@ -51,13 +58,16 @@ class ScanEstimate:
     memory_bytes: int
     disk_bytes: int
     projections: int
+    max_projection_seconds: float = inf
 
 
 @dataclass(frozen=True)
 class _ProjectionCost:
+    """Seconds, bytes on disk, and the seconds of the forward pass of an image, if there is one."""
+
     seconds: float
     size: float
-    """Bytes on disk."""
+    forward_seconds: float = 0.0
 
 
 def estimate_scan(
@@ -89,19 +99,28 @@ def estimate_scan(
         narrow = _time_sweep(to_bfloat16(net), layers, inputs, top=candidates)
         again = min(images, 2 * channels * candidates)
         pass_seconds = images * overlap(narrow) + again * overlap(full)
-    max_seconds, total = _PASSES_PER_PROJECTION * full, channels * per_channel
-    costs = _projection_costs(net, layers, inputs, max_seconds=max_seconds, count=total)
-    reread_seconds = _repeated_reads(counts, images, winners) * read_seconds / threads
+    total, limit = channels * per_channel, _PASSES_PER_PROJECTION * full
+    costs = _projection_costs(net, layers, inputs, max_seconds=limit, count=total)
+    forwards = min(per_channel * images, total)
+    forward_seconds = forwards * max((cost.forward_seconds for cost in costs), default=0.0)
+    reread_seconds = (
+        _repeated_reads(counts, images, winners, ranks=per_channel) * read_seconds / threads
+    )
+    projection_seconds = _weighted_sum(counts, [cost.seconds for cost in costs]) + reread_seconds
+    projection_seconds += forward_seconds
+    max_seconds = time_for_projections(pass_seconds) if ranks.is_timed else inf
+    share = min(1.0, max_seconds / max(projection_seconds, _NEGLIGIBLE))
     memory = channels * (2 * hits * _HIT_BYTES + _CHANNEL_BYTES)
     projection_bytes = _weighted_sum(counts, [cost.size for cost in costs])
     return ScanEstimate(
         images=images,
         channels=channels,
         pass_seconds=pass_seconds,
-        projection_seconds=_weighted_sum(counts, [cost.seconds for cost in costs]) + reread_seconds,
+        projection_seconds=projection_seconds,
         memory_bytes=memory + channels * len(image_list.class_names) * _CLASS_BYTES,
-        disk_bytes=memory + round(winners * IMAGE_BYTES + projection_bytes),
+        disk_bytes=memory + round(winners * IMAGE_BYTES + share * projection_bytes),
         projections=total,
+        max_projection_seconds=max_seconds,
     )
 
 
@@ -109,14 +128,14 @@ def _weighted_sum(counts: Sequence[int], values: Sequence[float]) -> float:
     return sum(count * value for count, value in zip(counts, values, strict=True))
 
 
-def _repeated_reads(counts: Sequence[int], images: int, winners: int) -> int:
+def _repeated_reads(counts: Sequence[int], images: int, winners: int, *, ranks: int) -> int:
     """How often images are read after the pass: once to store them, then to project their hits.
 
-    If they do not all stay in the cache, each layer reads them again.
+    If they do not all stay in the cache, each layer reads them again for each of the ranks.
     """
     if winners <= CACHED_IMAGES:
         return 2 * winners
-    return winners + sum(min(count, 2 * images) for count in counts)
+    return winners + sum(min(count, ranks * images) for count in counts)
 
 
 def _cpu_count() -> int:
@@ -185,36 +204,44 @@ def _projection_costs(
     steps = np.linspace(0, len(layers) - 1, _TRIAL_LAYERS).round().astype(int)
     trials = np.unique(steps).tolist()
     costs = [_layer_cost(net, layers[trial], inputs) for trial in trials]
-    indices = range(len(layers))
-    seconds = np.interp(indices, trials, [cost.seconds for cost in costs]).tolist()
-    sizes = np.interp(indices, trials, [cost.size for cost in costs]).tolist()
-    return [_ProjectionCost(*cost) for cost in zip(seconds, sizes, strict=True)]
+    columns = (
+        np.interp(range(len(layers)), trials, column).tolist()
+        for column in zip(*(astuple(cost) for cost in costs), strict=True)
+    )
+    return [_ProjectionCost(*cost) for cost in zip(*columns, strict=True)]
 
 
 def _layer_cost(net: Network, layer: Layer, inputs: Sequence[NetworkInput]) -> _ProjectionCost:
-    """Measured on more and more units until it takes long enough.
+    """Measured on more and more units of one image until it takes long enough.
 
-    The first projection of a layer is slow, and a scan projects some hundred at a time, so that a
-    short trial would say several times too much.
+    What a first unit costs more than the others is what the forward pass of an image costs, which
+    a scan shares among the units of all layers.
     """
-    _measure_projections(net, layer, inputs, count=1)
+    image = inputs[0]
+    _measure_projections(net, layer, image, count=1)  # the first of a layer is slow
+    first = _measure_projections(net, layer, image, count=1)
     for count in _TRIAL_PROJECTIONS:
-        cost = _measure_projections(net, layer, inputs, count=count)
-        if cost.seconds * count > _SHORT_TRIAL:
+        all_of_them = _measure_projections(net, layer, image, count=1 + count)
+        seconds = all_of_them.seconds - first.seconds
+        if seconds > _SHORT_TRIAL:
             break
-    return cost
+    each = max(seconds / count, 0.0)
+    forward = max(first.seconds - each, 0.0) if _sees_most(net, layer) else 0.0
+    return _ProjectionCost(each, all_of_them.size / (1 + count), forward)
+
+
+def _sees_most(net: Network, layer: Layer) -> bool:
+    """Whether the units of a layer are projected from whole images."""
+    return crop_cost(layer, net.input_size, forward_cost=1) > 1
 
 
 def _measure_projections(
-    net: Network, layer: Layer, inputs: Sequence[NetworkInput], *, count: int
+    net: Network, layer: Layer, image: NetworkInput, *, count: int
 ) -> _ProjectionCost:
-    """Projects and encodes random units of a layer in some images."""
+    """Projects and encodes random units of a layer: the seconds and bytes of all of them."""
     random, size = np.random.default_rng(0), (layer.channels, *layer.size)
     coordinates = zip(*(random.integers(0, end, count).tolist() for end in size), strict=True)
-    requests = [
-        (Unit(layer.name, channel, (y, x)), inputs[number % len(inputs)])
-        for number, (channel, y, x) in enumerate(coordinates)
-    ]
+    requests = [(Unit(layer.name, channel, (y, x)), image) for channel, y, x in coordinates]
     start = perf_counter()
     blobs = [encode_projection(result.pixels)[0] for result in deconv_many(net, requests)]
-    return _ProjectionCost((perf_counter() - start) / count, sum(map(len, blobs)) / count)
+    return _ProjectionCost(perf_counter() - start, sum(map(len, blobs)))

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from pathlib import Path
+from time import perf_counter
 from typing import TypeVar
 
 from retroscope.argument_types import check_arguments
@@ -23,6 +25,7 @@ from retroscope.network import AnyNetwork, Network, as_network
 from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
 from retroscope.results.layer_lookup import check_unit
 from retroscope.results.projections import Projection
+from retroscope.scanning.hit_order import HitOrder
 from retroscope.scanning.image_files import (
     read_input,
     refuse_changed_contents,
@@ -32,21 +35,23 @@ from retroscope.scanning.loading import default_workers
 from retroscope.scanning.sources import ImageList, ImageSource, list_images
 from retroscope.unit import Unit, as_unit
 
-HITS_PER_TRANSACTION, CACHED_IMAGES, IMAGES_PER_TRANSACTION = 512, 384, 32
+CACHED_IMAGES, IMAGES_PER_TRANSACTION = 384, 32
 
 RanksOption = str | int | bool
-"""`all`, `max`, `none`, or a number of hits; True and False stand for `all` and `none`."""
+"""`auto`, `all`, `max`, `none`, or a number of hits; True and False stand for `all` and `none`."""
 
 
 @dataclass(frozen=True)
 class Ranks:
     """Which hits get a projection: the first `limit` of each ranking, or all of them.
 
-    Without `by_mean`, only those of the ranking by maximum.
+    Without `by_mean`, only those of the ranking by maximum. `is_timed`: as many as there is time
+    for, which `time_for_projections` says.
     """
 
     limit: int | None = None
     by_mean: bool = True
+    is_timed: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -57,7 +62,22 @@ ALL_RANKS, RANKS_BY_MAX, NO_RANKS = Ranks(), Ranks(by_mean=False), Ranks(limit=0
 MOST_HITS = 2**31 - 1
 """No channel has as many: a larger number is all of them."""
 
-_RANKS_BY_NAME = {"all": ALL_RANKS, "max": RANKS_BY_MAX, "none": NO_RANKS}
+_RANKS_BY_NAME = {
+    "auto": Ranks(is_timed=True),
+    "all": ALL_RANKS,
+    "max": RANKS_BY_MAX,
+    "none": NO_RANKS,
+}
+_PASSES, _SHORTEST_SECONDS = 3.0, 120.0
+
+
+def time_for_projections(pass_seconds: float) -> float:
+    """The seconds that a scan spends on projections by default, after a pass of so many.
+
+    >>> time_for_projections(10), time_for_projections(100)
+    (120.0, 300.0)
+    """
+    return max(_PASSES * pass_seconds, _SHORTEST_SECONDS)
 
 
 def parse_ranks(option: RanksOption) -> Ranks:
@@ -74,7 +94,7 @@ def parse_ranks(option: RanksOption) -> Ranks:
         return ALL_RANKS
     if not str(option).isdecimal():
         raise RetroscopeError(
-            f"cannot project the hits {option!r}; write all, max, none, or a number of hits"
+            f"cannot project the hits {option!r}; write auto, all, max, none, or a number of hits"
         )
     is_short = len(str(option)) <= len(str(MOST_HITS))
     return Ranks(int(option)) if is_short else ALL_RANKS
@@ -101,10 +121,10 @@ def illustrate(
     first that are asked for.
 
     `layers` (names, aliases, globs and kinds) and `units` (channels, or single positions) select
-    a part of the atlas. `projections` is `all`, `max` (the hits by maximum), or how many hits of
-    each channel. `images` are those of the scan; by default, those that the atlas records. The
-    images stored in the atlas would not do: the little that WebP loses changes switches, and with
-    them the projections of deep layers.
+    a part of the atlas. `projections` is `all`, `max` (the hits by maximum), how many hits of each
+    channel, or `auto`: as many as two minutes are enough for. `images` are those of the scan; by
+    default, those that the atlas records. The images stored in the atlas would not do: the little
+    that WebP loses changes switches, and with them the projections of deep layers.
     """
     net = as_network(net)
     ranks = parse_ranks(projections)
@@ -121,6 +141,7 @@ def illustrate(
             ranks=ranks,
             selection=selection,
             rules=rules,
+            max_seconds=time_for_projections(0) if ranks.is_timed else inf,
             progress=progress,
         )
 
@@ -242,12 +263,12 @@ def project_hits(
     ranks: Ranks,
     selection: frozenset[Unit] | None = None,
     rules: str = AUTO,
+    max_seconds: float = inf,
     progress: ProgressListener = ignore_progress,
 ) -> None:
-    """Stores the projections of the hits that have none.
+    """Stores the projections of the hits that have none, the best hits of every channel first.
 
-    The hits by maximum come first, layer by layer, then those by mean alone: interrupted at any
-    moment, the atlas has first what people look at first.
+    It stops after `max_seconds`, and leaves the others for later.
     """
     choice = choose_rules(rules, net.survey(net.input_size))
     if rules == AUTO or "rules" not in writer.meta:
@@ -255,21 +276,26 @@ def project_hits(
             writer.put_meta({"rules": choice.book.name, "rules_reason": choice.reason})
     # by name, relevance comes without a note on why: the atlas says that once
     stored_rules = choice.book if choice.book is RELEVANCE else rules
-    hits = _missing_projections(writer, selection, ranks=ranks, rules=choice.book.name)
+    order = HitOrder(net, choice.book)
+    hits = order.sort(_missing_projections(writer, selection, ranks=ranks, rules=choice.book.name))
     refuse_changed_files(writer, image_list, sorted({hit.image for hit in hits}))
     cache = ImageCache(writer, net, image_list, workers=default_workers())
-    reporter = ProgressReporter("illustrate", len(hits), progress)
-    for start, chunk in _chunks(hits, HITS_PER_TRANSACTION):
-        images = cache.fetch([hit.image for hit in chunk])
-        requests = [(_unit(hit), images[hit.image]) for hit in chunk]
+    reporter, completed = ProgressReporter("illustrate", len(hits), progress), 0
+    end = perf_counter() + max_seconds
+    for portion in order.portions(hits):
+        if perf_counter() > end:
+            break
+        images = cache.fetch([hit.image for hit in portion])
+        requests = [(_unit(hit), images[hit.image]) for hit in portion]
         projections: list[Projection] = []
         try:
             projections.extend(deconv_many(net, requests, rules=stored_rules))
         finally:  # an interruption keeps what was computed
             with writer.transaction():
-                for hit, projection in zip(chunk, projections, strict=False):
+                for hit, projection in zip(portion, projections, strict=False):
                     writer.put_projection(hit.image, projection)
-        reporter.update(start + len(chunk))
+        completed += len(portion)
+        reporter.update(completed)
     if selection is None or any(unit.channel is None for unit in selection):
         with writer.transaction():
             state = ScanState.SCANNED if ranks.is_empty else ScanState.ILLUSTRATED
@@ -278,17 +304,14 @@ def project_hits(
 
 def _missing_projections(
     writer: AtlasWriter, selection: frozenset[Unit] | None, *, ranks: Ranks, rules: str
-) -> list[MissingProjection]:
-    """The selected hits that lack a projection, those by maximum first."""
+) -> Iterator[MissingProjection]:
+    """The selected hits that lack a projection."""
     layers = [None] if selection is None else sorted({unit.layer for unit in selection})
-    hits = [
-        hit
-        for layer in layers
-        for hit in writer.missing_projections(layer, ranks=ranks.limit, rules=rules)
-        if (selection is None or _is_selected(hit, selection))
-        and (ranks.by_mean or not _is_by_mean_alone(hit))
-    ]
-    return sorted(hits, key=_is_by_mean_alone)
+    for layer in layers:
+        for hit in writer.missing_projections(layer, ranks=ranks.limit, rules=rules):
+            is_selected = selection is None or _is_selected(hit, selection)
+            if is_selected and (ranks.by_mean or not _is_by_mean_alone(hit)):
+                yield hit
 
 
 def _is_by_mean_alone(hit: MissingProjection) -> bool:

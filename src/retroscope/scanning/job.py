@@ -1,7 +1,9 @@
 """The main job: one pass over the images, then the projections of the hits, all into one atlas."""
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
+from time import perf_counter
 
 from retroscope.argument_types import check_arguments
 from retroscope.atlas.reader import Atlas, open_atlas
@@ -17,6 +19,7 @@ from retroscope.scanning.illustrate import (
     parse_ranks,
     project_hits,
     store_winning_images,
+    time_for_projections,
 )
 from retroscope.scanning.image_files import refuse_changed_files
 from retroscope.scanning.layer_choice import scan_layers
@@ -50,7 +53,7 @@ def scan(
     labels: str | Path | None = None,
     class_folder: str | None = None,
     glob: str | None = None,
-    projections: RanksOption = "all",
+    projections: RanksOption = "auto",
     precision: str = "full",
     batch_size: int | None = None,
     workers: int | None = None,
@@ -69,9 +72,11 @@ def scan(
     something else reads the output in between.
 
     `projections` selects the hits of each channel that get a projection: `all`, `max` (those by
-    maximum), `none`, or how many. With `precision` bf16, a copy of the network in bfloat16 finds
-    candidates, which are then scored in full; it is refused on a device that has no bf16
-    instructions. If it is interrupted, the same call resumes it.
+    maximum), `none`, or how many. `auto` projects the best hit of every channel, then the second,
+    and so on, for three times as long as the pass took, but at least for two minutes. With
+    `precision` bf16, a copy of the network in bfloat16 finds candidates, which are then scored in
+    full; it is refused on a device that has no bf16 instructions. If it is interrupted, the same
+    call resumes it.
     """
     net = as_network(net)
     pass_precision = Precision.parse(precision)
@@ -92,9 +97,13 @@ def scan(
     workers = workers or default_workers()
     with AtlasWriter(to, restart=restart) as writer:
         _start_or_resume(writer, plan, source=_source_facts(images, glob))
+        start = perf_counter()
         _run_passes(writer, plan, workers=workers, progress=progress)
+        max_seconds = time_for_projections(perf_counter() - start) if ranks.is_timed else inf
         store_winning_images(writer, net, image_list, workers=workers, progress=progress)
-        project_hits(writer, net, image_list, ranks=ranks, progress=progress)
+        project_hits(
+            writer, net, image_list, ranks=ranks, max_seconds=max_seconds, progress=progress
+        )
     return open_atlas(to)
 
 

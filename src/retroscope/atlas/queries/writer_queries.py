@@ -44,13 +44,17 @@ class LayerNumberRow(NamedTuple):
 
 
 class MissingProjectionRow(NamedTuple):
-    """A hit that has no projection. `score` is None if the hit is only in the ranking by mean."""
+    """A hit that has no projection. `score` is None if the hit is only in the ranking by mean.
+
+    `rank` is that by maximum, or else that by mean.
+    """
 
     channel: int
     image: int
     y: int
     x: int
     score: float | None
+    rank: int
 
 
 class ImageFileRow(NamedTuple):
@@ -75,7 +79,8 @@ _CREATION_TIME = Query(str, "SELECT value FROM meta WHERE key = 'created'")
 _MISSING_PROJECTIONS = Query(
     MissingProjectionRow,
     """
-    SELECT channel, image, y, x, max(CASE ranked_by WHEN 'max' THEN score END) AS score
+    SELECT channel, image, y, x, max(CASE ranked_by WHEN 'max' THEN score END) AS score,
+        coalesce(min(CASE ranked_by WHEN 'max' THEN rank END), min(rank)) AS rank
     FROM hits
     WHERE layer = ? AND rank < ? AND NOT EXISTS (
         SELECT 1 FROM projections

@@ -24,17 +24,14 @@ from retroscope.engine.program import Survey
 from retroscope.engine.region import run_region
 from retroscope.engine.rule_choice import RuleChoice, depends_on_image
 from retroscope.engine.rules import DECONVNET, RELEVANCE, RuleBook
+from retroscope.errors import ModelError
 from retroscope.geometry import Box
+from retroscope.methods.deconv.signal_origins import RowRequest, SignalOrigins
 from retroscope.network import Network
 from retroscope.results.projections import Pixels, Projection
-from retroscope.unit import Unit
 
 NumberedProjections = Iterator[tuple[int, Projection]]
 """Projections with the `order` of their request."""
-SlotRequest = tuple[int, ProjectionRequest]
-"""A request, and the row of its image in the batch."""
-
-
 SAME_FOR_EVERY_IMAGE = (
     "the same picture for every image: a deconvnet depends on the image through max pooling, and "
     "there is none below this unit"
@@ -65,22 +62,33 @@ class Projector:
         return self.choice.book
 
     def project(self, requests: Sequence[ProjectionRequest]) -> NumberedProjections:
-        """The projections, layer by layer: from crops if that is cheaper, else whole images."""
+        """The projections: layer by layer from crops where that is cheaper, else whole images."""
         by_layer: dict[int, list[ProjectionRequest]] = defaultdict(list)
         for request in requests:
             by_layer[request.layer.index].append(request)
-        for target, layer_requests in by_layer.items():
-            local = [request for request in layer_requests if request.is_local]
-            if local and not worth_cropping(local):
-                local = []
-            whole = [request for request in layer_requests if not (local and request.is_local)]
+        whole: list[ProjectionRequest] = []
+        for target in sorted(by_layer, reverse=True):
+            local = self._worth_cropping(by_layer[target], whole)
+            whole += [request for request in by_layer[target] if not (local and request.is_local)]
             for crops in group_into_batches(local, self.survey):
                 for result, batch in self._project_crops(crops):
                     if result is None:
                         whole += batch.requests
                     else:
                         yield from self._to_projections(batch, result)
-            yield from self._project_whole_images(target, whole)
+        yield from self._project_whole_images(whole)
+
+    def _worth_cropping(
+        self, requests: Sequence[ProjectionRequest], whole: Sequence[ProjectionRequest]
+    ) -> list[ProjectionRequest]:
+        """The requests that are answered from crops: of a layer, all that are local or none."""
+        local = [request for request in requests if request.is_local]
+        others = [request for request in requests if not request.is_local]
+        whole_images = {id(request.image) for request in (*whole, *others)}
+        is_worth = bool(local) and worth_cropping(
+            local, whole_images=whole_images, forward_cost=self.book.forward_cost
+        )
+        return local if is_worth else []
 
     def _project_crops(self, crops: Crops) -> Iterator[tuple[BackwardResult | None, Crops]]:
         frame, target = crops.frames[0], crops.requests[0].layer.index
@@ -116,51 +124,71 @@ class Projector:
             shared = gradients(maps.output[numbers, :, rows, columns], pixels)
             return BackwardResult(start, remove_shared(signal, shared)), batch
 
-    def _project_whole_images(
-        self, target: int, requests: Sequence[ProjectionRequest]
-    ) -> NumberedProjections:
+    def _project_whole_images(self, requests: Sequence[ProjectionRequest]) -> NumberedProjections:
+        """One forward pass of each image serves its units of all layers."""
+        if not requests:
+            return
         by_slot: dict[int, list[ProjectionRequest]] = defaultdict(list)
-        for request in requests:
+        for request in sorted(requests, key=lambda request: request.layer.index):
             by_slot[self.images.slot(request.image)].append(request)
+        target = max(request.layer.index for request in requests)
         size = max_batch_size(self.survey, target, self.survey.size, self.max_bytes)
-        work = partial(self._look_back_from_images, target, by_slot)
+        work = partial(self._look_back_from_images, by_slot)
         for projections in in_batches(list(by_slot), size, work):
             yield from projections
 
     def _look_back_from_images(
-        self, target: int, by_slot: dict[int, list[ProjectionRequest]], slots: Sequence[int]
+        self, by_slot: dict[int, list[ProjectionRequest]], slots: Sequence[int]
+    ) -> list[tuple[int, Projection]]:
+        try:
+            return self._look_back_together(slots, [by_slot[slot] for slot in slots])
+        except ModelError:  # perhaps because of what runs after the layer of another unit
+            by_layer: dict[int, dict[int, list[ProjectionRequest]]] = {}
+            for slot in slots:
+                for request in by_slot[slot]:
+                    of_layer = by_layer.setdefault(request.layer.index, defaultdict(list))
+                    of_layer[slot].append(request)
+            if len(by_layer) == 1:
+                raise
+            return [
+                projection
+                for of_layer in by_layer.values()
+                for projection in self._look_back_together(list(of_layer), list(of_layer.values()))
+            ]
+
+    def _look_back_together(
+        self, slots: Sequence[int], requests: Sequence[Sequence[ProjectionRequest]]
     ) -> list[tuple[int, Projection]]:
         """One forward pass for all images, then one backward pass for the n-th unit of each."""
-        rounds = _rounds([by_slot[slot] for slot in slots])
-        projections: list[tuple[int, Projection]] = []
+        rounds, projections = _rounds(requests), list[tuple[int, Projection]]()
         with torch.enable_grad():
             pixels = self.images.images_at(slots).requires_grad_()
-            maps = self._layer_maps(target, pixels)
-            for number, slot_requests in enumerate(rounds, 1):
-                start, activations = _start_signal(maps.detach(), slot_requests)
-                is_last = number == len(rounds)
-                signal = gradients(
-                    maps, pixels, start, retain_graph=self.book.contrast or not is_last
-                )
-                if self.book.contrast:
-                    everything = _shared_start(maps.detach(), slot_requests)
-                    shared = gradients(maps, pixels, everything, retain_graph=not is_last)
-                    signal = remove_shared(signal, shared)
-                rows = signal[[row for row, _ in slot_requests]]
-                batch = _whole_frames([request for _, request in slot_requests])
-                projections += self._to_projections(batch, BackwardResult(activations, rows))
+            origins = SignalOrigins([request for turn in rounds for request in turn], pixels)
+            handler = RuleHandler(self.book)
+            module, listeners = self.net.module, origins.listeners
+            run_forward(module, self.survey, pixels.clone(), listeners, execute=handler)
+            for turn in rounds:
+                handler.record.start_from(self._unit_depths(turn, rows=len(slots)))
+                signal = self._look_back(origins, turn, retain_graph=turn is not rounds[-1])
+                rows = signal[[row for row, _ in turn]]
+                batch = _whole_frames([request for _, request in turn])
+                result = BackwardResult(origins.activations(turn), rows)
+                projections += self._to_projections(batch, result)
         return projections
 
-    def _layer_maps(self, target: int, pixels: torch.Tensor) -> torch.Tensor:
-        outputs: list[torch.Tensor] = []
-        run_forward(
-            self.net.module,
-            self.survey,
-            pixels.clone(),
-            {target: outputs.append},
-            execute=self._rule_handler(target),
-        )
-        return outputs[0]
+    def _look_back(
+        self, origins: SignalOrigins, turn: Sequence[RowRequest], *, retain_graph: bool
+    ) -> torch.Tensor:
+        if not self.book.contrast:
+            return origins.look_back(turn, retain_graph=retain_graph)
+        signal = origins.look_back(turn, retain_graph=True)
+        shared = origins.look_back_from_all_channels(turn, retain_graph=retain_graph)
+        return remove_shared(signal, shared)
+
+    def _unit_depths(self, turn: Sequence[RowRequest], *, rows: int) -> list[int]:
+        """The depth of the unit of each row. Where there is none, no signal starts."""
+        depths = {row: self.survey.steps[request.layer.index].depth for row, request in turn}
+        return [depths.get(row, max(depths.values())) for row in range(rows)]
 
     def _rule_handler(self, target: int) -> RuleHandler:
         return RuleHandler(self.book, self.survey.steps[target].depth)
@@ -212,39 +240,12 @@ def remove_shared(signal: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
     return signal - share / size.clamp(min=torch.finfo(size.dtype).tiny) * shared
 
 
-def _rounds(requests: Sequence[Sequence[ProjectionRequest]]) -> list[list[SlotRequest]]:
+def _rounds(requests: Sequence[Sequence[ProjectionRequest]]) -> list[list[RowRequest]]:
     """The n-th request of each image, for each n."""
     return [
         [(row, of_image[n]) for row, of_image in enumerate(requests) if n < len(of_image)]
         for n in range(max(map(len, requests)))
     ]
-
-
-def _start_signal(
-    maps: torch.Tensor, slot_requests: Sequence[SlotRequest]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The activations of the units, everything else zero; and the strongest of each request."""
-    start = torch.zeros_like(maps)
-    activations = []
-    for row, request in slot_requests:
-        index = (row, *_map_index(request.unit))
-        start[index] = maps[index]
-        activations.append(maps[index].amax())
-    return start, torch.stack(activations)
-
-
-def _shared_start(maps: torch.Tensor, slot_requests: Sequence[SlotRequest]) -> torch.Tensor:
-    """One for every channel at the position of each request."""
-    start = torch.zeros_like(maps)
-    for row, request in slot_requests:
-        start[(row, slice(None), *_map_index(request.unit)[1:])] = 1
-    return start
-
-
-def _map_index(unit: Unit) -> tuple[int | slice, ...]:
-    everything = slice(None)
-    channel = everything if unit.channel is None else unit.channel
-    return (channel, *(unit.position or (everything, everything)))
 
 
 def _as_numpy(signal: torch.Tensor) -> Pixels:

@@ -1,0 +1,193 @@
+"""The way back through a convolution, computed where the signal is not zero.
+
+The signal of one unit of a deep layer starts at one position and widens on its way down. A
+convolution whose output has 14 x 14 positions gets a signal at 3 x 3 of them:
+
+```
+. . . . . .        . . . . . .
+. . . . . .        . x x x x .
+. . x x . .  --->  . x x x x .    of the output's positions those in the box are read,
+. . x x . .        . x x x x .    of the input's those that they see are written
+. . . . . .        . x x x x .
+```
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+_WORTH_CUTTING = 0.75
+"""A box that is at most this share of the map is cut out of it."""
+
+
+@dataclass(frozen=True)
+class SignalBox:
+    """The rows and columns of a map between which a signal is not zero."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @classmethod
+    def of(cls, signal: torch.Tensor) -> "SignalBox":
+        """Of a signal (images, channels, height, width); all of them together."""
+        is_lit = signal.abs().amax((0, 1)) != 0  # also where it is not a number
+        rows, columns = is_lit.any(1).nonzero(), is_lit.any(0).nonzero()
+        if len(rows) == 0:
+            return cls(0, 0, 0, 0)
+        (top, bottom), (left, right) = (
+            (int(numbers[0]), int(numbers[-1]) + 1) for numbers in (rows, columns)
+        )
+        return cls(top, bottom, left, right)
+
+    @property
+    def area(self) -> int:
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    def is_worth_cutting(self, maps: torch.Tensor) -> bool:
+        """Whether it is so much smaller than the maps that the part costs less than the whole."""
+        return self.area <= _WORTH_CUTTING * maps.shape[-2] * maps.shape[-1]
+
+    def move(self, y: int, x: int) -> "SignalBox":
+        return SignalBox(self.top + y, self.bottom + y, self.left + x, self.right + x)
+
+    def clip(self, height: int, width: int) -> "SignalBox":
+        """The part of it that lies in a map; empty at the border if there is none."""
+        top, bottom = (min(max(y, 0), height) for y in (self.top, self.bottom))
+        left, right = (min(max(x, 0), width) for x in (self.left, self.right))
+        return SignalBox(top, bottom, left, right)
+
+    def cut(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps[..., self.top : self.bottom, self.left : self.right]
+
+
+def cut(maps: torch.Tensor, box: SignalBox | None) -> torch.Tensor:
+    """The part of the maps in a box, if there is one."""
+    return maps if box is None else box.cut(maps)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Rows or columns of a convolution."""
+
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
+
+    @property
+    def reach(self) -> int:
+        """How many inputs lie from the first to the last that one output reads."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    def read_count(self, outputs: int) -> int:
+        """How many inputs lie from the first to the last that neighbouring outputs read."""
+        return (outputs - 1) * self.stride + self.reach
+
+
+Pair = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How the window of a two-dimensional convolution slides."""
+
+    y: _Axis
+    x: _Axis
+    groups: int
+
+    @classmethod
+    def of(
+        cls,
+        weight: torch.Tensor,
+        stride: Pair = 1,
+        padding: Pair | str = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+    ) -> "Window | None":
+        """From the arguments of `conv2d`; None if `same` pads two borders differently."""
+        kernel = tuple(weight.shape[2:])
+        dilations = _pair(dilation)
+        if padding == "valid":
+            padding = 0
+        elif padding == "same":
+            totals = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
+            if any(total % 2 for total in totals):
+                return None
+            padding = [total // 2 for total in totals]
+        assert not isinstance(padding, str)
+        y, x = map(_Axis, kernel, _pair(stride), _pair(padding), dilations)
+        return cls(y, x, groups)
+
+
+def _pair(numbers: Pair) -> tuple[int, int]:
+    """Both axes; `conv2d` takes one number, or a sequence of one, for both."""
+    first, *rest = (numbers,) if isinstance(numbers, int) else numbers
+    return first, rest[0] if rest else first
+
+
+class Transposed(Protocol):
+    """From a signal at the outputs of a linear map, multiplied by a factor, to its inputs.
+
+    The signal is zero outside of the box, if there is one.
+    """
+
+    def __call__(
+        self, factor: torch.Tensor, signal: torch.Tensor, box: SignalBox | None, /
+    ) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class TransposedConvolution:
+    """W^T of a two-dimensional convolution, for inputs like `source`."""
+
+    weight: torch.Tensor
+    source: torch.Tensor
+    window: Window
+
+    def __call__(
+        self, factor: torch.Tensor, signal: torch.Tensor, box: SignalBox | None, /
+    ) -> torch.Tensor:
+        window, signal = self.window, cut(signal, box) * cut(factor, box)
+        if box is None:
+            return self._run(signal, self.source, (window.y.padding, window.x.padding))
+        result = torch.zeros_like(self.source)
+        self._write(self._run_without_padding(signal), box, result)
+        return result
+
+    def _run_without_padding(self, signal: torch.Tensor) -> torch.Tensor:
+        """The signal at all inputs that these outputs read, also at those in the padding."""
+        batch, _, height, width = signal.shape
+        size = self.window.y.read_count(height), self.window.x.read_count(width)
+        source = self.source.new_empty(batch, *size, self.source.shape[1])
+        return self._run(signal, source.permute(0, 3, 1, 2), (0, 0))
+
+    def _run(
+        self, signal: torch.Tensor, source: torch.Tensor, padding: tuple[int, int]
+    ) -> torch.Tensor:
+        y, x = self.window.y, self.window.x
+        result: torch.Tensor = torch.ops.aten.convolution_backward(
+            signal,
+            source,
+            self.weight,
+            None,
+            [y.stride, x.stride],
+            padding,
+            [y.dilation, x.dilation],
+            False,
+            [0, 0],
+            self.window.groups,
+            [True, False, False],
+        )[0]
+        return result
+
+    def _write(self, signal: torch.Tensor, box: SignalBox, result: torch.Tensor) -> None:
+        """Writes the signal at the inputs that a box reads into a map; the padding is left out."""
+        top = box.top * self.window.y.stride - self.window.y.padding
+        left = box.left * self.window.x.stride - self.window.x.padding
+        read = SignalBox(top, top + signal.shape[2], left, left + signal.shape[3])
+        inside = read.clip(*result.shape[2:])
+        inside.cut(result).copy_(inside.move(-top, -left).cut(signal))
