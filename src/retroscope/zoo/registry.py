@@ -1,5 +1,6 @@
 """`open_model` opens a network by its name, whatever source it comes from."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 
 from retroscope.argument_types import check_arguments
 from retroscope.engine.isolation import EXCLUSIVE_USE
@@ -94,12 +94,20 @@ def _describe_wrong_type(name: object) -> str:
     if isinstance(name, torch.nn.Module):
         advice = "wrap it with rs.Network(module, input_size=(H, W))"
         return f"a network is opened by its name, not {kind}; {advice}"
-    if isinstance(name, torchvision.models.WeightsEnum):
+    if _is_torchvision_weights(name):
         advice = "give the name of the network, such as 'resnet18'"
         return f"a network is opened by its name, not by its weights {name}; {advice}"
     description = describe_non_module(name)
     advice = description.advice or NAME_FORMS
     return f"a network is opened by its name, not {description.name}; {advice}"
+
+
+def _is_torchvision_weights(name: object) -> bool:
+    if "torchvision" not in sys.modules:
+        return False
+    from torchvision.models import WeightsEnum
+
+    return isinstance(name, WeightsEnum)
 
 
 def _check_options(name: str, arch: str | None, seed: int | None) -> None:

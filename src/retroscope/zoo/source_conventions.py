@@ -3,8 +3,6 @@
 from ast import literal_eval
 from typing import Any
 
-import torchvision
-
 from retroscope.errors import ModelError, describe_error
 
 BYTE_MAX = 255
@@ -70,7 +68,9 @@ def imagenet_labels(class_count: int) -> tuple[str, ...]:
     """ImageNet's class names in the usual order for a network of 1000 classes, else no labels."""
     if class_count != IMAGENET_CLASSES:
         return ()
-    return tuple(torchvision.models.get_model_weights("alexnet").DEFAULT.meta["categories"])
+    from torchvision.models import AlexNet_Weights
+
+    return tuple(AlexNet_Weights.DEFAULT.meta["categories"])
 
 
 def scale_mean(byte_mean: tuple[float, ...]) -> tuple[float, ...]:

@@ -1,4 +1,7 @@
-"""torchvision's classification networks."""
+"""torchvision's classification networks.
+
+torchvision is imported when one is asked for: that takes as long as importing torch.
+"""
 
 from collections.abc import Mapping
 from functools import cache
@@ -6,7 +9,6 @@ from typing import Any
 from urllib.error import URLError
 
 import torch
-import torchvision
 from torch.overrides import TorchFunctionMode
 
 from retroscope.engine.isolation import EXCLUSIVE_USE
@@ -40,7 +42,7 @@ def open_named(name: str, trained: bool) -> Network:
     name, arguments = split_arguments(name)
     refuse_other_task(name)
     choose("torchvision model", name, dict.fromkeys(names()), error=ModelError, advice=NAME_FORMS)
-    weights = torchvision.models.get_model_weights(name).DEFAULT
+    weights = _models().get_model_weights(name).DEFAULT
     module = (
         _build_trained(name, weights, **arguments)
         if trained
@@ -61,7 +63,13 @@ def open_named(name: str, trained: bool) -> Network:
 
 def names() -> list[str]:
     """All of torchvision's classification networks."""
-    return list(torchvision.models.list_models(module=torchvision.models))
+    return list(_models().list_models(module=_models()))
+
+
+def _models() -> Any:
+    from torchvision import models
+
+    return models
 
 
 OTHER_TASKS = {
@@ -76,9 +84,9 @@ OTHER_TASKS = {
 
 def refuse_other_task(name: str) -> None:
     """Raises if torchvision has a network of this name that does not classify images."""
-    if name not in torchvision.models.list_models() or name in names():
+    if name not in _models().list_models() or name in names():
         return
-    package = torchvision.models.get_model_builder(name).__module__.split(".")[2]
+    package = _models().get_model_builder(name).__module__.split(".")[2]
     raise ModelError(f"torchvision's {name} is {OTHER_TASKS[package].format(name=name)}")
 
 
@@ -115,7 +123,7 @@ class _WithoutWeights(TorchFunctionMode):
 def _build_untrained(name: str, **arguments: Any) -> torch.nn.Module:
     defaults = UNTRAINED_ARGUMENTS.get(name, {})
     try:
-        module: torch.nn.Module = torchvision.models.get_model(
+        module: torch.nn.Module = _models().get_model(
             name, weights=None, **{**defaults, **arguments}
         )
     except (TypeError, ValueError) as error:
@@ -125,7 +133,7 @@ def _build_untrained(name: str, **arguments: Any) -> torch.nn.Module:
 
 def _build_trained(name: str, weights: object, **arguments: Any) -> torch.nn.Module:
     try:
-        module: torch.nn.Module = torchvision.models.get_model(name, weights=weights, **arguments)
+        module: torch.nn.Module = _models().get_model(name, weights=weights, **arguments)
     except (TypeError, ValueError) as error:
         raise ModelError(
             f"cannot build {name} with {arguments} and its trained weights: "
