@@ -18,7 +18,7 @@ RECIPES = ("zoom", "olah", "maco", "yosinski", "octaves", "plain")
 PRECISIONS = ("full", "bf16")
 CLASS_FOLDERS = ("first", "last", "all")
 RANKINGS = ("max", "mean")
-RANKS = ("all", "max", "none")
+RANKS = ("auto", "all", "max", "none")
 """Hits that get a projection; a number of hits per channel is accepted too."""
 ILLUSTRATION_METHODS = ("deconv", "synthesize")
 TONES = ("robust", "tile", "percentile", "gamma")

@@ -29,16 +29,25 @@ if TYPE_CHECKING:
     from retroscope.atlas.reader import Atlas
     from retroscope.network import Network
     from retroscope.progress import Progress
+    from retroscope.scanning.estimate import ScanEstimate
 
 _LAYERS_HELP = "Layers by name, alias, glob or kind (conv, relu, pool), separated by commas."
-_projections_option = click.option(
-    "--projections",
-    type=parse_ranks,
-    default="all",
-    show_default=True,
-    metavar=f"{'|'.join(RANKS)}|N",
-    help="Hits of each channel to project; max omits those ranked by mean alone.",
-)
+
+
+def _projections_option(
+    default: str, time: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--projections",
+        type=parse_ranks,
+        default=default,
+        show_default=True,
+        metavar=f"{'|'.join(RANKS)}|N",
+        help=f"Hits of each channel to project: auto takes the best first and stops after {time}, "
+        "max omits those ranked by mean alone.",
+    )
+
+
 _labels_option = click.option(
     "--labels",
     metavar="CSV",
@@ -98,7 +107,7 @@ _scan_options = packed_options(
         "lies in, or all of them, joined.",
     ),
     _glob_option,
-    _projections_option,
+    _projections_option("auto", "three times the time of the pass, but at least two minutes"),
     click.option(
         "--precision",
         type=click.Choice(PRECISIONS),
@@ -144,7 +153,8 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
         describe = partial(_describe_estimate, net, images, options)
         atlas = _scan(net, images, options, progress=_print_before_pass(describe, progress))
     with atlas:
-        _print_summary(atlas, was_complete=progress.last is None)
+        is_timed = options.projections == "auto"
+        _print_summary(atlas, was_complete=progress.last is None, is_timed=is_timed)
 
 
 @click.command(
@@ -168,7 +178,7 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
 )
 @recipe_option
 @steps_option
-@_projections_option
+@_projections_option("all", "two minutes")
 @rules_option
 @_labels_option
 @_glob_option
@@ -283,10 +293,7 @@ def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str
         count_noun(len(layers), "layer"),
         count_noun(estimate.channels, "channel"),
     )
-    projecting = "no projections"
-    if estimate.projections:
-        limit = f"up to {count_noun(estimate.projections, 'projection')}"
-        projecting = f"{format_duration(estimate.projection_seconds)} for {limit}"
+    projecting = _describe_projections(estimate)
     remarks = [add_option(note.text, note.parameter) for note in image_list.notes]
     line = (
         f"{', '.join(counts)}: about {format_duration(estimate.pass_seconds)} for the pass and "
@@ -294,6 +301,22 @@ def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str
         f"{decimal(estimate.disk_bytes)} on disk"
     )
     return "\n".join([*remarks, line])
+
+
+def _describe_projections(estimate: "ScanEstimate") -> str:
+    """How long the projections take, and if they stop earlier, how long all of them would."""
+    from retroscope.render.captions import count_noun
+
+    if not estimate.projections:
+        return "no projections"
+    limit = f"up to {count_noun(estimate.projections, 'projection')}"
+    seconds, stops_after = estimate.projection_seconds, estimate.max_projection_seconds
+    if seconds <= stops_after:
+        return f"{format_duration(seconds)} for {limit}"
+    return (
+        f"{format_duration(stops_after)} for the best of {limit}, which would all take "
+        f"{format_duration(seconds)}"
+    )
 
 
 def _print_before_pass(
@@ -310,17 +333,33 @@ def _print_before_pass(
     return listen
 
 
-def _print_summary(atlas: "Atlas", *, was_complete: bool) -> None:
+def _print_summary(atlas: "Atlas", *, was_complete: bool, is_timed: bool) -> None:
     from retroscope.render.captions import count_noun
 
     if was_complete:
         parts = count_noun(len(atlas.images), "image"), count_noun(len(atlas.layers), "layer")
         click.echo(f"{atlas.path} is complete: {', '.join(parts)}", err=True)
+    if is_timed:
+        _print_missing_projections(atlas)
     problems = _describe_problems(atlas)
     if problems:
         click.echo(", ".join(problems), err=True)
     _print_unreadable(atlas)
     click.echo(str(atlas.path))
+
+
+def _print_missing_projections(atlas: "Atlas") -> None:
+    """How many hits have no projection yet, and how to make them."""
+    from retroscope.atlas.queries.reader_queries import projection_counts
+
+    counts = projection_counts(atlas, atlas.rules)
+    if counts.projected < counts.hits:
+        click.echo(
+            f"{counts.projected:,} of {counts.hits:,} hits have a projection, the best of each "
+            f"channel first; `retroscope illustrate {atlas.path} MODEL` makes the others, and "
+            "`serve` and `show` with --model those that you look at",
+            err=True,
+        )
 
 
 def _describe_problems(atlas: "Atlas") -> list[str]:

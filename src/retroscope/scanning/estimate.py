@@ -109,7 +109,7 @@ def estimate_scan(
     projection_seconds = _weighted_sum(counts, [cost.seconds for cost in costs]) + reread_seconds
     projection_seconds += forward_seconds
     max_seconds = time_for_projections(pass_seconds) if ranks.is_timed else inf
-    share = min(1.0, max_seconds / max(projection_seconds, _NEGLIGIBLE))
+    share = 1.0 if projection_seconds <= max_seconds else max_seconds / projection_seconds
     memory = channels * (2 * hits * _HIT_BYTES + _CHANNEL_BYTES)
     projection_bytes = _weighted_sum(counts, [cost.size for cost in costs])
     return ScanEstimate(

@@ -82,6 +82,13 @@ class UnreadableImageRow(NamedTuple):
     error: str
 
 
+class ProjectionCounts(NamedTuple):
+    """How many hits have a projection, of how many. A hit of both rankings counts once."""
+
+    projected: int
+    hits: int
+
+
 @dataclass(frozen=True)
 class ScanFindings:
     """What the user of a finished scan should know."""
@@ -164,6 +171,18 @@ UNREADABLE_IMAGES = Query(
 )
 """Also printed as a command for `sqlite3`."""
 _UNREADABLE_COUNT = Query(int, "SELECT count(*) FROM images WHERE status = 'unreadable'")
+_HIT_PLACES_COUNT = Query(
+    int,
+    """
+    SELECT count(*) FROM (SELECT DISTINCT layer, channel, image, y, x FROM hits)""",
+)
+_PROJECTED_COUNT = Query(
+    int,
+    """
+    SELECT count(*) FROM (
+        SELECT DISTINCT layer, channel, image, y, x FROM hits
+        INTERSECT SELECT layer, channel, image, y, x FROM projections WHERE rules = ?)""",
+)
 _DEAD_COUNT = Query(int, "SELECT count(*) FROM channels WHERE dead")
 _NON_FINITE_COUNT = Query(int, "SELECT count(*) FROM channels WHERE non_finite > 0")
 
@@ -269,6 +288,13 @@ def channel_patterns(source: SqlSource, layer: int, channel: int) -> list[Patter
 def data_version(source: SqlSource) -> int:
     """A number that changes when another connection has written the file."""
     return _DATA_VERSION.scalar(source)
+
+
+def projection_counts(source: SqlSource, rules: str) -> ProjectionCounts:
+    """How many hits have a projection by these rules, of how many."""
+    return ProjectionCounts(
+        _PROJECTED_COUNT.scalar(source, rules), _HIT_PLACES_COUNT.scalar(source)
+    )
 
 
 def count_unreadable_images(source: SqlSource) -> int:
