@@ -29,10 +29,9 @@ class NonModule(NamedTuple):
 def as_module(value: object) -> torch.nn.Module:
     """The module of a network that can be run. Raises ModelError with the way out.
 
-    >>> as_module(torch.nn.ReLU)
+    >>> as_module([1])
     Traceback (most recent call last):
-    retroscope.errors.ModelError: a network is an nn.Module instance, not the class ReLU; create an
-    ... instance: ReLU(...)
+    retroscope.errors.ModelError: a network is an nn.Module instance, not list
     """
     if not isinstance(value, torch.nn.Module):
         raise ModelError(f"a network is an nn.Module instance, not {describe_non_module(value)}")
@@ -45,8 +44,8 @@ def as_module(value: object) -> torch.nn.Module:
 def describe_non_module(value: object) -> NonModule:
     """What a value is that is not a module, and how to get the module.
 
-    >>> str(describe_non_module([1]))
-    'list'
+    >>> str(describe_non_module(torch.nn.ReLU))
+    'the class ReLU; create an instance: ReLU(...)'
     """
     kind = type(value).__name__
     for matches, what, advice in _NON_MODULES:

@@ -120,8 +120,8 @@ def range_caveats(lowest: float, highest: float, *, black: float, white: float) 
 
     >>> range_caveats(-2.0, 2.5, black=-2.1, white=2.6)
     ()
-    >>> print(range_caveats(0, 1, black=-2.1, white=2.6)[0][87:139])
-    black is -2.1 and white 2.6: it was probably scaled
+    >>> range_caveats(0, 1, black=-2.1, white=2.6)[0].partition(":")[0][-27:]
+    'black is -2.1 and white 2.6'
     """
     if (black, white) == (0, 1) or not 0 <= lowest < highest <= BYTE_MAX:
         return ()
