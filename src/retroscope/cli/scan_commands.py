@@ -356,8 +356,7 @@ def _print_missing_projections(atlas: "Atlas") -> None:
     if counts.projected < counts.hits:
         click.echo(
             f"{counts.projected:,} of {counts.hits:,} hits have a projection, the best of each "
-            f"channel first; `retroscope illustrate {atlas.path} MODEL` makes the others, and "
-            "`serve` and `show` with --model those that you look at",
+            f"channel first; `retroscope illustrate {atlas.path} MODEL` makes the others",
             err=True,
         )
 
