@@ -56,7 +56,9 @@ def demo(
     home = Path(folder)
     _paint_world(home, count, seed, progress)
     net, atlas = open_model("demo"), home / "demo.atlas"
-    return scan(net, home / IMAGES_FOLDER, to=atlas, glob="*.png", progress=progress)
+    return scan(
+        net, home / IMAGES_FOLDER, to=atlas, glob="*.png", projections="all", progress=progress
+    )
 
 
 def _paint_world(
