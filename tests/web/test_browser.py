@@ -29,6 +29,7 @@ PAGES = (
     "images.html",
     "image/3.html",
     "names.html",
+    "notes.html",
     "compare.html",
     "compare/features.0.html",
     "compare/features.0/3.html",
@@ -94,18 +95,280 @@ def channels(page: "Page") -> list[int]:
     return [int(one.get_attribute("data-channel") or -1) for one in page.locator(".plate").all()]
 
 
-def test_a_layer_is_shown_by_patches_projections_or_both(address: str, look: Looks) -> None:
+def sources(page: "Page") -> list[str]:
+    """What the first plate of a layer shows, as the ends of the paths."""
+    images = page.locator(".plate").first.locator("img").all()
+    return [str(image.get_attribute("src")).rpartition("/")[2] for image in images]
+
+
+def test_a_layer_is_shown_by_each_view_and_by_all_of_them(address: str, look: Looks) -> None:
     page = layer_page(address, look)
-    first = page.locator(".plate").first
-    assert "0.max.patches.webp" in str(first.locator("img").get_attribute("src"))
+    assert sources(page) == ["0.max.patches.webp"]
     page.keyboard.press("d")
-    assert "0.max.projections.webp" in str(first.locator("img").get_attribute("src"))
-    page.keyboard.press("b")
-    assert first.locator("img").count() == 2
+    assert sources(page) == ["0.max.projections.webp"]
+    page.keyboard.press("l")
+    assert sources(page) == ["0.max.lit.webp"]
+    page.keyboard.press("a")
+    assert sources(page) == [f"0.max.{kind}.webp" for kind in ("patches", "projections", "lit")]
     page.keyboard.press("m")
-    assert "0.mean.patches.webp" in str(first.locator("img").first.get_attribute("src"))
+    assert sources(page)[0] == "0.mean.patches.webp"
     page.keyboard.press("p")
-    assert first.locator("img").count() == 1
+    assert sources(page) == ["0.mean.patches.webp"]
+
+
+@pytest.mark.parametrize(
+    "path", ["layer/features.0.html", "unit/features.0/3.html", "compare/features.0/3.html"]
+)
+def test_a_key_leads_through_all_views_and_back(served: str, look: Looks, path: str) -> None:
+    page = look(served + path, viewport=DESK)
+    views = page.evaluate("[...document.querySelectorAll('[name=show]')].map((one) => one.value)")
+    assert {"patches", "projections", "lit", "all"} <= set(views)
+    first = page.locator("[name=show]:checked").get_attribute("value")
+    seen = []
+    for _ in views:
+        page.keyboard.press("b")
+        seen.append(str(page.locator("[name=show]:checked").get_attribute("value")))
+    assert sorted(seen) == sorted(views)
+    assert seen[-1] == first
+
+
+def test_the_help_says_what_the_keys_of_the_views_do(served: str, look: Looks) -> None:
+    page = look(f"{served}unit/features.0/3.html", viewport=DESK)
+    page.keyboard.press("?")
+    text = page.locator("#help").inner_text()
+    assert "All of them, synthetic patterns, the next of these views" in text
+    page.keyboard.press("Escape")
+    page.keyboard.press("p")
+    page.keyboard.press("a")
+    for kind in ("patches", "projections", "lit"):
+        assert page.locator(f"[data-ranking=max] .{kind}").is_visible()
+
+
+def test_an_older_link_to_both_shows_all(served: str, look: Looks) -> None:
+    page = look(f"{served}layer/features.0.html#show=both", viewport=DESK)
+    page.wait_for_selector("#grid[data-ready]")
+    assert page.locator("[name=show][value=all]").is_checked()
+
+
+def test_a_plate_under_the_pointer_is_lit(address: str, look: Looks) -> None:
+    page = layer_page(address, look)
+    page.locator(".plate .thumbnail").nth(3).hover()
+    lit = page.locator(".plate").nth(3).locator(".lit-hover")
+    assert str(lit.get_attribute("src")).endswith("3.max.lit.webp")
+    page.keyboard.press("d")
+    page.locator(".plate .thumbnail").nth(4).hover()
+    assert page.locator(".plate").nth(4).locator(".lit-hover").count() == 0
+
+
+def test_a_patch_under_the_pointer_shows_its_own_lit_patch(address: str, look: Looks) -> None:
+    page = look(f"{address}unit/features.0/3.html", viewport=DESK)
+    ranking = page.locator("[data-ranking=max]")
+    ranking.locator(".patches .tile").nth(4).hover()
+    shown = ranking.locator(".patches .tile").nth(4).locator(".lit-hover svg")
+    expected = ranking.locator(".lit .tile").nth(4).locator(".crop svg")
+    assert shown.get_attribute("viewBox") == expected.get_attribute("viewBox")
+    assert "lit.webp" in str(shown.locator("image").get_attribute("href"))
+
+
+@pytest.mark.parametrize("path", ["layer/features.0.html", "unit/features.0/3.html"])
+def test_the_tone_of_projections_is_a_choice_kept_in_the_address(
+    address: str, look: Looks, path: str
+) -> None:
+    page = look(f"{address}{path}#show=projections&tone=gamma", viewport=DESK)
+    plate = page.locator(".thumbnail.projections img, .projections .crop image").first
+    plate.wait_for(state="attached")
+    source = plate.get_attribute("src") or plate.get_attribute("href")
+    assert str(source).endswith(".max.projections-gamma.webp")
+    page.locator("[name=tone][value=robust]").check()
+    plate = page.locator(".thumbnail.projections img, .projections .crop image").first
+    source = plate.get_attribute("src") or plate.get_attribute("href")
+    assert str(source).endswith(".max.projections.webp")
+    assert "tone" not in page.url
+
+
+def test_the_tone_tile_is_what_draw_gives_for_it(served: str, site: Site, look: Looks) -> None:
+    """The page squares the plate by gamma; the tiles are those of the library's own tone."""
+    page = look(f"{served}unit/features.0/3.html#tone=tile", viewport=DESK)
+    tiles = draw_tiles(site.atlas["features.0:3"].patches, "projection", factor=1, tone="tile")
+    side = max(max(tile.size) for tile in tiles if tile is not None)
+    for number in (0, 4, 8):
+        cut = page.locator("[data-ranking=max] .projections .crop").nth(number)
+        shown = Image.open(BytesIO(cut.screenshot())).convert("RGB")
+        tile = tiles[number]
+        assert tile is not None
+        shown = crop_middle(shown, (tile.width / side, tile.height / side))
+        small = np.asarray(shown.resize(tile.size, Image.Resampling.NEAREST), int)[1:-1, 1:-1]
+        difference = np.abs(small - np.asarray(tile, int)[1:-1, 1:-1])
+        assert (difference > 24).mean() < 0.08, number
+
+
+def test_a_tile_is_zoomed_by_click_key_and_link(address: str, look: Looks) -> None:
+    page = look(f"{address}unit/features.0/3.html", viewport=DESK)
+    hits = facts("unit/features.0/3.json", address)["rankings"]["max"]["hits"]
+    dialog = page.locator("dialog.zoom")
+    page.locator("[data-ranking=max] .patches .tile").nth(4).click()
+    check_zoom(page, hits[4])
+    assert page.url.endswith("#patch=5")
+    page.keyboard.press("ArrowRight")
+    check_zoom(page, hits[5])
+    page.keyboard.press("2")
+    check_zoom(page, hits[1])
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert "#" not in page.url
+    page.keyboard.press("3")
+    page.keyboard.press("z")
+    check_zoom(page, hits[2])
+    link = page.url
+    page.keyboard.press("z")
+    assert not dialog.is_visible()
+    page.goto("about:blank")
+    page.goto(link)
+    check_zoom(page, hits[2])
+    assert page.url.endswith("unit/features.0/3.html#patch=3")
+
+
+def check_zoom(page: "Page", hit: dict[str, Any]) -> None:
+    dialog = page.locator("dialog.zoom")
+    dialog.locator("h2").filter(has_text=f"Hit {hit['rank'] + 1} of 9").wait_for()
+    assert dialog.locator("figcaption").all_inner_texts() == ["Patch", "Projection", "Lit patch"]
+    patch = dialog.locator(".patches .crop svg")
+    top, left, bottom, right = hit["window"]
+    assert patch.get_attribute("viewBox") == f"{left} {top} {right - left} {bottom - top}"
+    assert str(patch.locator("image").get_attribute("href")).endswith(hit["src"])
+    assert dialog.locator("dd a").inner_text() == hit["source"]
+
+
+def test_a_swipe_leads_to_the_next_hit(served: str, look: Looks) -> None:
+    page = look(f"{served}unit/features.0/3.html#patch=2", viewport=PHONE, has_touch=True)
+    hits = facts("unit/features.0/3.json", served)["rankings"]["max"]["hits"]
+    check_zoom(page, hits[1])
+    swipe(page, 300, 100)
+    check_zoom(page, hits[2])
+    swipe(page, 100, 300)
+    check_zoom(page, hits[1])
+
+
+def swipe(page: "Page", start: int, end: int) -> None:
+    session = page.context.new_cdp_session(page)
+    for kind, x in (("touchStart", start), ("touchMove", end)):
+        points = [{"x": x, "y": 300}]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def test_the_zoom_has_no_serious_barrier(served: str, look: Looks) -> None:
+    page = look(f"{served}unit/features.0/3.html#patch=2", viewport=DESK, bypass_csp=True)
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert not [one for one in found["violations"] if one["impact"] in {"serious", "critical"}]
+
+
+def test_the_plate_on_show_is_saved_as_png(served: str, look: Looks) -> None:
+    page = look(f"{served}unit/features.0/3.html", viewport=DESK)
+    sizes = []
+    for key in ("a", "l"):
+        page.keyboard.press(key)
+        with page.expect_download() as download:
+            page.locator("#save-plate").click()
+        assert download.value.suggested_filename == "features.0_3.png"
+        with Image.open(str(download.value.path())) as plate:
+            assert plate.format == "PNG"
+            sizes.append(plate.size)
+            assert len(np.unique(np.asarray(plate.convert("L")))) > 30
+    assert sizes[0][0] > 2 * sizes[1][0]
+    assert sizes[0][1] == sizes[1][1]
+
+
+def test_a_page_in_a_folder_says_why_it_cannot_save(written: Path, look: Looks) -> None:
+    page = look(f"{written.as_uri()}/unit/features.0/3.html", viewport=DESK)
+    page.locator("#save-plate").click()
+    assert "retroscope show one.atlas features.0:3" in page.locator("#save-note").inner_text()
+
+
+def test_on_a_phone_each_patch_is_beside_its_own_projection(served: str, look: Looks) -> None:
+    page = look(f"{served}unit/features.0/3.html", viewport=PHONE, has_touch=True)
+    ranking = page.locator("[data-ranking=max]")
+    for number in range(9):
+        boxes = [
+            ranking.locator(f".{kind} .tile .crop").nth(number).bounding_box()
+            for kind in ("patches", "projections", "lit")
+        ]
+        tops = [box["y"] for box in boxes if box]
+        lefts = [box["x"] for box in boxes if box]
+        assert max(tops) - min(tops) < 2
+        assert lefts == sorted(lefts)
+        assert len(lefts) == 3
+
+
+@pytest.mark.parametrize(
+    "path", ["layer/features.0.html", "unit/features.0/3.html", "compare/features.0.html"]
+)
+def test_on_a_phone_the_options_are_folded(served: str, look: Looks, path: str) -> None:
+    page = look(served + path, viewport=PHONE, has_touch=True)
+    form, fold = page.locator("#view-options"), page.locator("#fold")
+    assert not form.is_visible()
+    image = page.locator(".plate img, .patches .crop").first.bounding_box()
+    assert image is not None
+    assert image["y"] + image["height"] < PHONE["height"]
+    fold.tap()
+    assert form.is_visible()
+    assert fold.get_attribute("aria-expanded") == "true"
+    page.locator("[name=show][value=lit]").check()
+    assert "lit" in page.locator("#fold-summary").inner_text()
+    fold.tap()
+    assert not form.is_visible()
+
+
+def test_a_score_is_on_a_unit_page_once(served: str, look: Looks) -> None:
+    page = look(f"{served}unit/features.0/3.html", viewport=DESK)
+    score = page.locator("[data-ranking=max] .patches .caption b").nth(4).inner_text()
+    assert score
+    assert page.get_by_text(score, exact=True).filter(visible=True).count() == 1
+
+
+def plates_of(page: "Page", number: int) -> list[str]:
+    images = page.locator(".comparison-plates .plate").nth(number).locator("img").all()
+    return [str(image.get_attribute("src")).partition("features.0/")[2] for image in images]
+
+
+def test_a_comparison_is_shown_by_each_view(address: str, look: Looks) -> None:
+    page = look(f"{address}compare/features.0.html", viewport=DESK)
+    units = facts("compare/features.0.json", address)["units"]
+    number = next(n for n, unit in enumerate(units) if all(one["plates"] for one in unit["sides"]))
+    channel = units[number]["channel"]
+    assert plates_of(page, number) == [f"{channel}.max.patches.webp"] * 2
+    page.keyboard.press("l")
+    assert plates_of(page, number) == [f"{channel}.max.lit.webp"] * 2
+    page.keyboard.press("s")
+    with_pattern = next(n for n, unit in enumerate(units) if unit["channel"] == 2)
+    assert plates_of(page, with_pattern) == ["2.webp"] * 2
+    page.reload()
+    assert plates_of(page, with_pattern) == ["2.webp"] * 2
+
+
+def test_a_comparison_is_filtered_by_layer(address: str, look: Looks) -> None:
+    page = look(f"{address}compare.html#show=lit", viewport=DESK)
+    page.select_option("#layer-filter", label="features.0")
+    page.wait_for_url("**/compare/features.0.html#show=lit")
+    assert page.locator("#layer-filter").evaluate("(one) => one.selectedOptions[0].text") == (
+        "features.0"
+    )
+    page.select_option("#layer-filter", label="all layers")
+    page.wait_for_url("**/compare.html#show=lit")
+
+
+def test_a_patch_of_either_atlas_is_zoomed(address: str, look: Looks) -> None:
+    page = look(f"{address}compare/features.0/3.html", viewport=DESK)
+    hits = facts("compare/features.0/3.json", address)["sides"][1]["rankings"]["max"]["hits"]
+    page.locator("[data-gallery='2'] .patches .tile").nth(2).click()
+    check_zoom(page, hits[2])
+    assert "/other/image/" in str(page.locator("dialog.zoom dd a").evaluate("(one) => one.href"))
+    link = page.url
+    assert link.endswith("#atlas=2&patch=3")
+    page.goto("about:blank")
+    page.goto(link)
+    check_zoom(page, hits[2])
 
 
 def test_a_layer_is_shown_by_its_patterns_where_there_are_any(address: str, look: Looks) -> None:
@@ -310,10 +573,11 @@ def check_context(page: "Page", hit: dict[str, Any]) -> None:
     assert found == [top, left, bottom - top, right - left]
 
 
-def test_a_tap_shows_the_picture_and_stays(served: str, look: Looks) -> None:
+def test_a_tap_zooms_and_stays(served: str, look: Looks) -> None:
     page = look(f"{served}unit/features.0/3.html", viewport=PHONE, has_touch=True)
     hits = facts("unit/features.0/3.json", served)["rankings"]["max"]["hits"]
     page.locator("[data-ranking=max] .patches .tile").nth(6).tap()
+    check_zoom(page, hits[6])
     check_context(page, hits[6])
     assert page.url.startswith(f"{served}unit/features.0/3.html")
 

@@ -1,8 +1,12 @@
 """How much a unit changed, by the definition written out."""
 
 import json
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from math import isnan, sqrt
+from pathlib import Path
+from posixpath import join, normpath
 
 import numpy as np
 import pytest
@@ -10,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retroscope.atlas.queries import channel_queries
-from retroscope.atlas.reader import Atlas
+from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.results.layers import Layer
 from retroscope.results.statistics import ClassStats
 from retroscope.unit import Unit
 from retroscope.web.site.channel_metrics import cosine_similarity
 from retroscope.web.site.comparison import layer_changes, unit_change
-from retroscope.web.site.routes import respond
-from retroscope.web.site.site import Site
+from retroscope.web.site.routes import list_paths, respond
+from retroscope.web.site.site import Site, make_site
+from tests.web.sample_atlases import odd_atlas
 
 NUMBERS = st.floats(-9, 9, width=32) | st.just(float("nan"))
 
@@ -89,3 +94,70 @@ def test_a_unit_is_compared_without_a_look_at_its_layer(
     facts = json.loads(respond(site, "compare/features.0/3.json").body)
     assert facts["unit"] == "features.0:3"
     assert [span for span in spans if isinstance(span, range)] == [range(3, 4)] * 2
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Three atlases, two of them with one file name."""
+    folder = tmp_path_factory.mktemp("three")
+    with ExitStack() as stack:
+        atlases = []
+        for number, name in enumerate(("first", "early/run", "late/run")):
+            (folder / name).parent.mkdir(exist_ok=True)
+            path = folder / f"{name}.atlas"
+            atlases.append(stack.enter_context(odd_atlas(path, seed=number)))
+        yield make_site(*atlases)
+
+
+def test_more_than_two_atlases_are_compared_with_the_first(three: Site) -> None:
+    facts = json.loads(respond(three, "compare/features.0.json").body)
+    first, *others = three.compared
+    layer = first.layer("features.0")
+    changes = [layer_changes(first, other, layer) for other in others]
+    assert [one["name"] for one in facts["atlases"]] == ["first", "early/run", "late/run"]
+    assert len(facts["units"]) == layer.channels
+    for unit in facts["units"]:
+        expected = [to_other[unit["channel"]] for to_other in changes]
+        assert [side["change"] for side in unit["sides"][1:]] == [one.change for one in expected]
+        assert unit["sides"][0]["change"] is None
+        assert unit["change"] == max(one.change for one in expected)
+    largest = [unit["change"] for unit in facts["units"]]
+    assert largest == sorted(largest, reverse=True)
+    assert facts["changes"] == [
+        pytest.approx(sum(one.change for one in to_other) / len(to_other)) for to_other in changes
+    ]
+
+
+def test_each_atlas_of_a_comparison_has_a_site_and_all_paths_lead_to_files(three: Site) -> None:
+    paths = set(list_paths(three))
+    assert {"index.html", "other/index.html", "other2/index.html"} <= paths
+    facts = json.loads(respond(three, "compare/features.0/3.json").body)
+    assert [side["folder"] for side in facts["sides"]] == ["", "other/", "other2/"]
+    for side in facts["sides"]:
+        assert side["folder"] + side["href"] in paths
+        assert side["folder"] + side["rankings"]["max"]["lit"] in paths
+    units = json.loads(respond(three, "compare.json").body)["units"]
+    for side in (side for unit in units for side in unit["sides"]):
+        assert set(side["plates"].values()) <= paths
+        assert side["pattern"] is None or side["pattern"] in paths
+    for folder in ("other/", "other2/"):
+        page = json.loads(respond(three, f"{folder}unit/features.0/3.json").body)
+        assert normpath(join(folder, page["comparison"])) == "compare/features.0/3.html"
+
+
+def test_a_layer_that_one_atlas_lacks_is_not_compared_and_counted(tmp_path: Path) -> None:
+    with odd_atlas(tmp_path / "one.atlas") as one, odd_atlas(tmp_path / "two.atlas") as two:
+        path = tmp_path / "three.atlas"
+        path.write_bytes(two.path.read_bytes())
+        with closing(sqlite3.connect(path)) as file, file:
+            file.execute("UPDATE layers SET name = 'neck' WHERE name = 'head'")
+        with open_atlas(path) as renamed:
+            facts = json.loads(respond(make_site(one, two, renamed), "compare.json").body)
+    assert "head" not in {layer["name"] for layer in facts["layers"]}
+    assert [atlas["missing"] for atlas in facts["atlases"]] == [0, 0, 1]
+
+
+def test_a_comparison_lists_the_views_that_any_unit_has(three: Site) -> None:
+    facts = json.loads(respond(three, "compare/features.0.json").body)
+    assert facts["views"] == ["patches", "projections", "lit", "patterns"]
+    assert json.loads(respond(three, "compare/head.json").body)["views"] == ["patches"]

@@ -328,7 +328,7 @@ def test_a_unit_page_speaks_of_the_rules_of_its_projections(tmp_path: Path, rule
     (caveat,) = projection_caveats([rules])
     assert (facts["rules"], facts["caveat"]) == (rules, caveat)
     assert f'Projections <span class="note">{rules}</span>' in page
-    assert "Lit patch 1, score" in page
+    assert 'aria-label="Lit patch 1"' in page
     others = {"deconvnet", "guided", "relevance"} - {rules}
     assert not any(other in page for other in others)
 

@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -14,7 +16,8 @@ from click.testing import CliRunner
 from retroscope.cli import viewer_commands
 from retroscope.errors import RetroscopeError
 from retroscope.web import server
-from tests.web.sample_atlases import bare_atlas
+from retroscope.web.export import FILE_LIST
+from tests.web.sample_atlases import bare_atlas, odd_atlas
 
 SERVE = "from retroscope.cli.viewer_commands import serve; serve()"
 
@@ -29,8 +32,9 @@ def test_export_writes_a_site_and_says_what_it_takes(atlas: Path, tmp_path: Path
     ended = CliRunner().invoke(viewer_commands.export, [str(atlas), str(tmp_path / "site")])
     assert ended.exit_code == 0, ended.output
     assert ended.stdout.strip() == str(tmp_path / "site/index.html")
-    assert "63 files, about " in ended.stderr
-    assert (tmp_path / "site/index.html").is_file()
+    listed = (tmp_path / "site" / FILE_LIST).read_text("utf-8").splitlines()
+    assert f"{len(listed)} files, about " in ended.stderr
+    assert "index.html" in listed
 
 
 def test_export_beside_another_atlas_compares_the_two(atlas: Path, tmp_path: Path) -> None:
@@ -42,6 +46,32 @@ def test_export_beside_another_atlas_compares_the_two(atlas: Path, tmp_path: Pat
     facts = json.loads((site / "compare.json").read_text("utf-8"))
     assert [one["change"] for one in facts["units"]] == pytest.approx([0.0] * 5)
     assert (site / "other/index.html").is_file()
+
+
+def test_export_compares_with_as_many_atlases_as_are_named(atlas: Path, tmp_path: Path) -> None:
+    site, words = tmp_path / "site", []
+    for name in ("early", "late"):
+        (tmp_path / f"{name}.atlas").write_bytes(atlas.read_bytes())
+        words += ["--compare", str(tmp_path / f"{name}.atlas")]
+    ended = CliRunner().invoke(viewer_commands.export, [str(atlas), str(site), *words])
+    assert ended.exit_code == 0, ended.output
+    facts = json.loads((site / "compare.json").read_text("utf-8"))
+    assert [one["name"] for one in facts["atlases"]] == ["small", "early", "late"]
+    assert all((site / one["href"]).is_file() for one in facts["atlases"])
+    assert all(len(unit["sides"]) == 3 for unit in facts["units"])
+
+
+def test_an_atlas_of_another_network_is_not_compared(atlas: Path, tmp_path: Path) -> None:
+    odd_atlas(tmp_path / "odd.atlas").close()
+    with closing(sqlite3.connect(tmp_path / "odd.atlas")) as file, file:
+        file.execute("UPDATE layers SET name = 'x' || name")
+    words = [str(atlas), str(tmp_path / "site"), "--compare", str(tmp_path / "odd.atlas")]
+    ended = CliRunner().invoke(viewer_commands.export, words)
+    assert isinstance(ended.exception, RetroscopeError)
+    assert str(ended.exception) == (
+        "'odd.atlas' has no layer of 'small.atlas' with as many channels; compare atlases of one "
+        "network"
+    )
 
 
 def test_export_to_a_full_folder_is_refused(atlas: Path, tmp_path: Path) -> None:

@@ -4,15 +4,28 @@ from pathlib import Path
 
 import click
 
-from retroscope.cli.options import OpenOptions, open_options, refuse_network_options
+from retroscope.cli.options import (
+    OpenOptions,
+    examples,
+    layers_option,
+    open_options,
+    refuse_network_options,
+)
+from retroscope.cli.output import check_parent
 from retroscope.cli.progress_bar import show_progress
 
 _compare_option = click.option(
-    "--compare", metavar="ATLAS", help="Atlas of the same network to show side by side."
+    "--compare",
+    metavar="ATLAS",
+    multiple=True,
+    help="Atlas of the same network to show side by side; repeat it for more.",
 )
 
 
-@click.command(short_help="Show an atlas in the browser.")
+@click.command(
+    short_help="Show an atlas in the browser.",
+    epilog=examples("serve photos.atlas", "serve photos.atlas --model imagenet --port 8000"),
+)
 @click.argument("atlas")
 @click.option("--model", metavar="MODEL", help="Network to run on your own images.")
 @_compare_option
@@ -33,7 +46,7 @@ def serve(
     atlas: str,
     *,
     model: str | None,
-    compare: str | None,
+    compare: tuple[str, ...],
     host: str,
     port: int,
     no_open: bool,
@@ -80,22 +93,49 @@ def print_address(address: str) -> None:
     click.echo(f"{address}  (press Ctrl-C to stop)")
 
 
-@click.command(short_help="Write an atlas as a static web site.")
+@click.command(
+    short_help="Write an atlas as a static web site.",
+    epilog=examples(
+        "export photos.atlas site", "export photos.atlas site --layers conv7 --top-channels 16"
+    ),
+)
 @click.argument("atlas")
 @click.argument("site")
 @_compare_option
-def export(atlas: str, site: str, *, compare: str | None) -> None:
+@layers_option(
+    "Layers to show, by name, alias, glob or kind, separated by commas.",
+    shown_default="all layers of the atlas",
+)
+@click.option(
+    "--top-channels",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="all",
+    help="Channels to show of each layer: those with the highest maxima.",
+)
+@click.option("--notes", is_flag=True, help="Include your stars and notes, to be read only.")
+def export(
+    atlas: str,
+    site: str,
+    *,
+    compare: tuple[str, ...],
+    layers: tuple[str, ...],
+    top_channels: int | None,
+    notes: bool,
+) -> None:
     """Write ATLAS as a static web site to the folder SITE.
 
     Any web host can serve it; a browser can also open it directly from the folder.
     """
     from rich.filesize import decimal
 
-    from retroscope.web.export import check_folder, estimate_size, write_site
-    from retroscope.web.site.site import open_site
+    from retroscope.web.export import check_folder, estimate_size, open_selection, write_site
 
+    check_parent(Path(site))
     check_folder(Path(site))
-    with open_site(atlas, compare) as pages:
+    with open_selection(
+        atlas, compare, layers=layers, top_channels=top_channels, notes=notes
+    ) as pages:
         files, size = estimate_size(pages)
         click.echo(f"{files:,} files, about {decimal(size)}", err=True)
         with show_progress() as progress:

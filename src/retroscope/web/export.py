@@ -1,18 +1,24 @@
 """Exports a site as files: the response to every URL, written once."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePath
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 
 from retroscope.argument_types import check_arguments
-from retroscope.atlas.reader import Atlas
+from retroscope.atlas.excerpt import write_excerpt
+from retroscope.atlas.layer_selection import atlas_layers, split_names
+from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.errors import RetroscopeError
 from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
+from retroscope.web.site.notes import notes_of
 from retroscope.web.site.routes import list_paths, respond
 from retroscope.web.site.site import Site, open_site
 
-_SAMPLES = 5
+_SAMPLES = 24
+"""Files of each kind that the estimate of the size is from."""
 FILE_LIST = ".retroscope-site"
 """Lists the files of an export, which a later export may remove."""
 
@@ -22,20 +28,83 @@ def export(
     atlas: str | Path | Atlas,
     site: str | Path,
     *,
-    compare: str | Path | None = None,
+    compare: str | Path | Sequence[str | Path] = (),
+    layers: str | Sequence[str] = (),
+    top_channels: int | None = None,
+    notes: bool = False,
     progress: ProgressListener = ignore_progress,
 ) -> None:
     """Writes an atlas as a static site for any web host, or to open from its folder.
 
     `site` is a new or empty folder, or an earlier export; pages of the earlier export that no
-    longer exist are removed. `compare` is another atlas of the same network.
+    longer exist are removed. `compare` are other atlases of the same network. With
+    `notes`, the site shows your stars and notes, which it leaves out otherwise.
+
+    `layers` takes names, aliases, globs and kinds; `top_channels` is the number of channels of each
+    layer with the highest maxima. What is left out has no page and no link.
 
     >>> export("no.atlas", "site")
     Traceback (most recent call last):
     retroscope.atlas.schema.AtlasError: no atlas 'no.atlas'; rs.scan or 'retroscope scan' makes one
     """
-    with open_site(atlas, compare) as pages:
+    with open_selection(
+        atlas, compare, layers=layers, top_channels=top_channels, notes=notes
+    ) as pages:
         write_site(pages, Path(site), progress=progress)
+
+
+@contextmanager
+def open_selection(
+    atlas: str | Path | Atlas,
+    compare: str | Path | Sequence[str | Path] = (),
+    *,
+    layers: str | Sequence[str] = (),
+    top_channels: int | None = None,
+    notes: bool = False,
+) -> Iterator[Site]:
+    """The site of some layers and channels of an atlas, from an excerpt that exists meanwhile."""
+    others = (compare,) if isinstance(compare, str | Path) else compare
+    _refuse_selection(top_channels, others)
+    if not layers and top_channels is None:
+        with open_site(atlas, others, notes=notes) as site:
+            yield site
+        return
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        first = atlas if isinstance(atlas, Atlas) else stack.enter_context(open_atlas(atlas))
+        atlases = [first, *(stack.enter_context(open_atlas(path)) for path in others)]
+        excerpts = [
+            _write_excerpt(entry, folder / str(number), split_names(layers), top_channels)
+            for number, entry in enumerate(atlases)
+        ]
+        site = stack.enter_context(open_site(excerpts[0], excerpts[1:]))
+        yield replace(site, notes=notes_of(first.path)) if notes else site
+
+
+def _refuse_selection(top_channels: int | None, others: Sequence[str | Path]) -> None:
+    if top_channels is None:
+        return
+    if top_channels < 1:
+        raise RetroscopeError(
+            f"top_channels is {top_channels}; it must be 1 or more", parameter="top_channels"
+        )
+    if others:
+        raise RetroscopeError(
+            "a comparison shows the same channels of all atlases, which differ in their strongest; "
+            "leave top_channels out, and choose layers",
+            parameter="top_channels",
+        )
+
+
+def _write_excerpt(
+    atlas: Atlas, folder: Path, names: Sequence[str], top_channels: int | None
+) -> Path:
+    """An excerpt under the name of the atlas, in a folder named like that of the atlas."""
+    layers = atlas_layers(atlas, names) if names else atlas.layers
+    path = folder / (atlas.path.absolute().parent.name or "atlas") / atlas.path.name
+    path.parent.mkdir(parents=True)
+    write_excerpt(atlas, path, layers=layers, top_channels=top_channels)
+    return path
 
 
 def write_site(site: Site, folder: Path, *, progress: ProgressListener = ignore_progress) -> None:
@@ -78,16 +147,23 @@ def check_folder(folder: Path) -> None:
 
 
 def estimate_size(site: Site) -> tuple[int, int]:
-    """The number of files of an export, and about how many bytes, from a sample of each kind."""
+    """The number of files of an export, and about how many bytes, from a sample of each kind.
+
+    A kind is a folder and the suffixes of a name: `unit/conv5/3.html` and `unit/conv7/1.html` are
+    of one kind. The files of a kind are in the order of layers and channels, and the sample is
+    spread evenly over them.
+    """
     paths_by_kind: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path in list_paths(site):
-        paths_by_kind[path.partition("/")[0], path.partition(".")[2][-20:]].append(path)
+        folder, _, rest = path.partition("/")
+        paths_by_kind[folder, rest.rpartition("/")[2].partition(".")[2]].append(path)
     total = sum(_mean_size(site, paths) * len(paths) for paths in paths_by_kind.values())
     return sum(map(len, paths_by_kind.values())), round(total)
 
 
 def _mean_size(site: Site, paths: list[str]) -> float:
-    samples = paths[:: max(len(paths) // _SAMPLES, 1)][:_SAMPLES]
+    step = max(len(paths) / _SAMPLES, 1)
+    samples = [paths[int((number + 0.5) * step)] for number in range(min(_SAMPLES, len(paths)))]
     return sum(len(respond(site, path).body) for path in samples) / len(samples)
 
 

@@ -4,6 +4,7 @@ import logging
 import socket
 import webbrowser
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,37 +14,32 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retroscope.argument_types import check_arguments
 from retroscope.atlas.reader import Atlas
 from retroscope.errors import RetroscopeError
+from retroscope.web.note_route import note_routes
 from retroscope.web.security import (
     HEADERS,
     allowed_hosts,
     has_allowed_host,
     has_allowed_origin,
+    is_local,
     is_wildcard,
 )
-from retroscope.web.site.routes import respond
+from retroscope.web.site.notes import notes_of
+from retroscope.web.site.routes import MEDIA_TYPES, respond
 from retroscope.web.site.site import PageNotFoundError, Site, open_site
-from retroscope.web.site.templating import load_templates
-from retroscope.web.site.urls import FILE_URLS, url_for
+from retroscope.web.site.templating import load_templates, render_not_found
+from retroscope.web.site.urls import JSON_ENDING, url_for
 
 if TYPE_CHECKING:
     from retroscope.network import Network
 
 _log = logging.getLogger(__name__)
-_NOT_FOUND = f"""<!doctype html>
-<html lang="en">
-<title>Page not found</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="/{FILE_URLS["asset"].format(file="tokens.css")}">
-<link rel="stylesheet" href="/{FILE_URLS["asset"].format(file="app.css")}">
-<main><h1>Page not found</h1><p><a href="/">Network</a></main>
-""".encode()
 
 
 def make_app(site: Site, *, host: str = "127.0.0.1", routes: Sequence[BaseRoute] = ()) -> Starlette:
@@ -52,11 +48,14 @@ def make_app(site: Site, *, host: str = "127.0.0.1", routes: Sequence[BaseRoute]
     async def page(request: Request) -> Response:
         return await run_in_threadpool(_respond, site, request)
 
+    async def not_found(request: Request, error: Exception) -> Response:
+        return await run_in_threadpool(_not_found, site, request, error)
+
     hosts = None if is_wildcard(host) else allowed_hosts(host)
     return Starlette(
         routes=[*routes, Route("/{path:path}", page, methods=["GET", "HEAD"])],
         middleware=[Middleware(RequestGuard, hosts=hosts)],
-        exception_handlers={404: _not_found, 500: _internal_error, RetroscopeError: _not_found},
+        exception_handlers={404: not_found, 500: _internal_error, RetroscopeError: not_found},
     )
 
 
@@ -89,7 +88,7 @@ def serve(
     atlas: str | Path | Atlas,
     *,
     net: "Network | None" = None,
-    compare: str | Path | None = None,
+    compare: str | Path | Sequence[str | Path] = (),
     host: str = "127.0.0.1",
     port: int = 0,
     browser: bool = True,
@@ -97,9 +96,10 @@ def serve(
 ) -> None:
     """Serves an atlas in the browser until interrupted.
 
-    With a network, the viewer can examine images of your own. `compare` is another
-    atlas of the same network. Port 0 is any free port. `on_ready` receives the address once the
-    server accepts connections.
+    With a network, the viewer can examine images of your own. `compare` are other
+    atlases of the same network. Port 0 is any free port. `on_ready` receives the address once the
+    server accepts connections. Stars and notes on units are written beside the atlas, if only this
+    machine can reach `host`.
 
     Anyone who can reach `host` can see the atlas, its images and the paths of their files, and run
     the network on images that they upload. The default admits only this machine.
@@ -108,8 +108,9 @@ def serve(
     Traceback (most recent call last):
     retroscope.atlas.schema.AtlasError: no atlas 'no.atlas'; rs.scan or 'retroscope scan' makes one
     """
-    with open_site(atlas, compare) as site:
-        routes = _network_routes(site, net)
+    with open_site(atlas, compare) as opened_site:
+        site = _add_notes(opened_site) if is_local(host) else opened_site
+        routes = [*_network_routes(site, net), *note_routes(site)]
         app = make_app(site, host=host, routes=routes)
         load_templates()
         with open_socket(host, port) as server_socket:
@@ -147,6 +148,13 @@ def _network_routes(site: Site, net: "Network | None") -> Sequence[BaseRoute]:
     return live_routes(site, net)
 
 
+def _add_notes(site: Site) -> Site:
+    """The site with the notes beside its atlas; refuses a file that is something else."""
+    notes = notes_of(site.atlas.path, writable=True)
+    notes.read()
+    return replace(site, notes=notes)
+
+
 def _address(server_socket: socket.socket, host: str) -> str:
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{server_socket.getsockname()[1]}/"
@@ -161,10 +169,15 @@ def _respond(site: Site, request: Request) -> Response:
     return Response(response.body, media_type=response.media_type, headers={"etag": etag})
 
 
-async def _not_found(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, PageNotFoundError):
+def _not_found(site: Site, request: Request, error: Exception) -> Response:
+    """A page that says what does not exist; the same as JSON in place of JSON."""
+    reason = f"{error}." if isinstance(error, RetroscopeError) else "There is no such page."
+    if isinstance(error, RetroscopeError) and not isinstance(error, PageNotFoundError):
         _log.info("%s", error)
-    return Response(_NOT_FOUND, 404, media_type="text/html")
+        return Response(reason, 404)  # an atlas that cannot be read has no page to say so on
+    if request.url.path.endswith(JSON_ENDING):
+        return JSONResponse({"error": reason}, 404)
+    return Response(render_not_found(site, reason), 404, media_type=MEDIA_TYPES["html"])
 
 
 async def _internal_error(_request: Request, _error: Exception) -> Response:

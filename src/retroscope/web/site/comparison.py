@@ -1,7 +1,8 @@
-"""How much each unit changed between two atlases of the same architecture."""
+"""How much each unit changed between atlases of the same architecture, two at a time."""
 
 from dataclasses import dataclass
 from functools import lru_cache
+from heapq import nlargest
 from math import isnan
 
 from retroscope.atlas.queries import channel_queries, reader_queries
@@ -14,6 +15,8 @@ from retroscope.web.site.channel_metrics import (
     decode_class_means,
 )
 
+MAX_UNITS = 240
+"""Units of a layer that its comparison shows."""
 _AtlasLayer = tuple[Atlas, Layer]
 
 
@@ -34,10 +37,26 @@ class UnitChange:
     without_hits: tuple[bool, bool]
 
 
-def common_layers(first: Atlas, second: Atlas) -> list[Layer]:
-    """The layers that both atlases have, with equal numbers of channels."""
-    channels = {layer.name: layer.channels for layer in second.layers}
-    return [layer for layer in first.layers if channels.get(layer.name) == layer.channels]
+@dataclass(frozen=True)
+class LayerChanges:
+    """How much the units of a layer changed from the first of some atlases to each of the others.
+
+    `means` has the mean change to each. `units` has the changes of the units that changed most,
+    by their largest change.
+    """
+
+    means: tuple[float, ...]
+    units: tuple[tuple[UnitChange, ...], ...]
+
+
+def common_layers(first: Atlas, *others: Atlas) -> list[Layer]:
+    """The layers of the first atlas that all have, with equal numbers of channels."""
+    channels = [{layer.name: layer.channels for layer in other.layers} for other in others]
+    return [
+        layer
+        for layer in first.layers
+        if all(counts.get(layer.name) == layer.channels for counts in channels)
+    ]
 
 
 def layer_changes(first: Atlas, second: Atlas, layer: Layer) -> tuple[UnitChange, ...]:
@@ -51,6 +70,32 @@ def unit_change(first: Atlas, second: Atlas, unit: Unit) -> UnitChange:
     assert unit.channel is not None
     span = range(unit.channel, unit.channel + 1)
     return _channel_changes((first, second), unit.layer, span)[0]
+
+
+def most_changed_units(atlases: tuple[Atlas, ...], layer: Layer) -> LayerChanges:
+    """How much a layer changed from the first atlas, and its units that changed most."""
+    versions = tuple(reader_queries.data_version(atlas) for atlas in atlases)
+    return _cached_most_changed(atlases, layer.name, versions)
+
+
+def largest_change(unit: tuple[UnitChange, ...]) -> float:
+    return max(change.change for change in unit)
+
+
+@lru_cache(maxsize=512)
+def _cached_most_changed(atlases: tuple[Atlas, ...], name: str, _versions: object) -> LayerChanges:
+    first, *others = atlases
+    by_atlas = [layer_changes(first, other, first.layer(name)) for other in others]
+    return LayerChanges(
+        means=tuple(sum(unit.change for unit in units) / len(units) for units in by_atlas),
+        units=tuple(
+            nlargest(
+                MAX_UNITS,
+                zip(*by_atlas, strict=True),
+                key=lambda unit: (largest_change(unit), -unit[0].channel),
+            )
+        ),
+    )
 
 
 @lru_cache(maxsize=512)

@@ -11,6 +11,7 @@ from retroscope.web.site.pages import (
     image_pages,
     layer_pages,
     network_pages,
+    note_pages,
     unit_pages,
 )
 from retroscope.web.site.site import Facts, PageNotFoundError, Params, Site
@@ -18,10 +19,10 @@ from retroscope.web.site.templating import render_page
 from retroscope.web.site.urls import (
     FILE_URLS,
     PAGE_URLS,
-    SECOND_FOLDER,
-    in_second,
+    from_first,
     json_url,
     match_url,
+    site_folder,
 )
 
 
@@ -85,10 +86,13 @@ PAGES = (
     ),
     Page("my_image", network_pages.my_image, "my_image.html", single),
     Page("names", network_pages.names, "names.html", single),
+    Page("notes", note_pages.notes, "notes.html", note_pages.list_once),
 )
 FILES = (
     SiteFile("search_index", network_pages.search_index_script, single),
     SiteFile("model", network_pages.no_model_script, single),
+    SiteFile("image_list", image_pages.list_script, single),
+    SiteFile("note_list", note_pages.notes_script, note_pages.list_once),
     SiteFile("layer_columns", layer_pages.columns_script, layer_pages.list_layers),
     SiteFile("plate", site_files.plate, site_files.list_plates),
     SiteFile("pattern", site_files.pattern, site_files.list_patterns),
@@ -107,8 +111,9 @@ MEDIA_TYPES = {
 
 def respond(site: Site, path: str) -> SiteResponse:
     """The page or file at a path, which has no leading slash."""
-    if path.startswith(SECOND_FOLDER) and site.second is not None:
-        return respond(site.second, path.removeprefix(SECOND_FOLDER))
+    for other in site.others:
+        if path.startswith(folder := site_folder(other)):
+            return respond(other, path.removeprefix(folder))
     media_type = MEDIA_TYPES.get(path.rpartition(".")[2])
     body = None if media_type is None else _body(site, path)
     if body is None or media_type is None:
@@ -125,8 +130,8 @@ def list_paths(site: Site) -> Iterator[str]:
     for file in FILES:
         pattern = FILE_URLS[file.name]
         yield from (pattern.format_map(params) for params in file.list_params(site))
-    if site.second is not None:
-        yield from map(in_second, list_paths(site.second))
+    for other in site.others:
+        yield from (from_first(other, path) for path in list_paths(other))
 
 
 def _body(site: Site, path: str) -> bytes | None:

@@ -1,6 +1,7 @@
 """The files of a site besides its pages: plates, patterns, images, style sheets and scripts."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,22 +11,39 @@ from retroscope.atlas.queries import channel_queries, image_queries
 from retroscope.atlas.schema import RANKINGS
 from retroscope.imaging.encoding import encode_webp
 from retroscope.render.mosaics import cell_size, draw_tiles, legible_factor, scaled_size, tile_size
+from retroscope.render.tone import DEFAULT_TONE
 from retroscope.results.plates import Patch
 from retroscope.unit import Unit
 from retroscope.web.site.site import PageNotFoundError, Params, Site
 from retroscope.web.site.urls import find_layer_by_slug, layer_slugs, parse_channel
 
 PLATE_SIZE = 9
+
+
+@dataclass(frozen=True)
+class PlateKind:
+    """What a plate shows of each hit, and the side of a tile in pixels.
+
+    `rules` are those of its projections, where they are not those that the atlas is shown with.
+    """
+
+    content: str
+    side: int = 112
+    rules: str | None = None
+    tone: str = DEFAULT_TONE
+
+
 PLATE_KINDS = {
-    "patches": ("patch", 80),
-    "projections": ("projection", 112),
-    "lit": ("lit", 112),
-    "contrast": ("projection", 112),
+    "patches": PlateKind("patch", side=80),
+    "projections": PlateKind("projection"),
+    "lit": PlateKind("lit"),
+    "contrast": PlateKind("projection", rules="contrast"),
+    "projections-gamma": PlateKind("projection", tone="gamma"),
+    "contrast-gamma": PlateKind("projection", rules="contrast", tone="gamma"),
 }
-"""What a plate shows of each hit, and the side of a tile in pixels. Patches need fewer: where a
-page shows them larger, it cuts them from the whole image."""
-RULES_OF_KIND = {"contrast": "contrast"}
-"""The rules of a plate's projections, where they are not those that the atlas is shown with."""
+"""Patches need fewer pixels: where a page shows them larger, it cuts them from the whole image.
+Pages make the tone `tile` from `gamma`, as its square.
+"""
 _QUALITY, _EFFORT = 82, 2
 _LOSSLESS_PIXELS = 96 * 96
 _ASSETS = Path(__file__).parent / "assets"
@@ -35,16 +53,14 @@ def plate(site: Site, params: Params) -> bytes:
     """The nine patches, projections or lit patches of a channel, three by three, without gaps."""
     layer = find_layer_by_slug(site, params["layer"])
     channel = parse_channel(layer, params["channel"])
-    content, legible = PLATE_KINDS[params["kind"]]
+    kind = PLATE_KINDS[params["kind"]]
     plate = site.atlas.plate(
-        Unit(layer.name, channel),
-        ranked_by=params["ranked_by"],
-        rules=RULES_OF_KIND.get(params["kind"]),
+        Unit(layer.name, channel), ranked_by=params["ranked_by"], rules=kind.rules
     )
     if not plate.patches:
         raise PageNotFoundError(f"{plate.unit} has no hits")
     return encode_webp(
-        _draw_mosaic(plate.patches[:PLATE_SIZE], content, legible),
+        _draw_mosaic(plate.patches[:PLATE_SIZE], kind),
         quality=_QUALITY,
         lossless_up_to=_LOSSLESS_PIXELS,
         effort=_EFFORT,
@@ -84,8 +100,8 @@ def list_plates(site: Site) -> Iterator[Params]:
         for ranked_by in RANKINGS:
             for row in channel_queries.plate_contents(site.atlas, layer, ranked_by=ranked_by):
                 kinds = ["patches"]
-                kinds += ["projections", "lit"] if row.has_projection else []
-                kinds += ["contrast"] if row.channel in contrasts else []
+                kinds += ["projections", "projections-gamma", "lit"] if row.has_projection else []
+                kinds += ["contrast", "contrast-gamma"] if row.channel in contrasts else []
                 for kind in kinds:
                     yield {
                         "layer": slug,
@@ -107,14 +123,14 @@ def list_assets(_site: Site) -> list[Params]:
     return [{"file": name} for name in _read_assets()]
 
 
-def _draw_mosaic(patches: tuple[Patch, ...], content: str, legible: int) -> Image.Image:
+def _draw_mosaic(patches: tuple[Patch, ...], kind: PlateKind) -> Image.Image:
     """Tiles at their own size, or smaller if that is more than legible; a page enlarges them.
 
     Each is in the middle of its cell, a square. What it leaves of the cell is transparent, as are
     cells without a tile.
     """
-    factor = min(legible_factor(map(tile_size, patches), legible=legible), 1)
-    tiles = draw_tiles(patches, content, factor=factor)
+    factor = min(legible_factor(map(tile_size, patches), legible=kind.side), 1)
+    tiles = draw_tiles(patches, kind.content, factor=factor, tone=kind.tone)
     side = max(cell_size(scaled_size(tile_size(patch), factor) for patch in patches))
     mosaic = Image.new("RGBA", (3 * side, 3 * side))
     for index, tile in enumerate(tiles):

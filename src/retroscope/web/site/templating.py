@@ -11,10 +11,10 @@ from markupsafe import Markup
 from retroscope import __version__
 from retroscope.render.captions import count_noun, percent
 from retroscope.web.site.site import Facts, Site
-from retroscope.web.site.urls import in_first, in_second, json_url, url_for
+from retroscope.web.site.urls import json_url, to_first, url_for
 
 _FIRST_PAGES = frozenset({"comparison"})
-"""Pages that only the first of two compared atlases has."""
+"""Pages that only the first of several compared atlases has."""
 
 
 def load_templates() -> None:
@@ -25,7 +25,16 @@ def load_templates() -> None:
 
 def render_page(template: str, facts: Facts, *, site: Site, path: str) -> bytes:
     """The HTML of the page at `path`; its links are relative to that path."""
-    root = "../" * path.count("/")
+    json_link = json_url(path).rpartition("/")[2]
+    return _render(template, facts, site, root="../" * path.count("/"), path=path, json=json_link)
+
+
+def render_not_found(site: Site, reason: str) -> bytes:
+    """The page in place of one that does not exist, at any path of a server."""
+    return _render("not_found.html", {"reason": reason}, site, root="/", path="", json="")
+
+
+def _render(template: str, facts: Facts, site: Site, *, root: str, path: str, json: str) -> bytes:
     text = (
         _environment()
         .get_template(template)
@@ -34,12 +43,12 @@ def render_page(template: str, facts: Facts, *, site: Site, path: str) -> bytes:
             root=root,
             path=path,
             link=_link_maker(site, root),
-            json_link=json_url(path).rpartition("/")[2],
-            second_folder=in_second(""),
+            json_link=json,
             site_name=site.name,
-            is_second=site.first is not None,
-            is_compared=site.second is not None or site.first is not None,
+            is_first=site.number == 0,
+            is_compared=bool(site.compared),
             has_classes=bool(site.atlas.labels),
+            has_notes=site.notes is not None,
             version=__version__,
         )
     )
@@ -58,7 +67,7 @@ def _link_maker(site: Site, root: str) -> Callable[..., str]:
 
     def link(name: str, **values: object) -> str:
         path = url_for(site, name, **values)
-        return root + (in_first(path) if site.first and name in _FIRST_PAGES else path)
+        return root + (to_first(site, path) if name in _FIRST_PAGES else path)
 
     return link
 

@@ -27,11 +27,14 @@ PAGE_URLS = {
     "unit_comparison": "compare/{layer}/{channel}",
     "my_image": "mine",
     "names": "names",
+    "notes": "notes",
 }
 """Pages by name: the path without its ending, `.html` or `.json`."""
 FILE_URLS = {
     "search_index": "names.js",
     "model": "model.js",
+    "image_list": "images.js",
+    "note_list": "notes.js",
     "layer_columns": "layer/{layer}.js",
     "plate": "plate/{layer}/{channel}.{ranked_by}.{kind}.webp",
     "pattern": "pattern/{layer}/{channel}.webp",
@@ -39,10 +42,12 @@ FILE_URLS = {
     "asset": "static/{file}",
 }
 """All other files by name."""
-LIVE_URLS = {"analysis": "analyze"}
-"""What only a server with a network attached answers."""
-SECOND_FOLDER = "other/"
-"""The folder with the site of the atlas that the first one is compared with."""
+LIVE_URLS = {"analysis": "analyze", "note": "note"}
+"""What only a server answers: one with a network attached, and one for this machine alone."""
+OTHER_FOLDER = "other{number}/"
+"""The folder with the site of an atlas that the first one is compared with. The first of these has
+no number.
+"""
 
 PARAM_PATTERNS = {
     "layer": r"[A-Za-z0-9._~-]{1,100}",
@@ -52,11 +57,12 @@ PARAM_PATTERNS = {
     "image": r"0|[1-9][0-9]{0,8}",
     "page": r"[2-9]|[1-9][0-9]{1,5}",
     "ranked_by": r"max|mean",
-    "kind": r"patches|projections|lit|contrast",
+    "kind": r"patches|projections|lit|contrast|projections-gamma|contrast-gamma",
 }
 """Regular expressions of the variable parts; a URL with anything else is not found."""
 
 _PATTERNS = {name: f"{path}.html" for name, path in PAGE_URLS.items()} | FILE_URLS | LIVE_URLS
+JSON_ENDING = ".json"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 _MAX_SLUG = 80
@@ -94,17 +100,24 @@ def json_url(path: str) -> str:
     >>> json_url("unit/features.0/3.html")
     'unit/features.0/3.json'
     """
-    return path.removesuffix(".html") + ".json"
+    return path.removesuffix(".html") + JSON_ENDING
 
 
-def in_second(path: str) -> str:
-    """A path of the second atlas's site, as the first one's site reaches it."""
-    return SECOND_FOLDER + path
+def site_folder(site: Site) -> str:
+    """The folder of a site in that of the first atlas; empty for the first atlas itself."""
+    if site.number == 0:
+        return ""
+    return OTHER_FOLDER.format(number=site.number if site.number > 1 else "")
 
 
-def in_first(path: str) -> str:
-    """A path of the first atlas's site, as the second one's site reaches it."""
-    return "../" * SECOND_FOLDER.count("/") + path
+def from_first(site: Site, path: str) -> str:
+    """A path of this site, as the site of the first atlas reaches it."""
+    return site_folder(site) + path
+
+
+def to_first(site: Site, path: str) -> str:
+    """A path of the first atlas's site, as this site reaches it."""
+    return "../" * site_folder(site).count("/") + path
 
 
 def match_url(pattern: str, path: str) -> Params | None:
@@ -128,14 +141,14 @@ def label_slugs(site: Site) -> Mapping[str, str]:
 def find_layer_by_slug(site: Site, slug: str) -> Layer:
     name = _names_by_slug(tuple(layer.name for layer in site.atlas.layers)).get(slug)
     if name is None:
-        raise PageNotFoundError(f"no layer with the URL part {slug!r}")
+        raise PageNotFoundError(f"no layer {slug!r} in this atlas")
     return site.atlas.layer(name)
 
 
 def find_label_by_slug(site: Site, slug: str) -> Label:
     name = _names_by_slug(tuple(label.name for label in site.atlas.labels)).get(slug)
     if name is None:
-        raise PageNotFoundError(f"no class with the URL part {slug!r}")
+        raise PageNotFoundError(f"no class {slug!r} in this atlas")
     return site.atlas.label(name)
 
 

@@ -1,4 +1,4 @@
-// What every page has: shortcuts, search, help, theme, copy buttons. Classic scripts, because a page
+// What every page has: shortcuts, help, theme, copy buttons. Classic scripts, because a page
 // opened from a folder (file:) cannot load modules.
 "use strict";
 (() => {
@@ -8,6 +8,7 @@
     byId("status").textContent = text;
   };
   retroscope.root = root;
+  retroscope.announce = announce;
   // Completes a path such as unit/conv5/{channel}.html from the facts of a page.
   retroscope.fillPath = (template, values) => root + template.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
@@ -44,14 +45,7 @@
   for (const element of document.querySelectorAll("[data-with-model]")) element.hidden = !retroscope.model;
   for (const element of document.querySelectorAll("[data-without-model]")) element.hidden = Boolean(retroscope.model);
 
-  // -- search
-  const box = byId("search");
-  const list = byId("search-results");
-  const emptyMessage = byId("search-empty");
-  let rows = [];
-  let selected = 0;
-
-  const loadScript = (url) =>
+  retroscope.loadScript = (url) =>
     new Promise((resolve, reject) => {
       const script = document.createElement("script");
       script.src = url;
@@ -59,114 +53,6 @@
       script.onerror = () => reject(new Error(`cannot load ${url}`));
       document.head.append(script);
     });
-  retroscope.loadScript = loadScript;
-  let indexLoading = null;
-  const loadIndex = () => (indexLoading ??= loadScript(document.body.dataset.searchIndex));
-
-  const unitRows = (text) => {
-    const match = /^(.*?)[:\s]\s*(\d+)?(?:@.*)?$/.exec(text);
-    if (!match) return [];
-    const [, layerText, channelText] = match;
-    const channel = Number(channelText ?? 0);
-    return matchingLayers(layerText)
-      .filter((layer) => channel < layer.channels)
-      .map((layer) => ({
-        title: `${layer.name}:${channel}`,
-        note: layer.aliases.length ? `${layer.aliases[0]}:${channel}` : "unit",
-        href: retroscope.fillPath(layer.units, { channel }),
-      }));
-  };
-  const lowerNames = ({ name, aliases }) => [name, ...aliases].map((text) => text.toLowerCase());
-  // Layers with this text in a name; those with exactly this name come first.
-  const matchingLayers = (text) => {
-    const lower = text.toLowerCase();
-    const isExact = (layer) => Number(lowerNames(layer).includes(lower));
-    return retroscope.names.layers
-      .filter((layer) => lowerNames(layer).some((name) => name.includes(lower)))
-      .sort((a, b) => isExact(b) - isExact(a));
-  };
-  const layerRows = (text) =>
-    matchingLayers(text).map(({ name, aliases, channels, href }) => ({
-      title: name,
-      note: [...aliases, `${channels} channels`].join(", "),
-      href: root + href,
-    }));
-  const classRows = (text) =>
-    retroscope.names.classes
-      .filter(({ label }) => label.toLowerCase().includes(text.toLowerCase()))
-      .map(({ label, href }) => ({ title: label, note: "class", href: root + href }));
-
-  const noResults = (text) => {
-    const [, layerText] = /^(.*?)[:\s]\s*\d+/.exec(text) ?? [];
-    const layer = layerText && matchingLayers(layerText)[0];
-    return layer ? `${layer.name} has channels 0 to ${layer.channels - 1}` : `No results for ${text}`;
-  };
-  const findRows = (text) =>
-    text ? [...unitRows(text), ...layerRows(text), ...classRows(text)].slice(0, 12) : [];
-
-  const select = (index) => {
-    selected = index;
-    [...list.children].forEach((item, n) => item.setAttribute("aria-selected", String(n === index)));
-    const item = list.children[index];
-    if (item) {
-      box.setAttribute("aria-activedescendant", item.id);
-      item.scrollIntoView({ block: "nearest" });
-    } else box.removeAttribute("aria-activedescendant");
-  };
-  const showResults = (results, message = "") => {
-    rows = results;
-    list.replaceChildren(
-      ...results.map(({ title, note }, n) => {
-        const item = document.createElement("li");
-        item.id = `search-result-${n}`;
-        item.setAttribute("role", "option");
-        const name = document.createElement("b");
-        const description = document.createElement("span");
-        name.textContent = title;
-        description.textContent = note;
-        item.append(name, description);
-        return item;
-      }),
-    );
-    emptyMessage.textContent = message;
-    emptyMessage.hidden = !message;
-    list.hidden = results.length === 0;
-    box.setAttribute("aria-expanded", String(results.length > 0));
-    select(0);
-  };
-  const search = async () => {
-    await loadIndex();
-    const text = box.value.trim();
-    const results = findRows(text);
-    showResults(results, text && !results.length ? noResults(text) : "");
-  };
-  const open = (row) => {
-    location.href = row.href;
-  };
-  box.addEventListener("input", search);
-  box.addEventListener("focus", loadIndex);
-  box.addEventListener("blur", () => setTimeout(() => showResults([]), 150));
-  box.addEventListener("keydown", (event) => {
-    const moves = { ArrowDown: 1, ArrowUp: -1 };
-    if (event.key in moves && rows.length) {
-      event.preventDefault();
-      select((selected + moves[event.key] + rows.length) % rows.length);
-    } else if (event.key === "Escape") {
-      showResults([]);
-      box.blur();
-    }
-  });
-  list.addEventListener("mousedown", (event) => event.preventDefault());
-  list.addEventListener("click", (event) => {
-    const item = event.target.closest("li");
-    if (item) open(rows[[...list.children].indexOf(item)]);
-  });
-  box.form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    await search();
-    if (rows[selected]) open(rows[selected]);
-    else announce(emptyMessage.textContent);
-  });
 
   // -- buttons
   const copy = async (button) => {
@@ -180,9 +66,10 @@
       document.execCommand("copy");
       area.remove();
     }
+    button.dataset.label ??= button.textContent;
     button.textContent = "copied";
     announce(`Copied ${text}`);
-    setTimeout(() => (button.textContent = "copy"), 1500);
+    setTimeout(() => (button.textContent = button.dataset.label), 1500);
   };
   const help = byId("help");
   const actions = {
@@ -205,17 +92,24 @@
     const input = document.querySelector(`#view-options input[name=${name}][value=${value}]`);
     if (input && !input.checked) input.click();
   };
+  const nextOption = (name) => {
+    const inputs = [...document.querySelectorAll(`#view-options input[name=${name}]`)];
+    const checked = inputs.findIndex((input) => input.checked);
+    inputs[(checked + 1) % inputs.length]?.click();
+  };
   const toggleOption = (name) =>
     document.querySelector(`#view-options input[name=${name}]:not(:checked)`)?.click();
   retroscope.keys = {
-    "/": () => box.focus(),
+    "/": () => byId("search").focus(),
     "?": actions.help,
     t: actions.theme,
     p: () => chooseOption("show", "patches"),
     d: () => chooseOption("show", "projections"),
     l: () => chooseOption("show", "lit"),
-    b: () => chooseOption("show", "both"),
+    c: () => chooseOption("show", "contrast"),
+    a: () => chooseOption("show", "all"),
     s: () => chooseOption("show", "patterns"),
+    b: () => nextOption("show"),
     m: () => toggleOption("by"),
     u: () => followLink("up"),
     ArrowLeft: () => followLink("prev"),

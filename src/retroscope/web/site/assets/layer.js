@@ -9,8 +9,10 @@
   const form = document.getElementById("view-options");
   const count = document.getElementById("count");
   const defaults = {
-    show: "patches", by: "max", size: "medium", sort: "channel", class: "", "min-fired": "0", "max-fired": "1",
+    show: "patches", by: "max", size: "medium", tone: "robust", sort: "channel", class: "", "min-fired": "0", "max-fired": "1",
   };
+  const LETTERS = { patches: "p", projections: "d", lit: "l", contrast: "c" };
+  const NOUNS = { patches: "Patches", projections: "Projections", lit: "Lit patches", contrast: "Contrasts" };
   const CHUNK = 120;
   const PRELOAD_MARGIN = "1200px";
 
@@ -46,20 +48,12 @@
     if (sort === "selectivity") return `${columns.class[row] ?? ""} ${formatNumber(columns.selectivity[row])}`;
     return formatNumber(by === "max" ? columns.maximum[row] : columns.mean[row]);
   };
-  const lazyImage = (src, alt) => {
-    const image = document.createElement("img");
-    image.loading = "lazy";
-    image.decoding = "async";
-    image.width = image.height = 160;
-    image.alt = alt;
-    image.src = src;
-    return image;
-  };
-  const plateImage = (channel, by, kind) => {
+  const plateImage = (channel, view, { by, tone }) => {
     const frame = document.createElement("span");
-    const alt = `${kind === "patches" ? "Patches" : "Projections"} of channel ${channel}`;
-    frame.className = "thumbnail";
-    frame.append(lazyImage(retroscope.fillPath(plates, { channel, ranked_by: by, kind }), alt));
+    const kind = retroscope.tones.plateKind(view, tone);
+    const path = retroscope.fillPath(plates, { channel, ranked_by: by, kind });
+    frame.className = `thumbnail ${view}`;
+    frame.append(retroscope.plateImage(path, `${NOUNS[view]} of channel ${channel}`));
     return frame;
   };
   const placeholder = (text) => {
@@ -70,23 +64,31 @@
   };
   const patternImage = (channel) => {
     const src = retroscope.fillPath(patterns, { channel });
-    const image = lazyImage(src, `Pattern that excites channel ${channel}`);
+    const image = retroscope.plateImage(src, `Pattern that excites channel ${channel}`);
     image.className = "pattern-image";
     return image;
   };
-  const plateImages = (row, { show, by }) => {
+  const views = form.dataset.views.split(" ").filter((view) => view in LETTERS);
+  const storedViews = (row, by) => columns.plates[row][by === "max" ? 0 : 1];
+  const plateImages = (row, values) => {
     const channel = columns.channel[row];
+    const { show, by } = values;
     if (show === "patterns") return columns.pattern[row] ? patternImage(channel) : placeholder("no pattern");
-    const [max, mean] = columns.plates[row];
-    const kinds = by === "max" ? max : mean; // 0: none, 1: patches, 2: patches and projections
-    if (!kinds) return placeholder("no hits");
-    const projections = () => (kinds > 1 ? plateImage(channel, by, "projections") : placeholder("no projections"));
-    if (show === "patches") return plateImage(channel, by, "patches");
-    if (show === "projections") return projections();
-    const pair = document.createElement("span");
-    pair.className = "pair";
-    pair.append(plateImage(channel, by, "patches"), projections());
-    return pair;
+    const stored = storedViews(row, by);
+    if (!stored) return placeholder("no hits");
+    const image = (view) =>
+      stored.includes(LETTERS[view]) ? plateImage(channel, view, values) : placeholder(`no ${NOUNS[view].toLowerCase()}`);
+    if (show !== "all") return image(show);
+    const all = document.createElement("span");
+    all.className = "pair";
+    all.append(...views.map(image));
+    return all;
+  };
+  const litPlate = (frame) => {
+    const channel = Number(frame.closest("[data-channel]").dataset.channel);
+    const row = columns.channel.indexOf(channel);
+    if (values.show !== "patches" || !storedViews(row, values.by).includes("l")) return null;
+    return retroscope.plateImage(retroscope.fillPath(plates, { channel, ranked_by: values.by, kind: "lit" }), "");
   };
   const plate = (row, index, values) => {
     const item = document.createElement("li");
@@ -171,8 +173,9 @@
   };
 
   const apply = () => {
-    values = { ...defaults, ...Object.fromEntries(new FormData(form)) };
+    values = retroscope.views.read(defaults);
     rows = selectRows(values);
+    grid.dataset.tone = values.tone;
     grid.dataset.show = values.show;
     grid.dataset.size = values.size;
     layOut();
@@ -181,13 +184,7 @@
     retroscope.options.write(values, defaults);
   };
   const restore = () => {
-    const stored = retroscope.options.read();
-    for (const [name, value] of Object.entries(defaults)) {
-      const control = form.elements[name];
-      if (!control) continue;
-      control.value = stored.get(name) ?? value;
-      if (control.value === "" && value !== "") control.value = value;
-    }
+    retroscope.views.restore(defaults);
     apply();
   };
   let width = grid.clientWidth;
@@ -197,7 +194,7 @@
     layOut();
   }).observe(grid);
   form.addEventListener("change", apply);
-  form.addEventListener("submit", (event) => event.preventDefault());
+  retroscope.lightOnHover(grid, ".thumbnail", litPlate);
   addEventListener("hashchange", restore);
   // Options chosen while the script loaded count; a page that already shows them stays as it is.
   const isDefault = Object.entries(Object.fromEntries(new FormData(form))).every(([name, value]) => defaults[name] === value);

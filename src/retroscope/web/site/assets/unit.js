@@ -1,26 +1,30 @@
-// The page of a unit: the ranking and tiles on show, and the patch framed in its whole image.
+// The page of a unit: the ranking and tiles on show, the patch framed in its whole image, and zoom.
 "use strict";
 (() => {
   const form = document.getElementById("view-options");
   const rankings = [...document.querySelectorAll("[data-ranking]")];
-  const defaults = { by: "max", show: "both" };
+  const show = form.querySelector("[name=show]:checked").value;
+  const defaults = { by: "max", show, tone: "robust", patch: "" };
+  let patch = "";
 
+  const selectedRanking = () => rankings.find((section) => !section.hidden);
   const apply = () => {
-    const values = Object.fromEntries(new FormData(form));
+    const values = { ...retroscope.views.read(defaults), patch };
     for (const ranking of rankings) {
       ranking.hidden = ranking.dataset.ranking !== values.by;
       const columns = ranking.querySelector(".plate-columns");
       if (columns) columns.dataset.show = values.show;
     }
+    retroscope.tones.show(document.getElementById("main"), values.tone);
     retroscope.options.write(values, defaults);
   };
   const restore = () => {
-    const stored = retroscope.options.read();
-    for (const [name, value] of Object.entries(defaults)) {
-      const input = form.querySelector(`[name=${name}][value="${CSS.escape(stored.get(name) ?? value)}"]`);
-      (input ?? form.querySelector(`[name=${name}][value=${value}]`)).checked = true;
-    }
+    retroscope.views.restore(defaults);
+    const stored = retroscope.options.read().get("patch") ?? "";
+    patch = stored;
     apply();
+    if (stored) retroscope.zoom.open(selectedRanking(), Number(stored) - 1);
+    else retroscope.zoom.close();
   };
 
   const selectHit = (ranking, number) => {
@@ -30,12 +34,10 @@
     const hits = ranking.querySelector("script");
     if (hits) showContext(ranking.querySelector(".context"), JSON.parse(hits.textContent)[Number(number)]);
   };
-  const formatNumber = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
   const showContext = (context, hit) => {
     const [top, left, bottom, right] = hit.box;
     const facts = {
       rank: hit.rank + 1,
-      score: formatNumber(hit.score),
       class: hit.class ?? "",
       source: hit.source,
       unit: `${document.body.dataset.unit}@${hit.position}`,
@@ -45,7 +47,9 @@
     for (const [name, text] of Object.entries(facts)) {
       context.querySelector(`[data-fact=${name}]`).textContent = text;
     }
-    context.querySelector("[data-fact=notes]").parentElement.hidden = !facts.notes;
+    for (const name of ["class", "notes"]) {
+      context.querySelector(`[data-fact=${name}]`).parentElement.hidden = !facts[name];
+    }
     if (!hit.src) return;
     const link = context.querySelector("a[data-fact=source]");
     link.href = retroscope.root + hit.href;
@@ -63,25 +67,30 @@
     };
     ranking.addEventListener("pointerover", (event) => event.pointerType === "mouse" && selectTile(event));
     ranking.addEventListener("focusin", selectTile);
-    // A tap shows the whole image; the link in its caption opens its page.
-    let isTouch = false;
-    ranking.addEventListener("pointerdown", (event) => (isTouch = event.pointerType !== "mouse"));
-    ranking.addEventListener("click", (event) => {
-      const tile = event.target.closest(".tile");
-      if (!tile || !isTouch) return;
-      event.preventDefault();
-      selectHit(ranking, tile.dataset.hit);
-      ranking.querySelector(".context").scrollIntoView({ block: "nearest" });
-    });
     selectHit(ranking, "0");
   }
+  retroscope.lightTiles(document.getElementById("main"));
   for (let digit = 1; digit <= 9; digit++) {
     retroscope.keys[String(digit)] = () => {
-      const ranking = rankings.find((section) => !section.hidden);
+      const ranking = selectedRanking();
       const tile = ranking.querySelector(`.tile[data-hit="${digit - 1}"]`);
       if (tile) selectHit(ranking, tile.dataset.hit);
     };
   }
+  retroscope.keys.z = () => {
+    const ranking = selectedRanking();
+    const tile = ranking.querySelector(".tile[data-selected]");
+    if (tile) retroscope.zoom.open(ranking, Number(tile.dataset.hit));
+  };
+  retroscope.zoom.onChange = (ranking, number) => {
+    patch = number === null ? "" : String(number + 1);
+    if (number !== null) selectHit(ranking, String(number));
+    apply();
+  };
+  document.getElementById("save-plate").addEventListener("click", () => {
+    if (location.protocol === "file:") document.getElementById("save-note").hidden = false;
+    else retroscope.savePlate(selectedRanking(), retroscope.views.read(defaults));
+  });
   form.addEventListener("change", apply);
   addEventListener("hashchange", restore);
   restore();

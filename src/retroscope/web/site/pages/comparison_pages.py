@@ -1,6 +1,6 @@
-"""The pages of a comparison: the units that changed most, and one unit in both atlases."""
+"""The pages of a comparison: the units that changed most, and one unit in all atlases."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from heapq import nlargest
 
 from retroscope.results.as_json import number_json
@@ -9,92 +9,96 @@ from retroscope.unit import Unit
 from retroscope.web.site.comparison import (
     UnitChange,
     common_layers,
-    layer_changes,
+    largest_change,
+    most_changed_units,
     unit_change,
 )
 from retroscope.web.site.pages import unit_pages
-from retroscope.web.site.pages.page_facts import (
-    is_pixelated,
-    layer_facts,
-    neighbours,
-    plate_url,
-)
+from retroscope.web.site.pages.page_facts import is_pixelated, layer_facts, neighbours
+from retroscope.web.site.pages.plate_facts import common_views, read_sides
 from retroscope.web.site.site import Facts, PageNotFoundError, Params, Site
 from retroscope.web.site.urls import (
     find_layer_by_slug,
-    in_second,
+    from_first,
     layer_slugs,
     parse_channel,
+    site_folder,
     url_for,
 )
 
 _MAX_UNITS = 60
-_MAX_LAYER_UNITS = 240
+Changes = tuple[UnitChange, ...]
+"""The change of one unit from the first atlas to each of the others, or of all units to one."""
 
 
 def comparison(site: Site, _params: Params) -> Facts:
     """How much each layer changed, and the units that changed most."""
-    second = _second_site(site)
-    layers = common_layers(site.atlas, second.atlas)
-    changes = {layer.name: layer_changes(site.atlas, second.atlas, layer) for layer in layers}
+    layers = _compared_layers(site)
+    changes = [(layer, most_changed_units(site.compared, layer)) for layer in layers]
     most_changed = nlargest(
         _MAX_UNITS,
-        ((change, layer) for layer in layers for change in changes[layer.name]),
-        key=lambda pair: (pair[0].change, -pair[1].index, -pair[0].channel),
+        ((layer, unit) for layer, in_layer in changes for unit in in_layer.units),
+        key=lambda pair: (largest_change(pair[1]), -pair[0].index, -pair[1][0].channel),
     )
-    return _atlas_names(site) | {
-        "href": in_second(url_for(second, "network")),
+    return {
+        "atlases": [_atlas_facts(site, one) for one in (site, *site.others)],
         "layers": [
-            _layer_facts(site, layer) | {"change": _mean_change(changes[layer.name])}
-            for layer in layers
+            _layer_facts(site, layer) | {"changes": list(in_layer.means)}
+            for layer, in_layer in changes
         ],
-        "missing": len(site.atlas.layers) - len(layers),
-        "units": [_change_facts(site, layer, change) for change, layer in most_changed],
+        **_units_facts(site, most_changed),
     }
 
 
 def layer_comparison(site: Site, params: Params) -> Facts:
     """The channels of a layer, those that changed most first."""
-    layer = _find_common_layer(site, params)
-    changes = layer_changes(site.atlas, _second_site(site).atlas, layer)
-    most_changed = nlargest(
-        _MAX_LAYER_UNITS, changes, key=lambda change: (change.change, -change.channel)
-    )
-    return (
-        layer_facts(site, layer)
-        | _atlas_names(site)
-        | {
-            "change": _mean_change(changes),
-            "units": [_change_facts(site, layer, change) for change in most_changed],
-        }
-    )
+    layer, layers = _find_layer(site, params), _compared_layers(site)
+    changes = most_changed_units(site.compared, layer)
+    return layer_facts(site, layer) | {
+        "atlases": [_atlas_facts(site, one) for one in (site, *site.others)],
+        "layers": [_layer_link(site, other) for other in layers],
+        "around": neighbours(
+            layers.index(layer), len(layers), lambda n: _layer_link(site, layers[n])
+        ),
+        "changes": list(changes.means),
+        **_units_facts(site, [(layer, unit) for unit in changes.units]),
+    }
 
 
 def unit_comparison(site: Site, params: Params) -> Facts:
-    """One channel in both atlases."""
-    second = _second_site(site)
-    layer = _find_common_layer(site, params)
+    """One channel in all atlases."""
+    layer = _find_layer(site, params)
     channel = parse_channel(layer, params["channel"])
-    change = unit_change(site.atlas, second.atlas, Unit(layer.name, channel))
-    return _change_facts(site, layer, change) | {
+    unit = Unit(layer.name, channel)
+    changes = tuple(unit_change(site.atlas, other.atlas, unit) for other in site.others)
+    atlases = (site, *site.others)
+    plates = [read_sides(one, layer, [channel])[channel] for one in atlases]
+    return {
+        "unit": str(unit),
+        "channel": channel,
+        "change": largest_change(changes),
+        "views": common_views(plates),
         "layer": _layer_facts(site, layer),
         "around": neighbours(
             channel,
             layer.channels,
             lambda n: {"channel": n, "href": _unit_url(site, layer, n)},
         ),
-        "sides": [_side(site, layer, channel), _side(second, layer, channel)],
+        "sides": [
+            _change_facts(change) | _unit_in_atlas(one, layer, channel)
+            for one, change in zip(atlases, (None, *changes), strict=True)
+        ],
     }
 
 
 def list_once(site: Site) -> list[Params]:
-    """A page that exists once if there is a second atlas."""
-    return [] if site.second is None else [{}]
+    """A page that exists once if there are other atlases."""
+    return [{}] if site.others else []
 
 
 def list_layers(site: Site) -> Iterator[Params]:
-    if site.second is not None:
-        for layer in common_layers(site.atlas, site.second.atlas):
+    if site.others:
+        for layer in _compared_layers(site):
             yield {"layer": layer_slugs(site)[layer.name]}
 
 
@@ -104,62 +108,98 @@ def list_units(site: Site) -> Iterator[Params]:
         yield from ({**params, "channel": str(n)} for n in range(channels))
 
 
-def _second_site(site: Site) -> Site:
-    if site.second is None:
-        raise PageNotFoundError("no second atlas")
-    return site.second
+def _compared_layers(site: Site) -> list[Layer]:
+    if not site.others:
+        raise PageNotFoundError("no atlas to compare with")
+    return common_layers(*site.compared)
 
 
-def _find_common_layer(site: Site, params: Params) -> Layer:
-    layer = find_layer_by_slug(site, params["layer"])
-    if layer not in common_layers(site.atlas, _second_site(site).atlas):
-        raise PageNotFoundError(f"{layer.name} is not in both atlases")
+def _find_layer(site: Site, params: Params) -> Layer:
+    layers, layer = _compared_layers(site), find_layer_by_slug(site, params["layer"])
+    if layer not in layers:
+        raise PageNotFoundError(f"{layer.name} is not in all atlases")
     return layer
 
 
-def _atlas_names(site: Site) -> Facts:
-    return {"first": site.name, "second": _second_site(site).name}
-
-
-def _side(site: Site, layer: Layer, channel: int) -> Facts:
-    """The unit's page in one of the two atlases; the paths in it are of that atlas's site."""
-    slug = layer_slugs(site)[layer.name]
+def _atlas_facts(site: Site, one: Site) -> Facts:
+    """The name of an atlas and its first page; how many layers of the first atlas it lacks."""
+    layers = site.atlas.layers
     return {
-        "name": site.name,
-        "folder": in_second("") if site.first else "",
-        "href": url_for(site, "unit", layer=layer.name, channel=channel),
-        **unit_pages.unit(site, {"layer": slug, "channel": str(channel)}),
+        "name": one.name,
+        "href": from_first(one, url_for(one, "network")),
+        "missing": len(layers) - len(common_layers(site.atlas, one.atlas)),
     }
 
 
-def _change_facts(site: Site, layer: Layer, change: UnitChange) -> Facts:
-    second = _second_site(site)
+def _units_facts(site: Site, units: Sequence[tuple[Layer, Changes]]) -> Facts:
+    """Units beside each other in all atlases, and the views that these have."""
+    channels: dict[Layer, list[int]] = {}
+    for layer, unit in units:
+        channels.setdefault(layer, []).append(unit[0].channel)
+    plates = {
+        layer: [read_sides(one, layer, numbers) for one in (site, *site.others)]
+        for layer, numbers in channels.items()
+    }
+    facts = [
+        _unit_facts(site, layer, unit, [side[unit[0].channel] for side in plates[layer]])
+        for layer, unit in units
+    ]
     return {
-        "unit": f"{layer.name}:{change.channel}",
-        "channel": change.channel,
-        "change": change.change,
-        "shared_images": change.shared_images,
-        "class_similarity": number_json(change.class_similarity),
-        "dead": list(change.dead),
-        "without_hits": list(change.without_hits),
-        "href": _unit_url(site, layer, change.channel),
+        "views": common_views([side for unit in facts for side in unit["sides"]]),
+        "units": facts,
+    }
+
+
+def _unit_facts(site: Site, layer: Layer, unit: Changes, plates: Sequence[Facts]) -> Facts:
+    channel = unit[0].channel
+    return {
+        "unit": f"{layer.name}:{channel}",
+        "channel": channel,
+        "change": largest_change(unit),
+        "href": _unit_url(site, layer, channel),
         "pixelated": is_pixelated(layer),
-        "plates": [
-            plate_url(site, layer.name, change.channel),
-            in_second(plate_url(second, layer.name, change.channel)),
+        "sides": [
+            {"name": one.name, "dead": dead} | _change_facts(change) | side
+            for one, change, dead, side in zip(
+                (site, *site.others),
+                (None, *unit),
+                (unit[0].dead[0], *(change.dead[1] for change in unit)),
+                plates,
+                strict=True,
+            )
         ],
     }
 
 
+def _change_facts(change: UnitChange | None) -> Facts:
+    """How a unit differs from that of the first atlas; None for the first itself."""
+    return {
+        "change": None if change is None else change.change,
+        "shared_images": None if change is None else change.shared_images,
+        "class_similarity": None if change is None else number_json(change.class_similarity),
+    }
+
+
+def _unit_in_atlas(one: Site, layer: Layer, channel: int) -> Facts:
+    """The unit's page in one of the atlases; the paths in it are of that atlas's site."""
+    slug = layer_slugs(one)[layer.name]
+    return {
+        "name": one.name,
+        "folder": site_folder(one),
+        "href": url_for(one, "unit", layer=layer.name, channel=channel),
+        **unit_pages.unit(one, {"layer": slug, "channel": str(channel)}),
+    }
+
+
+def _layer_link(site: Site, layer: Layer) -> Facts:
+    href = url_for(site, "layer_comparison", layer=layer.name)
+    return {"name": layer.name, "href": href}
+
+
 def _layer_facts(site: Site, layer: Layer) -> Facts:
     """A layer with the path of its comparison."""
-    href = url_for(site, "layer_comparison", layer=layer.name)
-    return layer_facts(site, layer) | {"href": href}
+    return layer_facts(site, layer) | _layer_link(site, layer)
 
 
 def _unit_url(site: Site, layer: Layer, channel: int) -> str:
     return url_for(site, "unit_comparison", layer=layer.name, channel=channel)
-
-
-def _mean_change(changes: tuple[UnitChange, ...]) -> float:
-    return sum(change.change for change in changes) / max(len(changes), 1)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from shlex import quote
 
+from retroscope.atlas.excerpt import listed_channels
 from retroscope.atlas.image_blobs import stored_image_sizes
 from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.queries.channel_queries import UnitHitRow
@@ -25,13 +26,15 @@ from retroscope.web.site.comparison import common_layers
 from retroscope.web.site.pages.charts import histogram_bars
 from retroscope.web.site.pages.image_pages import image_links
 from retroscope.web.site.pages.page_facts import layer_facts, neighbours, plate_url, unit_facts
+from retroscope.web.site.pages.plate_facts import VIEW_LETTERS, plate_urls
 from retroscope.web.site.site import Facts, Params, Site, make_site
+from retroscope.web.site.site_files import PLATE_KINDS
 from retroscope.web.site.urls import (
     find_layer_by_slug,
-    in_first,
     label_urls,
     layer_slugs,
     parse_channel,
+    to_first,
     url_for,
 )
 
@@ -42,6 +45,7 @@ def unit(site: Site, params: Params) -> Facts:
     channel = parse_channel(layer, params["channel"])
     unit = Unit(layer.name, channel)
     stats = _read_stats(site, unit)
+    rankings = {name: ranking(site, layer, channel, ranked_by=name) for name in RANKINGS}
     return {
         "unit": str(unit),
         "aliases": [f"{alias}:{channel}" for alias in layer.aliases],
@@ -50,7 +54,12 @@ def unit(site: Site, params: Params) -> Facts:
         "stats": None if stats is None else _stats_facts(site, stats),
         "histogram": None if stats is None else histogram_bars(stats),
         "selectivity": _selectivity(site, layer, channel),
-        "rankings": {name: ranking(site, layer, channel, ranked_by=name) for name in RANKINGS},
+        "rankings": rankings,
+        "views": [
+            view
+            for view in VIEW_LETTERS
+            if view == "patches" or any(hits[view] for hits in rankings.values())
+        ],
         "comparison": _comparison_url(site, layer, channel),
         "patterns": _patterns(site, layer, channel),
         "similar": _similar(site, layer, channel),
@@ -63,14 +72,15 @@ def unit(site: Site, params: Params) -> Facts:
 
 def list_units(site: Site) -> Iterator[Params]:
     for layer, slug in zip(site.atlas.layers, layer_slugs(site).values(), strict=True):
-        yield from ({"layer": slug, "channel": str(n)} for n in range(layer.channels))
+        channels = listed_channels(site.atlas, layer)
+        yield from ({"layer": slug, "channel": str(n)} for n in channels)
 
 
 def ranking(site: Site, layer: Layer, channel: int, *, ranked_by: str) -> Facts:
     """The hits of a channel, and the plates of projections and lit patches, in the same order.
 
-    `cell` is the side of a square that holds the window of any of the hits: all are shown at one
-    scale.
+    `gamma` are the plates of projections by that tone. `cell` is the side of a square that holds
+    the window of any of the hits: all are shown at one scale.
     """
     rows = channel_queries.unit_hits(site.atlas, layer, channel, ranked_by=ranked_by)
     sizes = stored_image_sizes(site.atlas, [row.image for row in rows])
@@ -78,15 +88,19 @@ def ranking(site: Site, layer: Layer, channel: int, *, ranked_by: str) -> Facts:
     has_contrast = channel in channel_queries.channels_with_rules(
         site.atlas, layer, "contrast", channels=range(channel, channel + 1)
     )
-    kinds = {"projections": has_projections, "lit": has_projections, "contrast": has_contrast}
-    plates = {
-        kind: plate_url(site, layer.name, channel, ranked_by=ranked_by, kind=kind)
-        if is_stored
-        else None
-        for kind, is_stored in kinds.items()
+    is_stored = {"projections": has_projections, "lit": has_projections, "contrast": has_contrast}
+    views = [view for view, stored in is_stored.items() if stored]
+    plates: Facts = dict.fromkeys(is_stored) | plate_urls(
+        site, layer, channel, views, ranked_by=ranked_by
+    )
+    gamma = {
+        view: plate_url(site, layer.name, channel, ranked_by=ranked_by, kind=f"{view}-gamma")
+        for view in views
+        if f"{view}-gamma" in PLATE_KINDS
     }
     windows = [_visible(layer.field.box(row.y, row.x), sizes.get(row.image)) for row in rows]
     return plates | {
+        "gamma": gamma,
         "cell": max(cell_size((window.height, window.width) for window in windows)),
         "hits": [_hit_facts(site, layer, row, sizes=sizes) for row in rows],
     }
@@ -173,24 +187,25 @@ def _similar(site: Site, layer: Layer, channel: int) -> list[Facts]:
 
 
 def _neighbour_channels(site: Site, layer: Layer, channel: int) -> Facts:
+    channels = listed_channels(site.atlas, layer)
     return neighbours(
-        channel,
-        layer.channels,
+        channels.index(channel),
+        len(channels),
         lambda n: {
-            "unit": f"{layer.name}:{n}",
-            "href": url_for(site, "unit", layer=layer.name, channel=n),
+            "unit": f"{layer.name}:{channels[n]}",
+            "href": url_for(site, "unit", layer=layer.name, channel=channels[n]),
         },
     )
 
 
 def _comparison_url(site: Site, layer: Layer, channel: int) -> str | None:
-    """The page with this unit in both atlases."""
-    first = site.first or site.atlas
-    second = site.atlas if site.first else site.second and site.second.atlas
-    if not second or layer.name not in {common.name for common in common_layers(first, second)}:
+    """The page with this unit in all atlases of a comparison."""
+    if not site.compared or layer.name not in {
+        common.name for common in common_layers(*site.compared)
+    }:
         return None
-    url = url_for(make_site(first), "unit_comparison", layer=layer.name, channel=channel)
-    return in_first(url) if site.first else url
+    first = make_site(site.compared[0])
+    return to_first(site, url_for(first, "unit_comparison", layer=layer.name, channel=channel))
 
 
 def _reproduce(site: Site, unit: Unit) -> Facts:

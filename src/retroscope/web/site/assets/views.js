@@ -1,0 +1,117 @@
+// What the pages with plates share: options kept in the address and folded on a phone, the tones,
+// and patches that light up under the pointer.
+"use strict";
+(() => {
+  const form = document.getElementById("view-options");
+  const fold = document.getElementById("fold");
+  const RENAMED = { both: "all" }; // values in older links
+
+  // -- the options of a page and its address
+  const choose = (name, value) => {
+    const controls = [...form.querySelectorAll(`[name=${name}]`)];
+    if (controls[0]?.type === "radio") {
+      const input = controls.find((control) => control.value === value);
+      if (input) input.checked = true;
+      return Boolean(input);
+    }
+    const select = controls[0];
+    const isOption = [...(select?.options ?? [])].some((option) => option.value === value);
+    if (isOption) select.value = value;
+    return isOption;
+  };
+  const summarize = () => {
+    const inputs = form.querySelectorAll("[name=show]:checked, [name=by]:checked");
+    const selects = [...form.querySelectorAll("select")].filter((select) => select.selectedIndex > 0);
+    const texts = [...inputs].map((input) => input.value);
+    texts.push(...selects.map((select) => select.selectedOptions[0].text));
+    document.getElementById("fold-summary").textContent = texts.join(", ");
+  };
+  retroscope.views = {
+    // The options of the form, and those of `defaults` that have no control.
+    read(defaults) {
+      summarize();
+      return { ...defaults, ...Object.fromEntries(new FormData(form)) };
+    },
+    // Sets the controls from the address; what it does not name gets its default.
+    restore(defaults) {
+      const stored = retroscope.options.read();
+      for (const [name, value] of Object.entries(defaults)) {
+        const wanted = stored.get(name) ?? value;
+        if (!choose(name, RENAMED[wanted] ?? wanted)) choose(name, value);
+      }
+    },
+  };
+  fold.addEventListener("click", () => {
+    const isOpen = form.toggleAttribute("data-open");
+    fold.setAttribute("aria-expanded", String(isOpen));
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  summarize();
+
+  // -- tones: plates come as `robust` and as `gamma`; `tile` is the square of `gamma` around grey 128
+  const SVG = "http://www.w3.org/2000/svg";
+  const GREY = 128;
+  const GREY_STEPS = 127;
+  const squareTone = (level) => {
+    const share = Math.min(Math.max((level - GREY) / GREY_STEPS, -1), 1);
+    return Math.round(GREY + GREY_STEPS * share * Math.abs(share));
+  };
+  const addToneFilter = () => {
+    const svg = document.createElementNS(SVG, "svg");
+    const filter = document.createElementNS(SVG, "filter");
+    const transfer = document.createElementNS(SVG, "feComponentTransfer");
+    const table = Array.from({ length: 256 }, (_, level) => squareTone(level) / 255).join(" ");
+    for (const channel of ["feFuncR", "feFuncG", "feFuncB"]) {
+      const element = document.createElementNS(SVG, channel);
+      element.setAttribute("type", "table");
+      element.setAttribute("tableValues", table);
+      transfer.append(element);
+    }
+    for (const [name, value] of Object.entries({ id: "tile-tone", "color-interpolation-filters": "sRGB" })) {
+      filter.setAttribute(name, value);
+    }
+    svg.setAttribute("aria-hidden", "true");
+    svg.classList.add("visually-hidden");
+    filter.append(transfer);
+    svg.append(filter);
+    document.body.append(svg);
+  };
+  if (form.querySelector("[name=tone]")) addToneFilter();
+  const hasTones = (kind) => ["projections", "contrast"].includes(kind);
+  retroscope.tones = {
+    squareTone,
+    // The plate of a view in a tone, as the kind in its path.
+    plateKind: (view, tone) => (hasTones(view) && tone !== "robust" ? `${view}-gamma` : view),
+    // Shows the figures of a unit in a tone.
+    show(container, tone) {
+      container.dataset.tone = tone;
+      for (const figure of container.querySelectorAll("[data-gamma]")) {
+        const source = tone === "robust" ? figure.dataset.robust : figure.dataset.gamma;
+        for (const image of figure.querySelectorAll("image")) image.setAttribute("href", source);
+      }
+    },
+  };
+
+  // -- a patch under the pointer of a mouse shows what of it the unit responds to
+  retroscope.lightOnHover = (root, selector, makeLit) =>
+    root.addEventListener("pointerover", (event) => {
+      const frame = event.pointerType === "mouse" && event.target.closest(selector);
+      if (!frame || frame.querySelector(".lit-hover")) return;
+      const lit = makeLit(frame);
+      if (!lit) return;
+      lit.classList.add("lit-hover");
+      lit.setAttribute("aria-hidden", "true");
+      frame.append(lit);
+    });
+  // The tiles of patches in galleries, by a copy of the lit patch of the same hit.
+  retroscope.lightTiles = (root) =>
+    retroscope.lightOnHover(root, ".patches .tile", (tile) => {
+      const lit = tile.closest("[data-gallery]").querySelector(`.lit .tile[data-hit="${tile.dataset.hit}"] svg.crop`);
+      return lit?.cloneNode(true);
+    });
+  retroscope.plateImage = (src, alt) => {
+    const image = document.createElement("img");
+    Object.assign(image, { loading: "lazy", decoding: "async", width: 160, height: 160, alt, src });
+    return image;
+  };
+})();
