@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--layer", help="layer to capture; default: the last one")
     options = parser.parse_args()
     with (
-        open_site(options.atlas, options.compare) as site,
+        open_site(options.atlas, options.compare or ()) as site,
         run_server(site, options.model) as address,
     ):
         capture_pages(site, address, options)
@@ -101,7 +101,7 @@ def choose_pages(site: Site, layer: str | None) -> dict[str, str]:
         "names": url_for(site, "names"),
         "mine": url_for(site, "my_image"),
     }
-    return pages | ({"compare": url_for(site, "comparison")} if site.second else {})
+    return pages | ({"compare": url_for(site, "comparison")} if site.others else {})
 
 
 def open_page(browser: Browser, url: str, *, width: int, theme: str) -> Page:

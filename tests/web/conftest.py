@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +18,7 @@ import retroscope as rs
 from retroscope.web.export import write_site
 from retroscope.web.live.live_routes import live_routes
 from retroscope.web.server import make_app, open_socket
+from retroscope.web.site.notes import Note, notes_of
 from retroscope.web.site.site import Site, make_site
 from tests.conftest import built
 from tests.scanning.scans import smooth_image, write_images
@@ -42,10 +44,14 @@ FLAGS = [
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """An atlas beside another one, all oddities in it."""
+    """An atlas beside another one, all oddities in it; a star and a note that can be read only."""
     folder = tmp_path_factory.mktemp("atlases")
+    notes = notes_of(folder / "one.atlas", writable=True)
+    notes.put("features.0:3", Note(star=True, text="a <b>disc</b>"))
+    notes.put("features.0:5", Note(text="an edge"))
+    notes.put("gone:1", Note(star=True))
     with odd_atlas(folder / "one.atlas") as one, odd_atlas(folder / "two.atlas", seed=1) as two:
-        yield make_site(one, two)
+        yield replace(make_site(one, two), notes=notes_of(one.path))
 
 
 @pytest.fixture(scope="session")

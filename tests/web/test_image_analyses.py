@@ -279,3 +279,25 @@ def test_a_unit_of_a_layer_that_is_not_in_the_atlas_is_refused(
     answer = client.post("/analyze", params=query, content=mine.read_bytes())
     assert answer.status_code == 400
     assert answer.json()["error"] == "the atlas does not have 2; scan this layer"
+
+
+def test_an_image_of_the_atlas_is_taken_as_the_network_received_it(
+    client: TestClient, own: Site, net: rs.Network
+) -> None:
+    """Its pixels are those that the atlas stores; they are not fitted a second time."""
+    pixels = own.atlas.image_pixels(3)
+    (answer,) = analyze(client, b"", "classify", image=3)
+    with torch.no_grad():
+        values = torch.from_numpy(net.preprocessing.to_input(pixels))
+        shares = net.module(values[None]).softmax(1)[0]
+    for one in answer["predictions"]:
+        assert one["probability"] == pytest.approx(float(shares[one["index"]]), rel=1e-5)
+    first = analyze(client, b"", "overview", image=3)[0]
+    np.testing.assert_array_equal(shown(first["image"]), pixels)
+
+
+@pytest.mark.parametrize("number", ["", "-1", "99999", "9" * 30, "1.5", "x", "٣"])
+def test_an_image_that_the_atlas_lacks_is_refused(client: TestClient, number: str) -> None:
+    answer = client.post("/analyze", params={"analysis": "classify", "image": number})
+    assert answer.status_code == 400
+    assert "image" in answer.json()["error"]

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.web.conftest import Looks
 
 
@@ -154,3 +156,94 @@ def test_the_camera_pauses_after_a_frame_that_failed(live: str, look: Looks) -> 
     page.clock.run_for(1500)
     while page.evaluate("asked.length") < 2:
         page.wait_for_timeout(20)
+
+
+def test_an_image_of_the_atlas_is_a_sample_and_has_a_link(live: str, look: Looks) -> None:
+    page = look(f"{live}mine.html")
+    sample = page.locator("[data-sample]").nth(1)
+    number = sample.get_attribute("data-sample")
+    sample.click()
+    page.wait_for_selector("#predictions li")
+    assert page.url.endswith(f"#image={number}")
+    page.reload()
+    page.wait_for_selector("#predictions li")
+    assert sample.get_attribute("aria-pressed") == "true"
+
+
+@pytest.mark.parametrize("name", ["broken.png", "letter.txt"])
+def test_a_refused_file_says_so_and_clears_the_page(
+    live: str, mine: Path, look: Looks, name: str
+) -> None:
+    page = look("about:blank")
+    page.route("**/analyze*", _mask_refusal)  # the browser complains of a response of 400
+    page.goto(f"{live}mine.html")
+    page.set_input_files("#file", mine)
+    page.wait_for_selector("#unusual section:nth-child(2)")
+    refused = mine.with_name(name)
+    refused.write_bytes(b"not an image")
+    page.set_input_files("#file", refused)
+    page.locator("#upload-status.alarm").filter(has_text="PNG").wait_for()
+    assert not page.locator("#analysis").is_visible()
+    assert page.locator("#predictions li").count() == 0
+
+
+def _mask_refusal(route: Any) -> None:
+    response = route.fetch()
+    route.fulfill(body=response.body(), status=200, headers=response.headers)
+
+
+ANSWER_WHEN_FREE = """(busy) => {
+    const fetchNow = globalThis.fetch;
+    globalThis.asked = 0;
+    globalThis.fetch = (...request) => {
+        asked += 1;
+        if (asked > busy) return fetchNow(...request);
+        if (asked % 2) return Promise.resolve(new Response('{"error": "busy"}', { status: 429 }));
+        return Promise.reject(new TypeError("Failed to fetch"));
+    };
+}"""
+"""A server that is busy and away in turns, this many times."""
+
+
+def test_a_busy_server_is_named_and_the_image_is_examined_when_it_is_free(
+    live: str, mine: Path, look: Looks
+) -> None:
+    page = look(f"{live}mine.html")
+    page.evaluate(ANSWER_WHEN_FREE, 2)
+    page.set_input_files("#file", mine)
+    page.locator("#upload-status").filter(has_text="busy; trying again").wait_for()
+    page.locator("#upload-status").filter(has_text="does not answer; trying again").wait_for()
+    page.wait_for_selector("#unusual section:nth-child(2)")
+    page.locator("#upload-status:empty").wait_for(state="attached")
+
+
+def test_the_camera_goes_on_when_a_busy_server_is_free_again(live: str, look: Looks) -> None:
+    page = look(f"{live}mine.html", permissions=["camera"])
+    page.evaluate(ANSWER_WHEN_FREE, 2)
+    page.locator("#camera").click()
+    page.locator("#upload-status").filter(has_text="goes on").wait_for()
+    page.wait_for_selector("#predictions li")
+    page.locator("#upload-status:empty").wait_for(state="attached")
+
+
+def test_a_camera_that_is_unplugged_says_so(live: str, look: Looks) -> None:
+    page = look(f"{live}mine.html", permissions=["camera"])
+    page.locator("#camera").click()
+    page.wait_for_selector("#predictions li")
+    page.evaluate("""() => {
+        const [track] = document.getElementById("video").srcObject.getTracks();
+        track.dispatchEvent(new Event("ended"));
+    }""")
+    page.locator("#upload-status").filter(has_text="has stopped").wait_for()
+    assert page.locator("#camera").inner_text() == "Camera"
+
+
+def test_the_page_of_an_image_says_what_the_network_takes_it_for(live: str, look: Looks) -> None:
+    page = look(f"{live}image/0.html")
+    page.wait_for_selector("#predictions li")
+    photo = page.locator(".whole-image image").first
+    page.locator("#predictions button").first.click()
+    page.locator("#frame-caption").filter(has_text="Grad-CAM").wait_for()
+    assert str(photo.get_attribute("href")).startswith("data:image/png")
+    page.locator("#predictions button").first.click()
+    assert "image/0.webp" in str(photo.get_attribute("href"))

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, suppress
 from threading import BoundedSemaphore, Lock
 
+import torch
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -16,14 +17,14 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from retroscope.engine.batching import NetworkInput
-from retroscope.errors import ImageError, RetroscopeError, choose
+from retroscope.errors import ImageError, RetroscopeError, UnitError, choose
 from retroscope.imaging.decoding import Size, TooLargeError
 from retroscope.imaging.image import Image, decode_image
 from retroscope.methods.atlas_match import check_same_network
 from retroscope.network import Network
 from retroscope.web.live.channel_stats_cache import ChannelStatsCache
 from retroscope.web.live.image_analyses import ANALYSES, LiveSession, Results
-from retroscope.web.site.pages.network_pages import assignment_script
+from retroscope.web.site.pages.page_facts import assignment_script
 from retroscope.web.site.routes import MEDIA_TYPES
 from retroscope.web.site.site import Facts, Site
 from retroscope.web.site.urls import url_for
@@ -38,6 +39,7 @@ _UPLOAD_SECONDS = 30.0
 """From the head of a request to the last byte of its image."""
 _STALLED_SECONDS = 30.0
 """How long a client may leave a part of its response unread."""
+_MAX_DIGITS = 10
 
 
 class UploadTimeoutError(ImageError):
@@ -92,8 +94,13 @@ class AnalysisEndpoint:
 async def _analyze(session: LiveSession, request: Request, slot: ExitStack) -> Response:
     """The response, once its first result is computed."""
     analysis = choose("analysis", request.query_params.get("analysis", ""), ANALYSES)
+    number = request.query_params.get("image")
     body = await read_body(request.stream())
-    image = await run_in_threadpool(_prepare_image, session, body)
+    image = await (
+        run_in_threadpool(_prepare_image, session, body)
+        if number is None
+        else run_in_threadpool(_stored_image, session, number)
+    )
     results = analysis(session, image, dict(request.query_params))
     slot.callback(results.close)
     first = await run_in_threadpool(_next_result, session, results)
@@ -138,6 +145,16 @@ def _prepare_image(session: LiveSession, body: bytes) -> NetworkInput:
     """The same network input as from the image's file."""
     net = session.net
     return net.prepare(decode_upload(body, at_least=net.preprocessing.fit.decoding_size))
+
+
+def _stored_image(session: LiveSession, number: str) -> NetworkInput:
+    """An image of the atlas. It is stored as the network received it, so it is not fitted again."""
+    if not (number.isascii() and number.isdecimal() and len(number) < _MAX_DIGITS):
+        raise UnitError(f"{number!r} is not the number of an image")
+    pixels = session.site.atlas.image_pixels(int(number))
+    values = torch.from_numpy(session.net.preprocessing.to_input(pixels))
+    source = session.site.atlas.images[int(number)].key
+    return NetworkInput(values.to(session.net.dtype), pixels, source)
 
 
 def _next_result(session: LiveSession, results: Results) -> Facts | None:

@@ -1,4 +1,4 @@
-// The page of an image: pointing at a unit frames its receptive field.
+// The page of an image: pointing at a unit frames its receptive field; with a network, its classes.
 "use strict";
 (() => {
   const image = document.querySelector(".whole-image");
@@ -29,4 +29,59 @@
       if (link) showFrame(link);
     });
   }
+
+  // -- all units at once
+  const frames = image.querySelector(".frames");
+  const allFrames = document.getElementById("all-frames");
+  const restore = () => {
+    allFrames.checked = retroscope.options.read().get("frames") === "all";
+    frames.toggleAttribute("hidden", !allFrames.checked);
+  };
+  allFrames.addEventListener("change", () => {
+    retroscope.options.write({ frames: allFrames.checked ? "all" : "" }, { frames: "" });
+    restore();
+  });
+  addEventListener("hashchange", restore);
+  restore();
+
+  // -- what the network says about the image, if there is one
+  if (!retroscope.model) return;
+  const number = document.body.dataset.image;
+  const list = document.getElementById("predictions");
+  const status = document.getElementById("prediction-status");
+  const photo = image.querySelector("image");
+  const source = photo.getAttribute("href");
+  let requests = new AbortController();
+  const run = async (params, showResult) => {
+    requests.abort();
+    requests = new AbortController();
+    const { signal } = requests;
+    const onWait = (text) => (status.textContent = text || "Running …");
+    onWait("");
+    try {
+      for await (const facts of retroscope.requestAnalysis({ ...params, image: number }, { signal, onWait })) {
+        showResult(facts);
+      }
+      status.textContent = "";
+    } catch (error) {
+      if (!signal.aborted) status.textContent = error.message;
+    }
+  };
+  list.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    const isShown = button.getAttribute("aria-pressed") === "true";
+    for (const other of list.querySelectorAll("button")) other.setAttribute("aria-pressed", "false");
+    if (isShown) {
+      photo.setAttribute("href", source);
+      caption.textContent = "";
+      return;
+    }
+    button.setAttribute("aria-pressed", "true");
+    run({ analysis: "cam", target: button.dataset.target }, ({ image: heat, title }) => {
+      photo.setAttribute("href", heat);
+      caption.textContent = title;
+    });
+  });
+  run({ analysis: "classify" }, ({ predictions = [] }) => list.replaceChildren(...retroscope.predictionItems(predictions)));
 })();

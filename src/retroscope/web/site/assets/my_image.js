@@ -5,56 +5,38 @@
   const uploadStatus = byId("upload-status");
   const inputImage = byId("input-image");
   let upload = null; // the file
+  let stored = null; // or the number of an image of the atlas
   let networkInput = null; // the image as the network receives it
   let size = [1, 1];
   let target = "";
   let session = 0; // results for an earlier image are dropped
   let requests = new AbortController(); // those for this image
-  const RETRY_MILLISECONDS = 1000;
+  const PAUSE_MILLISECONDS = 1000; // of the camera after a frame that failed
 
   const formatNumber = (value) => (value === null ? "–" : String(Number(value.toPrecision(4))).replace("-", "−"));
-  const formatPercent = (share) => {
-    if (share === null) return "–";
-    return share > 0 && share < 0.0001 ? "under 0.01 %" : `${Number((100 * share).toPrecision(2))} %`;
-  };
+  const { formatPercent } = retroscope;
 
   // -- requests
-  async function* requestAnalysis(analysis, params = {}) {
-    const query = new URLSearchParams({ analysis, ...params });
-    const url = `${document.body.dataset.analysis}?${query}`;
-    const response = await fetch(url, { method: "POST", body: upload, signal: requests.signal });
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    try {
-      for (;;) {
-        const { value, done } = await reader.read();
-        text += value ?? (done ? "\n" : "");
-        const lines = text.split("\n");
-        text = lines.pop();
-        for (const line of lines.filter(Boolean)) {
-          const facts = JSON.parse(line);
-          if (facts.error) throw new Error(facts.error);
-          yield facts;
-        }
-        if (done) return;
-      }
-    } finally {
-      reader.cancel().catch(() => {}); // rejected if the request was aborted
-    }
-  }
-  // Whether the analysis was completed.
+  const say = (text, isAlarm = false) => {
+    uploadStatus.textContent = text;
+    uploadStatus.classList.toggle("alarm", isAlarm);
+  };
+  // Whether the analysis was completed. It waits for a busy server.
   const analyze = async (analysis, params, showResult) => {
     const started = session;
-    uploadStatus.textContent = "Running …";
+    const onWait = (text) => started === session && say(text || "Running …", Boolean(text));
+    onWait("");
     try {
-      for await (const facts of requestAnalysis(analysis, params)) {
+      const query = { analysis, ...params, ...(stored === null ? {} : { image: stored }) };
+      const options = { body: stored === null ? upload : null, signal: requests.signal, onWait };
+      for await (const facts of retroscope.requestAnalysis(query, options)) {
         if (started !== session) return false;
         showResult(facts);
       }
-      if (started === session) uploadStatus.textContent = "";
+      if (started === session) say("");
       return true;
     } catch (error) {
-      if (started === session) uploadStatus.textContent = error.message;
+      if (started === session) say(error.message, true);
       return false;
     }
   };
@@ -65,14 +47,30 @@
     requests.abort();
     requests = new AbortController();
   };
-  const openImage = async (blob) => {
-    startSession();
-    upload = blob;
+  const clearResults = () => {
+    networkInput = null;
     target = "";
+    byId("analysis").hidden = true;
     byId("unusual").replaceChildren();
     byId("predictions").replaceChildren();
     byId("unit").hidden = true;
-    await analyze("overview", {}, showOverview);
+  };
+  const openImage = async (blob, { number = null, title } = {}) => {
+    startSession();
+    const started = session;
+    upload = blob;
+    stored = number;
+    inputTitle = title ?? "Your image, resized and cropped for the network.";
+    clearResults();
+    for (const sample of document.querySelectorAll("[data-sample]")) {
+      sample.setAttribute("aria-pressed", String(sample.dataset.sample === number));
+    }
+    retroscope.options.write({ image: number ?? "" }, { image: "" });
+    const completed = await analyze("overview", {}, showOverview);
+    if (!completed && started === session && !networkInput) {
+      byId("file").value = ""; // the same file may be chosen again
+      clearResults();
+    }
   };
   const showOverview = (facts) => {
     if (facts.image) {
@@ -84,7 +82,7 @@
     if (facts.predictions) showPredictions(facts.predictions);
     if (facts.layer) showLayer(facts);
   };
-  const inputTitle = "Your image, resized and cropped for the network.";
+  let inputTitle = "";
   const showInput = () => showImage({ src: networkInput, title: inputTitle, view: "image" });
   const showImage = ({ src, title, view, notes = [], unit = null }) => {
     inputImage.src = src;
@@ -95,26 +93,7 @@
     }
   };
   const showPredictions = (predictions) => {
-    byId("predictions").replaceChildren(
-      ...predictions.map(({ index, target: label, probability }) => {
-        const item = document.createElement("li");
-        const button = document.createElement("button");
-        const bar = document.createElement("progress");
-        const figure = document.createElement("span");
-        button.type = "button";
-        button.className = "quiet";
-        button.textContent = button.title = label;
-        button.dataset.target = index;
-        button.setAttribute("aria-pressed", String(String(index) === target));
-        bar.max = 1;
-        bar.value = probability;
-        bar.setAttribute("aria-label", `probability of ${label}`);
-        figure.className = "figure";
-        figure.textContent = formatPercent(probability);
-        item.append(button, bar, figure);
-        return item;
-      }),
-    );
+    byId("predictions").replaceChildren(...retroscope.predictionItems(predictions, target));
   };
   const showLayer = ({ layer, units }) => {
     const section = document.createElement("section");
@@ -219,7 +198,7 @@
     );
   byId("predictions").addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (!button) return;
+    if (!button || !networkInput) return; // a frame of the camera is gone
     target = button.dataset.target;
     for (const option of byId("predictions").querySelectorAll("button")) {
       option.setAttribute("aria-pressed", String(option === button));
@@ -228,19 +207,24 @@
   });
   byId("analysis").addEventListener("click", (event) => {
     const view = event.target.closest("[data-show]")?.dataset.show;
+    if (!view || !networkInput) return;
     if (view === "image") showInput();
-    else if (view) showHeatMap(view);
+    else showHeatMap(view);
   });
 
-  // -- drop, paste, file picker, camera
+  // -- drop, paste, file picker, samples
   const openFile = (files) => {
-    const file = [...(files ?? [])].find((candidate) => candidate.type.startsWith("image/"));
-    if (!file) {
-      if (files?.length) uploadStatus.textContent = "Not an image.";
+    const file = files?.[0];
+    if (!file) return;
+    stopCamera();
+    if (file.type.startsWith("image/")) {
+      openImage(file);
       return;
     }
-    stopCamera();
-    openImage(file);
+    startSession();
+    clearResults();
+    byId("file").value = "";
+    say(`${file.name} is not an image; choose a JPEG, PNG, WebP, GIF or BMP file.`, true);
   };
   byId("file").addEventListener("change", (event) => openFile(event.target.files));
   addEventListener("paste", (event) => openFile(event.clipboardData.files));
@@ -249,15 +233,28 @@
     event.preventDefault();
     openFile(event.dataTransfer.files);
   });
+  const openStored = (number) => {
+    stopCamera();
+    openImage(null, { number, title: `Image ${number} of the atlas, as the network receives it.` });
+  };
+  byId("samples")?.addEventListener("click", (event) => {
+    const sample = event.target.closest("[data-sample]");
+    if (sample) openStored(sample.dataset.sample);
+  });
+
+  // -- camera
   const camera = byId("camera");
   const video = byId("video");
   let stream = null;
   const stopCamera = () => {
     stream?.getTracks().forEach((track) => track.stop());
     stream = null;
+    video.srcObject = null;
     camera.textContent = "Camera";
   };
+  // Null if the camera has not delivered an image yet.
   const captureFrame = () => {
+    if (!video.videoWidth) return null;
     const canvas = document.createElement("canvas");
     const scale = Math.min(1, 640 / Math.max(video.videoWidth, video.videoHeight));
     canvas.width = Math.round(video.videoWidth * scale);
@@ -265,42 +262,94 @@
     canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
     return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
   };
-  const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-  // A frame is sent only after the result of the last one, so the machine sets the rate.
-  const classifyFrames = async (camera) => {
-    while (stream === camera) {
-      upload = await captureFrame();
-      if (stream !== camera) return;
-      const url = URL.createObjectURL(upload);
+  let frameUrl = null;
+  const showFrame = (frame) => {
+    const url = URL.createObjectURL(frame);
+    inputImage.src = url;
+    if (frameUrl) URL.revokeObjectURL(frameUrl);
+    frameUrl = url;
+  };
+  const untilVisible = () =>
+    new Promise((resolve) => {
+      const check = () => {
+        if (document.hidden) return;
+        document.removeEventListener("visibilitychange", check);
+        resolve();
+      };
+      document.addEventListener("visibilitychange", check);
+      check();
+    });
+  // The predictions of one frame; what went wrong, or "".
+  const classifyFrame = async (frame) => {
+    try {
+      const options = { body: frame, signal: requests.signal };
+      for await (const facts of retroscope.requestAnalysis({ analysis: "classify" }, options)) {
+        if (facts.predictions) showPredictions(facts.predictions);
+      }
+      return "";
+    } catch (error) {
+      return error.isPassing ? `${error.message}; the camera goes on as soon as it can …` : error.message;
+    }
+  };
+  // A frame is sent only after the result of the last one, so the machine sets the rate. A failed
+  // frame is dropped: the next one is newer.
+  const classifyFrames = async (source) => {
+    while (stream === source) {
+      await untilVisible();
+      const frame = await captureFrame();
+      if (stream !== source) return;
+      if (!frame) {
+        await retroscope.pause(100);
+        continue;
+      }
       byId("analysis").hidden = false;
-      inputImage.src = url;
-      const completed = await analyze("classify", {}, showOverview);
-      URL.revokeObjectURL(url);
-      if (!completed) await pause(RETRY_MILLISECONDS);
+      showFrame(frame);
+      const problem = await classifyFrame(frame);
+      if (stream !== source) return;
+      say(problem, Boolean(problem));
+      if (problem) await retroscope.pause(PAUSE_MILLISECONDS);
     }
   };
   camera.addEventListener("click", async () => {
     if (stream) {
       const frame = await captureFrame();
       stopCamera();
-      openImage(frame);
+      if (frame) openImage(frame);
       return;
     }
+    let opened;
     try {
-      stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640 }, audio: false });
+      opened = await navigator.mediaDevices.getUserMedia({ video: { width: 640 }, audio: false });
     } catch (error) {
-      uploadStatus.textContent = `Camera not available: ${error.message}`;
+      say(`Camera not available: ${error.message}`, true);
       return;
     }
     startSession();
-    byId("unusual").replaceChildren();
-    byId("unit").hidden = true;
+    clearResults();
+    stored = null;
+    stream = opened;
     selectUnit(null, "Camera image.");
+    say("Starting the camera …");
     camera.textContent = "Use this frame";
+    for (const track of stream.getTracks()) {
+      track.addEventListener("ended", () => {
+        if (stream !== opened) return;
+        stopCamera();
+        say("The camera has stopped; press Camera to start it again.", true);
+      });
+    }
     video.srcObject = stream;
     await video.play();
-    classifyFrames(stream);
+    classifyFrames(opened);
   });
   if (!navigator.mediaDevices) camera.hidden = true;
-  openFile(byId("file").files); // chosen before this script loaded, or restored by the browser
+
+  const openLinked = () => {
+    const number = retroscope.options.read().get("image") ?? "";
+    if (retroscope.model && /^\d{1,9}$/.test(number) && number !== stored) openStored(number);
+  };
+  addEventListener("hashchange", openLinked);
+  // Chosen before this script loaded, or restored by the browser; else what a link names.
+  if (byId("file").files.length) openFile(byId("file").files);
+  else openLinked();
 })();

@@ -10,6 +10,7 @@ from retroscope.imaging.decoding import Size
 from retroscope.results.as_json import box_json
 from retroscope.results.plates import HALF, place_in_image
 from retroscope.web.site.pages.page_facts import (
+    assignment_script,
     layer_facts,
     neighbours,
     page_count,
@@ -18,7 +19,7 @@ from retroscope.web.site.pages.page_facts import (
     unit_facts,
 )
 from retroscope.web.site.site import Facts, PageNotFoundError, Params, Site
-from retroscope.web.site.urls import url_for
+from retroscope.web.site.urls import url_for, url_template
 
 _UNITS_PER_LAYER = 8
 
@@ -34,8 +35,21 @@ def images(site: Site, params: Params) -> Facts:
         "scanned_images": len(site.atlas.images),
         "page": page,
         "pages": page_urls(site, "images", len(numbers)),
+        "classes": [label.name for label in site.atlas.labels],
         "images": [_image_facts(site, numbers[n]) for n in page_span(page, len(numbers))],
     }
+
+
+def list_script(site: Site, _params: Params) -> bytes:
+    """The images on all pages, to filter and to sort: number, name, class, number of units."""
+    rows = image_queries.stored_image_keys(site.atlas)
+    facts = {
+        "rows": [[row.image, row.key, row.label, row.units] for row in rows],
+        "classes": [label.name for label in site.atlas.labels],
+        "href": url_template(site, "image"),
+        "src": url_template(site, "image_file"),
+    }
+    return assignment_script("images", facts)
 
 
 def image(site: Site, params: Params) -> Facts:
@@ -72,6 +86,15 @@ def image_links(site: Site, number: int) -> Facts:
         "href": url_for(site, "image", image=number),
         "src": url_for(site, "image_file", image=number),
     }
+
+
+def sample_images(site: Site, count: int) -> list[Facts]:
+    """Some of the images, each of another class if there are classes."""
+    first_images = sorted(image_queries.first_image_per_class(site.atlas).values())
+    numbers = first_images or image_queries.stored_images(site.atlas)
+    step = max(len(numbers) / count, 1)
+    chosen = [numbers[int(n * step)] for n in range(min(count, len(numbers)))]
+    return [_image_facts(site, number) for number in chosen]
 
 
 def _image_facts(site: Site, number: int) -> Facts:

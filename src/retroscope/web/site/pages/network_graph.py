@@ -42,7 +42,7 @@ def draw_graph(graph: Sequence[GraphStep], layers: Sequence[Facts], steps: Seque
     """The graph in pieces. `layers` are facts of the page's list, `steps` the step of each."""
     facts = dict(zip(steps, layers, strict=True))
     if not graph or len(graph) > _MAX_STEPS or not facts.keys() <= {step.step for step in graph}:
-        return {"pieces": []}
+        return {"pieces": [], "joins": 0}
     numbers = {step: number for number, step in enumerate(steps, start=1)}
     scale = _Scale(layers)
     nodes = [Node(FROM_IMAGE, (), _JOIN_SIZE, _JOIN_SIZE)]
@@ -53,7 +53,8 @@ def draw_graph(graph: Sequence[GraphStep], layers: Sequence[Facts], steps: Seque
         for key, operation in operations.items()
     }
     by_key = {node.key: node for node in nodes}
-    return {"pieces": [_piece_facts(piece, by_key, labels) for piece in draw_pieces(nodes)]}
+    pieces = [_piece_facts(piece, by_key, labels) for piece in draw_pieces(nodes)]
+    return {"pieces": pieces, "joins": len(graph) - len(facts)}
 
 
 class _Scale:

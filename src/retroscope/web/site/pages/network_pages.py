@@ -1,19 +1,21 @@
 """The pages about the whole network: overview, all names, my image; and their scripts."""
 
-import json
+from collections.abc import Mapping
 
+from retroscope.atlas.excerpt import layer_count, listed_channels
 from retroscope.atlas.image_blobs import network_input_size
 from retroscope.atlas.queries import channel_queries, image_queries, reader_queries
 from retroscope.atlas.queries.channel_queries import LayerConditionRow
 from retroscope.imaging.decoding import Size
 from retroscope.results.layers import Layer
 from retroscope.web.site.pages.highlights import example_unit, highlighted_units
+from retroscope.web.site.pages.image_pages import sample_images
 from retroscope.web.site.pages.network_graph import draw_graph, graph_json, read_graph
-from retroscope.web.site.pages.page_facts import layer_facts, unit_facts
+from retroscope.web.site.pages.page_facts import assignment_script, layer_facts, unit_facts
 from retroscope.web.site.site import Facts, Params, Site
 from retroscope.web.site.urls import label_urls, url_for, url_template
 
-_STRIP_SIZE = 8
+_STRIP_SIZE, _SAMPLES = 8, 8
 _DEFAULT_INPUT_SIDE = 224
 _META_KEYS = (
     *("model", "state", "created", "version", "layers", "top", "precision"),
@@ -44,6 +46,8 @@ def network(site: Site, _params: Params) -> Facts:
         ],
         "example": example_unit(site, highlights),
         "layers": layers,
+        "all_layers": layer_count(atlas),
+        "listed": sum(len(listed_channels(atlas, layer)) for layer in atlas.layers),
     }
 
 
@@ -79,11 +83,16 @@ def my_image(site: Site, _params: Params) -> Facts:
         "file": site.atlas.path.name,
         "layers": [layer_facts(site, layer) for layer in site.atlas.layers],
         "analysis": url_for(site, "analysis"),
+        "samples": sample_images(site, _SAMPLES),
     }
 
 
 def search_index_script(site: Site, _params: Params) -> bytes:
     """All names for the search box. A script can be loaded from a folder, JSON cannot."""
+    states = {
+        "dead": channel_queries.all_dead_channels(site.atlas),
+        "non_finite": channel_queries.all_non_finite_channels(site.atlas),
+    }
     layers = [
         {
             "name": layer.name,
@@ -92,20 +101,31 @@ def search_index_script(site: Site, _params: Params) -> bytes:
             "href": url_for(site, "layer", layer=layer.name),
             "units": url_template(site, "unit", layer=layer.name),
         }
+        | _listed_states(site, layer, states)
         for layer in site.atlas.layers
     ]
-    classes = [{"label": name, "href": href} for name, href in label_urls(site).items()]
-    return assignment_script("names", {"layers": layers, "classes": classes})
+    names = {
+        "layers": layers,
+        "classes": [{"label": name, "href": href} for name, href in label_urls(site).items()],
+        "images": [[row.image, row.key] for row in image_queries.stored_image_keys(site.atlas)],
+        "image": url_template(site, "image"),
+    }
+    return assignment_script("names", names)
+
+
+def _listed_states(site: Site, layer: Layer, states: Mapping[str, dict[str, list[int]]]) -> Facts:
+    """The shown channels in each of these states, and all shown ones if some are left out."""
+    listed = listed_channels(site.atlas, layer)
+    shown: Facts = {
+        state: [channel for channel in channels.get(layer.name, []) if channel in listed]
+        for state, channels in states.items()
+    }
+    return shown if len(listed) == layer.channels else shown | {"listed": list(listed)}
 
 
 def no_model_script(_site: Site, _params: Params) -> bytes:
     """`retroscope.model` of a site without a network; a live server sends a description instead."""
     return assignment_script("model", None)
-
-
-def assignment_script(name: str, facts: object) -> bytes:
-    """A script that assigns facts to `retroscope.NAME`."""
-    return f"retroscope.{name} = {json.dumps(facts, separators=(',', ':'))};\n".encode()
 
 
 def _input_size(site: Site) -> Size:

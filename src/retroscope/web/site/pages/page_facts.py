@@ -1,5 +1,6 @@
 """Facts that several pages show: layers, units, and the links to neighbours and further pages."""
 
+import json
 from collections.abc import Callable
 
 from retroscope.atlas.schema import RANKINGS
@@ -65,3 +66,8 @@ def page_span(page: int, items: int) -> range:
 def page_urls(site: Site, name: str, items: int, **values: object) -> list[str]:
     """The paths of all pages of a list."""
     return [page_url(site, name, n + 1, **values) for n in range(page_count(items))]
+
+
+def assignment_script(name: str, facts: object) -> bytes:
+    """A script that assigns facts to `retroscope.NAME`."""
+    return f"retroscope.{name} = {json.dumps(facts, separators=(',', ':'))};\n".encode()
