@@ -73,7 +73,7 @@ def example() -> Explanation:
     labels = [LABEL, *(f"kind {n}, the same by another name" for n in range(6))]
     net = rs.Network(built(deep_names), input_size=(SIDE, SIDE), labels=labels, name="deep")
     image = torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(3))
-    return rs.explain(net, image, target=0)
+    return rs.explain(net, net.prepare(image), target=0)
 
 
 @pytest.fixture
