@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 import retroscope as rs
+from retroscope.methods.synthesis.recipes import DEFAULT_RECIPE
 from retroscope.methods.synthesis.render_patterns import StepListener, SynthesisStep
 from retroscope.methods.synthesis.synthesize import synthesize_many
 from retroscope.results.layers import Layer
@@ -117,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("atlas", "model", "page"):
         parser.add_argument(name)
-    parser.add_argument("--recipe", default="olah")
+    parser.add_argument("--recipe", default=DEFAULT_RECIPE)
     parser.add_argument("--steps", type=int, help="default: the recipe's")
     parser.add_argument("--layers", default="", help="names with commas; default: all")
     options = parser.parse_args()
