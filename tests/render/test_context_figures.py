@@ -13,6 +13,7 @@ from retroscope.render.draw import draw
 from retroscope.render.layout import enlarge
 from retroscope.render.theme import Colour
 from retroscope.render.tone import apply_tone
+from retroscope.results.lighting import light_patch
 from retroscope.unit import Unit
 from tests.render.figure_search import count_colour, find_block, margin_is_empty, pixels_of
 from tests.render.snapshot import assert_looks_like
@@ -49,7 +50,31 @@ def test_the_same_frame_is_around_the_projection() -> None:
     [(top, left)] = find_block(figure, example)
     assert (pixels_of(figure)[top - 1, left : left + 40] == RED).all()
     alone = draw([replace(hit, projection=None)])
-    assert count_colour(figure, RED) == 2 * count_colour(alone, RED)
+    assert count_colour(figure, RED) == 3 * count_colour(alone, RED)
+    assert count_colour(draw([hit], lit=False), RED) == 2 * count_colour(alone, RED)
+
+
+@pytest.mark.parametrize("side", [20, 80])
+def test_the_image_is_lit_by_the_projection_within_its_box_and_dark_outside(side: int) -> None:
+    [hit] = hit_contexts(side, count=1)
+    assert hit.projection is not None
+    box = hit.projection.box
+    patch = hit.image[box.top : box.bottom, box.left : box.right]
+    lit = light_patch(patch, hit.projection.pixels)
+    figure = pixels_of(draw([hit]))
+    places = find_block(draw([hit]), enlarge(lit, 1))
+    assert places
+    top, left = places[0]
+    outside = figure[top - box.top : top - box.top + 224, left - box.left : left - box.left + 224]
+    colourless = outside.max(axis=2) - outside.min(axis=2) == 0
+    margin = 6
+    grey = colourless.copy()
+    grey[
+        max(box.top - margin, 0) : box.bottom + margin,
+        max(box.left - margin, 0) : box.right + margin,
+    ] = True
+    assert grey.all()
+    assert not find_block(draw([hit], lit=False), enlarge(lit, 1))
 
 
 def test_the_projection_is_grey_outside_the_field() -> None:

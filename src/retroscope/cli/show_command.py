@@ -102,8 +102,8 @@ class ShowRequest:
 @click.option(
     "--lit/--no-lit",
     default=None,
-    show_default="on a plate, not on a sheet of --channels",
-    help="Draw the patches lit by their projections beside them.",
+    show_default="on, but not on a sheet of --channels",
+    help="Draw the patches, or with --context the images, lit by their projections beside them.",
 )
 @click.option(
     "--model",
@@ -149,7 +149,7 @@ def show(
     address = Unit.parse(unit)
     if channels is not None:
         _check_channels(address, is_sheet_only=not (context or mosaics))
-    _refuse_unused_options(as_json=as_json, context=context, mosaics=mosaics, output=output)
+    _refuse_unused_options(as_json=as_json, mosaics=mosaics, output=output)
     if model is None:
         refuse_network_options("images", "glob")
     with open_atlas(atlas) as scanned:
@@ -166,15 +166,11 @@ def show(
             _draw(request, path, context=context, options=options, to_stderr=as_json)
 
 
-def _refuse_unused_options(
-    *, as_json: bool, context: bool, mosaics: Path | None, output: Path | None
-) -> None:
+def _refuse_unused_options(*, as_json: bool, mosaics: Path | None, output: Path | None) -> None:
     if mosaics is None:
         refuse_drawing_options(output, as_json=as_json)
     elif output is None:
         refuse_options({"lit", "context"}, "changes a drawing; beside --mosaics, name it with -o")
-    if context:
-        refuse_options({"lit"}, "has no effect on --context, which draws no lit patches")
 
 
 def _check_channels(address: "Unit", *, is_sheet_only: bool) -> None:

@@ -1,8 +1,9 @@
-"""Hits in their whole images: the field framed in red, the projection beside it."""
+"""Hits in their whole images: the field framed in red, projection and lit image beside it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from retroscope.errors import RetroscopeError
@@ -16,6 +17,7 @@ from retroscope.render.panels import heading_block
 from retroscope.render.text import line, paragraphs
 from retroscope.render.theme import BAND, PAPER, Colour
 from retroscope.render.tone import DEFAULT_TONE
+from retroscope.results.lighting import light_patch
 from retroscope.results.projections import Projection
 from retroscope.unit import Unit
 
@@ -46,20 +48,24 @@ class HitContext:
 
 
 def draw_hit_contexts(
-    hits: Sequence[HitContext], *, tone: str = DEFAULT_TONE, scale: int | None = None
+    hits: Sequence[HitContext],
+    *,
+    tone: str = DEFAULT_TONE,
+    scale: int | None = None,
+    lit: bool = True,
 ) -> Image.Image:
-    """Each hit's image and whole projection, with the field framed on both.
+    """Each hit's image, whole projection, and the image lit by it, with the field framed on all.
 
     A frame that leaves its image continues on the margin, and is open where it leaves the margin
     too. Fields that are tiny in their images are also shown enlarged. Up to three hits have a row
     each with the caption beside it; more are on a sheet, with captions below.
 
-        +------------+  +------------+  +-------+  1  conv5_3:42@6,7
-        |  +---+     |  |  +---+     |  | field |  score 12.3
-        |  |   |     |  |  |   |     |  +-------+  field 92x92 px from ...
-        |  +---+     |  |  +---+     |  | field |
-        +------------+  +------------+  +-------+
-        image           projection      close-up   caption
+        +----------+  +----------+  +----------+  +-------+  1  conv5_3:42@6,7
+        | +--+     |  | +--+     |  | +--+     |  | field |  score 12.3
+        | |  |     |  | |  |     |  | |  |     |  +-------+  field 92x92 px from ...
+        | +--+     |  | +--+     |  | +--+     |  | field |
+        +----------+  +----------+  +----------+  +-------+
+        image         projection    lit image     close-up   caption
     """
     sizes = [(hit.image.shape[0], hit.image.shape[1]) for hit in hits]
     in_rows = len(hits) <= _MAX_ROWS
@@ -69,15 +75,17 @@ def draw_hit_contexts(
         row([strip, _caption(rank, hits, _CAPTION_WIDTH)], gap=_GAP)
         if in_rows
         else column([strip, _caption(rank, hits, strip.width)], gap=TIGHT)
-        for rank, strip in enumerate(_strips(hits, factor, tone=tone), start=1)
+        for rank, strip in enumerate(_strips(hits, factor, tone=tone, lit=lit), start=1)
     ]
     gap = _GAP if in_rows else _SHEET_GAP
     body = grid(cells, columns=1 if in_rows else _SHEET_COLUMNS, gap=gap)
-    return page([_heading(hits, body.width), body], gap=_GAP)
+    return page([_heading(hits, body.width, lit=lit), body], gap=_GAP)
 
 
-def _strips(hits: Sequence[HitContext], factor: float, *, tone: str) -> list[Image.Image]:
-    """The image, the projection and the close-up of each hit, side by side at one width."""
+def _strips(
+    hits: Sequence[HitContext], factor: float, *, tone: str, lit: bool
+) -> list[Image.Image]:
+    """The image, the projection, the lit image and the close-up of each hit, at one width."""
     margins = _margins(hits, factor)
     strips = [
         [_frame_field(resize_tile(hit.image, factor), hit, factor=factor, margins=margins)]
@@ -86,14 +94,16 @@ def _strips(hits: Sequence[HitContext], factor: float, *, tone: str) -> list[Ima
     if _any_projected(hits):
         for strip, hit in zip(strips, hits, strict=True):
             strip.append(_projection_image(hit, factor, margins, tone=tone))
+            if lit:
+                strip.append(_lit_image(hit, factor, margins))
     width = max(tile.width for strip in strips for tile in strip)
     rows = [row([pad(tile, width=width) for tile in strip]) for strip in strips]
     if not all(map(_is_tiny, hits)):
         return rows
+    views = (1 + lit) * _any_projected(hits)
     side = (rows[0].height - GAP) // 2
-    illustrated = _any_projected(hits)
     return [
-        row([strip, _field_close_up(hit, side, illustrated=illustrated, tone=tone)])
+        row([strip, _field_close_up(hit, side, views=views, tone=tone)])
         for strip, hit in zip(rows, hits, strict=True)
     ]
 
@@ -107,25 +117,30 @@ def _is_tiny(hit: HitContext) -> bool:
     return max(hit.box.height, hit.box.width) < _TINY_SHARE * longest
 
 
-def _field_close_up(hit: HitContext, side: int, *, illustrated: bool, tone: str) -> Image.Image:
-    """The field alone, above the projection in it."""
+def _field_close_up(hit: HitContext, side: int, *, views: int, tone: str) -> Image.Image:
+    """The field alone, above the projection in it; beside them, the field lit by that."""
     box = hit.box.clip(*hit.image.shape[:2])
     factor = max(side // max(hit.box.height, hit.box.width, 1), 1)
-    tiles = [resize_tile(crop(hit.image, box), factor)]
+    patch = crop(hit.image, box)
+    tiles = [resize_tile(patch, factor)]
     if hit.projection:
         pixels = crop(hit.projection.full(), box, fill=0)
-        tiles.append(resize_projection(pixels, factor, tone))
-    elif illustrated:
-        tiles.append(empty_place(tiles[0].size))
-    return column([pad(tile, width=side) for tile in tiles])
+        drawn = [resize_projection(pixels, factor, tone)]
+        drawn.append(resize_tile(light_patch(patch, pixels), factor))
+        tiles += drawn[:views]
+    else:
+        tiles += [empty_place(tiles[0].size)] * views
+    cells = [pad(tile, width=side) for tile in tiles]
+    return row([column(cells[:2]), *cells[2:]])
 
 
-def _heading(hits: Sequence[HitContext], width: int) -> Image.Image:
+def _heading(hits: Sequence[HitContext], width: int, *, lit: bool) -> Image.Image:
     channels = {str(Unit(hit.unit.layer, hit.unit.channel)) for hit in hits}
     names = channels if len(channels) == 1 else dict.fromkeys(hit.unit.layer for hit in hits)
     title = f"{', '.join(names)} in {count_noun(len(hits), 'image')}"
     rules = dict.fromkeys(hit.projection.rules for hit in hits if hit.projection)
-    projection_note = "whole projection beside it" if rules else "not illustrated yet"
+    views = "projection and image lit by it" if lit else "whole projection"
+    projection_note = f"{views} beside it" if rules else "not illustrated yet"
     enlargement_note = "field enlarged" if all(map(_is_tiny, hits)) else ""
     facts = join_facts("field framed in red", projection_note, enlargement_note, *rules)
     return heading_block(title, [facts], width=width)
@@ -170,6 +185,18 @@ def _projection_image(hit: HitContext, factor: float, margins: Box, *, tone: str
         )
     tile = resize_projection(hit.projection.full(), factor, tone)
     return _frame_field(tile, hit, factor=factor, margins=margins)
+
+
+def _lit_image(hit: HitContext, factor: float, margins: Box) -> Image.Image:
+    """The image, lit where its projection is strong and dark everywhere else."""
+    if hit.projection is None:
+        tile = empty_place(resize_tile(hit.image, factor).size)
+        return _add_margins(tile, margins, PAPER)
+    box = hit.projection.box
+    pixels = light_patch(hit.image, np.zeros((*hit.image.shape[:2], 1), np.float32))
+    lit = light_patch(crop(hit.image, box), hit.projection.pixels)
+    pixels[box.top : box.bottom, box.left : box.right] = lit
+    return _frame_field(resize_tile(pixels, factor), hit, factor=factor, margins=margins)
 
 
 def _frame_field(tile: Image.Image, hit: HitContext, *, factor: float, margins: Box) -> Image.Image:

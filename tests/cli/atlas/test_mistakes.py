@@ -64,7 +64,6 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["show", "done.atlas", "conv1", "--channels", "0-3", "--context"], "conv1:0"),
     (["show", "done.atlas", "conv1", "--ranked-by", "sum"], "'max', 'mean'"),
     (["show", "done.atlas", "conv1:2", "--tone", "tyle"], "'tile'"),
-    (["show", "done.atlas", "conv1:2", "--context", "--no-lit"], "leave out --lit or --no-lit"),
     (["show", "done.atlas", "conv1:2", "-o", "unit.xyz"], ".png"),
     (["show", "done.atlas", "conv1:2", "--images", "images"], "--images needs a network"),
     (["show", "done.atlas", "conv1:2", "--random-weights", "0"], "name it with --model"),
