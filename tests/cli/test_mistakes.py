@@ -28,6 +28,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["layers", "zoo/vgg16"], "torchvision/NAME"),
     (["layers", ""], "torchvision/NAME"),
     (["layers", "nets.py"], "file.py:factory"),
+    (["layers", "C:\\runs\\net.pth"], "no file 'C:"),
     (["layers", "nets.py:"], "file.py:factory"),
     (["layers", ":tiny"], "file.py:factory"),
     (["layers", "nts.py:tiny"], "no file 'nts.py'"),

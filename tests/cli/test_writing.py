@@ -36,6 +36,11 @@ def test_a_full_disk_leaves_what_was_there_before(
     assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"an older page"]
 
 
+@pytest.mark.parametrize("model", ["net.pth", "runs/net.pth", "C:\\runs\\net.pth", "./net.pth"])
+def test_a_weight_file_is_named_without_its_folder_on_any_system(model: str) -> None:
+    assert model_name(model) == "net"
+
+
 NAMES = ["vgg16", "vgg16.pth", "nets.py:tiny", "nets.py:large", "timm/resnet18.a1_in1k", "a.b:c"]
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from errno import EACCES
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
@@ -92,10 +92,10 @@ def model_name(model: str) -> str:
     ('resnet50', 'nets.tiny', 'timm_resnet18.a1')
     """
     path, colon, factory = model.rpartition(":")
-    if colon:
+    if colon and not PureWindowsPath(model).drive:
         return safe_name(f"{Path(path).stem if path.endswith('.py') else path}.{factory}")
     is_name = model.startswith(_SOURCES) or not Path(model).suffix
-    return safe_name(model if is_name else Path(model).stem)
+    return safe_name(model if is_name else PureWindowsPath(model).stem)
 
 
 def check_writable(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import torch
 
@@ -62,7 +62,8 @@ def is_weight_file(name: str) -> bool:
     path = Path(name)
     if path.is_file():
         return path.suffix != ".py" and name not in torchvision_models.names()
-    return path.suffix.lower() in SUFFIXES and ":" not in name.partition("?")[0]
+    base = name.partition("?")[0].removeprefix(PureWindowsPath(name).drive)
+    return path.suffix.lower() in SUFFIXES and ":" not in base
 
 
 def refuse_location(name: str) -> None:
