@@ -13,6 +13,8 @@ from tests.cli.test_words import EXAMPLES
 
 ONLINE = ("vgg16", "resnet50", "resnet50.pth")
 """Networks that are downloaded, or a file of the user's; their examples are only parsed."""
+FEW = {"synthesize": ["--steps", "2"], "export": ["--top-channels", "2"]}
+"""What makes an example short; the last of two options counts."""
 UNSUITABLE = ("serve", "demo", "world")
 """Commands that wait for Ctrl-C, or paint hundreds of images; they have tests of their own."""
 
@@ -40,8 +42,7 @@ def test_an_example_runs(
 ) -> None:
     monkeypatch.chdir(folder)
     words = ["demo" if word == "imagenet" else word for word in shlex.split(line)[1:]]
-    if "synthesize" in words and "--steps" not in words:
-        words += ["--steps", "2"]
+    words += [word for name, few in FEW.items() if name in words for word in few]
     said = retroscope(*words)
     assert said.status == 0, said.err
     written = Path(said.out.splitlines()[-1])
