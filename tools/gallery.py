@@ -114,7 +114,8 @@ def heat(net: rs.Network) -> Image.Image:
 
 def explanation(net: rs.Network) -> Image.Image:
     """The page of `explain`, as an image."""
-    return rs.draw(rs.explain(net, photograph("coffee"), top=3))
+    layers = ("block5.expand.norm", "block11.expand.norm", "head.norm")
+    return rs.draw(rs.explain(net, photograph("coffee"), layers=layers))
 
 
 def occlusion(net: rs.Network) -> Image.Image:
