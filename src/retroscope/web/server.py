@@ -31,9 +31,9 @@ from retroscope.web.security import (
     is_wildcard,
 )
 from retroscope.web.site.notes import notes_of
-from retroscope.web.site.routes import MEDIA_TYPES, respond
+from retroscope.web.site.routes import not_found_page, respond
 from retroscope.web.site.site import PageNotFoundError, Site, open_site
-from retroscope.web.site.templating import load_templates, render_not_found
+from retroscope.web.site.templating import load_templates
 from retroscope.web.site.urls import JSON_ENDING, url_for
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ def _not_found(site: Site, request: Request, error: Exception) -> Response:
         return Response(reason, 404)  # an atlas that cannot be read has no page to say so on
     if request.url.path.endswith(JSON_ENDING):
         return JSONResponse({"error": reason}, 404)
-    return Response(render_not_found(site, reason), 404, media_type=MEDIA_TYPES["html"])
+    page = not_found_page(site, reason)
+    return Response(page.body, 404, media_type=page.media_type)
 
 
 async def _internal_error(_request: Request, _error: Exception) -> Response:

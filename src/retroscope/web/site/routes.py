@@ -15,7 +15,7 @@ from retroscope.web.site.pages import (
     unit_pages,
 )
 from retroscope.web.site.site import Facts, PageNotFoundError, Params, Site
-from retroscope.web.site.templating import render_page
+from retroscope.web.site.templating import render_anywhere, render_page
 from retroscope.web.site.urls import (
     FILE_URLS,
     PAGE_URLS,
@@ -119,6 +119,12 @@ def respond(site: Site, path: str) -> SiteResponse:
     if body is None or media_type is None:
         raise PageNotFoundError(f"no page {path!r}")
     return SiteResponse(body, media_type)
+
+
+def not_found_page(site: Site, reason: str) -> SiteResponse:
+    """What a server sends in place of a page that does not exist."""
+    body = render_anywhere("not_found.html", {"reason": reason}, site=site)
+    return SiteResponse(body, MEDIA_TYPES["html"])
 
 
 def list_paths(site: Site) -> Iterator[str]:

@@ -29,9 +29,9 @@ def render_page(template: str, facts: Facts, *, site: Site, path: str) -> bytes:
     return _render(template, facts, site, root="../" * path.count("/"), path=path, json=json_link)
 
 
-def render_not_found(site: Site, reason: str) -> bytes:
-    """The page in place of one that does not exist, at any path of a server."""
-    return _render("not_found.html", {"reason": reason}, site, root="/", path="", json="")
+def render_anywhere(template: str, facts: Facts, *, site: Site) -> bytes:
+    """The HTML of a page without a path of its own, for any path of a server."""
+    return _render(template, facts, site, root="/", path="", json="")
 
 
 def _render(template: str, facts: Facts, site: Site, *, root: str, path: str, json: str) -> bytes:
