@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
 from torch.nn.modules import module as torch_modules
 from torch.overrides import _get_current_function_mode_stack
@@ -24,6 +25,9 @@ ENGINE = Path(__file__).parent / "engine"
 
 Facts = dict[str, object]
 """What was seen, by a name that says where; two of them are compared name by name."""
+
+settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
+settings.load_profile("no deadline")
 
 
 def facts_of(module: nn.Module) -> Facts:

@@ -115,7 +115,7 @@ def test_a_projection_says_its_rules(net: Network) -> None:
 def test_a_projection_cannot_be_changed(net: Network) -> None:
     shown = deconv(net, "3:1", picture())
     with pytest.raises(FrozenInstanceError):
-        shown.activation = 1.0  # type: ignore[misc]
+        shown.activation = 1.0
 
 
 def test_projections_do_not_share_their_pixels(net: Network) -> None:

@@ -85,7 +85,7 @@ def test_guided_saliency_is_the_guided_projection_with_start_value_one() -> None
     heat = saliency(net, random_image(), method="guided")
     assert heat.pixels is not None
     assert heat.score > 0
-    projection = deconv(net, f"6:{heat.target.index}", random_image(), rules="guided")  # type: ignore[union-attr]
+    projection = deconv(net, f"6:{heat.target.index}", random_image(), rules="guided")
     np.testing.assert_allclose(
         heat.pixels * projection.activation, projection.full(), rtol=0, atol=1e-6
     )

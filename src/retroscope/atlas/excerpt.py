@@ -7,6 +7,7 @@ from pathlib import Path
 from retroscope.atlas.database import TIMEOUT, connect
 from retroscope.atlas.queries import channel_queries, excerpt_queries
 from retroscope.atlas.reader import Atlas
+from retroscope.atlas.schema import Json
 from retroscope.atlas.sqlite_errors import translate_sqlite_errors
 from retroscope.results.layers import Layer
 
@@ -36,7 +37,7 @@ def write_excerpt(
         source.backup(copy)
         copy.execute("BEGIN")
         excerpt_queries.delete_other_channels(copy, channels)
-        fact = {"layers": len(atlas.layers), "top_channels": top_channels}
+        fact: Json = {"layers": len(atlas.layers), "top_channels": top_channels}
         excerpt_queries.put_fact(copy, _FACT, fact)
         copy.execute("COMMIT")
 

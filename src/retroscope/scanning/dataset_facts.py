@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch.utils.data import ConcatDataset, Subset
+from torch.utils.data import Dataset as TorchDataset
 
 from retroscope.errors import RetroscopeError
 from retroscope.methods.image_lists import Dataset
@@ -51,10 +52,10 @@ def sample_keys(dataset: Dataset) -> list[str]:
 def sample_classes(dataset: Dataset) -> SampleClasses:
     """The classes of the samples; those of joined data sets are matched by name."""
     if isinstance(dataset, Subset):
-        labels, names = sample_classes(dataset.dataset)
+        labels, names = sample_classes(_part(dataset.dataset))
         return SampleClasses([labels[int(index)] for index in dataset.indices], names)
     if isinstance(dataset, ConcatDataset):
-        return _join_classes([sample_classes(part) for part in dataset.datasets])
+        return _join_classes([sample_classes(_part(part)) for part in dataset.datasets])
     count, names = len(dataset), tuple(map(str, getattr(dataset, "classes", None) or ()))
     targets = getattr(dataset, "targets", None)
     if not names or targets is None:
@@ -66,6 +67,11 @@ def sample_classes(dataset: Dataset) -> SampleClasses:
             "a class number for each image"
         )
     return SampleClasses(labels, names)
+
+
+def _part(dataset: TorchDataset[Any]) -> Dataset:
+    """A data set inside another one; torch's type for all kinds does not know its length."""
+    return cast("Dataset", dataset)
 
 
 def _join_classes(parts: Sequence[SampleClasses]) -> SampleClasses:
@@ -83,10 +89,10 @@ def _join_classes(parts: Sequence[SampleClasses]) -> SampleClasses:
 def _sample_files(dataset: Dataset) -> list[SampleFile] | None:
     """The file of each sample; None if a data set does not list any."""
     if isinstance(dataset, Subset):
-        files = _sample_files(dataset.dataset)
+        files = _sample_files(_part(dataset.dataset))
         return None if files is None else [files[int(index)] for index in dataset.indices]
     if isinstance(dataset, ConcatDataset):
-        parts = [_sample_files(part) for part in dataset.datasets]
+        parts = [_sample_files(_part(part)) for part in dataset.datasets]
         listed = [part for part in parts if part is not None]
         return [file for part in listed for file in part] if len(listed) == len(parts) else None
     root = getattr(dataset, "root", None)

@@ -46,6 +46,13 @@ class ChannelRow(NamedTuple):
     top_label: int | None
 
 
+class NamedChannelRow(NamedTuple):
+    """A channel, with the name of its layer."""
+
+    layer: str
+    channel: int
+
+
 class HistogramRow(NamedTuple):
     """The statistics that say how unusual an activation of a channel is."""
 
@@ -144,6 +151,18 @@ _HISTOGRAMS = Query(
     "SELECT channel, images, maximum, fired_images, histogram FROM channels WHERE layer = ?",
 )
 _DEAD_CHANNELS = Query(int, "SELECT channel FROM channels WHERE layer = ? AND dead")
+_ALL_DEAD_CHANNELS = Query(
+    NamedChannelRow,
+    """
+    SELECT layers.name AS layer, channel FROM channels JOIN layers ON layers.id = channels.layer
+    WHERE dead ORDER BY layers.id, channel""",
+)
+_ALL_NON_FINITE_CHANNELS = Query(
+    NamedChannelRow,
+    """
+    SELECT layers.name AS layer, channel FROM channels JOIN layers ON layers.id = channels.layer
+    WHERE non_finite > 0 ORDER BY layers.id, channel""",
+)
 _STRONGEST_CHANNELS = Query(
     int,
     f"""
@@ -248,6 +267,21 @@ def channel_histograms(source: SqlSource, layer: Layer) -> list[HistogramRow]:
 def dead_channels(source: SqlSource, layer: Layer) -> frozenset[int]:
     """The channels of a layer that never fire."""
     return frozenset(_DEAD_CHANNELS(source, _layer_id(source, layer)))
+
+
+def all_dead_channels(source: SqlSource) -> dict[str, list[int]]:
+    """The channels that never fire, by layer."""
+    return _by_layer(_ALL_DEAD_CHANNELS(source))
+
+
+def all_non_finite_channels(source: SqlSource) -> dict[str, list[int]]:
+    """The channels with values that are NaN or infinite, by layer."""
+    return _by_layer(_ALL_NON_FINITE_CHANNELS(source))
+
+
+def _by_layer(rows: Iterable[NamedChannelRow]) -> dict[str, list[int]]:
+    groups = groupby(rows, key=lambda row: row.layer)
+    return {layer: [row.channel for row in group] for layer, group in groups}
 
 
 def strongest_channels(source: SqlSource, layer: Layer, count: int) -> list[int]:

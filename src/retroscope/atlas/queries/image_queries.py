@@ -42,6 +42,15 @@ class ClassImageRow(NamedTuple):
     image: int
 
 
+class ImageKeyRow(NamedTuple):
+    """A stored image: its number, name and class, and how many units have it among their hits."""
+
+    image: int
+    key: str
+    label: int | None
+    units: int
+
+
 class ImageHeaderRow(NamedTuple):
     """The number of a stored image, and the first bytes of its WebP."""
 
@@ -78,6 +87,15 @@ _IMAGE_HITS = Query(
     ORDER BY layers.step, layers.id, hits.rank, hits.score DESC, hits.channel""",
 )
 _STORED_IMAGES = Query(int, "SELECT image FROM winner_pictures ORDER BY image")
+_STORED_IMAGE_KEYS = Query(
+    ImageKeyRow,
+    """
+    SELECT winner_pictures.image, images.key, images.label,
+        (SELECT count(*) FROM hits
+            WHERE hits.image = winner_pictures.image AND hits.ranked_by = 'max') AS units
+    FROM winner_pictures JOIN images ON images.id = winner_pictures.image
+    ORDER BY winner_pictures.image""",
+)
 _STORED_IMAGES_OF_CLASS = Query(
     int,
     """
@@ -124,6 +142,11 @@ def stored_images(source: SqlSource, *, label: int | None = None) -> list[int]:
     if label is None:
         return _STORED_IMAGES(source)
     return _STORED_IMAGES_OF_CLASS(source, label)
+
+
+def stored_image_keys(source: SqlSource) -> list[ImageKeyRow]:
+    """The images that the atlas stores, with their names, classes and numbers of units."""
+    return _STORED_IMAGE_KEYS(source)
 
 
 def first_image_per_class(source: SqlSource) -> dict[int, int]:

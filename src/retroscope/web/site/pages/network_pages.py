@@ -37,7 +37,7 @@ def network(site: Site, _params: Params) -> Facts:
         "unreadable": reader_queries.count_unreadable_images(atlas),
         "classes": len(atlas.labels),
         "channels": sum(layer.channels for layer in atlas.layers),
-        "dead": sum(layer["dead"] for layer in layers),
+        "dead": sum(layer["dead"] or 0 for layer in layers),
         "input": {"height": height, "width": width},
         "graph": {"steps": graph_json(graph, atlas.layers), **draw_graph(graph, layers, steps)},
         "highlights": [
