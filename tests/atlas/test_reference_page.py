@@ -44,8 +44,10 @@ def test_every_query_runs(query: str, tmp_path: Path) -> None:
         atlas.sql(query)
 
 
-def test_the_python_of_the_page_runs(tmp_path: Path) -> None:
-    small_atlas.write(tmp_path / "a.atlas")
+def test_the_python_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "epoch-1", "epoch-5", "epoch-20"):
+        small_atlas.write(tmp_path / f"{name}.atlas")
     code = PAGE.replace("vgg16.atlas", str(tmp_path / "a.atlas")).replace("42", "0")
     code = code.replace("conv5_3", "conv1").replace("features.28", "features.0")
     names: dict[str, object] = {}
