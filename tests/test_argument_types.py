@@ -29,8 +29,9 @@ CALLS: dict[str, dict[str, object]] = {
     "cam_many": {"requests": [(1, IMAGE)]},
     "deconv": {"unit": "conv1:0", "image": IMAGE},
     "deconv_many": {"requests": [("conv1:0", IMAGE)]},
+    "compare": {"first": "a.atlas", "others": ["b.atlas"]},
     "demo": {"folder": "demo"},
-    "draw": {},
+    "draw": {"result": rs.cam(network(), IMAGE)},
     "excite": {"unit": "conv1:0"},
     "excite_class": {"target": 1},
     "excite_direction": {"layer": "conv1", "direction": (1, 0, 0, 0)},
@@ -53,7 +54,7 @@ CALLS: dict[str, dict[str, object]] = {
 }
 """Valid arguments of the public functions, without the network."""
 
-ANY_TYPE = {("as_json", "result"), ("draw", "result"), ("draw", "options")}
+ANY_TYPE = {("as_json", "result"), ("draw", "result")}
 
 WRONG = [object(), type, {"a": 1}, b"bytes", float("nan"), [object()], torch.zeros(2), lambda: 0]
 
@@ -67,8 +68,10 @@ def wrong_calls() -> Iterator[tuple[str, str]]:
                     yield name, parameter
 
 
-def results_of(function: Callable[..., object], arguments: dict[str, object]) -> object:
-    result = function(**arguments)
+def results_of(function: Callable[..., object], arguments: dict[str, Any]) -> object:
+    bound = signature(function).bind_partial()
+    bound.arguments |= arguments
+    result = function(*bound.args, **bound.kwargs)
     return list(result) if isinstance(result, Iterator) else result
 
 
@@ -81,6 +84,10 @@ def is_allowed(parameter: str, value: object) -> bool:
     if isinstance(value, torch.Tensor):
         return parameter in ("mean", "std", "direction")
     return parameter == "images" and isinstance(value, dict)
+
+
+def _as_passed(parameter: str, value: object) -> object:
+    return [value] if parameter == "others" else value
 
 
 @pytest.mark.parametrize(("name", "parameter"), list(wrong_calls()))
@@ -96,7 +103,7 @@ def test_a_wrong_type_is_refused_in_one_line(
         if "net" in signature(function).parameters and name != "serve":
             arguments["net"] = network()
         with pytest.raises(RetroscopeError) as caught:
-            results_of(function, {**arguments, parameter: value})
+            results_of(function, {**arguments, parameter: _as_passed(parameter, value)})
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 400
     assert list(tmp_path.iterdir()) == []
