@@ -84,7 +84,7 @@ def parse_ranks(option: RanksOption) -> Ranks:
     """The hits that an option selects.
 
     >>> parse_ranks("max"), parse_ranks(False).limit
-    (Ranks(limit=None, by_mean=False), 0)
+    (Ranks(limit=None, by_mean=False, is_timed=False), 0)
     """
     if isinstance(option, bool):
         return ALL_RANKS if option else NO_RANKS

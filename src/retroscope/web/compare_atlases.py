@@ -30,9 +30,9 @@ def compare(
 
     An atlas is the path of a file or an open `Atlas`, and stays open then.
 
-    >>> compare("before.atlas", "after.atlas")
+    >>> compare("before.atlas")
     Traceback (most recent call last):
-    retroscope.errors.RetroscopeError: no atlas 'before.atlas'; 'retroscope scan' creates one
+    retroscope.errors.RetroscopeError: compare takes two atlases or more; give another one
     """
     if not others:
         raise RetroscopeError("compare takes two atlases or more; give another one")

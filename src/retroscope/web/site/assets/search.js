@@ -66,12 +66,15 @@
         ...units,
       ];
     });
-  const layerRows = (text) =>
-    matchingLayers(text).map(({ name, aliases, channels, href }) => ({
+  const toLayerRows = (layers) =>
+    layers.map(({ name, aliases, channels, href }) => ({
       title: name,
       note: [...aliases, `${channels} channels`].join(", "),
       href: retroscope.root + href,
     }));
+  const layerRows = (text) => toLayerRows(matchingLayers(text));
+  const exactLayerRows = (text) =>
+    toLayerRows(retroscope.names.layers.filter((layer) => lowerNames(layer).includes(text.toLowerCase())));
   const classRows = (words) =>
     retroscope.names.classes
       .filter(({ label }) => hasWords(label.toLowerCase(), words))
@@ -90,8 +93,9 @@
     const words = text.toLowerCase().split(/\s+/);
     const kinds = [
       stateRows(words),
-      retroscope.noteRows?.(words) ?? [],
+      exactLayerRows(text),
       unitRows(text),
+      retroscope.noteRows?.(words) ?? [],
       layerRows(text),
       classRows(words),
       imageRows(words),
