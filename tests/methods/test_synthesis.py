@@ -511,3 +511,13 @@ def _two_layers() -> nn.Module:
         nn.Conv2d(5, 6, 5, padding=2, stride=2),
         nn.ReLU(inplace=True),
     )
+
+
+def test_a_module_and_a_layer_stand_for_all_of_their_maps() -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    net = Network(module, input_size=(16, 16))
+    named, *others = (synthesize(net, unit, steps=2) for unit in ("0", module[0], net["conv1"]))
+    for pattern in others:
+        assert pattern.objective == "0"
+        np.testing.assert_array_equal(pattern.image, named.image)
+    assert synthesize(module, "0:1", steps=2).objective == "0:1"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from retroscope.argument_types import check_arguments
 from retroscope.errors import RetroscopeError
-from retroscope.methods.synthesis.objectives import ObjectiveLike, as_objective, diversity
+from retroscope.methods.synthesis.objectives import Objective, as_objective, diversity
 from retroscope.methods.synthesis.recipes import (
     DEFAULT_RECIPE,
     Recipe,
@@ -20,14 +20,17 @@ from retroscope.methods.synthesis.render_patterns import (
     SynthesisRequest,
     render_patterns,
 )
-from retroscope.network import AnyImage, Network, as_network
+from retroscope.network import AnyImage, AnyNetwork, AnyUnit, Network, as_network
 from retroscope.results.patterns import Pattern
+
+AnyObjective = AnyUnit | Objective
+"""An objective, or what stands for the unit, channel or layer to excite."""
 
 
 @check_arguments
 def synthesize(
-    net: Network,
-    unit: ObjectiveLike,
+    net: AnyNetwork,
+    unit: AnyObjective,
     *,
     recipe: str | Recipe = DEFAULT_RECIPE,
     steps: int | None = None,
@@ -63,8 +66,8 @@ def synthesize(
 
 @check_arguments
 def synthesize_many(
-    net: Network,
-    units: Sequence[ObjectiveLike],
+    net: AnyNetwork,
+    units: Sequence[AnyObjective],
     *,
     recipe: str | Recipe = DEFAULT_RECIPE,
     steps: int | None = None,
@@ -76,15 +79,15 @@ def synthesize_many(
     """Synthesize one pattern per unit, in their order; units of one layer run as one batch."""
     net = as_network(net)
     recipe = with_steps(as_recipe(recipe), steps)
-    objectives = [as_objective(unit) for unit in units]
+    objectives = [_to_objective(net, unit) for unit in units]
     request = SynthesisRequest(recipe, objectives, [seed] * len(units), seed)
     return render_patterns(net, request, size, seed_image=seed_image, progress=progress)
 
 
 @check_arguments
 def synthesize_varied(
-    net: Network,
-    unit: ObjectiveLike,
+    net: AnyNetwork,
+    unit: AnyObjective,
     count: int,
     *,
     weight: float = 1.0,
@@ -101,7 +104,7 @@ def synthesize_varied(
     net = as_network(net)
     if count < 1:
         raise RetroscopeError(f"cannot synthesize {count} patterns; give 1 or more")
-    objective = as_objective(unit)
+    objective = _to_objective(net, unit)
     if objective.unit is None:
         raise RetroscopeError(f"diversity needs a unit or a layer, not {objective}")
     objective += weight * diversity(objective.unit.layer)
@@ -109,3 +112,7 @@ def synthesize_varied(
     seeds = [seed + n for n in range(count)]
     request = SynthesisRequest(recipe, [objective] * count, seeds, seed, joint=True)
     return render_patterns(net, request, size, seed_image=None, progress=progress)
+
+
+def _to_objective(net: Network, unit: AnyObjective) -> Objective:
+    return as_objective(unit if isinstance(unit, Objective) else net.unit(unit))
