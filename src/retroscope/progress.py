@@ -2,18 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from time import perf_counter
 
 
 @dataclass(frozen=True)
 class Progress:
-    """`completed` of `total` items of a stage, of which an earlier run did `skipped`."""
+    """`completed` of `total` items of a stage, of which an earlier run did `skipped`.
+
+    The stage ends after `max_seconds`, also if items are left.
+
+    >>> Progress("illustrate", 10, 1000, skipped=0, seconds=1.0, max_seconds=20.0).seconds_left
+    19.0
+    """
 
     stage: str
     completed: int
     total: int
     skipped: int
     seconds: float
+    max_seconds: float = inf
 
     @property
     def rate(self) -> float:
@@ -22,8 +30,9 @@ class Progress:
 
     @property
     def seconds_left(self) -> float:
-        """The time left at this rate."""
-        return (self.total - self.completed) / self.rate if self.rate > 0 else float("inf")
+        """The time left at this rate, or until the stage ends."""
+        for_all = (self.total - self.completed) / self.rate if self.rate > 0 else inf
+        return min(for_all, max(self.max_seconds - self.seconds, 0.0))
 
 
 ProgressListener = Callable[[Progress], None]
@@ -37,9 +46,16 @@ class ProgressReporter:
     """Reports the progress of one stage to a listener."""
 
     def __init__(
-        self, stage: str, total: int, listener: ProgressListener, *, completed: int = 0
+        self,
+        stage: str,
+        total: int,
+        listener: ProgressListener,
+        *,
+        completed: int = 0,
+        max_seconds: float = inf,
     ) -> None:
         self._stage, self._total, self._listener, self._skipped = stage, total, listener, completed
+        self._max_seconds = max_seconds
         self._start = perf_counter()
         self.update(completed)
         self._start = perf_counter()  # leaves out the time of the listener's first call
@@ -49,7 +65,10 @@ class ProgressReporter:
         if self._total == 0:
             return
         seconds = perf_counter() - self._start
-        self._listener(Progress(self._stage, completed, self._total, self._skipped, seconds))
+        state = Progress(
+            self._stage, completed, self._total, self._skipped, seconds, self._max_seconds
+        )
+        self._listener(state)
 
 
 def progress_callback(stage: str, listener: ProgressListener) -> Callable[[int, int], None]:

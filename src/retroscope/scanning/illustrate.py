@@ -280,7 +280,8 @@ def project_hits(
     hits = order.sort(_missing_projections(writer, selection, ranks=ranks, rules=choice.book.name))
     refuse_changed_files(writer, image_list, sorted({hit.image for hit in hits}))
     cache = ImageCache(writer, net, image_list, workers=default_workers())
-    reporter, completed = ProgressReporter("illustrate", len(hits), progress), 0
+    reporter = ProgressReporter("illustrate", len(hits), progress, max_seconds=max_seconds)
+    completed = 0
     end = perf_counter() + max_seconds
     for portion in order.portions(hits):
         if perf_counter() > end:
