@@ -32,12 +32,11 @@ def highlighted_units(site: Site) -> tuple[Highlight, ...]:
 
 
 def example_unit(site: Site, highlights: tuple[Highlight, ...]) -> Facts | None:
-    """The first of these units whose projections the atlas has, with the plates of both."""
+    """The first of these units that has all projections of its plate, with its plates."""
     for unit in highlights:
         layer = site.atlas.layer(unit.layer)
-        span = range(unit.channel, unit.channel + 1)
-        hits = channel_queries.first_hits(site.atlas, layer, span, ranked_by="max")
-        if any(hit.has_projection for hit in hits.values()):
+        hits = channel_queries.unit_hits(site.atlas, layer, unit.channel, ranked_by="max")
+        if all(hit.activation is not None for hit in hits):
             plates = {
                 kind: plate_url(site, unit.layer, unit.channel, kind=kind)
                 for kind in ("patches", "projections", "lit")
