@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from retroscope.engine.autograd_calls import without_parameters
 from retroscope.engine.call_arguments import Args, Function, Kwargs
 from retroscope.engine.transposed_convolution import (
+    ConvolutionWindow,
     SignalBox,
     Transposed,
     TransposedConvolution,
-    Window,
 )
 
 
@@ -32,7 +32,7 @@ class LinearMap:
     bias: torch.Tensor | None
     channel_axis: int
     scale_shape: tuple[int, ...] | None
-    window: Window | None = None
+    window: ConvolutionWindow | None = None
 
     def bias_map(self, bias: torch.Tensor) -> torch.Tensor:
         """A number for each output channel, in a shape that broadcasts over the outputs."""
@@ -81,7 +81,7 @@ def linear_map(function: Function, args: Args, kwargs: Kwargs) -> LinearMap | No
 
     is_dense = function is F.linear
     scalable = {F.linear: (-1, 1), F.conv2d: (-1, 1, 1, 1)}
-    window = Window.of(weight, *args[3:], **options) if function is F.conv2d else None
+    window = ConvolutionWindow.of(weight, *args[3:], **options) if function is F.conv2d else None
     return LinearMap(apply, weight, bias, -1 if is_dense else -3, scalable.get(function), window)
 
 

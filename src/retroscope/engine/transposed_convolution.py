@@ -92,7 +92,7 @@ Pair = int | Sequence[int]
 
 
 @dataclass(frozen=True)
-class Window:
+class ConvolutionWindow:
     """How the window of a two-dimensional convolution slides."""
 
     y: _Axis
@@ -107,7 +107,7 @@ class Window:
         padding: Pair | str = 0,
         dilation: Pair = 1,
         groups: int = 1,
-    ) -> "Window | None":
+    ) -> "ConvolutionWindow | None":
         """From the arguments of `conv2d`; None if `same` pads two borders differently."""
         kernel = tuple(weight.shape[2:])
         dilations = _pair(dilation)
@@ -146,7 +146,7 @@ class TransposedConvolution:
 
     weight: torch.Tensor
     source: torch.Tensor
-    window: Window
+    window: ConvolutionWindow
 
     def __call__(
         self, factor: torch.Tensor, signal: torch.Tensor, box: SignalBox | None, /
