@@ -7,15 +7,20 @@ image by image: one forward pass of an image serves its units of all layers.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from retroscope.atlas.writer import MissingProjection
 from retroscope.engine.batching import crop_cost
 from retroscope.engine.rules import RuleBook
 from retroscope.network import Network
+from retroscope.progress import StagePart
 
 MAX_HITS_PER_PORTION = 512
 _COST_PER_PORTION = 24.0
 """In passes back from whole images: some seconds on a processor."""
+_COST_OF_STORING = 0.01
+"""About what it takes to encode and store a projection, in the same unit."""
+_WHOLE_IMAGES = "whole images"
 
 
 class HitOrder:
@@ -27,6 +32,10 @@ class HitOrder:
         self._crop_costs = {
             layer.name: crop_cost(layer, net.input_size, forward_cost=book.forward_cost)
             for layer in layers
+        }
+        self._costs = {
+            name: cost + _COST_OF_STORING
+            for name, cost in {**self._crop_costs, _WHOLE_IMAGES: 1.0}.items()
         }
 
     def sort(self, hits: Iterable[MissingProjection]) -> list[MissingProjection]:
@@ -48,3 +57,13 @@ class HitOrder:
                 start, cost = number + 1, 0.0
         if start < len(hits):
             yield hits[start:]
+
+    def parts(self, hits: Iterable[MissingProjection]) -> list[StagePart]:
+        """Sorted hits by what they cost: those of a layer from crops, or all from whole images."""
+        return [
+            StagePart(kind, len(list(group)), self._costs[kind])
+            for kind, group in groupby(hits, key=self._kind)
+        ]
+
+    def _kind(self, hit: MissingProjection) -> str:
+        return _WHOLE_IMAGES if self._crop_costs[hit.layer] > 1 else hit.layer

@@ -280,7 +280,10 @@ def project_hits(
     hits = order.sort(_missing_projections(writer, selection, ranks=ranks, rules=choice.book.name))
     refuse_changed_files(writer, image_list, sorted({hit.image for hit in hits}))
     cache = ImageCache(writer, net, image_list, workers=default_workers())
-    reporter = ProgressReporter("illustrate", len(hits), progress, max_seconds=max_seconds)
+    parts = order.parts(hits)
+    reporter = ProgressReporter(
+        "illustrate", len(hits), progress, max_seconds=max_seconds, parts=parts
+    )
     completed = 0
     end = perf_counter() + max_seconds
     for portion in order.portions(hits):
