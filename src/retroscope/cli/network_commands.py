@@ -51,7 +51,7 @@ def layers(model: str, *, opening: OpenOptions, as_json: bool, output: Path | No
     from retroscope.results.layers import describe_unlisted
 
     check_writable(output)
-    net = opening.open(model)
+    net = opening.open_to_list(model)
     with stdout_to_stderr():
         network_layers = net.layers
     for sentence in describe_unlisted(net.unlisted):

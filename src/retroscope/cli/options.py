@@ -1,8 +1,9 @@
 """Options that commands share: how a network is opened, and where the answer goes."""
 
+import gc
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, redirect_stdout
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -37,13 +38,13 @@ class OpenOptions:
 
     def open(self, model: str) -> "Network":
         """Opens the network and reports on stderr what was inferred about it."""
-        import torch
+        with stdout_to_stderr(), pause_garbage_collection():
+            import torch
 
-        from retroscope.zoo import open_model
+            from retroscope.zoo import open_model
 
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        with stdout_to_stderr():
+            if self.threads is not None:
+                torch.set_num_threads(self.threads)
             net = open_model(
                 model,
                 arch=self.arch,
@@ -57,6 +58,26 @@ class OpenOptions:
         for inference in net.inferred:
             click.echo(f"{model}: {inference}", err=True)
         return net
+
+    def open_to_list(self, model: str) -> "Network":
+        """Opens the network for its layers alone: weights are not drawn at random."""
+        with pause_garbage_collection():
+            from retroscope.zoo.torchvision_models import leave_weights_zero
+        with leave_weights_zero():
+            return self.open(model)
+
+
+@contextmanager
+def pause_garbage_collection() -> Iterator[None]:
+    """Keeps Python from looking for unused cycles among the objects that imports create.
+
+    torch and torchvision create half a million, which stay, and are looked through at every import.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def refuse_options(names: Iterable[str], reason: str) -> None:

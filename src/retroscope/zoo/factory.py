@@ -20,10 +20,16 @@ from retroscope.errors import ModelError, RetroscopeError, describe_error, did_y
 from retroscope.network import Network
 from retroscope.user_modules import as_module, describe_non_module, stated_options
 from retroscope.zoo.source_conventions import split_arguments
+from retroscope.zoo.torchvision_models import leave_weights_zero
 
 
 def open_named(name: str, _trained: bool) -> Network:
     """The network that the function returns, with whatever weights it has."""
+    with leave_weights_zero(enabled=False):
+        return _open_function(name)
+
+
+def _open_function(name: str) -> Network:
     base, arguments = split_arguments(name)
     source, colon, attribute = base.rpartition(":")
     if not (source and colon and attribute):

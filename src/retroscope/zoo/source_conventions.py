@@ -1,12 +1,16 @@
 """What all sources of networks share: arguments in a name, preprocessing, labels, errors."""
 
 from ast import literal_eval
+from importlib.resources import files
 from typing import Any
 
 from retroscope.errors import ModelError, describe_error
 
 BYTE_MAX = 255
 IMAGENET_CLASSES = 1000
+
+_CLASS_NAMES = files("retroscope.zoo") / "imagenet_classes.txt"
+"""torchvision's names, whose import takes as long as that of torch."""
 
 UNKNOWN_PREPROCESSING = (
     "the file does not record how images are preprocessed; pixels are red, green, blue from 0 to "
@@ -68,9 +72,7 @@ def imagenet_labels(class_count: int) -> tuple[str, ...]:
     """ImageNet's class names in the usual order for a network of 1000 classes, else no labels."""
     if class_count != IMAGENET_CLASSES:
         return ()
-    from torchvision.models import AlexNet_Weights
-
-    return tuple(AlexNet_Weights.DEFAULT.meta["categories"])
+    return tuple(_CLASS_NAMES.read_text("utf-8").splitlines())
 
 
 def scale_mean(byte_mean: tuple[float, ...]) -> tuple[float, ...]:

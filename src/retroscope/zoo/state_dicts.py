@@ -44,7 +44,8 @@ def open_state_dict(
     if arch is None:
         arch = _find_torchvision_model(state.path, tensors)
         sentences += (f"its names and shapes are those of {arch}",)
-    net = open_untrained(_add_training_arguments(arch))
+    with torchvision_models.leave_weights_zero():  # the file has them all
+        net = open_untrained(_add_training_arguments(arch))
     tensors = _select_tensors(net.module, state.tensors, tensors)
     tensors, mean, oxford_sentences = _convert_oxford_vgg(state.path, tensors)
     load_tensors(net.module, tensors, path=state.path)

@@ -3,7 +3,9 @@
 torchvision is imported when one is asked for: that takes as long as importing torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 from urllib.error import URLError
@@ -43,11 +45,12 @@ def open_named(name: str, trained: bool) -> Network:
     refuse_other_task(name)
     choose("torchvision model", name, dict.fromkeys(names()), error=ModelError, advice=NAME_FORMS)
     weights = _models().get_model_weights(name).DEFAULT
-    module = (
-        _build_trained(name, weights, **arguments)
-        if trained
-        else _build_untrained(name, **arguments)
-    )
+    if trained:
+        module = _build_trained(name, weights, **arguments)
+    elif _LEAVE_WEIGHTS_ZERO.get():
+        module = _build_zero(name, **arguments)
+    else:
+        module = _build_untrained(name, **arguments)
     transforms = weights.transforms()
     (size,), (shorter,) = transforms.crop_size, transforms.resize_size
     labels = weights.meta["categories"]
@@ -118,6 +121,39 @@ class _WithoutWeights(TorchFunctionMode):
         if in_place and args and args[0].is_meta:
             return args[0]
         return func(*args, **(kwargs or {}))
+
+
+_LEAVE_WEIGHTS_ZERO = ContextVar("_LEAVE_WEIGHTS_ZERO", default=False)
+
+
+@contextmanager
+def leave_weights_zero(*, enabled: bool = True) -> Iterator[None]:
+    """Random weights of torchvision's networks are zero, for what does not depend on their values.
+
+    Drawing them takes seconds, and the layers of a network are the same without. Not for code of
+    users, which may look at weights.
+
+    >>> with leave_weights_zero():
+    ...     net = open_named("squeezenet1_1", trained=False)
+    >>> bool(net.module.features[0].weight.any())
+    False
+    """
+    token = _LEAVE_WEIGHTS_ZERO.set(enabled)
+    try:
+        yield
+    finally:
+        _LEAVE_WEIGHTS_ZERO.reset(token)
+
+
+def _build_zero(name: str, **arguments: Any) -> torch.nn.Module:
+    with _WithoutWeights():
+        module = _build_untrained(name, **arguments)
+    tensors = module.state_dict()  # has version metadata, which a plain dictionary lacks
+    for key, tensor in tensors.items():
+        if tensor.is_meta:
+            tensors[key] = torch.zeros_like(tensor, device="cpu")
+    module.load_state_dict(tensors, assign=True)
+    return module
 
 
 def _build_untrained(name: str, **arguments: Any) -> torch.nn.Module:

@@ -61,7 +61,8 @@ def is_weight_file(name: str) -> bool:
     """Whether the name of a model is the path of a weight file."""
     path = Path(name)
     if path.is_file():
-        return path.suffix != ".py" and name not in torchvision_models.names()
+        is_identifier = name.isidentifier()  # else torchvision need not be imported for its names
+        return path.suffix != ".py" and not (is_identifier and name in torchvision_models.names())
     base = name.partition("?")[0].removeprefix(PureWindowsPath(name).drive)
     return path.suffix.lower() in SUFFIXES and ":" not in base
 
