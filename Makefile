@@ -19,7 +19,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench
-	for name in deconv deep scan cam occlusion synthesis; do $(BIN)/python -m benchmarks $$name; done
+	$(BIN)/python -m benchmarks all
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/commands.py docs/reference/commands.md

@@ -3,70 +3,97 @@
 The classes are given, so neither program has to find the most probable one.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
-from statistics import median
 from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import nn
 
 import retroscope as rs
-from benchmarks.timing import describe_machine, markdown_table, median_ratio, time_alternating
+from benchmarks.timing import (
+    at_least,
+    at_most,
+    describe_machine,
+    format_factor,
+    format_milliseconds,
+    if_installed,
+    markdown_table,
+    median_ratio,
+    ratio_if_timed,
+    time_alternating,
+)
 from retroscope.engine.batching import NetworkInput
 from retroscope.methods.cam.cam import cam_many
 
-LAYERS = {"vgg16": "features.29", "resnet50": "layer4.2"}
-BATCH, SIZE, ROUNDS = 8, 224, 9
-CLASSES = tuple(range(0, 80, 10))
+SPEEDUP_TARGET, BARE_TARGET = 4, 1.1
 
 
-def report() -> str:
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured; `layers` are pairs of a model and a layer of it."""
+
+    layers: Sequence[tuple[str, str]] = (("vgg16", "features.29"), ("resnet50", "layer4.2"))
+    batch: int = 8
+    pixels: int = 224
+    rounds: int = 9
+
+
+FULL = Sizes()
+TINY = Sizes([("squeezenet1_1", "features.12")], batch=2, pixels=64, rounds=1)
+
+
+def report(sizes: Sizes = FULL) -> str:
     """The results in Markdown."""
-    rows = [_row(name) for name in LAYERS]
+    rows = [_row(name, layer, sizes) for name, layer in sizes.layers]
     header = (
-        "model",
-        "pytorch-grad-cam, ms/image",
-        "retroscope, ms/image",
-        "bare, ms/image",
-        "speedup (target 4)",
-        "time relative to bare (target 1.1)",
+        *("model", "pytorch-grad-cam, ms/image", "retroscope, ms/image", "bare, ms/image"),
+        *("speedup", "target of speedup", "time relative to bare", "target of time"),
     )
     return "\n\n".join(
         (
-            "# Grad-CAM of the last maps, batch of 8 at 224 px, float32",
-            f"{describe_machine('torchvision')}, grad-cam {version('grad-cam')}",
+            f"# Grad-CAM of the last maps, batch of {sizes.batch} at {sizes.pixels} px, float32",
+            describe_machine("torchvision", "grad-cam"),
             markdown_table(header, rows),
-            f"Medians of {ROUNDS} alternating rounds; ratios are medians over pairs of adjacent "
-            "runs. `bare` is `model(x)` alone, in inference mode, channels last.\n",
+            f"Medians of {sizes.rounds} alternating rounds; ratios are medians over pairs of "
+            "adjacent runs. `bare` is `model(x)` alone, in inference mode, channels last.",
         )
     )
 
 
-def _row(name: str) -> list[object]:
-    net = rs.open_model(name, random_weights=0)
+def _row(name: str, layer: str, sizes: Sizes) -> list[object]:
+    net = rs.open_model(name, random_weights=0, input_size=sizes.pixels)
     generator = torch.Generator().manual_seed(0)
-    images = [net.prepare(torch.randn(3, SIZE, SIZE, generator=generator)) for _ in range(BATCH)]
+    shape = (3, sizes.pixels, sizes.pixels)
+    images = [net.prepare(torch.randn(shape, generator=generator)) for _ in range(sizes.batch)]
     stack = torch.stack([image.tensor for image in images]).to(net.device)
     channels_last = stack.to(memory_format=torch.channels_last)
     module = net.module.eval()
-    programs = [
-        partial(_pytorch_grad_cam, module, LAYERS[name], stack),
-        partial(_ours, net, LAYERS[name], images),
+    times = time_alternating(
+        if_installed("pytorch_grad_cam", partial(_pytorch_grad_cam, module, layer, stack)),
+        partial(_ours, net, layer, images),
         partial(_bare_forward, module, channels_last),
-    ]
-    peer, ours, bare = time_alternating(*programs, rounds=ROUNDS)
-    milliseconds = [f"{median(times) / BATCH * 1e3:.1f}" for times in (peer, ours, bare)]
+        rounds=sizes.rounds,
+    )
+    peer, ours, bare = ([seconds / sizes.batch for seconds in program] for program in times)
+    speedup, relative = ratio_if_timed(peer, ours), median_ratio(ours, bare)
     return [
         name,
-        *milliseconds,
-        f"{median_ratio(peer, ours):.1f}",
-        f"{median_ratio(ours, bare):.2f}",
+        *map(format_milliseconds, (peer, ours, bare)),
+        format_factor(speedup),
+        at_least(SPEEDUP_TARGET, speedup),
+        format_factor(relative),
+        at_most(BARE_TARGET, relative),
     ]
+
+
+def _classes(count: int) -> list[int]:
+    return [10 * number for number in range(count)]
 
 
 def _ours(net: rs.Network, layer: str, images: list[NetworkInput]) -> object:
-    requests = list(zip(CLASSES, images, strict=True))
+    requests = list(zip(_classes(len(images)), images, strict=True))
     return list(cam_many(net, requests, layer=layer, max_bytes=1 << 34))
 
 
@@ -76,8 +103,9 @@ def _pytorch_grad_cam(module: nn.Module, layer: str, stack: torch.Tensor) -> obj
         from pytorch_grad_cam import GradCAM
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
+        targets = [ClassifierOutputTarget(index) for index in _classes(len(stack))]
         with GradCAM(module, [module.get_submodule(layer)]) as grad_cam:
-            return grad_cam(stack, [ClassifierOutputTarget(index) for index in CLASSES])
+            return grad_cam(stack, targets)
 
 
 @torch.inference_mode()

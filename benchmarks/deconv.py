@@ -4,77 +4,115 @@ The limit is the time of the multiply-adds inside the unit's cone, forward and b
 machine's rate for matrix products.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from warnings import catch_warnings, simplefilter
 
 import torch
 import torch.nn.functional as F
-from captum.attr import NeuronDeconvolution
 
 import retroscope as rs
-from benchmarks.timing import describe_machine, markdown_table, median_ratio, time_alternating
+from benchmarks.timing import (
+    at_least,
+    describe_machine,
+    format_factor,
+    format_milliseconds,
+    if_installed,
+    markdown_table,
+    ratio_if_timed,
+    time_alternating,
+)
 from retroscope.engine.motion import Slide
 from retroscope.engine.program import Survey
 
-UNITS = {"conv1_2": 4096, "conv2_2": 1024, "conv3_3": 128, "conv4_3": 32, "conv5_3": 8}
-"""Units of each layer in one of our rounds."""
-TARGETS = {"conv1_2": 5000, "conv2_2": 1000, "conv3_3": 80, "conv4_3": 8, "conv5_3": 2}
-SIZE = 224
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer, how many units of it are projected in one of our rounds, and the target speedup."""
+
+    name: str
+    units: int
+    target: float
 
 
-def report() -> str:
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    layers: Sequence[Layer]
+    model: str = "vgg16"
+    pixels: int = 224
+    matrix: int = 2048
+    rounds: int = 5
+
+
+FULL = Sizes(
+    [
+        Layer("conv1_2", 4096, 5000),
+        Layer("conv2_2", 1024, 1000),
+        Layer("conv3_3", 128, 80),
+        Layer("conv4_3", 32, 8),
+        Layer("conv5_3", 8, 2),
+    ]
+)
+TINY = Sizes([Layer("conv2", 2, 1), Layer("conv5", 2, 1)], "alexnet", 64, matrix=128, rounds=1)
+
+
+def report(sizes: Sizes = FULL) -> str:
     """The results in Markdown."""
-    net = rs.open_model("vgg16", random_weights=0)
-    images = torch.randn(8, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    images = images.to(net.device)
-    rate = matrix_rate(net.device)
-    rows = [_row(net, name, images, rate) for name in UNITS]
+    net = rs.open_model(sizes.model, random_weights=0, input_size=sizes.pixels)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(8, 3, sizes.pixels, sizes.pixels, generator=generator).to(net.device)
+    rate = matrix_rate(net.device, sizes.matrix)
+    rows = [_row(net, layer, images, rate=rate, rounds=sizes.rounds) for layer in sizes.layers]
     header = (
-        *("layer", "captum, ms", "retroscope, ms", "speedup", "target speedup"),
+        *("layer", "captum, ms", "retroscope, ms", "speedup", "target"),
         *("limit, ms", "time relative to limit"),
     )
     return "\n\n".join(
         (
-            "# Projection of one unit, VGG16 at 224 px, float32",
+            f"# Projection of one unit, {net.name} at {sizes.pixels} px, float32",
             describe_machine("torchvision", "captum"),
             markdown_table(header, rows),
             f"Medians of alternating rounds. The limit is the time of the multiply-adds inside the "
-            f"unit's cone at the rate of matrix products, {rate / 1e9:.0f} Gflop/s.\n",
+            f"unit's cone at the rate of matrix products, {rate / 1e9:.0f} Gflop/s.",
         )
     )
 
 
-def _row(net: rs.Network, name: str, images: torch.Tensor, rate: float) -> list[object]:
-    layer, count = net.layer(name), UNITS[name]
+def _row(
+    net: rs.Network, entry: Layer, images: torch.Tensor, *, rate: float, rounds: int
+) -> list[object]:
+    layer, count = net.layer(entry.name), entry.units
     middle = (layer.size[0] // 2, layer.size[1] // 2)
     units = [
         (rs.Unit(layer.name, n % layer.channels, middle), images[n % len(images)])
         for n in range(count)
     ]
     ours = partial(lambda requests: list(rs.deconv_many(net, requests)), units)
-    peer = partial(_captum, net, layer.name, (0, *middle), images[:1])
-    peer_times, our_times = time_alternating(peer, ours)
+    peer = if_installed("captum", partial(_captum, net, layer.name, (0, *middle), images[:1]))
+    peer_times, our_times = time_alternating(peer, ours, rounds=rounds)
     unit_times = [seconds / count for seconds in our_times]
     limit = 2 * 2 * count_cone_operations(net.survey(), net.module, layer.index) / rate
+    speedup = ratio_if_timed(peer_times, unit_times)
     return [
-        name,
-        f"{median(peer_times) * 1e3:.0f}",
-        f"{median(unit_times) * 1e3:.3f}",
-        _format_factor(median_ratio(peer_times, unit_times)),
-        f"{TARGETS[name]}",
+        entry.name,
+        format_milliseconds(peer_times, 0),
+        format_milliseconds(unit_times, 3),
+        format_factor(speedup),
+        at_least(entry.target, speedup),
         f"{limit * 1e3:.3f}",
         f"{median(unit_times) / limit:.1f}",
     ]
 
 
-def _format_factor(factor: float) -> str:
-    return f"{factor:.0f}" if factor >= 100 else f"{factor:.1f}"
-
-
 def _captum(
     net: rs.Network, path: str, position: tuple[int, ...], image: torch.Tensor
 ) -> torch.Tensor:
+    from captum.attr import NeuronDeconvolution
+
     with catch_warnings():
         simplefilter("ignore")
         peer = NeuronDeconvolution(net.module, net.module.get_submodule(path))

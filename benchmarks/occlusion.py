@@ -1,49 +1,82 @@
 """The occlusion map of VGG16: ours and captum's `Occlusion`, with their largest difference."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from captum.attr import Occlusion
 from torch import nn
 
 import retroscope as rs
-from benchmarks.timing import describe_machine, markdown_table, median_ratio, time_alternating
+from benchmarks.timing import (
+    NOT_INSTALLED,
+    at_least,
+    describe_machine,
+    format_factor,
+    if_installed,
+    markdown_table,
+    ratio_if_timed,
+    time_alternating,
+)
 from retroscope.methods.occlusion.occlusion import occlusion
 
-SIZE, OCCLUDER, STRIDE = 224, 32, 8
+TARGET = 4
+Heat = npt.NDArray[np.float32]
 
 
-def report() -> str:
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured: pixels of the image, of the occluder, and of a step."""
+
+    model: str = "vgg16"
+    pixels: int = 224
+    occluder: int = 32
+    stride: int = 8
+    rounds: int = 5
+
+
+FULL, TINY = Sizes(), Sizes("resnet18", 64, stride=16, rounds=1)
+
+
+def report(sizes: Sizes = FULL) -> str:
     """The results in Markdown."""
-    net = _scale_weights(rs.open_model("vgg16", random_weights=0))
-    image = torch.randn(3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    net = rs.open_model(sizes.model, random_weights=0, input_size=sizes.pixels)
+    net = _scale_weights(net)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(3, sizes.pixels, sizes.pixels, generator=generator)
     with torch.no_grad():
         target = int(net.module(image[None].to(net.device)).argmax())
-    captum = partial(_captum, net, image.to(net.device), target)
-    ours = partial(_ours, net, image, target)
-    difference = float(np.abs(captum() - ours()).max())
-    captum_times, our_times = time_alternating(captum, ours)
+    run_captum = partial(_captum, net, image.to(net.device), target=target, sizes=sizes)
+    ours = partial(_ours, net, image, target=target, sizes=sizes)
+    captum = if_installed("captum", run_captum)
+    captum_times, our_times = time_alternating(captum, ours, rounds=sizes.rounds)
+    speedup = ratio_if_timed(captum_times, our_times)
     row = [
-        f"{median(captum_times):.1f}",
+        f"{median(captum_times):.1f}" if captum_times else NOT_INSTALLED,
         f"{median(our_times):.1f}",
-        f"{median_ratio(captum_times, our_times):.1f}",
-        "4",
-        f"{difference:.1e}",
+        format_factor(speedup),
+        at_least(TARGET, speedup),
+        _format_difference(run_captum, ours) if captum else NOT_INSTALLED,
     ]
-    header = "captum, s", "retroscope, s", "speedup", "target speedup", "largest difference"
+    header = "captum, s", "retroscope, s", "speedup", "target", "largest difference"
     return "\n\n".join(
         (
-            f"# Occlusion map, VGG16 at {SIZE} px, {OCCLUDER} px occluder, stride {STRIDE}, "
-            "float32",
+            f"# Occlusion map, {net.name} at {sizes.pixels} px, {sizes.occluder} px occluder, "
+            f"stride {sizes.stride}, float32",
             describe_machine("torchvision", "captum"),
             markdown_table(header, [row]),
-            "Medians of 5 alternating rounds. Each pixel of both maps is the mean drop of the "
-            "class probability over the occluders that cover it.\n",
+            f"Medians of {sizes.rounds} alternating rounds. Each pixel of both maps is the mean "
+            "drop of the class probability over the occluders that cover it.",
         )
     )
+
+
+def _format_difference(captum: Callable[[], Heat], ours: Callable[[], Heat]) -> str:
+    return f"{float(np.abs(captum() - ours()).max()):.1e}"
 
 
 @torch.no_grad()
@@ -59,17 +92,17 @@ def _scale_weights(net: rs.Network) -> rs.Network:
     return net
 
 
-def _ours(
-    net: rs.Network, image: torch.Tensor, target: int
-) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+def _ours(net: rs.Network, image: torch.Tensor, *, target: int, sizes: Sizes) -> Heat:
     prepared = net.prepare(image)
-    result = occlusion(net, prepared, target=target, size=OCCLUDER, stride=STRIDE, fill=0.0)
+    result = occlusion(
+        net, prepared, target=target, size=sizes.occluder, stride=sizes.stride, fill=0.0
+    )
     return result.heat.values
 
 
-def _captum(
-    net: rs.Network, image: torch.Tensor, target: int
-) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+def _captum(net: rs.Network, image: torch.Tensor, *, target: int, sizes: Sizes) -> Heat:
+    from captum.attr import Occlusion
+
     def probabilities(images: torch.Tensor) -> torch.Tensor:
         scores: torch.Tensor = net.module(images)
         return scores.softmax(dim=1)
@@ -78,8 +111,8 @@ def _captum(
         simplefilter("ignore")
         heat: torch.Tensor = Occlusion(probabilities).attribute(
             image[None],
-            sliding_window_shapes=(3, OCCLUDER, OCCLUDER),
-            strides=(3, STRIDE, STRIDE),
+            sliding_window_shapes=(3, sizes.occluder, sizes.occluder),
+            strides=(3, sizes.stride, sizes.stride),
             baselines=0,
             target=target,
         )

@@ -2,10 +2,11 @@
 
 Both maximise the mean of a channel's map, with Adam on a spectrum of 128 pixels and the same
 transforms. Lucent resizes the network's input to 224 pixels unless it gets a size; both are
-measured.
+measured. Besides, a whole pattern of a unit of EfficientNet-Lite0, by the default recipe.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from warnings import catch_warnings, simplefilter
@@ -13,73 +14,139 @@ from warnings import catch_warnings, simplefilter
 import torch
 
 import retroscope as rs
-from benchmarks.timing import describe_machine, markdown_table, median_ratio, time_alternating
+from benchmarks.timing import (
+    NOT_INSTALLED,
+    at_least,
+    at_most,
+    describe_machine,
+    format_factor,
+    format_milliseconds,
+    if_installed,
+    markdown_table,
+    ratio_if_timed,
+    seconds,
+    time_alternating,
+)
+from retroscope.errors import ModelError
 from retroscope.methods.synthesis.synthesize import synthesize_many
 
-SIZE, MANY, STEPS, CHANNEL = 128, 8, 3, 5
-PADDED = SIZE + 24
-LAYERS = {
-    "conv2_2": ("features_7", 8),
-    "conv3_3": ("features_14", 4),
-    "conv5_3": ("features_28", 1.5),
-}
-"""Lucent's name of each layer, and our target speedup."""
+CHANNEL, MARGIN = 5, 24
+"""Lucent pads its canvas by the margin."""
+WHOLE_TARGET = 30
 StepsProgram = Callable[[int], object]
 
 
-def report() -> str:
+@dataclass(frozen=True)
+class Layer:
+    """A layer, lucent's name of it, and our target speedup."""
+
+    name: str
+    peer_name: str
+    target: float
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured; `unit` is that of `network` whose whole pattern is timed."""
+
+    layers: Sequence[Layer]
+    model: str = "vgg16"
+    canvas: int = 128
+    batch: int = 8
+    steps: int = 3
+    rounds: int = 5
+    network: str = "imagenet"
+    unit: str = f"block8.project.norm:{CHANNEL}"
+    unit_steps: int | None = None
+
+
+FULL = Sizes(
+    [
+        Layer("conv2_2", "features_7", 8),
+        Layer("conv3_3", "features_14", 4),
+        Layer("conv5_3", "features_28", 1.5),
+    ]
+)
+TINY = Sizes(
+    [Layer("conv2", "features_3", 1)],
+    "alexnet",
+    canvas=64,
+    batch=2,
+    steps=1,
+    rounds=1,
+    network="demo",
+    unit=f"conv2:{CHANNEL}",
+    unit_steps=2,
+)
+
+
+def report(sizes: Sizes = FULL) -> str:
     """The results in Markdown."""
-    net = rs.open_model("vgg16", random_weights=0, device="cpu")
-    rows = [_row(net, name, path, target) for name, (path, target) in LAYERS.items()]
+    net = rs.open_model(sizes.model, random_weights=0, device="cpu")
+    rows = [_row(net, layer, sizes) for layer in sizes.layers]
+    padded = sizes.canvas + MARGIN
     header = (
-        *("layer", "lucent, ms", "lucent at 152 px, ms"),
-        *("retroscope, ms", f"retroscope, batch of {MANY}, ms"),
-        *("speedup", "target speedup", "speedup over 152 px", f"speedup, batch of {MANY}"),
+        *("layer", "lucent, ms", f"lucent at {padded} px, ms"),
+        *("retroscope, ms", f"retroscope, batch of {sizes.batch}, ms"),
+        *("speedup", "target", f"speedup over {padded} px", f"speedup, batch of {sizes.batch}"),
     )
     return "\n\n".join(
         (
-            "# One step of a pattern, VGG16, canvas of 128 px, float32",
+            f"# One step of a pattern, {net.name}, canvas of {sizes.canvas} px, float32",
             describe_machine("torchvision", "torch-lucent"),
             markdown_table(header, rows),
-            f"Milliseconds per step of one pattern: the time of {STEPS + 1} steps minus that of "
-            f"one, divided by {STEPS}; medians of alternating rounds. Lucent runs the whole "
-            "network, on 224 px by default or on its padded canvas of 152 px. Retroscope stops at "
-            "the layer and runs on the canvas of 128 px.\n",
+            f"Milliseconds per step of one pattern: the time of {sizes.steps + 1} steps minus that "
+            f"of one, divided by {sizes.steps}; medians of alternating rounds. Lucent runs the "
+            f"whole network, on 224 px by default or on its padded canvas of {padded} px. "
+            f"Retroscope stops at the layer and runs on the canvas of {sizes.canvas} px.",
+            "## A whole pattern",
+            _whole_pattern(sizes),
         )
     )
 
 
-def _row(net: rs.Network, name: str, path: str, target: float) -> list[object]:
+def _row(net: rs.Network, layer: Layer, sizes: Sizes) -> list[object]:
+    lucent = partial(_lucent, net.module, layer.peer_name, sizes.canvas)
     programs: list[StepsProgram] = [
-        partial(_lucent, net.module, path, None),
-        partial(_lucent, net.module, path, PADDED),
-        partial(_ours, net, name, 1),
-        partial(_ours, net, name, MANY),
+        partial(lucent, None),
+        partial(lucent, sizes.canvas + MARGIN),
+        partial(_ours, net, layer.name, size=sizes.canvas, count=1),
+        partial(_ours, net, layer.name, size=sizes.canvas, count=sizes.batch),
     ]
-    times = time_alternating(
-        *(partial(program, count) for program in programs for count in (1, STEPS + 1))
-    )
+    runs = [
+        partial(program, steps) if program in programs[2:] else _if_lucent(program, steps)
+        for program in programs
+        for steps in (1, sizes.steps + 1)
+    ]
+    times = time_alternating(*runs, rounds=sizes.rounds)
     pairs = zip(times[::2], times[1::2], strict=True)
     enlarged, padded, single, batch = (
-        [(long - short) / STEPS for short, long in zip(*pair, strict=True)] for pair in pairs
+        [(long - short) / sizes.steps for short, long in zip(*pair, strict=True)] for pair in pairs
     )
-    batched = [seconds / MANY for seconds in batch]
+    batched = [elapsed / sizes.batch for elapsed in batch]
+    speedup = ratio_if_timed(enlarged, single)
     return [
-        name,
-        *(f"{median(seconds) * 1e3:.0f}" for seconds in (enlarged, padded, single, batched)),
-        f"{median_ratio(enlarged, single):.1f}",
-        f"{target:g}",
-        f"{median_ratio(padded, single):.1f}",
-        f"{median_ratio(enlarged, batched):.1f}",
+        layer.name,
+        *(format_milliseconds(column, 0) for column in (enlarged, padded, single, batched)),
+        format_factor(speedup),
+        at_least(layer.target, speedup),
+        format_factor(ratio_if_timed(padded, single)),
+        format_factor(ratio_if_timed(enlarged, batched)),
     ]
 
 
-def _ours(net: rs.Network, layer: str, count: int, steps: int) -> object:
+def _if_lucent(program: StepsProgram, steps: int) -> Callable[[], object] | None:
+    return if_installed("lucent", partial(program, steps))
+
+
+def _ours(net: rs.Network, layer: str, steps: int, *, size: int, count: int) -> object:
     units = [f"{layer}:{CHANNEL + n}@*" for n in range(count)]
-    return synthesize_many(net, units, steps=steps, size=SIZE)
+    return synthesize_many(net, units, steps=steps, size=size)
 
 
-def _lucent(module: torch.nn.Module, path: str, size: int | None, steps: int) -> object:
+def _lucent(
+    module: torch.nn.Module, path: str, canvas: int, size: int | None, /, *steps: int
+) -> object:
     with catch_warnings():
         simplefilter("ignore")
         from lucent.optvis import param, render
@@ -87,9 +154,24 @@ def _lucent(module: torch.nn.Module, path: str, size: int | None, steps: int) ->
         return render.render_vis(
             module,
             f"{path}:{CHANNEL}",
-            param_f=lambda: param.image(SIZE),
-            thresholds=(steps,),
+            param_f=lambda: param.image(canvas),
+            thresholds=steps,
             show_image=False,
             progress=False,
             fixed_image_size=size,
         )
+
+
+def _whole_pattern(sizes: Sizes) -> str:
+    """The seconds of one pattern with all defaults, as a user waits for it."""
+    header = "network", "unit", "seconds", "target"
+    try:
+        net = rs.open_model(sizes.network, device="cpu")
+    except ModelError:
+        row = [sizes.network, sizes.unit, NOT_INSTALLED, at_most(WHOLE_TARGET, None, " s")]
+        return markdown_table(header, [row])
+    run = partial(rs.synthesize, net, sizes.unit, steps=sizes.unit_steps)
+    times = [seconds(run) for _ in range(min(sizes.rounds, 3))]
+    middle = median(times)
+    row = [sizes.network, sizes.unit, f"{middle:.1f}", at_most(WHOLE_TARGET, middle, " s")]
+    return f"{markdown_table(header, [row])}\n\nThe default recipe; median of {len(times)} runs."
