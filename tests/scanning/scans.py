@@ -13,6 +13,7 @@ from torch import nn
 
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.schema import TABLES
+from retroscope.atlas.writer import AtlasWriter
 from retroscope.network import Network
 from retroscope.results.statistics import HISTOGRAM_EDGES
 from tests.conftest import built
@@ -166,6 +167,12 @@ def _check_statistics(atlas: Atlas, unit: str, maps: Maps) -> None:
         expected = own.mean(), own.std(), own.max()
         found = stats.mean, stats.std, stats.maximum
         np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+
+
+def delete_stored_images(path: Path) -> None:
+    """As in a scan that an older version has left before it stored them."""
+    with AtlasWriter(path) as writer, writer.transaction():
+        writer.delete_stored_images(writer.stored_images())
 
 
 def table_rows(path: Path) -> dict[str, list[tuple[object, ...]]]:

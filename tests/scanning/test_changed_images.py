@@ -18,7 +18,14 @@ from retroscope.scanning.illustrate import illustrate
 from retroscope.scanning.image_files import read_input
 from retroscope.scanning.job import scan
 from retroscope.scanning.sources import list_images
-from tests.scanning.scans import SIDE, smooth_image, table_rows, tiny, write_images
+from tests.scanning.scans import (
+    SIDE,
+    delete_stored_images,
+    smooth_image,
+    table_rows,
+    tiny,
+    write_images,
+)
 from tests.scanning.test_resume import Enough, keep_every, stop_at
 
 pytestmark = pytest.mark.usefixtures("bf16_on_any_device")
@@ -60,6 +67,9 @@ def test_a_resumed_scan_refuses_images_that_have_changed(
     folder: Path, path: Path, stage: str
 ) -> None:
     precision = "bf16" if stage == "score again" else "full"
+    if stage == "store images":
+        run(folder, path, ignore, precision)
+        delete_stored_images(path)
     with pytest.raises(Enough):
         run(folder, path, stop_at(stage, 8 if stage == "scan" else 1), precision)
     before = table_rows(path)

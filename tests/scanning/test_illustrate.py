@@ -1,6 +1,6 @@
 """Projections may be made later, some or all; at the end they are the same."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from retroscope.atlas.reader import Atlas, open_atlas
+from retroscope.atlas.schema import AtlasError
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import RetroscopeError
-from retroscope.methods.deconv.deconv import deconv_many
+from retroscope.methods.deconv.deconv import project_requests
 from retroscope.network import Network
 from retroscope.progress import Progress
+from retroscope.scanning.background_writer import GROUPS_WAITING
 from retroscope.scanning.illustrate import illustrate, parse_ranks
 from retroscope.scanning.job import scan
 from retroscope.unit import Unit
@@ -190,11 +192,12 @@ def record_requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Unit, str]]:
     """Every unit and picture that is looked back from, from here on."""
     asked: list[tuple[Unit, str]] = []
 
-    def watching(net: Network, wanted: Sequence[tuple[Unit, NetworkInput]], **options: Any) -> Any:
-        asked.extend((unit, image.source) for unit, image in wanted)
-        return deconv_many(net, wanted, **options)
+    def watching(net: Network, wanted: Iterable[tuple[Unit, NetworkInput]], **options: Any) -> Any:
+        requests = list(wanted)
+        asked.extend((unit, image.source) for unit, image in requests)
+        return project_requests(net, requests, **options)
 
-    monkeypatch.setattr("retroscope.scanning.illustrate.deconv_many", watching)
+    monkeypatch.setattr("retroscope.scanning.illustrate.project_requests", watching)
     return asked
 
 
@@ -215,7 +218,7 @@ def test_stopped_at_any_moment_the_best_hits_by_maximum_are_there(
         ranks = "SELECT layer, channel, image, y, x, rank FROM hits WHERE ranked_by = 'max'"
         by_max, done = set(atlas.sql(hits)), set(atlas.sql(kept))
         rank_of = {hit[:5]: int(str(hit[5])) for hit in atlas.sql(ranks)}
-    assert stopped_after <= len(done) < stopped_after + 7
+    assert stopped_after <= len(done) < stopped_after + 7 * (GROUPS_WAITING + 2)
     assert done <= by_max or by_max < done
     pending = [rank_of[hit] for hit in by_max - done]
     assert max(rank_of[hit] for hit in done & by_max) <= min(pending, default=99)
@@ -386,3 +389,47 @@ def test_projections_end_when_their_time_is_up_and_go_on_later(
     illustrate(atlas.path, tiny(), folder)
     scan(tiny(), folder, to=tmp_path / "once", layers=OF_TINY, projections="all")
     assert table_rows(tmp_path / "a") == table_rows(tmp_path / "once")
+
+
+def test_progress_is_reported_within_a_portion_and_counts_what_is_stored(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A portion of deep hits may take a minute."""
+    monkeypatch.setattr("retroscope.scanning.illustrate.REPORT_SECONDS", 0.0)
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, projections="none")
+    reports: list[tuple[int, int]] = []
+
+    def look(progress: Progress) -> None:
+        if progress.stage == "illustrate":
+            ((stored,),) = atlas.sql("SELECT count(*) FROM projections")
+            reports.append((progress.completed, int(str(stored))))
+
+    illustrate(atlas.path, tiny(), folder, progress=look)
+    portions = len({completed for completed, _ in reports})
+    assert len(reports) > portions + 5
+    assert all(completed <= stored for completed, stored in reports)
+    assert reports[-1] == (len(hits_and_projections(atlas)[1]),) * 2
+
+
+@pytest.mark.parametrize("part", ["encode_projection", "put_projections"])
+def test_an_error_while_projections_are_stored_stops_the_pass_and_keeps_what_is_stored(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr("retroscope.scanning.hit_order.MAX_HITS_PER_PORTION", 7)
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, projections="none")
+    calls, original = [0], getattr(AtlasWriter, part)
+
+    def fail_later(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 22:
+            raise AtlasError("the disk is on fire")
+        return original(*arguments)
+
+    monkeypatch.setattr(AtlasWriter, part, fail_later)
+    with pytest.raises(AtlasError, match=r"^the disk is on fire$"):
+        illustrate(atlas.path, tiny(), folder)
+    hits, projected = hits_and_projections(atlas)
+    assert len(projected) == (21 if part == "encode_projection" else 21 * 7)
+    assert atlas.meta["state"] == "scanned"
+    illustrate(atlas.path, tiny(), folder)
+    assert hits_and_projections(atlas)[1] == hits

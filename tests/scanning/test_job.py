@@ -317,9 +317,13 @@ def test_stored_projections_are_those_of_deconv(tiny_atlas: Atlas, folder: Path)
             assert np.abs(kept.pixels - expected).mean() <= 0.02 * peak
 
 
-def test_two_scans_have_the_same_content(folder: Path, tmp_path: Path, tiny_atlas: Atlas) -> None:
-    scan(tiny(torch.float32), folder, to=tmp_path / "a", layers=OF_TINY, batch_size=4, workers=1)
-    assert table_rows(tmp_path / "a") == table_rows(tiny_atlas.path)
+@pytest.mark.parametrize("workers", [1, 3, 16])
+def test_the_number_of_threads_does_not_change_the_atlas(
+    folder: Path, tmp_path: Path, tiny_atlas: Atlas, workers: int
+) -> None:
+    to = tmp_path / "a"
+    scan(tiny(torch.float32), folder, to=to, layers=OF_TINY, batch_size=4, workers=workers)
+    assert table_rows(to) == table_rows(tiny_atlas.path)
 
 
 def test_the_same_call_again_changes_nothing(folder: Path, tmp_path: Path) -> None:

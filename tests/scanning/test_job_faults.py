@@ -74,21 +74,23 @@ def test_wherever_the_disk_is_full_the_scan_says_so_and_goes_on_when_there_is_ro
     """The disk grows a little at a time, and is full in every stage of the scan."""
     monkeypatch.setattr("retroscope.scanning.hit_order.MAX_HITS_PER_PORTION", 64)
     path, seen, pages = tmp_path / "a", set[str](), 2
-    while not is_enough_for_scan(folder, path, pages):
-        pages += 2
-        assert pages < 2 * pages_of(whole)
-        assert {file.name for file in tmp_path.iterdir()} <= {"a"}, "no journal is left"
-        if path.exists():
-            seen.add(check_is_sound(path))
+    for projections in ("none", "all"):
+        while not is_enough_for_scan(folder, path, pages, projections):
+            pages += 2
+            assert pages < 2 * pages_of(whole)
+            assert {file.name for file in tmp_path.iterdir()} <= {"a"}, "no journal is left"
+            if path.exists():
+                seen.add(check_is_sound(path))
+        pages = pages_of(path)  # what was only for resuming has made room
     assert seen >= {"scanning", "scanned"}
     assert_same_but_for_rounding(path, whole)
 
 
-def is_enough_for_scan(folder: Path, path: Path, pages: int) -> bool:
-    """Whether so many pages were enough for the whole scan."""
+def is_enough_for_scan(folder: Path, path: Path, pages: int, projections: str) -> bool:
+    """Whether so many pages were enough for the whole scan, with these projections."""
     with limit_pages(pages):
         try:
-            scan(tiny(), folder, to=path, layers=OF_TINY).close()
+            scan(tiny(), folder, to=path, layers=OF_TINY, projections=projections).close()
         except AtlasError as error:
             if "the disk is full; free some space and run the same again" not in str(error):
                 raise

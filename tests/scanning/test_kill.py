@@ -23,15 +23,12 @@ SCANNER = """
 import os, sys
 import torch
 torch.set_num_threads(1)
-from retroscope.scanning import illustrate
-from retroscope.scanning import job
-from retroscope.scanning import checkpoints
-from retroscope.scanning import precision
+from retroscope.scanning import checkpoints, hit_order, job, precision, winners
 from tests.scanning.conftest import is_any_device
 from tests.scanning.scans import tiny
 precision.has_bf16_instructions = is_any_device
 checkpoints.CHECKPOINT_SECONDS, checkpoints.CHECKPOINT_SHARE = 0, float("inf")
-illustrate.HITS_AT_ONCE = 8
+hit_order.MAX_HITS_PER_PORTION, winners.IMAGES_PER_TRANSACTION = 8, 4
 for line in sys.stdin:
     child = os.fork()
     if not child:

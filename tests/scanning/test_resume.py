@@ -14,7 +14,7 @@ import pytest
 from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError
-from retroscope.methods.deconv.deconv import deconv_many
+from retroscope.methods.deconv.deconv import project_requests
 from retroscope.network import Network
 from retroscope.progress import Progress, ignore_progress
 from retroscope.results.projections import Projection
@@ -25,6 +25,7 @@ from tests.scanning.scans import (
     MEAN,
     OF_TINY,
     SIDE,
+    delete_stored_images,
     table_rows,
     tiny,
     write_images,
@@ -108,6 +109,9 @@ def test_stopped_anywhere_the_same_call_ends_with_the_same_atlas(
         to = tmp_path / name
         scan(tiny(), folder, to=to, batch_size=4, precision=precision, progress=progress)
 
+    if stage == "store images":
+        run("stopped")
+        delete_stored_images(tmp_path / "stopped")
     with pytest.raises(Enough):
         run("stopped", progress=stop_at(stage, 8))
     open_atlas(tmp_path / "stopped").close()
@@ -122,11 +126,11 @@ def test_an_interruption_keeps_the_projections_computed_so_far(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def few(*given: Any, **options: Any) -> Iterator[Projection]:
-        yield from islice(deconv_many(*given, **options), 5)
+        yield from islice(project_requests(*given, **options), 5)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("retroscope.scanning.illustrate.deconv_many", few)
+        patched.setattr("retroscope.scanning.illustrate.project_requests", few)
         with pytest.raises(KeyboardInterrupt):
             scan(tiny(), folder, to=tmp_path / "stopped")
     for name in ("stopped", "whole"):
@@ -284,8 +288,11 @@ def test_progress_is_reported_to_the_end_of_every_stage(folder: Path, tmp_path: 
     by_stage: dict[str, list[int]] = {}
     for one in told:
         by_stage.setdefault(one.stage, []).append(one.completed)
-    assert list(by_stage) == ["scan", "store images", "illustrate"]
+    assert list(by_stage) == ["scan", "illustrate"]
     assert by_stage["scan"] == [0, 5, 10, 13]
+    delete_stored_images(tmp_path / "a")
+    scan(tiny(), folder, to=tmp_path / "a", batch_size=5, progress=told.append)
+    assert told[-1].stage == "store images"
     assert all(told[-1].completed == told[-1].total for _ in told)
 
 

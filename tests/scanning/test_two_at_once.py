@@ -15,7 +15,7 @@ from retroscope.progress import Progress
 from retroscope.scanning.illustrate import illustrate
 from retroscope.scanning.job import scan
 from retroscope.scanning.pattern_pass import synthesize_into
-from tests.scanning.scans import table_rows, tiny, write_images
+from tests.scanning.scans import delete_stored_images, table_rows, tiny, write_images
 
 COUNT = 12
 SCANNER = """
@@ -25,6 +25,7 @@ torch.set_num_threads(1)
 from retroscope.scanning import checkpoints, illustrate, job
 from tests.scanning.scans import tiny
 checkpoints.CHECKPOINT_SECONDS, checkpoints.CHECKPOINT_SHARE = 0, float("inf")
+illustrate.IMAGES_PER_TRANSACTION = 4
 images, to, stage = sys.argv[1:]
 
 def wait_once(progress):
@@ -55,6 +56,9 @@ def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def waiting_scan(folder: Path, path: Path, stage: str) -> Iterator[subprocess.Popen[str]]:
     """The process of a scan that waits in this stage, and goes on at the end of the block."""
+    if stage == "store images":
+        same_scan(folder, path)
+        delete_stored_images(path)
     with subprocess.Popen(
         [sys.executable, "-c", SCANNER, str(folder), str(path), stage],
         stdin=subprocess.PIPE,

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from time import monotonic
 from typing import Literal, TypeVar
 from weakref import finalize, ref
@@ -180,11 +180,14 @@ class WriteConnection:
 
     With `restart` an existing file is emptied in place. Deleting it would leave any program that
     has it open with the old file and the journal of the new one.
+
+    Its threads take turns: one waits while another has a transaction open.
     """
 
     def __init__(self, path: Path, *, restart: bool, timeout: float) -> None:
         check_atlas_path(path)
         self.path = path
+        self._turn = RLock()
         self._lock = WriteLock(path)
         try:
             self._open(restart=restart, timeout=timeout)
@@ -219,7 +222,7 @@ class WriteConnection:
 
     def sql(self, query: str, *values: Value) -> list[Row]:
         """All rows that answer a query, those of the open transaction included."""
-        with translate_sqlite_errors(self.path):
+        with self._turn, translate_sqlite_errors(self.path):
             return self._connection.execute(query, values).fetchall()
 
     def write(self, statement: str, rows: Iterable[Row]) -> None:
@@ -231,7 +234,7 @@ class WriteConnection:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Writes everything inside, or nothing if there is an error or a rollback inside."""
-        with translate_sqlite_errors(self.path):
+        with self._turn, translate_sqlite_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -244,7 +247,7 @@ class WriteConnection:
 
     def return_free_space(self) -> None:
         """Gives the space of deleted rows back to the disk; not inside a transaction."""
-        with translate_sqlite_errors(self.path):
+        with self._turn, translate_sqlite_errors(self.path):
             file_queries.return_free_space(self._connection)
 
     def _prepare(self, *, restart: bool) -> bool:

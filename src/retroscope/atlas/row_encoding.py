@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from retroscope.atlas.queries.table_rows import (
     LayerRow,
     PatternRow,
     ProjectionRow,
-    RankedHitRow,
+    StoredImageRow,
 )
 from retroscope.atlas.schema import ImageStatus, Value
 from retroscope.imaging.decoding import RGB
@@ -102,14 +103,17 @@ def _statistic_cells(statistic: Statistic, array: Array, count: int) -> list[Val
 
 def hit_rows(
     layer: int, ranked_by: str, scores: Array, *, images: Array, positions: tuple[Array, Array]
-) -> Iterator[RankedHitRow]:
-    """The hits in arrays (channels, ranks). Empty slots are left out, also of the ranks."""
+) -> Iterator[Row]:
+    """The hits in arrays (channels, ranks), as `RankedHitRow`, in the order of their key.
+
+    Empty slots are left out, also of the ranks. They are plain tuples: an atlas has half a million.
+    """
     is_hit = images >= 0
     ranks = np.cumsum(is_hit, axis=1) - 1
     channels = np.broadcast_to(np.arange(len(is_hit))[:, None], is_hit.shape)
     columns = (array[is_hit].tolist() for array in (channels, ranks, scores, images, *positions))
-    for channel, rank, score, image, y, x in zip(*columns, strict=True):
-        yield RankedHitRow(layer, ranked_by, channel, rank, score, image, y, x)
+    count = int(is_hit.sum())
+    return zip(repeat(layer, count), repeat(ranked_by, count), *columns, strict=True)
 
 
 def class_stats_rows(
@@ -119,6 +123,11 @@ def class_stats_rows(
     means, shares = (np.ascontiguousarray(array.T, "<f4") for array in (mean_maximum, fired_share))
     for channel, (mean, share) in enumerate(zip(means, shares, strict=True)):
         yield ClassStatsRow(layer, channel, mean.tobytes(), share.tobytes())
+
+
+def stored_image_row(image: int, pixels: RGB) -> StoredImageRow:
+    """An image at the size of the network's input."""
+    return StoredImageRow(image, encode_image(pixels))
 
 
 def projection_row(layer: int, image: int, projection: Projection) -> ProjectionRow:

@@ -193,12 +193,17 @@ def create_statements() -> list[str]:
         for name, columns in TABLES.items()
     )
     views = (f"CREATE VIEW {name} AS {query}" for name, query in VIEWS.items())
-    indexes = (f"CREATE INDEX {name} ON {columns}" for name, columns in INDEXES.items())
+    indexes = map(create_index, INDEXES)
     stamps = (
         f"PRAGMA application_id = {APPLICATION_ID}",
         f"PRAGMA user_version = {SCHEMA_VERSION}",
     )
     return [*tables, *views, *indexes, *stamps]
+
+
+def create_index(name: str) -> str:
+    """The statement that makes an index of `INDEXES`."""
+    return f"CREATE INDEX {name} ON {INDEXES[name]}"
 
 
 def later_columns(table: str) -> dict[str, str]:

@@ -15,8 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from retroscope.atlas.database import TIMEOUT, WriteConnection, encode_text
-from retroscope.atlas.image_blobs import encode_image
-from retroscope.atlas.queries import reader_queries, writer_queries
+from retroscope.atlas.queries import image_queries, reader_queries, writer_queries
 from retroscope.atlas.queries.query import Row
 from retroscope.atlas.queries.table_rows import (
     ClassStatsRow,
@@ -41,6 +40,7 @@ from retroscope.atlas.row_encoding import (
     layer_row,
     pattern_row,
     projection_row,
+    stored_image_row,
 )
 from retroscope.atlas.schema import RANKINGS, AtlasError, ImageStatus, Json
 from retroscope.atlas.sqlite_errors import quote_path
@@ -212,6 +212,13 @@ class AtlasWriter:
         rows = hit_rows(stored.id, ranked_by, scores, images=images, positions=(ys, xs))
         self._upsert("hits", RankedHitRow._fields, rows)
 
+    @contextmanager
+    def rebuild_hit_index(self) -> Iterator[None]:
+        """Hits put inside get their index by image at the end, which is faster for many."""
+        self._connection.sql(writer_queries.DROP_HIT_INDEX)
+        yield
+        self._connection.sql(writer_queries.CREATE_HIT_INDEX)
+
     def put_class_stats(self, layer: str, mean_maximum: Array, fired_share: Array) -> None:
         """How the channels of a layer respond to each class: both (labels, channels)."""
         stored = self._layer(layer)
@@ -221,13 +228,32 @@ class AtlasWriter:
 
     def put_image_pixels(self, image: int, pixels: RGB) -> None:
         """An image among the hits, at the size of the network's input."""
-        row = StoredImageRow(image, encode_image(pixels))
-        self._upsert("winner_pictures", StoredImageRow._fields, [row])
+        self.put_stored_images([stored_image_row(image, pixels)])
+
+    def put_stored_images(self, rows: Iterable[StoredImageRow]) -> None:
+        """Images among the hits, as `stored_image_row` encodes them in any thread."""
+        self._upsert("winner_pictures", StoredImageRow._fields, rows)
+
+    def delete_stored_images(self, images: Iterable[int]) -> None:
+        """Deletes images that are no hits any more."""
+        rows = ((image,) for image in images)
+        self._connection.write(writer_queries.DELETE_STORED_IMAGE, rows)
+
+    def delete_images_without_hits(self) -> None:
+        """Deletes stored images that are not among the hits."""
+        self._connection.write(writer_queries.DELETE_IMAGES_WITHOUT_HITS, [()])
 
     def put_projection(self, image: int, projection: Projection) -> None:
         """A projection of a unit that has a channel and a position."""
-        row = projection_row(self._layer(projection.unit.layer).id, image, projection)
-        self._upsert("projections", ProjectionRow._fields, [row])
+        self.put_projections([self.encode_projection(image, projection)])
+
+    def put_projections(self, rows: Iterable[ProjectionRow]) -> None:
+        """Projections, as `encode_projection` encodes them in any thread."""
+        self._upsert("projections", ProjectionRow._fields, rows)
+
+    def encode_projection(self, image: int, projection: Projection) -> ProjectionRow:
+        """The row of a projection of a unit that has a channel and a position."""
+        return projection_row(self._layer(projection.unit.layer).id, image, projection)
 
     def put_pattern(self, pattern: Pattern) -> None:
         """A pattern of a channel, replacing one by the same recipe."""
@@ -242,6 +268,10 @@ class AtlasWriter:
         return writer_queries.channels_without_pattern(
             self._connection, self._layer(layer), recipe, seed=seed, steps=steps
         )
+
+    def stored_images(self) -> list[int]:
+        """The images that are stored."""
+        return image_queries.stored_images(self._connection)
 
     def images_without_pixels(self) -> list[int]:
         """The images among the hits that are not stored yet."""

@@ -20,6 +20,7 @@ from retroscope.scanning.persist import pack_sweeps, restore_sweeps
 from retroscope.scanning.plan import stored_count
 from retroscope.scanning.sources import ImageList
 from retroscope.scanning.statistics.summary import Scratch
+from retroscope.scanning.winners import WinnerStore
 
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 20.0, 0.01
 _TURN_SECONDS, _PAUSE_SECONDS = 1.0, 0.001
@@ -38,6 +39,11 @@ class ScanPass:
     batch_size: int
     classes: int = 0
     track_positions: bool = True
+
+    @property
+    def has_final_rankings(self) -> bool:
+        """Whether its hits are those of the atlas; otherwise they are candidates."""
+        return self.track_positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,25 +71,33 @@ def run_pass(
 ) -> PassState:
     """Runs a pass from its last checkpoint to its end. However it ends, the state is saved."""
     state = resume_pass(writer, scan_pass)
+    total, count = len(scan_pass.indices), len(scan_pass.image_list.keys)
+    reporter = ProgressReporter(scan_pass.stage, total, progress, completed=state.processed)
+    scratch = Scratch()
+    with WinnerStore(writer, count, workers=workers) as winners:
+        try:
+            with _take_turns(scan_pass.net.module) as end_turn:
+                for batch in _load_remaining(scan_pass, state, workers=workers):
+                    refuse_changed_contents(writer, scan_pass.image_list, batch.files)
+                    state = _add_batch(scan_pass, state, batch, scratch=scratch)
+                    if scan_pass.has_final_rankings:
+                        winners.add(batch, state.sweeps.sweep)
+                    reporter.update(state.processed)
+                    if _is_checkpoint_due(state):
+                        state = _save(writer, scan_pass, state, winners=winners)
+                    end_turn()
+        finally:
+            state = _save(writer, scan_pass, state, winners=winners)
+    return state
+
+
+def _load_remaining(
+    scan_pass: ScanPass, state: PassState, *, workers: int
+) -> Iterator[LoadedBatch]:
     indices, size = scan_pass.indices, scan_pass.batch_size
     starts = range(state.processed, len(indices), size)
     batches = (indices[start : start + size] for start in starts)
-    reporter = ProgressReporter(scan_pass.stage, len(indices), progress, completed=state.processed)
-    scratch = Scratch()
-    try:
-        with _take_turns(scan_pass.net.module) as end_turn:
-            for batch in load_batches(
-                scan_pass.net, scan_pass.image_list, batches, workers=workers
-            ):
-                refuse_changed_contents(writer, scan_pass.image_list, batch.files)
-                state = _add_batch(scan_pass, state, batch, scratch=scratch)
-                reporter.update(state.processed)
-                if _is_checkpoint_due(state):
-                    state = write_checkpoint(writer, scan_pass, state)
-                end_turn()
-    finally:
-        state = write_checkpoint(writer, scan_pass, state)
-    return state
+    return load_batches(scan_pass.net, scan_pass.image_list, batches, workers=workers)
 
 
 @contextmanager
@@ -153,6 +167,17 @@ def _is_checkpoint_due(state: PassState) -> bool:
     """Often enough to lose little, seldom enough to cost less than 1 % of the time."""
     elapsed = perf_counter() - state.saved_at
     return elapsed > max(CHECKPOINT_SECONDS, state.checkpoint_seconds / CHECKPOINT_SHARE)
+
+
+def _save(
+    writer: AtlasWriter, scan_pass: ScanPass, state: PassState, *, winners: WinnerStore
+) -> PassState:
+    """Saves the images among the hits, then the state. Images that are missing are read again."""
+    try:
+        winners.flush(state.sweeps.sweep)
+    finally:
+        state = write_checkpoint(writer, scan_pass, state)
+    return state
 
 
 def write_checkpoint(writer: AtlasWriter, scan_pass: ScanPass, state: PassState) -> PassState:

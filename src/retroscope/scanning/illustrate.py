@@ -1,41 +1,43 @@
 """The second pass, over the hits only: it stores their images and their projections."""
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TypeVar
 
 from retroscope.argument_types import check_arguments
 from retroscope.atlas.layer_selection import atlas_layers, split_names
+from retroscope.atlas.queries.table_rows import ProjectionRow, StoredImageRow
+from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.atlas.reader import Atlas
+from retroscope.atlas.row_encoding import stored_image_row
 from retroscope.atlas.schema import ScanState
 from retroscope.atlas.writer import AtlasWriter, MissingProjection, extend_atlas
-from retroscope.engine.batching import NetworkInput
 from retroscope.engine.rule_choice import AUTO, choose_rules
-from retroscope.engine.rules import RELEVANCE
+from retroscope.engine.rules import RELEVANCE, RuleBook
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_scan
-from retroscope.methods.deconv.deconv import deconv_many
+from retroscope.methods.deconv.deconv import project_requests
 from retroscope.network import AnyNetwork, Network, as_network
 from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
 from retroscope.results.layer_lookup import check_unit
 from retroscope.results.projections import Projection
+from retroscope.scanning.background_writer import BackgroundWriter
 from retroscope.scanning.hit_order import HitOrder
 from retroscope.scanning.image_files import (
     read_input,
     refuse_changed_contents,
     refuse_changed_files,
 )
+from retroscope.scanning.images_ahead import ImagesAhead
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.sources import ImageList, ImageSource, list_images
 from retroscope.unit import Unit, as_unit
 
 CACHED_IMAGES, IMAGES_PER_TRANSACTION = 384, 32
+REPORT_SECONDS = 1.0
 
 RanksOption = str | int | bool
 """`auto`, `all`, `max`, `none`, or a number of hits; True and False stand for `all` and `none`."""
@@ -132,8 +134,8 @@ def illustrate(
         image_list = _list_scanned_images(scanned, images, glob=glob, labels=labels)
         _check_is_same_scan(scanned, net, image_list)
         selection = _select_units(scanned, split_names(layers), units)
-        readers = workers or default_workers()
-        store_winning_images(writer, net, image_list, workers=readers, progress=progress)
+        workers = workers or default_workers()
+        store_winning_images(writer, net, image_list, workers=workers, progress=progress)
         project_hits(
             writer,
             net,
@@ -142,6 +144,7 @@ def illustrate(
             selection=selection,
             rules=rules,
             max_seconds=time_for_projections(0) if ranks.is_timed else inf,
+            workers=workers,
             progress=progress,
         )
 
@@ -200,38 +203,6 @@ def _check_is_same_list(atlas: Atlas, image_list: ImageList) -> None:
             )
 
 
-class ImageCache:
-    """Images of the list as the network takes them, read by threads; the last used are cached."""
-
-    def __init__(
-        self,
-        writer: AtlasWriter,
-        net: Network,
-        image_list: ImageList,
-        *,
-        workers: int,
-        size: int = CACHED_IMAGES,
-    ) -> None:
-        self._writer, self._net, self._image_list = writer, net, image_list
-        self._workers, self._size = workers, size
-        self._cache: OrderedDict[int, NetworkInput] = OrderedDict()
-
-    def fetch(self, indices: Sequence[int]) -> dict[int, NetworkInput]:
-        """The images at these indices, whose files the scan has read before."""
-        missing = [index for index in dict.fromkeys(indices) if index not in self._cache]
-        with ThreadPoolExecutor(self._workers) as pool:
-            readings = list(pool.map(partial(read_input, self._net, self._image_list), missing))
-        files = [file for _, file in readings if file is not None]
-        refuse_changed_contents(self._writer, self._image_list, files)
-        self._cache.update(zip(missing, [image for image, _ in readings], strict=True))
-        images = {index: self._cache[index] for index in indices}
-        for index in images:
-            self._cache.move_to_end(index)
-        while len(self._cache) > self._size:
-            self._cache.popitem(last=False)
-        return images
-
-
 def store_winning_images(
     writer: AtlasWriter,
     net: Network,
@@ -240,19 +211,27 @@ def store_winning_images(
     workers: int,
     progress: ProgressListener,
 ) -> None:
-    """Stores each image among the hits once, at the size of the network's input."""
+    """Stores the images among the hits that are missing; those of a scan are there already."""
     missing = writer.images_without_pixels()
     if not missing:
         return
     refuse_changed_files(writer, image_list, missing)
-    cache = ImageCache(writer, net, image_list, workers=workers, size=0)
+
+    def encode(index: int) -> tuple[StoredImageRow, ImageFileRow | None]:
+        image, file = read_input(net, image_list, index)
+        return stored_image_row(index, image.rgb), file
+
+    def put(images: Sequence[tuple[StoredImageRow, ImageFileRow | None]]) -> None:
+        files = [file for _, file in images if file is not None]
+        refuse_changed_contents(writer, image_list, files)
+        writer.put_stored_images(row for row, _ in images)
+
     reporter = ProgressReporter("store images", len(missing), progress)
-    for start, indices in _chunks(missing, IMAGES_PER_TRANSACTION):
-        images = cache.fetch(indices)
-        with writer.transaction():
-            for index, image in images.items():
-                writer.put_image_pixels(index, image.rgb)
-        reporter.update(start + len(indices))
+    with BackgroundWriter(writer, encode, put, workers=workers) as background:
+        for start in range(0, len(missing), IMAGES_PER_TRANSACTION):
+            background.add(missing[start : start + IMAGES_PER_TRANSACTION])
+            reporter.update(background.stored)
+        reporter.update(background.wait())
 
 
 def project_hits(
@@ -264,6 +243,7 @@ def project_hits(
     selection: frozenset[Unit] | None = None,
     rules: str = AUTO,
     max_seconds: float = inf,
+    workers: int | None = None,
     progress: ProgressListener = ignore_progress,
 ) -> None:
     """Stores the projections of the hits that have none, the best hits of every channel first.
@@ -279,31 +259,81 @@ def project_hits(
     order = HitOrder(net, choice.book)
     hits = order.sort(_missing_projections(writer, selection, ranks=ranks, rules=choice.book.name))
     refuse_changed_files(writer, image_list, sorted({hit.image for hit in hits}))
-    cache = ImageCache(writer, net, image_list, workers=default_workers())
-    parts = order.parts(hits)
     reporter = ProgressReporter(
-        "illustrate", len(hits), progress, max_seconds=max_seconds, parts=parts
+        "illustrate", len(hits), progress, max_seconds=max_seconds, parts=order.parts(hits)
     )
-    completed = 0
-    end = perf_counter() + max_seconds
-    for portion in order.portions(hits):
-        if perf_counter() > end:
-            break
-        images = cache.fetch([hit.image for hit in portion])
-        requests = [(_unit(hit), images[hit.image]) for hit in portion]
-        projections: list[Projection] = []
-        try:
-            projections.extend(deconv_many(net, requests, rules=stored_rules))
-        finally:  # an interruption keeps what was computed
-            with writer.transaction():
-                for hit, projection in zip(portion, projections, strict=False):
-                    writer.put_projection(hit.image, projection)
-        completed += len(portion)
-        reporter.update(completed)
+    portions = _in_time(order.portions(hits), max_seconds)
+    sequence, workers = (hit.image for hit in hits), workers or default_workers()
+    with (
+        ImagesAhead(
+            writer, net, image_list, sequence, workers=workers, size=CACHED_IMAGES
+        ) as images,
+        _projection_store(writer, workers=workers) as store,
+    ):
+        _project_portions(net, portions, images, store=store, rules=stored_rules, reporter=reporter)
     if selection is None or any(unit.channel is None for unit in selection):
         with writer.transaction():
             state = ScanState.SCANNED if ranks.is_empty else ScanState.ILLUSTRATED
             writer.put_meta({"state": state})
+
+
+ProjectionStore = BackgroundWriter[tuple[int, Projection], ProjectionRow]
+"""Stores projections, each with the number of its image."""
+
+
+def _projection_store(writer: AtlasWriter, *, workers: int) -> ProjectionStore:
+    def encode(projection: tuple[int, Projection]) -> ProjectionRow:
+        return writer.encode_projection(*projection)
+
+    return BackgroundWriter(writer, encode, writer.put_projections, workers=workers)
+
+
+def _project_portions(
+    net: Network,
+    portions: Iterable[Sequence[MissingProjection]],
+    images: ImagesAhead,
+    *,
+    store: ProjectionStore,
+    rules: str | RuleBook,
+    reporter: ProgressReporter,
+) -> None:
+    """Projects portion after portion, while those before are encoded and stored."""
+    report = _at_intervals(lambda: reporter.update(store.stored))
+    for portion in portions:
+        requests = ((_unit(hit), images.read(hit.image)) for hit in portion)
+        projections: list[Projection] = []
+        try:
+            projections.extend(project_requests(net, requests, rules=rules, after_pass=report))
+        finally:  # an interruption keeps what was computed
+            numbers = (hit.image for hit in portion)
+            store.add([*zip(numbers, projections, strict=False)])
+        reporter.update(store.stored)
+    reporter.update(store.wait())
+
+
+Item = TypeVar("Item")
+
+
+def _in_time(items: Iterable[Item], max_seconds: float) -> Iterator[Item]:
+    """The items until the time is up."""
+    end = perf_counter() + max_seconds
+    for item in items:
+        if perf_counter() > end:
+            return
+        yield item
+
+
+def _at_intervals(call: Callable[[], object]) -> Callable[[], None]:
+    """A function that calls another, but at most every `REPORT_SECONDS`."""
+    called_at = monotonic()
+
+    def call_if_due() -> None:
+        nonlocal called_at
+        if monotonic() - called_at >= REPORT_SECONDS:
+            call()
+            called_at = monotonic()
+
+    return call_if_due
 
 
 def _missing_projections(
@@ -330,12 +360,3 @@ def _is_selected(hit: MissingProjection, selection: frozenset[Unit]) -> bool:
 
 def _unit(hit: MissingProjection) -> Unit:
     return Unit(hit.layer, hit.channel, (hit.y, hit.x))
-
-
-Item = TypeVar("Item")
-
-
-def _chunks(items: Sequence[Item], size: int) -> Iterator[tuple[int, Sequence[Item]]]:
-    """The items in chunks, each with the index of its first one."""
-    for start in range(0, len(items), size):
-        yield start, items[start : start + size]

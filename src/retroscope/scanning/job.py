@@ -102,7 +102,13 @@ def scan(
         max_seconds = time_for_projections(perf_counter() - start) if ranks.is_timed else inf
         store_winning_images(writer, net, image_list, workers=workers, progress=progress)
         project_hits(
-            writer, net, image_list, ranks=ranks, max_seconds=max_seconds, progress=progress
+            writer,
+            net,
+            image_list,
+            ranks=ranks,
+            max_seconds=max_seconds,
+            workers=workers,
+            progress=progress,
         )
     return open_atlas(to)
 
@@ -205,8 +211,10 @@ def _exact_pass(writer: AtlasWriter, plan: ScanPlan, sweeps: LayerSweeps) -> Sca
 def _finish(writer: AtlasWriter, plan: ScanPlan, sweeps: LayerSweeps) -> None:
     classes = len(plan.image_list.class_names)
     with writer.transaction():
-        for layer in plan.layers:
-            write_layer(writer, layer, sweeps.layer_sweep(layer.index), classes=classes)
+        with writer.rebuild_hit_index():
+            for layer in plan.layers:
+                write_layer(writer, layer, sweeps.layer_sweep(layer.index), classes=classes)
+        writer.delete_images_without_hits()
         writer.clear_state()
         writer.delete_meta("checkpoint", "next")
         writer.put_meta({"state": ScanState.SCANNED})

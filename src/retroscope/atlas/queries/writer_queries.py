@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from retroscope.atlas.queries.query import Query, SqlSource
+from retroscope.atlas.schema import create_index
 
 _NO_LIMIT = 2**62
 
@@ -20,6 +21,12 @@ COUNT_DOWN_LABEL = """
     WHERE id = (SELECT label FROM images WHERE id = ? AND status <> ?)"""
 DELETE_STATE = "DELETE FROM state"
 DELETE_HITS = "DELETE FROM hits WHERE layer = ? AND ranked_by = ?"
+DROP_HIT_INDEX = "DROP INDEX IF EXISTS hits_by_image"
+CREATE_HIT_INDEX = create_index("hits_by_image")
+DELETE_STORED_IMAGE = "DELETE FROM winner_pictures WHERE image = ?"
+DELETE_IMAGES_WITHOUT_HITS = """
+    DELETE FROM winner_pictures
+    WHERE NOT EXISTS (SELECT 1 FROM hits WHERE hits.image = winner_pictures.image)"""
 
 
 def upsert(table: str, columns: Sequence[str]) -> str:

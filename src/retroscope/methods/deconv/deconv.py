@@ -134,11 +134,24 @@ def deconv_many(
         raise RetroscopeError(
             f"shifts is a number from 1 to {MAX_SHIFTS}, not {shifts}", parameter="shifts"
         )
+    yield from project_requests(net, requests, rules=rules, shifts=shifts, max_bytes=max_bytes)
+
+
+def project_requests(
+    net: Network,
+    requests: Iterable[Request],
+    *,
+    rules: str | RuleBook,
+    shifts: int = 1,
+    max_bytes: int | None = None,
+    after_pass: Callable[[], object] = lambda: None,
+) -> Iterator[Projection]:
+    """As `deconv_many`; calls `after_pass` after each pass back, of which a batch may take many."""
     max_bytes = max_bytes or memory_budget(net.device)
+    project = partial(_project, net, rules=rules, max_bytes=max_bytes, after_pass=after_pass)
     pending = iter(requests)
     while chunk := _next_chunk(net, pending):
         with preserve_state(net.module):
-            project = partial(_project, net, rules, max_bytes)
             projections = dict(project(chunk))
             if shifts > 1:
                 projections = {
@@ -212,7 +225,12 @@ def _image_key(image: AnyImage) -> object:
 
 
 def _project(
-    net: Network, rules: str | RuleBook, max_bytes: int, requests: Sequence[ProjectionRequest]
+    net: Network,
+    requests: Sequence[ProjectionRequest],
+    *,
+    rules: str | RuleBook,
+    max_bytes: int,
+    after_pass: Callable[[], object],
 ) -> NumberedProjections:
     by_size: dict[Size, list[ProjectionRequest]] = defaultdict(list)
     for request in requests:
@@ -227,6 +245,6 @@ def _project(
         choice = choose_rules(rules, survey)
         if choice.book.contrast:
             _require_channels(size_requests)
-        projector = Projector(net, choice, max_bytes, survey, images)
+        projector = Projector(net, choice, max_bytes, survey, images, after_pass)
         positioned = resolve_positions(net, survey, images, size_requests, max_bytes=max_bytes)
         yield from projector.project(positioned)

@@ -1,7 +1,7 @@
 """Projects units back to the pixels, batch by batch, for images of one size."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import isfinite
@@ -56,6 +56,7 @@ class Projector:
     max_bytes: int
     survey: Survey
     images: ImageStack
+    after_pass: Callable[[], object] = lambda: None
 
     @property
     def book(self) -> RuleBook:
@@ -72,6 +73,7 @@ class Projector:
             whole += [request for request in by_layer[target] if not (local and request.is_local)]
             for crops in group_into_batches(local, self.survey):
                 for result, batch in self._project_crops(crops):
+                    self.after_pass()
                     if result is None:
                         whole += batch.requests
                     else:
@@ -174,6 +176,7 @@ class Projector:
                 batch = _whole_frames([request for _, request in turn])
                 result = BackwardResult(origins.activations(turn), rows)
                 projections += self._to_projections(batch, result)
+                self.after_pass()
         return projections
 
     def _look_back(

@@ -1,0 +1,117 @@
+"""The images among the hits, stored while a pass goes on.
+
+An image enters a ranking when its batch is added, or never: later images only push it out. So its
+pixels, which are in memory then, are encoded beside the network and need not be read again. Images
+that have been pushed out are deleted from time to time, so that the file stays small.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from retroscope.atlas.queries.table_rows import StoredImageRow
+from retroscope.atlas.row_encoding import stored_image_row
+from retroscope.atlas.writer import AtlasWriter
+from retroscope.imaging.decoding import RGB
+from retroscope.scanning.background_writer import BackgroundWriter
+from retroscope.scanning.loading import LoadedBatch
+from retroscope.scanning.statistics.sweep import Sweep
+
+IMAGES_PER_TRANSACTION = 32
+_MAX_LOSER_SHARE, _FEW_IMAGES = 0.1, 256
+
+
+@dataclass(frozen=True, eq=False)
+class _RankedImages:
+    """The images of a batch, and which of them are in a ranking: known when the device is done."""
+
+    numbers: Sequence[int]
+    pixels: Sequence[RGB]
+    is_ranked: torch.Tensor
+    computed: torch.cuda.Event | None
+
+    def winners(self) -> list[tuple[int, RGB]]:
+        if self.computed is not None:
+            self.computed.synchronize()
+        columns = zip(self.numbers, self.pixels, self.is_ranked.tolist(), strict=True)
+        return [(number, pixels) for number, pixels, is_ranked in columns if is_ranked]
+
+
+class WinnerStore:
+    """Stores the images of a list of `count` that are in the rankings of a sweep."""
+
+    def __init__(self, writer: AtlasWriter, count: int, *, workers: int) -> None:
+        self._writer, self._count = writer, count
+        self._stored = set(writer.stored_images())
+        self._latest: _RankedImages | None = None
+        self._group: list[tuple[int, RGB]] = []
+        self._background: BackgroundWriter[tuple[int, RGB], StoredImageRow] = BackgroundWriter(
+            writer, _encode, writer.put_stored_images, workers=workers
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._background.__exit__(kind, error, trace)
+
+    def add(self, batch: LoadedBatch, sweep: Sweep) -> None:
+        """Stores those of a batch that are in the rankings, now that it has been added.
+
+        To ask which they are would wait for the device; therefore it is asked at the next call.
+        """
+        self._store_latest()
+        if batch.images:
+            flags = _ranking_flags(sweep, self._count)
+            is_ranked = flags[torch.tensor(batch.indices).to(flags.device, non_blocking=True)]
+            self._latest = _RankedImages(
+                batch.indices,
+                [image.rgb for image in batch.images],
+                is_ranked.to("cpu", non_blocking=is_ranked.is_cuda),
+                torch.cuda.current_stream().record_event() if is_ranked.is_cuda else None,
+            )
+
+    def flush(self, sweep: Sweep) -> None:
+        """Waits until all images are in the atlas, and deletes the losers if there are many."""
+        self._store_latest()
+        self._encode_group()
+        self._background.wait()
+        winners = set(_ranking_flags(sweep, self._count).nonzero()[:, 0].tolist())
+        losers = self._stored - winners
+        if len(losers) > _MAX_LOSER_SHARE * len(winners) + _FEW_IMAGES:
+            with self._writer.transaction():
+                self._writer.delete_stored_images(losers)
+            self._stored -= losers
+
+    def _store_latest(self) -> None:
+        latest, self._latest = self._latest, None
+        if latest is not None:
+            self._group += latest.winners()
+        if len(self._group) >= IMAGES_PER_TRANSACTION:
+            self._encode_group()
+
+    def _encode_group(self) -> None:
+        group, self._group = self._group, []
+        self._background.add(group)
+        self._stored.update(number for number, _ in group)
+
+
+def _encode(image: tuple[int, RGB]) -> StoredImageRow:
+    return stored_image_row(*image)
+
+
+def _ranking_flags(sweep: Sweep, count: int) -> torch.Tensor:
+    """Which of `count` images are in a ranking of the sweep, without waiting for the device."""
+    images = [ranking.image.flatten() for ranking in (sweep.by_max, sweep.by_mean)]
+    flags = torch.zeros(count + 1, dtype=torch.bool, device=images[0].device)
+    for numbers in images:
+        flags.index_fill_(0, numbers + 1, value=True)  # -1 is an empty slot
+    return flags[1:]
