@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from retroscope.engine.batch_test import _sample_layers
 from retroscope.methods.deconv.deconv import deconv, deconv_many
 from retroscope.network import Network
 from tests.conftest import built, numbers
@@ -61,3 +62,11 @@ def test_the_images_of_a_batch_do_not_touch_each_other(name: str) -> None:
 @pytest.mark.parametrize("name", SEPARATE)
 def test_images_that_do_not_touch_each_other_run_in_batches(name: str) -> None:
     assert not network(SEPARATE[name]).survey().needs_single_images
+
+
+def test_the_test_of_a_batch_holds_only_the_values_that_it_compares() -> None:
+    """Views of some values would hold the maps of all layers: gigabytes for large images."""
+    net = Network(built(lambda: Between(lambda x: x)), input_size=(64, 64))
+    (samples,) = _sample_layers(net.module, net.survey(), numbers(1, 3, 64, 64).float())
+    assert samples
+    assert all(values.untyped_storage().nbytes() == 4 * len(values) for values in samples.values())

@@ -4,6 +4,7 @@ import gc
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from retroscope.engine import memory
 from retroscope.engine.gradients import gradients
 from retroscope.engine.intercept import PassEnded, TargetReached, run
 from retroscope.engine.memory import in_batches, is_out_of_memory, memory_budget
@@ -145,6 +147,27 @@ def test_other_errors_are_not_taken_for_it(error: BaseException) -> None:
 
 def test_a_batch_may_take_a_part_of_what_there_is() -> None:
     assert 0 < memory_budget(torch.device("cpu")) <= 1 << 30
+
+
+def test_the_memory_that_caches_of_files_would_free_is_available(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    facts = tmp_path / "meminfo"
+    monkeypatch.setattr(memory, "_MEMORY_FACTS", facts)
+    without = memory.available_memory(torch.device("cpu"))
+    assert without > 0
+    facts.write_text("MemTotal: 9000 kB\nMemFree: 1 kB\nMemAvailable: 7000 kB\n")
+    assert memory.available_memory(torch.device("cpu")) == 7000 * 1024
+    facts.write_text("MemTotal: 9000 kB\nMemFree: 1 kB\n")  # a kernel before 3.14
+    assert memory.available_memory(torch.device("cpu")) > 1024
+
+
+def test_work_that_does_not_fit_in_memory_is_refused_with_the_way_out() -> None:
+    device = torch.device("cpu")
+    available = memory.available_memory(device)
+    memory.refuse_too_large(available // 2, device, work="a canvas", parameter="size")
+    with pytest.raises(RetroscopeError, match=r"a canvas needs about .* GB .*give a smaller size"):
+        memory.refuse_too_large(2 * available, device, work="a canvas", parameter="size")
 
 
 # The same projections, whatever fits

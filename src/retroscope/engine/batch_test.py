@@ -73,7 +73,8 @@ class _Sampler(ProgramInterpreter):
                 raise CannotFollow
             for samples, maps in zip(self.samples, output, strict=True):
                 values = maps.flatten()
-                samples[self.count] = values[:: max(len(values) // _SAMPLES, 1)].float().cpu()
+                sample = values[:: max(len(values) // _SAMPLES, 1)].float().cpu()
+                samples[self.count] = sample.clone()  # a view would keep the maps in memory
         return result
 
 

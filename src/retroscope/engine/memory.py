@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -23,14 +24,50 @@ def memory_budget(device: torch.device) -> int:
     """How many bytes a batch may take on this device now."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * _DEVICE_SHARE)
-    return min(int(_available_memory() * _CPU_SHARE), _CPU_MAXIMUM)
+    return min(int(available_memory(device) * _CPU_SHARE), _CPU_MAXIMUM)
 
 
-def _available_memory() -> int:
+def available_memory(device: torch.device) -> int:
+    """How many bytes this device can still give: on Linux, with what caches of files would free."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    facts = _MEMORY_FACTS.read_text() if _MEMORY_FACTS.is_file() else ""
+    return _available_on_linux(facts) or _free_pages()
+
+
+_MEMORY_FACTS = Path("/proc/meminfo")
+
+
+def _available_on_linux(facts: str) -> int:
+    """
+    >>> _available_on_linux("MemFree:  100 kB\\nMemAvailable:  300 kB\\n")
+    307200
+    """
+    lines = dict(line.split(":", 1) for line in facts.splitlines() if ":" in line)
+    return int(lines.get("MemAvailable", "0 kB").split()[0]) << 10
+
+
+def _free_pages() -> int:
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):  # not on every system
         return _UNKNOWN_MEMORY
+
+
+def refuse_too_large(needed: int, device: torch.device, *, work: str, parameter: str) -> None:
+    """Raises if work needs more memory than there is; a smaller `parameter` is the way out.
+
+    >>> refuse_too_large(10**18, torch.device("cpu"), work="a pattern", parameter="size")
+    Traceback (most recent call last):
+    retroscope.errors.RetroscopeError: a pattern needs about ...; give a smaller size
+    """
+    available = available_memory(device)
+    if needed > available:
+        raise RetroscopeError(
+            f"{work} needs about {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are "
+            f"available; give a smaller {parameter.replace('_', ' ')}",
+            parameter=parameter,
+        )
 
 
 _ALLOCATOR_MESSAGES = ("out of memory", "can't allocate memory")
