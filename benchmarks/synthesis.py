@@ -5,7 +5,7 @@ transforms. Lucent resizes the network's input to 224 pixels unless it gets a si
 measured. Besides, a whole pattern of a unit of EfficientNet-Lite0, by the default recipe.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -33,7 +33,6 @@ from retroscope.methods.synthesis.synthesize import synthesize_many
 CHANNEL, MARGIN = 5, 24
 """Lucent pads its canvas by the margin."""
 WHOLE_TARGET = 30
-StepsProgram = Callable[[int], object]
 
 
 @dataclass(frozen=True)
@@ -106,17 +105,16 @@ def report(sizes: Sizes = FULL) -> str:
 
 
 def _row(net: rs.Network, layer: Layer, sizes: Sizes) -> list[object]:
-    lucent = partial(_lucent, net.module, layer.peer_name, sizes.canvas)
-    programs: list[StepsProgram] = [
-        partial(lucent, None),
-        partial(lucent, sizes.canvas + MARGIN),
-        partial(_ours, net, layer.name, size=sizes.canvas, count=1),
-        partial(_ours, net, layer.name, size=sizes.canvas, count=sizes.batch),
+    lucent = partial(_lucent, net.module, layer.peer_name, canvas=sizes.canvas)
+    peers = [partial(lucent, size=None), partial(lucent, size=sizes.canvas + MARGIN)]
+    ours = [
+        partial(_ours, net, layer.name, size=sizes.canvas, count=count)
+        for count in (1, sizes.batch)
     ]
+    step_counts = (1, sizes.steps + 1)
     runs = [
-        partial(program, steps) if program in programs[2:] else _if_lucent(program, steps)
-        for program in programs
-        for steps in (1, sizes.steps + 1)
+        *(if_installed("lucent", partial(peer, steps)) for peer in peers for steps in step_counts),
+        *(partial(program, steps) for program in ours for steps in step_counts),
     ]
     times = time_alternating(*runs, rounds=sizes.rounds)
     pairs = zip(times[::2], times[1::2], strict=True)
@@ -135,17 +133,13 @@ def _row(net: rs.Network, layer: Layer, sizes: Sizes) -> list[object]:
     ]
 
 
-def _if_lucent(program: StepsProgram, steps: int) -> Callable[[], object] | None:
-    return if_installed("lucent", partial(program, steps))
-
-
 def _ours(net: rs.Network, layer: str, steps: int, *, size: int, count: int) -> object:
     units = [f"{layer}:{CHANNEL + n}@*" for n in range(count)]
     return synthesize_many(net, units, steps=steps, size=size)
 
 
 def _lucent(
-    module: torch.nn.Module, path: str, canvas: int, size: int | None, /, *steps: int
+    module: torch.nn.Module, path: str, steps: int, *, canvas: int, size: int | None
 ) -> object:
     with catch_warnings():
         simplefilter("ignore")
@@ -155,7 +149,7 @@ def _lucent(
             module,
             f"{path}:{CHANNEL}",
             param_f=lambda: param.image(canvas),
-            thresholds=steps,
+            thresholds=(steps,),
             show_image=False,
             progress=False,
             fixed_image_size=size,
