@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torchvision.transforms import functional
 
 import retroscope as rs
 from retroscope.engine.program import Survey
@@ -136,6 +137,19 @@ def test_the_picture_of_what_a_network_takes_is_the_picture(
     feeding = Preprocessing(rs.Fit((5, 7)), mean, std)
     shown = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), np.uint8)
     np.testing.assert_array_equal(feeding.to_rgb(feeding.to_input(shown)), shown)
+
+
+@given(STATISTICS, st.integers(0, 1000))
+def test_the_input_of_an_image_is_that_of_torchvisions_transforms(
+    statistics: tuple[list[float], list[float]], seed: int
+) -> None:
+    mean, std = statistics
+    preprocessing = Preprocessing(rs.Fit((5, 7)), tuple(mean), tuple(std))
+    pixels = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), np.uint8)
+    expected = functional.normalize(functional.to_tensor(pixels), mean, std)
+    values = preprocessing.to_input(pixels)
+    assert values.flags.c_contiguous
+    np.testing.assert_array_equal(values, expected.numpy())
 
 
 def test_the_picture_of_a_tensor_is_what_a_screen_can_show() -> None:

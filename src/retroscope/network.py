@@ -66,9 +66,11 @@ class Preprocessing:
                 f"a float tensor of ({self.channels}, height, width)"
             )
         colours = pixels if self.channels == 3 else pixels.mean(axis=2, keepdims=True)
-        scaled = colours.astype(np.float32) / np.float32(255)
-        normalised = (scaled - _float32(self.mean)) / _float32(self.std)
-        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+        planes = np.array(colours.transpose(2, 0, 1), np.float32, order="C")
+        planes /= np.float32(255)
+        planes -= _float32(self.mean)[:, None, None]
+        planes /= _float32(self.std)[:, None, None]
+        return planes
 
     def to_rgb(self, values: npt.NDArray[np.float32]) -> RGB:
         """The pixels of an input (channels, height, width), clipped to what a screen can show."""

@@ -1,5 +1,7 @@
 """The group of commands, and how errors end the process."""
 
+import atexit
+import gc
 import sys
 import warnings
 from collections.abc import Sequence
@@ -85,6 +87,7 @@ for _command in (command for commands in main.sections.values() for command in c
 def run() -> None:
     """The console script: a user's mistake prints one line and exits with status 2."""
     warnings.filterwarnings("ignore", module="PIL")  # damaged tags of a readable image
+    atexit.register(gc.disable)  # Python looks for cycles three times at its end; once is enough
     try:
         main(prog_name="retroscope", standalone_mode=False)
     except click.ClickException as error:

@@ -150,7 +150,7 @@ def to_rgb(image: PIL.Image.Image) -> RGB:
     if image.has_transparency_data:
         white = PIL.Image.new("RGBA", image.size, "white")
         image = PIL.Image.alpha_composite(white, image.convert("RGBA"))
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _scale_deep_grey(image: PIL.Image.Image) -> npt.NDArray[np.uint8]:
