@@ -31,6 +31,7 @@ def test_hits_are_those_of_the_full_scan(folder: Path, tmp_path: Path, top: int)
     )
     assert narrow.sql(HITS) == full.sql(HITS)
     assert (narrow.meta["precision"], full.meta["precision"]) == ("bf16", "full")
+    assert narrow.meta["readable"] == full.meta["readable"] == 40
     for unit in ("first:0", "second:0"):
         wide, slim = full.stats(unit), narrow.stats(unit)
         assert slim.maximum == wide.maximum, "the highest value is that of the best hit"

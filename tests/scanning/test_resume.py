@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -254,6 +254,47 @@ def test_a_finished_scan_keeps_nothing_that_was_only_for_resuming(
         assert not resuming & atlas.meta.keys()
         assert atlas.sql("SELECT * FROM state") == []
     scan(tiny(), folder, to=tmp_path / "a", precision=precision).close()
+
+
+@pytest.mark.parametrize("precision", ["full", "bf16"])
+def test_a_state_that_nothing_would_resume_is_not_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """With a thousand classes it has half a gigabyte."""
+    stages: list[str] = []
+    put_state = AtlasWriter.put_state
+
+    def watch(writer: AtlasWriter, parts: Mapping[str, bytes]) -> None:
+        stages.append(next(iter(parts)).partition(":")[0])
+        put_state(writer, parts)
+
+    monkeypatch.setattr(AtlasWriter, "put_state", watch)
+    scan(tiny(), folder, to=tmp_path / "a", precision=precision).close()
+    assert stages == ([] if precision == "full" else ["scan"])
+
+
+@pytest.mark.parametrize("precision", ["full", "bf16"])
+def test_an_interruption_while_the_results_are_written_loses_no_image(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def run(name: str, progress: Callable[[Progress], None] = ignore_progress) -> None:
+        scan(tiny(), folder, to=tmp_path / name, precision=precision, progress=progress).close()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("retroscope.scanning.job.write_layer", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run("stopped")
+    with open_atlas(tmp_path / "stopped") as atlas:
+        assert atlas.meta["state"] == ("scanning" if precision == "full" else "scoring")
+        assert not atlas.sql("SELECT * FROM hits")
+    reports: list[Progress] = []
+    run("stopped", reports.append)
+    assert all(told.skipped == told.total for told in reports if told.stage != "illustrate")
+    run("whole")
+    assert table_rows(tmp_path / "stopped") == table_rows(tmp_path / "whole")
 
 
 def test_a_finished_atlas_of_an_older_retroscope_may_keep_them(

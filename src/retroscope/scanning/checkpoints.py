@@ -8,6 +8,7 @@ from time import perf_counter, sleep
 import torch
 
 from retroscope.atlas.queries.writer_queries import ImageFileRow
+from retroscope.atlas.schema import ScanState
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.engine.isolation import preserve_state
 from retroscope.network import Network
@@ -28,7 +29,10 @@ _TURN_SECONDS, _PAUSE_SECONDS = 1.0, 0.001
 
 @dataclass(frozen=True, eq=False)
 class ScanPass:
-    """Images of a list, by their indices, through a network; `stage` names the pass."""
+    """Images of a list, by their indices, through a network; `stage` names the pass.
+
+    `is_second`: an earlier pass has counted its images.
+    """
 
     stage: str
     net: Network
@@ -39,6 +43,7 @@ class ScanPass:
     batch_size: int
     classes: int = 0
     track_positions: bool = True
+    is_second: bool = False
 
     @property
     def has_final_rankings(self) -> bool:
@@ -67,9 +72,17 @@ class PassState:
 
 
 def run_pass(
-    writer: AtlasWriter, scan_pass: ScanPass, *, workers: int, progress: ProgressListener
+    writer: AtlasWriter,
+    scan_pass: ScanPass,
+    *,
+    workers: int,
+    progress: ProgressListener,
+    finish: Callable[[LayerSweeps], None] | None = None,
 ) -> PassState:
-    """Runs a pass from its last checkpoint to its end. However it ends, the state is saved."""
+    """Runs a pass from its last checkpoint to its end. However it ends, the state is saved.
+
+    `finish` writes what the atlas is to hold instead of the state, if an image could be read.
+    """
     state = resume_pass(writer, scan_pass)
     total, count = len(scan_pass.indices), len(scan_pass.image_list.keys)
     reporter = ProgressReporter(scan_pass.stage, total, progress, completed=state.processed)
@@ -86,6 +99,11 @@ def run_pass(
                     if _is_checkpoint_due(state):
                         state = _save(writer, scan_pass, state, winners=winners)
                     end_turn()
+            if finish is not None and state.readable:
+                winners.flush(state.sweeps.sweep)
+                with writer.transaction():
+                    _record_images(writer, scan_pass, state)
+                    finish(state.sweeps)
         finally:
             state = _save(writer, scan_pass, state, winners=winners)
     return state
@@ -156,7 +174,7 @@ def _add_batch(
         state,
         sweeps=sweeps,
         processed=state.processed + len(batch.indices) + len(batch.failures),
-        readable=state.readable + len(batch.indices),
+        readable=state.readable + (0 if scan_pass.is_second else len(batch.indices)),
         failures=(*state.failures, *batch.failures),
         files=(*state.files, *batch.files),
         first_error=state.first_error or next((reason for _, reason in batch.failures), ""),
@@ -181,15 +199,13 @@ def _save(
 
 
 def write_checkpoint(writer: AtlasWriter, scan_pass: ScanPass, state: PassState) -> PassState:
-    """Saves the state in one transaction, unless it is saved already."""
-    if state.saved == state.processed:
+    """Saves the state in one transaction, unless it is saved already or the scan is finished."""
+    if state.saved == state.processed or ScanState(str(writer.meta["state"])).is_finished:
         return state
     start = perf_counter()
     with writer.transaction():
-        _mark_images(writer, scan_pass.indices[state.saved : state.processed], state.failures)
-        writer.put_image_files(state.files)
+        _record_images(writer, scan_pass, state)
         writer.put_state(pack_sweeps(state.sweeps, stage=scan_pass.stage))
-        writer.put_meta({"next": state.processed, "readable": state.readable})
     now = perf_counter()
     return replace(
         state,
@@ -201,10 +217,12 @@ def write_checkpoint(writer: AtlasWriter, scan_pass: ScanPass, state: PassState)
     )
 
 
-def _mark_images(
-    writer: AtlasWriter, indices: Sequence[int], failures: Sequence[tuple[int, str]]
-) -> None:
-    unreadable = dict(failures)
+def _record_images(writer: AtlasWriter, scan_pass: ScanPass, state: PassState) -> None:
+    """Records how far the pass has come, and what became of the images since it was saved."""
+    unreadable = dict(state.failures)
+    indices = scan_pass.indices[state.saved : state.processed]
     writer.mark_read(index for index in indices if index not in unreadable)
-    for index, reason in failures:
+    for index, reason in state.failures:
         writer.mark_unreadable(index, reason)
+    writer.put_image_files(state.files)
+    writer.put_meta({"next": state.processed, "readable": state.readable})

@@ -229,8 +229,8 @@ def store_winning_images(
     reporter = ProgressReporter("store images", len(missing), progress)
     with BackgroundWriter(writer, encode, put, workers=workers) as background:
         for start in range(0, len(missing), IMAGES_PER_TRANSACTION):
-            background.add(missing[start : start + IMAGES_PER_TRANSACTION])
             reporter.update(background.stored)
+            background.add(missing[start : start + IMAGES_PER_TRANSACTION])
         reporter.update(background.wait())
 
 
@@ -300,6 +300,7 @@ def _project_portions(
     """Projects portion after portion, while those before are encoded and stored."""
     report = _at_intervals(lambda: reporter.update(store.stored))
     for portion in portions:
+        reporter.update(store.stored)
         requests = ((_unit(hit), images.read(hit.image)) for hit in portion)
         projections: list[Projection] = []
         try:
@@ -307,7 +308,6 @@ def _project_portions(
         finally:  # an interruption keeps what was computed
             numbers = (hit.image for hit in portion)
             store.add([*zip(numbers, projections, strict=False)])
-        reporter.update(store.stored)
     reporter.update(store.wait())
 
 

@@ -1,6 +1,7 @@
 """The main job: one pass over the images, then the projections of the hits, all into one atlas."""
 
 from collections.abc import Sequence
+from functools import partial
 from math import inf
 from pathlib import Path
 from time import perf_counter
@@ -157,21 +158,25 @@ def _run_passes(
     state = ScanState(str(writer.meta["state"]))
     if state.is_finished:
         return
-    first_pass = _first_pass(writer, plan)
+    run = partial(run_pass, workers=workers, progress=progress)
+    finish = partial(_put_results, writer, plan)
+    first_pass, is_full = _first_pass(writer, plan), plan.precision == Precision.FULL
     if state == ScanState.SCANNING:
-        pass_state = run_pass(writer, first_pass, workers=workers, progress=progress)
+        pass_state = run(writer, first_pass, finish=finish if is_full else None)
         _refuse_no_image(writer, pass_state.readable, pass_state.first_error)
-        if plan.precision == Precision.BF16:
+        if not is_full:
             with writer.transaction():
                 writer.put_meta({"state": ScanState.SCORING, "next": 0})
     else:
         pass_state = resume_pass(writer, first_pass)
-    sweeps = pass_state.sweeps
-    if plan.precision == Precision.BF16:
-        exact_pass = _exact_pass(writer, plan, sweeps)
-        exact = run_pass(writer, exact_pass, workers=workers, progress=progress).sweeps
-        sweeps = sweeps.with_sweep(sweeps.sweep.with_exact_rankings(exact.sweep))
-    _finish(writer, plan, sweeps)
+    if not is_full:
+        sweeps = pass_state.sweeps
+
+        def finish_with_exact_rankings(exact: LayerSweeps) -> None:
+            finish(sweeps.with_sweep(sweeps.sweep.with_exact_rankings(exact.sweep)))
+
+        run(writer, _exact_pass(writer, plan, sweeps), finish=finish_with_exact_rankings)
+    writer.compact()
 
 
 def _refuse_no_image(writer: AtlasWriter, readable: int, reason: str) -> None:
@@ -205,17 +210,17 @@ def _exact_pass(writer: AtlasWriter, plan: ScanPlan, sweeps: LayerSweeps) -> Sca
         candidate_images(sweeps),
         top=plan.max_hits,
         batch_size=stored_count(writer.meta, "batch_size"),
+        is_second=True,
     )
 
 
-def _finish(writer: AtlasWriter, plan: ScanPlan, sweeps: LayerSweeps) -> None:
+def _put_results(writer: AtlasWriter, plan: ScanPlan, sweeps: LayerSweeps) -> None:
+    """Puts what readers look for in place of what only a resumed scan needs."""
     classes = len(plan.image_list.class_names)
-    with writer.transaction():
-        with writer.rebuild_hit_index():
-            for layer in plan.layers:
-                write_layer(writer, layer, sweeps.layer_sweep(layer.index), classes=classes)
-        writer.delete_images_without_hits()
-        writer.clear_state()
-        writer.delete_meta("checkpoint", "next")
-        writer.put_meta({"state": ScanState.SCANNED})
-    writer.compact()
+    with writer.rebuild_hit_index():
+        for layer in plan.layers:
+            write_layer(writer, layer, sweeps.layer_sweep(layer.index), classes=classes)
+    writer.delete_images_without_hits()
+    writer.clear_state()
+    writer.delete_meta("checkpoint", "next")
+    writer.put_meta({"state": ScanState.SCANNED})
