@@ -15,8 +15,9 @@ from retroscope.results import statistics
 from retroscope.results.as_json import as_json
 from retroscope.results.statistics import INTEGER, INTEGERS, REAL, Statistic
 from retroscope.scanning.job import scan
+from retroscope.scanning.statistics.batch_summary import BatchSummary
 from retroscope.scanning.statistics.channel_sums import ChannelSums
-from retroscope.scanning.statistics.summary import BatchSummary, summarise
+from retroscope.scanning.statistics.summary import summarise
 from tests.scanning.scans import maps_of, tiny, write_images
 
 NEW_ROWS = (

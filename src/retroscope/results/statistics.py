@@ -20,7 +20,7 @@ from retroscope.results.display import ArraySummary
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from retroscope.scanning.statistics.summary import BatchSummary
+    from retroscope.scanning.statistics.batch_summary import BatchSummary
 
     Sums = Mapping[str, Tensor]
 
@@ -38,9 +38,11 @@ class Statistic:
     """One statistic of a channel over the images of a scan.
 
     `of_batch` reduces a batch of images to one value per channel and `merge` combines the values
-    of two batches. `merge` must be associative, and an image without positions must not change
-    the result: it stands for the empty scan. `finish` computes what the atlas stores from the
-    merged values of all statistics; without it, the merged value itself is stored.
+    of two batches. `merge` must be associative and commutative, and an image without positions must
+    not change the result: it stands for the empty scan. Where `is_real_sum`, `of_batch` returns the
+    values of each image instead (images, channels), whose sum is the same in any order. `finish`
+    computes what the atlas stores from the merged values of all statistics; without it, the merged
+    value itself is stored.
 
     A row without `of_batch` is computed from the others alone. A row without `sql_type` is not
     stored: it is a sum that others need.
@@ -52,6 +54,7 @@ class Statistic:
     merge: "Callable[[Tensor, Tensor], Tensor]" = add
     finish: "Callable[[Sums], Tensor] | None" = None
     doc: str = ""
+    is_real_sum: bool = False
 
     @property
     def is_array(self) -> bool:
@@ -89,14 +92,16 @@ STATISTICS: tuple[Statistic, ...] = (
     Statistic(
         "total",
         None,
-        of_batch=lambda batch: batch.total.double().sum(0),
+        of_batch=lambda batch: batch.total,
         doc="sum of the finite values",
+        is_real_sum=True,
     ),
     Statistic(
         "squares",
         None,
-        of_batch=lambda batch: batch.squares.double().sum(0),
+        of_batch=lambda batch: batch.squares,
         doc="sum of their squares",
+        is_real_sum=True,
     ),
     Statistic("mean", REAL, finish=_mean, doc="mean over the finite positions"),
     Statistic("std", REAL, finish=_std, doc="standard deviation over the finite positions"),
@@ -106,6 +111,13 @@ STATISTICS: tuple[Statistic, ...] = (
         of_batch=lambda batch: batch.maximum.double().amax(0),
         merge=lambda first, second: first.maximum(second),
         doc="the highest finite value",
+    ),
+    Statistic(
+        "minimum",
+        REAL,
+        of_batch=lambda batch: batch.minimum.double().amin(0),
+        merge=lambda first, second: first.minimum(second),
+        doc="the lowest finite value",
     ),
     Statistic(
         "fired_images",

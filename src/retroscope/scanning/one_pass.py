@@ -12,7 +12,8 @@ from retroscope.engine.forward import run_forward
 from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.network import Network
 from retroscope.results.layers import Layer
-from retroscope.scanning.statistics.summary import Scratch
+from retroscope.scanning.statistics.batch_summary import device_tensor
+from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.statistics.sweep import Sweep, SweepBatch
 
 MAX_BATCH_SIZE = 64
@@ -73,7 +74,7 @@ def sweep_batch(
 
     def add_part(part: Sequence[int]) -> None:
         nonlocal sweeps
-        part_indices = torch.tensor([indices[n] for n in part], device=net.device)
+        part_indices = device_tensor(torch.tensor([indices[n] for n in part]), net.device)
         batch = torch.stack([images[n].tensor for n in part])
         summary = _summarise_layers(net, sweeps, batch, indices=part_indices, scratch=scratch)
         sweep = sweeps.sweep.add(summary, part_indices, [labels[n] for n in part])

@@ -16,7 +16,7 @@ from retroscope.scanning.statistics.channel_sums import ClassSums
 from retroscope.scanning.statistics.sweep import Arrays, Sweep, concatenate_layers
 from retroscope.scanning.statistics.topk import TopK
 
-_FORMAT = 2
+_FORMAT = 3
 _RECTIFIER_KINDS = {row.kind for row in TABLE.values() if row.role is Role.RECTIFIER}
 
 

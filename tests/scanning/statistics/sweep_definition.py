@@ -113,6 +113,7 @@ def channel_by_definition(batch: Batch, channel: int, top: int) -> dict[str, obj
         "channels.total": sum(finite),
         "channels.squares": sum(value * value for value in finite),
         "channels.maximum": max(finite, default=-np.inf),
+        "channels.minimum": min(finite, default=np.inf),
         "channels.fired_images": fired_images,
         "channels.fired_positions": fired_positions,
         "channels.non_finite": non_finite,

@@ -5,7 +5,8 @@ import pytest
 import torch
 from hypothesis import given
 
-from retroscope.scanning.statistics.summary import Scratch, summarise
+from retroscope.scanning.statistics.plain_summary import Scratch
+from retroscope.scanning.statistics.summary import summarise
 from tests.scanning.statistics.sweep_definition import Batch, batches
 
 

@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Self
 
 import torch
 
 from retroscope.results.statistics import accumulated_statistics, stored_statistics
-from retroscope.scanning.statistics.summary import BatchSummary
+from retroscope.scanning.statistics.batch_summary import BatchSummary, device_tensor
+from retroscope.scanning.statistics.exact_sums import read_sums, sum_exactly
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelSums:
-    """For each statistic that accumulates, its values: (channels) or (channels, bins)."""
+    """For each statistic that accumulates, its values: (channels) or (channels, bins).
+
+    A sum of real numbers is the digits of `sum_exactly`.
+    """
 
     sums: Mapping[str, torch.Tensor]
 
@@ -24,8 +29,13 @@ class ChannelSums:
     @classmethod
     def of_batch(cls, summary: BatchSummary) -> Self:
         """The sums of one batch."""
-        rows = accumulated_statistics()
-        return cls({row.name: of_batch(summary) for row, of_batch in rows})
+        values = {row.name: of_batch(summary) for row, of_batch in accumulated_statistics()}
+        return cls(
+            {
+                row.name: sum_exactly(values[row.name]) if row.is_real_sum else values[row.name]
+                for row, _ in accumulated_statistics()
+            }
+        )
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self.sums[name]
@@ -50,8 +60,12 @@ class ChannelSums:
 
     def finish(self) -> dict[str, torch.Tensor]:
         """The statistics that an atlas stores, by name."""
+        sums = {
+            row.name: read_sums(self[row.name]) if row.is_real_sum else self[row.name]
+            for row, _ in accumulated_statistics()
+        }
         return {
-            row.name: row.finish(self.sums) if row.finish else self[row.name]
+            row.name: row.finish(sums) if row.finish else sums[row.name]
             for row in stored_statistics()
         }
 
@@ -84,12 +98,15 @@ class ClassSums:
     def add(self, summary: BatchSummary, labels: Sequence[int]) -> "ClassSums":
         """With one more batch; a label below zero is no class."""
         rows = list(self.rows)
-        for label in set(labels) - {-1}:
-            members = [index for index, member in enumerate(labels) if member == label]
-            maximum = summary.maximum[members].double()
-            finite = maximum > -torch.inf
-            sums = (finite.sum(0), torch.where(finite, maximum, 0).sum(0), (maximum > 0).sum(0))
-            rows[label] = rows[label] + torch.stack([column.double() for column in sums])
+        order = sorted(range(len(labels)), key=labels.__getitem__)
+        order_on_device = device_tensor(torch.tensor(order), summary.maximum.device)
+        maxima = summary.maximum[order_on_device].double()
+        start = 0
+        for label, members in groupby(order, key=labels.__getitem__):
+            stop = start + len(list(members))
+            if label >= 0:
+                rows[label] = rows[label] + _class_row(maxima[start:stop])
+            start = stop
         return ClassSums(tuple(rows))
 
     def merge(self, other: "ClassSums") -> "ClassSums":
@@ -119,3 +136,10 @@ class ClassSums:
 
     def _table(self, column: int) -> torch.Tensor:
         return torch.stack([row[column] for row in self.rows])[:-1]
+
+
+def _class_row(maximum: torch.Tensor) -> torch.Tensor:
+    """The row of `ClassSums` of images with these maxima (images, channels)."""
+    finite = maximum > -torch.inf
+    sums = finite.sum(0), torch.where(finite, maximum, 0).sum(0), (maximum > 0).sum(0)
+    return torch.stack([column.double() for column in sums])

@@ -8,13 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from retroscope.scanning.statistics.batch_summary import BatchSummary, concatenate_channels
 from retroscope.scanning.statistics.channel_sums import ChannelSums, ClassSums
-from retroscope.scanning.statistics.summary import (
-    BatchSummary,
-    Scratch,
-    concatenate_channels,
-    summarise,
-)
+from retroscope.scanning.statistics.plain_summary import Scratch
+from retroscope.scanning.statistics.summary import summarise
 from retroscope.scanning.statistics.topk import TopK, peak_positions
 
 Array = npt.NDArray[np.generic]
@@ -78,6 +75,8 @@ class Sweep:
         summary = summarise(maps, scratch)
         if not track_positions:
             return SweepBatch(summary, torch.full_like(summary.non_finite, -1))
+        if summary.peaks is not None:
+            return SweepBatch(summary, summary.peaks)
         mask = self.by_max.entry_mask(summary.maximum, images)
         mask |= self.by_mean.entry_mask(summary.mean, images)
         return SweepBatch(summary, peak_positions(maps, mask, finite=summary.is_finite))

@@ -6,6 +6,7 @@ from typing import Self
 import torch
 
 from retroscope.methods.positions import peak_indices
+from retroscope.scanning.statistics.numba_loops import Loops, compiled_loops
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +39,24 @@ class TopK:
 
         The position of a score that does not enter may be anything.
         """
-        if score.is_cuda:  # to ask which scores enter would wait for the device
+        if score.device.type != "cpu":  # to ask which scores enter would wait for the device
             return self.merge(_from_batch(score, images, position))
+        if loops := compiled_loops():
+            return self._insert(loops, score, images, position)
         channels = self.entry_mask(score, images).any(dim=0).nonzero()[:, 0]
         if len(channels) == 0:
             return self
         batch = _from_batch(score[:, channels], images, position[:, channels])
         return self._replace_rows(channels, self._rows(channels).merge(batch))
+
+    def _insert(
+        self, loops: Loops, score: torch.Tensor, images: torch.Tensor, position: torch.Tensor
+    ) -> "TopK":
+        ranking = TopK(self.score.clone(), self.image.clone(), self.position.clone())
+        columns = ranking.score, ranking.image, ranking.position
+        batch = score.double(), images, position
+        loops.insert_scores(*(column.contiguous().numpy() for column in (*columns, *batch)))
+        return ranking
 
     def merge(self, other: "TopK") -> "TopK":
         """The best of both, as many as this ranking holds."""

@@ -1,0 +1,84 @@
+"""The maps of a batch, reduced to a few numbers for each image and channel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class BatchSummary:
+    """What the maps of a batch reduce to: tensors of (images, channels).
+
+    Values that are not finite are counted in `non_finite` and left out of everything else.
+    """
+
+    maximum: torch.Tensor
+    minimum: torch.Tensor
+    total: torch.Tensor
+    squares: torch.Tensor
+    fired_positions: torch.Tensor
+    """How many positions are above zero."""
+    non_finite: torch.Tensor
+    positions: torch.Tensor
+    """The size of each channel's map; of (channels)."""
+    peaks: torch.Tensor | None = None
+    """The first flat position of each maximum, where it was found on the way."""
+
+    @classmethod
+    def empty(cls, channels: int, device: torch.device | None = None) -> Self:
+        """One image whose maps have no positions."""
+        count = torch.zeros(1, channels, dtype=torch.int64, device=device)
+        total = torch.zeros(1, channels, dtype=torch.float64, device=device)
+        return cls(total - torch.inf, total + torch.inf, total, total, count, count, count[0])
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """The mean over the finite positions; minus infinity if there are none."""
+        finite = self.positions - self.non_finite
+        return torch.where(finite > 0, self.total / finite.clamp(min=1), -torch.inf)
+
+    @cached_property
+    def has_finite(self) -> torch.Tensor:
+        """Which maps have a finite value."""
+        return self.maximum > -torch.inf
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all values are known to be finite, without waiting for a device."""
+        return not (self.non_finite.is_cuda or bool(self.non_finite.any()))
+
+    def histogram(self, edges: npt.NDArray[np.float64]) -> torch.Tensor:
+        """The number of images whose maximum is in each bin: (channels, bins)."""
+        boundaries = device_tensor(torch.from_numpy(edges), self.maximum.device)
+        bins = torch.bucketize(self.maximum.double(), boundaries).T.contiguous()
+        counts = torch.zeros(len(bins), len(edges) + 1, dtype=torch.int64, device=bins.device)
+        return counts.scatter_add_(1, bins, self.has_finite.T.to(torch.int64).contiguous())
+
+
+_COLUMNS = [column.name for column in fields(BatchSummary) if column.name != "peaks"]
+
+
+def concatenate_channels(summaries: Sequence[BatchSummary]) -> BatchSummary:
+    """The channels of several layers, for the same images, as one summary without peaks."""
+    return BatchSummary(
+        **{
+            name: torch.cat([vars(summary)[name] for summary in summaries], dim=-1)
+            for name in _COLUMNS
+        }
+    )
+
+
+def device_tensor(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A small tensor on a device; the processor does not wait for a GPU to take it."""
+    is_cuda = device.type == "cuda"
+    return (values.pin_memory() if is_cuda else values).to(device, non_blocking=is_cuda)
+
+
+def map_sizes(maps: torch.Tensor) -> torch.Tensor:
+    """The size of the map of each channel of (images, channels, height, width)."""
+    return torch.full(maps.shape[1:2], maps.shape[2] * maps.shape[3], device=maps.device)

@@ -1,0 +1,136 @@
+"""One read of the maps gives what torch gives in several: exactly, but for the rounding of sums."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retroscope.scanning.statistics import topk
+from retroscope.scanning.statistics.fused_summary import can_fuse, summarise_at_once
+from retroscope.scanning.statistics.plain_summary import (
+    Scratch,
+    summarise_finite_values,
+    summarise_plainly,
+)
+from retroscope.scanning.statistics.summary import different_columns
+from retroscope.scanning.statistics.topk import TopK
+from tests.scanning.statistics.sweep_definition import Batch, batches
+
+EXACT = ("maximum", "minimum", "fired_positions", "non_finite", "positions")
+SHAPES = [(1, 1, 1, 1), (3, 5, 9, 8), (2, 1030, 3, 3), (5, 24, 1, 130), (1, 64, 28, 28)]
+
+
+@pytest.fixture
+def two_threads() -> object:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def rounded_noise(shape: tuple[int, ...]) -> torch.Tensor:
+    """Maps with many ties."""
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return ((2 * noise).round() / 2).contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_one_read_equals_several(shape: tuple[int, int, int, int]) -> None:
+    pytest.importorskip("numba")
+    maps = rounded_noise(shape)
+    assert can_fuse(maps)
+    found, plain = summarise_at_once(maps), summarise_plainly(maps, Scratch())
+    for name in EXACT:
+        np.testing.assert_array_equal(vars(found)[name], vars(plain)[name], err_msg=name)
+    assert found.peaks is not None
+    assert found.peaks.equal(maps.flatten(2).argmax(2))
+    for name in ("total", "squares"):  # halves: all sums are exact
+        np.testing.assert_array_equal(vars(found)[name], vars(plain)[name], err_msg=name)
+
+
+@given(batches())
+def test_values_that_are_not_finite_are_counted_apart(batch: Batch) -> None:
+    pytest.importorskip("numba")
+    maps = torch.from_numpy(batch.maps).float().contiguous(memory_format=torch.channels_last)
+    found, plain = summarise_at_once(maps), summarise_plainly(maps.double(), Scratch())
+    for name in (*EXACT, "total", "squares"):
+        np.testing.assert_array_equal(vars(found)[name], vars(plain)[name], err_msg=name)
+
+
+def test_sums_of_a_large_map_are_those_of_float64() -> None:
+    """A float32 that runs over all positions would lose the last three digits."""
+    pytest.importorskip("numba")
+    maps = 100 + torch.rand(1, 8, 300, 300, generator=torch.Generator().manual_seed(0))
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    found = summarise_at_once(maps)
+    np.testing.assert_allclose(found.total, maps.double().sum((2, 3)), rtol=1e-7)
+    np.testing.assert_allclose(found.squares, maps.double().square().sum((2, 3)), rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        torch.zeros(2, 3, 4, 5),
+        torch.zeros(2, 3, 4, 5, dtype=torch.float64).contiguous(memory_format=torch.channels_last),
+        torch.zeros(2, 6, 4, 5).contiguous(memory_format=torch.channels_last)[:, ::2],
+    ],
+    ids=["channels first", "float64", "every other channel"],
+)
+def test_other_maps_are_left_to_torch(maps: torch.Tensor) -> None:
+    assert not can_fuse(maps)
+
+
+def test_a_wrong_column_is_named() -> None:
+    maps = rounded_noise((2, 3, 4, 4))
+    maps[0, 0, 0, 0] = torch.nan
+    summary = summarise_finite_values(maps)
+    assert different_columns(summary, maps) == []
+    summary.maximum[0, 0] += 1
+    summary.total[0, 0] += 1
+    assert different_columns(summary, maps) == ["maximum", "total"]
+
+
+ROUNDS = st.lists(st.integers(-3, 3), min_size=12, max_size=12)
+
+
+@given(ROUNDS, st.permutations(range(4)), st.integers(1, 3))
+@settings(max_examples=60)
+def test_rankings_by_compiled_insertion_are_those_by_sorting(
+    values: list[int], images: list[int], top: int
+) -> None:
+    pytest.importorskip("numba")
+    scores = torch.tensor(values, dtype=torch.float32).reshape(4, 3)
+    scores[scores == -3] = -torch.inf
+    numbers, positions = torch.tensor(images), torch.arange(12).reshape(4, 3)
+    empty = TopK.empty(3, top)
+    found = empty.add(scores[:2], numbers[:2], positions[:2])
+    found = found.add(scores[2:], numbers[2:], positions[2:])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topk, "compiled_loops", lambda: None)
+        plain = empty.add(scores[:2], numbers[:2], positions[:2])
+        plain = plain.add(scores[2:], numbers[2:], positions[2:])
+    for name in ("score", "image", "position"):
+        assert vars(found)[name].equal(vars(plain)[name]), name
+    assert (empty.image == -1).all()
+
+
+def test_the_kernel_for_gpus_is_right_in_the_interpreter_of_triton() -> None:
+    pytest.importorskip("triton")
+    script = Path(__file__).with_name("interpreted_kernel.py")
+    run = subprocess.run(
+        [sys.executable, str(script)],
+        env=os.environ | {"TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["24", "batches", "equal"]
