@@ -172,9 +172,14 @@ def test_more_patches_make_more_rows() -> None:
     assert mosaic(plate(40, count=10).patches, gap=0).size == (360, 480)
 
 
-def test_a_missing_projection_leaves_its_place_pale() -> None:
+def test_a_missing_projection_leaves_its_place_pale_but_for_a_dot_in_the_middle() -> None:
     figure = mosaic(plate(40, illustrated=8).patches, kind="projection", gap=0)
-    assert (pixels_of(figure)[241:359, 241:359] == BAND).all()
+    place = pixels_of(figure)[241:359, 241:359]
+    differs = (place != BAND).any(axis=2)
+    y, x = np.nonzero(differs)
+    assert abs(y.mean() - 58.5) <= 1
+    assert abs(x.mean() - 58.5) <= 1
+    assert 0 < differs.sum() < 100
 
 
 def test_projections_that_nobody_made_are_refused() -> None:

@@ -171,4 +171,4 @@ def _missing_line(plate: Plate) -> str:
     if not unprojected:
         return few
     share = "" if unprojected == count else f"{unprojected} of {count} "
-    return join_facts(few, f"{share}not illustrated yet")
+    return join_facts(few, f"{share}not projected yet")

@@ -140,7 +140,7 @@ def _heading(hits: Sequence[HitContext], width: int, *, lit: bool) -> Image.Imag
     title = f"{', '.join(names)} in {count_noun(len(hits), 'image')}"
     rules = dict.fromkeys(hit.projection.rules for hit in hits if hit.projection)
     views = "projection and image lit by it" if lit else "whole projection"
-    projection_note = f"{views} beside it" if rules else "not illustrated yet"
+    projection_note = f"{views} beside it" if rules else "not projected yet"
     enlargement_note = "field enlarged" if all(map(_is_tiny, hits)) else ""
     facts = join_facts("field framed in red", projection_note, enlargement_note, *rules)
     return heading_block(title, [facts], width=width)
@@ -156,7 +156,7 @@ def _caption(rank: int, hits: Sequence[HitContext], width: int) -> Image.Image:
         f"field {box.height}x{box.width} px from y {box.top}, x {box.left}",
         _crossed_sides(box, size),
         hit.source,
-        "not illustrated yet" if missing else "",
+        "not projected yet" if missing else "",
     ]
     lines = paragraphs(filter(None, texts), width=width)
     return column([line(f"{rank}  {hit.unit}", width=width), *lines], gap=TIGHT)
@@ -175,7 +175,7 @@ def _crossed_sides(box: Box, size: tuple[int, int]) -> str:
 
 def _projection_image(hit: HitContext, factor: float, margins: Box, *, tone: str) -> Image.Image:
     if hit.projection is None:
-        tile = empty_place(resize_tile(hit.image, factor).size, "not illustrated yet")
+        tile = empty_place(resize_tile(hit.image, factor).size, "not projected yet")
         return _add_margins(tile, margins, PAPER)
     size = hit.image.shape[:2]
     if hit.projection.size != size:

@@ -27,6 +27,7 @@ _OVERSIZE = 1.2
 """A tile is reduced only if it exceeds the target by this factor."""
 _FOLD_FRACTION, _MIN_FOLD = 7, 4
 _RING_FRACTION, _MIN_RING = 14, 3
+_DOT_RADIUS = 0.03
 
 
 def mosaic(
@@ -46,7 +47,7 @@ def mosaic(
     tiles = draw_tiles(patches, kind, factor=factor, tone=tone)
     if patches and not any(tiles):
         raise RetroscopeError(
-            "these patches have no projections yet; 'retroscope illustrate' adds them"
+            "these patches have no projections yet; 'retroscope illustrate' makes them"
         )
     rows = max(-(-len(tiles) // max(columns, 1)), columns)
     return block(tiles, places=rows * columns, columns=columns, gap=gap)
@@ -74,11 +75,11 @@ def block(
 ) -> Image.Image:
     """Tiles in reading order, in the middle of cells of one size: that of the largest tile.
 
-    `missing` is written on the place of a tile that is None, `beyond` on the first place after the
-    last tile.
+    `missing` is written on the place of a tile that is None, if it fits, and a dot is drawn there
+    if not; `beyond` is written on the first place after the last tile.
     """
     size = cell_size(tile.size for tile in tiles if tile)
-    cells = [_centre(tile, size) if tile else empty_place(size, missing) for tile in tiles]
+    cells = [_centre(tile, size) if tile else _promised_place(size, missing) for tile in tiles]
     if len(cells) < places:
         cells.append(empty_place(size, beyond))
     cells += [empty_place(size)] * (places - len(cells))
@@ -139,11 +140,27 @@ def empty_place(size: tuple[int, int], reason: str = "") -> Image.Image:
     """A pale tile, with the reason on it if that fits."""
     tile = Image.new("RGB", size, BAND)
     ImageDraw.Draw(tile).rectangle((0, 0, size[0] - 1, size[1] - 1), outline=HAIRLINE)
-    if reason and text_width(reason, LABEL) < size[0] - 4:
+    if _fits(reason, size):
         label = line(reason, size=LABEL, colour=MUTED)
         label = ImageChops.darker(label, Image.new("RGB", label.size, BAND))
         tile.paste(label, ((size[0] - label.width) // 2, (size[1] - label.height) // 2))
     return tile
+
+
+def _promised_place(size: tuple[int, int], reason: str) -> Image.Image:
+    """The place of a tile that is not made yet: with the reason, or with a dot if that is long."""
+    tile = empty_place(size, reason)
+    if not _fits(reason, size):
+        middle, reach = ((size[0] - 1) / 2, (size[1] - 1) / 2), max(min(size) * _DOT_RADIUS, 0.5)
+        ImageDraw.Draw(tile).ellipse(
+            (middle[0] - reach, middle[1] - reach, middle[0] + reach, middle[1] + reach),
+            fill=HAIRLINE,
+        )
+    return tile
+
+
+def _fits(text: str, size: tuple[int, int]) -> bool:
+    return bool(text) and text_width(text, LABEL) < size[0] - 4
 
 
 def fold_corner(tile: Image.Image) -> Image.Image:

@@ -204,14 +204,22 @@ def _sheet_heading(plates: Sequence[Plate], width: int, *, lit: bool) -> Image.I
     title = f"{count_noun(len(plates), 'channel')} of {', '.join(layers)}"
     rule_books = _rule_books(plates)
     views = "patches, projections and lit patches" if lit else "patches beside projections"
-    content = views if rule_books else "patches, not illustrated yet"
+    content = views if rule_books else "patches, not projected yet"
     rankings = sorted({f"ranked by {plate.ranked_by}" for plate in plates})
     notes = dict.fromkeys(plate.layer.note for plate in plates)
+    missing = _missing_note(plates) if rule_books else ""
     texts = [
-        *paragraph(join_facts(*notes, content, *rule_books, *rankings), width=width),
+        *paragraph(join_facts(*notes, content, *rule_books, missing, *rankings), width=width),
         *paragraph(quiet_line([plate.stats for plate in plates]), width=width, colour=WARM),
     ]
     return column([line(title, width=width, size=HEADING), *texts], gap=TIGHT)
+
+
+def _missing_note(plates: Sequence[Plate]) -> str:
+    """How many patches of a sheet have no projection."""
+    patches = [patch for plate in plates for patch in plate.patches]
+    missing = sum(patch.projection is None for patch in patches)
+    return f"{missing:,} of {len(patches):,} not projected yet" if missing else ""
 
 
 def _rule_books(plates: Iterable[Plate]) -> list[str]:

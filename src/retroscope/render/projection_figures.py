@@ -124,8 +124,8 @@ def draw_patches(
 def _projection_note(patches: Sequence[Patch], *, lit: bool) -> str:
     missing = sum(patch.projection is None for patch in patches)
     if missing == len(patches):
-        return "not illustrated yet"
-    rest = f", {missing} not illustrated yet" if missing else ""
+        return "not projected yet"
+    rest = f", {missing} not projected yet" if missing else ""
     views = VIEWS_NOTE if lit else "each patch beside its projection"
     return f"{views}{rest}"
 
