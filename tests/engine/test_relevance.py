@@ -1,5 +1,7 @@
 """The rules of relevance, compared with their definitions on dense matrices, and with zennit."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,21 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from retroscope.engine.call_rules import CallRule
-from retroscope.engine.linear_maps import LinearMap
+from retroscope.engine.call_rules import CallRule, LinearCall, LinearRule, SignalMap
+from retroscope.engine.linear_rules import ByWeights, FoldedNorm
 from retroscope.engine.operations import Role
-from retroscope.engine.relevance import (
-    ByWeights,
-    Epsilon,
-    FoldedNorm,
-    Gamma,
-    LinearRule,
-    Secant,
-    SignalMap,
-)
+from retroscope.engine.relevance import Epsilon, Gamma, Secant
 from retroscope.engine.rules import RELEVANCE, RuleBook
 from retroscope.errors import UnitError
 from retroscope.methods.deconv.deconv import deconv
@@ -38,7 +32,7 @@ def book_of(rule: LinearRule) -> RuleBook:
     """One rule for all linear operations."""
     rules: dict[Role, CallRule] = {
         Role.LINEAR: ByWeights(rule),
-        Role.BATCH_NORM: FoldedNorm(rule),
+        Role.BATCH_NORM: FoldedNorm(),
         Role.RECTIFIER: Secant(),
     }
     return RuleBook("one rule", rules)
@@ -193,6 +187,69 @@ def test_a_rectifier_passes_the_slope_of_its_secant(rectifier: nn.Module) -> Non
     np.testing.assert_allclose(shown.pixels.ravel(), expected, rtol=1e-9, atol=1e-15)
 
 
+class _Rectified(nn.Module):
+    """A rectifier right behind its convolution and norm, or behind a step that changes nothing."""
+
+    def __init__(self, rectifier: nn.Module, *, is_behind: bool) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.rectifier, self.is_behind, self.last = rectifier, is_behind, nn.Conv2d(4, 2, 3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = self.norm(self.first(image))
+        result: torch.Tensor = self.last(self.rectifier(x if self.is_behind else x * 1))
+        return result
+
+
+@pytest.mark.parametrize("rule", [Epsilon(), Gamma()])
+@pytest.mark.parametrize(
+    "rectifier",
+    [nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(0.1), nn.SiLU(), nn.PReLU(4)],
+    ids=repr,
+)
+def test_a_rectifier_behind_a_convolution_passes_what_it_would_alone(
+    rectifier: nn.Module, rule: LinearRule
+) -> None:
+    image, book = numbers(3, *SIZE), book_of(rule)
+    behind, apart = (
+        deconv(
+            Network(
+                built(partial(_Rectified, rectifier, is_behind=is_behind)).double(),
+                input_size=SIZE,
+            ),
+            "last:1@1,2",
+            image,
+            rules=book,
+        )
+        for is_behind in (True, False)
+    )
+    assert abs(behind.pixels).max() > 0
+    np.testing.assert_allclose(behind.pixels, apart.pixels, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("is_in_place", [True, False])
+def test_a_pass_leaves_no_maps_in_memory(is_in_place: bool) -> None:
+    calls = []
+
+    class Recorder:
+        def way_back(self, call: LinearCall) -> SignalMap:
+            calls.append(weakref.ref(call))
+            return call.transpose(call.linear.weight)
+
+    def make() -> nn.Module:
+        parts = [
+            (nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.LeakyReLU(0.1, is_in_place))
+            for _ in range(3)
+        ]
+        return nn.Sequential(*(part for row in parts for part in row))
+
+    net = Network(built(make).double(), input_size=SIZE)
+    deconv(net, "8:1@1,2", numbers(3, *SIZE), rules=book_of(Recorder()))
+    gc.collect()
+    assert len(calls) == 3
+    assert not any(call() for call in calls)
+
+
 class _Gated(nn.Module):
     """A gate that is written in one of several ways; `fixed` is its value, held constant."""
 
@@ -269,9 +326,9 @@ def test_relevance_changes_its_rule_half_way_up() -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def way_back(self, linear: LinearMap, source: Tensor, output: Tensor) -> SignalMap:
+        def way_back(self, call: LinearCall) -> SignalMap:
             used.append(self.name)
-            return partial(linear.transpose(linear.weight, source), torch.ones_like(output))
+            return call.transpose(call.linear.weight)
 
     rules = ByWeights(Recorder("upper"), lower=Recorder("lower"))
     book = RuleBook("recorded", {Role.LINEAR: rules})

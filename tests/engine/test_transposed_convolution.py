@@ -49,6 +49,53 @@ def test_a_cut_signal_goes_back_like_the_whole(
         torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("box", [SignalBox(1, 3, 2, 4), None])
+@pytest.mark.parametrize("stride", [1, 2, (3, 2)])
+@pytest.mark.parametrize(("channels", "kernel"), [(16, 1), (3, 1), (3, 3), (9, 3)])
+def test_pointwise_and_few_channels_go_back_like_any(
+    channels: int, kernel: int, stride: int | tuple[int, int], box: SignalBox | None
+) -> None:
+    source = numbers(2, channels, 15, 14).double().requires_grad_()
+    weight = numbers(6, channels, kernel, kernel).double()
+    output = F.conv2d(source, weight, None, stride)
+    signal = numbers(*output.shape).double()
+    if box is not None:
+        lit = torch.zeros_like(signal)
+        box.cut(lit).copy_(box.cut(signal))
+        signal = lit
+    (expected,) = torch.autograd.grad(output, source, signal)
+    linear = linear_map(F.conv2d, (source.detach(), weight), {"stride": stride})
+    assert linear is not None
+    result = linear.transpose(weight, source.detach())(None, signal, box)
+    torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "options"),
+    [
+        (F.conv2d, ((2, 4, 7, 8), (6, 4, 3, 3)), {"padding": 1}),
+        (F.conv2d, ((2, 4, 7, 8), (6, 2, 3, 3)), {"groups": 2, "stride": 2}),
+        (F.conv2d, ((2, 4, 7, 8), (4, 1, 3, 3)), {"groups": 4}),
+        (F.conv2d, ((2, 4, 7, 8), (6, 4, 1, 1)), {}),
+        (F.conv_transpose2d, ((2, 4, 7, 8), (4, 6, 3, 3)), {"stride": 2}),
+        (F.linear, ((2, 5, 4), (6, 4)), {}),
+    ],
+)
+def test_two_weights_transpose_a_signal_at_once(
+    function: Any, shapes: tuple[tuple[int, ...], ...], options: dict[str, Any]
+) -> None:
+    source, first = (numbers(*shape).double() for shape in shapes)
+    second = first.flip(0) - 1
+    linear = linear_map(function, (source, first), options)
+    assert linear is not None
+    output = linear.apply(source, first)
+    signal, factor = numbers(*output.shape).double(), numbers(*output.shape).double()
+    pair = linear.transpose_pair(first, second, source)(factor, signal, None)
+    for weight, result in zip((first, second), pair, strict=True):
+        expected = linear.transpose(weight, source)(factor, signal, None)
+        torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize(
     ("function", "shapes", "options"),

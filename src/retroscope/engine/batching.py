@@ -258,3 +258,19 @@ def max_batch_size(survey: Survey, target: int, size: Size, max_bytes: int) -> i
     values = sum(prod(shape) for step in survey.steps[: target + 1] for shape in step.shapes)
     bytes_per_image = int(4 * _PASS_FACTOR * share * values) + 1
     return max(max_bytes // bytes_per_image, 1)
+
+
+_BYTES_PER_VALUE = 7
+"""About what is held for a value of an output until the way back, as measured on several networks.
+
+Operations that work in place share memory.
+"""
+
+
+def pass_bytes(survey: Survey, target: int, size: Size) -> int:
+    """About what an image of this size takes, run forward to a step and back, or with an occluder.
+
+    Scaled from the survey's size, so that no survey of a larger one is needed.
+    """
+    values = sum(prod(shape) for step in survey.steps[: target + 1] for shape in step.shapes)
+    return int(_BYTES_PER_VALUE * values * prod(size) / prod(survey.size))

@@ -1,7 +1,8 @@
 """Rules that run a call of a torch function themselves, and so see its input and its weights."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, Protocol, cast
 
 import torch
@@ -47,27 +48,75 @@ class FunctionCall:
         source = self.source if source is None else source
         return call_with_gradient(self.function, (source, *self.args[1:]), self.kwargs)
 
+    def without_source(self) -> Callable[[Tensor], Any]:
+        """The same call for another input, which does not hold its own."""
+        return replace(self, args=(None, *self.args[1:])).run
+
+
+SignalMap = Callable[[Tensor, SignalBox | None], Tensor]
+"""From the signal at a map to that at the map below; it is zero outside of the box, if there is
+one."""
+
 
 @dataclass(frozen=True, eq=False)
 class LinearCall:
-    """A call of a linear operation: its input, its output as torch computes it, and its map."""
+    """A linear operation in one pass, with the batch norm and the rectifier that follow it.
+
+    `source` is its input as autograd knows it, `values` are those that it had, and `output` is what
+    the operation and its norm made of them. `slope` is by what the rectifier multiplies that.
+    """
 
     source: Tensor
+    values: Tensor
     output: Tensor
     linear: LinearMap
+    rules: "HalfRules"
+    find_slope: Callable[[Tensor], Tensor] | None = None
+
+    @cached_property
+    def slope(self) -> Tensor | None:
+        return None if self.find_slope is None else self.find_slope(self.output)
+
+    def transpose(self, weight: Tensor, factor: Tensor | None = None) -> SignalMap:
+        """The way back by these weights, of the signal times a factor for each output."""
+        return partial(self.linear.transpose(weight, self.values), self.with_slope(factor))
+
+    def with_slope(self, factor: Tensor | None) -> Tensor | None:
+        """The factor for signals behind the rectifier."""
+        if factor is None or self.slope is None:
+            return self.slope if factor is None else factor
+        return factor * self.slope
+
+
+class LinearRule(Protocol):
+    """A rule for linear operations, also for those that a batch norm has been folded into."""
+
+    def way_back(self, call: LinearCall) -> SignalMap:
+        """The way back from the output of a linear operation to its input."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class HalfRules:
+    """The rules of a linear operation: for the upper half of the way to a unit, and for the lower.
+
+    None passes the gradient. One forward pass serves units of all layers, so that only the signal
+    decides which half it is.
+    """
+
+    upper: LinearRule | None
+    lower: LinearRule | None
     depth: int
+    signals: "UnitSignals"
 
 
-class PassRecord:
-    """What the rules of one forward pass have to know of each other, and of the units.
+class UnitSignals:
+    """The signals of one way back: the depths of the units they start from, and where they are.
 
-    `unit_depths` are the depths of the units that the next signals start from: of one for each
-    image, or of one for all.
+    The depth is that of one unit for each image, or of one for all.
     """
 
     def __init__(self, unit_depths: Sequence[int]) -> None:
-        self._linear_calls = TensorMap[tuple[int, LinearCall]]()
-        self.gates = TensorMap[bool]()
         self.start_from(unit_depths)
 
     def start_from(self, unit_depths: Sequence[int]) -> None:
@@ -92,6 +141,18 @@ class PassRecord:
     def is_lower_half(self, depth: int) -> list[bool]:
         """For each unit, whether this depth is in the lower half of the way to it."""
         return [2 * (depth - 1) <= unit_depth - 1 for unit_depth in self.unit_depths]
+
+
+class PassRecord:
+    """What the rules of one forward pass have to know of each other, and of the units.
+
+    It holds parts of autograd's graph, so no part of the graph may hold it.
+    """
+
+    def __init__(self, unit_depths: Sequence[int]) -> None:
+        self._linear_calls = TensorMap[tuple[int, LinearCall]]()
+        self.gates = TensorMap[bool]()
+        self.signals = UnitSignals(unit_depths)
 
     def add_linear_call(self, result: Tensor, call: LinearCall) -> None:
         """Remembers what computed a tensor, for the norm that may follow."""

@@ -20,8 +20,9 @@ from retroscope.engine.call_arguments import (
 )
 from retroscope.engine.call_rules import FunctionCall, PassRecord
 from retroscope.engine.intercept import Handler, is_inside_custom_function
+from retroscope.engine.linear_rules import ByWeights, FoldedNorm
 from retroscope.engine.memory import is_out_of_memory
-from retroscope.engine.operations import TABLE, name_of
+from retroscope.engine.operations import TABLE, Role, name_of
 from retroscope.engine.program import Step
 from retroscope.engine.rules import AnyRule, Rule, RuleBook
 from retroscope.errors import ModelError
@@ -69,15 +70,22 @@ def origin_of(maps: torch.Tensor) -> GradientEdge:
     return get_gradient_edge(maps)
 
 
+_GRADIENTS_FROM_UNITS: dict[Role, AnyRule] = {
+    Role.LINEAR: ByWeights(),
+    Role.BATCH_NORM: FoldedNorm(),
+}
+"""The plain gradient, computed only where the signal of a unit is not zero."""
+
+
 class RuleHandler:
     """Runs every function as it is, and attaches the rules of a book for the way back.
 
-    It is for one pass. `record.unit_depths` are those of the units that signals come from; they
-    may be set anew before each way back.
+    It is for one pass. `record.signals` knows the depths of the units that signals come from; they
+    may be set anew before each way back. `from_units` says that signals start at single units.
     """
 
-    def __init__(self, book: RuleBook, unit_depth: int = 0) -> None:
-        self.book = book
+    def __init__(self, book: RuleBook, unit_depth: int = 0, *, from_units: bool = False) -> None:
+        self._rules = {**_GRADIENTS_FROM_UNITS, **book.rules} if from_units else book.rules
         self.record = PassRecord([unit_depth])
 
     def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
@@ -98,7 +106,7 @@ class RuleHandler:
         if row is not None and row.is_layer:
             _refuse_hidden_gradients(function, args, kwargs)
         role = None if row is None else row.role_of(args, kwargs)
-        rule = None if role is None else self.book.rules.get(role)
+        rule = None if role is None else self._rules.get(role)
         with _keep_checkpointed_tensors():
             try:
                 return self._run_under(rule, function, args, kwargs, depth=depth)

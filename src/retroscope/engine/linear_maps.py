@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,14 @@ from retroscope.engine.transposed_convolution import (
     Transposed,
     TransposedConvolution,
 )
+
+
+class TransposedPair(Protocol):
+    """Like `Transposed`, for two weights."""
+
+    def __call__(
+        self, factor: torch.Tensor | None, signal: torch.Tensor, box: SignalBox | None, /
+    ) -> tuple[torch.Tensor, torch.Tensor]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +55,18 @@ class LinearMap:
             output = self.apply(leaf, weight)
         return partial(_differentiate, output, leaf)
 
+    def transpose_pair(
+        self, first: torch.Tensor, second: torch.Tensor, source: torch.Tensor
+    ) -> TransposedPair:
+        """W^T for two weights, of the same signal; a convolution runs once for both."""
+        if self.window is None or source.dim() != 4:
+            transposed = self.transpose(first, source), self.transpose(second, source)
+            return partial(_apply_both, transposed)
+        batch, channels, height, width = source.shape
+        twice = source.new_empty(batch, height, width, 2 * channels).permute(0, 3, 1, 2)
+        stacked = self.transpose(torch.cat((first, second), 1), twice)
+        return partial(_apply_stacked, stacked, self.window.groups)
+
     def scale_outputs(self, scale: torch.Tensor, shift: torch.Tensor) -> "LinearMap | None":
         """The map `scale * y + shift`, with numbers for each channel."""
         if self.scale_shape is None:
@@ -58,12 +78,37 @@ class LinearMap:
 def _differentiate(
     output: torch.Tensor,
     leaf: torch.Tensor,
-    factor: torch.Tensor,
+    factor: torch.Tensor | None,
     signal: torch.Tensor,
     _box: SignalBox | None,
 ) -> torch.Tensor:
-    (result,) = torch.autograd.grad(output, leaf, signal * factor, retain_graph=True)
+    signal = signal if factor is None else signal * factor
+    (result,) = torch.autograd.grad(output, leaf, signal, retain_graph=True)
     return result
+
+
+def _apply_both(
+    transposed: tuple[Transposed, Transposed],
+    factor: torch.Tensor | None,
+    signal: torch.Tensor,
+    box: SignalBox | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    first, second = transposed
+    return first(factor, signal, box), second(factor, signal, box)
+
+
+def _apply_stacked(
+    transposed: Transposed,
+    groups: int,
+    factor: torch.Tensor | None,
+    signal: torch.Tensor,
+    box: SignalBox | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of weights that are stacked along their inputs; those of each group stand together."""
+    both = transposed(factor, signal, box)
+    batch, channels, height, width = both.shape
+    first, second = both.view(batch, groups, 2, channels // (2 * groups), height, width).unbind(2)
+    return first.flatten(1, 2), second.flatten(1, 2)
 
 
 def linear_map(function: Function, args: Args, kwargs: Kwargs) -> LinearMap | None:

@@ -6,76 +6,22 @@ rule passes the plain gradient, and the signal at the pixels is a picture in the
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, Protocol, cast
+from functools import partial
+from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
 from retroscope.engine.autograd_calls import without_parameters
-from retroscope.engine.call_rules import FunctionCall, LinearCall, PassRecord
-from retroscope.engine.linear_maps import LinearMap, batch_norm_scale, linear_map
-from retroscope.engine.transposed_convolution import SignalBox, Transposed, cut
+from retroscope.engine.call_rules import FunctionCall, LinearCall, PassRecord, SignalMap
+from retroscope.engine.linear_rules import as_mask, attach_rectifier
+from retroscope.engine.transposed_convolution import SignalBox
 
 Tensor = torch.Tensor
 _NEAR_ZERO = 1e-6
 """Inputs nearer to zero than this count as zero where a rule divides by them."""
 _SMALLEST = 1e-9
 """The smallest sum of contributions that a rule divides by."""
-
-
-SignalMap = Callable[[Tensor, SignalBox | None], Tensor]
-"""From the signal at a map to that at the map below; it is zero outside of the box, if there is
-one."""
-
-
-class LinearRule(Protocol):
-    """A rule for linear maps, also for those that a batch norm has been folded into."""
-
-    def way_back(self, linear: LinearMap, source: Tensor, output: Tensor) -> SignalMap:
-        """The way back from the output of a linear map to its input, whose values these are."""
-        ...
-
-
-@dataclass(frozen=True)
-class ByWeights:
-    """Runs a linear operation under a rule that sees its weights.
-
-    `lower` replaces the rule in the lower half of the way from the pixels to the unit.
-    """
-
-    rule: LinearRule
-    lower: LinearRule | None = None
-
-    def run(self, call: FunctionCall, record: PassRecord) -> object:
-        output: Tensor = call.run()
-        linear = linear_map(call.function, call.args, call.kwargs)
-        if linear is None or not output.requires_grad:
-            return output
-        rules = _HalfRules(self.rule, self.lower or self.rule, call.depth, record)
-        result = _attach(rules, linear, call.source, output)
-        record.add_linear_call(result, LinearCall(call.source, output, linear, call.depth))
-        return result
-
-
-@dataclass(frozen=True)
-class FoldedNorm:
-    """A batch norm of a linear operation's output is one linear map together with it.
-
-    Any other batch norm, such as one before an activation and a convolution, passes the gradient.
-    """
-
-    rule: LinearRule
-    lower: LinearRule | None = None
-
-    def run(self, call: FunctionCall, record: PassRecord) -> object:
-        before = record.linear_call(call.source)
-        scale = batch_norm_scale(*call.args, **call.kwargs)
-        folded = None if before is None or scale is None else before.linear.scale_outputs(*scale)
-        if before is None or folded is None:
-            return call.run()
-        rules = _HalfRules(self.rule, self.lower or self.rule, before.depth, record)
-        return _attach(rules, folded, before.source, call.run(before.output))
 
 
 @dataclass(frozen=True)
@@ -89,11 +35,11 @@ class Epsilon:
 
     epsilon: float = 0.1
 
-    def way_back(self, linear: LinearMap, source: Tensor, output: Tensor) -> SignalMap:
-        size = output.abs()
-        mean_square = output.square().mean(linear.channel_axis, keepdim=True)
+    def way_back(self, call: LinearCall) -> SignalMap:
+        size = call.output.abs()
+        mean_square = call.output.square().mean(call.linear.channel_axis, keepdim=True)
         factor = size / (size + self.epsilon * mean_square.sqrt() + 1e-12)
-        return partial(linear.transpose(linear.weight, source), factor)
+        return call.transpose(call.linear.weight, factor)
 
 
 @dataclass(frozen=True)
@@ -110,8 +56,8 @@ class Gamma:
 
     gamma: float = 0.25
 
-    def way_back(self, linear: LinearMap, source: Tensor, output: Tensor) -> SignalMap:
-        return _GammaWayBack(linear, self.gamma, source, output)
+    def way_back(self, call: LinearCall) -> SignalMap:
+        return _GammaWayBack(call, self.gamma)
 
 
 @dataclass(frozen=True)
@@ -123,9 +69,13 @@ class Secant:
     """
 
     def run(self, call: FunctionCall, record: PassRecord) -> object:
-        del record
         source = call.source
-        return _SecantFunction.apply(source, call.run) if source.requires_grad else call.run()
+        if not source.requires_grad:
+            return call.run()
+        before = record.linear_call(source)
+        if before is not None:
+            return attach_rectifier(before, call, partial(_secant_slope, call.without_source()))
+        return _SecantFunction.apply(source, call.run)
 
 
 @dataclass(frozen=True)
@@ -173,87 +123,15 @@ def _size(tensor: Tensor) -> int:
     return size
 
 
-@dataclass(frozen=True, eq=False)
-class _HalfRules:
-    """The rules of a linear map: one for the upper half of the way to a unit, one for the lower.
-
-    One forward pass serves units of all layers, so that only the signal decides which it is.
-    """
-
-    upper: LinearRule
-    lower: LinearRule
-    depth: int
-    record: PassRecord
-
-
-class _HalfWays:
-    """The ways back of a linear map in one pass."""
-
-    def __init__(
-        self, rules: _HalfRules, linear: LinearMap, source: Tensor, output: Tensor
-    ) -> None:
-        self._rules, self._linear, self._source, self._output = rules, linear, source, output
-
-    def back(self, signal: Tensor) -> Tensor:
-        """The signal at the input; each row by the rule that its unit asks for."""
-        rules = self._rules
-        is_lower = rules.record.is_lower_half(rules.depth)
-        box = rules.record.find_box(signal, rules.depth) if self._linear.window else None
-        if box is not None and box.area == 0:
-            return torch.zeros_like(self._source)
-        if rules.upper == rules.lower or not any(is_lower):
-            return self._upper(signal, box)
-        if all(is_lower):
-            return self._lower(signal, box)
-        lower = torch.tensor(is_lower, device=signal.device).view(-1, *[1] * (signal.dim() - 1))
-        below, above = self._lower(signal * lower, box), self._upper(signal * ~lower, box)
-        return torch.where(lower, below, above)
-
-    @cached_property
-    def _upper(self) -> SignalMap:
-        return self._rules.upper.way_back(self._linear, self._source, self._output)
-
-    @cached_property
-    def _lower(self) -> SignalMap:
-        return self._rules.lower.way_back(self._linear, self._source, self._output)
-
-
-def _attach(rules: _HalfRules, linear: LinearMap, source: Tensor, output: Tensor) -> Tensor:
-    make_ways = partial(_HalfWays, rules, linear)
-    return cast("Tensor", _LinearFunction.apply(source, output.detach(), make_ways))
-
-
-class _LinearFunction(torch.autograd.Function):
-    """A linear map that has been computed, with its ways back."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, source: Tensor, output: Tensor, make_ways: Callable[[Tensor, Tensor], _HalfWays]
-    ) -> Tensor:
-        ctx.save_for_backward(source.clone(), output)  # the network may change its input in place
-        ctx.make_ways, ctx.ways = make_ways, None
-        return output.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None, None]:
-        if ctx.ways is None:  # what the rules need is computed once for all signals
-            ctx.ways = ctx.make_ways(*ctx.saved_tensors)
-        return ctx.ways.back(signal), None, None
-
-
 class _SecantFunction(torch.autograd.Function):
     """An elementwise function, or one with a derivative in all of its inputs, in place or not."""
 
     @staticmethod
     def forward(ctx: Any, source: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
-        before = source.clone()
+        ctx.save_for_backward(_secant_slope(call, source))
         result = call(source)
         if result is source:
             ctx.mark_dirty(source)
-        is_zero = before.abs() < _NEAR_ZERO
-        slope = (result - call(torch.zeros_like(before))) / before.masked_fill(is_zero, 1)
-        ctx.save_for_backward(slope.masked_fill(is_zero, 0))
         return result
 
     @staticmethod
@@ -262,61 +140,58 @@ class _SecantFunction(torch.autograd.Function):
         return signal * ctx.saved_tensors[0], None
 
 
+def _secant_slope(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """(f(x) - f(0)) / x; zero where x is near to zero."""
+    rise = function(x.clone()) - function(torch.zeros_like(x))
+    is_zero = as_mask(x.abs() < _NEAR_ZERO, x)
+    return rise.div_(x + is_zero).mul_(1 - is_zero)
+
+
 class _GammaWayBack:
     """The rule Gamma for the values of one pass."""
 
-    def __init__(self, linear: LinearMap, gamma: float, source: Tensor, output: Tensor) -> None:
-        weight = linear.weight
-        self._linear, self._gamma, self._output = linear, gamma, output
+    def __init__(self, call: LinearCall, gamma: float) -> None:
+        weight = call.linear.weight
+        self._call, self._gamma = call, gamma
         self._raised = weight + gamma * weight.clamp(min=0)
         self._lowered = weight + gamma * weight.clamp(max=0)
-        self._is_negative_input = source <= 0 if bool((source < 0).any()) else None
-        self._above = source if self._is_negative_input is None else source.clamp(min=0)
-        self._below = None if self._is_negative_input is None else source.clamp(max=0)
-        self._transpose_raised = linear.transpose(self._raised, source)
-        self._transpose_lowered = linear.transpose(self._lowered, source)
+        self._is_signed = not bool(call.values.amin() >= 0)
+        self._ways = [self._way_back(1, self._raised, self._lowered)]
+        if self._has_negative_signal():
+            self._ways.append(self._way_back(-1, self._lowered, self._raised))
 
     def __call__(self, signal: Tensor, box: SignalBox | None) -> Tensor:
-        back = partial(self._back, signal=signal, box=box)
-        positive, negative = self._transpose_raised, self._transpose_lowered
-        result = back(positive, negative, factor=self._positive_factor)
-        negative_signal = cut(signal, box) * cut(self._negative_factor, box)
-        if bool(negative_signal.abs().amax() != 0):  # behind a ReLU there is no such signal
-            result = result + back(negative, positive, factor=self._negative_factor)
-        return result
+        first, *rest = (way(signal, box) for way in self._ways)
+        return sum(rest, first)
 
-    def _back(
-        self,
-        above: Transposed,
-        below: Transposed,
-        *,
-        factor: Tensor,
-        signal: Tensor,
-        box: SignalBox | None,
-    ) -> Tensor:
-        result = above(factor, signal, box)
-        if self._is_negative_input is None:
-            return result
-        return torch.where(self._is_negative_input, below(factor, signal, box), result)
+    def _has_negative_signal(self) -> bool:
+        """Whether a signal can come from outputs below zero: behind a ReLU none does."""
+        below, slope = self._call.output.clamp(max=0), self._call.slope
+        return bool((below if slope is None else below * slope).abs().amax() != 0)
 
-    @cached_property
-    def _positive_factor(self) -> Tensor:
-        """y / P where y > 0."""
-        return self._factor(1, self._raised, self._lowered)
+    def _way_back(self, sign: int, above: Tensor, below: Tensor) -> SignalMap:
+        """From the outputs of this sign; `above` are the weights of the inputs above zero."""
+        factor = self._factor(sign, above, below)
+        if not self._is_signed:
+            return self._call.transpose(above, factor)
+        linear, values = self._call.linear, self._call.values
+        both = partial(linear.transpose_pair(above, below, values), self._call.with_slope(factor))
+        is_below = as_mask(values <= 0, values)
 
-    @cached_property
-    def _negative_factor(self) -> Tensor:
-        """y / N where y < 0."""
-        return self._factor(-1, self._lowered, self._raised)
+        def back(signal: Tensor, box: SignalBox | None) -> Tensor:
+            return torch.lerp(*both(signal, box), is_below)
+
+        return back
 
     def _factor(self, sign: int, above: Tensor, below: Tensor) -> Tensor:
-        linear, bias = self._linear, self._linear.bias
-        total = linear.apply(self._above, above)
-        if self._below is not None:
-            total = total + linear.apply(self._below, below)
+        """y / P where y > 0; for the sign -1, y / N where y < 0."""
+        linear, bias, values = self._call.linear, self._call.linear.bias, self._call.values
+        total = linear.apply(values.clamp(min=0) if self._is_signed else values, above)
+        if self._is_signed:
+            total = total + linear.apply(values.clamp(max=0), below)
         if bias is not None:
             total = total + linear.bias_map(bias + self._gamma * (sign * bias).clamp(min=0) * sign)
-        return (sign * self._output).clamp(min=0) / (sign * total).clamp(min=_SMALLEST)
+        return (sign * self._call.output).clamp(min=0) / (sign * total).clamp(min=_SMALLEST)
 
 
 def _layer_norm(

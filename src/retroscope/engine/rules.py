@@ -9,13 +9,12 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from retroscope.engine.call_rules import CallRule
+from retroscope.engine.linear_rules import ByWeights, FoldedNorm, as_mask
 from retroscope.engine.operations import Role
 from retroscope.engine.relevance import (
-    ByWeights,
     ConstantDeviation,
     ConstantGate,
     Epsilon,
-    FoldedNorm,
     Gamma,
     MarkedGate,
     Secant,
@@ -44,7 +43,7 @@ def _rectify(signal: Signal, _active: torch.Tensor | None) -> Signal:
 
 def _rectify_and_mask(signal: Signal, active: torch.Tensor | None) -> Signal:
     assert active is not None
-    return signal.clamp(min=0).mul_(active)
+    return signal.clamp(min=0).mul_(as_mask(active, signal))
 
 
 def _pass_through(signal: Signal, _active: torch.Tensor | None) -> Signal:
@@ -89,7 +88,7 @@ RELEVANCE = RuleBook(
     "relevance",
     {
         Role.LINEAR: ByWeights(Epsilon(), lower=Gamma()),
-        Role.BATCH_NORM: FoldedNorm(Epsilon(), lower=Gamma()),
+        Role.BATCH_NORM: FoldedNorm(),
         Role.RECTIFIER: Secant(),
         Role.RESPONSE_NORM: Secant(),
         Role.LAYER_NORM: ConstantDeviation(),

@@ -166,11 +166,11 @@ class Projector:
         with torch.enable_grad():
             pixels = self.images.images_at(slots).requires_grad_()
             origins = SignalOrigins([request for turn in rounds for request in turn], pixels)
-            handler = RuleHandler(self.book)
+            handler = RuleHandler(self.book, from_units=True)
             module, listeners = self.net.module, origins.listeners
             run_forward(module, self.survey, pixels.clone(), listeners, execute=handler)
             for turn in rounds:
-                handler.record.start_from(self._unit_depths(turn, rows=len(slots)))
+                handler.record.signals.start_from(self._unit_depths(turn, rows=len(slots)))
                 signal = self._look_back(origins, turn, retain_graph=turn is not rounds[-1])
                 rows = signal[[row for row, _ in turn]]
                 batch = _whole_frames([request for _, request in turn])
@@ -194,7 +194,8 @@ class Projector:
         return [depths.get(row, max(depths.values())) for row in range(rows)]
 
     def _rule_handler(self, target: int) -> RuleHandler:
-        return RuleHandler(self.book, self.survey.steps[target].depth)
+        depth = self.survey.steps[target].depth
+        return RuleHandler(self.book, depth, from_units=True)
 
     @lru_cache(maxsize=64)  # noqa: B019 - a projector lives as long as its requests
     def _notes_on_rules(self, target: int) -> tuple[str, ...]:
