@@ -61,7 +61,7 @@ def test_a_unit_gets_a_picture(retroscope: Retroscope, net: rs.Network) -> None:
     pattern = synthesize(net, "conv2:1", steps=3)
     check_is_drawing("unit.png", pattern)
     assert f"activation {pattern.activation:.4g}" in said.err
-    assert "synthesize 3/3" in said.err
+    assert "synthesize" not in said.err, "little work is not announced"
 
 
 def test_without_a_name_the_picture_has_that_of_unit_and_recipe(retroscope: Retroscope) -> None:

@@ -28,7 +28,7 @@ from retroscope.cli.output import (
     write_image,
 )
 from retroscope.cli.parameter_types import format_channels, parse_channels
-from retroscope.cli.progress_bar import format_duration, show_progress, show_resumable_progress
+from retroscope.cli.progress_bar import format_duration, show_large_work, show_resumable_progress
 from retroscope.errors import RetroscopeError, UnitError
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def synthesize(
     check_writable(path, [synthesis.seed_image or ""])
     net = opening.open(model)
     naturals = _natural_maxima(atlas, net, objectives)
-    with stdout_to_stderr(), show_progress() as listener:
+    with stdout_to_stderr(), show_large_work("step") as listener:
         progress = _report_steps(listener, path, save_every=save_every, count=len(objectives))
         patterns = _synthesize(net, objectives, synthesis, progress=progress)
     pairs = zip(patterns, naturals * (synthesis.diversity or 1), strict=True)
@@ -291,9 +291,19 @@ def _report_steps(
     reporters: list[ProgressReporter] = []
 
     def report(step: "SynthesisStep") -> None:
-        if not reporters:  # the first step knows how many there are
-            reporters.append(ProgressReporter("synthesize", step.total, listener))
-        reporters[0].update(step.done)
+        if reporters:
+            reporters[0].update(step.done)
+        else:  # the first step, which is slow, knows how many there are
+            reporters.append(
+                ProgressReporter(
+                    "synthesize",
+                    step.total,
+                    listener,
+                    completed=step.done,
+                    parts=step.parts,
+                    memory_bytes=step.memory_bytes,
+                )
+            )
         if save_every is not None and step.step % save_every == 0:
             _save_step(step, path, count)
 

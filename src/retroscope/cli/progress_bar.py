@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from math import isinf
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -38,6 +39,59 @@ def show_progress() -> "Iterator[Callable[[Progress], None]]":
     )
     with RichProgress(*columns, console=console) as bars:
         yield ProgressBars(bars)
+
+
+LARGE_SECONDS, LARGE_BYTES = 10.0, 1e9
+"""Work that takes more is announced, and gets a bar."""
+
+
+@contextmanager
+def show_large_work(noun: str) -> "Iterator[Callable[[Progress], None]]":
+    """Yields a listener that is silent unless the work is large.
+
+    As soon as it turns out to be, a line says what it will take, and its progress is shown. `noun`
+    is what its items are.
+    """
+    with ExitStack() as stack:
+        yield LargeWork(noun, lambda: stack.enter_context(show_progress()))
+
+
+class LargeWork:
+    """A listener that passes on the progress of large work alone, to one that it opens for it."""
+
+    def __init__(
+        self, noun: str, open_listener: "Callable[[], Callable[[Progress], None]]"
+    ) -> None:
+        self._noun, self._open_listener = noun, open_listener
+        self._listener: Callable[[Progress], None] | None = None
+
+    def __call__(self, progress: "Progress") -> None:
+        if self._listener is None and _is_large(progress):
+            click.echo(_describe_work(progress, self._noun), err=True)
+            self._listener = self._open_listener()
+        if self._listener is not None:
+            self._listener(progress)
+
+
+def _is_large(progress: "Progress") -> bool:
+    """Whether work takes much memory, or time that is for the most part still to come."""
+    if isinf(progress.seconds_left):
+        return False
+    total = progress.seconds + progress.seconds_left
+    is_long = total > LARGE_SECONDS and progress.seconds_left > total / 4
+    return is_long or progress.memory_bytes > LARGE_BYTES
+
+
+def _describe_work(progress: "Progress", noun: str) -> str:
+    """`384 steps: about 8 min 5 s and 9.4 GB of memory`."""
+    from rich.filesize import decimal
+
+    from retroscope.render.captions import count_noun
+
+    seconds = progress.seconds + progress.seconds_left
+    is_much = progress.memory_bytes > LARGE_BYTES
+    memory = f" and {decimal(progress.memory_bytes)} of memory" if is_much else ""
+    return f"{count_noun(progress.total, noun)}: about {format_duration(seconds)}{memory}"
 
 
 @contextmanager

@@ -15,6 +15,12 @@ from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, is_out_of_memory, memory_budget
 from retroscope.errors import RetroscopeError
 from retroscope.imaging.decoding import RGB
+from retroscope.methods.synthesis.canvas_cost import (
+    batch_lengths,
+    canvas_bytes,
+    refuse_large_canvas,
+    step_parts,
+)
 from retroscope.methods.synthesis.canvas_optimisation import CanvasOptimisation, standardise
 from retroscope.methods.synthesis.canvas_plan import CanvasPlan, plan_canvas
 from retroscope.methods.synthesis.canvas_view import CanvasView, Position
@@ -26,6 +32,7 @@ from retroscope.methods.synthesis.objective_scorer import (
 from retroscope.methods.synthesis.objectives import Objective
 from retroscope.methods.synthesis.recipes import Opacity, Recipe
 from retroscope.network import AnyImage, Network
+from retroscope.progress import StagePart
 from retroscope.results.layer_lookup import check_unit
 from retroscope.results.patterns import Pattern
 from retroscope.unit import Unit
@@ -47,7 +54,8 @@ class SynthesisStep:
 
     `done` and `total` count steps of single patterns over all batches. `step` counts the steps of
     the current batch from 1, `indices` are the positions of its patterns in the request, and
-    `images()` renders them as they are now.
+    `images()` renders them as they are now. `parts` are all steps by the size of their canvas, and
+    `memory_bytes` is about what the largest needs.
     """
 
     done: int
@@ -55,6 +63,8 @@ class SynthesisStep:
     step: int
     indices: Sequence[int]
     images: Callable[[], list[RGB]]
+    parts: Sequence[StagePart] = ()
+    memory_bytes: int = 0
 
 
 StepListener = Callable[[SynthesisStep], object]
@@ -92,9 +102,17 @@ def render_patterns(
         groups = _group_by_plan(net, request, size)
         counter = _StepCounter(len(request.objectives) * recipe.total_steps, progress)
         for plan, rows in groups.items():
-            renderer = _PatternRenderer(net, request, plan, seed_pixels, counter)
-            batch_size = renderer.batch_size(len(rows))
-            for batch in in_batches(rows, batch_size, renderer.render):
+            canvases = recipe.copies * (len(rows) if request.joint else 1)
+            refuse_large_canvas(net, plan, canvases)
+            counter.memory_bytes = max(counter.memory_bytes, canvas_bytes(net, plan, canvases))
+        renderers = {
+            plan: _PatternRenderer(net, request, plan, seed_pixels, counter) for plan in groups
+        }
+        sizes = {plan: renderers[plan].batch_size(len(rows)) for plan, rows in groups.items()}
+        for plan, rows in groups.items():
+            counter.parts += step_parts(net, plan, recipe, batch_lengths(len(rows), sizes[plan]))
+        for plan, rows in groups.items():
+            for batch in in_batches(rows, sizes[plan], renderers[plan].render):
                 patterns.update(batch)
     return [patterns[row] for row in range(len(request.objectives))]
 
@@ -143,12 +161,17 @@ class _StepCounter:
 
     def __init__(self, total: int, progress: StepListener | None) -> None:
         self._total, self._progress, self._done = total, progress, 0
+        self.parts: list[StagePart] = []
+        self.memory_bytes = 0
 
     def advance(self, step: int, rows: Sequence[int], images: Callable[[], list[RGB]]) -> None:
         """Count one step of the patterns at these rows."""
         self._done += len(rows)
         if self._progress is not None:
-            self._progress(SynthesisStep(self._done, self._total, step, rows, images))
+            report = SynthesisStep(
+                self._done, self._total, step, rows, images, self.parts, self.memory_bytes
+            )
+            self._progress(report)
 
 
 IndexedPatterns = list[tuple[int, Pattern]]
