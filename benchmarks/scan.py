@@ -1,71 +1,98 @@
-"""The sweep of all convolutions, compared with the bare network and zennit-crp; its memory."""
+"""The sweep of all convolutions, compared with the bare network, in bfloat16, and zennit-crp."""
 
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from io import StringIO
-from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 import torch
 
 import retroscope as rs
+from benchmarks.noise import noise_batches
+from benchmarks.sweeping import TOP, RunningSweep
 from benchmarks.timing import (
+    at_least,
+    at_most,
     describe_machine,
+    format_factor,
+    format_milliseconds,
+    if_installed,
     markdown_table,
     median_ratio,
+    ratio_if_timed,
     seconds,
     time_alternating,
 )
-from retroscope.engine.batching import NetworkInput
 from retroscope.engine.isolation import preserve_state
-from retroscope.scanning.layer_choice import network_layers
-from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
-from retroscope.scanning.precision import candidate_count, to_bfloat16
-from retroscope.scanning.statistics.summary import Scratch
+from retroscope.errors import RetroscopeError
+from retroscope.scanning.layer_choice import network_layers, scan_layers
+from retroscope.scanning.precision import (
+    Precision,
+    candidate_count,
+    refuse_slow_precision,
+    to_bfloat16,
+)
 
-MODELS = {"vgg16": 4, "resnet50": 8}
-"""The batch size of each network."""
-TOP, BATCHES, DISTINCT_BATCHES = 9, 48, 6
-GROWTH = (100, 1000)
-HEADS = (
-    *("model", "bare, ms/image", "sweep, ms/image"),
-    *("ratio, all", "ratio, last third", "target ratio"),
+BF16_TARGET, RECALL_TARGET, CRP_TARGET = 0.6, 99.9, 10
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network, its batch size, and the target of its sweep, in bare forward passes."""
+
+    name: str
+    batch: int
+    target: float
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    models: Sequence[Model]
+    crp_model: str
+    batches: int = 48
+    pixels: int = 224
+    crp_batch: int = 8
+    rounds: int = 5
+
+
+FULL = Sizes([Model("vgg16", 4, 1.04), Model("resnet50", 8, 1.12)], crp_model="vgg16")
+TINY = Sizes(
+    [Model("squeezenet1_1", 2, 1.12)],
+    crp_model="squeezenet1_1",
+    batches=4,
+    pixels=64,
+    crp_batch=2,
+    rounds=1,
+)
+HEADER = (
+    *("model", "images", "bare, ms/image", "sweep, ms/image"),
+    *("ratio, all", "target of all", "ratio, last third"),
 )
 
 
-def report() -> str:
+def report(sizes: Sizes = FULL) -> str:
     """The tables, in Markdown."""
-    runs = {(name, narrow): Run(name, narrow=narrow) for name in MODELS for narrow in (False, True)}
-    small, large = (peak_memory(count) for count in GROWTH)
+    full = [Run(model, sizes) for model in sizes.models]
     return "\n\n".join(
         (
             "# A sweep of every convolution",
-            describe_machine("torchvision", "zennit", "zennit-crp"),
+            describe_machine("torchvision", "numba", "zennit", "zennit-crp"),
             "## Full-precision sweep and bare network",
-            markdown_table(HEADS, [runs[name, False].row("1.05") for name in MODELS]),
-            f"{BATCHES} batches, alternating with the bare network; top {TOP} and statistics of "
-            "every channel. Early images enter more rankings than later ones.",
+            markdown_table(HEADER, [run.row(run.model.target) for run in full]),
+            f"{sizes.batches} batches, each first through the bare network, then into the sweep: "
+            f"top {TOP} and statistics of the output of every convolution, as a scan ranks them "
+            "by default. `ratio, all` is the time of all batches over that of all bare batches; "
+            "early images enter more rankings than later ones. `bare` is `model(x)` in inference "
+            "mode, channels last. Reading images is not included.",
             "## bfloat16 sweep, bare network in float32",
-            markdown_table(HEADS, [runs[name, True].row("0.6") for name in MODELS]),
-            "The images of the candidates run once more in full precision. That cost depends only "
-            "on the number of channels and is not included in these ratios.",
-            markdown_table(
-                ("model", "hits among the candidates", "target"),
-                [
-                    (name, _candidate_recall(runs[name, False], runs[name, True]), "99.9 %")
-                    for name in MODELS
-                ],
-            ),
+            _report_bf16(full, sizes),
             "## Sweep and zennit-crp",
-            _against_crp(),
-            f"## Memory\n\nPeak memory of a scan of a small network: {small:.0f} MB with "
-            f"{GROWTH[0]} images, {large:.0f} MB with {GROWTH[1]} ({large / small - 1:+.1%}; "
-            "target: at most 5 %).\n",
+            _against_crp(sizes),
         )
     )
 
@@ -73,154 +100,131 @@ def report() -> str:
 class Run:
     """A sweep of noise images, alternating with the bare network in float32."""
 
-    def __init__(self, name: str, *, narrow: bool) -> None:
-        self.name, self.size = name, MODELS[name]
-        net = rs.open_model(name, random_weights=0)
+    def __init__(self, model: Model, sizes: Sizes, *, narrow: bool = False) -> None:
+        self.model = model
+        net = open_random(model.name, sizes.pixels)
         self._bare = net.module.eval()
         self._net = to_bfloat16(net) if narrow else net
-        layers = network_layers(net, "conv")
         top = candidate_count(TOP) if narrow else TOP
-        self.gathered = LayerSweeps.empty(
-            self._net, layers, top=top, classes=0, track_positions=not narrow
-        )
-        self._scratch, self.bare, self.sweep = Scratch(), list[float](), list[float]()
+        layers, exact = scan_layers(net), not narrow
+        self.running = RunningSweep(self._net, layers, top=top, exact=exact)
+        warm_up = RunningSweep(self._net, layers, top=top, exact=exact)
+        self.bare, self.sweep = list[float](), list[float]()
+        batches = noise_batches(model.batch, count=sizes.batches + 1, pixels=sizes.pixels)
         with preserve_state(self._net.module):
-            for number, batch in enumerate(_noise(self.size)):
-                self._step(number * self.size, batch)
+            self._time(warm_up, next(batches))
+            for batch in batches:
+                for times, elapsed in zip(
+                    (self.bare, self.sweep), self._time(self.running, batch), strict=True
+                ):
+                    times.append(elapsed)
 
-    def _step(self, first: int, batch: torch.Tensor) -> None:
-        stack = batch.to(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            self.bare.append(seconds(partial(self._bare, stack)))
+    def _time(self, running: RunningSweep, batch: torch.Tensor) -> tuple[float, float]:
+        stack = batch.to(self._net.device, memory_format=torch.channels_last)
         images = [self._net.prepare(image) for image in batch]
-        start = perf_counter()
-        self.gathered = _sweep_images(
-            self._net, self.gathered, images, first=first, scratch=self._scratch
-        )
-        self.sweep.append(perf_counter() - start)
+        with torch.inference_mode():
+            bare = seconds(partial(self._bare, stack))
+        return bare, seconds(partial(running.add, images))
 
-    def row(self, target: str) -> list[object]:
-        """Median times without the first batch, and their ratios."""
-        bare, sweep = self.bare[1:], self.sweep[1:]
-        late = slice(-len(bare) // 3, None)
+    def row(self, target: float) -> list[object]:
+        """Median times, and the ratios of all batches and of the last third."""
+        bare, sweep, size = self.bare, self.sweep, self.model.batch
+        late = slice(-(len(bare) // 3), None)
+        ratio = sum(sweep) / sum(bare)
         return [
-            self.name,
-            f"{median(bare) / self.size * 1e3:.1f}",
-            f"{median(sweep) / self.size * 1e3:.1f}",
-            f"{sum(sweep) / sum(bare):.2f}",
+            self.model.name,
+            len(bare) * size,
+            f"{median(bare) / size * 1e3:.1f}",
+            f"{median(sweep) / size * 1e3:.1f}",
+            f"{ratio:.2f}",
+            at_most(target, ratio),
             f"{median_ratio(sweep[late], bare[late]):.2f}",
-            target,
         ]
 
 
-def _sweep_images(
-    net: rs.Network,
-    gathered: LayerSweeps,
-    images: list[NetworkInput],
-    *,
-    first: int,
-    scratch: Scratch,
-) -> LayerSweeps:
-    indices = range(first, first + len(images))
-    labels = [-1] * len(images)
-    return sweep_batch(net, gathered, images, indices=indices, labels=labels, scratch=scratch)
+def open_random(name: str, pixels: int) -> rs.Network:
+    """A network with seeded weights, for square images."""
+    return rs.open_model(name, random_weights=0, input_size=pixels)
 
 
-def _noise(size: int) -> Iterator[torch.Tensor]:
-    """Batches of smooth noise plus fine noise, each one different."""
-    generator = torch.Generator().manual_seed(0)
-    coarse = [torch.randn(size, 3, 28, 28, generator=generator) for _ in range(DISTINCT_BATCHES)]
-    for number in range(BATCHES):
-        smooth = torch.nn.functional.interpolate(
-            coarse[number % DISTINCT_BATCHES], scale_factor=8.0
+def _report_bf16(full: Sequence[Run], sizes: Sizes) -> str:
+    """Where bfloat16 is refused, the reason."""
+    try:
+        refuse_slow_precision(Precision.BF16, rs.open_model("demo").device)
+    except RetroscopeError as error:
+        rows = [[model.name, f"refused: {error}"] for model in sizes.models]
+        return markdown_table(("model", f"target: at most {BF16_TARGET}"), rows)
+    narrow = [Run(model, sizes, narrow=True) for model in sizes.models]
+    recalls = [recall_of_candidates(*runs) for runs in zip(full, narrow, strict=True)]
+    return "\n\n".join(
+        (
+            markdown_table(HEADER, [run.row(BF16_TARGET) for run in narrow]),
+            "The images of the candidates run once more in full precision. That cost depends only "
+            "on the number of channels and is not included in these ratios.",
+            markdown_table(
+                ("model", "hits among the candidates", "target"),
+                [
+                    (model.name, f"{recall:.3f} %", at_least(RECALL_TARGET, recall, " %"))
+                    for model, recall in zip(sizes.models, recalls, strict=True)
+                ],
+            ),
         )
-        yield smooth + torch.randn(smooth.shape, generator=generator) / 4
+    )
 
 
-def _candidate_recall(full: Run, narrow: Run) -> str:
-    """The share of true hits among the candidates of a bfloat16 sweep, over both rankings."""
+def recall_of_candidates(full: Run, narrow: Run) -> float:
+    """Percent of the true hits that are among the candidates, over both rankings."""
     recalled = total = 0
     for ranking in ("by_max", "by_mean"):
-        hits = getattr(full.gathered.sweep, ranking).image
-        candidates = getattr(narrow.gathered.sweep, ranking).image
-        recalled += int((hits[:, :, None] == candidates[:, None, :]).any(dim=2).sum())
-        total += hits.numel()
-    return f"{recalled / total:.3%}"
+        hits = getattr(full.running.sweep, ranking).image
+        candidates = getattr(narrow.running.sweep, ranking).image
+        is_hit = hits >= 0
+        is_candidate = (hits[:, :, None] == candidates[:, None, :]).any(dim=2)
+        recalled += int((is_candidate & is_hit).sum())
+        total += int(is_hit.sum())
+    return 100 * recalled / total
 
 
-def _against_crp() -> str:
+def _against_crp(sizes: Sizes) -> str:
     """zennit-crp does more for each image: it also computes relevances."""
+    size, net = sizes.crp_batch, open_random(sizes.crp_model, sizes.pixels)
+    batch = next(noise_batches(size, count=1, pixels=sizes.pixels))
+    ours = partial(_sweep_convolutions, net, batch)
+    peer = if_installed("crp", partial(_run_crp, net, batch))
+    our_times, peer_times = time_alternating(ours, peer, rounds=sizes.rounds)
+    speedup = ratio_if_timed(peer_times, our_times)
+    row = (
+        net.name,
+        format_milliseconds([time / size for time in our_times], 0),
+        format_milliseconds([time / size for time in peer_times], 0),
+        format_factor(speedup),
+        at_least(CRP_TARGET, speedup),
+    )
+    header = ("model", "sweep, ms/image", "zennit-crp, ms/image", "speedup", "target")
+    return f"{markdown_table(header, [row])}\n\nOne batch of {size}, all convolutions."
+
+
+def _sweep_convolutions(net: rs.Network, batch: torch.Tensor) -> None:
+    running = RunningSweep(net, network_layers(net, "conv"))
+    with preserve_state(net.module):
+        running.add([net.prepare(image) for image in batch])
+
+
+def _run_crp(net: rs.Network, batch: torch.Tensor) -> None:
     from crp.attribution import CondAttribution
     from crp.concepts import ChannelConcept
     from crp.visualization import FeatureVisualization
     from zennit.composites import EpsilonPlusFlat
 
-    size, net = 8, rs.open_model("vgg16", random_weights=0)
-    layers = network_layers(net, "conv")
-    batch = next(_noise(size))
-    concepts = {layer.name: ChannelConcept() for layer in layers}
-    images = [net.prepare(image) for image in batch]
-
-    def ours() -> None:
-        empty = LayerSweeps.empty(net, layers, top=TOP, classes=0)
-        with preserve_state(net.module):
-            _sweep_images(net, empty, images, first=0, scratch=Scratch())
-
-    def zennit_crp() -> None:
-        with TemporaryDirectory() as folder, _no_output():
-            module = rs.open_model("vgg16", random_weights=0).module.eval()
-            data = [(image, number) for number, image in enumerate(batch)]
-            view = FeatureVisualization(CondAttribution(module), data, concepts, path=folder)
-            view.run(EpsilonPlusFlat(), 0, size, size, size)
-
-    our_times, peer_times = time_alternating(ours, zennit_crp)
-    return markdown_table(
-        ("VGG16", "ms/image"),
-        [
-            ("sweep", f"{median(our_times) / size * 1e3:.0f}"),
-            ("zennit-crp", f"{median(peer_times) / size * 1e3:.0f}"),
-            ("speedup (target 10)", f"{median_ratio(peer_times, our_times):.1f}"),
-        ],
-    )
+    size, data = len(batch), [(image, number) for number, image in enumerate(batch)]
+    concepts = {layer.name: ChannelConcept() for layer in network_layers(net, "conv")}
+    with TemporaryDirectory() as folder, _no_output():
+        attribution = CondAttribution(net.module)
+        view = FeatureVisualization(attribution, data, concepts, path=folder)
+        view.run(EpsilonPlusFlat(), 0, size, size, size)
 
 
 @contextmanager
 def _no_output() -> Iterator[None]:
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         yield
-
-
-def peak_memory(count: int) -> float:
-    """The peak memory of a scan in megabytes, in a separate process."""
-    program = f"from benchmarks.scan import scan_noise; print(scan_noise({count}))"
-    process = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
-    )
-    return float(process.stdout)
-
-
-def scan_noise(count: int) -> float:
-    """Scan noise images; return the process's peak memory in megabytes."""
-    net = rs.open_model("squeezenet1_1", random_weights=0)
-    with TemporaryDirectory() as folder:
-        rs.scan(net, Noise(count), to=f"{folder}/noise.atlas", projections=False).close()
-    return _peak()
-
-
-def _peak() -> float:
-    """In megabytes; `getrusage` would include that of the parent process."""
-    status = Path("/proc/self/status").read_text("ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
-class Noise:
-    """A data set of noise images."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return torch.randn(3, 224, 224, generator=torch.Generator().manual_seed(index))
