@@ -18,7 +18,10 @@ import retroscope as rs
 from retroscope.engine.program import Survey
 from retroscope.engine.survey import survey
 from retroscope.errors import ImageError, ModelError, UnitError
+from retroscope.imaging.image import fit_image
 from retroscope.network import Preprocessing
+from retroscope.scanning.image_files import read_input
+from retroscope.scanning.sources import list_images
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE = (12, 16)
@@ -150,6 +153,37 @@ def test_the_input_of_an_image_is_that_of_torchvisions_transforms(
     values = preprocessing.to_input(pixels)
     assert values.flags.c_contiguous
     np.testing.assert_array_equal(values, expected.numpy())
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "suffix"),
+    [
+        *(("RGB", (90, 70), "jpg"), ("L", (40, 300), "jpg"), ("RGB", (700, 500), "jpg")),
+        *(("RGBA", (50, 40), "png"), ("I;16", (33, 60), "png"), ("P", (40, 40), "gif")),
+        ("RGB", (4000, 8), "png"),  # only a part of it is resized
+    ],
+)
+def test_a_file_is_fitted_as_its_pixels_are(
+    mode: str, size: tuple[int, int], suffix: str, tmp_path: Path
+) -> None:
+    fit = rs.Fit((32, 48), shorter=256 if size[1] == 8 else 40)
+    net = rs.Network(nn.Conv2d(3, 2, 3), fit=fit)
+    path = tmp_path / f"image.{suffix}"
+    values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    image = PIL.Image.fromarray(values).convert("L" if mode == "I;16" else mode).convert(mode)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    image.save(path, exif=exif if suffix == "jpg" else PIL.Image.Exif())
+    expected = fit_image(rs.read_image(path, at_least=fit.decoding_size), fit)
+    (tmp_path / "folder").mkdir()
+    path = path.rename(tmp_path / "folder" / path.name)
+    scanned, _ = read_input(net, list_images(path.parent), 0)
+    for prepared in (net.prepare(path), net.prepare(str(path)), scanned):
+        np.testing.assert_array_equal(prepared.rgb, expected.pixels)
+        assert prepared.source == str(path)
+    with PIL.Image.open(path) as opened_file:
+        as_array = net.prepare(np.array(opened_file.convert("RGB")))
+        np.testing.assert_array_equal(net.prepare(opened_file.convert("RGB")).rgb, as_array.rgb)
 
 
 def test_the_picture_of_a_tensor_is_what_a_screen_can_show() -> None:

@@ -18,7 +18,7 @@ from retroscope.engine.program import Survey
 from retroscope.engine.survey import survey
 from retroscope.errors import ImageError, ModelError, RetroscopeError, UnitError, describe_error
 from retroscope.imaging.decoding import RGB
-from retroscope.imaging.image import Fit, HasPixels, as_image, fit_image
+from retroscope.imaging.image import Fit, HasPixels, Image, fit_source
 from retroscope.results.caveats import range_caveats
 from retroscope.results.layer_lookup import find_layer
 from retroscope.results.layers import Layer, UnlistedLayer, describe_unlisted, layer_name
@@ -272,11 +272,13 @@ class Network:
             if image.dtype != torch.uint8:
                 return self._prepare_tensor(image)
             image = _pixels_of(image)
+        return self.prepare_fitted(fit_source(image, self.preprocessing.fit))
+
+    def prepare_fitted(self, image: Image) -> NetworkInput:
+        """The network's input for an image that its fit has resized and cropped already."""
+        tensor = torch.from_numpy(self.preprocessing.to_input(image.pixels))
         fit = self.preprocessing.fit
-        source = as_image(image, at_least=fit.decoding_size)
-        pixels = fit_image(source, fit).pixels
-        tensor = torch.from_numpy(self.preprocessing.to_input(pixels))
-        return NetworkInput(tensor.to(dtype_of(self.module)), pixels, source.source, fit)
+        return NetworkInput(tensor.to(dtype_of(self.module)), image.pixels, image.source, fit)
 
     def _prepare_tensor(self, tensor: torch.Tensor) -> NetworkInput:
         channels = self.preprocessing.channels

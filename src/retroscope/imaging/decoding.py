@@ -88,12 +88,27 @@ def decode(
 ) -> RGB:
     """The pixels of an open file, which errors call `name`."""
     with report_damage(name):
+        return np.array(
+            decode_to_pil(file, name, formats=formats, max_pixels=max_pixels, at_least=at_least)
+        )
+
+
+def decode_to_pil(
+    file: IO[bytes],
+    name: str,
+    *,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int | None = None,
+    at_least: Size | None = None,
+) -> PIL.Image.Image:
+    """The same for Pillow, in mode RGB, which saves copies if it is resized anyway."""
+    with report_damage(name):
         image = _read_header(file, name, formats)
         refuse_impossible_size((image.height, image.width), f"{name} is", max_pixels)
         if at_least:
             _use_draft(image, at_least)
         image.load()
-        return to_rgb(_turn_upright(image))
+        return to_rgb_pil(_turn_upright(image))
 
 
 @contextmanager
@@ -145,12 +160,18 @@ def _orientation(image: PIL.Image.Image) -> int:
 
 def to_rgb(image: PIL.Image.Image) -> RGB:
     """The pixels of a PIL image, transparency on white."""
+    return np.array(to_rgb_pil(image))
+
+
+def to_rgb_pil(image: PIL.Image.Image) -> PIL.Image.Image:
+    """The same for Pillow, in mode RGB. An image that is RGB already is not copied."""
     if image.mode in _WHITE_LEVELS:
-        return np.repeat(_scale_deep_grey(image)[..., None], 3, axis=2)
+        return PIL.Image.fromarray(_scale_deep_grey(image)).convert("RGB")
     if image.has_transparency_data:
         white = PIL.Image.new("RGBA", image.size, "white")
         image = PIL.Image.alpha_composite(white, image.convert("RGBA"))
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _scale_deep_grey(image: PIL.Image.Image) -> npt.NDArray[np.uint8]:

@@ -5,11 +5,10 @@ width).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from math import ceil, floor
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +24,14 @@ from retroscope.imaging.decoding import (
     RGB,
     Size,
     decode,
+    decode_to_pil,
     open_image_file,
     refuse_impossible_size,
     report_damage,
     to_rgb,
+    to_rgb_pil,
 )
+from retroscope.imaging.source_interval import source_interval
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 Values = npt.NDArray[np.float32]
@@ -39,9 +41,6 @@ GREY = 128
 
 MAX_RESIZED_PIXELS = 2**24
 """Above this size only the part that is cropped is resized: about 256 x 65,536 pixels."""
-
-FILTER_RADIUS = 3
-"""Of Lanczos, the widest of Pillow's filters, in pixels of the smaller image."""
 
 _LUMA = (0.299, 0.587, 0.114)
 _RESAMPLING = {choice.name.lower(): choice for choice in Resampling}
@@ -158,6 +157,12 @@ def read_image(path: str | Path, *, at_least: Size | None = None) -> Image:
     Traceback (most recent call last):
     retroscope.errors.ImageError: cannot open 'none.jpg' (No such file or directory); check the path
     """
+    image = _decode_path(path, at_least)
+    with report_damage(repr(str(path))):
+        return Image(np.array(image), str(path))
+
+
+def _decode_path(path: str | Path, at_least: Size | None) -> PIL.Image.Image:
     if not isinstance(path, str | PathLike):
         raise ImageError(
             f"read_image takes the path of a file, not {type(path).__name__}; use "
@@ -167,7 +172,7 @@ def read_image(path: str | Path, *, at_least: Size | None = None) -> Image:
     if not str(path):
         raise ImageError("the path of the image is empty; give the path of a file")
     with open_image_file(Path(path), name) as file:
-        return Image(decode(file, name, at_least=at_least), str(path))
+        return decode_to_pil(file, name, at_least=at_least)
 
 
 def decode_image(
@@ -234,12 +239,16 @@ def resize(image: Image, size: Size, *, resample: str = "bilinear") -> Image:
     >>> resize(Image(np.zeros((2, 3, 3), np.uint8)), (4, 4)).pixels.shape
     (4, 4, 3)
     """
+    resized = _resize_pil(image.to_pil(), size, resample, image.source)
+    return Image(np.array(resized), image.source)
+
+
+def _resize_pil(image: PIL.Image.Image, size: Size, resample: str, source: str) -> PIL.Image.Image:
     choice = choose("resampling filter", resample, _RESAMPLING, error=ImageError)
-    refuse_impossible_size(size, f"{image.source!r} resized is")
-    resized = image.to_pil()
+    refuse_impossible_size(size, f"{source!r} resized is")
     if image.height * size[1] > MAX_PIXELS:  # Pillow resizes the width first
-        resized = resized.resize((image.width, size[0]), choice)
-    return Image(np.array(resized.resize(size[::-1], choice)), image.source)
+        image = image.resize((image.width, size[0]), choice)
+    return image.resize(size[::-1], choice)
 
 
 def to_grey(pixels: RGB) -> npt.NDArray[np.float64]:
@@ -274,10 +283,9 @@ def fit_image(image: Image, fit: Fit) -> Image:
     (8, 8, 3)
     """
     size = _RESIZED_SIZE[fit.mode](image, fit)
-    centre = _centre(size, fit.size)
     if size[0] * size[1] <= MAX_RESIZED_PIXELS:
-        scaled = resize(image, size, resample=fit.resample)
-        return Image(crop(scaled.pixels, centre, fill=0), image.source)
+        return fit_pil(image.to_pil(), fit, image.source)
+    centre = _centre(size, fit.size)
     refuse_impossible_size(size, f"{image.source!r} resized is")
     region = centre.clip(*size)
     pixels = _resize_region(image, size, region, resample=fit.resample)
@@ -286,13 +294,36 @@ def fit_image(image: Image, fit: Fit) -> Image:
     return Image(crop(pixels, centre, fill=0), image.source)
 
 
+def fit_pil(image: PIL.Image.Image, fit: Fit, source: str) -> Image:
+    """A PIL image of mode RGB as the network takes it, without an array of all its pixels."""
+    size = _RESIZED_SIZE[fit.mode](image, fit)
+    if size[0] * size[1] > MAX_RESIZED_PIXELS:
+        return fit_image(Image(np.array(image), source), fit)
+    resized = _resize_pil(image, size, fit.resample, source)
+    return Image(crop(np.array(resized), _centre(size, fit.size), fill=0), source)
+
+
+def fit_source(image: "str | Path | PIL.Image.Image | RGB | HasPixels", fit: Fit) -> Image:
+    """The image in whatever `as_image` takes, as the network takes it. Files may be decoded at a
+    reduced size.
+    """
+    match image:
+        case str() | Path():
+            return fit_pil(_decode_path(image, fit.decoding_size), fit, str(image))
+        case PIL.Image.Image():
+            with report_damage("the PIL image"):
+                pixels = to_rgb_pil(image)
+            return fit_pil(pixels, fit, "memory")
+    return fit_image(as_image(image), fit)
+
+
 def _resize_region(image: Image, size: Size, region: Box, *, resample: str) -> RGB:
     """The pixels of a region of the image resized to `size`, which is too large to hold.
 
     Their positions are exact up to single precision.
     """
-    rows = _source_interval(image.height, size[0], (region.top, region.bottom))
-    columns = _source_interval(image.width, size[1], (region.left, region.right))
+    rows = source_interval(image.height, size[0], (region.top, region.bottom))
+    columns = source_interval(image.width, size[1], (region.left, region.right))
     window = Box(rows.first, columns.first, rows.last, columns.last)
     source = Image(crop(image.pixels, window)).to_pil()
     return np.array(
@@ -302,24 +333,6 @@ def _resize_region(image: Image, size: Size, region: Box, *, resample: str) -> R
             box=(columns.start, rows.start, columns.stop, rows.stop),
         )
     )
-
-
-class _SourceInterval(NamedTuple):
-    """The source pixels `first` to `last`, in which `start` to `stop` becomes the region."""
-
-    first: int
-    last: int
-    start: float
-    stop: float
-
-
-def _source_interval(length: int, resized: int, edges: tuple[int, int]) -> _SourceInterval:
-    """The source of an interval of a resized axis, with the margin that its filter reads."""
-    scale = length / resized
-    start, stop = edges[0] * scale, min(edges[1] * scale, length)
-    margin = ceil(FILTER_RADIUS * max(scale, 1)) + 1
-    first, last = max(floor(start) - margin, 0), min(ceil(stop) + margin, length)
-    return _SourceInterval(first, last, start - first, stop - first)
 
 
 def crop(pixels: npt.NDArray[Scalar], box: Box, *, fill: float = GREY) -> npt.NDArray[Scalar]:
@@ -337,7 +350,10 @@ def crop(pixels: npt.NDArray[Scalar], box: Box, *, fill: float = GREY) -> npt.ND
     return patch
 
 
-def _network_size(image: Image, fit: Fit) -> Size:
+_Sized = Image | PIL.Image.Image
+
+
+def _network_size(image: _Sized, fit: Fit) -> Size:
     """torchvision's rule: the longer side is truncated to whole pixels, not rounded."""
     if fit.shorter is None:
         return _covering_size(image, fit)
@@ -346,7 +362,7 @@ def _network_size(image: Image, fit: Fit) -> Size:
     return (fit.shorter, longer) if image.height <= image.width else (longer, fit.shorter)
 
 
-def _covering_size(image: Image, fit: Fit) -> Size:
+def _covering_size(image: _Sized, fit: Fit) -> Size:
     """The smallest size of the same proportions that covers the size of the fit."""
     height, width = fit.size
     if height * image.width >= width * image.height:
@@ -354,7 +370,7 @@ def _covering_size(image: Image, fit: Fit) -> Size:
     return image.height * width // image.width, width
 
 
-_RESIZED_SIZE: dict[str, Callable[[Image, Fit], Size]] = {
+_RESIZED_SIZE: dict[str, Callable[[_Sized, Fit], Size]] = {
     "network": _network_size,
     "crop": _covering_size,
     "stretch": lambda _, fit: fit.size,

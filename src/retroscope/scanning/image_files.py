@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import IO
 
 from retroscope.atlas.queries.writer_queries import ImageFileRow
+from retroscope.atlas.reader import Atlas
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, RetroscopeError
-from retroscope.imaging.decoding import decode, open_image_file
-from retroscope.imaging.image import Image
+from retroscope.imaging.decoding import decode_to_pil, open_image_file
+from retroscope.imaging.image import fit_pil
 from retroscope.network import Network
 from retroscope.scanning.sources import ImageList
 
@@ -38,13 +39,23 @@ def read_input(
     name = repr(path)
     with open_image_file(Path(path), name) as file:
         before = os.fstat(file.fileno())
-        pixels = decode(file, name, at_least=net.preprocessing.fit.decoding_size)
+        pixels = decode_to_pil(file, name, at_least=net.preprocessing.fit.decoding_size)
         digest = _digest(file)
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ImageError(f"{name} changes while it is read; wait until it is written")
     row = ImageFileRow(index, before.st_size, before.st_mtime_ns, digest)
-    return net.prepare(Image(pixels, path)), row
+    return net.prepare_fitted(fit_pil(pixels, net.preprocessing.fit, path)), row
+
+
+def refuse_moved_images(atlas: Atlas, images: object = None) -> None:
+    """Raises if an atlas records a folder or list of images that is gone, and none is given."""
+    source = atlas.meta.get("source")
+    if images is None and isinstance(source, str) and not Path(source).exists():
+        raise RetroscopeError(
+            f"the images of the scan are no longer at {source!r}; give the place where they are",
+            parameter="images",
+        )
 
 
 def refuse_changed_files(writer: AtlasWriter, image_list: ImageList, images: Sequence[int]) -> None:
