@@ -1,21 +1,30 @@
 """What is said before a scan: counted exactly, and timed on pieces of it that are added up."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from retroscope.engine.batching import NetworkInput
+from retroscope.methods.deconv.deconv import deconv_many
 from retroscope.network import Network
+from retroscope.progress import Progress, ProgressListener
 from retroscope.results.layers import Layer
-from retroscope.results.projections import Pixels
+from retroscope.results.projections import Projection
+from retroscope.scanning import checkpoints, trial_runs
 from retroscope.scanning import estimate as estimate_module
+from retroscope.scanning import illustrate as illustrate_module
 from retroscope.scanning.estimate import ScanEstimate, estimate_scan
-from retroscope.scanning.illustrate import Ranks
+from retroscope.scanning.illustrate import Ranks, parse_ranks
 from retroscope.scanning.job import scan
+from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
 from retroscope.scanning.sources import ImageList, list_images
+from retroscope.scanning.statistics.sweep import Sweep
+from retroscope.scanning.trial_runs import HitTrial, SweepTrial
 from retroscope.unit import Unit
 from tests.conftest import no_trace
 from tests.scanning.scans import OF_TINY, tiny, write_images
@@ -34,19 +43,130 @@ def estimate_tiny(net: Network, listed: ImageList, **options: Any) -> ScanEstima
     return estimate_scan(net, layers_of(net), listed, **options)
 
 
-@pytest.fixture
-def layer_costs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every layer that is tried; its projections cost as many seconds as it has channels."""
-    tried: list[str] = []
+class Work:
+    """A clock that only work moves: batches and images of a pass, images and units projected."""
 
-    def price(_net: Network, layer: Layer, _images: object) -> object:
-        tried.append(layer.name)
-        return estimate_module._ProjectionCost(layer.channels, 100 * layer.channels)
+    BATCH, IMAGE, FORWARD, UNIT, FIRST = 0.02, 0.04, 0.1, 0.2, 5.0
 
-    monkeypatch.setattr(estimate_module, "_layer_cost", price)
-    monkeypatch.setattr(estimate_module, "_time_sweep", lambda *_, **__: 2.0)
-    monkeypatch.setattr(estimate_module, "_NEGLIGIBLE", 0.0)
-    return tried
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        self._started: set[object] = set()
+        for module in (trial_runs, checkpoints):
+            monkeypatch.setattr(module, "sweep_batch", self.sweep_batch)
+        monkeypatch.setattr(trial_runs, "deconv_many", self.project)
+        monkeypatch.setattr(illustrate_module, "project_requests", self.project)
+        monkeypatch.setattr(estimate_module, "_ROW_SECONDS", 0.0)
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def sweep_batch(
+        self, net: Network, sweeps: Any, images: Sequence[NetworkInput], **rest: Any
+    ) -> Any:
+        self._start(len(images))
+        self.seconds += self.BATCH + self.IMAGE * len(images)
+        return sweep_batch(net, sweeps, images, **rest)
+
+    def project(
+        self, net: Network, requests: Iterable[tuple[Unit, NetworkInput]], **_options: Any
+    ) -> Iterator[Projection]:
+        """An image runs forward once for each call, and back for each unit that sees all of it."""
+        requests = list(requests)
+        whole = [(unit, image) for unit, image in requests if unit.layer == "head"]
+        self._start("head" if whole else requests[0][0].layer)
+        self.seconds += self.FORWARD * len({id(image) for _, image in whole})
+        for unit, _ in requests:
+            self.seconds += self.UNIT / (1 if unit.layer == "head" else 20)
+        yield from deconv_many(net, requests)
+
+    def _start(self, shape: object) -> None:
+        """The first time is slow, as in a network that has not run on this shape yet."""
+        self.seconds += 0.0 if shape in self._started else self.FIRST
+        self._started.add(shape)
+
+
+def stage_seconds(work: Work, run: Callable[[ProgressListener], object]) -> dict[str, float]:
+    """How long each stage of a run takes, after the warm-up."""
+    starts: dict[str, float] = {}
+    ends: dict[str, float] = {}
+
+    def listen(progress: Progress) -> None:
+        starts.setdefault(progress.stage, work.seconds)
+        ends[progress.stage] = work.seconds
+
+    run(listen)
+    return {stage: ends[stage] - starts[stage] for stage in starts}
+
+
+@pytest.mark.parametrize("wish", ["all", "max", 2])
+@pytest.mark.parametrize("sizes", [(12, 9), (70, 2)], ids="{0[0]} images, top {0[1]}".format)
+def test_a_scan_takes_what_its_estimate_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int], wish: str | int
+) -> None:
+    """Within 30 %, though the first of every kind of work takes long."""
+    images, top = sizes
+    folder = write_images(tmp_path / "photos", images)
+    work = Work(monkeypatch)
+    options: dict[str, Any] = {"layers": OF_TINY, "top": top, "projections": wish}
+    scan(tiny(), folder, to=tmp_path / "warm", **options).close()
+    said = estimate_tiny(tiny(), list_images(folder), top=top, ranks=parse_ranks(wish), clock=work)
+    took = stage_seconds(
+        work, lambda progress: scan(tiny(), folder, to=tmp_path / "a", progress=progress, **options)
+    )
+    assert said.pass_seconds == pytest.approx(took["scan"], rel=0.3)
+    assert said.projection_seconds == pytest.approx(took["illustrate"], rel=0.3)
+
+
+def test_what_only_the_first_of_its_kind_takes_is_not_scaled_up(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(monkeypatch)
+    cold = estimate_tiny(tiny(), list_images(folder), clock=work)
+    warm = estimate_tiny(tiny(), list_images(folder), clock=work)
+    assert cold.pass_seconds == pytest.approx(warm.pass_seconds)
+    assert cold.projection_seconds == pytest.approx(warm.projection_seconds)
+
+
+@pytest.mark.parametrize(("images", "top", "batch"), [(400, 9, 16), (50, 9, 16), (300, 1, 1)])
+def test_as_many_images_enter_a_ranking_as_in_a_pass_over_images_in_any_order(
+    images: int, top: int, batch: int
+) -> None:
+    channels, random = 200, torch.Generator().manual_seed(0)
+    sweeps = LayerSweeps(Sweep.empty(channels, top=top), {})
+    ranking, entered = sweeps.sweep.by_max, 0
+    for start in range(0, images, batch):
+        numbers = torch.arange(start, min(start + batch, images))
+        scores = torch.rand(len(numbers), channels, generator=random)
+        entered += int(ranking.entry_mask(scores, numbers).sum())
+        ranking = ranking.add(scores, numbers, torch.zeros_like(scores, dtype=torch.int64))
+    trial = SweepTrial(1.0, 0.0, batch, sweeps, images)
+    assert trial.mean_seconds(images) == pytest.approx(entered / (images * channels), rel=0.2)
+
+
+@pytest.mark.parametrize(("draws", "images"), [(50, 1000), (1000, 1000), (4000, 500)])
+def test_hits_are_of_as_many_images_as_draws_at_random(draws: int, images: int) -> None:
+    random = np.random.default_rng(0)
+    counts = [len(np.unique(random.integers(0, images, draws))) for _ in range(20)]
+    assert estimate_module._distinct(draws, images) == pytest.approx(np.mean(counts), rel=0.03)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
+def test_hits_by_mean_alone_are_as_many_as_the_trial_lets_expect(alike: float) -> None:
+    """Of channels whose two rankings are the same, or else have nothing to do with each other."""
+    random, channels, images, top = np.random.default_rng(0), 4000, 60, 6
+
+    def rankings(count: int) -> tuple[Any, Any]:
+        by_max = random.random((channels, count)).argsort(axis=1)
+        others = random.random((channels, count)).argsort(axis=1)
+        same = random.random(channels)[:, None] < alike
+        return by_max, np.where(same, by_max, others)
+
+    by_max, by_mean = rankings(8)
+    overlap = trial_runs.overlap((by_max[:, 0] == by_mean[:, 0]).mean(), images=8)
+    by_max, by_mean = (ranking[:, :top] for ranking in rankings(images))
+    alone = 1 - np.mean([np.isin(b, a).mean() for a, b in zip(by_max, by_mean, strict=True)])
+    trial = HitTrial((), {"layer": overlap})
+    assert trial.share_by_mean_alone("layer", top / images) == pytest.approx(alone, abs=0.03)
 
 
 @pytest.mark.parametrize(("top", "ranks"), [(9, None), (3, None), (9, 2), (3, 9), (20, None)])
@@ -64,107 +184,52 @@ def test_the_estimate_of_projections_is_an_upper_limit(
     assert min(said.disk_bytes, said.memory_bytes) > 0
 
 
-def test_projections_that_take_little_time_are_not_measured(
+def test_projections_that_take_little_time_are_not_tried(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate_module, "deconv_many", lambda *_: pytest.fail("tried"))
-    monkeypatch.setattr(estimate_module, "_time_sweep", lambda *_, **__: 0.005)
+    monkeypatch.setattr(trial_runs, "deconv_many", lambda *_: pytest.fail("tried"))
+    monkeypatch.setattr(estimate_module, "_NEGLIGIBLE", 1e6)
     said = estimate_tiny(tiny(), list_images(folder), ranks=Ranks(1))
     assert said.pass_seconds > 0
     assert said.projection_seconds > 0
     none = estimate_tiny(tiny(), list_images(folder), ranks=Ranks(0))
-    assert none.projections == 0
-    assert none.projection_seconds < said.projection_seconds
+    assert (none.projections, none.projection_seconds) == (0, 0.0)
 
 
-def test_the_projections_of_all_layers_are_added_up(folder: Path, layer_costs: list[str]) -> None:
-    """Layers that are not tried lie between their neighbours that are."""
-    net, listed = tiny(), list_images(folder)
-    layers = layers_of(net)
-    said = estimate_tiny(net, listed, ranks=Ranks(2))
-    places = [0, 1, 2, 4, 5]
-    assert layer_costs == [layers[place].name for place in places]
-    channels = [layer.channels for layer in layers]
-    prices = np.interp(range(len(layers)), places, [channels[place] for place in places])
-    total = 4 * float(np.dot(channels, prices))
-    assert said.projection_seconds == pytest.approx(total, rel=0.01)
-    assert said.projection_seconds > total, "the pictures are read again"
-    less = estimate_tiny(net, listed, ranks=Ranks(0))
-    assert said.disk_bytes - less.disk_bytes == pytest.approx(100 * total, rel=1e-9)
-
-
-@dataclass(frozen=True)
-class Blank:
-    """A projection without signal."""
-
-    pixels: Pixels
-
-
-class Clock:
-    """A clock that only projections move: the first of a layer, each image and each unit cost."""
-
-    FIRST, IMAGE, UNIT = 1.0, 0.05, 0.01
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.layers: set[str] = set()
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    def project(self, _net: Network, requests: Sequence[tuple[Unit, object]]) -> Iterator[Blank]:
-        layer = requests[0][0].layer
-        images = len({id(image) for _, image in requests})
-        self.seconds += self.IMAGE * images + (0 if layer in self.layers else self.FIRST)
-        self.layers.add(layer)
-        for _ in requests:
-            self.seconds += self.UNIT
-            yield Blank(np.zeros((4, 4, 3), np.float32))
-
-
-def test_the_time_of_projections_is_that_of_many_units_that_share_their_images(
+def test_the_trial_takes_a_small_share_of_the_time(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock()
-    monkeypatch.setattr(estimate_module, "perf_counter", clock)
-    monkeypatch.setattr(estimate_module, "deconv_many", clock.project)
-    monkeypatch.setattr(estimate_module, "_NEGLIGIBLE", 0.0)
-    said = estimate_tiny(tiny(), list_images(folder))
-    hits_of_a_channel = said.projections // said.channels
-    real = said.projections * clock.UNIT + hits_of_a_channel * said.images * clock.IMAGE
-    assert real <= said.projection_seconds <= 1.25 * real
-
-
-def test_a_forward_pass_is_counted_once_for_each_image_and_rank(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def price(_net: Network, layer: Layer, _images: object) -> object:
-        forward = 1000.0 if layer.name == "head" else 0.0
-        return estimate_module._ProjectionCost(1.0, 100, forward)
-
-    monkeypatch.setattr(estimate_module, "_layer_cost", price)
-    monkeypatch.setattr(estimate_module, "_NEGLIGIBLE", 0.0)
-    said = estimate_tiny(tiny(), list_images(folder), ranks=Ranks(2))
-    expected = said.projections + 4 * said.images * 1000
-    assert said.projection_seconds == pytest.approx(expected, rel=0.01)
+    work, listed = Work(monkeypatch), list_images(folder)
+    many = replace(listed, keys=list(listed.keys) * 100, labels=list(listed.labels) * 100)
+    trial = trial_runs.try_images(tiny(), listed, clock=work)
+    monkeypatch.setattr(estimate_module, "try_images", lambda *_, **__: trial)
+    estimate_tiny(tiny(), listed, clock=work)
+    start = work.seconds
+    said = estimate_tiny(tiny(), many, clock=work)
+    trial_seconds = work.seconds - start
+    assert trial_seconds < 0.1 * (said.pass_seconds + said.projection_seconds)
 
 
 def test_the_pass_takes_longer_the_more_images_there_are_and_the_slower_they_are_read(
-    folder: Path, layer_costs: list[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not layer_costs
-    listed = list_images(folder)
-    some, _ = estimate_module._read_inputs(tiny(), listed)
+    work, listed = Work(monkeypatch), list_images(folder)
+    trial = trial_runs.try_images(tiny(), listed, clock=work)
 
-    def seconds(count: int, reading: float) -> float:
-        monkeypatch.setattr(estimate_module, "_read_inputs", lambda *_: (some, reading))
+    def seconds(count: int, *, read: float = 0.0, encode: float = 0.0) -> float:
+        slow = replace(trial, read_seconds=read, encode_seconds=encode)
+        monkeypatch.setattr(estimate_module, "try_images", lambda *_, **__: slow)
         many = replace(listed, keys=list(listed.keys) * count, labels=list(listed.labels) * count)
-        return estimate_tiny(tiny(), many, ranks=Ranks(0), workers=1).pass_seconds
+        said = estimate_tiny(tiny(), many, ranks=Ranks(0), workers=1, clock=work)
+        return said.pass_seconds
 
-    assert seconds(10, 0.1) == pytest.approx(10 * seconds(1, 0.1))
-    assert seconds(1, 0.0) >= 12 * 2.0 * (1 - 1e-9)
-    assert seconds(1, 5.0) >= 12 * 5.0
-    assert seconds(1, 50.0) > seconds(1, 5.0)
+    assert seconds(10, read=2.0) == pytest.approx(10 * seconds(1, read=2.0), rel=0.1)
+    assert seconds(1) >= 12 * work.IMAGE
+    assert seconds(1, read=5.0) >= 12 * 5.0
+    assert seconds(1, read=50.0) > seconds(1, read=5.0)
+    assert seconds(1, read=5.0, encode=5.0) == pytest.approx(seconds(1, read=10.0), rel=0.05)
+    most_enter_no_ranking = seconds(100_000, read=5.0, encode=5.0) / seconds(100_000, read=5.0)
+    assert most_enter_no_ranking < 1.1
 
 
 def test_there_are_no_more_hits_than_images(folder: Path) -> None:

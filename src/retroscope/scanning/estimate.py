@@ -2,21 +2,18 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
-from functools import partial
-from math import inf
+from dataclasses import dataclass
+from math import exp, inf
 from time import perf_counter
 
 import numpy as np
 import torch
 
-from retroscope.atlas.image_blobs import encode_projection
-from retroscope.engine.batching import NetworkInput, crop_cost
-from retroscope.engine.isolation import preserve_state
-from retroscope.errors import ImageError
-from retroscope.methods.deconv.deconv import deconv_many
+from retroscope.atlas.writer import MissingProjection
+from retroscope.engine.rule_choice import AUTO, choose_rules
 from retroscope.network import Network
 from retroscope.results.layers import Layer
+from retroscope.scanning.hit_order import HitOrder
 from retroscope.scanning.illustrate import (
     ALL_RANKS,
     CACHED_IMAGES,
@@ -24,23 +21,30 @@ from retroscope.scanning.illustrate import (
     time_for_projections,
 )
 from retroscope.scanning.loading import default_workers
-from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
 from retroscope.scanning.precision import Precision, candidate_count, to_bfloat16
 from retroscope.scanning.sources import ImageList
-from retroscope.scanning.statistics.summary import Scratch
-from retroscope.unit import Unit
+from retroscope.scanning.trial_runs import (
+    Clock,
+    ImageTrial,
+    ProjectionCost,
+    SweepTrial,
+    find_hits,
+    try_images,
+    try_projections,
+    try_sweep,
+)
 
 IMAGE_BYTES, PROJECTION_BYTES = 20_000, 2_500
-"""About what an image and a projection take on disk."""
+"""About what an image and a projection take on disk, where none can be tried."""
 _HIT_BYTES, _CHANNEL_BYTES, _CLASS_BYTES = 24, 64 * 8 + 64, 24
-_TRIAL_IMAGES, _TRIAL_LAYERS = 4, 5
-_TRIAL_PROJECTIONS = (2, 8, 32, 128)
-_SHORT_SWEEP, _SHORT_TRIAL = 0.1, 0.5
-"""A sweep, or a trial of projections, below so many seconds is repeated, or run on more."""
+_ROW_SECONDS = 7e-6
+"""To write a hit or the statistics of a channel."""
 _NEGLIGIBLE = 1.0
-"""Projections that take less than so many seconds altogether are not timed."""
+"""Projections that take less than so many seconds altogether are not tried."""
 _PASSES_PER_PROJECTION = 3
-"""A projection from a whole image takes about as long as so many forward passes."""
+"""A projection from a whole image takes at most about as long as so many forward passes."""
+_TRIAL_SHARE, _LONGEST_TRIAL = 0.01, 6.0
+"""The trial of projections takes about this share of their time, and at most so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,6 @@ class ScanEstimate:
     max_projection_seconds: float = inf
 
 
-@dataclass(frozen=True)
-class _ProjectionCost:
-    """Seconds, bytes on disk, and the seconds of the forward pass of an image, if there is one."""
-
-    seconds: float
-    size: float
-    forward_seconds: float = 0.0
-
-
 def estimate_scan(
     net: Network,
     layers: Sequence[Layer],
@@ -79,169 +74,140 @@ def estimate_scan(
     ranks: Ranks = ALL_RANKS,
     precision: str = "full",
     workers: int | None = None,
+    clock: Clock = perf_counter,
 ) -> ScanEstimate:
     """About what a scan of the images takes, with the hits of these `ranks` projected.
 
-    A few images are read and swept, and a few units of some layers are projected.
+    A few images are read, swept and stored, and a few of their hits are projected.
     """
-    images, channels = len(image_list.keys), sum(layer.channels for layer in layers)
-    hits = min(top, images)
-    per_channel = (1 + ranks.by_mean) * min(hits if ranks.limit is None else ranks.limit, hits)
-    counts = [per_channel * layer.channels for layer in layers]
-    winners = min(images, 2 * channels * hits)
+    images, hits = len(image_list.keys), min(top, len(image_list.keys))
+    trial = try_images(net, image_list, clock=clock)
+    sweep = try_sweep(net, layers, trial.inputs, top=hits, clock=clock)
     threads = min(workers or default_workers(), _cpu_count())
-    inputs, read_seconds = _read_inputs(net, image_list)
-    full = _time_sweep(net, layers, inputs, top=hits)
-    overlap = partial(_overlap_reading, net, read_seconds=read_seconds, threads=threads)
-    pass_seconds = images * overlap(full)
-    if Precision.parse(precision) == Precision.BF16 and inputs:
-        candidates = min(candidate_count(hits), images)
-        narrow = _time_sweep(to_bfloat16(net), layers, inputs, top=candidates)
-        again = min(images, 2 * channels * candidates)
-        pass_seconds = images * overlap(narrow) + again * overlap(full)
-    total, limit = channels * per_channel, _PASSES_PER_PROJECTION * full
-    costs = _projection_costs(net, layers, inputs, max_seconds=limit, count=total)
-    forwards = min(per_channel * images, total)
-    forward_seconds = forwards * max((cost.forward_seconds for cost in costs), default=0.0)
-    reread_seconds = (
-        _repeated_reads(counts, images, winners, ranks=per_channel) * read_seconds / threads
-    )
-    projection_seconds = _weighted_sum(counts, [cost.seconds for cost in costs]) + reread_seconds
-    projection_seconds += forward_seconds
+    job = _Job(net, layers, images, hits, threads, trial, sweep, clock)
+    is_full = Precision.parse(precision) == Precision.FULL
+    pass_seconds = job.pass_seconds() if is_full else job.narrow_pass_seconds()
     max_seconds = time_for_projections(pass_seconds) if ranks.is_timed else inf
-    share = 1.0 if projection_seconds <= max_seconds else max_seconds / projection_seconds
-    memory = channels * (2 * hits * _HIT_BYTES + _CHANNEL_BYTES)
-    projection_bytes = _weighted_sum(counts, [cost.size for cost in costs])
+    limit = hits if ranks.limit is None else min(ranks.limit, hits)
+    projections = job.projections(limit, by_mean=ranks.by_mean, max_seconds=max_seconds)
+    share = min(max_seconds / projections.seconds, 1.0) if projections.seconds else 1.0
+    memory = job.channels * (2 * hits * _HIT_BYTES + _CHANNEL_BYTES)
+    stored_bytes = job.stored_images * (trial.encoded_bytes or IMAGE_BYTES)
     return ScanEstimate(
         images=images,
-        channels=channels,
+        channels=job.channels,
         pass_seconds=pass_seconds,
-        projection_seconds=projection_seconds,
-        memory_bytes=memory + channels * len(image_list.class_names) * _CLASS_BYTES,
-        disk_bytes=memory + round(winners * IMAGE_BYTES + share * projection_bytes),
-        projections=total,
+        projection_seconds=projections.seconds,
+        memory_bytes=memory + job.channels * len(image_list.class_names) * _CLASS_BYTES,
+        disk_bytes=round(memory + stored_bytes + share * projections.size),
+        projections=job.channels * limit * (1 + ranks.by_mean),
         max_projection_seconds=max_seconds,
     )
 
 
-def _weighted_sum(counts: Sequence[int], values: Sequence[float]) -> float:
-    return sum(count * value for count, value in zip(counts, values, strict=True))
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A scan, and what small parts of it took."""
+
+    net: Network
+    layers: Sequence[Layer]
+    images: int
+    hits: int
+    threads: int
+    trial: ImageTrial
+    sweep: SweepTrial
+    clock: Clock
+
+    @property
+    def channels(self) -> int:
+        return sum(layer.channels for layer in self.layers)
+
+    @property
+    def stored_images(self) -> float:
+        """How many different images are among the hits."""
+        return _distinct(2 * self.channels * self.hits, self.images)
+
+    def pass_seconds(self) -> float:
+        """The time of a pass over all images, and of writing what it found."""
+        seconds = self._image_seconds(self.sweep, self.trial.encode_seconds * self._encoded_share)
+        return self.images * seconds + self.channels * (1 + 2 * self.hits) * _ROW_SECONDS
+
+    def narrow_pass_seconds(self) -> float:
+        """The same for a pass in bfloat16, after which the candidates run again in full."""
+        candidates = min(candidate_count(self.hits), self.images)
+        narrow = try_sweep(
+            to_bfloat16(self.net),
+            self.layers,
+            self.trial.inputs,
+            top=candidates,
+            track_positions=False,
+            clock=self.clock,
+        )
+        again = _distinct(2 * self.channels * candidates, self.images) / max(self.images, 1)
+        return self.images * self._image_seconds(narrow) + again * self.pass_seconds()
+
+    def _image_seconds(self, sweep: SweepTrial, encode_seconds: float = 0.0) -> float:
+        """The time of an image through the network, while threads read and encode others."""
+        seconds = sweep.mean_seconds(self.images)
+        beside = self.trial.read_seconds + encode_seconds
+        if self.net.device.type != "cpu":
+            return max(seconds, beside / self.threads)
+        cpu_seconds = seconds * min(torch.get_num_threads(), _cpu_count()) + beside
+        return max(seconds, cpu_seconds / _cpu_count(), beside / self.threads)
+
+    @property
+    def _encoded_share(self) -> float:
+        """The share of the images that are in a ranking, if only until better ones come."""
+        numbers = np.linspace(1, max(self.images, 1), 1000)
+        return float(np.mean(1 - np.exp(-2 * self.channels * self.hits / numbers)))
+
+    def projections(self, limit: int, *, by_mean: bool, max_seconds: float) -> ProjectionCost:
+        """What the projections take, of the first `limit` hits of each ranking."""
+        found = find_hits(self.layers, self.sweep)
+        chance, hits_per_channel = self.hits / max(self.images, 1), dict[str, float]()
+        for layer in self.layers:
+            alone = found.share_by_mean_alone(layer.name, chance) if by_mean else 0.0
+            hits_per_channel[layer.name] = limit * (1 + alone)
+        count = sum(hits_per_channel[hit.layer] for hit in found.hits)
+        if not self.trial.inputs:
+            count = sum(hits_per_channel[layer.name] * layer.channels for layer in self.layers)
+        forward = self.sweep.other_seconds
+        longest = count * _PASSES_PER_PROJECTION * forward
+        if longest < _NEGLIGIBLE:
+            return ProjectionCost(longest, count * PROJECTION_BYTES)
+        order = HitOrder(self.net, choose_rules(AUTO, self.net.survey(self.net.input_size)).book)
+        costs = try_projections(
+            self.net,
+            order,
+            self.trial.inputs,
+            found.hits,
+            images=self.images,
+            max_seconds=min(_TRIAL_SHARE * min(count * forward, max_seconds), _LONGEST_TRIAL),
+            clock=self.clock,
+        )
+        rereading = self._images_to_read(order, found.hits) * self.trial.read_seconds
+        ranks = count / len(found.hits)
+        return ProjectionCost(
+            sum(hits_per_channel[hit.layer] * costs[hit.layer].seconds for hit in found.hits)
+            + ranks * rereading / self.threads,
+            sum(hits_per_channel[hit.layer] * costs[hit.layer].size for hit in found.hits),
+        )
+
+    def _images_to_read(self, order: HitOrder, hits: Sequence[MissingProjection]) -> float:
+        """How many images the hits of a rank need that are not in the cache."""
+        if self.stored_images <= CACHED_IMAGES:
+            return 0.0
+        return sum(_distinct(part.items, self.images) for part in order.parts(order.sort(hits)))
 
 
-def _repeated_reads(counts: Sequence[int], images: int, winners: int, *, ranks: int) -> int:
-    """How often images are read after the pass: once to store them, then to project their hits.
+def _distinct(draws: float, images: int) -> float:
+    """How many different images so many hits are expected to be of.
 
-    If they do not all stay in the cache, each layer reads them again for each of the ranks.
+    >>> round(_distinct(10, 10_000)), round(_distinct(10_000, 10))
+    (10, 10)
     """
-    if winners <= CACHED_IMAGES:
-        return 2 * winners
-    return winners + sum(min(count, ranks * images) for count in counts)
+    return images * (1 - exp(-draws / images)) if images else 0.0
 
 
 def _cpu_count() -> int:
     return os.cpu_count() or 1
-
-
-def _read_inputs(net: Network, image_list: ImageList) -> tuple[list[NetworkInput], float]:
-    """A few of the images as the network takes them, and how long one takes to read."""
-    step = max(len(image_list.keys) // _TRIAL_IMAGES, 1)
-    inputs, start = [], perf_counter()
-    for index in range(0, len(image_list.keys), step)[:_TRIAL_IMAGES]:
-        try:
-            inputs.append(net.prepare(image_list.load(index)))
-        except ImageError:  # the scan counts it and reports why
-            continue
-    seconds = (perf_counter() - start) / max(len(inputs), 1)
-    return [image for image in inputs if image.size == net.input_size], seconds
-
-
-def _time_sweep(
-    net: Network, layers: Sequence[Layer], inputs: Sequence[NetworkInput], *, top: int
-) -> float:
-    """The seconds that one image takes through the network and into full sweeps."""
-    if not inputs:
-        return 0.0
-    sweeps, scratch = LayerSweeps.empty(net, layers, top=top, classes=0), Scratch()
-    inputs = [replace(image, tensor=image.tensor.to(net.dtype)) for image in inputs]
-
-    def time_batch(batch: Sequence[NetworkInput]) -> float:
-        nonlocal sweeps
-        start, indices = perf_counter(), range(len(batch))
-        sweeps = sweep_batch(
-            net, sweeps, batch, indices=indices, labels=[-1] * len(batch), scratch=scratch
-        )
-        return (perf_counter() - start) / len(batch)
-
-    with preserve_state(net.module):
-        first = time_batch(inputs[:1])
-        if first > _SHORT_SWEEP:
-            return min(first, time_batch(inputs[:1]))
-        return min(time_batch(inputs) for _ in range(3))
-
-
-def _overlap_reading(net: Network, seconds: float, *, read_seconds: float, threads: int) -> float:
-    """The time of an image whose forward pass takes `seconds` while threads read other images."""
-    if net.device.type != "cpu":
-        return max(seconds, read_seconds / threads)
-    cpu_seconds = seconds * min(torch.get_num_threads(), _cpu_count()) + read_seconds
-    return max(seconds, cpu_seconds / _cpu_count(), read_seconds / threads)
-
-
-def _projection_costs(
-    net: Network,
-    layers: Sequence[Layer],
-    inputs: Sequence[NetworkInput],
-    *,
-    max_seconds: float,
-    count: int,
-) -> list[_ProjectionCost]:
-    """What a projection of each layer costs: measured for a few layers, and interpolated.
-
-    `max_seconds` bounds one projection; if all of them take little time, none is measured.
-    """
-    if not inputs or count * max_seconds < _NEGLIGIBLE:
-        return [_ProjectionCost(max_seconds, PROJECTION_BYTES)] * len(layers)
-    steps = np.linspace(0, len(layers) - 1, _TRIAL_LAYERS).round().astype(int)
-    trials = np.unique(steps).tolist()
-    costs = [_layer_cost(net, layers[trial], inputs) for trial in trials]
-    columns = (
-        np.interp(range(len(layers)), trials, column).tolist()
-        for column in zip(*(astuple(cost) for cost in costs), strict=True)
-    )
-    return [_ProjectionCost(*cost) for cost in zip(*columns, strict=True)]
-
-
-def _layer_cost(net: Network, layer: Layer, inputs: Sequence[NetworkInput]) -> _ProjectionCost:
-    """Measured on more and more units of one image until it takes long enough.
-
-    What a first unit costs more than the others is what the forward pass of an image costs, which
-    a scan shares among the units of all layers.
-    """
-    image = inputs[0]
-    _measure_projections(net, layer, image, count=1)  # the first of a layer is slow
-    first = _measure_projections(net, layer, image, count=1)
-    for count in _TRIAL_PROJECTIONS:
-        all_of_them = _measure_projections(net, layer, image, count=1 + count)
-        seconds = all_of_them.seconds - first.seconds
-        if seconds > _SHORT_TRIAL:
-            break
-    each = max(seconds / count, 0.0)
-    forward = max(first.seconds - each, 0.0) if _sees_most(net, layer) else 0.0
-    return _ProjectionCost(each, all_of_them.size / (1 + count), forward)
-
-
-def _sees_most(net: Network, layer: Layer) -> bool:
-    """Whether the units of a layer are projected from whole images."""
-    return crop_cost(layer, net.input_size, forward_cost=1) > 1
-
-
-def _measure_projections(
-    net: Network, layer: Layer, image: NetworkInput, *, count: int
-) -> _ProjectionCost:
-    """Projects and encodes random units of a layer: the seconds and bytes of all of them."""
-    random, size = np.random.default_rng(0), (layer.channels, *layer.size)
-    coordinates = zip(*(random.integers(0, end, count).tolist() for end in size), strict=True)
-    requests = [(Unit(layer.name, channel, (y, x)), image) for channel, y, x in coordinates]
-    start = perf_counter()
-    blobs = [encode_projection(result.pixels)[0] for result in deconv_many(net, requests)]
-    return _ProjectionCost(perf_counter() - start, sum(map(len, blobs)))

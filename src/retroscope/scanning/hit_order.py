@@ -43,7 +43,7 @@ class HitOrder:
         return sorted(hits, key=self._key)
 
     def _key(self, hit: MissingProjection) -> tuple[object, ...]:
-        step, runs_whole = self._steps[hit.layer], self._crop_costs[hit.layer] > 1
+        step, runs_whole = self._steps[hit.layer], self.sees_most(hit)
         place = (hit.image, step) if runs_whole else (step, hit.image)
         return hit.score is None, hit.rank, runs_whole, place, hit.channel
 
@@ -65,5 +65,13 @@ class HitOrder:
             for kind, group in groupby(hits, key=self._kind)
         ]
 
+    def sees_most(self, hit: MissingProjection) -> bool:
+        """Whether it is projected from the whole image."""
+        return self._crop_costs[hit.layer] > 1
+
+    def cost(self, hit: MissingProjection) -> float:
+        """About what it takes, in passes back from a whole image."""
+        return self._costs[self._kind(hit)]
+
     def _kind(self, hit: MissingProjection) -> str:
-        return _WHOLE_IMAGES if self._crop_costs[hit.layer] > 1 else hit.layer
+        return _WHOLE_IMAGES if self.sees_most(hit) else hit.layer
