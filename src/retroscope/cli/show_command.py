@@ -154,7 +154,9 @@ def show(
         refuse_network_options("images", "glob")
     with open_atlas(atlas) as scanned:
         request = ShowRequest(scanned, address, channels, ranked_by)
-        if model is not None:
+        if model is None:
+            _print_missing(request)
+        else:
             _add_projections(request, model, opening, images=images, glob=glob)
         if mosaics is not None:
             _write_mosaics(request, mosaics, tone=tone, to_stderr=as_json)
@@ -191,20 +193,66 @@ def _add_projections(
     images: str | None,
     glob: str | None,
 ) -> None:
-    """Computes the missing projections of the shown hits and stores them in the atlas."""
-    from retroscope.atlas.write_lock import refuse_second_writer
-    from retroscope.scanning.illustrate import illustrate
+    """Computes the missing projections of the shown hits and stores them in the atlas.
 
-    missing = [
-        hit.unit
-        for unit in request.units
-        for hit, patch in request.hits(unit)
-        if patch.projection is None
-    ]
+    They are by the rules of those that the atlas shows.
+    """
+    from retroscope.atlas.write_lock import refuse_second_writer
+    from retroscope.methods.atlas_match import check_same_scan, rules_of_atlas
+    from retroscope.render.captions import count_noun
+    from retroscope.scanning.illustrate import illustrate
+    from retroscope.scanning.image_files import refuse_moved_images
+
+    missing = _missing_units(request)
     refuse_second_writer(request.atlas.path)
     net = opening.open(model)
+    if not missing:
+        check_same_scan(request.atlas, net, repr(str(request.atlas.path)))
+        return
+    refuse_moved_images(request.atlas, images)
     with stdout_to_stderr(), show_progress() as progress:
-        illustrate(request.atlas.path, net, images, units=missing, glob=glob, progress=progress)
+        illustrate(
+            request.atlas.path,
+            net,
+            images,
+            units=missing,
+            rules=rules_of_atlas(request.atlas, net),
+            glob=glob,
+            progress=progress,
+        )
+    added = count_noun(len(missing) - len(_missing_units(request)), "projection")
+    click.echo(f"{added} added to {request.atlas.path}", err=True)
+
+
+def _missing_units(request: ShowRequest) -> "list[Unit]":
+    """The shown hits that have no projection."""
+    return [unit for shown in request.units for unit in _missing_hits(request, shown)]
+
+
+def _missing_hits(request: ShowRequest, unit: "Unit") -> "list[Unit]":
+    from retroscope.atlas.queries import channel_queries
+
+    if unit.channel is None:
+        return [hit.unit for hit, patch in request.hits(unit) if patch.projection is None]
+    atlas, ranked_by = request.atlas, request.ranked_by
+    hits = atlas.hits(unit, ranked_by=ranked_by)
+    rows = channel_queries.unit_hits(  # without images, of which a sheet has many
+        atlas, atlas.layer(unit.layer), unit.channel, ranked_by=ranked_by, count=len(hits)
+    )
+    return [hit.unit for hit, row in zip(hits, rows, strict=True) if row.activation is None]
+
+
+def _print_missing(request: ShowRequest) -> None:
+    """How many of the shown hits have no projection, and how to make them."""
+    from retroscope.render.captions import count_noun
+
+    count = len(_missing_units(request))
+    if count:
+        hits, what = count_noun(count, "hit has", "hits have"), "it" if count == 1 else "them"
+        click.echo(
+            f"{hits} no projection yet; --model MODEL makes {what} and adds {what} to the atlas",
+            err=True,
+        )
 
 
 def _default_path(atlas: str, unit: str, request: ShowRequest, *, context: bool) -> Path:
@@ -281,10 +329,6 @@ def _write_mosaics(request: ShowRequest, folder: Path, *, tone: str, to_stderr: 
     kinds = {"patch": "im", "projection": "feat", "lit": "lit"}
     if patches and not any(patch.projection for patch in patches):
         kinds = {"patch": "im"}
-        click.echo(
-            f"no projections of {unit} yet; add them with --model MODEL or `retroscope illustrate`",
-            err=True,
-        )
     for kind, ending in kinds.items():
         path = folder / f"{unit.layer}{channel}_{ending}.png"
         write_image(mosaic(patches, kind=kind, tone=tone), path, to_stderr=to_stderr)

@@ -27,7 +27,20 @@ _compare_option = click.option(
     epilog=examples("serve photos.atlas", "serve photos.atlas --model imagenet --port 8000"),
 )
 @click.argument("atlas")
-@click.option("--model", metavar="MODEL", help="Network to run on your own images.")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="Network of the scan, to run on your own images and to make missing projections.",
+)
+@click.option(
+    "--images",
+    metavar="IMAGES",
+    show_default="where the scan read them",
+    help="With --model: images of the scan.",
+)
+@click.option(
+    "--glob", metavar="PATTERN", help="With --images: only files of the folder that match."
+)
 @_compare_option
 @click.option(
     "--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address to listen on."
@@ -46,6 +59,8 @@ def serve(
     atlas: str,
     *,
     model: str | None,
+    images: str | None,
+    glob: str | None,
     compare: tuple[str, ...],
     host: str,
     port: int,
@@ -54,20 +69,23 @@ def serve(
 ) -> None:
     """Show ATLAS in the browser. Press Ctrl-C to stop.
 
-    With --model, you can also examine your own images. Nothing leaves this machine, and no image
-    is stored. Anyone who can reach HOST can use the viewer.
+    With --model, you can also examine your own images, which are not stored, and make projections
+    that the atlas lacks, which are stored in it. Nothing leaves this machine. Anyone who can reach
+    HOST can use the viewer.
     """
     from retroscope.web.security import is_local
     from retroscope.web.server import serve as run_server
 
     if model is None:
-        refuse_network_options()
+        refuse_network_options("images", "glob")
     if not is_local(host):
         click.echo(_describe_exposure(host, has_network=model is not None), err=True)
     net = None if model is None else opening.open(model)
     run_server(
         atlas,
         net=net,
+        images=images,
+        glob=glob,
         compare=compare,
         host=host,
         port=port,

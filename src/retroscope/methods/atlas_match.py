@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 
 from retroscope.engine.isolation import EXCLUSIVE_USE
+from retroscope.engine.rule_choice import AUTO, choose_rules
 from retroscope.errors import RetroscopeError
 from retroscope.network import Network, Preprocessing
 from retroscope.results.as_json import JsonObject
@@ -127,6 +128,12 @@ def check_same_scan(atlas: ScannedAtlas, net: Network, name: str = "the atlas") 
     stored = atlas.meta.get("preprocessing")
     if stored is not None and not is_same_preprocessing(stored, net.preprocessing):
         raise RetroscopeError(f"{name} was scanned with different preprocessing; give the same")
+
+
+def rules_of_atlas(atlas: ScannedAtlas, net: Network) -> str:
+    """The rules of the projections that an atlas shows; `auto` if those are what it chooses."""
+    stored, chosen = atlas.meta.get("rules"), choose_rules(AUTO, net.survey(net.input_size))
+    return AUTO if stored in (None, chosen.book.name) else str(stored)
 
 
 def preprocessing_json(preprocessing: Preprocessing) -> JsonObject:

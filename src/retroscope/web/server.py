@@ -3,7 +3,8 @@
 import logging
 import socket
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -88,6 +89,8 @@ def serve(
     atlas: str | Path | Atlas,
     *,
     net: "Network | None" = None,
+    images: str | Path | None = None,
+    glob: str | None = None,
     compare: str | Path | Sequence[str | Path] = (),
     host: str = "127.0.0.1",
     port: int = 0,
@@ -96,10 +99,11 @@ def serve(
 ) -> None:
     """Serves an atlas in the browser until interrupted.
 
-    With a network, the viewer can examine images of your own. `compare` are other
-    atlases of the same network. Port 0 is any free port. `on_ready` receives the address once the
-    server accepts connections. Stars and notes on units are written beside the atlas, if only this
-    machine can reach `host`.
+    With a network, the viewer can examine images of your own, and make projections that the atlas
+    lacks. `images` and `glob` are then those of the scan; by default, those that the atlas records.
+    `compare` are other atlases of the same network. Port 0 is any free port.
+    `on_ready` receives the address once the server accepts connections. Stars and notes on units
+    are written beside the atlas, and projections into it, if only this machine can reach `host`.
 
     Anyone who can reach `host` can see the atlas, its images and the paths of their files, and run
     the network on images that they upload. The default admits only this machine.
@@ -108,9 +112,13 @@ def serve(
     Traceback (most recent call last):
     retroscope.atlas.schema.AtlasError: no atlas 'no.atlas'; rs.scan or 'retroscope scan' makes one
     """
-    with open_site(atlas, compare) as opened_site:
+    with ExitStack() as stack:
+        opened_site = stack.enter_context(open_site(atlas, compare))
         site = _add_notes(opened_site) if is_local(host) else opened_site
-        routes = [*_network_routes(site, net), *note_routes(site)]
+        routes: list[BaseRoute] = [*note_routes(site)]
+        if net is not None:
+            site = replace(site, can_project=is_local(host))
+            routes += stack.enter_context(_network_routes(site, net, images=images, glob=glob))
         app = make_app(site, host=host, routes=routes)
         load_templates()
         with open_socket(host, port) as server_socket:
@@ -140,12 +148,18 @@ def _run(app: Starlette, server_socket: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[server_socket])
 
 
-def _network_routes(site: Site, net: "Network | None") -> Sequence[BaseRoute]:
-    if net is None:
-        return ()
+@contextmanager
+def _network_routes(
+    site: Site, net: "Network", *, images: str | Path | None, glob: str | None
+) -> Iterator[Sequence[BaseRoute]]:
+    """What only a network can answer. At the end, projections at work are stopped."""
     from retroscope.web.live.live_routes import live_routes
+    from retroscope.web.live.projection_jobs import ProjectionJobs
+    from retroscope.web.live.projection_routes import projection_routes
 
-    return live_routes(site, net)
+    routes = live_routes(site, net)
+    with ProjectionJobs(site.atlas, net, images, glob=glob) as jobs:
+        yield [*routes, *(projection_routes(site, net, jobs) if site.can_project else ())]
 
 
 def _add_notes(site: Site) -> Site:

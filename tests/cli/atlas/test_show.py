@@ -99,7 +99,7 @@ def test_mosaics_are_named_after_layer_and_channel(
 def test_mosaics_of_what_is_not_illustrated_are_the_patches_alone(retroscope: Retroscope) -> None:
     said = retroscope("show", "bare.atlas", "conv1:3", "--mosaics", "folder")
     assert (said.status, said.out) == (0, "folder/conv1_3_im.png\n")
-    assert "add them with --model MODEL or `retroscope illustrate`" in said.err
+    assert "hits have no projection yet; --model MODEL makes them" in said.err
 
 
 def test_json_of_a_unit_is_what_the_library_says(retroscope: Retroscope) -> None:

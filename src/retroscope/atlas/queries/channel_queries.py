@@ -4,19 +4,15 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple
 
+from retroscope.atlas.queries.projection_queries import (
+    HAS_PROJECTION,
+    PLATE_SIZE,
+    SHOWN_RULES,
+)
 from retroscope.atlas.queries.query import Query, SqlSource, as_list, check_lengths, has_table
 from retroscope.atlas.queries.reader_queries import class_profile_bytes
 from retroscope.results.layers import Layer
 
-_SHOWN_RULES = """
-    coalesce((SELECT trim(value, '"') FROM meta WHERE key = 'rules'), 'deconvnet')"""
-"""The rules whose projections are shown, as `Atlas.rules`."""
-_HAS_PROJECTION = f"""
-    EXISTS (
-        SELECT 1 FROM projections
-        WHERE projections.layer = hits.layer AND projections.channel = hits.channel
-            AND projections.image = hits.image AND projections.y = hits.y
-            AND projections.x = hits.x AND projections.rules = {_SHOWN_RULES})"""  # noqa: S608 - our own SQL
 _HAS_HITS = """
     EXISTS (SELECT 1 FROM hits WHERE hits.layer = channels.layer AND hits.ranked_by = 'max'
         AND hits.channel = channels.channel AND hits.rank = 0)"""
@@ -78,7 +74,7 @@ class UnitHitRow(NamedTuple):
 
 
 class FirstHitRow(NamedTuple):
-    """The score of a channel's first hit, and whether that has a projection."""
+    """The score of a channel's first hit, and whether any hit on its plate has a projection."""
 
     channel: int
     score: float
@@ -180,22 +176,23 @@ _UNIT_HITS = Query(
     LEFT JOIN projections ON projections.layer = hits.layer
         AND projections.channel = hits.channel AND projections.image = hits.image
         AND projections.y = hits.y AND projections.x = hits.x
-        AND projections.rules = {_SHOWN_RULES}
+        AND projections.rules = {SHOWN_RULES}
     WHERE hits.layer = ? AND hits.ranked_by = ? AND hits.channel = ?
     ORDER BY hits.rank LIMIT ?""",  # noqa: S608 - our own SQL
 )
 _FIRST_HITS = Query(
     FirstHitRow,
     f"""
-    SELECT channel, score, {_HAS_PROJECTION} AS has_projection
+    SELECT channel, max(score) AS score, max({HAS_PROJECTION}) AS has_projection
     FROM hits
-    WHERE layer = ? AND ranked_by = ? AND channel BETWEEN ? AND ? AND rank = 0""",  # noqa: S608
+    WHERE layer = ? AND ranked_by = ? AND channel BETWEEN ? AND ? AND rank < {PLATE_SIZE}
+    GROUP BY channel""",  # noqa: S608
 )
 _PLATE_CONTENTS = Query(
     PlateContentRow,
     f"""
-    SELECT channel, max({_HAS_PROJECTION}) AS has_projection
-    FROM hits WHERE layer = ? AND ranked_by = ? AND rank < 9
+    SELECT channel, max({HAS_PROJECTION}) AS has_projection
+    FROM hits WHERE layer = ? AND ranked_by = ? AND rank < {PLATE_SIZE}
     GROUP BY channel ORDER BY channel""",  # noqa: S608 - our own SQL
 )
 _CHANNELS_WITH_RULES = Query(

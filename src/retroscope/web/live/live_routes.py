@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
+from retroscope.atlas.reader import Atlas
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, RetroscopeError, UnitError, choose
 from retroscope.imaging.decoding import Size, TooLargeError
@@ -151,10 +152,14 @@ def _stored_image(session: LiveSession, number: str) -> NetworkInput:
     """An image of the atlas. It is stored as the network received it, so it is not fitted again."""
     if not (number.isascii() and number.isdecimal() and len(number) < _MAX_DIGITS):
         raise UnitError(f"{number!r} is not the number of an image")
-    pixels = session.site.atlas.image_pixels(int(number))
-    values = torch.from_numpy(session.net.preprocessing.to_input(pixels))
-    source = session.site.atlas.images[int(number)].key
-    return NetworkInput(values.to(session.net.dtype), pixels, source)
+    return stored_input(session.site.atlas, session.net, int(number))
+
+
+def stored_input(atlas: Atlas, net: Network, number: int) -> NetworkInput:
+    """An image of an atlas as the network takes it."""
+    pixels = atlas.image_pixels(number)
+    values = torch.from_numpy(net.preprocessing.to_input(pixels))
+    return NetworkInput(values.to(net.dtype), pixels, atlas.images[number].key)
 
 
 def _next_result(session: LiveSession, results: Results) -> Facts | None:

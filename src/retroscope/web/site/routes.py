@@ -127,6 +127,11 @@ def not_found_page(site: Site, reason: str) -> SiteResponse:
     return SiteResponse(body, MEDIA_TYPES["html"])
 
 
+def projection_job_page(site: Site, facts: Facts) -> bytes:
+    """The page about projections at work, which a server with a network has; `path` is its own."""
+    return render_page("projection_job.html", facts, site=site, path=str(facts["path"]))
+
+
 def list_paths(site: Site) -> Iterator[str]:
     """The path of every page and file of a site."""
     for page in PAGES:

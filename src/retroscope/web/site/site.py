@@ -28,7 +28,8 @@ class Site:
 
     `others` are the atlases that it is compared with: each is a site of its own, in a folder of
     this one. `compared` are all atlases of a comparison, none for an atlas alone; this is the one
-    with the number `number`. `notes` are shown if there are any.
+    with the number `number`. `notes` are shown if there are any. `can_project` says that a network
+    behind the pages makes missing projections.
     """
 
     atlas: Atlas
@@ -37,6 +38,7 @@ class Site:
     number: int = 0
     compared: tuple[Atlas, ...] = ()
     notes: Notes | None = None
+    can_project: bool = False
 
 
 def make_site(atlas: Atlas, *others: Atlas) -> Site:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from retroscope.atlas.queries import channel_queries, image_queries
+from retroscope.atlas.queries.projection_queries import PLATE_SIZE
 from retroscope.atlas.schema import RANKINGS
 from retroscope.imaging.encoding import encode_webp
 from retroscope.render.mosaics import cell_size, draw_tiles, legible_factor, scaled_size, tile_size
@@ -16,8 +17,6 @@ from retroscope.results.plates import Patch
 from retroscope.unit import Unit
 from retroscope.web.site.site import PageNotFoundError, Params, Site
 from retroscope.web.site.urls import find_layer_by_slug, layer_slugs, parse_channel
-
-PLATE_SIZE = 9
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ PLATE_KINDS = {
 Pages make the tone `tile` from `gamma`, as its square.
 """
 _QUALITY, _EFFORT = 82, 2
+_DOT, _DOT_RADIUS = (128, 130, 134, 140), 0.03
 _LOSSLESS_PIXELS = 96 * 96
 _ASSETS = Path(__file__).parent / "assets"
 
@@ -127,19 +127,29 @@ def _draw_mosaic(patches: tuple[Patch, ...], kind: PlateKind) -> Image.Image:
     """Tiles at their own size, or smaller if that is more than legible; a page enlarges them.
 
     Each is in the middle of its cell, a square. What it leaves of the cell is transparent, as are
-    cells without a tile.
+    cells without a hit. A cell whose projection is missing has a dot.
     """
     factor = min(legible_factor(map(tile_size, patches), legible=kind.side), 1)
     tiles = draw_tiles(patches, kind.content, factor=factor, tone=kind.tone)
     side = max(cell_size(scaled_size(tile_size(patch), factor) for patch in patches))
     mosaic = Image.new("RGBA", (3 * side, 3 * side))
     for index, tile in enumerate(tiles):
-        if tile is not None:
-            row, column = divmod(index, 3)
-            left = column * side + (side - tile.width) // 2
-            mosaic.paste(tile, (left, row * side + (side - tile.height) // 2))
+        row, column = divmod(index, 3)
+        shown = _missing_tile(side) if tile is None else tile
+        left = column * side + (side - shown.width) // 2
+        mosaic.paste(shown, (left, row * side + (side - shown.height) // 2))
     is_opaque = mosaic.getchannel("A").getextrema() == (255, 255)
     return mosaic.convert("RGB") if is_opaque else mosaic
+
+
+@lru_cache(maxsize=64)
+def _missing_tile(side: int) -> Image.Image:
+    """A quiet dot on nothing, legible on light and on dark pages, as `.promised` in the styles."""
+    tile = Image.new("RGBA", (side, side))
+    reach = max(side * _DOT_RADIUS, 0.5)
+    ends = ((side - 1) / 2 - reach, (side - 1) / 2 + reach)
+    ImageDraw.Draw(tile).ellipse((ends[0], ends[0], ends[1], ends[1]), fill=_DOT)
+    return tile
 
 
 @lru_cache(maxsize=1)

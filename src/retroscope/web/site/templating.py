@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -49,6 +50,7 @@ def _render(template: str, facts: Facts, site: Site, *, root: str, path: str, js
             is_compared=bool(site.compared),
             has_classes=bool(site.atlas.labels),
             has_notes=site.notes is not None,
+            can_project=site.can_project,
             version=__version__,
         )
     )
@@ -154,6 +156,7 @@ def _environment() -> Environment:
         "percent": format_percent,
         "breakable": add_breaks,
         "settings": format_settings,
+        "shell": quote,
         "script_json": _script_json,
     }
     environment.globals |= {"count_noun": count_noun}

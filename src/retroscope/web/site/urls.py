@@ -42,8 +42,15 @@ FILE_URLS = {
     "asset": "static/{file}",
 }
 """All other files by name."""
-LIVE_URLS = {"analysis": "analyze", "note": "note"}
-"""What only a server answers: one with a network attached, and one for this machine alone."""
+LIVE_URLS = {
+    "analysis": "analyze",
+    "note": "note",
+    "projection": "project",
+    "projection_estimate": "project/estimate",
+    "projection_job": "project/{job}.html",
+    "projection_stop": "project/{job}/stop",
+}
+"""What only a server answers: one with a network attached, or one for this machine alone."""
 OTHER_FOLDER = "other{number}/"
 """The folder with the site of an atlas that the first one is compared with. The first of these has
 no number.
@@ -55,6 +62,7 @@ PARAM_PATTERNS = {
     "file": r"[a-z_]{1,20}\.[a-z]{2,5}",
     "channel": r"0|[1-9][0-9]{0,8}",
     "image": r"0|[1-9][0-9]{0,8}",
+    "job": r"[1-9][0-9]{0,8}",
     "page": r"[2-9]|[1-9][0-9]{1,5}",
     "ranked_by": r"max|mean",
     "kind": r"patches|projections|lit|contrast|projections-gamma|contrast-gamma",

@@ -10,12 +10,7 @@
 
   // -- lists of units: each side gets the images of a view
   const ALT = { patches: "Patches", projections: "Projections", lit: "Lit patches", contrast: "Contrasts" };
-  const placeholder = (text) => {
-    const element = document.createElement("span");
-    element.className = "placeholder";
-    element.textContent = text;
-    return element;
-  };
+  const { placeholder, promisedPlate } = retroscope;
   const plateImage = (side, view, tone) => {
     const frame = document.createElement("span");
     const kind = retroscope.tones.plateKind(view, tone);
@@ -31,12 +26,13 @@
     image.className = "pattern-image";
     return image;
   };
+  const isChoice = (view) => form.querySelector(`[name=show][value=${view}]`);
   const sideImages = (side, { show, tone }) => {
     const stored = side.dataset.views.split(" ").filter(Boolean);
     if (show === "patterns") return [side.dataset.pattern ? patternImage(side) : placeholder("no pattern")];
     if (!stored.length) return [placeholder("no hits")];
-    const views = show === "all" ? stored : stored.filter((view) => view === show);
-    return views.length ? views.map((view) => plateImage(side, view, tone)) : [placeholder(`no ${show}`)];
+    const views = show === "all" ? Object.keys(ALT).filter(isChoice) : [show];
+    return views.map((view) => (stored.includes(view) ? plateImage(side, view, tone) : promisedPlate(ALT[view])));
   };
   let shown = "patches robust"; // as the page was sent
   const litPlate = (frame) => {

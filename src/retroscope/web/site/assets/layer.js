@@ -5,9 +5,10 @@
   // Let the browser paint the page as it was sent.
   await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
   await retroscope.loadScript(grid.dataset.columns);
-  const { columns, units, plates, patterns } = retroscope.layer;
+  let { columns } = retroscope.layer;
+  const { units, plates, patterns } = retroscope.layer;
   const form = document.getElementById("view-options");
-  const count = document.getElementById("count");
+  const showCount = (text) => (document.getElementById("count").textContent = text);
   const defaults = {
     show: "patches", by: "max", size: "medium", tone: "robust", sort: "channel", class: "", "min-fired": "0", "max-fired": "1",
   };
@@ -51,24 +52,19 @@
   const plateImage = (channel, view, { by, tone }) => {
     const frame = document.createElement("span");
     const kind = retroscope.tones.plateKind(view, tone);
-    const path = retroscope.fillPath(plates, { channel, ranked_by: by, kind });
+    const path = renewed(retroscope.fillPath(plates, { channel, ranked_by: by, kind }));
     frame.className = `thumbnail ${view}`;
     frame.append(retroscope.plateImage(path, `${NOUNS[view]} of channel ${channel}`));
     return frame;
   };
-  const placeholder = (text) => {
-    const element = document.createElement("span");
-    element.className = "placeholder";
-    element.textContent = text;
-    return element;
-  };
+  const { placeholder, promisedPlate } = retroscope;
   const patternImage = (channel) => {
     const src = retroscope.fillPath(patterns, { channel });
     const image = retroscope.plateImage(src, `Pattern that excites channel ${channel}`);
     image.className = "pattern-image";
     return image;
   };
-  const views = form.dataset.views.split(" ").filter((view) => view in LETTERS);
+  const views = () => form.dataset.views.split(" ").filter((view) => view in LETTERS);
   const storedViews = (row, by) => columns.plates[row][by === "max" ? 0 : 1];
   const plateImages = (row, values) => {
     const channel = columns.channel[row];
@@ -77,18 +73,18 @@
     const stored = storedViews(row, by);
     if (!stored) return placeholder("no hits");
     const image = (view) =>
-      stored.includes(LETTERS[view]) ? plateImage(channel, view, values) : placeholder(`no ${NOUNS[view].toLowerCase()}`);
+      stored.includes(LETTERS[view]) ? plateImage(channel, view, values) : promisedPlate(`${NOUNS[view]} of channel ${channel}`);
     if (show !== "all") return image(show);
     const all = document.createElement("span");
     all.className = "pair";
-    all.append(...views.map(image));
+    all.append(...views().map(image));
     return all;
   };
   const litPlate = (frame) => {
     const channel = Number(frame.closest("[data-channel]").dataset.channel);
     const row = columns.channel.indexOf(channel);
     if (values.show !== "patches" || !storedViews(row, values.by).includes("l")) return null;
-    return retroscope.plateImage(retroscope.fillPath(plates, { channel, ranked_by: values.by, kind: "lit" }), "");
+    return retroscope.plateImage(renewed(retroscope.fillPath(plates, { channel, ranked_by: values.by, kind: "lit" })), "");
   };
   const plate = (row, index, values) => {
     const item = document.createElement("li");
@@ -113,6 +109,7 @@
   // -- chunks of plates, filled near the window and emptied far from it
   let rows = [];
   let values = defaults;
+  let renewed = (path) => path;
   const observer = new IntersectionObserver(
     (entries) => {
       for (const { target, isIntersecting } of entries) {
@@ -180,11 +177,21 @@
     grid.dataset.size = values.size;
     layOut();
     const total = columns.channel.length;
-    count.textContent = rows.length === total ? `${total} channels` : `${rows.length} of ${total} channels`;
+    showCount(rows.length === total ? `${total} channels` : `${rows.length} of ${total} channels`);
     retroscope.options.write(values, defaults);
   };
   const restore = () => {
     retroscope.views.restore(defaults);
+    apply();
+  };
+  // Shows the plates of the same page as it is now; `renew` gives the paths of files that changed.
+  retroscope.renewPage = async (page, renew) => {
+    retroscope.views.renewOptions(page.getElementById("view-options"));
+    await retroscope.loadScript(renew(grid.dataset.columns));
+    ({ columns } = retroscope.layer);
+    renewed = renew;
+    const projections = form.querySelector("[name=show][value=projections]");
+    if (values.show === "patches" && projections) projections.checked = true;
     apply();
   };
   let width = grid.clientWidth;
@@ -204,7 +211,7 @@
   else {
     values = { ...defaults };
     rows = selectRows(values);
-    count.textContent = `${rows.length} channels`;
+    showCount(`${rows.length} channels`);
   }
   grid.dataset.ready = "";
 })();

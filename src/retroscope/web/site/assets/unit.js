@@ -87,10 +87,27 @@
     if (number !== null) selectHit(ranking, String(number));
     apply();
   };
-  document.getElementById("save-plate").addEventListener("click", () => {
+  form.addEventListener("click", (event) => {
+    if (event.target.id !== "save-plate") return;
     if (location.protocol === "file:") document.getElementById("save-note").hidden = false;
     else retroscope.savePlate(selectedRanking(), retroscope.views.read(defaults));
   });
+  // Shows the plates of the same page as it is now; `renew` gives the paths of images that changed.
+  retroscope.renewPage = (page, renew) => {
+    retroscope.views.renewOptions(page.getElementById("view-options"));
+    for (const ranking of rankings) {
+      const selected = ranking.querySelector(".tile[data-selected]")?.dataset.hit ?? "0";
+      const section = page.querySelector(`[data-ranking="${ranking.dataset.ranking}"]`);
+      for (const image of section.querySelectorAll("image")) image.setAttribute("href", renew(image.getAttribute("href")));
+      for (const figure of section.querySelectorAll("[data-gamma]")) {
+        figure.dataset.robust = renew(figure.dataset.robust);
+        figure.dataset.gamma = renew(figure.dataset.gamma);
+      }
+      ranking.innerHTML = section.innerHTML;
+      selectHit(ranking, selected);
+    }
+    apply();
+  };
   form.addEventListener("change", apply);
   addEventListener("hashchange", restore);
   restore();

@@ -19,6 +19,15 @@
     if (isOption) select.value = value;
     return isOption;
   };
+  // The options of the same page as it is now, where others have become possible.
+  const renewOptions = (newForm) => {
+    const chosen = new FormData(form);
+    form.innerHTML = newForm.innerHTML;
+    for (const [name, value] of Object.entries(newForm.dataset)) form.dataset[name] = value;
+    for (const [name, value] of chosen) choose(name, value);
+    if (form.querySelector("[name=tone]") && !hasFilter()) addToneFilter();
+    summarize();
+  };
   const summarize = () => {
     const inputs = form.querySelectorAll("[name=show]:checked, [name=by]:checked");
     const selects = [...form.querySelectorAll("select")].filter((select) => select.selectedIndex > 0);
@@ -27,6 +36,7 @@
     document.getElementById("fold-summary").textContent = texts.join(", ");
   };
   retroscope.views = {
+    renewOptions,
     // The options of the form, and those of `defaults` that have no control.
     read(defaults) {
       summarize();
@@ -76,6 +86,7 @@
     svg.append(filter);
     document.body.append(svg);
   };
+  const hasFilter = () => Boolean(document.getElementById("tile-tone"));
   if (form.querySelector("[name=tone]")) addToneFilter();
   const hasTones = (kind) => ["projections", "contrast"].includes(kind);
   retroscope.tones = {
@@ -109,6 +120,20 @@
       const lit = tile.closest("[data-gallery]").querySelector(`.lit .tile[data-hit="${tile.dataset.hit}"] svg.crop`);
       return lit?.cloneNode(true);
     });
+  // The place of a plate that is not there: a promise, or for good, with the reason.
+  retroscope.placeholder = (text) => {
+    const element = document.createElement("span");
+    element.className = "placeholder";
+    element.textContent = text;
+    return element;
+  };
+  retroscope.promisedPlate = (noun) => {
+    const element = retroscope.placeholder("");
+    element.classList.add("promised");
+    element.setAttribute("role", "img");
+    element.setAttribute("aria-label", `${noun}: not made yet`);
+    return element;
+  };
   retroscope.plateImage = (src, alt) => {
     const image = document.createElement("img");
     Object.assign(image, { loading: "lazy", decoding: "async", width: 160, height: 160, alt, src });

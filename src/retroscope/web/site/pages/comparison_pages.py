@@ -14,6 +14,7 @@ from retroscope.web.site.comparison import (
     unit_change,
 )
 from retroscope.web.site.pages import unit_pages
+from retroscope.web.site.pages.missing_projections import missing_of_atlas, missing_of_layer
 from retroscope.web.site.pages.page_facts import is_pixelated, layer_facts, neighbours
 from retroscope.web.site.pages.plate_facts import common_views, read_sides
 from retroscope.web.site.site import Facts, PageNotFoundError, Params, Site
@@ -42,6 +43,11 @@ def comparison(site: Site, _params: Params) -> Facts:
     )
     return {
         "atlases": [_atlas_facts(site, one) for one in (site, *site.others)],
+        "unprojected": [
+            {"name": one.name} | missing
+            for one in (site, *site.others)
+            if (missing := missing_of_atlas(one))
+        ],
         "layers": [
             _layer_facts(site, layer) | {"changes": list(in_layer.means)}
             for layer, in_layer in changes
@@ -61,6 +67,11 @@ def layer_comparison(site: Site, params: Params) -> Facts:
             layers.index(layer), len(layers), lambda n: _layer_link(site, layers[n])
         ),
         "changes": list(changes.means),
+        "unprojected": [
+            {"name": one.name} | missing
+            for one in (site, *site.others)
+            if (missing := missing_of_layer(one, one.atlas.layer(layer.name)))
+        ],
         **_units_facts(site, [(layer, unit) for unit in changes.units]),
     }
 

@@ -8,6 +8,7 @@ from retroscope.atlas.schema import RANKINGS, Ranking
 from retroscope.results.as_json import number_json
 from retroscope.results.layers import Layer
 from retroscope.web.site.channel_metrics import class_selectivity, decode_class_means
+from retroscope.web.site.pages.missing_projections import missing_of_layer
 from retroscope.web.site.pages.page_facts import (
     assignment_script,
     is_pixelated,
@@ -48,6 +49,7 @@ def layer(site: Site, params: Params) -> Facts:
         "dead": condition.dead,
         "listed": len(listed),
         "views": _layer_views(site, layer),
+        "missing": missing_of_layer(site, layer),
         "classes": [label.name for label in site.atlas.labels],
         "page": page,
         "columns": url_for(site, "layer_columns", layer=layer.name),

@@ -10,6 +10,7 @@ from retroscope.imaging.decoding import Size
 from retroscope.results.layers import Layer
 from retroscope.web.site.pages.highlights import example_unit, highlighted_units
 from retroscope.web.site.pages.image_pages import sample_images
+from retroscope.web.site.pages.missing_projections import missing_of_atlas
 from retroscope.web.site.pages.network_graph import draw_graph, graph_json, read_graph
 from retroscope.web.site.pages.page_facts import assignment_script, layer_facts, unit_facts
 from retroscope.web.site.site import Facts, Params, Site
@@ -45,6 +46,7 @@ def network(site: Site, _params: Params) -> Facts:
             for unit in highlights
         ],
         "example": example_unit(site, highlights),
+        "missing": missing_of_atlas(site),
         "layers": layers,
         "all_layers": layer_count(atlas),
         "listed": sum(len(listed_channels(atlas, layer)) for layer in atlas.layers),

@@ -7,7 +7,7 @@ from retroscope.atlas.excerpt import listed_channels
 from retroscope.atlas.image_blobs import stored_image_sizes
 from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.queries.channel_queries import UnitHitRow
-from retroscope.atlas.schema import RANKINGS, AtlasError
+from retroscope.atlas.schema import RANKINGS, AtlasError, Ranking
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import Size
 from retroscope.render.mosaics import cell_size
@@ -25,6 +25,7 @@ from retroscope.web.site.channel_metrics import (
 from retroscope.web.site.comparison import common_layers
 from retroscope.web.site.pages.charts import histogram_bars
 from retroscope.web.site.pages.image_pages import image_links
+from retroscope.web.site.pages.missing_projections import missing_of_ranking, missing_of_unit
 from retroscope.web.site.pages.page_facts import layer_facts, neighbours, plate_url, unit_facts
 from retroscope.web.site.pages.plate_facts import VIEW_LETTERS, plate_urls
 from retroscope.web.site.site import Facts, Params, Site, make_site
@@ -55,11 +56,8 @@ def unit(site: Site, params: Params) -> Facts:
         "histogram": None if stats is None else histogram_bars(stats),
         "selectivity": _selectivity(site, layer, channel),
         "rankings": rankings,
-        "views": [
-            view
-            for view in VIEW_LETTERS
-            if view == "patches" or any(hits[view] for hits in rankings.values())
-        ],
+        "views": _unit_views(rankings),
+        "missing": missing_of_unit(site, layer, channel),
         "comparison": _comparison_url(site, layer, channel),
         "patterns": _patterns(site, layer, channel),
         "similar": _similar(site, layer, channel),
@@ -68,6 +66,16 @@ def unit(site: Site, params: Params) -> Facts:
         "rules": site.atlas.rules,
         "caveat": " ".join(projection_caveats([site.atlas.rules])),
     }
+
+
+def _unit_views(rankings: Mapping[Ranking, Facts]) -> list[str]:
+    """The views of a unit. Projections are among them also while they are missing."""
+    stored = {
+        view for hits in rankings.values() for view in VIEW_LETTERS if hits.get(view) is not None
+    }
+    if any(hits["hits"] for hits in rankings.values()):
+        stored.add("projections")
+    return [view for view in VIEW_LETTERS if view == "patches" or view in stored]
 
 
 def list_units(site: Site) -> Iterator[Params]:
@@ -98,9 +106,11 @@ def ranking(site: Site, layer: Layer, channel: int, *, ranked_by: str) -> Facts:
         for view in views
         if f"{view}-gamma" in PLATE_KINDS
     }
+    unprojected = sum(row.activation is None for row in rows)
     windows = [_visible(layer.field.box(row.y, row.x), sizes.get(row.image)) for row in rows]
     return plates | {
         "gamma": gamma,
+        "missing": missing_of_ranking(site, layer, channel, ranked_by=ranked_by, hits=unprojected),
         "cell": max(cell_size((window.height, window.width) for window in windows)),
         "hits": [_hit_facts(site, layer, row, sizes=sizes) for row in rows],
     }

@@ -1,0 +1,127 @@
+// Makes missing projections with the network behind the viewer, and shows them in place.
+"use strict";
+(() => {
+  const POLL = 800;
+  const LONGEST_ESTIMATE = 3600;
+  let version = 0;
+  let stopPath = null;
+
+  const post = (path, body) => fetch(path, { method: "POST", body, headers: { accept: "application/json" } });
+  const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const part = (form, name) => form.querySelector(`.offer-${name}`);
+  const formatSeconds = (seconds) => {
+    if (seconds < 60) return `${Math.max(Math.round(seconds), 1)} s`;
+    return seconds < LONGEST_ESTIMATE ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  };
+
+  // -- how long each choice takes, measured while nobody waits for it
+  const estimate = async (form) => {
+    const { unit } = Object.fromEntries(new FormData(form));
+    for (const choice of form.querySelectorAll("[data-hits]")) {
+      const response = await post(form.dataset.estimate, new URLSearchParams({ unit, hits: choice.dataset.hits }));
+      if (!response.ok) return;
+      const { seconds } = await response.json();
+      if (seconds !== null) choice.querySelector(".offer-seconds").textContent = `, about ${formatSeconds(seconds)}`;
+    }
+  };
+
+  // -- one job: its progress until it ends, and what became of it
+  const describe = ({ state, completed, total, seconds_left: left }) => {
+    if (state === "waiting") return "waits for other work of the network";
+    if (!total) return "reads the images";
+    const time = completed && left !== null ? `, ${formatSeconds(left)} left` : "";
+    return `${completed} of ${total}${time}`;
+  };
+  const showProgress = (form, job) => {
+    const bar = form.querySelector("progress");
+    if (job.total) Object.assign(bar, { max: job.total, value: job.completed });
+    part(form, "progress").textContent = describe(job);
+  };
+  const follow = async (form, job) => {
+    let state = job;
+    while (state.active) {
+      showProgress(form, state);
+      await pause(POLL);
+      const response = await fetch(retroscope.root + state.json);
+      if (!response.ok) throw new Error("The server has forgotten this work; try again.");
+      state = await response.json();
+    }
+    return state;
+  };
+  const showResult = (form, { message, needs_images: needsImages }) => {
+    const result = part(form, "result");
+    result.textContent = message;
+    if (needsImages) {
+      const code = document.createElement("code");
+      code.textContent = form.dataset.serve;
+      result.append(" ", code);
+    }
+    result.hidden = false;
+    return result;
+  };
+
+  // -- the page as it is now, without loading it again
+  const renew = async () => {
+    version += 1;
+    const suffix = `?v=${version}`;
+    const response = await fetch(location.pathname);
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    await retroscope.renewPage(page, (path) => (/\/(plate|layer)\//.test(`/${path}`) ? path + suffix : path));
+    return page.querySelector(".offer");
+  };
+  const setWorking = (form, working) => {
+    part(form, "choices").hidden = working;
+    part(form, "work").hidden = !working;
+    const bar = form.querySelector("progress");
+    bar.removeAttribute("value");
+    part(form, "progress").textContent = "";
+    part(form, "result").hidden = true;
+    part(form, "stop").disabled = false;
+  };
+  const finish = async (form, job) => {
+    const newForm = await renew();
+    const hadFocus = form.contains(document.activeElement);
+    setWorking(form, false);
+    part(form, "choices").innerHTML = newForm ? part(newForm, "choices").innerHTML : "";
+    const result = showResult(form, job);
+    retroscope.announce(result.textContent);
+    if (hadFocus || document.activeElement === document.body) result.focus({ preventScroll: true });
+    if (newForm) estimate(form);
+  };
+
+  const run = async (form, hits) => {
+    const { unit } = Object.fromEntries(new FormData(form));
+    setWorking(form, true);
+    part(form, "stop").focus({ preventScroll: true });
+    try {
+      const response = await post(form.action, new URLSearchParams({ unit, hits }));
+      const job = await response.json();
+      if (!response.ok) throw new Error(job.error);
+      stopPath = retroscope.root + job.stop;
+      retroscope.announce(`Projecting ${unit}`);
+      await finish(form, await follow(form, job));
+    } catch (error) {
+      setWorking(form, false);
+      const message = error instanceof TypeError ? "The server does not answer; start it again." : error.message;
+      retroscope.announce(showResult(form, { message }).textContent);
+    } finally {
+      stopPath = null;
+    }
+  };
+  const stop = () => stopPath && navigator.sendBeacon(stopPath);
+
+  for (const form of document.querySelectorAll(".offer")) {
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      run(form, event.submitter.value);
+    });
+    part(form, "stop").addEventListener("click", (event) => {
+      event.target.disabled = true;
+      part(form, "progress").textContent = "stops after the projections at work";
+      stop();
+    });
+    estimate(form);
+  }
+  // Whoever leaves a page no longer waits for its projections; what is made stays.
+  addEventListener("pagehide", stop);
+})();
