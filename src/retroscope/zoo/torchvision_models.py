@@ -151,7 +151,7 @@ def _build_zero(name: str, **arguments: Any) -> torch.nn.Module:
     tensors = module.state_dict()  # has version metadata, which a plain dictionary lacks
     for key, tensor in tensors.items():
         if tensor.is_meta:
-            tensors[key] = torch.zeros(tensor.shape, dtype=tensor.dtype)  # untouched memory
+            tensors[key] = torch.zeros(tensor.shape, dtype=tensor.dtype)
     module.load_state_dict(tensors, assign=True)
     return module
 
