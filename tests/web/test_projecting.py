@@ -5,6 +5,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from html import unescape
 from io import BytesIO
@@ -23,6 +24,7 @@ from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.progress import Progress
 from retroscope.unit import Unit
+from retroscope.web import server
 from retroscope.web.export import export
 from retroscope.web.live import projection_jobs
 from retroscope.web.live.projection_jobs import ProjectionJobs, ProjectionRequest
@@ -350,6 +352,22 @@ def test_only_a_server_with_a_network_offers_to_project(site: Site) -> None:
         offered, promised = (respond(one, path).body.decode() for one in (site, promising))
         assert ('class="offer"' in offered, 'class="note promise"' in offered) == (True, False)
         assert ('class="offer"' in promised, 'class="note promise"' in promised) == (False, True)
+
+
+@pytest.mark.parametrize(("host", "can_project"), [("127.0.0.1", True), ("0.0.0.0", False)])  # noqa: S104 - not bound
+def test_only_this_machine_projects(
+    atlas: Atlas, net: rs.Network, monkeypatch: pytest.MonkeyPatch, *, host: str, can_project: bool
+) -> None:
+    """The atlas is written, as notes are."""
+    apps: list[Any] = []
+    monkeypatch.setattr(server, "open_socket", lambda *_: nullcontext())
+    monkeypatch.setattr(server, "_address", lambda *_: "")
+    monkeypatch.setattr(server, "_run", lambda app, _socket: apps.append(app))
+    rs.serve(atlas, net=net, host=host, browser=False)
+    client = TestClient(apps[0], base_url="http://127.0.0.1:8000")
+    assert ('class="offer"' in client.get("/unit/3/2.html").text) == can_project
+    answer = client.post("/project/estimate", data={"unit": UNIT, "hits": "best"})
+    assert answer.status_code == (200 if can_project else 405)
 
 
 def promised_commands(site: Site, path: str) -> list[str]:

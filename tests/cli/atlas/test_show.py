@@ -9,6 +9,7 @@ import PIL.Image
 import pytest
 
 import retroscope as rs
+from retroscope.atlas.writer import AtlasWriter
 from retroscope.web.site.routes import respond
 from retroscope.web.site.site import open_site
 from retroscope.web.site.urls import json_url, url_for
@@ -182,6 +183,50 @@ def test_with_the_model_what_is_missing_is_made_and_kept(retroscope: Retroscope)
     assert retroscope(*SHOWN).status == 0
     with rs.open_atlas("bare.atlas") as atlas:
         check_is_drawing("unit.png", atlas["conv1:3"])
+
+
+@pytest.mark.parametrize(
+    ("words", "hits"),
+    [
+        (["conv1"], 9),
+        (["conv1:3"], 9),
+        (["conv1", "--channels", "2-3"], 18),
+        (["conv1:3", "--context", "--ranked-by", "mean"], 9),
+    ],
+)
+def test_what_is_missing_is_counted_once_with_what_makes_it(
+    retroscope: Retroscope, words: list[str], hits: int
+) -> None:
+    line = (
+        f"{hits} hits have no projection yet; --model MODEL makes them and adds them to the atlas"
+    )
+    assert retroscope("show", "bare.atlas", *words, "-o", "unit.png").err == f"{line}\n"
+    assert retroscope("show", "done.atlas", *words, "-o", "unit.png").err == ""
+    said = retroscope(
+        "show", "bare.atlas", *words, "-o", "unit.png", "--model", TINY, "--images", "images"
+    )
+    assert f"{hits} projections added to bare.atlas" in said.err
+
+
+def test_images_that_have_moved_are_asked_for(retroscope: Retroscope) -> None:
+    with AtlasWriter("bare.atlas") as writer, writer.transaction():
+        writer.put_meta({"source": "gone"})
+    said = retroscope(*SHOWN, "--model", TINY)
+    assert said.status == 2
+    assert said.err.strip().splitlines()[-1] == (
+        "retroscope: the images of the scan are no longer at 'gone'; give the place where they "
+        "are (--images)"
+    )
+    assert retroscope(*SHOWN, "--model", TINY, "--images", "images").status == 0
+
+
+def test_projections_are_made_by_the_rules_that_the_atlas_shows(retroscope: Retroscope) -> None:
+    with AtlasWriter("bare.atlas") as writer, writer.transaction():
+        writer.put_meta({"rules": "guided"})
+    assert retroscope(*SHOWN, "--model", TINY, "--images", "images").status == 0
+    with rs.open_atlas("bare.atlas") as atlas:
+        projections = [patch.projection for patch in atlas["conv1:3"].patches]
+    assert {one and one.rules for one in projections} == {"guided"}
 
 
 @pytest.mark.parametrize(
