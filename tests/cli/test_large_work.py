@@ -1,12 +1,16 @@
 """Large work is announced, with its time and memory, and shows its progress; little work is not."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from retroscope.cli import progress_bar
 from retroscope.cli.progress_bar import LargeWork, show_large_work
 from retroscope.errors import RetroscopeError
 from retroscope.progress import Progress
+from tests.cli.nets import CLASSIFIER
+from tests.cli.terminal import Retroscope, picture
 
 
 def run(
@@ -76,3 +80,41 @@ def test_an_error_of_the_work_passes_through() -> None:
 
     with pytest.raises(RetroscopeError, match="broken"):
         fail()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder: a network and an image."""
+    (tmp_path / "nets.py").write_text(CLASSIFIER, "utf-8")
+    picture().save(tmp_path / "cat.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (["occlusion", "nets.py:tiny", "cat.png", "--size", "4", "--stride", "2"], " positions: "),
+        (["explain", "nets.py:tiny", "cat.png"], " projections: "),
+        (["synthesize", "nets.py:tiny", "conv2:1", "--steps", "12"], "12 steps: "),
+    ],
+)
+def test_commands_announce_large_work_and_leave_no_half_file(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, retroscope: Retroscope, case: tuple[list[str], str]
+) -> None:
+    words, line = case
+    assert "about" not in retroscope(*words, "-o", "little.png").err
+    monkeypatch.setattr(progress_bar, "LARGE_SECONDS", 0.0)
+    said = retroscope(*words, "-o", "large.png")
+    assert said.status == 0
+    assert f"{line}about " in said.err
+    assert f"\n{words[0]} " in said.err
+    files = sorted(path.name for path in desk.iterdir())
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress_bar.ProgressLines, "__call__", stop)
+    stopped = retroscope(*words, "-o", "stopped.png")
+    assert stopped.status == 130
+    assert sorted(path.name for path in desk.iterdir()) == files

@@ -263,9 +263,8 @@ class WithoutBatches(nn.Module):
 
 
 def test_a_network_without_batches_is_run_one_occluder_at_a_time() -> None:
-    options = {"size": 6, "stride": 4}
-    result = occlusion(network_with(WithoutBatches), random_image(), **options)
-    expected = occlusion(network_with(nn.Identity), random_image(), **options)
+    result = occlusion(network_with(WithoutBatches), random_image(), size=6, stride=4)
+    expected = occlusion(network_with(nn.Identity), random_image(), size=6, stride=4)
     np.testing.assert_allclose(result.probabilities, expected.probabilities, atol=1e-6)
     np.testing.assert_array_equal(result.classes, expected.classes)
     assert result.activations is not None

@@ -35,6 +35,7 @@ from retroscope.cli.output import (
     write_drawing,
 )
 from retroscope.cli.parameter_types import parse_fill
+from retroscope.cli.progress_bar import show_large_work
 from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
@@ -227,8 +228,10 @@ def occlusion(
 
     _check_drawing(drawing, image)
     net = opening.open(model)
-    with stdout_to_stderr():
-        result = compute_occlusion(net, image, target=target, size=size, stride=stride, fill=fill)
+    with stdout_to_stderr(), show_large_work("position") as progress:
+        result = compute_occlusion(
+            net, image, target=target, size=size, stride=stride, fill=fill, progress=progress
+        )
     path = default_path(Path(image).stem, model_name(model), str(result.target), "occlusion")
     _report(result, path, drawing)
 
@@ -291,7 +294,7 @@ def explain(
     check_writable(output, [image], accept_page=True)
     with _open_optional_atlas(atlas) as reference:
         net = opening.open(model)
-        with stdout_to_stderr():
+        with stdout_to_stderr(), show_large_work("projection") as progress:
             explanation = compute_explanation(
                 net,
                 image,
@@ -301,6 +304,7 @@ def explain(
                 target=target,
                 method=method,
                 contrast=contrast,
+                progress=progress,
             )
     if as_json:
         from retroscope.results.as_json import explanation_json

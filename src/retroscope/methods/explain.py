@@ -1,19 +1,21 @@
 """One image explained: predicted classes, a heat map, and units that respond unusually."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import overload
 
 from retroscope.argument_types import check_arguments
-from retroscope.engine.batching import NetworkInput
+from retroscope.engine.batching import NetworkInput, pass_bytes
 from retroscope.engine.convolution_outputs import layers_with_outputs
+from retroscope.engine.memory import refuse_too_large
+from retroscope.engine.rule_choice import AUTO
 from retroscope.engine.rules import CONTRAST
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_network, missing_layers_error
 from retroscope.methods.cam.cam import cam
 from retroscope.methods.class_scores import check_finite_scores
-from retroscope.methods.deconv.deconv import deconv_many
+from retroscope.methods.deconv.deconv import project_requests
 from retroscope.methods.image_lists import (
     AnImage,
     AnyImageList,
@@ -34,6 +36,12 @@ from retroscope.network import (
     OneImage,
     as_network,
 )
+from retroscope.progress import (
+    ProgressListener,
+    ProgressReporter,
+    StagePart,
+    ignore_progress,
+)
 from retroscope.results.caveats import caveats_of, projection_caveats
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.layers import Layer
@@ -52,6 +60,7 @@ def explain(
     target: TargetSpec = ...,
     method: str = ...,
     contrast: bool = ...,
+    progress: ProgressListener = ...,
 ) -> Explanation: ...
 @overload
 def explain(
@@ -64,6 +73,7 @@ def explain(
     target: TargetSpec = ...,
     method: str = ...,
     contrast: bool = ...,
+    progress: ProgressListener = ...,
 ) -> list[Explanation]: ...
 @overload
 def explain(
@@ -76,6 +86,7 @@ def explain(
     target: TargetSpec = ...,
     method: str = ...,
     contrast: bool = ...,
+    progress: ProgressListener = ...,
 ) -> OneOrMany: ...
 @check_arguments
 def explain(
@@ -88,6 +99,7 @@ def explain(
     target: TargetSpec = None,
     method: str = "gradcam",
     contrast: bool = True,
+    progress: ProgressListener = ignore_progress,
 ) -> Explanation | list[Explanation]:
     """What the network sees in an image: classes, a heat map, and unusual units of each layer.
 
@@ -100,6 +112,7 @@ def explain(
     Each unit has its projection and, with `contrast`, a second one: what it adds to what all
     channels at its position share. It takes longer than all the rest; `contrast=False` leaves it
     out. A list of images, a batch of them in one array, or a data set gives a list of explanations.
+    `progress` counts the projections of each.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
@@ -120,6 +133,7 @@ def explain(
         target=target,
         method=method,
         contrast=contrast,
+        progress=progress,
     )
     if is_image_list(image):
         return map_images(net, image, explain_input)
@@ -136,8 +150,10 @@ def _explain(
     target: TargetSpec,
     method: str,
     contrast: bool,
+    progress: ProgressListener,
 ) -> Explanation:
     resolved_layers = _resolve_layers(net, network_input, layers=layers, atlas=atlas)
+    memory_bytes = _refuse_large_image(net, network_input, resolved_layers)
     observation = observe(net, network_input, resolved_layers)
     class_scores = observation.class_scores()
     check_finite_scores(net, class_scores)
@@ -145,7 +161,8 @@ def _explain(
         (maps.layer, most_unusual_units(maps, top, atlas, size=network_input.size))
         for maps in observation.activations
     ]
-    findings = tuple(_add_projections(net, network_input, units, contrast=contrast))
+    report = partial(ProgressReporter, "explain", listener=progress, memory_bytes=memory_bytes)
+    findings = tuple(_add_projections(net, network_input, units, contrast=contrast, report=report))
     return Explanation(
         predictions=top_predictions(net, class_scores, _TOP_CLASSES),
         heat=cam(net, network_input, method=method, target=target),
@@ -211,18 +228,38 @@ def inspected_layers(layers: Iterable[Layer]) -> list[Layer]:
     return sorted(last.values(), key=lambda layer: layer.index)
 
 
+def _refuse_large_image(net: Network, network_input: NetworkInput, layers: Sequence[Layer]) -> int:
+    """About the bytes that the projections need; raises if there are not as many."""
+    survey, (height, width) = net.survey(network_input.size), network_input.size
+    needed = pass_bytes(survey, max(layer.index for layer in layers), survey.size)
+    work = f"an image of {height}x{width} pixels"
+    refuse_too_large(needed, net.device, work=work, parameter="input_size")
+    return needed
+
+
 def _add_projections(
     net: Network,
     network_input: NetworkInput,
     units: Sequence[tuple[Layer, Sequence[RankedUnit]]],
     *,
     contrast: bool,
+    report: Callable[..., ProgressReporter],
 ) -> Iterable[LayerFinding]:
     requests = [(ranked.unit, network_input) for _, ranking in units for ranked in ranking]
     comparable = {layer.name for layer, _ in units if contrast and layer.channels > 1}
     compared = [request for request in requests if request[0].layer in comparable]
-    projections = deconv_many(net, requests)
-    contrasts = deconv_many(net, compared, rules=CONTRAST)
+    parts = [
+        StagePart("projection", len(requests)),
+        StagePart("contrast", len(compared), _CONTRAST_COST),
+    ]
+    total = len(requests) + len(compared)
+    reporter = report(total, parts=parts)
+    projections = project_requests(
+        net, requests, rules=AUTO, after_pass=_count_passes(reporter, 0, len(requests))
+    )
+    contrasts = project_requests(
+        net, compared, rules=CONTRAST, after_pass=_count_passes(reporter, len(requests), total)
+    )
     for layer, ranking in units:
         unusual = [
             UnusualUnit(
@@ -233,6 +270,23 @@ def _add_projections(
             for ranked in ranking
         ]
         yield LayerFinding(layer, tuple(unusual))
+    reporter.update(total)
+
+
+_CONTRAST_COST = 2.0
+"""Passes back of a contrast: from the unit, and from all channels at its position."""
+
+
+def _count_passes(reporter: ProgressReporter, start: int, stop: int) -> Callable[[], None]:
+    """Reports a projection for each pass; a pass of small crops may be several."""
+    completed = start
+
+    def count() -> None:
+        nonlocal completed
+        completed = min(completed + 1, stop)
+        reporter.update(completed)
+
+    return count
 
 
 def _rules_of(findings: Iterable[LayerFinding]) -> list[str]:

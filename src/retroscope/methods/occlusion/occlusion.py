@@ -4,7 +4,7 @@ Zeiler & Fergus 2014, 4.2. Only what the occluder can change is computed again; 
 that of a full forward pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from retroscope.argument_types import check_arguments
-from retroscope.engine.batching import NetworkInput, Size, max_batch_size
+from retroscope.engine.batching import NetworkInput, Size, max_batch_size, pass_bytes
 from retroscope.engine.isolation import preserve_state
-from retroscope.engine.memory import in_batches, memory_budget
+from retroscope.engine.memory import in_batches, memory_budget, refuse_too_large
 from retroscope.engine.program import Survey
 from retroscope.errors import ModelError
 from retroscope.methods.activations import last_spatial_layer
@@ -41,6 +41,7 @@ from retroscope.network import (
     OneImage,
     as_network,
 )
+from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
 from retroscope.results.caveats import caveats_of
 from retroscope.results.heat_maps import OcclusionMap, Target
 from retroscope.results.layers import Layer
@@ -59,6 +60,7 @@ def occlusion(
     size: int = ...,
     stride: int = ...,
     fill: str | float = ...,
+    progress: ProgressListener = ...,
 ) -> OcclusionMap: ...
 @overload
 def occlusion(
@@ -69,6 +71,7 @@ def occlusion(
     size: int = ...,
     stride: int = ...,
     fill: str | float = ...,
+    progress: ProgressListener = ...,
 ) -> list[OcclusionMap]: ...
 @overload
 def occlusion(
@@ -79,6 +82,7 @@ def occlusion(
     size: int = ...,
     stride: int = ...,
     fill: str | float = ...,
+    progress: ProgressListener = ...,
 ) -> OneOrMany: ...
 @check_arguments
 def occlusion(
@@ -89,19 +93,22 @@ def occlusion(
     size: int = 32,
     stride: int = 8,
     fill: str | float = "grey",
+    progress: ProgressListener = ignore_progress,
 ) -> OcclusionMap | list[OcclusionMap]:
     """How class scores change while a square covers each part of the image in turn.
 
     `fill` is `grey`, `mean` (the mean colour of the image), `blur`, or a number in the space of
     the network's input. A list of images, a batch of them in one array, or a data set gives a list
-    of maps.
+    of maps. `progress` counts the positions of the square.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8), torch.nn.Flatten()))
     >>> occlusion(net, torch.ones(3, 8, 8), size=4, stride=2, target=1).probabilities.shape
     (3, 3)
     """
     net = as_network(net)
-    occlude = partial(_occlude, net, target=target, size=size, stride=stride, fill=fill)
+    occlude = partial(
+        _occlude, net, target=target, size=size, stride=stride, fill=fill, progress=progress
+    )
     return map_images(net, image, occlude) if is_image_list(image) else occlude(net.prepare(image))
 
 
@@ -113,15 +120,26 @@ def _occlude(
     size: int,
     stride: int,
     fill: str | float,
+    progress: ProgressListener,
 ) -> OcclusionMap:
     occluders = OccluderGrid.covering(network_input.size, size=size, stride=stride)
     input_tensor = network_input.tensor.to(net.device)
     pixels = occluder_pixels(input_tensor, fill, net.preprocessing)
     survey = net.survey(network_input.size)
+    memory_bytes = pass_bytes(survey, len(survey.steps) - 1, survey.size)
+    refuse_too_large(
+        memory_bytes,
+        net.device,
+        work=f"an image of {survey.size[0]}x{survey.size[1]} pixels",
+        parameter="input_size",
+    )
     with preserve_state(net.module), torch.no_grad():
         batch = stack_inputs(net, [network_input], channels_last=survey.channels_last)
         clean = _CleanRun.start(net, batch, target)
-        rows = _OcclusionRun(clean, pixels, occluders).compute()
+        reporter = ProgressReporter(
+            "occlusion", len(occluders.positions), progress, memory_bytes=memory_bytes
+        )
+        rows = _OcclusionRun(clean, pixels, occluders, reporter).compute()
     grid = len(occluders.tops), len(occluders.lefts)
     return OcclusionMap(
         probabilities=rows[:, 0].reshape(grid).astype(np.float32),
@@ -202,20 +220,30 @@ class _OcclusionRun:
     clean: _CleanRun
     pixels: torch.Tensor
     occluders: OccluderGrid
+    reporter: ProgressReporter
 
     def compute(self) -> OcclusionRows:
         """The rows of all occluders, in reading order."""
         positions, survey = self.occluders.positions, self.clean.survey
         if _needs_single_images(survey):
-            return np.concatenate(list(in_batches(positions, 1, self._run_full)))
+            return self._concatenate(in_batches(positions, 1, self._run_full))
         run_incremental = partial(self._run_incremental, CleanResults())
         batches = in_batches(positions, _BATCH_SIZE, run_incremental)
-        rows = list(takewhile(len, batches))
-        if sum(map(len, rows)) == len(positions):
-            return np.concatenate(rows)
+        rows = self._concatenate(takewhile(len, batches))
+        if len(rows) == len(positions):
+            return rows
         max_bytes = memory_budget(self.clean.net.device)
         batch_size = max_batch_size(survey, len(survey.steps) - 1, survey.size, max_bytes)
-        return np.concatenate(list(in_batches(positions, batch_size, self._run_full)))
+        return self._concatenate(in_batches(positions, batch_size, self._run_full))
+
+    def _concatenate(self, batches: Iterable[OcclusionRows]) -> OcclusionRows:
+        """The rows of all batches, each of which is reported when it has run."""
+        rows, completed = [_NO_ROWS], 0
+        for batch in batches:
+            rows.append(batch)
+            completed += len(batch)
+            self.reporter.update(completed)
+        return np.concatenate(rows)
 
     def _run_incremental(
         self, clean_results: CleanResults, positions: Sequence[tuple[int, int]]
