@@ -177,17 +177,22 @@ class _Forecast:
 
 @dataclass
 class _RecentMean:
-    """Seconds per item, where the weight of what was added halves with the time since."""
+    """Seconds per item, where the weight of what was added halves with the time since.
+
+    What was added first counts only until there is more: it includes the warm-up.
+    """
 
     items: float = 0.0
     seconds: float = 0.0
+    additions: int = 0
 
     @property
     def value(self) -> float:
         return self.seconds / self.items
 
     def add(self, items: int, seconds: float, *, half_life: float) -> None:
-        weight = 0.5 ** (seconds / half_life)
+        weight = 0.0 if self.additions == 1 else 0.5 ** (seconds / half_life)
+        self.additions += 1
         self.items = self.items * weight + items
         self.seconds = self.seconds * weight + seconds
 

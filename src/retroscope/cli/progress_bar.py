@@ -74,8 +74,12 @@ class LargeWork:
 
 
 def _is_large(progress: "Progress") -> bool:
-    """Whether work takes much memory, or time that is for the most part still to come."""
-    if isinf(progress.seconds_left):
+    """Whether work takes much memory, or time of which much is still to come.
+
+    The first item alone does not tell, as it includes the warm-up.
+    """
+    has_begun = progress.completed - progress.skipped > 2 or progress.seconds > LARGE_SECONDS / 2
+    if isinf(progress.seconds_left) or not has_begun:
         return False
     total = progress.seconds + progress.seconds_left
     is_long = total > LARGE_SECONDS and progress.seconds_left > total / 4
