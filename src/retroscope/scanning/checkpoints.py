@@ -20,7 +20,7 @@ from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
 from retroscope.scanning.persist import pack_sweeps, restore_sweeps
 from retroscope.scanning.plan import stored_count
 from retroscope.scanning.sources import ImageList
-from retroscope.scanning.statistics.summary import Scratch
+from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.winners import WinnerStore
 
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 20.0, 0.01
