@@ -43,7 +43,7 @@ _NEGLIGIBLE = 1.0
 """Projections that take less than so many seconds altogether are not tried."""
 _PASSES_PER_PROJECTION = 3
 """A projection from a whole image takes at most about as long as so many forward passes."""
-_TRIAL_SHARE, _LONGEST_TRIAL = 0.01, 6.0
+_TRIAL_SHARE, _LONGEST_TRIAL = 0.01, 15.0
 """The trial of projections takes about this share of their time, and at most so many seconds."""
 
 

@@ -32,7 +32,7 @@ _BATCH_SECONDS, _FEW_IMAGES = 0.5, 2
 _REPEATS = 3
 _SAMPLE_SECONDS, _FEW_HITS = 1.0, 6
 """A sample of hits takes about so long, but holds at least so many."""
-_WHOLE_SAMPLES, _CROPPED_SAMPLES = 6, 5
+_WHOLE_SAMPLES, _CROPPED_SAMPLES = 8, 5
 
 
 @dataclass(frozen=True, eq=False)
