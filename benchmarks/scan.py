@@ -60,7 +60,8 @@ class Sizes:
     rounds: int = 5
 
 
-FULL = Sizes([Model("vgg16", 4, 1.04), Model("resnet50", 8, 1.12)], crp_model="vgg16")
+# the batch sizes that a scan chooses on a processor
+FULL = Sizes([Model("vgg16", 3, 1.04), Model("resnet50", 13, 1.12)], crp_model="vgg16")
 TINY = Sizes(
     [Model("squeezenet1_1", 2, 1.12)],
     crp_model="squeezenet1_1",

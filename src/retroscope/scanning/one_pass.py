@@ -98,9 +98,12 @@ def _summarise_layers(
     summaries: dict[int, SweepBatch] = {}
 
     def summarise_maps(step: int, maps: torch.Tensor) -> None:
-        sweep = sweeps.layer_sweep(step)
-        summaries[step] = sweep.summarise(
-            maps, indices, scratch=scratch, track_positions=sweeps.track_positions
+        summaries[step] = sweeps.sweep.summarise(
+            maps,
+            indices,
+            channels=sweeps.channel_ranges[step],
+            scratch=scratch,
+            track_positions=sweeps.track_positions,
         )
 
     if net.device.type == "cuda":

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retroscope.scanning.statistics import topk
+from retroscope.results.statistics import HISTOGRAM_EDGES
+from retroscope.scanning.statistics import batch_summary, topk
 from retroscope.scanning.statistics.fused_summary import can_fuse, summarise_at_once
 from retroscope.scanning.statistics.plain_summary import (
     Scratch,
@@ -119,6 +120,21 @@ def test_rankings_by_compiled_insertion_are_those_by_sorting(
     for name in ("score", "image", "position"):
         assert vars(found)[name].equal(vars(plain)[name]), name
     assert (empty.image == -1).all()
+
+
+EDGES = HISTOGRAM_EDGES.astype(np.float32).tolist()
+
+
+@given(st.lists(st.floats(width=32) | st.sampled_from(EDGES), min_size=6, max_size=6))
+def test_compiled_counts_are_those_of_torch(values: list[float]) -> None:
+    """On an edge, beyond the last one, and where there is no finite value."""
+    pytest.importorskip("numba")
+    maps = torch.tensor(values, dtype=torch.float32).reshape(2, 3, 1, 1)
+    summary = summarise_plainly(maps, Scratch())
+    found = summary.histogram(HISTOGRAM_EDGES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch_summary, "compiled_loops", lambda: None)
+        assert found.equal(summary.histogram(HISTOGRAM_EDGES))
 
 
 def test_the_kernel_for_gpus_is_right_in_the_interpreter_of_triton() -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from retroscope.scanning.statistics.compiled_loops import compiled_loops
+
 
 @dataclass(frozen=True, eq=False)
 class BatchSummary:
@@ -54,9 +56,16 @@ class BatchSummary:
 
     def histogram(self, edges: npt.NDArray[np.float64]) -> torch.Tensor:
         """The number of images whose maximum is in each bin: (channels, bins)."""
-        boundaries = device_tensor(torch.from_numpy(edges), self.maximum.device)
-        bins = torch.bucketize(self.maximum.double(), boundaries).T.contiguous()
-        counts = torch.zeros(len(bins), len(edges) + 1, dtype=torch.int64, device=bins.device)
+        maximum = self.maximum
+        counts = torch.zeros(
+            maximum.shape[1], len(edges) + 1, dtype=torch.int64, device=maximum.device
+        )
+        loops = compiled_loops()
+        if loops is not None and maximum.device.type == "cpu" and maximum.dtype == torch.float32:
+            loops.count_bins(counts.numpy(), maximum.contiguous().numpy(), edges)
+            return counts
+        boundaries = device_tensor(torch.from_numpy(edges), maximum.device)
+        bins = torch.bucketize(maximum.double(), boundaries).T.contiguous()
         return counts.scatter_add_(1, bins, self.has_finite.T.to(torch.int64).contiguous())
 
 

@@ -7,7 +7,7 @@ is adding their digits.
 
 import torch
 
-from retroscope.scanning.statistics.numba_loops import compiled_loops
+from retroscope.scanning.statistics.compiled_loops import compiled_loops
 
 DIGITS = 16
 _DIGIT_BITS, _LOWEST_EXPONENT, _SIGNIFICANT_BITS = 32, -160, 53

@@ -1,13 +1,9 @@
 """The summary of a batch of maps in one read of them, on a processor."""
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
-
 import torch
 
 from retroscope.scanning.statistics.batch_summary import BatchSummary, map_sizes
-from retroscope.scanning.statistics.numba_loops import compiled_loops
+from retroscope.scanning.statistics.compiled_loops import compiled_loops
 from retroscope.scanning.statistics.plain_summary import summarise_finite_values
 
 _OUTPUTS = {
@@ -39,27 +35,8 @@ def summarise_at_once(maps: torch.Tensor) -> BatchSummary:
     columns = {name: torch.empty(maps.shape[:2], dtype=dtype) for name, dtype in _OUTPUTS.items()}
     arrays = [column.numpy() for column in columns.values()]
 
-    def reduce_part(images: slice) -> None:
-        loops.reduce_rows(rows[images], *(array[images] for array in arrays))
-
-    first, *others = _split(len(rows), torch.get_num_threads())
-    pending = [_pool(len(others)).submit(reduce_part, part) for part in others]
-    reduce_part(first)
-    for part in pending:
-        part.result()
+    loops.reduce_maps(rows, arrays)
     if not bool((columns["total"] + columns["squares"]).isfinite().all()):
         return summarise_finite_values(maps)
     non_finite = torch.zeros(maps.shape[:2], dtype=torch.int64)
     return BatchSummary(**columns, non_finite=non_finite, positions=map_sizes(maps))
-
-
-def _split(images: int, parts: int) -> list[slice]:
-    """Nearly equal parts of the images, one for each thread."""
-    count = min(images, parts)
-    bounds = [images * part // count for part in range(count + 1)]
-    return [slice(*pair) for pair in pairwise(bounds)]
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="retroscope-statistics")

@@ -1,74 +1,75 @@
-"""The inner loops of a sweep, compiled by numba where it is installed.
+"""The inner loops of a sweep, compiled by numba when this module is imported.
 
 Each does what a few lines of torch do elsewhere, with the same result, in one pass over its data.
-The package's extra `fast` installs numba.
 """
 
 import math
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, partial
-from importlib.util import find_spec
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
+import torch
+from numba import prange
 
 Array = npt.NDArray[Any]
 Loop = Callable[..., None]
 
 
-@dataclass(frozen=True)
-class Loops:
-    """The compiled loops; a function of this module explains each."""
+def _has_threads() -> bool:
+    """Whether loops can run on several threads, whichever thread of Python calls them.
 
-    reduce_rows: Loop
-    insert_scores: Loop
-    add_digits: Loop
-
-
-@cache
-def compiled_loops() -> Loops | None:
-    """The loops, compiled once and kept on disk for the next process; None without numba."""
-    if find_spec("numba") is None:
-        return None
+    Of numba's threads those of OpenMP and TBB allow that. OpenMP is tried first: torch uses it, and
+    threads of another kind would wait for those of torch, which stay busy for a while.
+    """
+    chosen = numba.config.THREADING_LAYER
     try:
-        import numba
-    except ImportError as error:
-        warnings.warn(
-            f"numba cannot be imported ({error}); without it, a scan takes longer", stacklevel=2
-        )
-        return None
-    single, double, integer = numba.float32, numba.float64, numba.int64
-    outputs = single, single, double, double, integer, integer
+        numba.config.THREADING_LAYER = "omp"
+        numba.set_num_threads(numba.get_num_threads())  # starts the threads
+        return bool(numba.threading_layer() in ("omp", "tbb"))
+    except ValueError:  # there is no OpenMP
+        return False
+    finally:
+        numba.config.THREADING_LAYER = chosen
 
-    def table(kind: Any, dimensions: int = 2, *, readonly: bool = False) -> object:
-        return numba.types.Array(kind, dimensions, "C", readonly=readonly)
 
-    def compile_loop(loop: Loop, *parameters: object) -> Loop:
-        decorate = partial(
-            numba.njit,
-            numba.void(*parameters),
-            nogil=True,
-            error_model="numpy",
-            fastmath={"nsz", "contract"},
-        )
+HAS_THREADS = _has_threads()
+_SINGLE, _DOUBLE, _INTEGER = numba.float32, numba.float64, numba.int64
+
+
+def _table(kind: Any, dimensions: int = 2, *, readonly: bool = False) -> Any:
+    return numba.types.Array(kind, dimensions, "C", readonly=readonly)
+
+
+def _compile(*parameters: Any, parallel: bool = False) -> Callable[[Loop], Loop]:
+    """Compiles a loop, or takes it from the disk, where it is kept for the next process."""
+    options = {
+        "nogil": True,
+        "parallel": parallel,
+        "error_model": "numpy",
+        "fastmath": {"nsz", "contract"},
+    }
+
+    def decorate(loop: Loop) -> Loop:
+        signature = numba.void(*parameters)
         try:
-            compiled: Loop = decorate(cache=True)(loop)
+            compiled: Loop = numba.njit(signature, cache=True, **options)(loop)
         except RuntimeError:  # neither the package nor the user's cache folder can be written
-            compiled = decorate()(loop)
+            compiled = numba.njit(signature, **options)(loop)
         return compiled
 
-    return Loops(
-        compile_loop(reduce_rows, table(single, 3, readonly=True), *map(table, outputs)),
-        compile_loop(
-            insert_scores,
-            *(table(kind) for kind in (double, integer, integer)),
-            *(table(double), table(integer, 1), table(integer)),
-        ),
-        compile_loop(add_digits, table(integer), table(double)),
-    )
+    return decorate
+
+
+def reduce_maps(rows: Array, outputs: list[Array]) -> None:
+    """Calls `reduce_rows` on as many threads as torch has."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    try:
+        reduce_rows(rows, *outputs)
+    finally:
+        numba.set_num_threads(before)
 
 
 _BLOCK, _ROWS_PER_SUM = 1024, 64
@@ -76,6 +77,11 @@ _BLOCK, _ROWS_PER_SUM = 1024, 64
 sum before it goes into one of float64."""
 
 
+@_compile(
+    _table(_SINGLE, 3, readonly=True),
+    *map(_table, (_SINGLE, _SINGLE, _DOUBLE, _DOUBLE, _INTEGER, _INTEGER)),
+    parallel=HAS_THREADS,
+)
 def reduce_rows(
     rows: Array,
     maximum: Array,
@@ -92,7 +98,7 @@ def reduce_rows(
     twice as long or more.
     """
     images, positions, channels = rows.shape
-    for image in range(images):
+    for image in prange(images):
         for first in range(0, channels, _BLOCK):
             width = min(_BLOCK, channels - first)
             block = slice(first, first + width)
@@ -121,6 +127,9 @@ def reduce_rows(
             fired_positions[image, block], peaks[image, block] = fired, peak
 
 
+@_compile(
+    *map(_table, (_DOUBLE, _INTEGER, _INTEGER, _DOUBLE)), _table(_INTEGER, 1), _table(_INTEGER)
+)
 def insert_scores(
     best: Array,
     best_images: Array,
@@ -151,6 +160,7 @@ def insert_scores(
             best_positions[channel, rank] = positions[row, channel]
 
 
+@_compile(_table(_INTEGER), _table(_DOUBLE))
 def add_digits(sums: Array, values: Array) -> None:
     """Adds values (images, channels) to the digits of `exact_sums` (channels, digits)."""
     images, channels = values.shape
@@ -164,3 +174,25 @@ def add_digits(sums: Array, values: Array) -> None:
                 sums[channel, digit] += low & 0xFFFFFFFF
                 sums[channel, digit + 1] += (low >> 32) + (high & 0xFFFFFFFF)
                 sums[channel, digit + 2] += high >> 32
+
+
+@_compile(_table(_INTEGER), _table(_SINGLE), _table(_DOUBLE, 1))
+def count_bins(counts: Array, values: Array, edges: Array) -> None:
+    """Counts values (images, channels) in the bins between edges: (channels, bins).
+
+    A value that is an edge belongs to the bin below it; minus infinity belongs to none.
+    """
+    images, channels = values.shape
+    for row in range(images):
+        for channel in range(channels):
+            value = values[row, channel]
+            if value == -np.inf:
+                continue
+            low, high = 0, len(edges)
+            while low < high:
+                middle = (low + high) >> 1
+                if edges[middle] < value:
+                    low = middle + 1
+                else:
+                    high = middle
+            counts[channel, low] += 1

@@ -65,20 +65,26 @@ class Sweep:
         maps: torch.Tensor,
         images: torch.Tensor,
         *,
+        channels: range | None = None,
         scratch: Scratch | None = None,
         track_positions: bool = True,
     ) -> SweepBatch:
         """What `add` needs of the maps of a batch, the images of these numbers.
 
-        Without `track_positions`, all positions are -1.
+        `channels` are those of the maps; by default, all. Without `track_positions`, all positions
+        are -1.
         """
         summary = summarise(maps, scratch)
         if not track_positions:
             return SweepBatch(summary, torch.full_like(summary.non_finite, -1))
         if summary.peaks is not None:
             return SweepBatch(summary, summary.peaks)
-        mask = self.by_max.entry_mask(summary.maximum, images)
-        mask |= self.by_mean.entry_mask(summary.mean, images)
+        by_max, by_mean = (
+            ranking if channels is None else ranking.select_channels(channels)
+            for ranking in (self.by_max, self.by_mean)
+        )
+        mask = by_max.entry_mask(summary.maximum, images)
+        mask |= by_mean.entry_mask(summary.mean, images)
         return SweepBatch(summary, peak_positions(maps, mask, finite=summary.is_finite))
 
     def add(self, batch: SweepBatch, images: torch.Tensor, labels: Sequence[int]) -> "Sweep":

@@ -1,12 +1,13 @@
 """The k best images of each channel, with the position of the maximum in each."""
 
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Self
 
 import torch
 
 from retroscope.methods.positions import peak_indices
-from retroscope.scanning.statistics.numba_loops import Loops, compiled_loops
+from retroscope.scanning.statistics.compiled_loops import compiled_loops
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class TopK:
         return self._replace_rows(channels, self._rows(channels).merge(batch))
 
     def _insert(
-        self, loops: Loops, score: torch.Tensor, images: torch.Tensor, position: torch.Tensor
+        self, loops: ModuleType, score: torch.Tensor, images: torch.Tensor, position: torch.Tensor
     ) -> "TopK":
         ranking = TopK(self.score.clone(), self.image.clone(), self.position.clone())
         columns = ranking.score, ranking.image, ranking.position
