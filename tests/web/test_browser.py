@@ -214,7 +214,7 @@ def test_a_tile_is_zoomed_by_click_key_and_link(address: str, look: Looks) -> No
     page.keyboard.press("2")
     check_zoom(page, hits[1])
     page.keyboard.press("Escape")
-    page.wait_for_function("!location.hash")  # cleared a moment after the dialog closes
+    page.wait_for_url(lambda url: "#" not in url)  # cleared a moment after the dialog closes
     assert not dialog.is_visible()
     page.keyboard.press("3")
     page.keyboard.press("z")

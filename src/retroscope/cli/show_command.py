@@ -206,7 +206,7 @@ def _add_projections(
     missing = _missing_units(request)
     refuse_second_writer(request.atlas.path)
     net = opening.open(model)
-    if not missing:
+    if not missing and images is None:
         check_same_scan(request.atlas, net, repr(str(request.atlas.path)))
         return
     refuse_moved_images(request.atlas, images)
@@ -220,8 +220,9 @@ def _add_projections(
             glob=glob,
             progress=progress,
         )
-    added = count_noun(len(missing) - len(_missing_units(request)), "projection")
-    click.echo(f"{added} added to {request.atlas.path}", err=True)
+    if missing:
+        added = count_noun(len(missing) - len(_missing_units(request)), "projection")
+        click.echo(f"{added} added to {request.atlas.path}", err=True)
 
 
 def _missing_units(request: ShowRequest) -> "list[Unit]":

@@ -192,6 +192,7 @@ class ChannelStats(ArraySummary):
     non_finite: int | None
     histogram: npt.NDArray[np.int64] | None
     classes: tuple[ClassStats, ...] = ()
+    minimum: float = nan
     extra: Mapping[str, StatisticValue] | None = None
     """The statistics that have no field."""
 
@@ -215,6 +216,7 @@ class ChannelStats(ArraySummary):
             "mean": self.mean,
             "std": self.std,
             "maximum": self.maximum,
+            "minimum": self.minimum,
             "fired_images": self.fired_images,
             "fired_positions": self.fired_positions,
             "non_finite": self.non_finite,
