@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,25 @@ def test_one_read_equals_several(shape: tuple[int, int, int, int]) -> None:
     assert found.peaks.equal(maps.flatten(2).argmax(2))
     for name in ("total", "squares"):  # halves: all sums are exact
         np.testing.assert_array_equal(vars(found)[name], vars(plain)[name], err_msg=name)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_torch_keeps_its_number_of_threads(threads: int) -> None:
+    """In a thread of its own too, where the number starts anew; convolutions depend on it."""
+    pytest.importorskip("numba")
+    maps = rounded_noise((2, 64, 9, 9))
+
+    def threads_after() -> int:
+        torch.set_num_threads(threads)
+        summarise_at_once(maps)
+        return torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            assert (threads_after(), pool.submit(threads_after).result()) == (threads, threads)
+    finally:
+        torch.set_num_threads(before)
 
 
 @given(batches())

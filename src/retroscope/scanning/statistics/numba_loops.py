@@ -4,7 +4,8 @@ Each does what a few lines of torch do elsewhere, with the same result, in one p
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numba
@@ -17,6 +18,17 @@ Array = npt.NDArray[Any]
 Loop = Callable[..., None]
 
 
+@contextmanager
+def _keep_torch_threads() -> Iterator[int]:
+    """Gives the number of torch's threads, and restores it: OpenMP has one number for both."""
+    threads = torch.get_num_threads()
+    try:
+        yield threads
+    finally:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+
+
 def _has_threads() -> bool:
     """Whether loops can run on several threads, whichever thread of Python calls them.
 
@@ -26,7 +38,8 @@ def _has_threads() -> bool:
     chosen = numba.config.THREADING_LAYER
     try:
         numba.config.THREADING_LAYER = "omp"
-        numba.set_num_threads(numba.get_num_threads())  # starts the threads
+        with _keep_torch_threads():
+            numba.set_num_threads(numba.get_num_threads())  # starts the threads
         return bool(numba.threading_layer() in ("omp", "tbb"))
     except ValueError:  # there is no OpenMP
         return False
@@ -65,11 +78,12 @@ def _compile(*parameters: Any, parallel: bool = False) -> Callable[[Loop], Loop]
 def reduce_maps(rows: Array, outputs: list[Array]) -> None:
     """Calls `reduce_rows` on as many threads as torch has."""
     before = numba.get_num_threads()
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    try:
-        reduce_rows(rows, *outputs)
-    finally:
-        numba.set_num_threads(before)
+    with _keep_torch_threads() as threads:
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        try:
+            reduce_rows(rows, *outputs)
+        finally:
+            numba.set_num_threads(before)
 
 
 _BLOCK, _ROWS_PER_SUM = 1024, 64
