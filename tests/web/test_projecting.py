@@ -27,7 +27,7 @@ from retroscope.unit import Unit
 from retroscope.web import server
 from retroscope.web.export import export
 from retroscope.web.live import projection_jobs
-from retroscope.web.live.projection_jobs import ProjectionJobs, ProjectionRequest
+from retroscope.web.live.projection_jobs import ProjectionJobs, ProjectionTask
 from retroscope.web.live.projection_routes import projection_routes
 from retroscope.web.server import make_app
 from retroscope.web.site.routes import respond
@@ -207,7 +207,7 @@ def test_work_that_nobody_asks_about_ends(
 ) -> None:
     del slow
     monkeypatch.setattr(projection_jobs, "_ABANDONED_SECONDS", 0.05)
-    job = jobs.start(ProjectionRequest(Unit(LAYER), 1))
+    job = jobs.start(ProjectionTask(Unit(LAYER), 1))
     end = time.monotonic() + DEADLINE
     while job.state.is_active and time.monotonic() < end:
         time.sleep(0.01)
@@ -246,7 +246,7 @@ def test_an_error_of_our_own_ends_the_work_too(
 def test_closing_stops_the_work(atlas: Atlas, net: rs.Network, slow: Event) -> None:
     del slow
     with ProjectionJobs(atlas, net) as jobs:
-        job = jobs.start(ProjectionRequest(Unit(LAYER), 1))
+        job = jobs.start(ProjectionTask(Unit(LAYER), 1))
     assert not job.state.is_active
 
 

@@ -297,8 +297,8 @@ def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str
     remarks = [add_option(note.text, note.parameter) for note in image_list.notes]
     line = (
         f"{', '.join(counts)}: about {format_duration(estimate.pass_seconds)} for the pass and "
-        f"{projecting}, {decimal(estimate.memory_bytes)} of memory and "
-        f"{decimal(estimate.disk_bytes)} on disk"
+        f"{projecting}, {decimal(estimate.memory_bytes)} of memory for statistics "
+        f"and {decimal(estimate.disk_bytes)} on disk"
     )
     return "\n".join([*remarks, line])
 

@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 EncodedRow = TypeVar("EncodedRow")
 
 GROUPS_WAITING = 2
-"""So many groups wait to be written; then who adds another one waits, and memory stays flat."""
+"""At most this many groups wait to be written. Adding another one waits, so memory stays flat."""
 
 
 class BackgroundWriter(Generic[Item, EncodedRow]):

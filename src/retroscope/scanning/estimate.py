@@ -23,6 +23,7 @@ from retroscope.scanning.illustrate import (
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.precision import Precision, candidate_count, to_bfloat16
 from retroscope.scanning.sources import ImageList
+from retroscope.scanning.statistics.exact_sums import DIGITS
 from retroscope.scanning.trial_runs import (
     Clock,
     ImageTrial,
@@ -37,6 +38,8 @@ from retroscope.scanning.trial_runs import (
 IMAGE_BYTES, PROJECTION_BYTES = 20_000, 2_500
 """About what an image and a projection take on disk, where none can be tried."""
 _HIT_BYTES, _CHANNEL_BYTES, _CLASS_BYTES = 24, 64 * 8 + 64, 24
+_SUM_BYTES = 2 * DIGITS * 8
+"""Of the two sums of a channel while they are added up; the atlas has a number for each."""
 _ROW_SECONDS = 7e-6
 """To write a hit or the statistics of a channel."""
 _NEGLIGIBLE = 1.0
@@ -91,15 +94,16 @@ def estimate_scan(
     limit = hits if ranks.limit is None else min(ranks.limit, hits)
     projections = job.projections(limit, by_mean=ranks.by_mean, max_seconds=max_seconds)
     share = min(max_seconds / projections.seconds, 1.0) if projections.seconds else 1.0
-    memory = job.channels * (2 * hits * _HIT_BYTES + _CHANNEL_BYTES)
+    table_bytes = job.channels * (2 * hits * _HIT_BYTES + _CHANNEL_BYTES)
+    class_bytes = len(image_list.class_names) * _CLASS_BYTES
     stored_bytes = job.stored_images * (trial.encoded_bytes or IMAGE_BYTES)
     return ScanEstimate(
         images=images,
         channels=job.channels,
         pass_seconds=pass_seconds,
         projection_seconds=projections.seconds,
-        memory_bytes=memory + job.channels * len(image_list.class_names) * _CLASS_BYTES,
-        disk_bytes=round(memory + stored_bytes + share * projections.size),
+        memory_bytes=table_bytes + job.channels * (_SUM_BYTES + class_bytes),
+        disk_bytes=round(table_bytes + stored_bytes + share * projections.size),
         projections=job.channels * limit * (1 + ranks.by_mean),
         max_projection_seconds=max_seconds,
     )

@@ -31,7 +31,7 @@ def summarise_plainly(maps: torch.Tensor, scratch: Scratch) -> BatchSummary:
     """The summary of maps (images, channels, height, width); on a processor, without peaks."""
     if maps.is_cuda:
         return summarise_finite_values(maps)
-    chunks = torch.split(maps, images_per_chunk(maps))
+    chunks = torch.split(maps, _images_per_chunk(maps))
     columns = zip(*(_summarise_chunk(chunk, scratch) for chunk in chunks), strict=True)
     maximum, minimum, total, squares, fired, non_finite = map(torch.cat, columns)
     return BatchSummary(
@@ -41,7 +41,7 @@ def summarise_plainly(maps: torch.Tensor, scratch: Scratch) -> BatchSummary:
     )
 
 
-def images_per_chunk(maps: torch.Tensor) -> int:
+def _images_per_chunk(maps: torch.Tensor) -> int:
     """How many images have maps that stay in the processor's cache while they are summed."""
     return max(1, _CACHE_ELEMENTS * len(maps) // maps.numel())
 

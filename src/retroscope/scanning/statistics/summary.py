@@ -44,7 +44,7 @@ def _gpu_kernel(device: torch.device) -> ModuleType | None:
         return None
     from retroscope.scanning.statistics import triton_summary
 
-    maps = _trying_maps().to(device)
+    maps = _trial_maps().to(device)
     try:
         differences = different_columns(_summarise_on_gpu(triton_summary, maps), maps)
     except Exception as error:  # noqa: BLE001  # whatever a compiler or a driver raises
@@ -52,7 +52,8 @@ def _gpu_kernel(device: torch.device) -> ModuleType | None:
     if differences:
         warnings.warn(
             f"the statistics kernel does not work on {torch.cuda.get_device_name(device)} "
-            f"({', '.join(differences)}); torch computes them, which takes longer",
+            f"({', '.join(differences)}); torch computes the statistics instead, which takes "
+            "longer",
             stacklevel=2,
         )
         return None
@@ -78,7 +79,7 @@ def different_columns(summary: BatchSummary, maps: torch.Tensor) -> list[str]:
     ]
 
 
-def _trying_maps() -> torch.Tensor:
+def _trial_maps() -> torch.Tensor:
     """Maps with ties, and with values that are not finite."""
     maps = torch.randn(2, 70, 30, 30, generator=torch.Generator().manual_seed(0))
     maps = (4 * maps).round() / 4

@@ -59,7 +59,7 @@ class _StoppedError(RetroscopeError):
 
 
 @dataclass(frozen=True)
-class ProjectionRequest:
+class ProjectionTask:
     """A layer or a channel, by the layer's own name, and how many hits of each ranking."""
 
     unit: Unit
@@ -67,9 +67,9 @@ class ProjectionRequest:
 
 
 class ProjectionJob:
-    """A request at work. `error` says why it failed; `has_image_error` if the images may be why."""
+    """A task at work. `error` says why it failed; `has_image_error` if the images may be why."""
 
-    def __init__(self, number: int, request: ProjectionRequest) -> None:
+    def __init__(self, number: int, request: ProjectionTask) -> None:
         self.number, self.request = number, request
         self.state = JobState.WAITING
         self.progress: Progress | None = None
@@ -170,7 +170,7 @@ class ProjectionJobs:
                 return progress.seconds / progress.completed
         return None
 
-    def start(self, request: ProjectionRequest) -> ProjectionJob:
+    def start(self, request: ProjectionTask) -> ProjectionJob:
         """A new job, or the one that does the same already."""
         with self._guard:
             active = [job for job in self._jobs.values() if job.state.is_active]

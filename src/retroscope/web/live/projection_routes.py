@@ -22,7 +22,7 @@ from retroscope.web.live.projection_jobs import (
     JobState,
     ProjectionJob,
     ProjectionJobs,
-    ProjectionRequest,
+    ProjectionTask,
 )
 from retroscope.web.live.projection_timer import ProjectionTimer
 from retroscope.web.site.pages.missing_projections import command_facts
@@ -72,7 +72,7 @@ class _ProjectionDesk:
         except (RetroscopeError, ClientDisconnect) as error:
             return _error_response(error)
 
-    def _estimate(self, request: ProjectionRequest) -> Facts:
+    def _estimate(self, request: ProjectionTask) -> Facts:
         layer, channel = self._site.atlas.layer(request.unit.layer), request.unit.channel
         channels = None if channel is None else range(channel, channel + 1)
         counts = count_missing(self._site.atlas, layer, channels=channels)
@@ -154,7 +154,7 @@ def _message(job: ProjectionJob) -> str:
             return f"{error}.{hint if job.has_image_error else ''}"
 
 
-def _parse_request(site: Site, form: Mapping[str, str]) -> ProjectionRequest:
+def _parse_request(site: Site, form: Mapping[str, str]) -> ProjectionTask:
     """The layer or channel, and the hits, that a form names."""
     address = Unit.parse(form.get("unit", ""))
     if address.position is not None or address.whole_map:
@@ -163,7 +163,7 @@ def _parse_request(site: Site, form: Mapping[str, str]) -> ProjectionRequest:
     if address.channel is not None and address not in site.atlas:
         raise UnitError(f"{site.atlas.path.name!r} has no channel {str(address)!r}")
     hits = choose("choice of hits", form.get("hits", ""), HITS)
-    return ProjectionRequest(Unit(layer.name, address.channel), hits)
+    return ProjectionTask(Unit(layer.name, address.channel), hits)
 
 
 async def _read_form(request: Request) -> Mapping[str, str]:
