@@ -303,7 +303,7 @@ COUNTS = st.integers(0, 2**62)
 @given(
     st.fixed_dictionaries(
         {
-            **dict.fromkeys(("mean", "std", "maximum"), NUMBERS),
+            **dict.fromkeys(("mean", "std", "maximum", "minimum"), NUMBERS),
             **dict.fromkeys(("images", "positions", "fired_images", "fired_positions"), COUNTS),
             "non_finite": COUNTS,
         }

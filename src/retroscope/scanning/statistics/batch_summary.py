@@ -42,7 +42,7 @@ class BatchSummary:
     def mean(self) -> torch.Tensor:
         """The mean over the finite positions; minus infinity if there are none."""
         finite = self.positions - self.non_finite
-        return torch.where(finite > 0, self.total / finite.clamp(min=1), -torch.inf)
+        return torch.where(finite > 0, self.total.double() / finite.clamp(min=1), -torch.inf)
 
     @cached_property
     def has_finite(self) -> torch.Tensor:
