@@ -1,54 +1,23 @@
 """A pass that can be interrupted: checkpoints in the atlas hold all that it has accumulated."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from time import perf_counter, sleep
-
-import torch
+from time import perf_counter
 
 from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.atlas.schema import ScanState
 from retroscope.atlas.writer import AtlasWriter
-from retroscope.engine.isolation import preserve_state
-from retroscope.network import Network
 from retroscope.progress import ProgressListener, ProgressReporter
-from retroscope.results.layers import Layer
 from retroscope.scanning.image_files import refuse_changed_contents
-from retroscope.scanning.loading import LoadedBatch, load_batches
-from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
+from retroscope.scanning.image_pass import ScanPass, run_batches
+from retroscope.scanning.loading import LoadedBatch
+from retroscope.scanning.one_pass import LayerSweeps
 from retroscope.scanning.persist import pack_sweeps, restore_sweeps
 from retroscope.scanning.plan import stored_count
-from retroscope.scanning.sources import ImageList
-from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.winners import WinnerStore
 
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 20.0, 0.01
-_TURN_SECONDS, _PAUSE_SECONDS = 1.0, 0.001
-
-
-@dataclass(frozen=True, eq=False)
-class ScanPass:
-    """Images of a list, by their indices, through a network; `stage` names the pass.
-
-    `is_second`: an earlier pass has counted its images.
-    """
-
-    stage: str
-    net: Network
-    layers: Sequence[Layer]
-    image_list: ImageList
-    indices: Sequence[int]
-    top: int
-    batch_size: int
-    classes: int = 0
-    track_positions: bool = True
-    is_second: bool = False
-
-    @property
-    def has_final_rankings(self) -> bool:
-        """Whether its hits are those of the atlas; otherwise they are candidates."""
-        return self.track_positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,19 +55,20 @@ def run_pass(
     state = resume_pass(writer, scan_pass)
     total, count = len(scan_pass.indices), len(scan_pass.image_list.keys)
     reporter = ProgressReporter(scan_pass.stage, total, progress, completed=state.processed)
-    scratch = Scratch()
     with WinnerStore(writer, count, workers=workers) as winners:
         try:
-            with _take_turns(scan_pass.net.module) as end_turn:
-                for batch in _load_remaining(scan_pass, state, workers=workers):
+            batches = run_batches(
+                scan_pass, state.sweeps, processed=state.processed, workers=workers
+            )
+            with closing(batches):
+                for batch, sweeps in batches:
                     refuse_changed_contents(writer, scan_pass.image_list, batch.files)
-                    state = _add_batch(scan_pass, state, batch, scratch=scratch)
+                    state = _count_batch(scan_pass, state, batch, sweeps=sweeps)
                     if scan_pass.has_final_rankings:
                         winners.add(batch, state.sweeps.sweep)
                     reporter.update(state.processed)
                     if _is_checkpoint_due(state):
                         state = _save(writer, scan_pass, state, winners=winners)
-                    end_turn()
             if finish is not None and state.readable:
                 winners.flush(state.sweeps.sweep)
                 with writer.transaction():
@@ -107,37 +77,6 @@ def run_pass(
         finally:
             state = _save(writer, scan_pass, state, winners=winners)
     return state
-
-
-def _load_remaining(
-    scan_pass: ScanPass, state: PassState, *, workers: int
-) -> Iterator[LoadedBatch]:
-    indices, size = scan_pass.indices, scan_pass.batch_size
-    starts = range(state.processed, len(indices), size)
-    batches = (indices[start : start + size] for start in starts)
-    return load_batches(scan_pass.net, scan_pass.image_list, batches, workers=workers)
-
-
-@contextmanager
-def _take_turns(module: torch.nn.Module) -> Iterator[Callable[[], None]]:
-    """Runs the network in turns: a call ends a turn that is long enough and starts the next.
-
-    Other threads run their networks in between. Preserving the state for each batch would cost
-    some milliseconds.
-    """
-    with ExitStack() as turn:
-        turn.enter_context(preserve_state(module))
-        started_at = perf_counter()
-
-        def end_turn() -> None:
-            nonlocal started_at
-            if perf_counter() - started_at > _TURN_SECONDS:
-                turn.close()
-                sleep(_PAUSE_SECONDS)
-                turn.enter_context(preserve_state(module))
-                started_at = perf_counter()
-
-        yield end_turn
 
 
 def resume_pass(writer: AtlasWriter, scan_pass: ScanPass) -> PassState:
@@ -157,19 +96,10 @@ def resume_pass(writer: AtlasWriter, scan_pass: ScanPass) -> PassState:
     return PassState(sweeps, processed, stored_count(meta, "readable"), saved=processed)
 
 
-def _add_batch(
-    scan_pass: ScanPass, state: PassState, batch: LoadedBatch, *, scratch: Scratch
+def _count_batch(
+    scan_pass: ScanPass, state: PassState, batch: LoadedBatch, *, sweeps: LayerSweeps
 ) -> PassState:
-    sweeps, labels = state.sweeps, scan_pass.image_list.labels
-    if batch.images:
-        sweeps = sweep_batch(
-            scan_pass.net,
-            sweeps,
-            batch.images,
-            indices=batch.indices,
-            labels=[labels[index] if scan_pass.classes else -1 for index in batch.indices],
-            scratch=scratch,
-        )
+    """The state after a batch, which is in the sweeps."""
     return replace(
         state,
         sweeps=sweeps,

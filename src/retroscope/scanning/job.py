@@ -14,7 +14,7 @@ from retroscope.engine.layer_graph import layer_graph
 from retroscope.errors import ImageError, RetroscopeError
 from retroscope.network import AnyNetwork, as_network
 from retroscope.progress import ProgressListener, ignore_progress
-from retroscope.scanning.checkpoints import ScanPass, resume_pass, run_pass
+from retroscope.scanning.checkpoints import resume_pass, run_pass
 from retroscope.scanning.illustrate import (
     RanksOption,
     parse_ranks,
@@ -23,6 +23,7 @@ from retroscope.scanning.illustrate import (
     time_for_projections,
 )
 from retroscope.scanning.image_files import refuse_changed_files
+from retroscope.scanning.image_pass import ScanPass
 from retroscope.scanning.layer_choice import scan_layers
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.one_pass import LayerSweeps, choose_batch_size
