@@ -17,7 +17,7 @@ from retroscope.scanning import image_files
 from retroscope.scanning.illustrate import illustrate
 from retroscope.scanning.image_files import read_input
 from retroscope.scanning.job import scan
-from retroscope.scanning.sources import list_images
+from retroscope.scanning.sources import image_list, list_images
 from tests.scanning.scans import (
     SIDE,
     delete_stored_images,
@@ -128,7 +128,7 @@ def test_files_of_the_same_size_and_time_are_not_read_to_resume(
     folder: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(folder, path, ignore, "full")
-    monkeypatch.setattr(image_files, "open_image_file", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(image_list, "open_image_file", lambda *_: pytest.fail("read"))
     run(folder, path, ignore, "full")
 
 

@@ -85,7 +85,6 @@ def resume_pass(writer: AtlasWriter, scan_pass: ScanPass) -> PassState:
         scan_pass.net,
         scan_pass.layers,
         top=scan_pass.top,
-        classes=scan_pass.classes,
         track_positions=scan_pass.track_positions,
     )
     sweeps = restore_sweeps(

@@ -196,7 +196,9 @@ def _check_is_same_list(atlas: Atlas, image_list: ImageList) -> None:
             "images"
         )
     for image, key in zip(atlas.images, image_list.keys, strict=True):
-        is_numbered = image.key == str(image.id) and not image_list.files  # as data sets once were
+        is_numbered = (
+            image.key == str(image.id) and image_list.files is None
+        )  # as data sets once were
         if image.key != key and not is_numbered:
             raise RetroscopeError(
                 f"image {image.id} of {name} is {image.key!r}, not {key!r}; give the same images"

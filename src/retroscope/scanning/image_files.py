@@ -6,7 +6,6 @@ only the time differs, as after `touch` or a copy, the content decides. An image
 to store or to project it, is compared by its content in any case.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,10 +18,10 @@ from retroscope.atlas.reader import Atlas
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, RetroscopeError
-from retroscope.imaging.decoding import decode_to_pil, open_image_file
+from retroscope.imaging.decoding import decode_to_pil
 from retroscope.imaging.image import fit_pil
 from retroscope.network import Network
-from retroscope.scanning.sources import ImageList
+from retroscope.scanning.sources import ImageFiles, ImageList
 
 _IMAGES_PER_QUERY = 10_000
 _CHECKING_THREADS = 8
@@ -33,19 +32,14 @@ def read_input(
     net: Network, image_list: ImageList, index: int
 ) -> tuple[NetworkInput, ImageFileRow | None]:
     """The image as the network takes it, and its file, if it is in one."""
-    if not image_list.files:
+    files = image_list.files
+    if files is None:
         return net.prepare(image_list.load(index)), None
-    path = image_list.files[index]
-    name = repr(path)
-    with open_image_file(Path(path), name) as file:
-        before = os.fstat(file.fileno())
-        pixels = decode_to_pil(file, name, at_least=net.preprocessing.fit.decoding_size)
-        digest = _digest(file)
-        after = os.fstat(file.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise ImageError(f"{name} changes while it is read; wait until it is written")
-    row = ImageFileRow(index, before.st_size, before.st_mtime_ns, digest)
-    return net.prepare_fitted(fit_pil(pixels, net.preprocessing.fit, path)), row
+    name = files.name(index)
+    with files.open(index) as image:
+        pixels = decode_to_pil(image.file, repr(name), at_least=net.preprocessing.fit.decoding_size)
+        row = ImageFileRow(index, image.size, image.modified, _digest(image.file))
+    return net.prepare_fitted(fit_pil(pixels, net.preprocessing.fit, name)), row
 
 
 def refuse_moved_images(atlas: Atlas, images: object = None) -> None:
@@ -63,10 +57,11 @@ def refuse_changed_files(writer: AtlasWriter, image_list: ImageList, images: Seq
 
     Files that are missing are left to whoever reads them.
     """
-    if not image_list.files:
+    files = image_list.files
+    if files is None:
         return
     changed: list[int] = []
-    is_changed = partial(_is_changed, image_list.files)
+    is_changed = partial(_is_changed, files)
     with ThreadPoolExecutor(_CHECKING_THREADS) as pool:
         for start in range(0, len(images), _IMAGES_PER_QUERY):
             rows = writer.image_files(images[start : start + _IMAGES_PER_QUERY])
@@ -97,14 +92,15 @@ def _refuse(image_list: ImageList, changed: Sequence[int]) -> None:
     raise RetroscopeError(f"{message}, or scan again with restart", parameter="restart")
 
 
-def _is_changed(files: Sequence[str], row: ImageFileRow) -> bool:
-    path = Path(files[row.image])
+def _is_changed(files: ImageFiles, row: ImageFileRow) -> bool:
     try:
-        status = path.stat()
-        if status.st_size != row.size or status.st_mtime_ns == row.modified:
-            return status.st_size != row.size
-        with open_image_file(path, repr(str(path))) as file:
-            return _digest(file) != row.digest
+        status = files.status(row.image)
+        if status.size is not None and status.size != row.size:
+            return True
+        if status.modified == row.modified:
+            return False
+        with files.open(row.image) as image:
+            return _digest(image.file) != row.digest
     except (OSError, ImageError):
         return False
 

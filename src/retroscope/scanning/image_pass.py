@@ -33,7 +33,7 @@ class ScanPass:
     indices: Sequence[int]
     top: int
     batch_size: int
-    classes: int = 0
+    with_classes: bool = False
     track_positions: bool = True
     is_second: bool = False
     first_number: int = 0
@@ -77,7 +77,7 @@ def _add_batch(
         sweeps,
         batch.images,
         indices=[first + index for index in batch.indices],
-        labels=[labels[index] if scan_pass.classes else -1 for index in batch.indices],
+        labels=[labels[index] if scan_pass.with_classes else -1 for index in batch.indices],
         scratch=scratch,
     )
 

@@ -31,6 +31,7 @@ from retroscope.scanning.persist import checkpoint_format, write_layer
 from retroscope.scanning.plan import (
     ScanPlan,
     refuse_less_than_one,
+    refuse_too_many_classes,
     refuse_too_many_hits,
     stored_count,
 )
@@ -54,6 +55,7 @@ def scan(
     top: int = 9,
     labels: str | Path | None = None,
     class_folder: str | None = None,
+    classes: bool = True,
     glob: str | None = None,
     projections: RanksOption = "auto",
     precision: str = "full",
@@ -67,7 +69,8 @@ def scan(
     `images` is a folder, whose sub-folders are classes, a text file of paths, a list of paths, or
     a data set. Where the sub-folders have sub-folders, `class_folder` is the one that is the class:
     `first`, `last`, or `all`, which joins them; by default `first`. `labels` is a CSV file of paths
-    and classes instead.
+    and classes instead. With `classes=False`, the atlas has the classes of the images, but no
+    statistics of them: with thousands of classes, these take most of the memory.
 
     `layers` takes names, aliases, globs and kinds; a string may list several. By default, each
     convolution is ranked by its output that goes on: after its norm and its rectifier, unless
@@ -86,7 +89,6 @@ def scan(
     refuse_less_than_one(top=top, batch_size=batch_size, workers=workers)
     image_list = list_images(images, glob=glob, labels=labels, class_folder=class_folder)
     chosen_layers = scan_layers(net, layers)
-    refuse_too_many_hits(min(top, len(image_list.keys)), chosen_layers)
     ranks = parse_ranks(projections)
     plan = ScanPlan(
         net,
@@ -95,7 +97,13 @@ def scan(
         top,
         batch_size=batch_size or choose_batch_size(net, chosen_layers),
         precision=pass_precision,
+        classes_wanted=classes,
     )
+    refuse_too_many_hits(plan.max_hits, plan.layers)
+    if plan.with_classes:
+        refuse_too_many_classes(
+            len(image_list.class_names), plan.layers, max_hits=plan.max_hits
+        )
     workers = workers or default_workers()
     with AtlasWriter(to, restart=restart) as writer:
         _start_or_resume(writer, plan, source=_source_facts(images, glob))
@@ -197,7 +205,7 @@ def _first_pass(writer: AtlasWriter, plan: ScanPlan) -> ScanPass:
         range(count),
         top=plan.max_hits if is_full else min(candidate_count(plan.max_hits), count),
         batch_size=stored_count(writer.meta, "batch_size"),
-        classes=len(plan.image_list.class_names),
+        with_classes=plan.with_classes,
         track_positions=is_full,
     )
 
@@ -217,7 +225,7 @@ def _exact_pass(writer: AtlasWriter, plan: ScanPlan, sweeps: LayerSweeps) -> Sca
 
 def _put_results(writer: AtlasWriter, plan: ScanPlan, sweeps: LayerSweeps) -> None:
     """Puts what readers look for in place of what only a resumed scan needs."""
-    classes = len(plan.image_list.class_names)
+    classes = len(plan.image_list.class_names) if plan.with_classes else 0
     with writer.rebuild_hit_index():
         for layer in plan.layers:
             write_layer(writer, layer, sweeps.layer_sweep(layer.index), classes=classes)

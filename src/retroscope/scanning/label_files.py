@@ -2,34 +2,90 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from os.path import normpath
 from pathlib import Path
+from typing import NamedTuple
 
 from retroscope.errors import RetroscopeError
 
 
-def read_labels(file: Path, keys: Sequence[str]) -> list[str]:
-    """The class of each key, or an empty string; rows give the whole key or the name of a file."""
-    class_by_path = _class_by_path(file)
-    _refuse_ambiguous_names(file, keys, class_by_path)
-    classes = [class_by_path.get(key, class_by_path.get(Path(key).name, "")) for key in keys]
-    if not any(classes):
+class LabelledPath(NamedTuple):
+    """What a row may call an image: its key, its path in its archive, or the name of its file."""
+
+    key: str
+    path: str
+
+    @property
+    def name(self) -> str:
+        return self.path.rsplit("/", 1)[-1]
+
+
+def read_labels(file: str, images: Sequence[LabelledPath]) -> list[str]:
+    """The class of each image, or an empty string."""
+    class_by_path = _read_table(file)
+    names = [_row_name(image, class_by_path) for image in images]
+    return ["" if name is None else class_by_path[name] for name in names]
+
+
+def refuse_unusable_labels(file: str, images: Sequence[LabelledPath]) -> None:
+    """Raises if no row matches an image, or a row matches several images."""
+    class_by_path = _read_table(file)
+    names = [_row_name(image, class_by_path) for image in images]
+    if not any(name is not None for name in names):
         raise RetroscopeError(
-            f"the labels {str(file)!r} match none of the images; write paths relative to the "
+            f"the labels {file!r} match none of the images; write paths relative to the "
             "folder of images",
             parameter="labels",
         )
-    return classes
+    _refuse_ambiguous_rows(file, images, names)
 
 
-def _class_by_path(file: Path) -> dict[str, str]:
+def _row_name(image: LabelledPath, class_by_path: Mapping[str, str]) -> str | None:
+    """The path in the row of an image."""
+    for name in (image.key, image.path, image.name):
+        if name in class_by_path:
+            return name
+    return None
+
+
+def _refuse_ambiguous_rows(
+    file: str, images: Sequence[LabelledPath], names: Sequence[str | None]
+) -> None:
+    """Raises if a row gives less than the key, and several images are called so."""
+    paths = Counter(image.path for image in images)
+    file_names = Counter(image.name for image in images)
+    for image, name in zip(images, names, strict=True):
+        if name is None or name == image.key:
+            continue
+        count = paths[name] if name == image.path else file_names[name]
+        if count > 1:
+            raise RetroscopeError(
+                f"the labels {file!r} have a row {name!r}, the name of {count} images, "
+                f"such as {image.key!r}; write paths relative to the folder of images",
+                parameter="labels",
+            )
+
+
+def _read_table(file: str) -> Mapping[str, str]:
+    try:
+        status = Path(file).stat()
+        version = status.st_mtime_ns, status.st_size
+    except OSError:
+        version = 0, 0
+    return _read_version(file, version)
+
+
+@lru_cache(maxsize=2)
+def _read_version(file: str, _version: tuple[int, int]) -> Mapping[str, str]:
+    """The class of each path, read once for all shards unless the file changes."""
     class_by_path: dict[str, str] = {}
-    for text, label in _read_rows(file):
+    for text, label in _read_rows(Path(file)):
         path = normpath(text.replace("\\", "/"))
         if class_by_path.setdefault(path, label) != label:
             raise RetroscopeError(
-                f"the labels {str(file)!r} give {text!r} two classes, {class_by_path[path]!r} and "
+                f"the labels {file!r} give {text!r} two classes, {class_by_path[path]!r} and "
                 f"{label!r}; write one row for each image",
                 parameter="labels",
             )
@@ -52,16 +108,3 @@ def _read_rows(file: Path) -> list[tuple[str, str]]:
             f"the labels {str(file)!r} need two columns: path,class", parameter="labels"
         )
     return [(row[0].strip(), row[1].strip()) for row in rows]
-
-
-def _refuse_ambiguous_names(file: Path, keys: Sequence[str], class_by_path: dict[str, str]) -> None:
-    """Raises if a row gives only the name of a file, and several images have this name."""
-    names = Counter(Path(key).name for key in keys)
-    for key in keys:
-        name = Path(key).name
-        if key not in class_by_path and name in class_by_path and names[name] > 1:
-            raise RetroscopeError(
-                f"the labels {str(file)!r} have a row {name!r}, the name of {names[name]} images, "
-                f"such as {key!r}; write paths relative to the folder of images",
-                parameter="labels",
-            )

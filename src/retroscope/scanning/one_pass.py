@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from typing import Self
 
 import torch
@@ -38,16 +39,12 @@ class LayerSweeps:
         layers: Sequence[Layer],
         *,
         top: int,
-        classes: int,
         track_positions: bool = True,
     ) -> Self:
         """No image yet."""
-        channel_ranges, start = {}, 0
-        for layer in layers:
-            channel_ranges[layer.index] = range(start, start + layer.channels)
-            start += layer.channels
-        sweep = Sweep.empty(start, top=top, classes=classes, device=net.device)
-        return cls(sweep, channel_ranges, track_positions)
+        channels = sum(layer.channels for layer in layers)
+        sweep = Sweep.empty(channels, top=top, device=net.device)
+        return cls(sweep, channel_ranges(layers), track_positions)
 
     def layer_sweep(self, step: int) -> Sweep:
         """The sweep of one layer."""
@@ -56,6 +53,15 @@ class LayerSweeps:
     def with_sweep(self, sweep: Sweep) -> "LayerSweeps":
         """The same layers with another sweep."""
         return replace(self, sweep=sweep)
+
+
+def channel_ranges(layers: Sequence[Layer]) -> dict[int, range]:
+    """The channels of the layers, by their steps, where one layer follows the other."""
+    stops = list(accumulate(layer.channels for layer in layers))
+    return {
+        layer.index: range(stop - layer.channels, stop)
+        for layer, stop in zip(layers, stops, strict=True)
+    }
 
 
 def sweep_batch(

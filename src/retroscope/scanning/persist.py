@@ -12,11 +12,10 @@ from retroscope.engine.operations import TABLE, Role
 from retroscope.results.layers import Layer
 from retroscope.results.statistics import accumulated_statistics
 from retroscope.scanning.one_pass import LayerSweeps
-from retroscope.scanning.statistics.channel_sums import ClassSums
 from retroscope.scanning.statistics.sweep import Arrays, Sweep, concatenate_layers
 from retroscope.scanning.statistics.topk import TopK
 
-_FORMAT = 3
+_FORMAT = 4
 _RECTIFIER_KINDS = {row.kind for row in TABLE.values() if row.role is Role.RECTIFIER}
 
 
@@ -61,21 +60,14 @@ def write_layer(writer: AtlasWriter, layer: Layer, sweep: Sweep, *, classes: int
     statistics = sweep.channel_sums.finish()
     columns = {name: values.cpu().numpy() for name, values in statistics.items()}
     if classes:
-        means = _mean_maxima(sweep.class_sums)
-        highest, label = means.max(dim=0)
-        columns["top_label"] = torch.where(highest > -torch.inf, label, -1).cpu().numpy()
-        shares = sweep.class_sums.fired_images / sweep.class_sums.images.clamp(min=1)
-        writer.put_class_stats(
-            layer.name, means.nan_to_num(neginf=0.0).cpu().numpy(), shares.cpu().numpy()
-        )
+        tables = sweep.class_sums.tables(classes)
+        means = tables.mean_maxima.numpy()
+        columns["top_label"] = np.where((means > -np.inf).any(0), means.argmax(0), -1)
+        shares = tables.fired_shares.numpy()
+        writer.put_class_stats(layer.name, np.where(means > -np.inf, means, 0), shares)
     writer.put_channels(layer.name, columns)
     _put_hits(writer, layer, sweep.by_max, ranked_by="max")
     _put_hits(writer, layer, sweep.by_mean, ranked_by="mean")
-
-
-def _mean_maxima(sums: ClassSums) -> torch.Tensor:
-    """The mean maximum of each class and channel; minus infinity for a class without images."""
-    return torch.where(sums.images > 0, sums.maxima / sums.images.clamp(min=1), -torch.inf)
 
 
 def _put_hits(writer: AtlasWriter, layer: Layer, ranking: TopK, *, ranked_by: str) -> None:

@@ -15,6 +15,7 @@ from retroscope.network import Network
 from retroscope.results.layers import Layer
 from retroscope.scanning.precision import Precision
 from retroscope.scanning.sources import ImageList
+from retroscope.scanning.statistics.class_sums import CLASS_BYTES
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,12 @@ class ScanPlan:
     top: int
     batch_size: int
     precision: Precision = Precision.FULL
+    classes_wanted: bool = True
+
+    @property
+    def with_classes(self) -> bool:
+        """Whether there are statistics of classes."""
+        return self.classes_wanted and bool(self.image_list.class_names)
 
     @property
     def max_hits(self) -> int:
@@ -44,12 +51,14 @@ class ScanPlan:
             "layers": [layer.name for layer in self.layers],
             "top": self.top,
             "precision": self.precision,
+            "with_classes": self.with_classes,
             "version": version("retroscope"),
         }
 
     def refuse_change(self, meta: Mapping[str, Json], path: str) -> None:
         """Raises if an atlas holds another scan than this one."""
         facts = self.facts()
+        meta = {"with_classes": bool(self.image_list.class_names), **meta}  # as all scans once were
         changes = [label for key, label in FACT_LABELS.items() if meta.get(key) != facts[key]]
         preprocessing = FACT_LABELS["preprocessing"]
         if preprocessing in changes and is_same_preprocessing(
@@ -79,6 +88,7 @@ FACT_LABELS = {
     "layers": "the choice of layers",
     "top": "the number of hits kept",
     "precision": "the precision",
+    "with_classes": "whether there are statistics of classes",
 }
 """The facts that must not change, as errors call them."""
 
@@ -104,6 +114,18 @@ def refuse_less_than_one(**counts: int | None) -> None:
 
 BYTES_PER_HIT, MAX_LAYER_BYTES = 2 * 24, 900_000_000
 """A hit has 24 bytes in each ranking; SQLite stores up to a gigabyte in one piece."""
+
+
+def refuse_too_many_classes(classes: int, layers: Sequence[Layer], *, max_hits: int) -> None:
+    """Raises if the checkpoint of a layer with class statistics would not fit into one piece."""
+    widest = max(layers, key=lambda layer: layer.channels)
+    limit = (MAX_LAYER_BYTES // widest.channels - BYTES_PER_HIT * max_hits) // CLASS_BYTES
+    if classes > limit:
+        raise RetroscopeError(
+            f"{classes:,} classes are too many for the {widest.channels} channels of "
+            f"{widest.name}, for which there may be {limit:,}; leave the statistics of classes out",
+            parameter="classes",
+        )
 
 
 def refuse_too_many_hits(max_hits: int, layers: Sequence[Layer]) -> None:

@@ -103,7 +103,7 @@ def try_sweep(
     clock: Clock,
 ) -> SweepTrial:
     """Runs several batches through the network: into empty sweeps, then into full ones."""
-    empty = LayerSweeps.empty(net, layers, top=top, classes=0, track_positions=track_positions)
+    empty = LayerSweeps.empty(net, layers, top=top, track_positions=track_positions)
     full_size = choose_batch_size(net, layers)
     if not inputs:
         return SweepTrial(0.0, 0.0, full_size, empty, 0)

@@ -40,13 +40,42 @@ class _RankedImages:
         return [(number, pixels) for number, pixels, is_ranked in columns if is_ranked]
 
 
+class WinnerQueue:
+    """Which images of each batch are in the rankings of a sweep, once it has been added.
+
+    To ask the device would wait for it; therefore it is asked at the next call.
+    """
+
+    def __init__(self) -> None:
+        self._latest: _RankedImages | None = None
+
+    def add(self, batch: LoadedBatch, sweep: Sweep, numbers: range) -> list[tuple[int, RGB]]:
+        """The winners of the batch before, by number; `numbers` are those of the list's images."""
+        winners = self.take()
+        if batch.images:
+            flags = ranking_flags(sweep, numbers)
+            is_ranked = flags[torch.tensor(batch.indices).to(flags.device, non_blocking=True)]
+            self._latest = _RankedImages(
+                [numbers.start + index for index in batch.indices],
+                [image.rgb for image in batch.images],
+                is_ranked.to("cpu", non_blocking=is_ranked.is_cuda),
+                torch.cuda.current_stream().record_event() if is_ranked.is_cuda else None,
+            )
+        return winners
+
+    def take(self) -> list[tuple[int, RGB]]:
+        """The winners of the last batch."""
+        latest, self._latest = self._latest, None
+        return [] if latest is None else latest.winners()
+
+
 class WinnerStore:
     """Stores the images of a list of `count` that are in the rankings of a sweep."""
 
     def __init__(self, writer: AtlasWriter, count: int, *, workers: int) -> None:
-        self._writer, self._count = writer, count
+        self._writer, self._numbers = writer, range(count)
         self._stored = set(writer.stored_images())
-        self._latest: _RankedImages | None = None
+        self._queue = WinnerQueue()
         self._group: list[tuple[int, RGB]] = []
         self._background: BackgroundWriter[tuple[int, RGB], StoredImageRow] = BackgroundWriter(
             writer, _encode, writer.put_stored_images, workers=workers
@@ -64,39 +93,22 @@ class WinnerStore:
         self._background.__exit__(kind, error, trace)
 
     def add(self, batch: LoadedBatch, sweep: Sweep) -> None:
-        """Stores those of a batch that are in the rankings, now that it has been added.
-
-        To ask which they are would wait for the device; therefore it is asked at the next call.
-        """
-        self._store_latest()
-        if batch.images:
-            flags = _ranking_flags(sweep, self._count)
-            is_ranked = flags[torch.tensor(batch.indices).to(flags.device, non_blocking=True)]
-            self._latest = _RankedImages(
-                batch.indices,
-                [image.rgb for image in batch.images],
-                is_ranked.to("cpu", non_blocking=is_ranked.is_cuda),
-                torch.cuda.current_stream().record_event() if is_ranked.is_cuda else None,
-            )
+        """Stores those of a batch that are in the rankings, now that it has been added."""
+        self._group += self._queue.add(batch, sweep, self._numbers)
+        if len(self._group) >= IMAGES_PER_TRANSACTION:
+            self._encode_group()
 
     def flush(self, sweep: Sweep) -> None:
         """Waits until all images are in the atlas, and deletes the losers if there are many."""
-        self._store_latest()
+        self._group += self._queue.take()
         self._encode_group()
         self._background.wait()
-        winners = set(_ranking_flags(sweep, self._count).nonzero()[:, 0].tolist())
+        winners = set(ranking_flags(sweep, self._numbers).nonzero()[:, 0].tolist())
         losers = self._stored - winners
         if len(losers) > _MAX_LOSER_SHARE * len(winners) + _FEW_IMAGES:
             with self._writer.transaction():
                 self._writer.delete_stored_images(losers)
             self._stored -= losers
-
-    def _store_latest(self) -> None:
-        latest, self._latest = self._latest, None
-        if latest is not None:
-            self._group += latest.winners()
-        if len(self._group) >= IMAGES_PER_TRANSACTION:
-            self._encode_group()
 
     def _encode_group(self) -> None:
         group, self._group = self._group, []
@@ -108,10 +120,17 @@ def _encode(image: tuple[int, RGB]) -> StoredImageRow:
     return stored_image_row(*image)
 
 
-def _ranking_flags(sweep: Sweep, count: int) -> torch.Tensor:
-    """Which of `count` images are in a ranking of the sweep, without waiting for the device."""
+def ranking_flags(sweep: Sweep, numbers: range) -> torch.Tensor:
+    """Which images of these numbers are in a ranking, without waiting for the device."""
+    count = len(numbers)
     images = [ranking.image.flatten() for ranking in (sweep.by_max, sweep.by_mean)]
-    flags = torch.zeros(count + 1, dtype=torch.bool, device=images[0].device)
-    for numbers in images:
-        flags.index_fill_(0, numbers + 1, value=True)  # -1 is an empty slot
-    return flags[1:]
+    flags = torch.zeros(count + 2, dtype=torch.bool, device=images[0].device)
+    for ranked in images:  # -1 is an empty slot; others may be of another range
+        flags.index_fill_(0, (ranked - (numbers.start - 1)).clamp_(0, count + 1), value=True)
+    return flags[1:-1]
+
+
+def ranked_images(sweep: Sweep) -> set[int]:
+    """The numbers of the images that are in a ranking."""
+    images = torch.cat([ranking.image.flatten() for ranking in (sweep.by_max, sweep.by_mean)])
+    return set(images.unique().tolist()) - {-1}

@@ -190,6 +190,34 @@ def add_digits(sums: Array, values: Array) -> None:
                 sums[channel, digit + 2] += high >> 32
 
 
+_INVERSE_UNITS = np.ldexp(1.0, 1023 - 32 * np.arange(64))
+
+
+@_compile(
+    *(_table(kind, 1) for kind in (_INTEGER, _INTEGER, numba.int8, numba.int32, numba.int32)),
+    _table(_DOUBLE, 1),
+)
+def add_maxima(
+    high: Array, low: Array, window: Array, images: Array, fired_images: Array, values: Array
+) -> None:
+    """Adds the maxima of one image (channels) to a row of `class_sums`."""
+    bits = values.view(np.int64)
+    for channel in range(len(values)):
+        value = values[channel]
+        if value == -np.inf:
+            continue
+        images[channel] += 1
+        fired_images[channel] += value > 0
+        start = (bits[channel] >> 57) & 63
+        if start > window[channel]:
+            low[channel] = high[channel] if start == window[channel] + 1 else 0
+            high[channel], window[channel] = 0, start
+        scaled = value * _INVERSE_UNITS[window[channel]]
+        digit = np.int64(scaled)
+        high[channel] += digit
+        low[channel] += np.int64((scaled - digit) * 2.0**32)
+
+
 @_compile(_table(_INTEGER), _table(_SINGLE), _table(_DOUBLE, 1))
 def count_bins(counts: Array, values: Array, edges: Array) -> None:
     """Counts values (images, channels) in the bins between edges: (channels, bins).

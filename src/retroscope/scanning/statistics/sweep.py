@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 
 from retroscope.scanning.statistics.batch_summary import BatchSummary, concatenate_channels
-from retroscope.scanning.statistics.channel_sums import ChannelSums, ClassSums
+from retroscope.scanning.statistics.channel_sums import ChannelSums
+from retroscope.scanning.statistics.class_sums import ClassSums
 from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.statistics.summary import summarise
 from retroscope.scanning.statistics.topk import TopK, peak_positions
@@ -39,8 +40,8 @@ class Sweep:
     """The best images of each channel by maximum and by mean, and its sums.
 
     The channels may be those of many layers: each layer of a batch is summarised while its maps
-    are in memory, then all layers are added at once. `merge` is associative and its result does
-    not depend on the order, but for the rounding of sums; ties in a ranking go to the lower image.
+    are in memory, then all layers are added at once. Neither the order nor the grouping in which
+    images are added changes a bit; ties in a ranking go to the lower image.
     """
 
     by_max: TopK
@@ -50,14 +51,14 @@ class Sweep:
 
     @classmethod
     def empty(
-        cls, channels: int, *, top: int, classes: int = 0, device: torch.device | None = None
+        cls, channels: int, *, top: int, device: torch.device | None = None
     ) -> Self:
         """No image yet."""
         return cls(
             TopK.empty(channels, top, device),
             TopK.empty(channels, top, device),
             ChannelSums.empty(channels, device),
-            ClassSums.empty(classes, channels, device),
+            ClassSums.empty(channels, device),
         )
 
     def summarise(
@@ -120,14 +121,12 @@ class Sweep:
         )
 
     def to_arrays(self) -> Arrays:
-        """All numbers by name, for a checkpoint; those of `class_sums` are (classes, channels)."""
+        """All numbers by name, for a checkpoint; of the classes, those that occur."""
         tensors = {
             **_name_ranking("by_max", self.by_max),
             **_name_ranking("by_mean", self.by_mean),
-            **{f"{_CHANNELS}{name}": values for name, values in self.channel_sums.sums.items()},
-            f"{_CLASSES}images": self.class_sums.images,
-            f"{_CLASSES}maxima": self.class_sums.maxima,
-            f"{_CLASSES}fired_images": self.class_sums.fired_images,
+            **_add_prefix(_CHANNELS, self.channel_sums.sums),
+            **_add_prefix(_CLASSES, self.class_sums.to_tensors()),
         }
         return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
@@ -137,24 +136,28 @@ class Sweep:
         tensors = {
             name: torch.from_numpy(np.array(array)).to(device) for name, array in arrays.items()
         }
-        sums = {
-            name.removeprefix(_CHANNELS): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(_CHANNELS)
-        }
         return cls(
             _unname_ranking("by_max", tensors),
             _unname_ranking("by_mean", tensors),
-            ChannelSums(sums),
-            ClassSums.from_tables(
-                tensors[f"{_CLASSES}images"],
-                tensors[f"{_CLASSES}maxima"],
-                tensors[f"{_CLASSES}fired_images"],
-            ),
+            ChannelSums(_select_prefix(_CHANNELS, tensors)),
+            ClassSums.from_tensors(_select_prefix(_CLASSES, tensors)),
         )
 
 
 _CHANNELS, _CLASSES = "channels.", "classes."
+_CLASS_LABELS = f"{_CLASSES}labels"
+
+
+def _add_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def _select_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _name_ranking(name: str, ranking: TopK) -> dict[str, torch.Tensor]:
@@ -172,7 +175,9 @@ def _unname_ranking(name: str, tensors: Mapping[str, torch.Tensor]) -> TopK:
 
 def concatenate_layers(layers: Sequence[Mapping[str, Array]]) -> Arrays:
     """The channels of several sweeps over the same images as one."""
-    return {
+    arrays = {
         name: np.concatenate([layer[name] for layer in layers], axis=int(name.startswith(_CLASSES)))
         for name in layers[0]
+        if name != _CLASS_LABELS
     }
+    return {**arrays, _CLASS_LABELS: layers[0][_CLASS_LABELS]}

@@ -1,0 +1,164 @@
+"""The images of a scan: their keys, their classes, and where their bytes are."""
+
+import os
+from abc import ABC, abstractmethod
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import accumulate
+from pathlib import Path
+from typing import IO
+
+from retroscope.errors import ImageError
+from retroscope.imaging.decoding import open_image_file
+from retroscope.network import AnyImage
+
+
+@dataclass(frozen=True)
+class ListNote:
+    """A remark on how images were listed, and the parameter that changes it."""
+
+    text: str
+    parameter: str = ""
+
+
+@dataclass(frozen=True)
+class FileStatus:
+    """What shows without reading that bytes are still the same.
+
+    `modified` is the time in nanoseconds, or a number made of an ETag. The size of a value in a
+    Parquet file is not known.
+    """
+
+    size: int | None
+    modified: int
+
+
+@dataclass(frozen=True)
+class OpenedImage:
+    """The bytes of an image, their number, and when their file was modified."""
+
+    file: IO[bytes]
+    size: int
+    modified: int
+
+
+class ImageFiles(ABC):
+    """The bytes of the images of a list, by index: in files, or in an archive."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """The image as errors call it."""
+
+    @abstractmethod
+    def open(self, index: int) -> AbstractContextManager[OpenedImage]:
+        """The image, opened for reading. Raises ImageError if only this image is damaged."""
+
+    @abstractmethod
+    def status(self, index: int) -> FileStatus:
+        """Its size and time, without reading it. Raises OSError if it is missing."""
+
+
+@dataclass(frozen=True)
+class LocalFiles(ImageFiles):
+    """Files by their paths."""
+
+    paths: Sequence[str]
+
+    def name(self, index: int) -> str:
+        return self.paths[index]
+
+    @contextmanager
+    def open(self, index: int) -> Iterator[OpenedImage]:
+        name = repr(self.paths[index])
+        with open_image_file(Path(self.paths[index]), name) as file:
+            before = os.fstat(file.fileno())
+            yield OpenedImage(file, before.st_size, before.st_mtime_ns)
+            after = os.fstat(file.fileno())
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise ImageError(f"{name} changes while it is read; wait until it is written")
+
+    def status(self, index: int) -> FileStatus:
+        status = Path(self.paths[index]).stat()
+        return FileStatus(status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class JoinedFiles(ImageFiles):
+    """The images of several lists, one list after the other; `starts` are their first indices."""
+
+    parts: Sequence[ImageFiles]
+    starts: Sequence[int]
+
+    def name(self, index: int) -> str:
+        part, position = self._find(index)
+        return part.name(position)
+
+    def open(self, index: int) -> AbstractContextManager[OpenedImage]:
+        part, position = self._find(index)
+        return part.open(position)
+
+    def status(self, index: int) -> FileStatus:
+        part, position = self._find(index)
+        return part.status(position)
+
+    def _find(self, index: int) -> tuple[ImageFiles, int]:
+        part = bisect_right(self.starts, index) - 1
+        return self.parts[part], index - self.starts[part]
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """The images of a scan, by index: the key and class of each, and a function that loads it.
+
+    A label is an index into `class_names`, or -1. `files` are the bytes, unless a data set loads
+    the images. `notes` say how files were read, where that may surprise. `shard_starts` are the
+    first indices of the shards, in ascending order.
+    """
+
+    keys: Sequence[str]
+    labels: Sequence[int]
+    class_names: Sequence[str]
+    load: Callable[[int], AnyImage]
+    files: ImageFiles | None = None
+    notes: Sequence[ListNote] = ()
+    shard_starts: Sequence[int] = field(default=(0,))
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the keys, their order and their classes."""
+        digest = blake2b(digest_size=16)
+        for key, label in zip(self.keys, self.labels, strict=True):
+            name = self.class_names[label] if label >= 0 else ""
+            digest.update(f"{key}\0{label}\0{name}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def batches(self, indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+        """These indices, which ascend, in batches of up to `size`; none crosses a shard.
+
+        The results of a convolution can depend on how many images run at once, so the same images
+        meet in a batch whether a machine runs all shards or one.
+
+        >>> images = ImageList("abcdefg", [-1] * 7, [], str, shard_starts=(0, 5))
+        >>> [list(batch) for batch in images.batches(range(1, 7), 3)]
+        [[1, 2, 3], [4], [5, 6]]
+        """
+        start = 0
+        while start < len(indices):
+            stop = min(start + size, len(indices))
+            shard = bisect_right(self.shard_starts, indices[start])
+            if shard < len(self.shard_starts):
+                stop = bisect_left(indices, self.shard_starts[shard], start, stop)
+            yield indices[start:stop]
+            start = stop
+
+
+def first_indices(lengths: Sequence[int]) -> list[int]:
+    """The first index of each part of a list, by their lengths.
+
+    >>> first_indices([5, 0, 2])
+    [0, 5, 5]
+    """
+    return list(accumulate(lengths, initial=0))[:-1]
