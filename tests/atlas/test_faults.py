@@ -180,6 +180,7 @@ with AtlasWriter(Path(sys.argv[1])) as writer:
         writer.put_meta({"checkpoint": 1})
         writer.put_state({"part": b"1" * 3_000_000})
     writer._connection.sql("PRAGMA cache_size = 10")
+    writer._connection.sql("PRAGMA cache_spill = 10")
     with writer.transaction():
         writer.put_meta({"checkpoint": 2})
         writer.put_state({"part": b"2" * 3_000_000})

@@ -16,7 +16,8 @@ _RETURN_SPACE = "PRAGMA auto_vacuum = INCREMENTAL"
 """Free space can be returned to the disk."""
 _WRITER_SETTINGS = (
     "PRAGMA journal_mode = DELETE",  # a closed atlas is one file
-    "PRAGMA cache_size = -65536",  # 64 MiB before a transaction has to lock readers out
+    "PRAGMA cache_size = -4096",  # KiB of pages that a transaction leaves behind
+    "PRAGMA cache_spill = -65536",  # KiB that it may change before it locks readers out
 )
 
 
