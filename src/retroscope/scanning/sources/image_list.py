@@ -129,11 +129,9 @@ class ImageList:
     @property
     def fingerprint(self) -> str:
         """A digest of the keys, their order and their classes."""
-        digest = blake2b(digest_size=16)
-        for key, label in zip(self.keys, self.labels, strict=True):
-            name = self.class_names[label] if label >= 0 else ""
-            digest.update(f"{key}\0{label}\0{name}\n".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+        fingerprint = ListFingerprint()
+        fingerprint.add(self.keys, self.labels, self.class_names)
+        return fingerprint.digest
 
     def batches(self, indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
         """These indices, which ascend, in batches of up to `size`; none crosses a shard.
@@ -153,6 +151,23 @@ class ImageList:
                 stop = bisect_left(indices, self.shard_starts[shard], start, stop)
             yield indices[start:stop]
             start = stop
+
+
+class ListFingerprint:
+    """A digest of the keys of images, their order and their classes, added part by part."""
+
+    def __init__(self) -> None:
+        self._digest = blake2b(digest_size=16)
+
+    def add(self, keys: Sequence[str], labels: Sequence[int], class_names: Sequence[str]) -> None:
+        """Adds images; a label is an index of `class_names`, or -1."""
+        for key, label in zip(keys, labels, strict=True):
+            name = class_names[label] if label >= 0 else ""
+            self._digest.update(f"{key}\0{label}\0{name}\n".encode("utf-8", "surrogateescape"))
+
+    @property
+    def digest(self) -> str:
+        return self._digest.hexdigest()
 
 
 def first_indices(lengths: Sequence[int]) -> list[int]:

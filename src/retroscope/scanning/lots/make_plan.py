@@ -1,0 +1,208 @@
+"""Making a plan: what workers must agree on is decided once, and written down."""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from retroscope.argument_types import check_arguments
+from retroscope.atlas.schema import Json
+from retroscope.engine.rule_choice import AUTO, choose_rules
+from retroscope.errors import RetroscopeError
+from retroscope.network import AnyNetwork, Network, as_network
+from retroscope.scanning.estimate import estimate_scan
+from retroscope.scanning.illustrate import NO_RANKS
+from retroscope.scanning.layer_choice import scan_layers
+from retroscope.scanning.lots.network_source import PICKLE, NetworkSource, pickle_network
+from retroscope.scanning.lots.plan_folder import LOTS, PlanFolder
+from retroscope.scanning.lots.sweep_lot import list_shard
+from retroscope.scanning.lots.sweep_plan import CHANGES, SweepPlan, open_plan
+from retroscope.scanning.lots.whole_files import PlanError, explain_failure
+from retroscope.scanning.one_pass import choose_batch_size
+from retroscope.scanning.plan import refuse_less_than_one, refuse_too_many_hits
+from retroscope.scanning.precision import Precision, to_bfloat16
+from retroscope.scanning.sources import ImageSource, Shard, list_shards
+from retroscope.scanning.sources.shards import IMAGES_PER_SHARD
+
+LOT_SECONDS = 120.0
+"""What a lot is planned to take: long enough to cost little, short enough to lose little."""
+
+
+@check_arguments
+def make_plan(
+    net: AnyNetwork,
+    images: ImageSource,
+    *,
+    to: str | Path,
+    opened: NetworkSource | None = None,
+    layers: str | Sequence[str] | None = None,
+    top: int = 9,
+    labels: str | Path | None = None,
+    class_folder: str | None = None,
+    classes: bool = True,
+    glob: str | None = None,
+    precision: str = "full",
+    batch_size: int | None = None,
+    threads: int | None = None,
+    lot_images: int | None = None,
+    restart: bool = False,
+) -> SweepPlan:
+    """Plans a scan that several processes or machines do together, into the folder `to`.
+
+    The arguments are those of `scan`. `opened` is how workers open the network; without it, `net`
+    is pickled. A lot has about `lot_images` images, by default as many as this machine sweeps in
+    two minutes. `threads` are those of torch in each worker.
+
+    The same call again finds the plan. Another one is refused, unless `restart` discards the plan
+    and all that was swept.
+    """
+    net, folder = as_network(net), PlanFolder(Path(to))
+    refuse_less_than_one(top=top, batch_size=batch_size, threads=threads, lot_images=lot_images)
+    source = list_shards(images, glob=glob, labels=labels, class_folder=class_folder)
+    existing = _open_existing(folder, restart=restart)
+    plan = SweepPlan.make(
+        net,
+        opened or NetworkSource("", {"device": net.device.type}),
+        layer_choice=[layers] if isinstance(layers, str) else layers and list(layers),
+        top=top,
+        precision=Precision.parse(precision),
+        batch_size=batch_size or (existing.batch_size if existing else _batch_size(net, layers)),
+        threads=threads or (existing.threads if existing else torch.get_num_threads()),
+        with_classes=classes,
+        source=_source_facts(net, images, glob),
+        images=_count_images(source.shards),
+        shard_digest=_digest(source.shards),
+        lot_starts=existing.lot_starts if existing else [],
+        lot_images=existing.lot_images if existing else [],
+    )
+    if existing is None or lot_images is not None:
+        size = lot_images or _images_per_lot(net, plan, source.shards[0])
+        starts = list(_lot_starts(source.shards, size))
+        plan = replace(plan, lot_starts=starts, lot_images=_lot_images(source.shards, starts))
+    if existing is None:
+        _check(net, plan)
+        _write(folder, plan, source.shards, net=net)
+        return plan
+    _refuse_change(folder, existing, plan)
+    return existing
+
+
+def _batch_size(net: Network, layers: str | Sequence[str] | None) -> int:
+    return choose_batch_size(net, scan_layers(net, layers))
+
+
+def _open_existing(folder: PlanFolder, *, restart: bool) -> SweepPlan | None:
+    """The plan that the folder holds, unless it is to be discarded."""
+    if not folder.path.exists():
+        return None
+    is_plan = folder.plan_file.exists()
+    if not folder.path.is_dir() or not (is_plan or _is_unfinished(folder)):
+        raise PlanError(
+            f"{str(folder.path)!r} exists and is not a plan; give a folder that does not exist"
+        )
+    if is_plan and not restart:
+        return open_plan(folder)
+    with explain_failure(folder.path):
+        folder.plan_file.unlink(missing_ok=True)  # first: what is left then is no plan
+        shutil.rmtree(folder.path)
+    return None
+
+
+def _is_unfinished(folder: PlanFolder) -> bool:
+    """Whether a folder holds nothing, or what is left of planning that was killed."""
+    names = {path.name for path in folder.path.iterdir()}
+    return all(name in (LOTS, PICKLE) or name.startswith(".") for name in names)
+
+
+def _source_facts(net: Network, images: ImageSource, glob: str | None) -> dict[str, Json]:
+    """What a scan records of the source of its images, and of the rules of its projections."""
+    rules = choose_rules(AUTO, net.survey(net.input_size))
+    facts: dict[str, Json] = {"rules": rules.book.name, "rules_reason": rules.reason}
+    is_place = isinstance(images, str | Path)
+    return facts | ({"source": str(images), "glob": glob} if is_place else {})
+
+
+def _count_images(shards: Sequence[Shard]) -> int | None:
+    """How many images there are, if all shards know it."""
+    counts = [shard.images for shard in shards if shard.images is not None]
+    return sum(counts) if len(counts) == len(shards) else None
+
+
+def _digest(shards: Sequence[Shard]) -> str:
+    """A digest of the shards: another one if images, classes or archives have changed."""
+    digest = blake2b(digest_size=16)
+    for shard in shards:
+        digest.update(json.dumps(shard.to_json(), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _images_per_lot(net: Network, plan: SweepPlan, shard: Shard) -> int:
+    """How many images are swept in the time of a lot, by a trial on this machine."""
+    images = list_shard(shard)
+    estimate = estimate_scan(
+        net, plan.layers, images, top=plan.top, ranks=NO_RANKS, precision=plan.precision
+    )
+    seconds = estimate.pass_seconds / max(estimate.images, 1)
+    return max(int(LOT_SECONDS / max(seconds, _SHORTEST_SECONDS)), 1)
+
+
+_SHORTEST_SECONDS = 1e-5
+
+
+def _lot_starts(shards: Sequence[Shard], lot_images: int) -> Iterator[int]:
+    """The first shard of each lot, and the number of shards at the end.
+
+    A lot has as many shards as there is place for, but at least one. Shards that do not know how
+    many images they have are taken to have `IMAGES_PER_SHARD`.
+    """
+    images = 0
+    for shard, count in zip(shards, _shard_images(shards), strict=True):
+        if shard.number == 0 or images + count > lot_images:
+            yield shard.number
+            images = 0
+        images += count
+    yield len(shards)
+
+
+def _lot_images(shards: Sequence[Shard], starts: Sequence[int]) -> list[int]:
+    counts = _shard_images(shards)
+    return [sum(counts[start:stop]) for start, stop in pairwise(starts)]
+
+
+def _shard_images(shards: Sequence[Shard]) -> list[int]:
+    return [IMAGES_PER_SHARD if shard.images is None else shard.images for shard in shards]
+
+
+def _check(net: Network, plan: SweepPlan) -> None:
+    """Refuses what workers would refuse."""
+    refuse_too_many_hits(min(plan.top, plan.images or plan.top), plan.layers)
+    if plan.precision != Precision.FULL:
+        to_bfloat16(net)
+
+
+def _write(folder: PlanFolder, plan: SweepPlan, shards: Sequence[Shard], *, net: Network) -> None:
+    """Writes a plan: what it names comes first, so that it is complete once it is there."""
+    with explain_failure(folder.path):
+        folder.lots.mkdir(parents=True, exist_ok=True)
+    if not plan.network.model:
+        pickle_network(net, folder.path)
+    for number, lot in enumerate(plan.lots):
+        folder.write_shards(number, shards[lot.start : lot.stop])
+    folder.write_plan(plan.to_json())
+
+
+def _refuse_change(folder: PlanFolder, existing: SweepPlan, plan: SweepPlan) -> None:
+    """Raises if the folder holds another plan than this one."""
+    before, after = existing.comparable, plan.comparable
+    changes = [label for name, label in CHANGES.items() if before[name] != after[name]]
+    if changes:
+        raise RetroscopeError(
+            f"{str(folder.path)!r} holds another plan: {' and '.join(changes)} changed; plan to "
+            "another folder, or start over with restart",
+            parameter="restart",
+        )
