@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retroscope.cli.choices import CLASS_FOLDERS, ILLUSTRATION_METHODS, PRECISIONS, RANKS
+from retroscope.cli.choices import ILLUSTRATION_METHODS, RANKS
 from retroscope.cli.options import (
     OpenOptions,
     add_option,
@@ -24,14 +24,23 @@ from retroscope.cli.output import check_atlas_writable
 from retroscope.cli.parameter_types import parse_methods, parse_ranks
 from retroscope.cli.pattern_commands import add_patterns, recipe_option, steps_option
 from retroscope.cli.progress_bar import format_duration, show_resumable_progress
+from retroscope.cli.scan_options import (
+    LAYERS_HELP,
+    batch_size_option,
+    class_folder_option,
+    glob_option,
+    labels_option,
+    precision_option,
+    scan_layers_option,
+    top_option,
+    workers_option,
+)
 
 if TYPE_CHECKING:
     from retroscope.atlas.reader import Atlas
     from retroscope.network import Network
     from retroscope.progress import Progress
     from retroscope.scanning.estimate import ScanEstimate
-
-_LAYERS_HELP = "Layers by name, alias, glob or kind (conv, relu, pool), separated by commas."
 
 
 def _projections_option(
@@ -46,24 +55,6 @@ def _projections_option(
         help=f"Hits of each channel to project: auto takes the best first and stops after {time}, "
         "max omits those ranked by mean alone.",
     )
-
-
-_labels_option = click.option(
-    "--labels",
-    metavar="CSV",
-    show_default="the sub-folders",
-    help="Classes of the images, as rows of path,class.",
-)
-_glob_option = click.option(
-    "--glob", metavar="PATTERN", help="Only files of the folder that match, such as '*.jpg'."
-)
-_workers_option = click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    show_default="one per CPU",
-    help="Image-loading threads.",
-)
 
 
 @dataclass(frozen=True)
@@ -89,41 +80,15 @@ _scan_options = packed_options(
     click.option(
         "--to", required=True, metavar="ATLAS", help="Atlas file to create, or to resume."
     ),
-    layers_option(_LAYERS_HELP, shown_default="each convolution, after its norm and rectifier"),
-    click.option(
-        "--top",
-        type=click.IntRange(min=1),
-        default=9,
-        show_default=True,
-        metavar="N",
-        help="Hits to keep of each channel.",
-    ),
-    _labels_option,
-    click.option(
-        "--class-folder",
-        type=click.Choice(CLASS_FOLDERS),
-        show_default="first",
-        help="Folder that is the class of an image: the first below IMAGES, the last, which it "
-        "lies in, or all of them, joined.",
-    ),
-    _glob_option,
+    scan_layers_option,
+    top_option,
+    labels_option,
+    class_folder_option,
+    glob_option,
     _projections_option("auto", "three times the time of the pass, but at least two minutes"),
-    click.option(
-        "--precision",
-        type=click.Choice(PRECISIONS),
-        default="full",
-        show_default=True,
-        help="Precision of the pass. bf16 is faster on devices that have instructions for it, and "
-        "refused on others; it scores the candidates again in full.",
-    ),
-    click.option(
-        "--batch-size",
-        type=click.IntRange(min=1),
-        metavar="N",
-        show_default="as many as fit in memory",
-        help="Images per batch.",
-    ),
-    _workers_option,
+    precision_option,
+    batch_size_option,
+    workers_option,
     click.option(
         "--restart", is_flag=True, help="Discard what the atlas file holds and start over."
     ),
@@ -167,7 +132,7 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
 @click.argument("atlas")
 @click.argument("model")
 @click.argument("images", required=False)
-@layers_option(_LAYERS_HELP, shown_default="all layers of the atlas")
+@layers_option(LAYERS_HELP, shown_default="all layers of the atlas")
 @click.option(
     "--methods",
     type=parse_methods,
@@ -180,9 +145,9 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
 @steps_option
 @_projections_option("all", "two minutes")
 @rules_option
-@_labels_option
-@_glob_option
-@_workers_option
+@labels_option
+@glob_option
+@workers_option
 @open_options
 def illustrate(
     atlas: str,
