@@ -22,9 +22,7 @@ class RunningSweep:
         self, net: rs.Network, layers: Sequence[Layer], *, top: int = TOP, exact: bool = True
     ) -> None:
         self._net, self._scratch, self._count = net, Scratch(), 0
-        self._layer_sweeps = LayerSweeps.empty(
-            net, layers, top=top, classes=0, track_positions=exact
-        )
+        self._layer_sweeps = LayerSweeps.empty(net, layers, top=top, track_positions=exact)
 
     @property
     def sweep(self) -> Sweep:

@@ -114,12 +114,14 @@ def refuse_less_than_one(**counts: int | None) -> None:
 
 BYTES_PER_HIT, MAX_LAYER_BYTES = 2 * 24, 900_000_000
 """A hit has 24 bytes in each ranking; SQLite stores up to a gigabyte in one piece."""
+_LABEL_BYTES = 8
 
 
 def refuse_too_many_classes(classes: int, layers: Sequence[Layer], *, max_hits: int) -> None:
     """Raises if the checkpoint of a layer with class statistics would not fit into one piece."""
     widest = max(layers, key=lambda layer: layer.channels)
-    limit = (MAX_LAYER_BYTES // widest.channels - BYTES_PER_HIT * max_hits) // CLASS_BYTES
+    remaining = MAX_LAYER_BYTES - BYTES_PER_HIT * max_hits * widest.channels
+    limit = remaining // (CLASS_BYTES * widest.channels + _LABEL_BYTES)
     if classes > limit:
         raise RetroscopeError(
             f"{classes:,} classes are too many for the {widest.channels} channels of "

@@ -47,7 +47,7 @@ def batches(draw: st.DrawFn, values: st.SearchStrategy[float] = VALUES) -> Batch
 
 def sweep_of_batch(batch: Batch, *, top: int = TOP, dtype: torch.dtype = torch.float64) -> Sweep:
     """The sweep of one batch; an empty batch has no image."""
-    empty = Sweep.empty(batch.maps.shape[1], top=top, classes=CLASSES)
+    empty = Sweep.empty(batch.maps.shape[1], top=top)
     return add_batch(empty, batch, dtype=dtype)
 
 

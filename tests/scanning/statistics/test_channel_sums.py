@@ -1,4 +1,4 @@
-"""Statistics by their definitions."""
+"""Statistics of channels by their definitions."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retroscope.results.statistics import HISTOGRAM_EDGES
-from retroscope.scanning.statistics.channel_sums import ChannelSums, ClassSums
+from retroscope.scanning.statistics.channel_sums import ChannelSums
 from retroscope.scanning.statistics.summary import summarise
 from tests.scanning.statistics.sweep_definition import FINITE, Batch, batches
 
@@ -37,17 +37,3 @@ def test_a_maximum_is_counted_in_the_bin_between_whose_edges_it_lies(value: floa
 def test_an_edge_itself_is_counted_below_it() -> None:
     edges = torch.from_numpy(HISTOGRAM_EDGES).reshape(-1, 1, 1, 1)
     assert ChannelSums.of_batch(summarise(edges))["histogram"][0].tolist() == [1] * 63 + [0]
-
-
-def test_an_image_without_a_class_counts_for_none() -> None:
-    maps = torch.tensor([1.0, -2, 4, 8]).reshape(4, 1, 1, 1)
-    sums = ClassSums.empty(3, 1).add(summarise(maps), [0, 2, -1, 0])
-    assert sums.images.flatten().tolist() == [2, 0, 1]
-    assert sums.maxima.flatten().tolist() == [9, 0, -2]
-    assert sums.fired_images.flatten().tolist() == [2, 0, 0]
-
-
-def test_a_broken_map_counts_for_no_class() -> None:
-    maps = torch.tensor([torch.nan, 3]).reshape(2, 1, 1, 1)
-    sums = ClassSums.empty(1, 1).add(summarise(maps), [0, 0])
-    assert (sums.images.item(), sums.maxima.item(), sums.fired_images.item()) == (1, 3, 1)

@@ -36,13 +36,18 @@ def test_a_sweep_is_what_a_slow_loop_finds(batch: Batch) -> None:
         values = finished[name.removeprefix("finished.")]
         atol = 1e-7 if name == "finished.std" else 1e-12
         np.testing.assert_allclose(values, arrays.pop(name), atol=atol, err_msg=name)
-    assert_same_arrays(_with_readable_sums(sweep.to_arrays()), arrays)
+    assert_same_arrays(_readable_arrays(sweep), arrays)
 
 
-def _with_readable_sums(arrays: Arrays) -> Arrays:
-    """The sums of real numbers as floats instead of digits."""
-    names = [f"channels.{row.name}" for row, _ in accumulated_statistics() if row.is_real_sum]
-    return arrays | {name: read_sums(torch.from_numpy(arrays[name])).numpy() for name in names}
+def _readable_arrays(sweep: Sweep) -> Arrays:
+    """The sums of real numbers as floats instead of digits, and a table of all classes."""
+    arrays = {
+        name: array for name, array in sweep.to_arrays().items() if not name.startswith("classes.")
+    }
+    for row in (row for row, _ in accumulated_statistics() if row.is_real_sum):
+        arrays[f"channels.{row.name}"] = read_sums(sweep.channel_sums[row.name]).numpy()
+    tables = sweep.class_sums.tables(CLASSES)._asdict()
+    return arrays | {f"classes.{name}": table.numpy() for name, table in tables.items()}
 
 
 @given(batches(), CUT)
@@ -72,6 +77,23 @@ def test_three_sweeps_merge_the_same_in_any_order_and_grouping(
     ]
     expected = sweep_of_batch(batch).to_arrays()
     for a, b, c in permutations(parts):
+        assert_same_arrays(a.merge(b).merge(c).to_arrays(), expected)
+        assert_same_arrays(a.merge(b.merge(c)).to_arrays(), expected)
+
+
+@given(st.lists(batches(st.floats(width=32)), min_size=3, max_size=3), st.booleans())
+@settings(max_examples=60)
+def test_sweeps_of_any_numbers_merge_to_the_same_bits(parts: list[Batch], restore: bool) -> None:
+    """Whatever the size of the numbers, also when a part comes from a checkpoint."""
+    channels = min(part.maps.shape[1] for part in parts)
+    sweeps = []
+    for number, part in enumerate(parts):
+        images = [image + 10 * number for image in part.images]
+        batch = Batch(part.maps[:, :channels], images, part.labels)
+        sweep = sweep_of_batch(batch, dtype=torch.float32)
+        sweeps.append(Sweep.from_arrays(sweep.to_arrays()) if restore else sweep)
+    expected = sweeps[0].merge(sweeps[1]).merge(sweeps[2]).to_arrays()
+    for a, b, c in permutations(sweeps):
         assert_same_arrays(a.merge(b).merge(c).to_arrays(), expected)
         assert_same_arrays(a.merge(b.merge(c)).to_arrays(), expected)
 
@@ -118,7 +140,7 @@ def test_the_layout_of_the_maps_plays_no_part(batch: Batch, dtype: torch.dtype) 
     laid_out = maps.to(memory_format=torch.channels_last)
     every_other = torch.stack([maps, -maps], dim=4)[..., 0]
     images, scratch = torch.tensor(batch.images), Scratch()
-    empty = Sweep.empty(maps.shape[1], top=3, classes=2)
+    empty = Sweep.empty(maps.shape[1], top=3)
     expected = empty.add(empty.summarise(maps, images), images, batch.labels).to_arrays()
     for same in (maps, laid_out, every_other):
         seen = empty.summarise(same, images, scratch=scratch)
@@ -132,7 +154,7 @@ def test_layers_swept_side_by_side_are_each_swept_alone(batch: Batch, copies: in
     alone = [sweep_of_batch(Batch(maps, batch.images, batch.labels)) for maps in layers]
     rows = [range(layers[0].shape[1]), range(layers[0].shape[1], layers[0].shape[1] + copies)]
     images = torch.tensor(batch.images)
-    sweep = Sweep.empty(rows[-1].stop, top=TOP, classes=CLASSES)
+    sweep = Sweep.empty(rows[-1].stop, top=TOP)
     looks = [
         sweep.select_channels(own).summarise(torch.from_numpy(maps), images)
         for own, maps in zip(rows, layers, strict=True)
