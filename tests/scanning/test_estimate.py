@@ -15,14 +15,15 @@ from retroscope.network import Network
 from retroscope.progress import Progress, ProgressListener
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
-from retroscope.scanning import checkpoints, trial_runs
 from retroscope.scanning import estimate as estimate_module
 from retroscope.scanning import illustrate as illustrate_module
+from retroscope.scanning import image_pass, trial_runs
 from retroscope.scanning.estimate import ScanEstimate, estimate_scan
 from retroscope.scanning.illustrate import Ranks, parse_ranks
 from retroscope.scanning.job import scan
 from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
 from retroscope.scanning.sources import ImageList, list_images
+from retroscope.scanning.statistics.class_sums import ClassRow
 from retroscope.scanning.statistics.sweep import Sweep
 from retroscope.scanning.trial_runs import HitTrial, SweepTrial
 from retroscope.unit import Unit
@@ -51,7 +52,7 @@ class Work:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 0.0
         self._started: set[object] = set()
-        for module in (trial_runs, checkpoints):
+        for module in (trial_runs, image_pass):
             monkeypatch.setattr(module, "sweep_batch", self.sweep_batch)
         monkeypatch.setattr(trial_runs, "deconv_many", self.project)
         monkeypatch.setattr(illustrate_module, "project_requests", self.project)
@@ -182,6 +183,18 @@ def test_the_estimate_of_projections_is_an_upper_limit(
     assert said.projections == 2 * shown * len(atlas)
     assert 0 < int(str(made)) <= said.projections
     assert min(said.disk_bytes, said.memory_bytes) > 0
+
+
+def test_the_estimate_counts_the_sums_of_classes_as_they_are_in_memory(folder: Path) -> None:
+    flat = list_images(folder)
+    named = replace(flat, labels=[0] * 12, class_names=[f"class {n}" for n in range(40)])
+    said, without = (estimate_tiny(tiny(), named, classes=classes) for classes in (True, False))
+    no_image = ClassRow.empty(said.channels)
+    assert said.class_bytes == 40 * sum(column.nbytes for column in no_image.columns)
+    assert said.memory_bytes - without.memory_bytes == said.class_bytes
+    assert (without.class_bytes, without.classes) == (0, 0)
+    stored = 2 * np.zeros((said.channels, 40), np.float32).nbytes
+    assert said.disk_bytes - without.disk_bytes == pytest.approx(stored, rel=0.3)
 
 
 def test_projections_that_take_little_time_are_not_tried(

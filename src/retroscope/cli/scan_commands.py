@@ -28,6 +28,7 @@ from retroscope.cli.scan_options import (
     LAYERS_HELP,
     batch_size_option,
     class_folder_option,
+    classes_option,
     glob_option,
     labels_option,
     precision_option,
@@ -66,6 +67,7 @@ class ScanOptions:
     top: int
     labels: str | None
     class_folder: str | None
+    classes: bool
     glob: str | None
     projections: str
     precision: str
@@ -84,6 +86,7 @@ _scan_options = packed_options(
     top_option,
     labels_option,
     class_folder_option,
+    classes_option,
     glob_option,
     _projections_option("auto", "three times the time of the pass, but at least two minutes"),
     precision_option,
@@ -220,6 +223,7 @@ def _scan(
         top=options.top,
         labels=options.labels,
         class_folder=options.class_folder,
+        classes=options.classes,
         glob=options.glob,
         projections=options.projections,
         precision=options.precision,
@@ -251,6 +255,7 @@ def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str
         top=options.top,
         ranks=ranks_of(options.projections),
         precision=options.precision,
+        classes=options.classes,
         workers=options.workers,
     )
     counts = (
@@ -260,6 +265,12 @@ def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str
     )
     projecting = _describe_projections(estimate)
     remarks = [add_option(note.text, note.parameter) for note in image_list.notes]
+    if estimate.class_bytes > _MANY_CLASS_BYTES:
+        price = (
+            f"the statistics of {count_noun(estimate.classes, 'class', 'classes')} take up to "
+            f"{decimal(estimate.class_bytes)} of the memory and can be left out"
+        )
+        remarks.append(add_option(price, "classes"))
     line = (
         f"{', '.join(counts)}: about {format_duration(estimate.pass_seconds)} for the pass and "
         f"{projecting}, {decimal(estimate.memory_bytes)} of memory for statistics "
@@ -354,5 +365,7 @@ def _print_unreadable(atlas: "Atlas") -> None:
 
 
 _MAX_UNREADABLE_LINES = 3
+_MANY_CLASS_BYTES = 100_000_000
+"""So much memory for the statistics of classes is worth a line before the scan."""
 
 COMMANDS = (scan, illustrate)

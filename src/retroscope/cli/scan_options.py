@@ -30,6 +30,13 @@ class_folder_option = click.option(
     help="Folder that is the class of an image: the first below IMAGES, the last, which it "
     "lies in, or all of them, joined.",
 )
+classes_option = click.option(
+    "--no-classes",
+    "classes",
+    is_flag=True,
+    callback=lambda _context, _parameter, is_without: not is_without,
+    help="Leave out the statistics of classes; for a thousand classes, they take most memory.",
+)
 glob_option = click.option(
     "--glob", metavar="PATTERN", help="Only files of the folder that match, such as '*.jpg'."
 )

@@ -23,6 +23,7 @@ from retroscope.scanning.illustrate import (
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.precision import Precision, candidate_count, to_bfloat16
 from retroscope.scanning.sources import ImageList
+from retroscope.scanning.statistics.class_sums import CLASS_BYTES
 from retroscope.scanning.statistics.exact_sums import DIGITS
 from retroscope.scanning.trial_runs import (
     Clock,
@@ -37,7 +38,7 @@ from retroscope.scanning.trial_runs import (
 
 IMAGE_BYTES, PROJECTION_BYTES = 20_000, 2_500
 """About what an image and a projection take on disk, where none can be tried."""
-_HIT_BYTES, _CHANNEL_BYTES, _CLASS_BYTES = 24, 64 * 8 + 64, 24
+_HIT_BYTES, _CHANNEL_BYTES, _STORED_CLASS_BYTES = 24, 64 * 8 + 64, 2 * 4
 _SUM_BYTES = 2 * DIGITS * 8
 """Of the two sums of a channel while they are added up; the atlas has a number for each."""
 _ROW_SECONDS = 7e-6
@@ -66,6 +67,9 @@ class ScanEstimate:
     disk_bytes: int
     projections: int
     max_projection_seconds: float = inf
+    classes: int = 0
+    """Those with statistics, of which `memory_bytes` contains `class_bytes`, if all occur."""
+    class_bytes: int = 0
 
 
 def estimate_scan(
@@ -76,6 +80,7 @@ def estimate_scan(
     top: int = 9,
     ranks: Ranks = ALL_RANKS,
     precision: str = "full",
+    classes: bool = True,
     workers: int | None = None,
     clock: Clock = perf_counter,
 ) -> ScanEstimate:
@@ -95,17 +100,21 @@ def estimate_scan(
     projections = job.projections(limit, by_mean=ranks.by_mean, max_seconds=max_seconds)
     share = min(max_seconds / projections.seconds, 1.0) if projections.seconds else 1.0
     table_bytes = job.channels * (2 * hits * _HIT_BYTES + _CHANNEL_BYTES)
-    class_bytes = len(image_list.class_names) * _CLASS_BYTES
+    class_count = len(image_list.class_names) if classes else 0
+    class_bytes = job.channels * class_count * CLASS_BYTES
+    table_bytes_on_disk = table_bytes + job.channels * class_count * _STORED_CLASS_BYTES
     stored_bytes = job.stored_images * (trial.encoded_bytes or IMAGE_BYTES)
     return ScanEstimate(
         images=images,
         channels=job.channels,
         pass_seconds=pass_seconds,
         projection_seconds=projections.seconds,
-        memory_bytes=table_bytes + job.channels * (_SUM_BYTES + class_bytes),
-        disk_bytes=round(table_bytes + stored_bytes + share * projections.size),
+        memory_bytes=table_bytes + job.channels * _SUM_BYTES + class_bytes,
+        disk_bytes=round(table_bytes_on_disk + stored_bytes + share * projections.size),
         projections=job.channels * limit * (1 + ranks.by_mean),
         max_projection_seconds=max_seconds,
+        classes=class_count,
+        class_bytes=class_bytes,
     )
 
 

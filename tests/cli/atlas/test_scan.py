@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import retroscope as rs
+from retroscope.cli import scan_commands
 from retroscope.cli.progress_bar import ProgressLines
 from retroscope.progress import Progress
 from tests.cli.atlas.making import SCANNED, TINY, count, names
@@ -72,6 +73,26 @@ def test_a_table_gives_the_classes_and_a_glob_the_files(retroscope: Retroscope) 
     with rs.open_atlas("new.atlas") as atlas:
         assert [image.key for image in atlas.images] == ["a/0.png", "b/1.png"]
         assert {label.name for label in atlas.labels} == {"odd", "even"}
+
+
+def test_the_price_of_class_statistics_is_named_with_the_way_out(
+    retroscope: Retroscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--projections", "none", "--layers", "conv"]
+    assert "classes" not in retroscope(*SCANNED, *words, "--restart").err
+    monkeypatch.setattr(scan_commands, "_MANY_CLASS_BYTES", 2 * 12 * 25 - 1)
+    said = retroscope(*SCANNED, *words, "--restart")
+    assert said.err.splitlines()[0] == (
+        "the statistics of 2 classes take up to 600 bytes of the memory and can be left out "
+        "(--no-classes)"
+    )
+    again = retroscope(*SCANNED, *words, "--no-classes")
+    assert "whether there are statistics of classes" in again.err
+    assert again.err.rstrip().endswith("(--restart)")
+    without = retroscope(*SCANNED, *words, "--no-classes", "--restart")
+    assert without.status == 0
+    assert "(--no-classes)" not in without.err
+    assert (count("class_stats"), count("labels")) == (0, 2)
 
 
 def test_a_list_of_paths_is_scanned(retroscope: Retroscope) -> None:
