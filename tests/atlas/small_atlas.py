@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
 from retroscope.results.statistics import stored_statistics
+from retroscope.results.unit_numbers import UnitName, UnitNumber
 from retroscope.unit import Unit
 
 SIDE = 24
@@ -27,6 +29,15 @@ LAYERS = (
 KEYS = ("katze/ä b.jpg", "katze/猫.png", "hund/\udcff.jpg", "hund/x.jpg", "alone.jpg")
 NAMES = ("hund", "katze", "leer")
 LABELS = (1, 1, 0, 0, -1)
+NUMBERS = (
+    UnitNumber(Unit("features.0", 0), "concept_iou", 0.25, 0.125, 0.5, 0.0625, "unit", "masks"),
+    UnitNumber(Unit("features.0", 0), "mis", 0.75, 0.5, 1.0, 0.5, "unit", "maps"),
+    UnitNumber(Unit("features.0", 2), "mis", nan, nan, nan, 0.5, "unit", "maps"),
+)
+UNIT_NAMES = (
+    UnitName(Unit("features.0", 0), "Rad", 0.25, "dissection"),
+    UnitName(Unit("features.0", 0), "räder", source="file"),
+)
 
 
 def smooth_image(seed: int) -> RGB:
@@ -107,6 +118,8 @@ def fill(writer: AtlasWriter) -> None:
     for image in range(3):
         writer.put_image_pixels(image, smooth_image(image))
     writer.put_projection(1, projection("features.0:0@0,0"))
+    writer.put_numbers(NUMBERS)
+    writer.put_names(UNIT_NAMES)
 
 
 @contextmanager

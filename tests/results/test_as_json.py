@@ -17,6 +17,7 @@ from retroscope.results import (
     plates,
     projections,
     statistics,
+    unit_numbers,
 )
 from retroscope.results.as_json import CONVERSIONS, as_json
 from retroscope.results.comparisons import AtlasComparison, LayerComparison, UnitComparison
@@ -25,6 +26,7 @@ from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction, Targ
 from retroscope.results.patterns import Pattern
 from retroscope.results.projections import Filters
 from retroscope.results.statistics import STATISTICS, ClassStats, stored_statistics
+from retroscope.results.unit_numbers import UnitName, UnitNumber
 from retroscope.unit import Unit
 from tests.render import specimens
 
@@ -73,8 +75,15 @@ EXAMPLES: tuple[object, ...] = (
     AtlasComparison(("before", "after"), (LAYER_CHANGE,), (CHANGE,)),
     LAYER_CHANGE,
     CHANGE,
+    UnitNumber(Unit("conv5", 3), "mis", 0.75, nan, nan, 0.5),
+    UnitName(Unit("conv5", 3), "wheel"),
 )
-NOT_A_RESULT = {heat_maps.Target, layers.GraphStep, statistics.Statistic}
+NOT_A_RESULT = {
+    heat_maps.Target,
+    layers.GraphStep,
+    statistics.Statistic,
+    unit_numbers.NumberKind,
+}
 
 
 def test_every_kind_of_result_has_a_conversion_and_an_example() -> None:
@@ -89,6 +98,7 @@ def test_every_kind_of_result_has_a_conversion_and_an_example() -> None:
             plates,
             projections,
             statistics,
+            unit_numbers,
         )
         for kind in vars(module).values()
         if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self, TypeVar, cast, overload
 from retroscope.argument_types import check_arguments
 from retroscope.atlas.database import MAX_QUERY_SECONDS, TIMEOUT, ReadConnection
 from retroscope.atlas.image_blobs import decode_image
-from retroscope.atlas.queries import image_queries, reader_queries
+from retroscope.atlas.queries import image_queries, number_queries, reader_queries
 from retroscope.atlas.queries.query import SqlSource
 from retroscope.atlas.queries.reader_queries import ImageRow, Label
 from retroscope.atlas.row_decoding import (
@@ -19,6 +19,8 @@ from retroscope.atlas.row_decoding import (
     class_stats_from_row,
     hit_from_row,
     layer_from_row,
+    name_from_row,
+    number_from_row,
     patch_from_row,
     pattern_from_row,
     stats_from_cells,
@@ -32,6 +34,7 @@ from retroscope.results.layers import Layer, layer_name
 from retroscope.results.patterns import Pattern
 from retroscope.results.plates import Patch, Plate
 from retroscope.results.statistics import ChannelStats
+from retroscope.results.unit_numbers import UnitName, UnitNumber
 from retroscope.unit import Unit, as_unit
 
 Cached = TypeVar("Cached")
@@ -188,7 +191,15 @@ class Atlas:
         )
         check_plate_size(channel.layer, len(rows))
         patches = tuple(patch_from_row(channel.layer, row) for row in rows)
-        return Plate(channel.unit, channel.layer, patches, stats, ranking.value)
+        return Plate(
+            channel.unit,
+            channel.layer,
+            patches,
+            stats,
+            ranking.value,
+            names=self.names(unit),
+            numbers=self.numbers(unit),
+        )
 
     def stats(self, unit: Unit | str) -> ChannelStats:
         """How a channel responds over all images, and to each class."""
@@ -212,6 +223,18 @@ class Atlas:
         maximum = self.stats(unit).maximum if rows else None
         patterns = (pattern_from_row(channel.layer, row) for row in rows)
         return tuple(replace(pattern, natural=maximum) for pattern in patterns)
+
+    def numbers(self, unit: Unit | str) -> tuple[UnitNumber, ...]:
+        """The numbers that `score` has stored of a channel, or of all channels of a layer."""
+        layer, layer_id, channels = self._find_channels(unit)
+        rows = number_queries.layer_numbers(self._connection, layer_id, channels)
+        return tuple(number_from_row(layer, row) for row in rows)
+
+    def names(self, unit: Unit | str) -> tuple[UnitName, ...]:
+        """The names of a channel, or of all channels of a layer, those from a file first."""
+        layer, layer_id, channels = self._find_channels(unit)
+        rows = number_queries.layer_names(self._connection, layer_id, channels)
+        return tuple(name_from_row(layer, row) for row in rows)
 
     def top(
         self, layer: str, count: int = 9, *, ranked_by: str = "max", rules: str | None = None
@@ -299,6 +322,15 @@ class Atlas:
             )
         unit = check_unit(address, layer)
         return _Channel(unit, layer, self._layer_id(layer), address.channel)
+
+    def _find_channels(self, unit: Unit | str) -> tuple[Layer, int, range]:
+        """A layer, its number in the file, and the channel of this address, or all of the layer."""
+        address = as_unit(unit)
+        if address.channel is None:
+            layer = self.layer(address.layer)
+            return layer, self._layer_id(layer), range(layer.channels)
+        channel = self._find_channel(address)
+        return channel.layer, channel.layer_id, range(channel.number, channel.number + 1)
 
     def _layer_id(self, layer: Layer) -> int:
         """The layer's number in the file."""

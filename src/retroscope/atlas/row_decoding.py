@@ -18,7 +18,13 @@ from retroscope.atlas.queries.reader_queries import (
     NamedHitRow,
     PlateRow,
 )
-from retroscope.atlas.queries.table_rows import GraphRow, LayerRow, PatternRow
+from retroscope.atlas.queries.table_rows import (
+    GraphRow,
+    LayerRow,
+    NameRow,
+    NumberRow,
+    PatternRow,
+)
 from retroscope.atlas.schema import AtlasError, Value
 from retroscope.geometry import Field, ReceptiveField, simplest
 from retroscope.imaging.decoding import RGB
@@ -36,6 +42,7 @@ from retroscope.results.statistics import (
     StatisticValue,
     stored_statistics,
 )
+from retroscope.results.unit_numbers import UnitName, UnitNumber
 from retroscope.unit import Unit
 
 
@@ -302,6 +309,24 @@ def pattern_from_row(layer: Layer, row: PatternRow) -> Pattern:
         notes=tuple(filter(None, row.note.split("\n"))),
         caveats=tuple(filter(None, row.caveat.split("\n"))),
     )
+
+
+def number_from_row(layer: Layer, row: NumberRow) -> UnitNumber:
+    return UnitNumber(
+        Unit(layer.name, row.channel),
+        row.name,
+        value=_nan_if_null(row.value),
+        low=_nan_if_null(row.low),
+        high=_nan_if_null(row.high),
+        chance=_nan_if_null(row.chance),
+        subject=row.subject,
+        basis=row.basis,
+    )
+
+
+def name_from_row(layer: Layer, row: NameRow) -> UnitName:
+    unit = Unit(layer.name, row.channel)
+    return UnitName(unit, row.name, _nan_if_null(row.score), row.source)
 
 
 def _opacity_from_grey(blob: bytes) -> npt.NDArray[np.float32]:

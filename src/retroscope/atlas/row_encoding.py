@@ -16,6 +16,8 @@ from retroscope.atlas.queries.table_rows import (
     ClassStatsRow,
     GraphRow,
     LayerRow,
+    NameRow,
+    NumberRow,
     PatternRow,
     ProjectionRow,
     StoredImageRow,
@@ -26,6 +28,7 @@ from retroscope.results.layers import GraphStep, Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.projections import Projection
 from retroscope.results.statistics import Statistic, stored_statistics
+from retroscope.results.unit_numbers import UnitName, UnitNumber
 
 Array = npt.NDArray[Any]
 
@@ -72,15 +75,15 @@ def _number(stride: int | Fraction) -> float:
 
 def label_rows(names: Sequence[str], labels: Sequence[int]) -> Iterator[Row]:
     """Every class with its number of images."""
-    labelled = np.array([label for label in labels if label >= 0], np.int64)
-    counts = np.bincount(labelled, minlength=len(names)).tolist()
+    labelled = [label for label in labels if label >= 0] if names else []
+    counts = np.bincount(np.array(labelled, np.int64), minlength=len(names)).tolist()
     return zip(range(len(names)), map(encode_text, names), counts, strict=True)
 
 
-def image_rows(keys: Sequence[str], labels: Sequence[int]) -> Iterator[Row]:
+def image_rows(keys: Sequence[str], labels: Sequence[int], *, first: int = 0) -> Iterator[Row]:
     """Every image of a list, pending. A label below 0 means no class, and so does an empty list."""
     image_labels = labels if len(labels) else [-1] * len(keys)
-    for number, (key, label) in enumerate(zip(keys, image_labels, strict=True)):
+    for number, (key, label) in enumerate(zip(keys, image_labels, strict=True), start=first):
         yield number, encode_text(key), None if label < 0 else int(label), ImageStatus.PENDING
 
 
@@ -173,6 +176,28 @@ def pattern_row(layer: int, pattern: Pattern) -> PatternRow:
         note="\n".join(pattern.notes),
         caveat="\n".join(pattern.caveats),
     )
+
+
+def number_row(layer: int, number: UnitNumber) -> NumberRow:
+    """A number of a channel. NaN is stored as NULL."""
+    assert number.unit.channel is not None
+    return NumberRow(
+        layer=layer,
+        channel=number.unit.channel,
+        name=number.name,
+        value=number.value,
+        low=number.low,
+        high=number.high,
+        chance=number.chance,
+        subject=number.subject,
+        basis=number.basis,
+    )
+
+
+def name_row(layer: int, name: UnitName) -> NameRow:
+    """A name of a channel. NaN is stored as NULL."""
+    assert name.unit.channel is not None
+    return NameRow(layer, name.unit.channel, name.source, name.name, name.score)
 
 
 def _opacity_as_grey(opacity: npt.NDArray[np.float32]) -> RGB:

@@ -154,12 +154,30 @@ TABLES = {
         note TEXT NOT NULL,
         caveat TEXT NOT NULL,
         PRIMARY KEY (layer, channel, recipe)""",
+    "numbers": """
+        layer INTEGER NOT NULL REFERENCES layers (id),
+        channel INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        value REAL,
+        low REAL,
+        high REAL,
+        chance REAL,
+        subject TEXT NOT NULL CHECK (subject IN ('unit', 'method', 'projection')),
+        basis TEXT NOT NULL,
+        PRIMARY KEY (layer, channel, name)""",
+    "names": """
+        layer INTEGER NOT NULL REFERENCES layers (id),
+        channel INTEGER NOT NULL,
+        source TEXT NOT NULL CHECK (source IN ('file', 'dissection')),
+        name TEXT NOT NULL,
+        score REAL,
+        PRIMARY KEY (layer, channel, source)""",
     "state": """
         key TEXT PRIMARY KEY,
         value BLOB NOT NULL""",
 }
 
-LATER_TABLES = ("patterns", "image_files", "graph")
+LATER_TABLES = ("patterns", "image_files", "graph", "numbers", "names")
 """Tables that an older atlas lacks until it is next opened for writing."""
 
 EXTENDED_TABLES = ("channels", "layers")

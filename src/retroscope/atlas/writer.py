@@ -15,12 +15,19 @@ from types import TracebackType
 from typing import Self
 
 from retroscope.atlas.database import TIMEOUT, WriteConnection, encode_text
-from retroscope.atlas.queries import image_queries, reader_queries, writer_queries
+from retroscope.atlas.queries import (
+    image_queries,
+    number_queries,
+    reader_queries,
+    writer_queries,
+)
 from retroscope.atlas.queries.query import Row
 from retroscope.atlas.queries.table_rows import (
     ClassStatsRow,
     GraphRow,
     LayerRow,
+    NameRow,
+    NumberRow,
     PatternRow,
     ProjectionRow,
     RankedHitRow,
@@ -38,6 +45,8 @@ from retroscope.atlas.row_encoding import (
     image_rows,
     label_rows,
     layer_row,
+    name_row,
+    number_row,
     pattern_row,
     projection_row,
     stored_image_row,
@@ -48,6 +57,7 @@ from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import GraphStep, Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.projections import Projection
+from retroscope.results.unit_numbers import UnitName, UnitNumber
 
 
 @dataclass(frozen=True)
@@ -148,15 +158,26 @@ class AtlasWriter:
         """Which layers read which, in running order."""
         self._upsert("graph", GraphRow._fields, map(graph_row, graph))
 
-    def put_images(
-        self, keys: Sequence[str], labels: Sequence[int] = (), names: Sequence[str] = ()
-    ) -> None:
-        """The list of images, numbered from 0, all pending.
+    def put_labels(self, names: Sequence[str], images: Sequence[int]) -> None:
+        """The classes, numbered from 0, and how many images each has."""
+        rows = zip(range(len(names)), map(encode_text, names), images, strict=True)
+        self._connection.write(writer_queries.INSERT_LABEL, rows)
 
-        A label is an index of `names`, or -1; without classes the list of labels is empty.
+    def put_images(
+        self,
+        keys: Sequence[str],
+        labels: Sequence[int] = (),
+        names: Sequence[str] = (),
+        *,
+        first: int = 0,
+    ) -> None:
+        """The list of images, numbered from `first`, all pending.
+
+        A label is an index of `names`, or -1; without classes the list of labels is empty. Without
+        `names`, the classes are those that `put_labels` has put.
         """
         self._connection.write(writer_queries.INSERT_LABEL, label_rows(names, labels))
-        self._connection.write(writer_queries.INSERT_IMAGE, image_rows(keys, labels))
+        self._connection.write(writer_queries.INSERT_IMAGE, image_rows(keys, labels, first=first))
 
     def mark_read(self, images: Iterable[int]) -> None:
         """Marks images that the scan has read."""
@@ -268,6 +289,29 @@ class AtlasWriter:
         return writer_queries.channels_without_pattern(
             self._connection, self._layer(layer), recipe, seed=seed, steps=steps
         )
+
+    def put_numbers(self, numbers: Iterable[UnitNumber]) -> None:
+        """Numbers of channels, replacing those of the same name."""
+        rows = (number_row(self._layer(number.unit.layer).id, number) for number in numbers)
+        self._upsert("numbers", NumberRow._fields, rows)
+
+    def put_names(self, names: Iterable[UnitName]) -> None:
+        """Names of channels, replacing those of the same source."""
+        rows = (name_row(self._layer(name.unit.layer).id, name) for name in names)
+        self._upsert("names", NameRow._fields, rows)
+
+    def delete_names(self, source: str, layer: str | None = None) -> None:
+        """Deletes the names from a source, of a layer or of all."""
+        if layer is None:
+            self._connection.write(number_queries.DELETE_NAME_SOURCE, [(source,)])
+        else:
+            row = (self._layer(layer).id, source)
+            self._connection.write(number_queries.DELETE_NAMES, [row])
+
+    def channels_with_number(self, layer: str, name: str, basis: str) -> set[int]:
+        """The channels of a layer that have this number, computed from this basis."""
+        layer_id = self._layer(layer).id
+        return number_queries.channels_with_number(self._connection, layer_id, name, basis)
 
     def stored_images(self) -> list[int]:
         """The images that are stored."""

@@ -1,10 +1,12 @@
 """The text under a plate: counts, shares, and reasons for what is missing."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 from retroscope.render.mosaics import BLOCK_SIZE
 from retroscope.results.plates import Plate
 from retroscope.results.statistics import ChannelStats
+from retroscope.results.unit_numbers import NameSource, UnitName
 
 RARE = 0.01
 """A channel that fires in a smaller share of images is quiet."""
@@ -12,8 +14,11 @@ _MAX_CLASSES = 5
 
 
 def plate_lines(plate: Plate) -> list[str]:
-    """The layer, the response of the channel, its classes, and what is missing, on a line each."""
+    """The name of the channel, its layer, its response, its classes, and what is missing, on a line
+    each.
+    """
     lines = (
+        name_line(plate.names),
         _layer_line(plate),
         plate.layer.note,
         _response_line(plate),
@@ -21,6 +26,23 @@ def plate_lines(plate: Plate) -> list[str]:
         _missing_line(plate),
     )
     return [line for line in lines if line]
+
+
+def name_line(names: Sequence[UnitName]) -> str:
+    """What a unit is called, and where the name is from.
+
+    >>> from retroscope.unit import Unit
+    >>> name_line([UnitName(Unit("conv1", 0), "wheel", 0.213, "dissection")])
+    'named wheel (dissection, overlap 0.21)'
+    """
+    described = (f"{name.name} ({_name_origin(name)})" for name in names)
+    return f"named {', '.join(described)}" if names else ""
+
+
+def _name_origin(name: UnitName) -> str:
+    if name.source == NameSource.FILE:
+        return f"from a file, score {name.score:.2g}" if isfinite(name.score) else "from a file"
+    return f"dissection, overlap {name.score:.2g}"
 
 
 def firing_rate(stats: ChannelStats) -> str:

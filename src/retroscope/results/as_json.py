@@ -22,6 +22,7 @@ from retroscope.results.patterns import Pattern
 from retroscope.results.plates import Patch, Plate
 from retroscope.results.projections import Activations, Filters, Projection
 from retroscope.results.statistics import ChannelStats, ClassStats, StatisticValue
+from retroscope.results.unit_numbers import UnitName, UnitNumber
 from retroscope.unit import Unit
 
 JsonObject = dict[str, Any]
@@ -138,8 +139,32 @@ def plate_json(plate: Plate) -> JsonObject:
         "layer": plate.layer.name,
         "layer_note": plate.layer.note,
         "ranked_by": plate.ranked_by,
+        "names": [unit_name_json(name) for name in plate.names],
+        "numbers": [unit_number_json(number) for number in plate.numbers],
         "stats": stats_json(plate.stats),
         "hits": [patch_json(patch) for patch in plate.patches],
+    }
+
+
+def unit_number_json(number: UnitNumber) -> JsonObject:
+    """A number of a channel; `interval` is null if there are too few samples for one."""
+    return {
+        "unit": str(number.unit),
+        "number": number.name,
+        "value": number_json(number.value),
+        "interval": [number.low, number.high] if number.has_interval else None,
+        "chance": number_json(number.chance),
+        "subject": str(number.subject),
+        "basis": number.basis,
+    }
+
+
+def unit_name_json(name: UnitName) -> JsonObject:
+    return {
+        "unit": str(name.unit),
+        "name": name.name,
+        "score": number_json(name.score),
+        "source": str(name.source),
     }
 
 
@@ -342,6 +367,8 @@ CONVERSIONS: dict[type, Callable[[Any], JsonObject]] = {
     Patch: patch_json,
     ChannelStats: stats_json,
     ClassStats: class_stats_json,
+    UnitNumber: unit_number_json,
+    UnitName: unit_name_json,
     Prediction: prediction_json,
     HeatMap: heat_map_json,
     OcclusionMap: occlusion_json,

@@ -10,6 +10,7 @@ from retroscope.results.display import ArrayResult, DrawableResult
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
 from retroscope.results.statistics import ChannelStats
+from retroscope.results.unit_numbers import UnitName, UnitNumber
 from retroscope.unit import Unit
 
 
@@ -70,7 +71,8 @@ def place_in_image(
 class Plate(DrawableResult):
     """The patches that excite a channel most, strongest first, and its statistics.
 
-    `ranked_by` is `max`, or `mean` over the positions of the map.
+    `ranked_by` is `max`, or `mean` over the positions of the map. `names` and `numbers` are those
+    that `score` has stored.
     """
 
     unit: Unit
@@ -78,3 +80,5 @@ class Plate(DrawableResult):
     patches: tuple[Patch, ...]
     stats: ChannelStats
     ranked_by: str = "max"
+    names: tuple[UnitName, ...] = ()
+    numbers: tuple[UnitNumber, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from retroscope.atlas.schema import Json
 
-_TABLES_BY_CHANNEL = ("hits", "class_stats", "projections", "patterns")
+_TABLES_BY_CHANNEL = ("hits", "class_stats", "projections", "patterns", "numbers", "names")
 """Of a layer that is kept, the statistics of all channels stay in table `channels`."""
 
 

@@ -96,3 +96,27 @@ class PatternRow(NamedTuple):
     opacity: bytes | None
     note: str
     caveat: str
+
+
+class NumberRow(NamedTuple):
+    """A row of `numbers`. A number is None if it is NaN, for which SQLite stores NULL."""
+
+    layer: int
+    channel: int
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    chance: float | None
+    subject: str
+    basis: str
+
+
+class NameRow(NamedTuple):
+    """A row of `names`."""
+
+    layer: int
+    channel: int
+    source: str
+    name: str
+    score: float | None

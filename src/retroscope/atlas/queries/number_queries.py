@@ -1,0 +1,67 @@
+"""Numbers and names of units: what `score` stores, and what readers and the viewer ask for."""
+
+from typing import NamedTuple
+
+from retroscope.atlas.queries.query import Query, SqlSource, has_table
+from retroscope.atlas.queries.table_rows import NameRow, NumberRow
+
+_NUMBERS = Query(
+    NumberRow,
+    f"""
+    SELECT {", ".join(NumberRow._fields)} FROM numbers
+    WHERE layer = ? AND channel BETWEEN ? AND ? ORDER BY channel, name""",  # noqa: S608 - ours
+)
+_BY_FILE_FIRST = "source <> 'file'"
+_NAMES = Query(
+    NameRow,
+    f"""
+    SELECT {", ".join(NameRow._fields)} FROM names
+    WHERE layer = ? AND channel BETWEEN ? AND ? ORDER BY channel, {_BY_FILE_FIRST}""",  # noqa: S608
+)
+
+
+class NamedUnitRow(NamedTuple):
+    """A channel with a name, and the name of its layer."""
+
+    layer: str
+    channel: int
+    name: str
+
+
+_ALL_NAMES = Query(
+    NamedUnitRow,
+    f"""
+    SELECT layers.name AS layer, names.channel, names.name
+    FROM names JOIN layers ON layers.id = names.layer
+    ORDER BY layers.step, layers.id, names.channel, {_BY_FILE_FIRST}""",  # noqa: S608 - ours
+)
+_CHANNELS_WITH_NUMBER = Query(
+    int, "SELECT channel FROM numbers WHERE layer = ? AND name = ? AND basis = ?"
+)
+
+DELETE_NAMES = "DELETE FROM names WHERE layer = ? AND source = ?"
+DELETE_NAME_SOURCE = "DELETE FROM names WHERE source = ?"
+
+
+def layer_numbers(source: SqlSource, layer: int, channels: range) -> list[NumberRow]:
+    """The numbers of consecutive channels; none in an older atlas."""
+    if not has_table(source, "numbers"):
+        return []
+    return _NUMBERS(source, layer, channels.start, channels.stop - 1)
+
+
+def layer_names(source: SqlSource, layer: int, channels: range) -> list[NameRow]:
+    """The names of consecutive channels, those from a file first; none in an older atlas."""
+    if not has_table(source, "names"):
+        return []
+    return _NAMES(source, layer, channels.start, channels.stop - 1)
+
+
+def all_names(source: SqlSource) -> list[NamedUnitRow]:
+    """Every name of a unit, layer by layer."""
+    return _ALL_NAMES(source) if has_table(source, "names") else []
+
+
+def channels_with_number(source: SqlSource, layer: int, name: str, basis: str) -> set[int]:
+    """The channels of a layer that have this number, computed from this basis."""
+    return set(_CHANNELS_WITH_NUMBER(source, layer, name, basis))
