@@ -57,12 +57,9 @@ def test_importing_the_library_does_not_import_torch() -> None:
 def test_help_comes_without_torch_or_numpy(words: list[str]) -> None:
     code = f"""
 import sys
-from retroscope.cli import run
+from retroscope.cli import execute
 sys.argv = ['retroscope', *{words}]
-try:
-    run()
-except SystemExit:
-    pass"""
+execute()"""
     assert not {"torch", "numpy", "PIL", "rich"} & modules_after(code)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import retroscope as rs
-from retroscope.cli import run
+from retroscope.cli import execute
 from tests.cli.nets import NETS
 from tests.cli.terminal import Retroscope, Said, picture
 
@@ -35,12 +35,7 @@ def retroscope(
 
     def call(*words: str) -> Said:
         monkeypatch.setattr(sys, "argv", ["retroscope", *words])
-        status = 0
-        try:
-            run()
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return Said(status, *capsys.readouterr())
+        return Said(execute(), *capsys.readouterr())
 
     return call
 

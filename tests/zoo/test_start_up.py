@@ -18,9 +18,9 @@ SLOW_MODULES = {"torchvision", "torch._dynamo", "torch._inductor", "timm", "kera
 
 RUN_COMMAND = """
 import sys
-from retroscope.cli import run
+from retroscope.cli import execute
 sys.argv = ["retroscope", *sys.argv[1:]]
-run()
+execute()
 print("modules:", *sys.modules)
 """
 

@@ -1,10 +1,11 @@
 """The group of commands, and how errors end the process."""
 
 import atexit
-import gc
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from retroscope import __version__
 from retroscope.cli import (
     demo_commands,
     explain_commands,
+    lot_commands,
     network_commands,
     pattern_commands,
     scan_commands,
@@ -74,7 +76,7 @@ main.sections = {
     "Start": demo_commands.COMMANDS,
     "Look into a network": (*network_commands.COMMANDS, *pattern_commands.COMMANDS),
     "Explain an image": explain_commands.COMMANDS,
-    "Collect an atlas": scan_commands.COMMANDS,
+    "Collect an atlas": (*scan_commands.COMMANDS, *lot_commands.COMMANDS),
     "Show an atlas": (*show_command.COMMANDS, *viewer_commands.COMMANDS),
 }
 for _command in (command for commands in main.sections.values() for command in commands):
@@ -85,22 +87,48 @@ for _command in (command for commands in main.sections.values() for command in c
 
 
 def run() -> None:
-    """The console script: a user's mistake prints one line and exits with status 2."""
+    """The console script."""
+    end = _FastEnd()
+    if atexit._ncallbacks() == 0:  # noqa: SLF001 - handlers run in reverse, so this is the last
+        atexit.register(end)
+    end.status = execute()
+    sys.exit(end.status)
+
+
+class _FastEnd:
+    """Ends the process with a known status, without freeing its objects one by one.
+
+    That takes up to a second with torch. All else that an end does has been done: threads have
+    ended, and exit handlers have run. After an error of ours the end is the ordinary one, with its
+    traceback, and so it is if the output cannot be written.
+    """
+
+    status: int | None = None
+
+    def __call__(self) -> None:
+        if self.status is not None:
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(self.status)
+
+
+def execute() -> int:
+    """Runs the command line; returns the exit status, which is 2 after a user's mistake."""
     warnings.filterwarnings("ignore", module="PIL")  # damaged tags of a readable image
-    atexit.register(gc.disable)  # Python looks for cycles three times at its end; once is enough
     try:
-        main(prog_name="retroscope", standalone_mode=False)
+        return int(main(prog_name="retroscope", standalone_mode=False) or 0)
     except click.ClickException as error:
-        _fail(_describe_click_error(error), error.exit_code)
+        return _report(_describe_click_error(error), error.exit_code)
     except RetroscopeError as error:
-        _fail(_add_option(error), 2)
+        return _report(_add_option(error), 2)
     except (click.Abort, KeyboardInterrupt):
-        _fail("stopped", 130)
+        return _report("stopped", 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output closed it, as `head` does
-        sys.exit(0)
+        return 0
     except OSError as error:
-        _fail(f"cannot continue: {error.strerror or error}", 2)
+        return _report(f"cannot continue: {error.strerror or error}", 2)
 
 
 def _describe_click_error(error: click.ClickException) -> str:
@@ -122,6 +150,6 @@ def _add_option(error: RetroscopeError) -> str:
     return f"{error} ({option})" if option else str(error)
 
 
-def _fail(message: str, status: int) -> None:
+def _report(message: str, status: int) -> int:
     click.echo(f"retroscope: {' '.join(message.splitlines())}", err=True)
-    sys.exit(status)
+    return status

@@ -1,6 +1,5 @@
 """Progress on stderr: bars on a terminal, elsewhere a line every ten seconds."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from math import isinf
@@ -110,7 +109,7 @@ def show_resumable_progress(atlas: Path) -> "Iterator[LastProgress]":
         if listener is None or listener.last is None or not atlas.is_file():
             raise
         click.echo(f"retroscope: {_describe_interrupt(atlas, listener.last)}", err=True)
-        sys.exit(130)
+        raise click.exceptions.Exit(130) from None
 
 
 class LastProgress:
