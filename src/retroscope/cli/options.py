@@ -36,6 +36,15 @@ class OpenOptions:
     std: tuple[float, ...] | None
     threads: int | None
 
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The keywords of `open_model`."""
+        return {
+            entry.name: getattr(self, entry.name)
+            for entry in fields(self)
+            if entry.name != "threads"
+        }
+
     def open(self, model: str) -> "Network":
         """Opens the network and reports on stderr what was inferred about it."""
         with stdout_to_stderr(), pause_garbage_collection():
@@ -45,16 +54,7 @@ class OpenOptions:
 
             if self.threads is not None:
                 torch.set_num_threads(self.threads)
-            net = open_model(
-                model,
-                arch=self.arch,
-                random_weights=self.random_weights,
-                device=self.device,
-                resize=self.resize,
-                input_size=self.input_size,
-                mean=self.mean,
-                std=self.std,
-            )
+            net = open_model(model, **self.keywords)
         for inference in net.inferred:
             click.echo(f"{model}: {inference}", err=True)
         return net

@@ -86,6 +86,21 @@ def parse_device(text: str) -> str:
     return text
 
 
+def parse_part(text: str) -> tuple[int, int]:
+    """The number of a part, and how many parts there are.
+
+    >>> parse_part("3/16")
+    (3, 16)
+    """
+    number, slash, parts = text.partition("/")
+    is_part = slash and _is_number(number) and _is_number(parts)
+    if not is_part or not 1 <= int(number) <= int(parts):
+        raise click.BadParameter(
+            f"{text!r} is not a part; write 1/16, 2/16 and so on up to 16/16 for sixteen parts"
+        )
+    return int(number), int(parts)
+
+
 def parse_fill(text: str) -> str:
     """The name of a fill, or a number."""
     if text in FILLS or _is_finite(text):
