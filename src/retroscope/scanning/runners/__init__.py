@@ -1,0 +1,1 @@
+"""Runners do tasks in other processes, here or on a cluster. They know nothing of scans."""
