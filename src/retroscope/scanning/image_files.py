@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import blake2b, file_digest
-from pathlib import Path
 from typing import IO
 
 from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.atlas.reader import Atlas
+from retroscope.atlas.schema import Json
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, RetroscopeError
@@ -22,6 +22,7 @@ from retroscope.imaging.decoding import decode_to_pil
 from retroscope.imaging.image import fit_pil
 from retroscope.network import Network
 from retroscope.scanning.sources import ImageFiles, ImageList
+from retroscope.scanning.sources.locations import is_gone
 
 _IMAGES_PER_QUERY = 10_000
 _CHECKING_THREADS = 8
@@ -44,12 +45,23 @@ def read_input(
 
 def refuse_moved_images(atlas: Atlas, images: object = None) -> None:
     """Raises if an atlas records a folder or list of images that is gone, and none is given."""
-    source = atlas.meta.get("source")
-    if images is None and isinstance(source, str) and not Path(source).exists():
-        raise RetroscopeError(
-            f"the images of the scan are no longer at {source!r}; give the place where they are",
-            parameter="images",
-        )
+    if images is not None:
+        return
+    for source in _recorded_sources(atlas):
+        if isinstance(source, str) and is_gone(source):
+            raise RetroscopeError(
+                f"the images of the scan are no longer at {source!r}; give the place where they "
+                "are",
+                parameter="images",
+            )
+
+
+def _recorded_sources(atlas: Atlas) -> list[Json]:
+    """Where the images are; those of a joined atlas are in several places."""
+    sources = atlas.meta.get("sources")
+    if not isinstance(sources, list):
+        return [atlas.meta.get("source")]
+    return [facts["source"] for facts in sources if isinstance(facts, dict) and "source" in facts]
 
 
 def refuse_changed_files(writer: AtlasWriter, image_list: ImageList, images: Sequence[int]) -> None:
@@ -95,6 +107,8 @@ def _refuse(image_list: ImageList, changed: Sequence[int]) -> None:
 def _is_changed(files: ImageFiles, row: ImageFileRow) -> bool:
     try:
         status = files.status(row.image)
+        if status is None:
+            return False
         if status.size is not None and status.size != row.size:
             return True
         if status.modified == row.modified:

@@ -52,18 +52,13 @@ def run_batches(
     Yields each batch with the sweeps that contain it. Close it before its end if an error occurs.
     """
     scratch = Scratch()
-    batches = _group_into_batches(scan_pass, processed)
+    remaining = scan_pass.indices[processed:]
+    batches = scan_pass.image_list.batches(remaining, scan_pass.batch_size)
     with _take_turns(scan_pass.net.module) as end_turn:
         for batch in load_batches(scan_pass.net, scan_pass.image_list, batches, workers=workers):
             sweeps = _add_batch(scan_pass, sweeps, batch, scratch=scratch)
             yield batch, sweeps
             end_turn()
-
-
-def _group_into_batches(scan_pass: ScanPass, processed: int) -> Iterator[Sequence[int]]:
-    indices, size = scan_pass.indices, scan_pass.batch_size
-    for start in range(processed, len(indices), size):
-        yield indices[start : start + size]
 
 
 def _add_batch(

@@ -57,8 +57,8 @@ class ImageFiles(ABC):
         """The image, opened for reading. Raises ImageError if only this image is damaged."""
 
     @abstractmethod
-    def status(self, index: int) -> FileStatus:
-        """Its size and time, without reading it. Raises OSError if it is missing."""
+    def status(self, index: int) -> FileStatus | None:
+        """Its size and time without reading it, if that is cheap. Raises OSError if it is gone."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class JoinedFiles(ImageFiles):
         part, position = self._find(index)
         return part.open(position)
 
-    def status(self, index: int) -> FileStatus:
+    def status(self, index: int) -> FileStatus | None:
         part, position = self._find(index)
         return part.status(position)
 

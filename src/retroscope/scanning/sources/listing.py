@@ -1,7 +1,7 @@
 """From what a user names to the images: a folder, a list, archives, URLs, or a data set."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeGuard
@@ -11,19 +11,37 @@ from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 from retroscope.errors import ImageError, RetroscopeError
 from retroscope.methods.image_lists import Dataset, read_image_of
 from retroscope.scanning.dataset_facts import sample_classes, sample_keys
+from retroscope.scanning.sources.archives import ARCHIVE_KINDS, archive_kind, archive_shards
 from retroscope.scanning.sources.class_rules import ClassRule
 from retroscope.scanning.sources.folders import (
     SUFFIXES,
     FoundFiles,
     choose_visible,
     find_files,
+    is_hidden,
+    note_omitted,
     read_list,
     refuse_repeated_files,
 )
+from retroscope.scanning.sources.hub import resolve_hub_name
 from retroscope.scanning.sources.image_list import ImageList, ListNote
-from retroscope.scanning.sources.locations import is_url, join_path
+from retroscope.scanning.sources.locations import (
+    HUB_PREFIX,
+    expand_pattern,
+    is_url,
+    join_path,
+    strip_file_scheme,
+)
+from retroscope.scanning.sources.remote_folders import (
+    expand_url,
+    find_remote,
+    is_list_url,
+    read_remote_list,
+)
 from retroscope.scanning.sources.shard_images import join_shards
 from retroscope.scanning.sources.shards import IMAGES_PER_SHARD, Shard, ShardKind
+
+_SUFFIXES = SUFFIXES.union(ARCHIVE_KINDS)
 
 ImageSource = str | Path | Sequence[str | Path] | Dataset | DataLoader[object]
 """A folder or a list in a text file, a list of paths, or a data set, also that of a DataLoader."""
@@ -91,8 +109,7 @@ def list_shards(
             f"cannot split {type(source).__name__} into shards; give a folder or a list of paths"
         )
     rule = ClassRule(None if labels is None else str(labels), class_folder)
-    found = _find_files(source, glob)
-    return _shards_of_files(found, rule)
+    return _shards(source, glob, rule)
 
 
 def _names_files(source: object) -> TypeGuard[FileSource]:
@@ -101,28 +118,96 @@ def _names_files(source: object) -> TypeGuard[FileSource]:
     )
 
 
-def _find_files(source: FileSource, glob: str | None) -> FoundFiles:
+def _shards(source: FileSource, glob: str | None, rule: ClassRule) -> ShardedSource:
     if not isinstance(source, str | Path):
-        if glob:
+        if glob and not all(archive_kind(str(path)) for path in source):
             raise RetroscopeError("a list names its files; leave glob out", parameter="glob")
-        return _listed_files([str(path) for path in source], "")
-    path = Path(source)
-    if not path.exists():
-        raise ImageError(
-            f"no folder or list {str(path)!r}; give a folder of images or a text file of paths"
-        )
-    if path.is_dir():
-        return choose_visible(find_files(path, glob, SUFFIXES), str(path), glob)
+        return _shards_of_list([strip_file_scheme(str(path)) for path in source], "", glob, rule)
+    location = strip_file_scheme(str(source))
+    if is_url(location):
+        return _shards_of_url(location, glob, rule)
+    if location.startswith(HUB_PREFIX) and not Path(location).exists():
+        return _shards_of_archives(resolve_hub_name(location), glob, rule)
+    if Path(location).is_dir():
+        return _shards_of_folder(location, glob, rule)
+    if Path(location).exists():
+        return _shards_of_file(location, glob, rule)
+    return _shards_of_list(expand_pattern(location), "", glob, rule)
+
+
+def _shards_of_folder(folder: str, glob: str | None, rule: ClassRule) -> ShardedSource:
+    """Its images, or else its archives."""
+    paths = find_files(Path(folder), glob, _SUFFIXES)
+    if glob and not paths:  # then it may be meant for the members of archives
+        archives = find_files(Path(folder), None, frozenset(ARCHIVE_KINDS))
+        if archives:
+            locations = [join_path(folder, path) for path in archives]
+            return _shards_of_archives(locations, glob, rule)
+    return _shards_of_found(folder, paths, glob, rule)
+
+
+def _shards_of_url(url: str, glob: str | None, rule: ClassRule) -> ShardedSource:
+    """Of one archive or several, a list, or a folder."""
+    urls = expand_url(url)
+    if len(urls) > 1 or archive_kind(urls[0]):
+        return _shards_of_list(urls, "", glob, rule)
+    if is_list_url(urls[0]):
+        base = urls[0].rpartition("/")[0]
+        return _shards_of_list(read_remote_list(urls[0]), base, glob, rule)
+    return _shards_of_found(urls[0], find_remote(urls[0], glob, _SUFFIXES), glob, rule)
+
+
+def _shards_of_file(path: str, glob: str | None, rule: ClassRule) -> ShardedSource:
+    """An archive, or a list of paths."""
+    if archive_kind(path):
+        return _shards_of_archives([path], glob, rule)
     if glob:
         raise RetroscopeError(
-            f"{str(path)!r} is a list, which names its files; leave glob out", parameter="glob"
+            f"{path!r} is a list, which names its files; leave glob out", parameter="glob"
         )
-    paths = read_list(path)
+    paths = read_list(Path(path))
     if not paths:
+        raise ImageError(f"no images in {path!r}; the list is empty, write a path on each line")
+    return _shards_of_list(paths, str(Path(path).parent), glob, rule)
+
+
+def _shards_of_list(
+    paths: Sequence[str], root: str, glob: str | None, rule: ClassRule
+) -> ShardedSource:
+    """The archives or the images of a list."""
+    archives = [path for path in paths if archive_kind(path)]
+    if archives and len(archives) < len(paths):
         raise ImageError(
-            f"no images in {str(path)!r}; the list is empty, write a path on each line"
+            f"{archives[0]!r} is an archive among images; list archives and images apart"
         )
-    return _listed_files(paths, str(path.parent))
+    if archives:
+        return _shards_of_archives([join_path(root, path) for path in archives], glob, rule)
+    return _shards_of_files(_listed_files(paths, root), rule)
+
+
+def _shards_of_found(
+    root: str, paths: Sequence[str], glob: str | None, rule: ClassRule
+) -> ShardedSource:
+    """The images among files of a folder; or else the archives, if there are only these."""
+    archives = [path for path in paths if archive_kind(path) and not is_hidden(path)]
+    images = [path for path in paths if not archive_kind(path)]
+    if archives and not images:
+        return _shards_of_archives([join_path(root, path) for path in archives], None, rule)
+    if archives and glob:
+        raise ImageError(
+            f"{archives[0]!r} is an archive among images; choose either with the glob",
+            parameter="glob",
+        )
+    found = choose_visible(images, root, glob)
+    notes = [*found.notes, *note_omitted(archives, "archive")]
+    return _shards_of_files(replace(found, notes=notes), rule)
+
+
+def _shards_of_archives(
+    locations: Sequence[str], glob: str | None, rule: ClassRule
+) -> ShardedSource:
+    refuse_repeated_files(locations)
+    return ShardedSource(archive_shards(locations, glob, rule), rule)
 
 
 def _listed_files(paths: Sequence[str], root: str) -> FoundFiles:

@@ -4,7 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from retroscope.errors import RetroscopeError
+from retroscope.errors import ImageError, RetroscopeError
+
+HUB_PREFIX = "hf:"
+"""Begins the name of a data set of the Hugging Face Hub."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _BRACES = re.compile(r"\{([^{}]*(?:\.\.|,)[^{}]*)\}")
@@ -39,6 +42,48 @@ def join_path(root: str, path: str) -> str:
     if is_url(path):
         return path
     return f"{root.rstrip('/')}/{path}" if is_url(root) else str(Path(root) / path)
+
+
+def has_wildcard(location: str) -> bool:
+    """Whether a location has characters of a glob.
+
+    >>> has_wildcard("train-*.tar"), has_wildcard("train-000.tar")
+    (True, False)
+    """
+    return any(character in location for character in "*?[")
+
+
+def is_gone(source: str) -> bool:
+    """Whether a source is a path or a pattern under which there is nothing any more.
+
+    >>> is_gone("/gone/train-{000..146}.tar"), is_gone("s3://photos/"), is_gone("hf:user/set")
+    (True, False, False)
+    """
+    path = strip_file_scheme(source)
+    if is_url(path) or path.startswith(HUB_PREFIX):
+        return False
+    if Path(path).exists():
+        return False
+    return not any(map(_find_matches, expand_braces(path)))
+
+
+def expand_pattern(pattern: str) -> list[str]:
+    """The local files that a pattern with braces or wildcards stands for."""
+    paths: list[str] = []
+    for path in expand_braces(pattern):
+        paths += _find_matches(path) if has_wildcard(path) else [path]
+    if paths == [pattern]:
+        raise ImageError(
+            f"no folder or list {pattern!r}; give a folder of images or a text file of paths"
+        )
+    if not paths:
+        raise ImageError(f"no file matches {pattern!r}; check the path")
+    return paths
+
+
+def _find_matches(pattern: str) -> list[str]:
+    anchor = Path(pattern).anchor
+    return sorted(map(str, Path(anchor).glob(str(Path(pattern).relative_to(anchor)))))
 
 
 def expand_braces(pattern: str) -> list[str]:

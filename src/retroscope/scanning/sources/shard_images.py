@@ -12,6 +12,7 @@ from retroscope.imaging.decoding import decode_to_pil
 from retroscope.network import AnyImage
 from retroscope.scanning.label_files import LabelledPath
 from retroscope.scanning.sources.class_rules import ClassRule, sort_classes
+from retroscope.scanning.sources.folders import note_omitted
 from retroscope.scanning.sources.image_list import (
     ImageFiles,
     ImageList,
@@ -26,19 +27,21 @@ from retroscope.scanning.sources.image_list import (
 class ShardImages:
     """The images of a shard under their paths in the source or archive, in order.
 
-    A key is `prefix` and the path. `stated` are the classes that an archive gives, if it does.
-    `omitted` are files that were left out, under what they are called: hidden files, links.
+    `keys` are the paths, unless they are in an archive. `stated` are the classes that an archive
+    gives, if it does. `hidden` and `links` are the keys of files that were left out, `repeated`
+    those of samples that have several images.
     """
 
     paths: Sequence[str]
     files: ImageFiles
-    prefix: str = ""
+    keys: Sequence[str] = ()
     stated: Sequence[str] = ()
-    omitted: Sequence[tuple[str, str]] = ()
-    notes: Sequence[ListNote] = ()
+    hidden: Sequence[str] = ()
+    links: Sequence[str] = ()
+    repeated: Sequence[str] = ()
 
     def labelled_paths(self) -> list[LabelledPath]:
-        return [LabelledPath(self.prefix + path, path) for path in self.paths]
+        return list(map(LabelledPath, self.keys or self.paths, self.paths))
 
     def stated_classes(self) -> Sequence[str]:
         """The stated class of each image; an empty string for none."""
@@ -55,6 +58,8 @@ def join_shards(
 ) -> ImageList:
     """The images of all shards of a source, in order."""
     images = [image for shard in shards for image in shard.labelled_paths()]
+    if not images:
+        raise ImageError("no image of the source matches the glob; try another", parameter="glob")
     refuse_repeated_keys([image.key for image in images])
     rule.refuse_unusable_labels(images)
     return _image_list(shards, rule, images, notes=notes)
@@ -78,9 +83,23 @@ def _image_list(
         class_names,
         _loader(files),
         files,
-        [*notes, *rule.notes(images, classes, stated)],
+        [*notes, *_notes_on_archives(shards), *rule.notes(images, classes, stated)],
         first_indices([len(shard.paths) for shard in shards]),
     )
+
+
+def _notes_on_archives(shards: Sequence[ShardImages]) -> list[ListNote]:
+    hidden = [key for shard in shards for key in shard.hidden]
+    links = [key for shard in shards for key in shard.links]
+    repeated = [key for shard in shards for key in shard.repeated]
+    notes = [*note_omitted(hidden, "hidden file"), *note_omitted(links, "link")]
+    if repeated:
+        text = (
+            f"samples such as {repeated[0]!r} have several images, which are all scanned; a glob "
+            "such as '*.jpg' selects some"
+        )
+        notes.append(ListNote(text, "glob"))
+    return notes
 
 
 def refuse_repeated_keys(keys: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """A shard: a numbered, immutable piece of a source's images, which lists itself in any process."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -8,9 +8,14 @@ from pathlib import Path
 from retroscope.atlas.schema import Json
 from retroscope.errors import RetroscopeError
 from retroscope.scanning.sources.class_rules import ClassRule
-from retroscope.scanning.sources.image_list import ImageList, LocalFiles
+from retroscope.scanning.sources.image_list import ImageList
 from retroscope.scanning.sources.locations import is_url, join_path
+from retroscope.scanning.sources.parquets import parquet_images
+from retroscope.scanning.sources.remote_files import files_at, stored_file
 from retroscope.scanning.sources.shard_images import ShardImages, list_shard
+from retroscope.scanning.sources.stored_files import FileVersion, StoredFile
+from retroscope.scanning.sources.tars import tar_images
+from retroscope.scanning.sources.zips import zip_images
 
 IMAGES_PER_SHARD = 2048
 """Images of a folder, a list or a zip that make a shard; of Parquet, about as many rows."""
@@ -58,8 +63,17 @@ class Shard:
 
     def read(self) -> ShardImages:
         """Its images as they are in the source."""
-        files = LocalFiles([join_path(self.location, path) for path in self.paths])
-        return ShardImages(self.paths, files)
+        return _READERS[self.kind](self)
+
+    @property
+    def part(self) -> slice:
+        """Which of the archive's images are in the shard."""
+        return slice(self.start, self.stop)
+
+    @property
+    def archive(self) -> StoredFile:
+        """The file that holds its images, pinned."""
+        return stored_file(self.location, FileVersion(self.size, self.etag))
 
     def to_json(self) -> dict[str, Json]:
         """The shard for a file that any process can read: paths of local files are absolute."""
@@ -97,6 +111,35 @@ class Shard:
             glob=read.optional_text("glob"),
             rule=ClassRule(read.optional_text("labels"), read.optional_text("class_folder")),
         )
+
+
+def _read_files(shard: Shard) -> ShardImages:
+    locations = [join_path(shard.location, path) for path in shard.paths]
+    return ShardImages(shard.paths, files_at(locations))
+
+
+def _read_tar(shard: Shard) -> ShardImages:
+    reads_classes = shard.rule.accepts_stated_classes
+    return tar_images(shard.archive, shard.name, glob=shard.glob, reads_classes=reads_classes)
+
+
+def _read_zip(shard: Shard) -> ShardImages:
+    return zip_images(shard.archive, shard.name, shard.part, glob=shard.glob)
+
+
+def _read_parquet(shard: Shard) -> ShardImages:
+    reads_classes = shard.rule.accepts_stated_classes
+    return parquet_images(
+        shard.archive, shard.name, shard.part, glob=shard.glob, reads_classes=reads_classes
+    )
+
+
+_READERS: dict[ShardKind, Callable[[Shard], ShardImages]] = {
+    ShardKind.FILES: _read_files,
+    ShardKind.TAR: _read_tar,
+    ShardKind.ZIP: _read_zip,
+    ShardKind.PARQUET: _read_parquet,
+}
 
 
 def _absolute(location: str) -> str:

@@ -9,12 +9,19 @@ from typing import IO, NamedTuple
 
 from retroscope.errors import RetroscopeError
 
+_MAX_INTEGER = 2**63
+"""What SQLite stores as an integer is below."""
+
 
 class ShardError(RetroscopeError):
     """A file of images that is missing, truncated, damaged or no longer what was listed.
 
     It ends a scan, which can go on later: an image that is damaged alone is an ImageError instead.
     """
+
+
+class MissingShardError(ShardError):
+    """A file of images that is not there."""
 
 
 class FileVersion(NamedTuple):
@@ -26,7 +33,7 @@ class FileVersion(NamedTuple):
     @property
     def number(self) -> int:
         """The time of modification in nanoseconds, or a number made of the ETag."""
-        if self.etag.isascii() and self.etag.isdecimal() and len(self.etag) < 19:
+        if self.etag.isascii() and self.etag.isdecimal() and int(self.etag) < _MAX_INTEGER:
             return int(self.etag)
         digest = blake2b(self.etag.encode(), digest_size=8).digest()
         return int.from_bytes(digest) >> 1
@@ -49,12 +56,24 @@ class StoredFile(ABC):
         """The version that is there now."""
 
     @abstractmethod
+    def version_of(self, file: IO[bytes]) -> FileVersion:
+        """The version that has been opened."""
+
+    @abstractmethod
     def read(self, start: int, stop: int) -> bytes:
         """These bytes. Threads may read at the same time."""
 
     @abstractmethod
     def open(self) -> IO[bytes]:
         """The file, opened for reading at any position."""
+
+    def open_whole(self) -> IO[bytes]:
+        """The file, opened for reading all of it."""
+        return self.open()
+
+    def check(self) -> None:
+        """Raises if the file is missing, or not the pinned version."""
+        self.refuse_change(self.version())
 
     def refuse_change(self, version: FileVersion) -> None:
         """Raises if this is not the pinned version."""
@@ -77,6 +96,9 @@ class LocalFile(StoredFile):
         with self.open() as file:
             return _version_of(file)
 
+    def version_of(self, file: IO[bytes]) -> FileVersion:
+        return _version_of(file)
+
     def read(self, start: int, stop: int) -> bytes:
         with self.open() as file:
             file.seek(start)
@@ -88,6 +110,8 @@ class LocalFile(StoredFile):
     def open(self) -> IO[bytes]:
         try:
             file = Path(self.location).open("rb")  # noqa: SIM115 - the caller closes it
+        except FileNotFoundError as error:
+            raise MissingShardError(f"no file {self.location!r}; check the path") from error
         except OSError as error:
             reason = error.strerror or error
             raise ShardError(f"cannot open {self.location!r} ({reason}); check the path") from error
