@@ -30,6 +30,7 @@ from .results.plates import Patch, Plate
 from .results.projections import Activations, Filters, Projection
 from .scanning.illustrate import illustrate
 from .scanning.job import scan
+from .scanning.merging.merge import merge
 from .unit import Unit
 from .web.compare_atlases import compare
 from .web.export import export
@@ -86,6 +87,7 @@ __all__ = [
     "export",
     "filters",
     "illustrate",
+    "merge",
     "occlusion",
     "open_atlas",
     "open_model",

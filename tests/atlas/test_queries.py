@@ -12,6 +12,7 @@ import retroscope
 from retroscope.atlas.queries import (
     channel_queries,
     image_queries,
+    join_queries,
     query,
     reader_queries,
     table_rows,
@@ -22,7 +23,7 @@ from retroscope.atlas.reader import Atlas, open_atlas
 from tests.atlas import small_atlas
 
 SOURCES = Path(retroscope.__file__).parent
-MODULES = (channel_queries, image_queries, query, reader_queries, writer_queries)
+MODULES = (channel_queries, image_queries, join_queries, query, reader_queries, writer_queries)
 QUERIES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": constant
     for module in MODULES

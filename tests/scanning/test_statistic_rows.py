@@ -17,6 +17,7 @@ from retroscope.results.statistics import INTEGER, INTEGERS, REAL, Statistic
 from retroscope.scanning.job import scan
 from retroscope.scanning.statistics.batch_summary import BatchSummary
 from retroscope.scanning.statistics.channel_sums import ChannelSums
+from retroscope.scanning.statistics.exact_sums import read_sums
 from retroscope.scanning.statistics.summary import summarise
 from tests.scanning.scans import maps_of, tiny, write_images
 
@@ -130,3 +131,14 @@ def test_an_image_without_positions_changes_no_sum(row: Statistic) -> None:
 def test_every_row_is_documented() -> None:
     assert all(row.doc for row in statistics.STATISTICS)
     assert len({row.name for row in statistics.STATISTICS}) == len(statistics.STATISTICS)
+
+
+@pytest.mark.parametrize("row", [row for row in statistics.STATISTICS if row.of_batch])
+def test_a_sum_is_stored_or_restored_from_what_is(row: Statistic) -> None:
+    """So that finished atlases can be joined."""
+    assert bool(row.sql_type) != bool(row.restore)
+    maps = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    sums = ChannelSums.of_batch(summarise(maps))
+    if row.restore:
+        restored = row.restore(sums.finish())
+        torch.testing.assert_close(restored, read_sums(sums[row.name]), rtol=1e-12, atol=1e-12)

@@ -272,6 +272,17 @@ class AtlasWriter:
         """Projections, as `encode_projection` encodes them in any thread."""
         self._upsert("projections", ProjectionRow._fields, rows)
 
+    def put_projection_rows(self, layer: str, rows: Iterable[ProjectionRow]) -> None:
+        """Projections of a layer as another atlas stores them."""
+        number = self._layer(layer).id
+        self.put_projections(row._replace(layer=number) for row in rows)
+
+    def put_pattern_rows(self, layer: str, rows: Iterable[PatternRow]) -> None:
+        """Patterns of a layer as another atlas stores them."""
+        number = self._layer(layer).id
+        stored = (row._replace(layer=number) for row in rows)
+        self._upsert("patterns", PatternRow._fields, stored)
+
     def encode_projection(self, image: int, projection: Projection) -> ProjectionRow:
         """The row of a projection of a unit that has a channel and a position."""
         return projection_row(self._layer(projection.unit.layer).id, image, projection)

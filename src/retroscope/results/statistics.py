@@ -45,7 +45,8 @@ class Statistic:
     value itself is stored.
 
     A row without `of_batch` is computed from the others alone. A row without `sql_type` is not
-    stored: it is a sum that others need.
+    stored: it is a sum that others need. `restore` computes it from the statistics that are stored,
+    within rounding, so that finished scans can be joined.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Statistic:
     finish: "Callable[[Sums], Tensor] | None" = None
     doc: str = ""
     is_real_sum: bool = False
+    restore: "Callable[[Sums], Tensor] | None" = None
 
     @property
     def is_array(self) -> bool:
@@ -95,6 +97,7 @@ STATISTICS: tuple[Statistic, ...] = (
         of_batch=lambda batch: batch.total,
         doc="sum of the finite values",
         is_real_sum=True,
+        restore=lambda stored: stored["mean"] * stored["positions"],
     ),
     Statistic(
         "squares",
@@ -102,6 +105,9 @@ STATISTICS: tuple[Statistic, ...] = (
         of_batch=lambda batch: batch.squares,
         doc="sum of their squares",
         is_real_sum=True,
+        restore=lambda stored: (
+            (stored["std"].square() + stored["mean"].square()) * stored["positions"]
+        ),
     ),
     Statistic("mean", REAL, finish=_mean, doc="mean over the finite positions"),
     Statistic("std", REAL, finish=_std, doc="standard deviation over the finite positions"),

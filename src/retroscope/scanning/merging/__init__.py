@@ -1,0 +1,1 @@
+"""Finished atlases of one network, over different images, joined into one."""

@@ -1,0 +1,55 @@
+"""The images of a joined atlas, listed from where the scans of its parts have read them."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from retroscope.errors import RetroscopeError
+from retroscope.network import AnyImage
+from retroscope.scanning.sources import ImageList, list_images
+from retroscope.scanning.sources.image_list import JoinedFiles, first_indices
+
+
+def list_joined_images(sources: Sequence[object], keys: Sequence[str], name: str) -> ImageList:
+    """The images of all sources that an atlas records, under their `keys` in the atlas.
+
+    A key may begin with the name of its source. `name` is what errors call the atlas.
+    """
+    parts = [_list_source(source, name) for source in sources]
+    listed = [key for part in parts for key in part.keys]
+    if len(listed) == len(keys):
+        pairs = zip(listed, keys, strict=True)
+        listed = [stored if stored.endswith(f"/{key}") else key for key, stored in pairs]
+    starts = first_indices([len(part.keys) for part in parts])
+    files = [part.files for part in parts if part.files is not None]
+
+    def load(index: int) -> AnyImage:
+        part = bisect_right(starts, index) - 1
+        return parts[part].load(index - starts[part])
+
+    return ImageList(
+        listed,
+        [-1] * len(listed),
+        (),
+        load,
+        JoinedFiles(files, starts) if len(files) == len(parts) else None,
+    )
+
+
+def _list_source(facts: object, name: str) -> ImageList:
+    source, glob, count = (
+        (facts.get("source"), facts.get("glob"), facts.get("images"))
+        if isinstance(facts, dict)
+        else (None, None, None)
+    )
+    if not isinstance(source, str):
+        raise RetroscopeError(
+            f"{name} does not record where all its images are; give them as a list of paths, in "
+            "the order of the atlas"
+        )
+    images = list_images(source, glob=str(glob) if glob else None)
+    if len(images.keys) != count:
+        raise RetroscopeError(
+            f"{name} is a scan of {count} images in {source!r}, where there are "
+            f"{len(images.keys)} now; restore them, or give the images as a list of paths"
+        )
+    return images
