@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import takewhile
-from urllib.parse import urlsplit
 
 from retroscope.errors import ImageError
 from retroscope.scanning.sources.class_rules import ClassRule
+from retroscope.scanning.sources.locations import path_of
 from retroscope.scanning.sources.parquets import index_parquet
 from retroscope.scanning.sources.remote_files import stored_file
 from retroscope.scanning.sources.shards import IMAGES_PER_SHARD, Shard, ShardKind
@@ -31,7 +31,7 @@ def archive_kind(location: str) -> ShardKind | None:
     >>> archive_kind("https://a.org/x.TAR?download=true").value
     'tar'
     """
-    path = _path_of(location).lower()
+    path = path_of(location).lower()
     if not path.endswith((*ARCHIVE_KINDS, *_COMPRESSED_TARS)):
         return None
     if path.endswith(_COMPRESSED_TARS):
@@ -62,16 +62,11 @@ def archive_names(locations: Sequence[str]) -> list[str]:
     >>> archive_names(["data/train/0.tar", "data/val/0.tar"]), archive_names(["data/train/0.tar"])
     (['train/0.tar', 'val/0.tar'], ['0.tar'])
     """
-    folders = [_path_of(location).split("/") for location in locations]
+    folders = [path_of(location).split("/") for location in locations]
     levels = zip(*(parts[:-1] for parts in folders), strict=False)
     shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
     names = ["/".join(parts[shared:]) for parts in folders]
     return names if len(set(names)) == len(names) else list(locations)
-
-
-def _path_of(location: str) -> str:
-    """The path, without what a URL has after it."""
-    return urlsplit(location).path if "://" in location else location
 
 
 def _versions(locations: Sequence[str]) -> dict[str, FileVersion]:

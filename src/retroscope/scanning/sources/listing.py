@@ -30,6 +30,7 @@ from retroscope.scanning.sources.locations import (
     expand_pattern,
     is_url,
     join_path,
+    parent_url,
     strip_file_scheme,
 )
 from retroscope.scanning.sources.remote_folders import (
@@ -152,8 +153,7 @@ def _shards_of_url(url: str, glob: str | None, rule: ClassRule) -> ShardedSource
     if len(urls) > 1 or archive_kind(urls[0]):
         return _shards_of_list(urls, "", glob, rule)
     if is_list_url(urls[0]):
-        base = urls[0].rpartition("/")[0]
-        return _shards_of_list(read_remote_list(urls[0]), base, glob, rule)
+        return _shards_of_list(read_remote_list(urls[0]), parent_url(urls[0]), glob, rule)
     return _shards_of_found(urls[0], find_remote(urls[0], glob, _SUFFIXES), glob, rule)
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from retroscope.errors import ImageError, RetroscopeError
 
@@ -24,6 +25,18 @@ def is_url(location: str) -> bool:
     return _SCHEME.match(location) is not None
 
 
+def path_of(location: str) -> str:
+    """A path, or that of a URL without what comes after it.
+
+    >>> path_of("https://a.org/x.tar?download=true"), path_of("memory://x.tar")
+    ('a.org/x.tar', 'x.tar')
+    """
+    if "://" not in location:
+        return location
+    parts = urlsplit(location)
+    return parts.netloc + parts.path
+
+
 def strip_file_scheme(location: str) -> str:
     """The path of a `file://` URL; other locations as they are.
 
@@ -41,7 +54,19 @@ def join_path(root: str, path: str) -> str:
     """
     if is_url(path):
         return path
-    return f"{root.rstrip('/')}/{path}" if is_url(root) else str(Path(root) / path)
+    if is_url(root):
+        return root + path if root.endswith("://") else f"{root.rstrip('/')}/{path}"
+    return str(Path(root) / path)
+
+
+def parent_url(url: str) -> str:
+    """The URL of the folder around a file.
+
+    >>> parent_url("https://a.org/lists/x.txt"), parent_url("memory://x.txt")
+    ('https://a.org/lists', 'memory://')
+    """
+    scheme, _, path = url.partition("://")
+    return f"{scheme}://{path.rpartition('/')[0]}"
 
 
 def has_wildcard(location: str) -> bool:

@@ -191,6 +191,12 @@ _LATEST_COPIES: SharedCache[RemoteFile, FetchedCopy] = SharedCache(
 )
 
 
+def forget_copies() -> None:
+    """Drops the copies that nobody uses, and when files were last seen."""
+    _LATEST_COPIES.clear()
+    _SEEN_AT.clear()
+
+
 @lru_cache(maxsize=4096)
 def has_ranges(url: str) -> bool:
     """Whether a part of a file can be read without the rest, which some web servers refuse."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit
 
 from retroscope.errors import ImageError
 from retroscope.scanning.sources.file_systems import attempt, open_url
-from retroscope.scanning.sources.locations import expand_braces
+from retroscope.scanning.sources.locations import expand_braces, path_of
 from retroscope.scanning.sources.members import matches, refuse_unusable_glob
 
 _WILDCARDS = "*["
@@ -35,7 +34,7 @@ def is_list_url(url: str) -> bool:
     >>> is_list_url("https://a.org/train.txt?raw=true"), is_list_url("https://a.org/train/")
     (True, False)
     """
-    return urlsplit(url).path.lower().endswith(".txt")
+    return path_of(url).lower().endswith(".txt")
 
 
 def read_remote_list(url: str) -> list[str]:

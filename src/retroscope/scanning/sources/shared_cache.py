@@ -32,6 +32,11 @@ class SharedCache(Generic[Key, Value]):
             self._load(key, future, load)
         return future.result()
 
+    def clear(self) -> None:
+        """Keeps no value; those that threads still use stay with them."""
+        with self._lock:
+            self._values.clear()
+
     def _load(self, key: Key, future: "Future[Value]", load: Callable[[], Value]) -> None:
         try:
             value = load()
