@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retroscope.network import Network
@@ -57,6 +57,12 @@ class LotSweeper:
         write_segment(self.folder.segment(task), segment)
         return LotReport(len(segment.images.numbers), len(segment.images.errors))
 
+    def try_shard(self, task: LotTask, shard: int) -> None:
+        """Sweeps one shard of a lot, and writes nothing."""
+        lot = self._input(task)
+        lot = replace(lot, shards=[own for own in lot.shards if own.number == shard])
+        sweep_lot(self._network(task.stage), self.plan, task, lot=lot, workers=self._workers)
+
     def _network(self, stage: LotStage) -> Network:
         """The network in the precision of a stage: all but the last run in bfloat16."""
         if stage == self.plan.stages[-1]:
@@ -66,7 +72,10 @@ class LotSweeper:
         return self._copy
 
     def _input(self, task: LotTask) -> LotInput:
-        shards = self.folder.read_shards(task.lot)
+        skipped = self.folder.skipped_shards(task.lot)
+        shards = [
+            shard for shard in self.folder.read_shards(task.lot) if shard.number not in skipped
+        ]
         if task.stage == self.plan.stages[0]:
             return LotInput(shards)
         with open_segment(self.folder, self.plan, LotTask(task.lot)) as segment:

@@ -23,9 +23,10 @@ from retroscope.scanning.lots.fold_segments import (
 )
 from retroscope.scanning.lots.plan_folder import LotTask, PlanFolder
 from retroscope.scanning.lots.sweep_plan import SweepPlan, open_plan
-from retroscope.scanning.lots.whole_files import PlanError
+from retroscope.scanning.lots.whole_files import PlanError, delete_unfinished
 from retroscope.scanning.one_pass import LayerSweeps, channel_ranges
 from retroscope.scanning.persist import write_layer
+from retroscope.scanning.sources import Shard
 from retroscope.scanning.sources.image_list import ListFingerprint
 
 
@@ -49,6 +50,7 @@ def merge_lots(
     with _open_target(Path(to), plan, restart=restart) as writer:
         if writer is not None:
             _Merger(folder, plan, lots, writer).run(progress)
+            delete_unfinished(folder.lots)
     return open_atlas(to)
 
 
@@ -220,13 +222,31 @@ class _Merger:
         return facts | ({"left_out": left_out} if left_out else {})
 
     def _describe_left_out(self) -> list[Json]:
-        """The shards of the lots that are missing, and why."""
-        return [
-            {
-                "lot": lot,
-                "shards": [shard.name or shard.location for shard in self.folder.read_shards(lot)],
-                "reason": self.folder.skip_reason(lot) or "not swept",
-            }
-            for lot in range(len(self.plan.lots))
-            if lot not in self.lots
-        ]
+        """The shards of the lots that are missing, and those that lots leave out; and why."""
+        left_out: list[Json] = []
+        for lot in range(len(self.plan.lots)):
+            skipped = self.folder.skipped_shards(lot)
+            if lot in self.lots and not skipped:
+                continue
+            shards = {shard.number: describe_shard(shard) for shard in self.folder.read_shards(lot)}
+            reasons = (
+                skipped
+                if lot in self.lots
+                else dict.fromkeys(shards, self.folder.skip_reason(lot) or "not swept")
+            )
+            left_out.append(
+                {
+                    "lot": lot,
+                    "shards": [shards[number] for number in reasons],
+                    "reason": next(iter(reasons.values())),
+                }
+            )
+        return left_out
+
+
+def describe_shard(shard: Shard) -> str:
+    """A shard in words: its archive, or its first and last image."""
+    if shard.paths:
+        return f"{shard.paths[0]} to {shard.paths[-1]}"
+    part = "" if shard.stop is None else f" (images {shard.start} to {shard.stop - 1})"
+    return f"{shard.name or shard.location}{part}"

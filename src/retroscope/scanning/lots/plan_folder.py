@@ -65,6 +65,21 @@ class PlanFolder:
         except FileNotFoundError:
             return None
 
+    def skip_shards(self, lot: int, reasons: dict[int, str]) -> None:
+        """Leaves shards of a lot out, by their numbers: the lot is swept without them."""
+        skipped: dict[str, Json] = {str(number): reason for number, reason in reasons.items()}
+        self._write_json(self._skipped_shards(lot), skipped)
+
+    def skipped_shards(self, lot: int) -> dict[int, str]:
+        """The shards of a lot that are left out, and why."""
+        if not self._skipped_shards(lot).exists():
+            return {}
+        reasons = self._read_json(self._skipped_shards(lot))
+        return {int(number): str(reason) for number, reason in reasons.items()}
+
+    def _skipped_shards(self, lot: int) -> Path:
+        return self.lots / f"{lot:05}.skipped-shards"
+
     def write_shards(self, lot: int, shards: Sequence[Shard]) -> None:
         """The shards of a lot, so that a worker reads no more than its own."""
         self._write_json(self.lots / f"{lot:05}.json", [shard.to_json() for shard in shards])
@@ -105,3 +120,12 @@ class PlanFolder:
             f"no plan at {str(self.path)!r}; 'retroscope plan MODEL IMAGES --to {self.path}' "
             "makes one"
         )
+
+
+def plan_beside(atlas: Path) -> Path:
+    """Where a scan on workers has its plan until the atlas is finished.
+
+    >>> str(plan_beside(Path("photos.atlas")))
+    'photos.atlas.plan'
+    """
+    return atlas.with_name(f"{atlas.name}.plan")

@@ -7,6 +7,8 @@ nor reading needs them all at once.
 """
 
 import json
+import struct
+import zlib
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -30,7 +32,10 @@ SHARD_BITS = 32
 
 _FORMAT = 1
 _NARROW = (np.int8, np.int16, np.int32)
-_DAMAGES = (OSError, BadZipFile, KeyError, ValueError, EOFError)
+_DAMAGES = (
+    *(OSError, BadZipFile, KeyError, ValueError, EOFError),
+    *(RuntimeError, struct.error, zlib.error, MemoryError),  # of a directory that is damaged
+)
 
 
 class LotStage(StrEnum):
@@ -183,7 +188,7 @@ class SegmentFile:
         self.path = path
         try:
             self._archive = ZipFile(path)
-        except (OSError, BadZipFile) as error:
+        except _DAMAGES as error:
             raise SegmentError(path, _describe_damage(error)) from error
         try:
             self._header = self._read_header()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from retroscope.atlas.queries.writer_queries import ImageFileRow
-from retroscope.errors import ModelError, RetroscopeError
+from retroscope.errors import ImageError, ModelError, RetroscopeError
 from retroscope.network import Network
 from retroscope.scanning.image_pass import ScanPass, run_batches
 from retroscope.scanning.loading import LoadedBatch, default_workers
@@ -20,7 +20,7 @@ from retroscope.scanning.lots.sweep_plan import SweepPlan, use_threads
 from retroscope.scanning.lots.whole_files import PlanError
 from retroscope.scanning.one_pass import LayerSweeps
 from retroscope.scanning.precision import candidate_count
-from retroscope.scanning.sources import ImageList, Shard
+from retroscope.scanning.sources import ImageFiles, ImageList, Shard
 from retroscope.scanning.statistics.sweep import Array
 
 
@@ -101,6 +101,24 @@ def name_shard(shard: Shard) -> Iterator[None]:
         raise ShardError(f"shard {shard.number} cannot be swept: {error}") from error
 
 
+def refuse_missing_files(image_list: ImageList, indices: Sequence[int]) -> None:
+    """Raises if all of these files are gone, as on a machine that does not see the disk."""
+    files = image_list.files
+    if files is not None and len(indices) and not any(_exists(files, index) for index in indices):
+        raise ImageError(
+            f"none of its {len(indices)} images is there, such as {files.name(indices[0])}; mount "
+            "the disk or restore them"
+        )
+
+
+def _exists(files: ImageFiles, index: int) -> bool:
+    try:
+        files.status(index)
+    except OSError:
+        return False
+    return True
+
+
 @dataclass(eq=False)
 class _LotPass:
     """What a pass over a lot has found in the shards so far."""
@@ -149,6 +167,8 @@ class _LotPass:
             for batch, self.sweeps in batches:
                 self._add_batch(batch, range(first, first + count), image_list)
                 yield self.processed
+        if all(first + index in self.images.errors for index in scan_pass.indices):
+            refuse_missing_files(image_list, scan_pass.indices)
 
     def _number_classes(self, image_list: ImageList) -> list[int]:
         """The labels of a list as indices of the lot's classes."""

@@ -23,7 +23,8 @@ class SweepSummary:
     """What a sweep has done, and what is missing.
 
     `failures` are the lots that could not be swept, and why. `missing` are all lots of the plan
-    that no process has finished; `is_waiting` if candidates are to be scored once they are.
+    that no process has finished, but for those that are skipped, with the reason; `is_waiting` if
+    candidates are to be scored once all others are there.
     """
 
     lots: int
@@ -32,6 +33,7 @@ class SweepSummary:
     unreadable: int = 0
     failures: dict[LotTask, str] = field(default_factory=dict)
     missing: Sequence[LotTask] = ()
+    skipped: dict[int, str] = field(default_factory=dict)
     is_waiting: bool = False
 
 
@@ -69,6 +71,8 @@ def sweep(
         _sweep_tasks(
             folder, plan, tasks, open_sweeper=open_once, summary=summary, progress=progress
         )
+    reasons = ((lot, folder.skip_reason(lot)) for lot in range(len(plan.lots)))
+    summary.skipped = {lot: reason for lot, reason in reasons if reason is not None}
     summary.missing = [task for stage in plan.stages for task in missing_tasks(folder, plan, stage)]
     return summary
 
