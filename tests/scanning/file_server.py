@@ -19,6 +19,7 @@ class FileServer:
     has_sizes: bool = True
     failures: int = 0
     status: int = 503
+    error_code: str = "EntryNotFound"
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     url: str = ""
 
@@ -53,7 +54,10 @@ class _Handler(BaseHTTPRequestHandler):
             site.failures -= 1
             self._send(site.status, b"", with_body=with_body)
         elif data is None:
-            self._send(404, b"", with_body=with_body)
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.send_header("X-Error-Code", self.site.error_code)
+            self.end_headers()
         elif site.has_ranges and (match := re.fullmatch(r"bytes=(\d+)-(\d+)", wanted)):
             start, stop = int(match[1]), min(int(match[2]) + 1, len(data))
             self._send(

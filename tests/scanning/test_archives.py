@@ -439,8 +439,8 @@ def test_missing_tars_of_a_range_are_named_once_with_their_count(tmp_path: Path)
     for number in (0, 2):
         write_tar(tmp_path / f"{number}.tar", {f"{number}.jpg": "x"})
     assert refusal(f"{tmp_path}/{{0..3}}.tar") == (
-        f"2 of 4 archives are missing: '{tmp_path}/1.tar', '{tmp_path}/3.tar'; copy them, or leave "
-        "them out"
+        f"2 of 4 archives are missing: '{tmp_path}/1.tar', '{tmp_path}/3.tar'; restore them, or "
+        "leave them out"
     )
 
 

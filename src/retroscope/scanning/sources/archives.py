@@ -79,7 +79,7 @@ def _versions(locations: Sequence[str]) -> dict[str, FileVersion]:
         others = f" and {len(missing) - _MAX_NAMES} more" if len(missing) > _MAX_NAMES else ""
         raise MissingShardError(
             f"{len(missing)} of {len(locations)} archives {'is' if len(missing) == 1 else 'are'} "
-            f"missing: {names}{others}; copy them, or leave them out"
+            f"missing: {names}{others}; restore them, or leave them out"
         )
     return {location: version for location, version in versions.items() if version is not None}
 

@@ -57,6 +57,11 @@ def _open_scheme(scheme: str) -> Any:
     return fsspec.filesystem(scheme, **options)
 
 
+def forget_file_systems() -> None:
+    """Opens file systems again, as after a change of their settings."""
+    _open_scheme.cache_clear()
+
+
 def attempt(request: Callable[[], Result], url: str) -> Result:
     """The result of a request, tried again after a pause if the server cannot be reached."""
     for number in range(1, ATTEMPTS + 1):
@@ -92,9 +97,10 @@ def _refuse_final(error: Exception, url: str) -> None:
 def _status(error: BaseException) -> int | None:
     """The status that a server has answered with, if the error has one."""
     for candidate in (error, error.__cause__):
-        status = getattr(candidate, "status", None)
-        if isinstance(status, int):
-            return status
+        response = getattr(candidate, "response", None)
+        for status in (getattr(candidate, "status", None), getattr(response, "status_code", None)):
+            if isinstance(status, int):
+                return status
     return None
 
 

@@ -40,12 +40,12 @@ def resolve_hub_name(text: str) -> list[str]:
     """The URLs of a data set's Parquet files or tars, at the commit that is the latest now."""
     name = parse_hub_name(text)
     for revision in ("main", _CONVERTED):
-        commit, paths = _list_files(name.dataset, revision)
+        found = _list_files(name.dataset, revision)
         for ending in _ENDINGS:
-            files = sorted(path for path in paths if path.endswith(ending))
+            files = sorted(path for path in found.paths if path.endswith(ending))
             if files:
                 chosen = choose_split(files, name.split, name.dataset)
-                return [f"hf://datasets/{name.dataset}@{commit}/{path}" for path in chosen]
+                return [f"hf://datasets/{found.dataset}@{found.commit}/{path}" for path in chosen]
     raise RetroscopeError(
         f"the data set {name.dataset!r} has neither Parquet files nor tars; download it and give "
         "the folder"
@@ -88,8 +88,16 @@ def split_of(path: str) -> str:
     return "all"
 
 
-def _list_files(dataset: str, revision: str) -> tuple[str, list[str]]:
-    """The commit that a revision is now, and the paths of its files; none if it does not exist."""
+class _Revision(NamedTuple):
+    """The whole name of a data set, the commit that a revision is now, and its files."""
+
+    dataset: str
+    commit: str
+    paths: Sequence[str]
+
+
+def _list_files(dataset: str, revision: str) -> _Revision:
+    """The files of a revision; none if it does not exist."""
     try:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
@@ -100,10 +108,11 @@ def _list_files(dataset: str, revision: str) -> tuple[str, list[str]]:
     try:
         info = HfApi().dataset_info(dataset, revision=revision)
     except RevisionNotFoundError:
-        return revision, []
+        return _Revision(dataset, revision, [])
     except (HfHubHTTPError, OSError) as error:
         raise RetroscopeError(
             f"cannot look up the data set {dataset!r} ({describe_error(error)}); check its name "
             "and the connection"
         ) from error
-    return info.sha or revision, [file.rfilename for file in info.siblings or ()]
+    paths = [file.rfilename for file in info.siblings or ()]
+    return _Revision(info.id, info.sha or revision, paths)

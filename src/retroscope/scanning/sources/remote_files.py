@@ -1,6 +1,7 @@
 """Files behind URLs: read by ranges, or fetched whole to a temporary file."""
 
 import io
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -40,6 +41,10 @@ _ETAG_KEYS = (
     *("Last-Modified", "LastModified", "last_modified", "updated", "mtime", "modified", "created"),
 )
 """What file systems call the version of a file, the best first."""
+_COMMIT = re.compile(r"^hf://.*@[0-9a-f]{40}/")
+"""A file of a commit never changes."""
+_RANGE_OPTIONS = {"hf": {"cache_type": "none"}}
+"""What keeps a file system from reading more than a range."""
 
 
 def stored_file(location: str, pinned: FileVersion | None = None) -> StoredFile:
@@ -121,7 +126,8 @@ class RemoteFile(StoredFile):
 
     def version(self) -> FileVersion:
         file_system, path = open_url(self.location)
-        file_system.invalidate_cache(path)
+        if not _COMMIT.search(self.location):
+            file_system.invalidate_cache(path)
         info = attempt(lambda: file_system.info(path), self.location)
         _SEEN_AT[self] = monotonic()
         return _version_in(info)
@@ -142,7 +148,10 @@ class RemoteFile(StoredFile):
 
     def _request(self, start: int, stop: int) -> bytes:
         file_system, path = open_url(self.location)
-        data: bytes = attempt(lambda: file_system.cat_file(path, start, stop), self.location)
+        options = _RANGE_OPTIONS.get(self.location.partition("://")[0], {})
+        data: bytes = attempt(
+            lambda: file_system.cat_file(path, start, stop, **options), self.location
+        )
         return data
 
     def open(self) -> IO[bytes]:
