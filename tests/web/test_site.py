@@ -42,6 +42,7 @@ from retroscope.web.site.urls import (
     PARAM_PATTERNS,
     find_label_by_slug,
     find_layer_by_slug,
+    label_slugs,
     label_urls,
     match_url,
     url_for,
@@ -278,6 +279,27 @@ def test_an_atlas_without_projections_classes_or_statistics_is_shown(tmp_path: P
         page = (tmp_path / "site/unit/features.0/2.html").read_text("utf-8")
         assert "No hits." in page
         assert "never fires" in page
+
+
+def test_a_scan_without_statistics_of_classes_claims_none(tmp_path: Path) -> None:
+    """No unit responds to a class most, as far as is known; that is not zero units."""
+    path = tmp_path / "odd.atlas"
+    odd_atlas(path).close()
+    with AtlasWriter(path) as writer, writer.transaction():
+        writer.put_meta({"with_classes": False})
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("DELETE FROM class_stats")
+        file.execute("UPDATE channels SET top_label = NULL")
+    with open_atlas(path) as atlas:
+        site = make_site(atlas)
+        write_site(site, tmp_path / "site")
+        for page in ("classes", f"class/{next(iter(label_slugs(site).values()))}"):
+            text = (tmp_path / "site" / f"{page}.html").read_text("utf-8")
+            assert "This scan left out the statistics of classes." in text
+            assert "respond" not in text
+            assert "selectiv" not in text
+        names = (tmp_path / "site/names.html").read_text("utf-8")
+        assert "respond most" not in names
 
 
 def test_what_a_unit_adds_has_a_plate_where_the_atlas_has_it(tmp_path: Path) -> None:

@@ -19,13 +19,14 @@ _MAX_IMAGES = 24
 
 def classes(site: Site, _params: Params) -> Facts:
     """All classes, each with the number of units that respond to it most."""
-    unit_counts, urls = image_queries.count_units_per_class(site.atlas), label_urls(site)
+    urls = label_urls(site)
     first_images = image_queries.first_image_per_class(site.atlas)
     return {
+        "has_statistics": has_class_statistics(site),
         "classes": [
             _label_facts(label)
             | {
-                "units": unit_counts.get(label.id, 0),
+                "units": units,
                 "href": urls[label.name],
                 "src": (
                     url_for(site, "image_file", image=first_images[label.id])
@@ -33,9 +34,22 @@ def classes(site: Site, _params: Params) -> Facts:
                     else None
                 ),
             }
-            for label in site.atlas.labels
+            for label, units in zip(site.atlas.labels, count_class_units(site), strict=True)
         ],
     }
+
+
+def has_class_statistics(site: Site) -> bool:
+    """Whether the scan has counted what each channel does by class; it may have been left out."""
+    return bool(site.atlas.meta.get("with_classes", True))
+
+
+def count_class_units(site: Site) -> list[int | None]:
+    """How many units respond to each class most; None where that is not known."""
+    if not has_class_statistics(site):
+        return [None] * len(site.atlas.labels)
+    counts = image_queries.count_units_per_class(site.atlas)
+    return [counts.get(label.id, 0) for label in site.atlas.labels]
 
 
 def label(site: Site, params: Params) -> Facts:
@@ -44,6 +58,7 @@ def label(site: Site, params: Params) -> Facts:
     rows = image_queries.class_units(site.atlas, label.id)
     hit_images = image_queries.stored_images(site.atlas, label=label.id)
     return _label_facts(label) | {
+        "has_statistics": has_class_statistics(site),
         "units": _most_selective(site, rows),
         "unit_count": len(rows),
         "hit_images": [

@@ -8,6 +8,7 @@ from retroscope.atlas.queries import channel_queries, image_queries, reader_quer
 from retroscope.atlas.queries.channel_queries import LayerConditionRow
 from retroscope.imaging.decoding import Size
 from retroscope.results.layers import Layer
+from retroscope.web.site.pages.class_pages import count_class_units, has_class_statistics
 from retroscope.web.site.pages.highlights import example_unit, highlighted_units
 from retroscope.web.site.pages.image_pages import sample_images
 from retroscope.web.site.pages.missing_projections import missing_of_atlas
@@ -65,16 +66,17 @@ def _listed_layers(site: Site) -> list[Facts]:
 
 def names(site: Site, _params: Params) -> Facts:
     """Every layer with all its names, and every class."""
-    unit_counts, urls = image_queries.count_units_per_class(site.atlas), label_urls(site)
+    urls = label_urls(site)
     return {
+        "has_statistics": has_class_statistics(site),
         "layers": [layer_facts(site, layer) for layer in site.atlas.layers],
         "classes": [
             {
                 "label": label.name,
-                "units": unit_counts.get(label.id, 0),
+                "units": units,
                 "href": urls[label.name],
             }
-            for label in site.atlas.labels
+            for label, units in zip(site.atlas.labels, count_class_units(site), strict=True)
         ],
     }
 
