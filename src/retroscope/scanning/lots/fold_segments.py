@@ -141,9 +141,11 @@ class _Fold:
     def add(self, segment: SegmentFile) -> None:
         """Adds what a segment says of the channels, and counts its images."""
         numbers = self._number_classes(segment.class_names)
-        sweep = segment.read_sweep()
-        sweep = replace(sweep, class_sums=sweep.class_sums.renumber(numbers))
+        sweep = segment.read_channels()
         self._sweep = sweep if self._sweep is None else self._sweep.merge(sweep)
+        for sums in segment.read_class_sums():
+            merged = self._sweep.class_sums.merge(sums.renumber(numbers))
+            self._sweep = replace(self._sweep, class_sums=merged)
         self._shard_images.update(segment.count_shard_images())
         for label, count in segment.count_class_images().items():
             self._class_images[numbers[label]] += count

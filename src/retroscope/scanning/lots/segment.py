@@ -24,13 +24,15 @@ from retroscope.atlas.queries.table_rows import StoredImageRow
 from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.errors import describe_error
 from retroscope.scanning.lots.whole_files import PlanError, write_whole
-from retroscope.scanning.statistics.sweep import Array, Arrays, Sweep
+from retroscope.scanning.statistics.class_sums import ClassSums
+from retroscope.scanning.statistics.sweep import CLASS_LABELS, CLASSES, Array, Arrays, Sweep
 from retroscope.scanning.statistics.topk import TopK
 
 SHARD_BITS = 32
 """An image is numbered `shard << 32 | position`: known without counting, in the list's order."""
 
 _FORMAT = 1
+_CLASSES_AT_ONCE = 32
 _NARROW = (np.int8, np.int16, np.int32)
 _DAMAGES = (
     *(OSError, BadZipFile, KeyError, ValueError, EOFError),
@@ -242,6 +244,36 @@ class SegmentFile:
         return Sweep.from_arrays(
             {name: self._read_sweep_array(name) for name in self._header["types"]}
         )
+
+    def read_channels(self) -> Sweep:
+        """The sweep of the lot without its classes."""
+        types: Mapping[str, str] = self._header["types"]
+        arrays = {
+            name: self._read_sweep_array(name) for name in types if not name.startswith(CLASSES)
+        }
+        channels = len(arrays["by_max.score"])
+        shapes = {name: (0,) if name == CLASS_LABELS else (0, channels) for name in types}
+        no_classes = {
+            name: np.empty(shapes[name], dtype)
+            for name, dtype in types.items()
+            if name.startswith(CLASSES)
+        }
+        return Sweep.from_arrays({**arrays, **no_classes})
+
+    def read_class_sums(self) -> Iterator[ClassSums]:
+        """The sums of the lot's classes, some classes at a time: all would take much memory."""
+        types = {
+            name: dtype for name, dtype in self._header["types"].items() if name.startswith(CLASSES)
+        }
+        narrow = {name: self._read(_SWEEP + name) for name in types}
+        for start in range(0, len(narrow[CLASS_LABELS]), _CLASSES_AT_ONCE):
+            part = slice(start, start + _CLASSES_AT_ONCE)
+            yield ClassSums.from_tensors(
+                {
+                    name.removeprefix(CLASSES): torch.from_numpy(narrow[name][part].astype(dtype))
+                    for name, dtype in types.items()
+                }
+            )
 
     def _read_sweep_array(self, name: str) -> Array:
         return self._read(_SWEEP + name).astype(self._header["types"][name], copy=False)

@@ -50,9 +50,7 @@ class Sweep:
     class_sums: ClassSums
 
     @classmethod
-    def empty(
-        cls, channels: int, *, top: int, device: torch.device | None = None
-    ) -> Self:
+    def empty(cls, channels: int, *, top: int, device: torch.device | None = None) -> Self:
         """No image yet."""
         return cls(
             TopK.empty(channels, top, device),
@@ -126,7 +124,7 @@ class Sweep:
             **_name_ranking("by_max", self.by_max),
             **_name_ranking("by_mean", self.by_mean),
             **_add_prefix(_CHANNELS, self.channel_sums.sums),
-            **_add_prefix(_CLASSES, self.class_sums.to_tensors()),
+            **_add_prefix(CLASSES, self.class_sums.to_tensors()),
         }
         return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
@@ -140,12 +138,12 @@ class Sweep:
             _unname_ranking("by_max", tensors),
             _unname_ranking("by_mean", tensors),
             ChannelSums(_select_prefix(_CHANNELS, tensors)),
-            ClassSums.from_tensors(_select_prefix(_CLASSES, tensors)),
+            ClassSums.from_tensors(_select_prefix(CLASSES, tensors)),
         )
 
 
-_CHANNELS, _CLASSES = "channels.", "classes."
-_CLASS_LABELS = f"{_CLASSES}labels"
+_CHANNELS, CLASSES = "channels.", "classes."
+CLASS_LABELS = f"{CLASSES}labels"
 
 
 def _add_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -176,8 +174,8 @@ def _unname_ranking(name: str, tensors: Mapping[str, torch.Tensor]) -> TopK:
 def concatenate_layers(layers: Sequence[Mapping[str, Array]]) -> Arrays:
     """The channels of several sweeps over the same images as one."""
     arrays = {
-        name: np.concatenate([layer[name] for layer in layers], axis=int(name.startswith(_CLASSES)))
+        name: np.concatenate([layer[name] for layer in layers], axis=int(name.startswith(CLASSES)))
         for name in layers[0]
-        if name != _CLASS_LABELS
+        if name != CLASS_LABELS
     }
-    return {**arrays, _CLASS_LABELS: layers[0][_CLASS_LABELS]}
+    return {**arrays, CLASS_LABELS: layers[0][CLASS_LABELS]}
