@@ -13,7 +13,8 @@ class Progress:
 
     The stage ends after `max_seconds`, also if items are left. `forecast` is the time of the items
     that are left, where they take longer or shorter than those before. `memory_bytes` is about what
-    the stage needs, 0 if that is little.
+    the stage needs, 0 if that is little. `note` says what else there is to say, such as how many
+    workers there are.
 
     >>> Progress("illustrate", 10, 1000, skipped=0, seconds=1.0, max_seconds=20.0).seconds_left
     19.0
@@ -27,6 +28,7 @@ class Progress:
     max_seconds: float = inf
     forecast: float | None = None
     memory_bytes: int = 0
+    note: str = ""
 
     @property
     def rate(self) -> float:
@@ -87,7 +89,7 @@ class ProgressReporter:
         self.update(completed)
         self._start = self._reported_at = perf_counter()  # without the listener's first call
 
-    def update(self, completed: int) -> None:
+    def update(self, completed: int, *, note: str = "") -> None:
         """Reports how many items are completed; a stage without items is not reported."""
         if self._total == 0:
             return
@@ -107,6 +109,7 @@ class ProgressReporter:
             self._max_seconds,
             self._forecast.seconds_left,
             self._memory_bytes,
+            note,
         )
         self._listener(state)
 

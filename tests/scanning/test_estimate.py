@@ -16,8 +16,7 @@ from retroscope.progress import Progress, ProgressListener
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
 from retroscope.scanning import estimate as estimate_module
-from retroscope.scanning import illustrate as illustrate_module
-from retroscope.scanning import image_pass, trial_runs
+from retroscope.scanning import image_pass, local_projections, trial_runs
 from retroscope.scanning.estimate import ScanEstimate, estimate_scan
 from retroscope.scanning.illustrate import Ranks, parse_ranks
 from retroscope.scanning.job import scan
@@ -55,7 +54,7 @@ class Work:
         for module in (trial_runs, image_pass):
             monkeypatch.setattr(module, "sweep_batch", self.sweep_batch)
         monkeypatch.setattr(trial_runs, "deconv_many", self.project)
-        monkeypatch.setattr(illustrate_module, "project_requests", self.project)
+        monkeypatch.setattr(local_projections, "project_requests", self.project)
         monkeypatch.setattr(estimate_module, "_ROW_SECONDS", 0.0)
 
     def __call__(self) -> float:
@@ -188,7 +187,10 @@ def test_the_estimate_of_projections_is_an_upper_limit(
 def test_the_estimate_counts_the_sums_of_classes_as_they_are_in_memory(folder: Path) -> None:
     flat = list_images(folder)
     named = replace(flat, labels=[0] * 12, class_names=[f"class {n}" for n in range(40)])
-    said, without = (estimate_tiny(tiny(), named, classes=classes) for classes in (True, False))
+    none = parse_ranks("none")
+    said, without = (
+        estimate_tiny(tiny(), named, classes=classes, ranks=none) for classes in (True, False)
+    )
     no_image = ClassRow.empty(said.channels)
     assert said.class_bytes == 40 * sum(column.nbytes for column in no_image.columns)
     assert said.memory_bytes - without.memory_bytes == said.class_bytes

@@ -197,7 +197,7 @@ def record_requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Unit, str]]:
         asked.extend((unit, image.source) for unit, image in requests)
         return project_requests(net, requests, **options)
 
-    monkeypatch.setattr("retroscope.scanning.illustrate.project_requests", watching)
+    monkeypatch.setattr("retroscope.scanning.local_projections.project_requests", watching)
     return asked
 
 
@@ -375,7 +375,7 @@ def test_projections_end_when_their_time_is_up_and_go_on_later(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = iter(range(1000))
-    monkeypatch.setattr("retroscope.scanning.illustrate.perf_counter", lambda: next(seconds))
+    monkeypatch.setattr("retroscope.scanning.local_projections.perf_counter", lambda: next(seconds))
     monkeypatch.setattr("retroscope.scanning.job.time_for_projections", lambda _: 2.5)
     monkeypatch.setattr("retroscope.scanning.hit_order.MAX_HITS_PER_PORTION", 7)
     atlas = scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY)
@@ -395,7 +395,7 @@ def test_progress_is_reported_within_a_portion_and_counts_what_is_stored(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A portion of deep hits may take a minute."""
-    monkeypatch.setattr("retroscope.scanning.illustrate.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("retroscope.scanning.local_projections.REPORT_SECONDS", 0.0)
     atlas = scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY, projections="none")
     reports: list[tuple[int, int]] = []
 

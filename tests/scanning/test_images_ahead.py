@@ -9,11 +9,12 @@ from time import sleep
 
 import pytest
 
+from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import ImageError, RetroscopeError
 from retroscope.network import AnyImage
 from retroscope.scanning import images_ahead
-from retroscope.scanning.image_files import read_input
+from retroscope.scanning.image_files import read_input, refuse_changed_contents
 from retroscope.scanning.images_ahead import ImagesAhead
 from retroscope.scanning.sources import ImageList, list_images
 from tests.scanning.scans import smooth_image, tiny, write_images
@@ -39,9 +40,20 @@ def reading(
 ) -> Iterator[ImagesAhead]:
     with (
         AtlasWriter(path) as writer,
-        ImagesAhead(writer, tiny(), image_list, sequence, workers=workers, size=size) as images,
+        open_images(writer, image_list, sequence, workers=workers, size=size) as images,
     ):
         yield images
+
+
+def open_images(
+    writer: AtlasWriter, image_list: ImageList, sequence: list[int], *, workers: int, size: int
+) -> ImagesAhead:
+    def check_file(file: ImageFileRow) -> None:
+        refuse_changed_contents(writer, image_list, [file])
+
+    return ImagesAhead(
+        tiny(), image_list, sequence, check_file=check_file, workers=workers, size=size
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
@@ -94,7 +106,7 @@ def test_an_image_that_has_changed_since_the_scan_is_refused(tmp_path: Path) -> 
             writer.put_images(image_list.keys)
             writer.put_image_files(file for file in files if file is not None)
         smooth_image(9).save(tmp_path / "photos" / "01.png")
-        with ImagesAhead(writer, net, image_list, [0, 1], workers=2, size=9) as images:
+        with open_images(writer, image_list, [0, 1], workers=2, size=9) as images:
             images.read(0)
             with pytest.raises(RetroscopeError, match=r"'01\.png' has changed since the scan"):
                 images.read(1)

@@ -130,7 +130,7 @@ def test_an_interruption_keeps_the_projections_computed_so_far(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("retroscope.scanning.illustrate.project_requests", few)
+        patched.setattr("retroscope.scanning.local_projections.project_requests", few)
         with pytest.raises(KeyboardInterrupt):
             scan(tiny(), folder, to=tmp_path / "stopped")
     for name in ("stopped", "whole"):

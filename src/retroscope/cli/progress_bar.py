@@ -174,16 +174,14 @@ class ProgressLines:
 
 
 def _rate_and_time_left(progress: "Progress") -> str:
-    """`3.2/s, 2 min 3 s left`.
+    """`3.2/s, 2 min 3 s left`, and the note of the stage.
 
     rich's own columns would count what an earlier run finished as work of this one.
     """
-    if progress.rate == 0:
-        return ""
-    rate = f"{progress.rate:.1f}/s"
-    if progress.completed >= progress.total:
-        return rate
-    return f"{rate}, {format_duration(progress.seconds_left)} left"
+    parts = [f"{progress.rate:.1f}/s"] if progress.rate else []
+    if progress.rate and progress.completed < progress.total:
+        parts.append(f"{format_duration(progress.seconds_left)} left")
+    return ", ".join(filter(None, [*parts, progress.note]))
 
 
 def format_duration(seconds: float) -> str:

@@ -1,43 +1,48 @@
 """The second pass, over the hits only: it stores their images and their projections."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from pathlib import Path
-from time import monotonic, perf_counter
-from typing import TypeVar
 
 from retroscope.argument_types import check_arguments
 from retroscope.atlas.layer_selection import atlas_layers, split_names
-from retroscope.atlas.queries.table_rows import ProjectionRow, StoredImageRow
+from retroscope.atlas.queries.table_rows import StoredImageRow
 from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.atlas.reader import Atlas
 from retroscope.atlas.row_encoding import stored_image_row
 from retroscope.atlas.schema import ScanState
 from retroscope.atlas.writer import AtlasWriter, MissingProjection, extend_atlas
 from retroscope.engine.rule_choice import AUTO, choose_rules
-from retroscope.engine.rules import RELEVANCE, RuleBook
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_scan
-from retroscope.methods.deconv.deconv import project_requests
 from retroscope.network import AnyNetwork, Network, as_network
 from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
 from retroscope.results.layer_lookup import check_unit
-from retroscope.results.projections import Projection
 from retroscope.scanning.background_writer import BackgroundWriter
+from retroscope.scanning.distributed.projection_workers import projection_workers
+from retroscope.scanning.distributed.second_pass import (
+    ProjectionWorkers,
+    hit_unit,
+    project_on_workers,
+    rules_of_rows,
+)
+from retroscope.scanning.distributed.worker_options import WorkerOptions
 from retroscope.scanning.hit_order import HitOrder
 from retroscope.scanning.image_files import (
     read_input,
     refuse_changed_contents,
     refuse_changed_files,
 )
-from retroscope.scanning.images_ahead import ImagesAhead
 from retroscope.scanning.loading import default_workers
+from retroscope.scanning.local_projections import in_time, project_locally
+from retroscope.scanning.merging.joined_sources import list_joined_images
 from retroscope.scanning.sources import ImageList, ImageSource, list_images
 from retroscope.unit import Unit, as_unit
 
 CACHED_IMAGES, IMAGES_PER_TRANSACTION = 384, 32
-REPORT_SECONDS = 1.0
 
 RanksOption = str | int | bool
 """`auto`, `all`, `max`, `none`, or a number of hits; True and False stand for `all` and `none`."""
@@ -115,6 +120,8 @@ def illustrate(
     labels: str | Path | None = None,
     glob: str | None = None,
     workers: int | None = None,
+    on: str | WorkerOptions | None = None,
+    gpus_per_worker: float | None = None,
     progress: ProgressListener = ignore_progress,
 ) -> None:
     """Projects the hits of a scanned atlas that have no projection by these rules yet.
@@ -127,29 +134,49 @@ def illustrate(
     channel, or `auto`: as many as two minutes are enough for. `images` are those of the scan; by
     default, those that the atlas records. The images stored in the atlas would not do: the little
     that WebP loses changes switches, and with them the projections of deep layers.
+
+    `on` does it on several workers: `processes`, `ray`, or the `ray://HOST:PORT` of a cluster. Then
+    `workers` is their number, and each has so many `gpus_per_worker`.
     """
     net = as_network(net)
     ranks = parse_ranks(projections)
+    options = None
+    if on is not None:
+        options = WorkerOptions.parse(on, workers=workers, gpus_per_worker=gpus_per_worker)
     with extend_atlas(atlas) as (scanned, writer):
-        image_list = _list_scanned_images(scanned, images, glob=glob, labels=labels)
-        _check_is_same_scan(scanned, net, image_list)
+        image_list = list_scanned_images(scanned, images, glob=glob, labels=labels)
+        check_scan_and_images(scanned, net, image_list)
         selection = _select_units(scanned, split_names(layers), units)
-        workers = workers or default_workers()
-        store_winning_images(writer, net, image_list, workers=workers, progress=progress)
-        project_hits(
-            writer,
-            net,
-            image_list,
-            ranks=ranks,
-            selection=selection,
-            rules=rules,
-            max_seconds=time_for_projections(0) if ranks.is_timed else inf,
-            workers=workers,
-            progress=progress,
-        )
+        threads = default_workers() if options else workers or default_workers()
+        store_winning_images(writer, net, image_list, workers=threads, progress=progress)
+        with _projection_workers(net, options, writer.path) as projecting:
+            project_hits(
+                writer,
+                net,
+                image_list,
+                ranks=ranks,
+                selection=selection,
+                rules=rules,
+                max_seconds=time_for_projections(0) if ranks.is_timed else inf,
+                workers=threads,
+                on=projecting,
+                progress=progress,
+            )
 
 
-def _list_scanned_images(
+@contextmanager
+def _projection_workers(
+    net: Network, options: WorkerOptions | None, atlas: Path
+) -> Iterator[ProjectionWorkers | None]:
+    """The workers that are asked for; None for this process."""
+    if options is None:
+        yield None
+        return
+    with projection_workers(net, options, network=options.network, beside=atlas) as workers:
+        yield workers
+
+
+def list_scanned_images(
     atlas: Atlas,
     images: ImageSource | None,
     *,
@@ -160,6 +187,10 @@ def _list_scanned_images(
     if images is not None:
         return list_images(images, glob=glob, labels=labels)
     meta = atlas.meta
+    sources = meta.get("sources")
+    if isinstance(sources, list):
+        keys = [image.key for image in atlas.images]
+        return list_joined_images(sources, keys, repr(str(atlas.path)))
     source, recorded_glob = meta.get("source"), meta.get("glob")
     if not isinstance(source, str):
         raise RetroscopeError(
@@ -180,7 +211,8 @@ def _select_units(
     return frozenset(selection)
 
 
-def _check_is_same_scan(atlas: Atlas, net: Network, image_list: ImageList) -> None:
+def check_scan_and_images(atlas: Atlas, net: Network, image_list: ImageList) -> None:
+    """Raises if the scan is not finished, or is of another network or of other images."""
     meta, name = atlas.meta, repr(str(atlas.path))
     if "state" not in meta or not ScanState(str(meta["state"])).is_finished:
         raise RetroscopeError(f"the scan of {name} is not finished; run the same scan again")
@@ -246,96 +278,71 @@ def project_hits(
     rules: str = AUTO,
     max_seconds: float = inf,
     workers: int | None = None,
+    on: ProjectionWorkers | None = None,
     progress: ProgressListener = ignore_progress,
 ) -> None:
     """Stores the projections of the hits that have none, the best hits of every channel first.
 
-    It stops after `max_seconds`, and leaves the others for later.
+    It stops after `max_seconds`, and leaves the others for later. Portions are those of all hits,
+    so that work which goes on later, or elsewhere, projects the same hits together.
     """
     choice = choose_rules(rules, net.survey(net.input_size))
     if rules == AUTO or "rules" not in writer.meta:
         with writer.transaction():
             writer.put_meta({"rules": choice.book.name, "rules_reason": choice.reason})
-    # by name, relevance comes without a note on why: the atlas says that once
-    stored_rules = choice.book if choice.book is RELEVANCE else rules
     order = HitOrder(net, choice.book)
     hits = order.sort(_missing_projections(writer, selection, ranks=ranks, rules=choice.book.name))
     refuse_changed_files(writer, image_list, sorted({hit.image for hit in hits}))
     reporter = ProgressReporter(
         "illustrate", len(hits), progress, max_seconds=max_seconds, parts=order.parts(hits)
     )
-    portions = _in_time(order.portions(hits), max_seconds)
-    sequence, workers = (hit.image for hit in hits), workers or default_workers()
-    with (
-        ImagesAhead(
-            writer, net, image_list, sequence, workers=workers, size=CACHED_IMAGES
-        ) as images,
-        _projection_store(writer, workers=workers) as store,
-    ):
-        _project_portions(net, portions, images, store=store, rules=stored_rules, reporter=reporter)
+    every_hit = partial(_missing_projections, writer, selection, ranks=ranks, rules=_NO_RULES)
+    portions = in_time(_portions_left(order, hits, every_hit), max_seconds)
+    if on is not None and hits:
+        work = on.work(writer, net, rules)
+        project_on_workers(
+            on, work, portions, writer=writer, image_list=image_list, reporter=reporter
+        )
+    elif hits:
+        project_locally(
+            writer,
+            net,
+            image_list,
+            portions,
+            sequence=[hit.image for hit in hits],
+            rules=rules_of_rows(net, rules),
+            workers=workers or default_workers(),
+            cached_images=CACHED_IMAGES,
+            reporter=reporter,
+        )
     if selection is None or any(unit.channel is None for unit in selection):
         with writer.transaction():
             state = ScanState.SCANNED if ranks.is_empty else ScanState.ILLUSTRATED
             writer.put_meta({"state": state})
 
 
-ProjectionStore = BackgroundWriter[tuple[int, Projection], ProjectionRow]
-"""Stores projections, each with the number of its image."""
+_NO_RULES = ""
+"""No projection is by these: all hits lack them."""
 
 
-def _projection_store(writer: AtlasWriter, *, workers: int) -> ProjectionStore:
-    def encode(projection: tuple[int, Projection]) -> ProjectionRow:
-        return writer.encode_projection(*projection)
-
-    return BackgroundWriter(writer, encode, writer.put_projections, workers=workers)
-
-
-def _project_portions(
-    net: Network,
-    portions: Iterable[Sequence[MissingProjection]],
-    images: ImagesAhead,
-    *,
-    store: ProjectionStore,
-    rules: str | RuleBook,
-    reporter: ProgressReporter,
-) -> None:
-    """Projects portion after portion, while those before are encoded and stored."""
-    report = _at_intervals(lambda: reporter.update(store.stored))
-    for portion in portions:
-        reporter.update(store.stored)
-        requests = ((_unit(hit), images.read(hit.image)) for hit in portion)
-        projections: list[Projection] = []
-        try:
-            projections.extend(project_requests(net, requests, rules=rules, after_pass=report))
-        finally:  # an interruption keeps what was computed
-            numbers = (hit.image for hit in portion)
-            store.add([*zip(numbers, projections, strict=False)])
-    reporter.update(store.wait())
+def _portions_left(
+    order: HitOrder,
+    hits: Sequence[MissingProjection],
+    every_hit: Callable[[], Iterator[MissingProjection]],
+) -> Iterator[Sequence[MissingProjection]]:
+    """The portions of all hits, of each what is left, which are the sorted `hits`."""
+    if sum(1 for _ in every_hit()) == len(hits):
+        yield from order.portions(hits)
+        return
+    left = set(map(_place, hits))
+    for portion in order.portions(order.sort(every_hit())):
+        rest = [hit for hit in portion if _place(hit) in left]
+        if rest:
+            yield rest
 
 
-Item = TypeVar("Item")
-
-
-def _in_time(items: Iterable[Item], max_seconds: float) -> Iterator[Item]:
-    """The items until the time is up."""
-    end = perf_counter() + max_seconds
-    for item in items:
-        if perf_counter() > end:
-            return
-        yield item
-
-
-def _at_intervals(call: Callable[[], object]) -> Callable[[], None]:
-    """A function that calls another, but at most every `REPORT_SECONDS`."""
-    called_at = monotonic()
-
-    def call_if_due() -> None:
-        nonlocal called_at
-        if monotonic() - called_at >= REPORT_SECONDS:
-            call()
-            called_at = monotonic()
-
-    return call_if_due
+def _place(hit: MissingProjection) -> tuple[str, int, int, int, int]:
+    return hit.layer, hit.channel, hit.image, hit.y, hit.x
 
 
 def _missing_projections(
@@ -356,9 +363,5 @@ def _is_by_mean_alone(hit: MissingProjection) -> bool:
 
 
 def _is_selected(hit: MissingProjection, selection: frozenset[Unit]) -> bool:
-    unit = _unit(hit)
+    unit = hit_unit(hit)
     return not selection.isdisjoint({unit, replace(unit, position=None), Unit(hit.layer)})
-
-
-def _unit(hit: MissingProjection) -> Unit:
-    return Unit(hit.layer, hit.channel, (hit.y, hit.x))

@@ -1,17 +1,16 @@
 """Images for the second pass, read by threads ahead of their use."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
 from typing import Self
 
 from retroscope.atlas.queries.writer_queries import ImageFileRow
-from retroscope.atlas.writer import AtlasWriter
 from retroscope.engine.batching import NetworkInput
 from retroscope.network import Network
-from retroscope.scanning.image_files import read_input, refuse_changed_contents
+from retroscope.scanning.image_files import read_input
 from retroscope.scanning.sources import ImageList
 
 IMAGES_AHEAD = 128
@@ -21,20 +20,21 @@ class ImagesAhead:
     """The images of a list as the network takes them, in the order of `sequence`, with repeats.
 
     Threads read the next ones while the network works on others. The last `size` of them are
-    cached, since the hits of an image lie far apart.
+    cached, since the hits of an image lie far apart. `check_file` is called with the file of each
+    image that has been read, before the image is used.
     """
 
     def __init__(
         self,
-        writer: AtlasWriter,
         net: Network,
         image_list: ImageList,
         sequence: Iterable[int],
         *,
+        check_file: Callable[[ImageFileRow], object],
         workers: int,
         size: int,
     ) -> None:
-        self._writer, self._image_list, self._size = writer, image_list, size
+        self._check_file, self._size = check_file, size
         self._read = partial(read_input, net, image_list)
         self._upcoming = iter(sequence)
         self._cache: OrderedDict[int, Future[tuple[NetworkInput, ImageFileRow | None]]]
@@ -54,15 +54,15 @@ class ImagesAhead:
         self._readers.shutdown(cancel_futures=True)
 
     def read(self, index: int) -> NetworkInput:
-        """The image at an index, the next of the sequence. Its file must be that of the scan."""
+        """The image at an index, the next of the sequence."""
         self._read_ahead()
         if index not in self._cache:
             self._submit(index)
         image, file = self._cache[index].result()
         if index in self._unused:
             self._unused.remove(index)
-            files = [] if file is None else [file]
-            refuse_changed_contents(self._writer, self._image_list, files)
+            if file is not None:
+                self._check_file(file)
         return image
 
     def _read_ahead(self) -> None:

@@ -15,6 +15,8 @@ from retroscope.errors import ImageError, RetroscopeError
 from retroscope.network import AnyNetwork, as_network
 from retroscope.progress import ProgressListener, ignore_progress
 from retroscope.scanning.checkpoints import resume_pass, run_pass
+from retroscope.scanning.distributed.scan_on_workers import DistributedScan, ScanSource
+from retroscope.scanning.distributed.worker_options import WorkerOptions
 from retroscope.scanning.illustrate import (
     RanksOption,
     parse_ranks,
@@ -61,6 +63,8 @@ def scan(
     precision: str = "full",
     batch_size: int | None = None,
     workers: int | None = None,
+    on: str | WorkerOptions | None = None,
+    gpus_per_worker: float | None = None,
     restart: bool = False,
     progress: ProgressListener = ignore_progress,
 ) -> Atlas:
@@ -82,11 +86,29 @@ def scan(
     `precision` bf16, a copy of the network in bfloat16 finds candidates, which are then scored in
     full; it is refused on a device that has no bf16 instructions. If it is interrupted, the same
     call resumes it.
+
+    `on` scans on several workers: `processes`, `ray`, or the `ray://HOST:PORT` of a cluster. Then
+    `workers` is their number and not that of threads, and each has so many `gpus_per_worker`. They
+    share the work by a plan, in a folder beside the atlas until that is finished, and give the
+    atlas that one process would have given.
     """
     net = as_network(net)
     pass_precision = Precision.parse(precision)
     refuse_slow_precision(pass_precision, net.device)
     refuse_less_than_one(top=top, batch_size=batch_size, workers=workers)
+    if on is not None:
+        distributed = DistributedScan(
+            net,
+            ScanSource(images, glob, labels, class_folder),
+            Path(to),
+            WorkerOptions.parse(on, workers=workers, gpus_per_worker=gpus_per_worker),
+            layers=layers,
+            top=top,
+            classes=classes,
+            precision=precision,
+            batch_size=batch_size,
+        )
+        return distributed.run(ranks=parse_ranks(projections), restart=restart, progress=progress)
     image_list = list_images(images, glob=glob, labels=labels, class_folder=class_folder)
     chosen_layers = scan_layers(net, layers)
     ranks = parse_ranks(projections)
@@ -101,9 +123,7 @@ def scan(
     )
     refuse_too_many_hits(plan.max_hits, plan.layers)
     if plan.with_classes:
-        refuse_too_many_classes(
-            len(image_list.class_names), plan.layers, max_hits=plan.max_hits
-        )
+        refuse_too_many_classes(len(image_list.class_names), plan.layers, max_hits=plan.max_hits)
     workers = workers or default_workers()
     with AtlasWriter(to, restart=restart) as writer:
         _start_or_resume(writer, plan, source=_source_facts(images, glob))

@@ -56,7 +56,7 @@ def test_tasks_may_be_an_endless_iterator(runner: Runner) -> None:
     outcomes = run(Square(), tasks(), runner=runner)
     for _ in range(10):
         next(outcomes)
-    outcomes.close()  # type: ignore[attr-defined]
+    outcomes.close()
     assert len(pulled) <= 10 + 2 * 2 + 1, "few tasks are in flight"
 
 

@@ -140,7 +140,7 @@ def test_closing_the_iteration_leaves_no_process(tmp_path: Path) -> None:
     next(outcomes)
     workers = worker_ids(tmp_path)
     assert all(map(is_alive, workers))
-    outcomes.close()  # type: ignore[attr-defined]
+    outcomes.close()
     wait_for_end(workers)
 
 

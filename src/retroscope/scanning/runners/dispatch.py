@@ -9,7 +9,7 @@
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Generator, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from itertools import islice
 from statistics import median
@@ -51,7 +51,7 @@ def run(
     runner: Runner,
     limits: Limits | None = None,
     listener: RunListener = ignore_status,
-) -> Iterator[Outcome[Task, Result]]:
+) -> Generator[Outcome[Task, Result], None, None]:
     """Does each task once, and yields its outcome as soon as it is known.
 
     Tasks are pulled when a worker is free. Wrap it in `contextlib.closing` where the iteration may

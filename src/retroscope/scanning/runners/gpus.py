@@ -51,3 +51,10 @@ def assign_gpus(gpus: Sequence[str], workers: int, gpus_per_worker: float) -> li
             parameter="workers",
         )
     return [",".join(names) for names in assigned]
+
+
+def count_workers(gpus_per_worker: float, threads: int | None) -> int:
+    """How many workers this machine has GPUs for, or else processors."""
+    if gpus_per_worker:
+        return max(int(len(visible_gpus()) / gpus_per_worker + 1e-6), 1)
+    return max((os.cpu_count() or 1) // (threads or 1), 1)

@@ -14,10 +14,10 @@ class InProcess:
     @contextmanager
     def open_pool(self, work: Work[Any, Any]) -> Iterator[WorkerPool]:
         """One worker, this process. An error while the work is opened is raised as it is."""
-        yield _Here(work)
+        yield _ThisProcess(work)
 
 
-class _Here:
+class _ThisProcess:
     capacity = 1
 
     def __init__(self, work: Work[Any, Any]) -> None:

@@ -16,6 +16,7 @@ from itertools import count
 from typing import Any
 
 from retroscope.errors import describe_error
+from retroscope.scanning.runners.gpus import count_workers
 from retroscope.scanning.runners.processes import pickle_work
 from retroscope.scanning.runners.ray_worker import RayWorker
 from retroscope.scanning.runners.work import RunnerError, Work
@@ -85,7 +86,7 @@ def _connect(ray: Any, runner: RayCluster) -> None:
     address = runner.address or ("auto" if os.environ.get("RAY_ADDRESS") else None)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
-        workers = runner.workers or default_count(runner)
+        workers = runner.workers or count_workers(runner.gpus_per_worker, runner.threads)
         ray.init(
             address="local",
             num_cpus=int(workers * runner.resources["CPU"]),
@@ -119,11 +120,6 @@ def _unreachable(address: str, reason: str) -> RunnerError:
         "cluster that asks for a token needs RAY_AUTH_MODE=token here",
         parameter="on",
     )
-
-
-def default_count(runner: RayCluster) -> int:
-    """A worker for each GPU, or for each share of the processors."""
-    return max(1, (os.cpu_count() or 1) // (runner.threads or 1))
 
 
 class _RayPool:

@@ -1,0 +1,1 @@
+"""Both passes of a scan on the workers of a runner."""

@@ -1,0 +1,184 @@
+"""The first pass on workers: lots, and what becomes of those that cannot be swept."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from retroscope.errors import RetroscopeError
+from retroscope.progress import ProgressListener, ProgressReporter
+from retroscope.scanning.lots.fold_segments import find_candidates
+from retroscope.scanning.lots.lot_sweeper import LotSweeper, LotWork
+from retroscope.scanning.lots.plan_folder import LotTask, PlanFolder
+from retroscope.scanning.lots.segment import LotStage
+from retroscope.scanning.lots.sweep_part import missing_tasks
+from retroscope.scanning.lots.sweep_plan import SweepPlan
+from retroscope.scanning.runners.dispatch import run
+from retroscope.scanning.runners.work import Deadly, Failed, Limits, RunStatus
+from retroscope.scanning.runners.workers import Runner
+
+
+class SweepError(RetroscopeError):
+    """Lots that could not be swept, after all others have been.
+
+    `reasons` are a line for each.
+    """
+
+    def __init__(self, message: str, reasons: Sequence[str]) -> None:
+        super().__init__(message)
+        self.reasons = reasons
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """A shard of a lot, swept alone to see whether that is what ends workers."""
+
+    task: LotTask
+    shard: int
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """Sweeps shards alone; what they give is thrown away, since segments are of lots."""
+
+    folder: str
+    workers: int | None = None
+
+    def open(self) -> Callable[[ShardTask], None]:
+        """Opens the network; returns the function that tries a shard."""
+        sweeper = LotSweeper(PlanFolder(Path(self.folder)), workers=self.workers)
+        return lambda task: sweeper.try_shard(task.task, task.shard)
+
+
+@dataclass(eq=False)
+class FirstPass:
+    """The sweeps of a plan on the workers of a runner; `workers` are their reading threads."""
+
+    folder: PlanFolder
+    plan: SweepPlan
+    runner: Runner
+    workers: int
+    progress: ProgressListener
+    limits: Limits = field(default_factory=Limits)
+
+    def run(self) -> None:
+        """Sweeps what is missing. Raises SweepError at the end if some of it cannot be swept."""
+        for stage in self.plan.stages:
+            if stage != LotStage.SCAN:
+                find_candidates(self.folder, self.plan)
+            reasons = self._sweep(stage)
+            if reasons:
+                raise self._describe(reasons)
+
+    def _sweep(self, stage: LotStage) -> list[str]:
+        missing = missing_tasks(self.folder, self.plan, stage)
+        if not missing:
+            return []
+        outcomes = _StageProgress(self.plan, stage, missing, self.progress)
+        reasons, deadly = [], []
+        work = LotWork(str(self.folder.path), self.workers)
+        with closing(
+            run(
+                work,
+                missing,
+                runner=self.runner,
+                limits=self.limits,
+                listener=outcomes.show_status,
+            )
+        ) as swept:
+            for outcome in swept:
+                match outcome:
+                    case Deadly():
+                        deadly.append(outcome)
+                        continue
+                    case Failed():
+                        reasons.append(f"lot {outcome.task.lot}: {outcome.message}")
+                outcomes.add(outcome.task)
+        for lost in deadly:
+            reasons += self._sweep_without_deadly_shards(lost)
+            outcomes.add(lost.task)
+        return reasons
+
+    def _sweep_without_deadly_shards(self, lost: Deadly[LotTask]) -> list[str]:
+        """Finds the shards of a lot that end workers, skips them, and sweeps the others."""
+        task, deaths = lost.task, lost.deaths
+        if task.stage != LotStage.SCAN:  # its images are counted already
+            return [f"lot {task.lot}: its workers died ({deaths[-1]}) as it was scored again"]
+        shards = self.folder.read_shards(task.lot)
+        tasks = [ShardTask(task, shard.number) for shard in shards]
+        trials = run(
+            ShardWork(str(self.folder.path), self.workers),
+            tasks,
+            runner=self.runner,
+            limits=self.limits,
+        )
+        with closing(trials):
+            deadly = {
+                outcome.task.shard: f"its workers died: {outcome.deaths[-1]}"
+                for outcome in trials
+                if isinstance(outcome, Deadly)
+            }
+        if not deadly:
+            return [f"lot {task.lot}: its workers died ({deaths[-1]}), but not of a single shard"]
+        self.folder.skip_shards(task.lot, deadly)
+        if len(deadly) == len(shards):
+            self.folder.skip_lot(task.lot, next(iter(deadly.values())))
+            return []
+        return self._sweep_again(task)
+
+    def _sweep_again(self, task: LotTask) -> list[str]:
+        work = LotWork(str(self.folder.path), self.workers)
+        with closing(run(work, [task], runner=self.runner, limits=self.limits)) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome, Deadly):
+                    return [f"lot {task.lot}: its workers died ({outcome.deaths[-1]})"]
+                if isinstance(outcome, Failed):
+                    return [f"lot {task.lot}: {outcome.message}"]
+        return []
+
+    def _describe(self, reasons: Sequence[str]) -> SweepError:
+        return SweepError(
+            f"{len(reasons)} of {len(self.plan.lots)} lots could not be swept, the others are "
+            "saved; run the same again to go on",
+            reasons,
+        )
+
+
+class _StageProgress:
+    """How many images of the lots of a stage are swept."""
+
+    def __init__(
+        self,
+        plan: SweepPlan,
+        stage: LotStage,
+        missing: Sequence[LotTask],
+        listener: ProgressListener,
+    ) -> None:
+        self._images, self._lots = plan.lot_images, len(plan.lots)
+        left = sum(self._images[task.lot] for task in missing)
+        self._completed = sum(self._images) - left
+        self._lots_done = self._lots - len(missing)
+        self._status = RunStatus(0, 0, 0)
+        self._reporter = ProgressReporter(
+            stage, sum(self._images), listener, completed=self._completed
+        )
+
+    def add(self, task: LotTask) -> None:
+        """A lot has its outcome."""
+        self._completed += self._images[task.lot]
+        self._lots_done += 1
+        self._update()
+
+    def show_status(self, status: RunStatus) -> None:
+        """Workers have come or gone."""
+        if status != self._status:
+            self._status = status
+            self._update()
+
+    def _update(self) -> None:
+        workers = self._status.workers
+        self._reporter.update(
+            self._completed,
+            note=f"{self._lots_done}/{self._lots} lots, {workers} "
+            f"{'worker' if workers == 1 else 'workers'}",
+        )
