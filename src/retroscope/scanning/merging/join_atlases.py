@@ -1,6 +1,6 @@
 """Finished atlases of one network, over different images, joined into one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -76,7 +76,7 @@ def _refuse_other_scan(first: Atlas, second: Atlas) -> None:
     """Raises AtlasError if two atlases are not of one network, or are copies of one scan."""
     meta, other = first.meta, second.meta
     names = f"{quote_path(first.path)} and {quote_path(second.path)}"
-    differences = [FACT_LABELS[key] for key in _SAME_FACTS if meta.get(key) != other.get(key)]
+    differences = [FACT_LABELS[key] for key in _SAME_FACTS if _fact(meta, key) != _fact(other, key)]
     if _layer_facts(first) != _layer_facts(second):
         differences.append(FACT_LABELS["layers"])
     if differences:
@@ -86,6 +86,11 @@ def _refuse_other_scan(first: Atlas, second: Atlas) -> None:
         )
     if meta.get("created") == other.get("created"):
         raise AtlasError(f"{names} are copies of one scan; join atlases of different images")
+
+
+def _fact(meta: Mapping[str, Json], key: str) -> Json:
+    """A fact about a scan; the first atlases do not record that they are in full precision."""
+    return meta.get(key, "full" if key == "precision" else None)
 
 
 def _layer_facts(atlas: Atlas) -> list[tuple[str, int, tuple[int, int]]]:

@@ -47,9 +47,9 @@ def join_hits(
         for part, start in zip(parts, starts, strict=True)
         for row in part
     ]
-    columns = np.array(rows, dtype=object).reshape(-1, 5).T
-    channel, image, y, x = (columns[n].astype(np.int64) for n in (0, 2, 3, 4))
-    score = columns[1].astype(np.float64)
+    columns = list(zip(*rows, strict=True)) or [()] * 5
+    channel, image, y, x = (np.array(columns[n], np.int64) for n in (0, 2, 3, 4))
+    score = np.array(columns[1], np.float64)
     order = np.lexsort((image, -score, channel))
     channel, score, image, y, x = (column[order] for column in (channel, score, image, y, x))
     rank = np.arange(len(channel)) - np.searchsorted(channel, channel)
