@@ -48,6 +48,23 @@ def classifies(name: str) -> bool:
     return type(prepare).__name__ == "ImageClassification"
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in torchvision_models.names() if name.startswith("vit_")]
+)
+def test_transformers_with_random_weights_take_the_images_of_the_trained_ones(name: str) -> None:
+    smallest = torchvision.models.get_model_weights(name).DEFAULT.meta["min_size"]
+    with torch.device("meta"):
+        module = torchvision_models._build_untrained(name)
+    assert (module.image_size, module.image_size) == smallest
+
+
+def test_a_transformer_for_other_images_is_given_those() -> None:
+    with torchvision_models.leave_weights_zero():
+        net = torchvision_models.open_named("vit_b_16?image_size=384", trained=False)
+        assert net.input_size == (384, 384)
+        assert torchvision_models.open_named("vit_b_16", trained=False).input_size == (224, 224)
+
+
 def test_every_network_that_classifies_pictures_is_listed() -> None:
     everything = torchvision.models.list_models()
     expected = [name for name in everything if classifies(name) and "quantized" not in name]

@@ -32,8 +32,11 @@ _WRAP = (
 UNTRAINED_ARGUMENTS: dict[str, dict[str, Any]] = {
     "googlenet": {"init_weights": False},
     "inception_v3": {"init_weights": False},
+    "vit_h_14": {"image_size": 518},
 }
-"""Arguments without which these builders take half a minute to initialise their weights."""
+"""Arguments for random weights. Without `init_weights`, these builders take half a minute; without
+`image_size`, they build a network for other images than that with the default weights.
+"""
 
 
 def open_named(name: str, trained: bool) -> Network:
@@ -53,10 +56,11 @@ def open_named(name: str, trained: bool) -> Network:
         module = _build_untrained(name, **arguments)
     transforms = weights.transforms()
     (size,), (shorter,) = transforms.crop_size, transforms.resize_size
+    size = arguments.get("image_size", size)
     labels = weights.meta["categories"]
     return Network(
         module,
-        fit=Fit((size, size), shorter=shorter, resample=transforms.interpolation.value),
+        fit=Fit((size, size), shorter=max(shorter, size), resample=transforms.interpolation.value),
         mean=transforms.mean,
         std=transforms.std,
         labels=labels if arguments.get("num_classes", len(labels)) == len(labels) else (),
