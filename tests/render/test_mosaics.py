@@ -183,7 +183,7 @@ def test_a_missing_projection_leaves_its_place_pale_but_for_a_dot_in_the_middle(
 
 
 def test_projections_that_nobody_made_are_refused() -> None:
-    with pytest.raises(RetroscopeError, match="no projections yet; 'retroscope illustrate'"):
+    with pytest.raises(RetroscopeError, match="not projected yet; 'retroscope illustrate'"):
         mosaic(plate(40, illustrated=0).patches, kind="projection")
 
 

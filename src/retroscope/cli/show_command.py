@@ -249,9 +249,9 @@ def _print_missing(request: ShowRequest) -> None:
 
     count = len(_missing_units(request))
     if count:
-        hits, what = count_noun(count, "hit has", "hits have"), "it" if count == 1 else "them"
+        hits, what = count_noun(count, "hit is", "hits are"), "it" if count == 1 else "them"
         click.echo(
-            f"{hits} no projection yet; --model MODEL makes {what} and adds {what} to the atlas",
+            f"{hits} not projected yet; --model MODEL makes {what} and adds {what} to the atlas",
             err=True,
         )
 

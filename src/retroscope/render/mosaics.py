@@ -47,7 +47,7 @@ def mosaic(
     tiles = draw_tiles(patches, kind, factor=factor, tone=tone)
     if patches and not any(tiles):
         raise RetroscopeError(
-            "these patches have no projections yet; 'retroscope illustrate' makes them"
+            "these patches are not projected yet; 'retroscope illustrate' makes them"
         )
     rows = max(-(-len(tiles) // max(columns, 1)), columns)
     return block(tiles, places=rows * columns, columns=columns, gap=gap)

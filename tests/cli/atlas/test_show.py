@@ -100,7 +100,7 @@ def test_mosaics_are_named_after_layer_and_channel(
 def test_mosaics_of_what_is_not_illustrated_are_the_patches_alone(retroscope: Retroscope) -> None:
     said = retroscope("show", "bare.atlas", "conv1:3", "--mosaics", "folder")
     assert (said.status, said.out) == (0, "folder/conv1_3_im.png\n")
-    assert "hits have no projection yet; --model MODEL makes them" in said.err
+    assert "hits are not projected yet; --model MODEL makes them" in said.err
 
 
 def test_json_of_a_unit_is_what_the_library_says(retroscope: Retroscope) -> None:
@@ -197,9 +197,7 @@ def test_with_the_model_what_is_missing_is_made_and_kept(retroscope: Retroscope)
 def test_what_is_missing_is_counted_once_with_what_makes_it(
     retroscope: Retroscope, words: list[str], hits: int
 ) -> None:
-    line = (
-        f"{hits} hits have no projection yet; --model MODEL makes them and adds them to the atlas"
-    )
+    line = f"{hits} hits are not projected yet; --model MODEL makes them and adds them to the atlas"
     assert retroscope("show", "bare.atlas", *words, "-o", "unit.png").err == f"{line}\n"
     assert retroscope("show", "done.atlas", *words, "-o", "unit.png").err == ""
     said = retroscope(

@@ -1,4 +1,4 @@
-"""Which hits have no projection yet, by the rules whose projections are shown."""
+"""Which hits are not projected yet, by the rules whose projections are shown."""
 
 from typing import NamedTuple
 

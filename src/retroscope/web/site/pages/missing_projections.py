@@ -1,4 +1,4 @@
-"""Hits that have no projection yet: how many, and what the command that makes them needs."""
+"""Hits that are not projected yet: how many, and what the command that makes them needs."""
 
 from functools import lru_cache
 
