@@ -172,21 +172,24 @@ def _describe_summary(plan: str, summary: "SweepSummary") -> Iterator[str]:
         yield count_noun(summary.unreadable, "unreadable image")
     for task, reason in summary.failures.items():
         yield f"retroscope: lot {task.lot}: {reason}"
+    for lot, reason in summary.skipped.items():
+        yield f"lot {lot} is skipped: {reason}"
     if summary.failures:
-        count = count_noun(len(summary.failures), "lot")
         yield (
-            f"{count} could not be swept, the others are saved; run the same command to try again"
+            f"{count_noun(len(summary.failures), 'lot')} could not be swept, the others are saved; "
+            "run the same command to try again"
         )
     missing = len({task.lot for task in summary.missing})
     if missing:
-        yield f"{missing} of {count_noun(summary.lots, 'lot')} are missing"
+        yield f"{missing} of {count_noun(summary.lots, 'lot')} missing"
     if summary.is_waiting:
         yield (
-            "candidates are scored in full precision when no lot is missing; run the same command "
-            "then"
+            "when no lot is missing, the same command scores the candidates of the pass in full "
+            "precision"
         )
     if not missing:
-        yield f"no lot is missing; `retroscope merge {plan} --to ATLAS` makes the atlas"
+        option = " --allow-missing" if summary.skipped else ""
+        yield f"no lot is missing; `retroscope merge {plan} --to ATLAS{option}` makes the atlas"
 
 
 COMMANDS = (plan, sweep)
