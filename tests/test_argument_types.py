@@ -39,6 +39,7 @@ CALLS: dict[str, dict[str, object]] = {
     "export": {"atlas": "net.atlas", "site": "site"},
     "filters": {},
     "illustrate": {"atlas": "net.atlas"},
+    "name_units": {"atlas": "net.atlas", "names": "names.csv"},
     "occlusion": {"image": IMAGE},
     "open_atlas": {"path": "net.atlas"},
     "open_model": {"name": "demo"},
@@ -46,6 +47,7 @@ CALLS: dict[str, dict[str, object]] = {
     "saliency": {"image": IMAGE},
     "scan": {"images": "images", "to": "net.atlas"},
     "scene": {"seed": 1},
+    "score": {"atlas": "net.atlas"},
     "serve": {"atlas": "net.atlas"},
     "synthesize": {"unit": "conv1:0", "steps": 1},
     "synthesize_many": {"units": ["conv1:0"], "steps": 1},
@@ -78,7 +80,7 @@ def results_of(function: Callable[..., object], arguments: dict[str, Any]) -> ob
 def is_allowed(parameter: str, value: object) -> bool:
     """Whether the value may be right: by its type, or by its length, as a data set's."""
     if callable(value):
-        return parameter in ("progress", "on_ready")
+        return parameter in ("progress", "on_ready", "before")
     if isinstance(value, float):
         return parameter in ("timeout", "noise", "weight")
     if isinstance(value, torch.Tensor):

@@ -31,6 +31,8 @@ from .results.projections import Activations, Filters, Projection
 from .scanning.illustrate import illustrate
 from .scanning.job import scan
 from .scanning.merging.merge import merge
+from .scanning.scoring.score import score
+from .scanning.scoring.unit_names import name_units
 from .unit import Unit
 from .web.compare_atlases import compare
 from .web.export import export
@@ -88,6 +90,7 @@ __all__ = [
     "filters",
     "illustrate",
     "merge",
+    "name_units",
     "occlusion",
     "open_atlas",
     "open_model",
@@ -95,6 +98,7 @@ __all__ = [
     "saliency",
     "scan",
     "scene",
+    "score",
     "serve",
     "synthesize",
     "synthesize_many",

@@ -25,6 +25,7 @@ from retroscope.methods.saliency import SALIENCY_METHODS
 from retroscope.render.colours import SCALES
 from retroscope.render.projection_figures import VIEWS
 from retroscope.render.tone import TONES
+from retroscope.results.unit_numbers import GROUPS
 from retroscope.scanning.illustrate import parse_ranks
 from retroscope.scanning.precision import Precision
 from retroscope.scanning.sources import CLASS_FOLDERS
@@ -43,6 +44,8 @@ FUNCTIONS: dict[str, Callable[..., object] | None] = {
     "synthesize": rs.synthesize,
     "scan": rs.scan,
     "illustrate": rs.illustrate,
+    "merge": rs.merge,
+    "score": rs.score,
     "show": rs.Atlas.plate,
     "demo": rs.demo,
     "serve": rs.serve,
@@ -87,6 +90,7 @@ OPTIONS_ONLY: dict[str, dict[str, str]] = {
         "images": "of illustrate",
         "glob": "of illustrate",
     },
+    "score": {"names": "name_units(atlas, names)"},
     "demo": {"no_open": "the command serves the atlas, the function returns it"},
     "serve": {"no_open": "browser=False"},
 }
@@ -95,6 +99,7 @@ OPTIONS_ONLY: dict[str, dict[str, str]] = {
 PARAMETERS_ONLY: dict[str, dict[str, str]] = {
     "every command": {"progress": "the command shows a bar"},
     "illustrate": {"units": "show --model projects the units it shows"},
+    "score": {"before": "the command prints an estimate"},
     "show": {"rules": "an atlas is shown with the projections of a deconvnet"},
     "serve": {"browser": "--no-open", "on_ready": "the command prints the address"},
 }
@@ -111,6 +116,7 @@ CLOSED_SETS: dict[str, tuple[Iterable[str], Iterable[str]]] = {
     "precisions": (choices.PRECISIONS, tuple(Precision)),
     "class folders": (choices.CLASS_FOLDERS, CLASS_FOLDERS),
     "rankings": (choices.RANKINGS, RANKINGS),
+    "scores": (choices.SCORES, GROUPS),
     "tones": (choices.TONES, TONES),
     "views": (choices.VIEWS, VIEWS),
     "colours": (choices.COLOURS, SCALES),

@@ -275,6 +275,10 @@ class Atlas:
             )
         return tuple(hit_from_row(layer, row) for row in rows)
 
+    def channel(self, unit: Unit | str) -> Unit:
+        """The channel at this address, under its layer's own name."""
+        return self._find_channel(unit).unit
+
     def __contains__(self, unit: object) -> bool:
         """Whether this is the address of a channel in the atlas, under any name of its layer."""
         if not isinstance(unit, str | Unit):

@@ -21,6 +21,7 @@ RANKINGS = ("max", "mean")
 RANKS = ("auto", "all", "max", "none")
 """Hits that get a projection; a number of hits per channel is accepted too."""
 ILLUSTRATION_METHODS = ("deconv", "synthesize")
+SCORES = ("faithfulness", "dependence", "patch", "mis", "monosemanticity", "dissection")
 TONES = ("robust", "tile", "percentile", "gamma")
 VIEWS = ("projection", "lit")
 COLOURS = ("inferno", "magma", "viridis", "jet")

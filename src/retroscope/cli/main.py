@@ -15,9 +15,11 @@ from retroscope.cli import (
     demo_commands,
     explain_commands,
     lot_commands,
+    merge_commands,
     network_commands,
     pattern_commands,
     scan_commands,
+    score_command,
     show_command,
     viewer_commands,
 )
@@ -76,7 +78,12 @@ main.sections = {
     "Start": demo_commands.COMMANDS,
     "Look into a network": (*network_commands.COMMANDS, *pattern_commands.COMMANDS),
     "Explain an image": explain_commands.COMMANDS,
-    "Collect an atlas": (*scan_commands.COMMANDS, *lot_commands.COMMANDS),
+    "Collect an atlas": (
+        *scan_commands.COMMANDS,
+        *lot_commands.COMMANDS,
+        *merge_commands.COMMANDS,
+        *score_command.COMMANDS,
+    ),
     "Show an atlas": (*show_command.COMMANDS, *viewer_commands.COMMANDS),
 }
 for _command in (command for commands in main.sections.values() for command in commands):
@@ -139,11 +146,11 @@ def _describe_click_error(error: click.ClickException) -> str:
 
 
 def _add_option(error: RetroscopeError) -> str:
-    """The message, with the option that stands for the parameter which helps."""
+    """The message, with the option of this command that stands for the parameter which helps."""
+    command = main.commands.get(sys.argv[1]) if sys.argv[1:] else None
     options = {
         parameter.name: parameter.opts[-1]
-        for command in main.commands.values()
-        for parameter in command.params
+        for parameter in (command.params if command is not None else ())
         if isinstance(parameter, click.Option)
     }
     option = options.get(error.parameter)

@@ -5,7 +5,7 @@ from math import isfinite
 
 import click
 
-from retroscope.cli.choices import DEVICES, FILLS, ILLUSTRATION_METHODS, RANKS
+from retroscope.cli.choices import DEVICES, FILLS, ILLUSTRATION_METHODS, RANKS, SCORES
 from retroscope.errors import did_you_mean
 
 _MAX_CHANNEL_DIGITS = 6
@@ -139,10 +139,19 @@ def parse_methods(text: str) -> tuple[str, ...]:
     >>> parse_methods("deconv, synthesize")
     ('deconv', 'synthesize')
     """
+    return _parse_choices(text, ILLUSTRATION_METHODS, "methods")
+
+
+def parse_scores(text: str) -> tuple[str, ...]:
+    """Which numbers to compute: one, or several with commas between."""
+    return _parse_choices(text, SCORES, "numbers")
+
+
+def _parse_choices(text: str, choices: Sequence[str], what: str) -> tuple[str, ...]:
     names = tuple(text.replace(",", " ").split())
-    unknown = [name for name in names if name not in ILLUSTRATION_METHODS]
+    unknown = [name for name in names if name not in choices]
     if names and not unknown:
         return names
-    hint = did_you_mean(unknown[0], ILLUSTRATION_METHODS) if unknown else ""
-    hint = hint or f"choose from {', '.join(ILLUSTRATION_METHODS)}"
-    raise click.BadParameter(f"{text!r} is not a list of methods; {hint}")
+    hint = did_you_mean(unknown[0], choices) if unknown else ""
+    hint = hint or f"choose from {', '.join(choices)}"
+    raise click.BadParameter(f"{text!r} is not a list of {what}; {hint}")

@@ -1,0 +1,1 @@
+"""Numbers and names of units, computed for a scanned atlas."""
