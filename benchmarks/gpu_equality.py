@@ -167,13 +167,15 @@ def compare_given_maps(device: torch.device) -> list[Row]:
 
 
 def _count_differences(maps: torch.Tensor, device: torch.device) -> int:
-    """How many images, positions, maxima and counts are not those of the processor."""
+    """How many images, positions, maxima, counts and sums of classes are not the processor's."""
     expected, actual = (_sweep_maps(maps.to(place)) for place in ("cpu", device))
     pairs = [(expected.by_max.score, actual.by_max.score)]
     for ours, theirs in ((expected.by_max, actual.by_max), (expected.by_mean, actual.by_mean)):
         pairs += [(ours.image, theirs.image), (ours.position, theirs.position)]
     for key in ("maximum", "fired_images", "fired_positions", "non_finite", "positions"):
         pairs.append((expected.channel_sums[key], actual.channel_sums[key]))
+    class_sums = (sweep.class_sums.to_tensors().values() for sweep in (expected, actual))
+    pairs += zip(*class_sums, strict=True)
     return sum(int((mine != other.cpu()).sum()) for mine, other in pairs)
 
 
@@ -196,7 +198,7 @@ def _sweep_maps(maps: torch.Tensor) -> Sweep:
     for part in (range(middle), range(middle, len(maps))):
         images = torch.tensor(part, device=maps.device)
         batch = sweep.summarise(maps[part.start : part.stop], images)
-        sweep = sweep.add(batch, images, [-1] * len(images))
+        sweep = sweep.add(batch, images, [image % 3 - 1 for image in part])
     return sweep
 
 

@@ -40,6 +40,7 @@ from retroscope.scanning.loading import default_workers
 from retroscope.scanning.local_projections import in_time, project_locally
 from retroscope.scanning.merging.joined_sources import list_joined_images
 from retroscope.scanning.sources import ImageList, ImageSource, list_images
+from retroscope.scanning.sources.known_images import list_known_images
 from retroscope.unit import Unit, as_unit
 
 CACHED_IMAGES, IMAGES_PER_TRANSACTION = 384, 32
@@ -189,6 +190,11 @@ def list_scanned_images(
     meta = atlas.meta
     sources = meta.get("sources")
     if isinstance(sources, list):
+        if glob:
+            raise RetroscopeError(
+                f"{str(atlas.path)!r} records the pattern of each of its parts; leave glob out",
+                parameter="glob",
+            )
         keys = [image.key for image in atlas.images]
         return list_joined_images(sources, keys, repr(str(atlas.path)))
     source, recorded_glob = meta.get("source"), meta.get("glob")
@@ -196,7 +202,9 @@ def list_scanned_images(
         raise RetroscopeError(
             f"{str(atlas.path)!r} does not record where its images are; give them as for the scan"
         )
-    return list_images(source, glob=glob or (str(recorded_glob) if recorded_glob else None))
+    keys = [image.key for image in atlas.images]
+    glob = glob or (str(recorded_glob) if recorded_glob else None)
+    return list_known_images(source, keys, glob=glob)
 
 
 def _select_units(

@@ -246,6 +246,8 @@ def test_the_images_of_a_joined_atlas_are_found_again(tmp_path: Path) -> None:
             "AND p.y = hits.y AND p.x = hits.x)"
         )
         assert missing == 0
+    with pytest.raises(RetroscopeError, match="leave glob out"):
+        illustrate(tmp_path / "both", tiny(), glob="*.png")
     (val / "dog" / "00.png").unlink()
     with pytest.raises(RetroscopeError, match=r"8 images in '.*val', where there are 7 now"):
         illustrate(tmp_path / "both", tiny(), rules="gradient")
