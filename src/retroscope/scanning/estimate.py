@@ -189,17 +189,17 @@ class _Job:
         if longest < _NEGLIGIBLE:
             return ProjectionCost(longest, count * PROJECTION_BYTES)
         order = HitOrder(self.net, choose_rules(AUTO, self.net.survey(self.net.input_size)).book)
+        ranks = count / len(found.hits)  # those by mean alone are fewer, but of as many images
         costs = try_projections(
             self.net,
             order,
             self.trial.inputs,
             found.hits,
-            images=self.images,
+            images=round(self.images * limit * (1 + by_mean) / ranks),
             max_seconds=min(_TRIAL_SHARE * min(count * forward, max_seconds), _LONGEST_TRIAL),
             clock=self.clock,
         )
         rereading = self._images_to_read(order, found.hits) * self.trial.read_seconds
-        ranks = count / len(found.hits)
         return ProjectionCost(
             sum(hits_per_channel[hit.layer] * costs[hit.layer].seconds for hit in found.hits)
             + ranks * rereading / self.threads,

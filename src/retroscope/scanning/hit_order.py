@@ -69,6 +69,10 @@ class HitOrder:
         """Whether it is projected from the whole image."""
         return self._crop_costs[hit.layer] > 1
 
+    def mean_step(self, hits: Sequence[MissingProjection]) -> float:
+        """How deep the layers of hits lie: the mean of their steps in the network."""
+        return sum(self._steps[hit.layer] for hit in hits) / len(hits)
+
     def cost(self, hit: MissingProjection) -> float:
         """About what it takes, in passes back from a whole image."""
         return self._costs[self._kind(hit)]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
 from math import log
 from statistics import mean, median
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.statistics.topk import TopK
 from retroscope.unit import Unit
 
+Item = TypeVar("Item")
 Clock = Callable[[], float]
 """Seconds since some moment."""
 
@@ -30,9 +32,9 @@ _IMAGES, _ENCODED_IMAGES = 8, 4
 _BATCH_SECONDS, _FEW_IMAGES = 0.5, 2
 """A batch of the trial takes about so long, but holds at least so many images."""
 _REPEATS = 3
-_SAMPLE_SECONDS, _FEW_HITS = 1.0, 6
+_SAMPLE_SECONDS, _FEW_HITS = 3.0, 6
 """A sample of hits takes about so long, but holds at least so many."""
-_WHOLE_SAMPLES, _CROPPED_SAMPLES = 8, 5
+_WHOLE_SAMPLES, _CROPPED_SAMPLES = 16, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,7 @@ def try_images(net: Network, image_list: ImageList, *, clock: Clock) -> ImageTri
 class SweepTrial:
     """What an image takes that enters all rankings, and one that enters none, in a batch.
 
-    `sweeps` are those of the first `images` trial images.
+    `sweeps` are those of the `images` trial images.
     """
 
     entering_seconds: float
@@ -110,26 +112,28 @@ def try_sweep(
     inputs = [replace(image, tensor=image.tensor.to(net.dtype)) for image in inputs]
     scratch = Scratch()
 
-    def run(sweeps: LayerSweeps, size: int) -> tuple[LayerSweeps, float]:
-        """With a batch of this size; how long an image of it took."""
+    def run(sweeps: LayerSweeps, images: Sequence[int]) -> tuple[LayerSweeps, float]:
+        """With a batch of these images; how long an image of it took."""
         start = clock()
-        images = [number % len(inputs) for number in range(size)]
         batch = [inputs[number] for number in images]
         sweeps = sweep_batch(
-            net, sweeps, batch, indices=images, labels=[-1] * size, scratch=scratch
+            net, sweeps, batch, indices=images, labels=[-1] * len(images), scratch=scratch
         )
-        return sweeps, (clock() - start) / size
+        return sweeps, (clock() - start) / len(images)
 
     with preserve_state(net.module):
-        run(empty, 1)  # the first is slow
-        seconds = max(run(empty, 1)[1], 1e-6)
+        run(empty, [0])  # the first is slow
+        seconds = max(run(empty, [0])[1], 1e-6)
         size = int(_BATCH_SECONDS / seconds)
         size = min(max(size, _FEW_IMAGES), full_size)
-        full = run(empty, size)[0]
+        batch = [number % len(inputs) for number in range(size)]
+        full = empty
+        for start in range(0, len(inputs), size):
+            full = run(full, range(start, min(start + size, len(inputs))))[0]
         repeats = range(_REPEATS if size * seconds < _BATCH_SECONDS else 1)
-        entering = median(run(empty, size)[1] for _ in repeats)
-        other = median(run(full, size)[1] for _ in repeats)
-    return SweepTrial(max(entering, other), other, full_size, full, min(size, len(inputs)))
+        entering = median(run(empty, batch)[1] for _ in repeats)
+        other = median(run(full, batch)[1] for _ in repeats)
+    return SweepTrial(max(entering, other), other, full_size, full, len(inputs))
 
 
 @dataclass(frozen=True)
@@ -239,15 +243,15 @@ def _choose_samples(
 ) -> tuple[list[Portion], list[Portion]]:
     """The portions to measure, and those to measure as well if there is time.
 
-    Of those from whole images some from all over the order, which differ in how deep their units
-    lie; of those from crops the dearest, the cheapest, and some between.
+    Of those from whole images some of every depth, shallow and deep in turn; of those from crops
+    the dearest, the cheapest, and some between.
     """
     whole = [portion for portion in portions if order.sees_most(portion[0])]
     cropped = [portion for portion in portions if not order.sees_most(portion[0])]
     by_cost = {order.cost(portion[0]): portion for portion in sorted(cropped, key=len)}
     cropped = [by_cost[cost] for cost in sorted(by_cost)]
-    whole_samples = _spaced(whole[:-1] or whole, _WHOLE_SAMPLES)  # the last may be a short rest
-    whole_samples = whole_samples[1::2] + whole_samples[::2]
+    by_depth = sorted(whole[:-1] or whole, key=order.mean_step)  # the last may be a short rest
+    whole_samples = _low_discrepancy(by_depth, _WHOLE_SAMPLES)
     cropped_samples = _spaced(cropped, _CROPPED_SAMPLES)
     ends, middle = cropped_samples[:1] + cropped_samples[1:][-1:], cropped_samples[1:-1]
     turns = zip_longest(whole_samples[1:], middle)
@@ -255,10 +259,23 @@ def _choose_samples(
     return whole_samples[:1] + ends, others
 
 
-def _spaced(portions: Sequence[Portion], count: int) -> list[Portion]:
-    """At most `count` portions: the first, the last, and some between."""
-    steps = np.linspace(0, len(portions) - 1, min(count, len(portions))).round().astype(int)
-    return [portions[step] for step in steps.tolist()]
+def _low_discrepancy(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` items, of which the first few, however many, come from all over."""
+    golden_ratio = (5**0.5 - 1) / 2
+    shares = ((0.5 + number * golden_ratio) % 1 for number in range(min(count, len(items))))
+    return [items[int(share * len(items))] for share in shares]
+
+
+def _spaced(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` items: the first, the last, and some between."""
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[place] for place in places.tolist()]
+
+
+def _middle(portion: Portion, count: int) -> Portion:
+    """Hits that share batches as those of the whole portion do: not the shallowest alone."""
+    start = max(len(portion) - count, 0) // 2
+    return portion[start : start + count]
 
 
 class _Sampler:
@@ -270,15 +287,15 @@ class _Sampler:
         self._samples: dict[float, list[ProjectionCost]] = {}
 
     def measure(self, portion: Portion, *, cost: float) -> None:
-        """Measures the first hits of a portion, and scales them up to all of it.
+        """Measures a portion; of one that takes long, hits that follow each other amid the others.
 
         What two hits take more than the others is what they share: a forward pass, say.
         """
         if cost not in self._samples:
-            self._project(portion[:2])  # the first of a kind is slow
-        two = self._project(portion[:2])
+            self._project(_middle(portion, 2))  # the first of a kind is slow
+        two = self._project(_middle(portion, 2))
         count = min(max(int(_SAMPLE_SECONDS / max(two.seconds, 1e-6)), _FEW_HITS), len(portion))
-        sample = self._project(portion[:count])
+        sample = self._project(_middle(portion, count))
         if 2 < count < len(portion):
             marginal = max(count * sample.seconds - 2 * two.seconds, 0.0) / (count - 2)
             shared = count * (sample.seconds - marginal)
