@@ -21,6 +21,7 @@ from retroscope.scanning.image_files import read_input
 from retroscope.scanning.job import scan
 from retroscope.scanning.sources import ImageList, Shard, list_images, list_shards
 from retroscope.scanning.sources.members import matches
+from retroscope.scanning.sources.shard_images import ShardImages
 from retroscope.scanning.sources.shards import IMAGES_PER_SHARD
 from tests.scanning.packing import (
     PACKERS,
@@ -99,6 +100,37 @@ def test_images_are_found_again_in_an_archive(folder: Path, kind: str) -> None:
     archive.rename(archive.with_name(f"moved.{kind}"))
     with pytest.raises(RetroscopeError, match=r"no folder or list .*packed"):
         illustrate(atlas, tiny(), units=["first:2"])
+
+
+def test_only_tars_whose_images_are_read_are_listed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, atlas = write_classes(tmp_path / "photos", *NAMES), tmp_path / "x.atlas"
+    for number, (name, data) in enumerate(files_of(folder).items()):
+        write_tar(tmp_path / "tars" / f"{number}.tar", {name: data})
+    scan(tiny(), tmp_path / "tars", to=atlas, top=1, projections="none").close()
+    with open_atlas(atlas) as opened:
+        hit, *_ = opened.hits("first:1", ranked_by="max")
+        best = opened.images[hit.image].key
+    listed: list[str] = []
+    read = Shard.read
+
+    def record(shard: Shard) -> ShardImages:
+        listed.append(shard.name)
+        return read(shard)
+
+    monkeypatch.setattr(Shard, "read", record)
+    illustrate(atlas, tiny(), units=["first:1"], projections="max")
+    assert listed == [best.split("/")[0]]
+
+
+def test_a_tar_that_holds_other_images_than_those_scanned_is_refused(tmp_path: Path) -> None:
+    folder, atlas = write_classes(tmp_path / "photos", *NAMES), tmp_path / "x.atlas"
+    tar, members = tmp_path / "x.tar", files_of(folder)
+    scan(tiny(), write_tar(tar, members), to=atlas, projections="none").close()
+    write_tar(tar, {name.replace("cat", "cow"): data for name, data in members.items()})
+    with pytest.raises(RetroscopeError, match=r"x\.tar' no longer holds the images that the scan"):
+        illustrate(atlas, tiny())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import normpath
+from os.path import join, normpath
 from pathlib import Path, PurePath
 
 from retroscope.errors import ImageError, RetroscopeError
@@ -87,8 +87,9 @@ def no_images(source: str, glob: str | None, *, hidden: int = 0) -> ImageError:
 def refuse_repeated_files(paths: Sequence[str]) -> None:
     """Raises if two paths lead to one file, which would take two places among the hits."""
     number_by_path: dict[str, int] = {}
+    here = str(Path.cwd())
     for number, path in enumerate(paths, start=1):
-        place = path if "://" in path else normpath(Path(path).absolute())
+        place = path if "://" in path else normpath(join(here, path))  # noqa: PTH118 - fast
         first = number_by_path.setdefault(place, number)
         if first != number:
             raise ImageError(

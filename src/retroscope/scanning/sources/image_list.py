@@ -63,16 +63,17 @@ class ImageFiles(ABC):
 
 @dataclass(frozen=True)
 class LocalFiles(ImageFiles):
-    """Files by their paths."""
+    """Files by their paths; `names` are what errors call them, if that is something else."""
 
     paths: Sequence[str]
+    names: Sequence[str] = ()
 
     def name(self, index: int) -> str:
-        return self.paths[index]
+        return self.names[index] if self.names else self.paths[index]
 
     @contextmanager
     def open(self, index: int) -> Iterator[OpenedImage]:
-        name = repr(self.paths[index])
+        name = repr(self.name(index))
         with open_image_file(Path(self.paths[index]), name) as file:
             before = os.fstat(file.fileno())
             yield OpenedImage(file, before.st_size, before.st_mtime_ns)

@@ -221,8 +221,9 @@ def _path_below(path: str, root: str) -> str:
     """The path below a folder, or the whole path if it lies elsewhere."""
     if is_url(path):
         return path
-    is_below = Path(path).is_absolute() and Path(path).is_relative_to(root)
-    return str(Path(path).relative_to(root) if is_below else Path(path))
+    path = str(Path(path))
+    is_below = root and path.startswith("/") and Path(path).is_relative_to(root)
+    return str(Path(path).relative_to(root)) if is_below else path
 
 
 def _shards_of_files(found: FoundFiles, rule: ClassRule) -> ShardedSource:

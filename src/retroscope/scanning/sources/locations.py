@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from os.path import join
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -56,7 +57,7 @@ def join_path(root: str, path: str) -> str:
         return path
     if is_url(root):
         return root + path if root.endswith("://") else f"{root.rstrip('/')}/{path}"
-    return str(Path(root) / path)
+    return path if root in {"", "."} else join(root, path)  # noqa: PTH118 - a list may have a million
 
 
 def parent_url(url: str) -> str:

@@ -122,9 +122,10 @@ def _join_files(shards: Sequence[ShardImages]) -> ImageFiles:
 
 
 def _loader(files: ImageFiles) -> Callable[[int], AnyImage]:
-    return files.paths.__getitem__ if isinstance(files, LocalFiles) else partial(_load, files)
+    return files.paths.__getitem__ if isinstance(files, LocalFiles) else partial(load_from, files)
 
 
-def _load(files: ImageFiles, index: int) -> PIL.Image.Image:
+def load_from(files: ImageFiles, index: int) -> PIL.Image.Image:
+    """An image of files, decoded."""
     with files.open(index) as image:
         return decode_to_pil(image.file, repr(files.name(index)))

