@@ -142,8 +142,10 @@ def test_a_tar_is_fetched_once_for_all_threads_and_its_copy_is_gone_at_the_end(
     url = f"{server.url}/packed/packed.tar"
     (shard,) = list_shards(url).shards
     shard = Shard.from_json(json.loads(json.dumps(shard.to_json())))
+    remote_files.forget_copies()
     server.requests.clear()
     images = shard.list_images()
+    remote_files.forget_copies()  # but the list has it
     net = tiny()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: read_input(net, images, n), list(range(len(NAMES))) * 3))

@@ -66,7 +66,7 @@ class LocalFiles(ImageFiles):
     """Files by their paths; `names` are what errors call them, if that is something else."""
 
     paths: Sequence[str]
-    names: Sequence[str] = ()
+    names: Sequence[str] = field(default=(), repr=False)
 
     def name(self, index: int) -> str:
         return self.names[index] if self.names else self.paths[index]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeGuard
 
@@ -62,8 +62,23 @@ class ShardedSource:
 
     def list_images(self) -> ImageList:
         """The images of all shards, in order."""
-        shards = [shard.read() for shard in self.shards]
-        return join_shards(shards, self.rule, notes=self.notes)
+        if self.shards[0].kind is ShardKind.FILES:
+            return _join(self)
+        return _join_archives(replace(self, shards=tuple(self.shards), notes=tuple(self.notes)))
+
+
+def _join(source: ShardedSource) -> ImageList:
+    shards = [shard.read() for shard in source.shards]
+    return join_shards(shards, source.rule, notes=source.notes)
+
+
+@lru_cache(maxsize=1)
+def _join_archives(source: ShardedSource) -> ImageList:
+    """The images of archives, which are read once for an estimate and the scan after it.
+
+    Shards are pinned to versions, so other content is another source.
+    """
+    return _join(source)
 
 
 def list_images(

@@ -164,6 +164,9 @@ class RemoteFile(StoredFile):
     def open_whole(self) -> IO[bytes]:
         return self.fetch().open()
 
+    def hold(self) -> object:
+        return self.fetch()
+
     def fetch(self) -> FetchedCopy:
         """The copy of the whole file, which all threads share."""
         copy = _COPIES.get(self)

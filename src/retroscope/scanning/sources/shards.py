@@ -1,7 +1,7 @@
 """A shard: a numbered, immutable piece of a source's images, which lists itself in any process."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from retroscope.scanning.sources.parquets import parquet_images
 from retroscope.scanning.sources.remote_files import files_at, stored_file
 from retroscope.scanning.sources.shard_images import ShardImages, list_shard
 from retroscope.scanning.sources.stored_files import FileVersion, StoredFile
-from retroscope.scanning.sources.tars import tar_images
+from retroscope.scanning.sources.tars import TarFiles, tar_images
 from retroscope.scanning.sources.zips import zip_images
 
 IMAGES_PER_SHARD = 2048
@@ -60,8 +60,14 @@ class Shard:
     shown_location: str | None = None
 
     def list_images(self) -> ImageList:
-        """Its images in order, with those classes that occur among them."""
-        return list_shard(self.read(), self.rule)
+        """Its images in order, with those classes that occur among them.
+
+        The copy of a remote tar is there as long as the list is.
+        """
+        images = self.read()
+        if isinstance(images.files, TarFiles):
+            images = replace(images, files=replace(images.files, copy=self.archive.hold()))
+        return list_shard(images, self.rule)
 
     def read(self) -> ShardImages:
         """Its images as they are in the source."""

@@ -71,6 +71,10 @@ class StoredFile(ABC):
         """The file, opened for reading all of it."""
         return self.open()
 
+    def hold(self) -> object:
+        """What keeps the copy of a remote file, as long as somebody has it."""
+        return None
+
     def check(self) -> None:
         """Raises if the file is missing, or not the pinned version."""
         self.refuse_change(self.version())

@@ -30,10 +30,11 @@ _COMPRESSIONS = {
 
 @dataclass(frozen=True)
 class TarFiles(MemberFiles):
-    """Images in a tar, each a range of its bytes."""
+    """Images in a tar, each a range of its bytes. `copy` keeps that of a remote tar."""
 
     starts: Sequence[int]
     sizes: Sequence[int]
+    copy: object = None
 
     def read(self, index: int) -> bytes:
         start = self.starts[index]
