@@ -22,6 +22,7 @@ def photos(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_plan_sweep_and_merge_make_the_atlas_of_scan(retroscope: Retroscope, desk: Path) -> None:
+    (desk / "photos" / "07.png").write_bytes(b"nothing")
     planned = retroscope(*PLAN)
     assert (planned.status, planned.out) == (0, "r.plan\n")
     assert planned.err.splitlines()[-1] == "12 images, 3 shards, 3 lots of about 5 images"

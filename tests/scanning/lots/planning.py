@@ -8,19 +8,20 @@ import torch
 from retroscope.scanning.job import scan
 from retroscope.scanning.lots.make_plan import make_plan
 from retroscope.scanning.lots.plan_folder import PlanFolder
+from retroscope.scanning.sources import ImageSource
 from tests.scanning.scans import tiny
 
 BATCH = 3
 
 
-def plan(photos: Path, to: Path, **options: Any) -> PlanFolder:
+def plan(photos: ImageSource, to: Path, **options: Any) -> PlanFolder:
     """A plan in lots of two shards."""
     options = {"batch_size": BATCH, "lot_images": 10, "threads": 1, **options}
     make_plan(tiny(torch.float32), photos, to=to, **options)
     return PlanFolder(to)
 
 
-def scanned(photos: Path, to: Path, **options: Any) -> Path:
+def scanned(photos: ImageSource, to: Path, **options: Any) -> Path:
     """The atlas of one scan."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import retroscope as rs
 from retroscope.scanning.lots.merge_segments import merge_lots
 from retroscope.scanning.lots.sweep_part import sweep
 from tests.scanning.lots.planning import plan, scanned
+from tests.scanning.packing import PACKERS, files_of
 from tests.scanning.same_atlas import assert_same_atlas, scan_facts
 from tests.scanning.scans import tiny
 
@@ -97,7 +99,24 @@ def test_a_scan_goes_on_with_a_merged_atlas(photos: Path, tmp_path: Path) -> Non
     assert scan_facts(tmp_path / "lots.atlas") == before
 
 
-def tiny_as_planned() -> rs.Network:
-    import torch
+@pytest.mark.parametrize("kind", list(PACKERS))
+def test_archives_in_the_working_folder(
+    photos: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two, named by relative paths: what an atlas says of an unreadable image is equal, too."""
+    files = files_of(photos)
+    cows = {name: content for name, content in files.items() if name.startswith("cow")}
+    others = {name: content for name, content in files.items() if name not in cows}
+    monkeypatch.chdir(tmp_path)
+    archives = [Path(f"0.{kind}"), Path(f"1.{kind}")]
+    for path, members in zip(archives, (others, cows), strict=True):
+        PACKERS[kind](path, members)
+    expected = scanned(archives, tmp_path / "scan.atlas")
+    folder = plan(archives, tmp_path / "p.plan", lot_images=1)
+    assert not sweep(folder.path).missing
+    merge_lots(folder.path, to=tmp_path / "lots.atlas").close()
+    assert_same_atlas(expected, tmp_path / "lots.atlas")
 
+
+def tiny_as_planned() -> rs.Network:
     return tiny(torch.float32)

@@ -137,7 +137,8 @@ def _digest(shards: Sequence[Shard]) -> str:
     """A digest of the shards: another one if images, classes or archives have changed."""
     digest = blake2b(digest_size=16)
     for shard in shards:
-        digest.update(json.dumps(shard.to_json(), sort_keys=True).encode())
+        facts = {**shard.to_json(), "shown_location": None}  # the same from any working directory
+        digest.update(json.dumps(facts, sort_keys=True).encode())
     return digest.hexdigest()
 
 
