@@ -19,9 +19,11 @@ from retroscope.methods.deconv.deconv import deconv
 from retroscope.methods.explain import explain
 from retroscope.methods.rarity import inner_positions, rarity
 from retroscope.network import Network
+from retroscope.render.explanation_figures import unit_lines
 from retroscope.results.caveats import PROJECTION_CAVEATS
 from retroscope.results.layers import Layer
 from retroscope.results.statistics import HISTOGRAM_EDGES, ChannelStats
+from retroscope.results.unit_numbers import UnitName
 from retroscope.unit import Unit
 from tests.conftest import built, no_trace, numbers
 
@@ -76,6 +78,10 @@ class AtlasStub:
     def stats(self, unit: Unit | str) -> ChannelStats:
         assert isinstance(unit, Unit)
         return stats_of(self.maxima[unit.layer][:, unit.channel or 0])
+
+    def names(self, unit: Unit | str) -> tuple[UnitName, ...]:
+        assert isinstance(unit, Unit)
+        return (UnitName(unit, f"unit {unit.channel}"),)
 
 
 def test_predictions_are_the_five_most_probable_classes(net: Network) -> None:
@@ -228,6 +234,19 @@ def test_with_an_atlas_units_are_ranked_by_rarity(net: Network) -> None:
         edge = np.searchsorted(HISTOGRAM_EDGES, peaks[channel])
         in_same_bin = np.searchsorted(HISTOGRAM_EDGES, atlas.maxima["5"][:, channel]) == edge
         assert unusual.rarity == pytest.approx(exact, abs=in_same_bin.mean() + 0.03)
+
+
+def test_with_an_atlas_units_have_its_names(net: Network) -> None:
+    image = random_image()
+    (finding,) = explain(net, image, atlas=AtlasStub(net, ("5",), 1)).findings
+    for unusual in finding.units:
+        (name,) = unusual.names
+        assert name.name == f"unit {unusual.unit.channel}"
+        assert name.unit.position is None
+        assert unit_lines(unusual)[0] == f"named {name.name} (from a file)"
+    (finding,) = explain(net, image, layers=["5"]).findings
+    assert all(unusual.names == () for unusual in finding.units)
+    assert unit_lines(finding.units[0])[0].startswith("activation ")
 
 
 def test_rarity_is_the_share_of_images_with_a_maximum_as_high() -> None:

@@ -1,6 +1,7 @@
 """One image explained: predicted classes, a heat map, and units that respond unusually."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import overload
@@ -45,6 +46,7 @@ from retroscope.progress import (
 from retroscope.results.caveats import caveats_of, projection_caveats
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.layers import Layer
+from retroscope.unit import Unit
 
 _TOP_CLASSES = 5
 
@@ -162,7 +164,8 @@ def _explain(
         for maps in observation.activations
     ]
     report = partial(ProgressReporter, "explain", listener=progress, memory_bytes=memory_bytes)
-    findings = tuple(_add_projections(net, network_input, units, contrast=contrast, report=report))
+    found = _add_projections(net, network_input, units, contrast=contrast, report=report)
+    findings = tuple(_add_names(finding, atlas) for finding in found)
     return Explanation(
         predictions=top_predictions(net, class_scores, _TOP_CLASSES),
         heat=cam(net, network_input, method=method, target=target),
@@ -271,6 +274,17 @@ def _add_projections(
         ]
         yield LayerFinding(layer, tuple(unusual))
     reporter.update(total)
+
+
+def _add_names(finding: LayerFinding, atlas: ReferenceAtlas | None) -> LayerFinding:
+    if atlas is None:
+        return finding
+    units = (replace(unit, names=atlas.names(_channel_of(unit))) for unit in finding.units)
+    return replace(finding, units=tuple(units))
+
+
+def _channel_of(unusual: UnusualUnit) -> Unit:
+    return Unit(unusual.unit.layer, unusual.unit.channel)
 
 
 _CONTRAST_COST = 2.0

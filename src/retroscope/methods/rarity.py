@@ -18,6 +18,7 @@ from retroscope.methods.atlas_match import ScannedAtlas
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Activations, find_peaks
 from retroscope.results.statistics import HISTOGRAM_EDGES, ChannelStats
+from retroscope.results.unit_numbers import UnitName
 from retroscope.unit import Unit
 
 Float64Array = npt.NDArray[np.float64]
@@ -30,6 +31,9 @@ class ReferenceAtlas(ScannedAtlas, Protocol):
 
     def stats(self, unit: Unit | str) -> ChannelStats:
         """How a channel responds to all images."""
+
+    def names(self, unit: Unit | str) -> tuple[UnitName, ...]:
+        """What a channel is called."""
 
 
 class RankedUnit(NamedTuple):

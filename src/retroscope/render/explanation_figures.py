@@ -8,7 +8,7 @@ from PIL import Image
 
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
-from retroscope.render.captions import join_facts, percent
+from retroscope.render.captions import join_facts, name_line, percent
 from retroscope.render.heat_figures import heat_notes, heat_title
 from retroscope.render.layout import (
     CLEARLY_VISIBLE,
@@ -147,13 +147,17 @@ def explanation_notes(explanation: Explanation) -> list[str]:
 
 
 def unit_lines(unit: UnusualUnit) -> tuple[str, ...]:
-    """The activation of a unit, and how unusual that is."""
-    activation = f"activation {unit.activation:.4g}"
+    """What a unit is called, its activation, and how unusual that is."""
+    lines = name_line(unit.names), f"activation {unit.activation:.4g}", _describe_rarity(unit)
+    return tuple(filter(None, lines))
+
+
+def _describe_rarity(unit: UnusualUnit) -> str:
     if unit.rarity is None:
-        return activation, f"{unit.z_score:.1f} sd above the mean of its map"
+        return f"{unit.z_score:.1f} sd above the mean of its map"
     if unit.rarity == 0:
-        return activation, "higher than for any image of the atlas"
-    return activation, f"as high for {percent(unit.rarity)} of the atlas's images"
+        return "higher than for any image of the atlas"
+    return f"as high for {percent(unit.rarity)} of the atlas's images"
 
 
 def layer_heading(finding: LayerFinding) -> str:

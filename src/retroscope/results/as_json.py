@@ -289,6 +289,7 @@ def unusual_json(unusual: UnusualUnit) -> JsonObject:
         "rules": unusual.projection.rules,
         "notes": list(unusual.projection.notes),
         "contrast": _contrast_json(unusual),
+        "names": [unit_name_json(name) for name in unusual.names],
     }
 
 

@@ -10,6 +10,7 @@ from retroscope.results.display import ArraySummary, DrawableResult
 from retroscope.results.heat_maps import HeatMap, Prediction
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
+from retroscope.results.unit_numbers import UnitName
 from retroscope.unit import Unit
 
 _RULES_OF_CONTRAST = "relevance"
@@ -22,7 +23,8 @@ class UnusualUnit(ArraySummary):
     `rarity` is the share of an atlas's images that excite its channel as much or more; None without
     an atlas. `z_score` then ranks it: how many standard deviations of its map the peak is above the
     map's mean. `contrast` is the projection without what all channels at the unit's position share:
-    what the unit adds. It is None if it was not asked for, and in a layer of one channel.
+    what the unit adds. It is None if it was not asked for, and in a layer of one channel. `names`
+    are those that the atlas has for the channel.
     """
 
     unit: Unit
@@ -31,6 +33,7 @@ class UnusualUnit(ArraySummary):
     rarity: float | None
     projection: Projection
     contrast: Projection | None = None
+    names: tuple[UnitName, ...] = ()
 
     @property
     def added_share(self) -> float | None:
