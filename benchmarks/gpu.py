@@ -7,7 +7,7 @@ leave out the processor's work between kernels, which is what a sweep waits for.
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from time import perf_counter
 
@@ -21,13 +21,13 @@ from benchmarks.gpu_equality import (
     compare_sweeps,
     copy_to,
     describe_failure,
-    full_precision,
     open_calibrated,
     prepare_batches,
     sweep_batches,
 )
 from benchmarks.gpu_rates import time_projections, time_reading, time_statistics, time_sweep
 from benchmarks.timing import describe_machine, markdown_table
+from retroscope.engine.isolation import without_tf32
 from retroscope.errors import RetroscopeError
 from retroscope.scanning.layer_choice import scan_layers
 
@@ -90,9 +90,10 @@ def report(sizes: Sizes = FULL, *, device: str = "cuda") -> str:
     if device == "cuda" and not torch.cuda.is_available():
         sys.exit("torch finds no CUDA device; --device cpu checks on tiny sizes that this runs")
     start = perf_counter()
-    rows, left_out = run_parts(
-        list_parts(sizes, torch.device(device)), max_seconds=sizes.max_seconds
-    )
+    with without_tf32():
+        rows, left_out = run_parts(
+            list_parts(sizes, torch.device(device)), max_seconds=sizes.max_seconds
+        )
     missing = ", ".join(left_out) or "nothing"
     return "\n\n".join(
         (
@@ -102,8 +103,8 @@ def report(sizes: Sizes = FULL, *, device: str = "cuda") -> str:
             f"{perf_counter() - start:.0f} seconds; left out for lack of time: {missing}.",
             f"Medians of {sizes.rounds} alternating rounds after a warm-up, weights from a seed, "
             f"images of noise at {sizes.pixels} px in batches of {sizes.batch}. Differences are "
-            "in standard deviations of the channel on the processor. `full precision` is without "
-            "TF32; the rates are with what torch does by default. Forward passes are `model(x)` "
+            "in standard deviations of the channel on the processor. float32 is without TF32 in "
+            "all programs, as in a scan. Forward passes are `model(x)` "
             "of images on the GPU, in inference mode, channels last; `compiled` is "
             "`torch.compile(model)`. A sweep starts from images in the processor's memory.",
         )
@@ -152,7 +153,7 @@ def list_parts(sizes: Sizes, device: torch.device) -> list[Part]:
     )
     return [
         Part("given maps", lambda: compare_given_maps(device)),
-        *(part("equality", _compare_in_full_precision, name) for name in sizes.models),
+        *(part("equality", _compare, name) for name in sizes.models),
         sweep(first, "bfloat16"),
         Part("statistics", statistics),
         sweep(first, "float32"),
@@ -160,32 +161,20 @@ def list_parts(sizes: Sizes, device: torch.device) -> list[Part]:
         part("reading", _time_reading, first),
         sweep(second, "bfloat16"),
         part("projections", _time_projections, second),
-        part("equality with TF32", _compare_with_tf32, first),
         sweep(first, "float16"),
         sweep(second, "float16"),
         sweep(second, "float32"),
     ]
 
 
-def _compare_in_full_precision(net: rs.Network, device: torch.device, sizes: Sizes) -> list[Row]:
-    with full_precision():
-        return _compare(net, device, sizes, name=net.name)
-
-
-def _compare_with_tf32(net: rs.Network, device: torch.device, sizes: Sizes) -> list[Row]:
-    """As torch runs convolutions by default; no target is set for it."""
-    rows = _compare(net, device, sizes, name=f"{net.name} with TF32")
-    return [replace(row, target="") for row in rows]
-
-
-def _compare(net: rs.Network, device: torch.device, sizes: Sizes, *, name: str) -> list[Row]:
+def _compare(net: rs.Network, device: torch.device, sizes: Sizes) -> list[Row]:
     copy, layers = copy_to(net, device), scan_layers(net)
     size = min(sizes.batch, sizes.equality_images)
     batches = prepare_batches(net, size, count=sizes.equality_images // size, pixels=sizes.pixels)
     sweeps = sweep_batches(net, layers, batches), sweep_batches(copy, layers, batches)
     return [
-        *compare_sweeps(name, *sweeps),
-        *compare_projections(name, (net, copy), batches[0], units=sizes.units),
+        *compare_sweeps(net.name, *sweeps),
+        *compare_projections(net.name, (net, copy), batches[0], units=sizes.units),
     ]
 
 

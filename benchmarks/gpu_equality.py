@@ -1,7 +1,6 @@
 """Whether a GPU finds what the processor finds, in the same maps and with the same network."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from warnings import catch_warnings, simplefilter
@@ -48,17 +47,6 @@ def describe_failure(error: Exception | str) -> str:
     """The first line of an error, which fits in a cell."""
     line = str(error).strip().partition("\n")[0].replace("|", "/")
     return f"{type(error).__name__}: {line}"[:200]
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Convolutions in float32 without TF32, which torch uses on a GPU unless told otherwise."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
 
 
 def open_calibrated(name: str, pixels: int) -> rs.Network:

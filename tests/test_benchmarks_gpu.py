@@ -48,7 +48,6 @@ def test_every_part_runs_and_is_in_the_table(
             "projections of",
             "JPEG files",
             "whole scan",
-            "with TF32",
         ),
         *("float32", "float16", "bfloat16"),
     ):
@@ -150,13 +149,6 @@ def test_norms_of_a_calibrated_network_fit_their_maps() -> None:
     assert not any(part.training for part in net.module.modules())
     assert maps[0].mean((0, 2, 3)).abs().max() < 1e-3
     assert (maps[0].std((0, 2, 3)) - 1).abs().max() < 1e-2
-
-
-def test_tf32_is_off_only_meanwhile() -> None:
-    before = torch.backends.cudnn.allow_tf32
-    with gpu_equality.full_precision():
-        assert not torch.backends.cudnn.allow_tf32
-    assert torch.backends.cudnn.allow_tf32 == before
 
 
 def _parts(seconds: Sequence[float], clock: "_Clock") -> list[Part]:

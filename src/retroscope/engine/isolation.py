@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -25,9 +25,15 @@ EXCLUSIVE_USE = RLock()
 def preserve_state(module: torch.nn.Module) -> Iterator[None]:
     """Runs the network in evaluation mode and restores it afterwards, also after an error.
 
-    Other threads wait, whatever network they want to run.
+    float32 is float32 meanwhile, also on a GPU. Other threads wait, whatever network they want to
+    run.
     """
-    with EXCLUSIVE_USE, _preserve_random_state(module), torch.inference_mode(mode=False):
+    with (
+        EXCLUSIVE_USE,
+        without_tf32(),
+        _preserve_random_state(module),
+        torch.inference_mode(mode=False),
+    ):
         modes = [(part, part.training) for part in module.modules()]
         buffers = [_Buffers.of(part) for part in module.modules()]
         try:
@@ -87,6 +93,43 @@ def _preserve_random_state(module: torch.nn.Module) -> Iterator[None]:
     finally:
         np.random.set_state(numpy_state)  # noqa: NPY002
         random.setstate(python_state)
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Convolutions and products of float32 are not rounded to TF32's ten bits (`decisions/0027`).
+
+    torch does so in convolutions on a GPU unless told otherwise.
+    """
+    cudnn = torch.backends.cudnn
+    try:
+        before = cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    except RuntimeError:  # the user has set torch's newer settings, and these cannot be mixed
+        with _without_tf32_by_operation():
+            yield
+        return
+    try:
+        cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
+        yield
+    finally:
+        cudnn.allow_tf32 = before[0]
+        torch.set_float32_matmul_precision(before[1])
+
+
+@contextmanager
+def _without_tf32_by_operation() -> Iterator[None]:
+    """By the settings that torch has since 2.9."""
+    backends: Any = torch.backends
+    parts = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
+    before = [part.fp32_precision for part in parts]
+    try:
+        for part in parts:
+            part.fp32_precision = "ieee"
+        yield
+    finally:
+        for part, precision in zip(parts, before, strict=True):
+            part.fp32_precision = precision
 
 
 def device_of(module: torch.nn.Module) -> torch.device:
