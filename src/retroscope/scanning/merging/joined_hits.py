@@ -48,10 +48,10 @@ def join_hits(
         for row in part
     ]
     columns = list(zip(*rows, strict=True)) or [()] * 5
-    channel, image, y, x = (np.array(columns[n], np.int64) for n in (0, 2, 3, 4))
-    score = np.array(columns[1], np.float64)
-    order = np.lexsort((image, -score, channel))
-    channel, score, image, y, x = (column[order] for column in (channel, score, image, y, x))
+    kinds = np.int64, np.float64, np.int64, np.int64, np.int64
+    arrays = [np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+    order = np.lexsort((arrays[2], -arrays[1], arrays[0]))
+    channel, score, image, y, x = (array[order] for array in arrays)
     rank = np.arange(len(channel)) - np.searchsorted(channel, channel)
     is_best = rank < top
     places = channel[is_best], rank[is_best]

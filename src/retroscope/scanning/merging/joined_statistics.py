@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from retroscope.atlas.queries.query import check_cells, check_lengths
+from retroscope.atlas.queries.query import check_cells, check_lengths, damaged_error
 from retroscope.atlas.queries.table_rows import ClassStatsRow
 from retroscope.atlas.schema import AtlasError, Value
 from retroscope.results.statistics import (
@@ -54,6 +54,8 @@ def _sums(part: Columns) -> dict[str, torch.Tensor]:
 def _read_column(row: Statistic, cells: Sequence[Value]) -> torch.Tensor:
     """NULL stands for NaN, or for a statistic that an older scan did not compute."""
     if row.sql_type == REAL:
+        if any(isinstance(cell, str | bytes) for cell in cells):
+            raise damaged_error(f"{row.name!r} is not stored as a number")
         numbers = [np.nan if cell is None else cell for cell in cells]
         return torch.from_numpy(np.array(numbers, np.float64))
     if None in cells:
