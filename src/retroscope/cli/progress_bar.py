@@ -106,7 +106,7 @@ def show_resumable_progress(atlas: Path) -> "Iterator[LastProgress]":
             listener = LastProgress(show)
             yield listener
     except KeyboardInterrupt:
-        if listener is None or listener.last is None or not atlas.is_file():
+        if listener is None or listener.last is None or not _is_resumable(atlas):
             raise
         click.echo(f"retroscope: {_describe_interrupt(atlas, listener.last)}", err=True)
         raise click.exceptions.Exit(130) from None
@@ -124,13 +124,24 @@ class LastProgress:
         self._listener(progress)
 
 
+def _is_resumable(atlas: Path) -> bool:
+    return atlas.is_file() or _plan_beside(atlas).exists()
+
+
+def _plan_beside(atlas: Path) -> Path:
+    """The plan of a scan on workers, which saves what they have done."""
+    return atlas.with_name(f"{atlas.name}.plan")
+
+
 def _describe_interrupt(atlas: Path, last: "Progress") -> str:
     """How far the work is; for a pass the atlas decides, as it may lag behind what was shown."""
     from retroscope.atlas.reader import open_atlas
 
-    with open_atlas(atlas) as scanned:
-        is_scanning = scanned.meta.get("state") in ("scanning", "scoring")
-        done = scanned.meta["next"] if is_scanning else last.completed
+    done: object = last.completed
+    if not _plan_beside(atlas).exists():
+        with open_atlas(atlas) as scanned:
+            is_scanning = scanned.meta.get("state") in ("scanning", "scoring")
+            done = scanned.meta["next"] if is_scanning else done
     stage = "" if last.stage == "scan" else f"{last.stage!r} "
     return f"stopped at {stage}{done} of {last.total}; run the same command to resume"
 

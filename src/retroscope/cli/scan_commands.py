@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from retroscope.cli.choices import ILLUSTRATION_METHODS, RANKS
+from retroscope.cli.estimate_lines import describe_estimate
 from retroscope.cli.options import (
     OpenOptions,
-    add_option,
     examples,
     layers_option,
     open_options,
@@ -23,7 +23,7 @@ from retroscope.cli.options import (
 from retroscope.cli.output import check_atlas_writable
 from retroscope.cli.parameter_types import parse_methods, parse_ranks
 from retroscope.cli.pattern_commands import add_patterns, recipe_option, steps_option
-from retroscope.cli.progress_bar import format_duration, show_resumable_progress
+from retroscope.cli.progress_bar import show_resumable_progress
 from retroscope.cli.scan_options import (
     LAYERS_HELP,
     batch_size_option,
@@ -34,6 +34,12 @@ from retroscope.cli.scan_options import (
     precision_option,
     scan_layers_option,
     top_option,
+)
+from retroscope.cli.worker_options import (
+    gpus_per_worker_option,
+    on_option,
+    print_unswept_lots,
+    worker_options,
     workers_option,
 )
 
@@ -41,7 +47,7 @@ if TYPE_CHECKING:
     from retroscope.atlas.reader import Atlas
     from retroscope.network import Network
     from retroscope.progress import Progress
-    from retroscope.scanning.estimate import ScanEstimate
+    from retroscope.scanning.distributed.worker_options import WorkerOptions
 
 
 def _projections_option(
@@ -73,6 +79,8 @@ class ScanOptions:
     precision: str
     batch_size: int | None
     workers: int | None
+    on: str | None
+    gpus_per_worker: float | None
     restart: bool
 
 
@@ -92,6 +100,8 @@ _scan_options = packed_options(
     precision_option,
     batch_size_option,
     workers_option,
+    on_option,
+    gpus_per_worker_option,
     click.option(
         "--restart", is_flag=True, help="Discard what the atlas file holds and start over."
     ),
@@ -112,14 +122,24 @@ _scan_options = packed_options(
 def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions) -> None:
     """Find the IMAGES that excite each channel of MODEL most.
 
-    IMAGES is a folder, whose sub-folders are classes, or a text file of paths. Interrupt it at
-    any time; run the same command to resume.
+    IMAGES is a folder, whose sub-folders are classes, a text file of paths, or an archive: tar,
+    zip or Parquet, several as 'train-{000..146}.tar', also behind URLs, or hf:NAME:SPLIT.
+    Interrupt it at any time; run the same command to resume.
     """
     check_atlas_writable(Path(options.to))
     net = opening.open(model)
+    on = worker_options(
+        options.on,
+        model,
+        opening=opening,
+        workers=options.workers,
+        gpus_per_worker=options.gpus_per_worker,
+    )
     with stdout_to_stderr(), show_resumable_progress(Path(options.to)) as progress:
-        describe = partial(_describe_estimate, net, images, options)
-        atlas = _scan(net, images, options, progress=_print_before_pass(describe, progress))
+        describe = partial(describe_estimate, net, images, options)
+        listener = progress if on else _print_before_pass(describe, progress)
+        with print_unswept_lots():
+            atlas = _scan(net, images, options, on=on, progress=listener)
     with atlas:
         is_timed = options.projections == "auto"
         _print_summary(atlas, was_complete=progress.last is None, is_timed=is_timed)
@@ -151,6 +171,8 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
 @labels_option
 @glob_option
 @workers_option
+@on_option
+@gpus_per_worker_option
 @open_options
 def illustrate(
     atlas: str,
@@ -166,6 +188,8 @@ def illustrate(
     labels: str | None,
     glob: str | None,
     workers: int | None,
+    on: str | None,
+    gpus_per_worker: float | None,
     opening: OpenOptions,
 ) -> None:
     """Add the projections and patterns that ATLAS lacks, using the MODEL that was scanned.
@@ -190,6 +214,9 @@ def illustrate(
                 labels=labels,
                 glob=glob,
                 workers=workers,
+                on=worker_options(
+                    on, model, opening=opening, workers=workers, gpus_per_worker=gpus_per_worker
+                ),
                 progress=progress,
             )
         if progress.last is None:
@@ -202,7 +229,7 @@ def illustrate(
 def _refuse_unused_options(methods: Sequence[str]) -> None:
     """Raises if an option is given for a method of `illustrate` that is not."""
     if "deconv" not in methods:
-        names = ("images", "projections", "rules", "labels", "glob", "workers")
+        names = ("images", "projections", "rules", "labels", "glob", "workers", "on")
         refuse_options(names, "is for projections; add deconv to --methods, or leave it out")
     if "synthesize" not in methods:
         refuse_options(
@@ -211,7 +238,12 @@ def _refuse_unused_options(methods: Sequence[str]) -> None:
 
 
 def _scan(
-    net: "Network", images: str, options: ScanOptions, *, progress: "Callable[[Progress], None]"
+    net: "Network",
+    images: str,
+    options: ScanOptions,
+    *,
+    on: "WorkerOptions | None",
+    progress: "Callable[[Progress], None]",
 ) -> "Atlas":
     from retroscope.scanning.job import scan as run_scan
 
@@ -229,69 +261,9 @@ def _scan(
         precision=options.precision,
         batch_size=options.batch_size,
         workers=options.workers,
+        on=on,
         restart=options.restart,
         progress=progress,
-    )
-
-
-def _describe_estimate(net: "Network", images: str, options: ScanOptions) -> str:
-    """What may surprise in the list of images, and what the scan will take, in a line each."""
-    from rich.filesize import decimal
-
-    from retroscope.render.captions import count_noun
-    from retroscope.scanning.estimate import estimate_scan
-    from retroscope.scanning.illustrate import parse_ranks as ranks_of
-    from retroscope.scanning.layer_choice import scan_layers
-    from retroscope.scanning.sources import list_images
-
-    layers = scan_layers(net, options.layers or None)
-    image_list = list_images(
-        images, glob=options.glob, labels=options.labels, class_folder=options.class_folder
-    )
-    estimate = estimate_scan(
-        net,
-        layers,
-        image_list,
-        top=options.top,
-        ranks=ranks_of(options.projections),
-        precision=options.precision,
-        classes=options.classes,
-        workers=options.workers,
-    )
-    counts = (
-        count_noun(estimate.images, "image"),
-        count_noun(len(layers), "layer"),
-        count_noun(estimate.channels, "channel"),
-    )
-    projecting = _describe_projections(estimate)
-    remarks = [add_option(note.text, note.parameter) for note in image_list.notes]
-    if estimate.class_bytes > _MANY_CLASS_BYTES:
-        price = (
-            f"the statistics of {count_noun(estimate.classes, 'class', 'classes')} take up to "
-            f"{decimal(estimate.class_bytes)} of the memory and can be left out"
-        )
-        remarks.append(add_option(price, "classes"))
-    line = (
-        f"{', '.join(counts)}: about {format_duration(estimate.pass_seconds)} for the pass and "
-        f"{projecting}, {decimal(estimate.memory_bytes)} of memory for statistics "
-        f"and {decimal(estimate.disk_bytes)} on disk"
-    )
-    return "\n".join([*remarks, line])
-
-
-def _describe_projections(estimate: "ScanEstimate") -> str:
-    """How long the projections take, and if they stop earlier, how long all of them would."""
-    from retroscope.render.captions import count_noun
-
-    if not estimate.projections:
-        return "no projections"
-    limit = f"up to {count_noun(estimate.projections, 'projection')}"
-    seconds, stops_after = estimate.projection_seconds, estimate.max_projection_seconds
-    if seconds <= stops_after:
-        return f"{format_duration(seconds)} for {limit}"
-    return (
-        f"{format_duration(stops_after)} for the best of {limit}, which would all take "
-        f"{format_duration(seconds)}"
     )
 
 
@@ -325,7 +297,7 @@ def _print_summary(atlas: "Atlas", *, was_complete: bool, is_timed: bool) -> Non
 
 
 def _print_missing_projections(atlas: "Atlas") -> None:
-    """How many hits have no projection yet, and how to make them."""
+    """How many hits are not projected yet, and how to make them."""
     from retroscope.atlas.queries.reader_queries import projection_counts
 
     counts = projection_counts(atlas, atlas.rules)
@@ -365,7 +337,5 @@ def _print_unreadable(atlas: "Atlas") -> None:
 
 
 _MAX_UNREADABLE_LINES = 3
-_MANY_CLASS_BYTES = 100_000_000
-"""So much memory for the statistics of classes is worth a line before the scan."""
 
 COMMANDS = (scan, illustrate)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import retroscope as rs
-from retroscope.cli import scan_commands
+from retroscope.cli import estimate_lines
 from retroscope.cli.progress_bar import ProgressLines
 from retroscope.progress import Progress
 from tests.cli.atlas.making import SCANNED, TINY, count, names
@@ -80,7 +80,7 @@ def test_the_price_of_class_statistics_is_named_with_the_way_out(
 ) -> None:
     words = ["--projections", "none", "--layers", "conv"]
     assert "classes" not in retroscope(*SCANNED, *words, "--restart").err
-    monkeypatch.setattr(scan_commands, "_MANY_CLASS_BYTES", 2 * 12 * 25 - 1)
+    monkeypatch.setattr(estimate_lines, "_MANY_CLASS_BYTES", 2 * 12 * 25 - 1)
     said = retroscope(*SCANNED, *words, "--restart")
     assert said.err.splitlines()[0] == (
         "the statistics of 2 classes take up to 600 bytes of the memory and can be left out "

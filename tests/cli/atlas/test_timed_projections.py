@@ -3,7 +3,7 @@
 import pytest
 
 import retroscope as rs
-from retroscope.cli.scan_commands import _describe_projections
+from retroscope.cli.estimate_lines import describe_projections
 from retroscope.scanning.estimate import ScanEstimate
 from tests.cli.atlas.making import SCANNED, count
 from tests.cli.terminal import Retroscope
@@ -30,7 +30,7 @@ def test_the_estimate_says_when_projecting_stops(seconds: float, expected: str) 
         projections=2160,
         max_projection_seconds=120.0,
     )
-    assert _describe_projections(estimate) == expected
+    assert describe_projections(estimate) == expected
 
 
 def test_a_scan_says_how_many_projections_it_left_for_later(

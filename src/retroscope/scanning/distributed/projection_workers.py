@@ -24,7 +24,7 @@ def projection_workers(
 
     Without a name, it is pickled into a folder beside an atlas, which workers must see.
     """
-    threads = threads or on.threads(net.device)
+    threads = threads or on.choose_threads(net.device)
     runner, readers = on.runner(net.device, threads), on.reading_threads(net.device, threads)
     if network is not None and network.model:
         yield ProjectionWorkers(runner, network, beside.parent, threads, readers)

@@ -65,7 +65,6 @@ class DistributedScan:
     classes: bool = True
     precision: str = "full"
     batch_size: int | None = None
-    threads: int | None = None
     lot_images: int | None = None
 
     def run(self, *, ranks: Ranks, restart: bool, progress: ProgressListener) -> Atlas:
@@ -107,7 +106,7 @@ class DistributedScan:
 
     def _plan(self, folder: PlanFolder, *, restart: bool) -> SweepPlan:
         is_new = restart or not folder.plan_file.exists()
-        threads = self.threads or (self.on.threads(self.net.device) if is_new else None)
+        threads = self.on.choose_threads(self.net.device) if is_new else self.on.threads
         return make_plan(
             self.net,
             self.source.images,
@@ -135,7 +134,7 @@ class DistributedScan:
     ) -> None:
         shards = list_shards(self.source.images, **self.source.keywords)
         if plan is None:
-            network, threads = self.on.network, self.threads or self.on.threads(self.net.device)
+            network, threads = self.on.network, None
         else:
             network, threads = plan.network, plan.threads
             skipped = skipped_shards(folder, plan)

@@ -26,7 +26,7 @@ def select_files(files: ImageFiles, indices: Sequence[int]) -> ImageFiles:
     columns = {
         name: [column[index] for index in indices]
         for name, column in values.items()
-        if hasattr(column, "__getitem__") and not isinstance(column, str | FileVersion)
+        if hasattr(column, "__getitem__") and not isinstance(column, str | FileVersion) and column
     }
     assert columns, f"{type(files).__name__} has no column with a value for each image"
     return replace(files, **columns)  # type: ignore[type-var]

@@ -16,12 +16,14 @@ from retroscope.scanning.runners.workers import Runner
 class WorkerOptions:
     """What the user asks for. `on` is the name of a runner; None leaves a choice to us.
 
-    `network` is how workers open the network; without it, the network is pickled for them.
+    `threads` are those of torch in each worker. `network` is how workers open the network; without
+    it, the network is pickled for them.
     """
 
     on: str
     workers: int | None = None
     gpus_per_worker: float | None = None
+    threads: int | None = None
     network: NetworkSource | None = None
 
     @classmethod
@@ -40,8 +42,10 @@ class WorkerOptions:
             return self.gpus_per_worker
         return 1.0 if device.type == "cuda" else 0.0
 
-    def threads(self, device: torch.device) -> int:
-        """The threads of torch of each worker: those of the machine, divided."""
+    def choose_threads(self, device: torch.device) -> int:
+        """The threads of torch in each worker, by default those of the machine, divided."""
+        if self.threads is not None:
+            return self.threads
         if device.type == "cuda":
             return torch.get_num_threads()
         return max((os.cpu_count() or 1) // (self.workers or 1), 1) if self.workers else 1

@@ -41,7 +41,7 @@ from retroscope.scanning.runners.workers import (
 )
 
 _POLL_SECONDS = 0.5
-_DEATHS_WHILE_OPENING, _LONGEST_PAUSE = 3, 60.0
+_DEATHS_WHILE_OPENING, _DEATHS_WITHOUT_PAUSE = 6, 3
 
 
 def run(
@@ -218,7 +218,8 @@ class _Loop(Generic[Task, Result]):
                 "enough memory for each? start fewer",
                 parameter="workers",
             )
-        self._start_after = monotonic() + min(2.0**count, _LONGEST_PAUSE) - 2
+        if count > _DEATHS_WITHOUT_PAUSE:
+            self._start_after = monotonic() + 2.0 ** (count - _DEATHS_WITHOUT_PAUSE)
 
     def _hanging(self) -> list[int]:
         """Workers whose task takes far longer than others."""
