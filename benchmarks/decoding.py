@@ -37,6 +37,7 @@ from retroscope.imaging.decoding import RGB, open_image_file
 from retroscope.imaging.image import fit_pil
 from retroscope.scanning.image_files import _digest, read_input
 from retroscope.scanning.sources import ImageList, list_images
+from retroscope.scanning.sources.image_list import LocalFiles
 
 QUALITY = 90
 NETWORK = "resnet50"
@@ -77,7 +78,7 @@ def report(sizes: Sizes = FULL) -> str:
         networks = [_time_network(name, sizes) for name in sizes.models]
         workers = [_time_workers(images, sizes) for images in lists]
         names = [f"{width}x{height}" for width, height in sizes.files]
-        kilobytes = [f"{Path(images.files[0]).stat().st_size / 1e3:.0f}" for images in lists]
+        kilobytes = [f"{Path(_path(images)).stat().st_size / 1e3:.0f}" for images in lists]
     return "\n\n".join(
         (
             "# Reading image files",
@@ -119,6 +120,11 @@ def _write_jpeg(folder: Path, width: int, height: int) -> ImageList:
     return list_images(path.parent)
 
 
+def _path(images: ImageList) -> str:
+    assert isinstance(images.files, LocalFiles)
+    return images.files.paths[0]
+
+
 def _photographs() -> list[RGB]:
     """Photographs of scikit-image, or painted scenes if it is not installed."""
     if find_spec("skimage") is None:
@@ -143,7 +149,7 @@ class Rates:
 
 
 def _time_readers(net: rs.Network, images: ImageList, sizes: Sizes) -> Rates:
-    path = images.files[0]
+    path = _path(images)
     readers: list[Program] = [
         partial(read_input, net, images, 0),
         partial(_read_in_full, net, path),
@@ -221,7 +227,7 @@ PARTS = ("decode", "digest", "resize and crop", "normalise")
 
 def _time_parts(net: rs.Network, images: ImageList, sizes: Sizes) -> list[float]:
     """Milliseconds of each part of reading a file."""
-    path, fit = images.files[0], net.preprocessing.fit
+    path, fit = _path(images), net.preprocessing.fit
     draft = _decode_draft(path, fit.decoding_size)
     fitted = fit_pil(draft, fit, path).pixels
     with open_image_file(Path(path), path) as file:
@@ -307,7 +313,7 @@ def _read(folder: Path, _number: int) -> None:
 
 
 def _speedup(pool_of: Callable[[int], Executor], images: ImageList, sizes: Sizes) -> float:
-    folder, ratios = Path(images.files[0]).parent, []
+    folder, ratios = Path(_path(images)).parent, []
     with pool_of(1) as one, pool_of(2) as two:
         for _ in range(sizes.rounds + 1):  # the first starts the workers
             one_time, two_time = (_elapsed(pool, folder, 2 * sizes.images) for pool in (one, two))
