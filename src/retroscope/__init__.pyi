@@ -30,6 +30,8 @@ from .results.plates import Patch, Plate
 from .results.projections import Activations, Filters, Projection
 from .scanning.illustrate import illustrate
 from .scanning.job import scan
+from .scanning.lots.make_plan import make_plan
+from .scanning.lots.sweep_part import sweep
 from .scanning.merging.merge import merge
 from .scanning.scoring.score import score
 from .scanning.scoring.unit_names import name_units
@@ -89,6 +91,7 @@ __all__ = [
     "export",
     "filters",
     "illustrate",
+    "make_plan",
     "merge",
     "name_units",
     "occlusion",
@@ -100,6 +103,7 @@ __all__ = [
     "scene",
     "score",
     "serve",
+    "sweep",
     "synthesize",
     "synthesize_many",
     "synthesize_varied",
