@@ -102,7 +102,12 @@ def test_options_stand_beside_what_helps(retroscope: Retroscope) -> None:
     retroscope("sweep", "r.plan", "--part", "1/3")
     merged = retroscope("merge", "r.plan", "--to", "a.atlas")
     assert merged.err.rstrip().endswith("allow_missing leaves them out (--allow-missing)")
-    assert retroscope("merge", "r.plan", "--to", "a.atlas", "--allow-missing").status == 0
+    merged = retroscope("merge", "r.plan", "--to", "a.atlas", "--allow-missing")
+    assert merged.status == 0
+    assert merged.err.splitlines()[-2:] == [
+        "left out of lot 1: 05.png to 09.png: not swept",
+        "left out of lot 2: 10.png to 11.png: not swept",
+    ]
 
 
 def test_another_kind_of_machine_is_one_line(retroscope: Retroscope, desk: Path) -> None:

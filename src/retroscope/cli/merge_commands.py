@@ -1,6 +1,6 @@
 """The command that merges what several scans have found."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -43,7 +43,26 @@ def merge(sources: Sequence[str], *, to: str, allow_missing: bool, restart: bool
     with atlas:
         counts = count_noun(len(atlas.images), "image"), count_noun(len(atlas.layers), "layer")
         click.echo(f"{to}: {', '.join(counts)}", err=True)
+        for line in _describe_gaps(atlas.meta):
+            click.echo(line, err=True)
     click.echo(to)
 
+
+def _describe_gaps(meta: Mapping[str, object]) -> Iterator[str]:
+    """What a merged plan lacks, and that its machines differed."""
+    left_out, machines = meta.get("left_out"), meta.get("machines")
+    if isinstance(left_out, list):
+        for entry in left_out[:_MAX_LINES]:
+            yield f"left out of lot {entry['lot']}: {', '.join(entry['shards'])}: {entry['reason']}"
+        if left_out[_MAX_LINES:]:
+            yield f"and {len(left_out) - _MAX_LINES} more, in the atlas's fact left_out"
+    if isinstance(machines, list):
+        yield (
+            f"swept on machines of {len(machines)} kinds ({'; '.join(machines)}): numbers may "
+            "differ in the last digits from those of one machine"
+        )
+
+
+_MAX_LINES = 3
 
 COMMANDS = (merge,)
