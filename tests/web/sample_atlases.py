@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from retroscope.geometry import Field, ReceptiveField
 from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import FROM_IMAGE, GraphStep, Layer
 from retroscope.results.projections import Projection
+from retroscope.results.unit_numbers import UnitName, UnitNumber
 from retroscope.unit import Unit
 from tests.atlas.small_atlas import write, zero_statistics
 
@@ -36,6 +38,21 @@ GRAPH = (
     GraphStep(3, "linear", (2,)),
 )
 IMAGES = 242
+NUMBERS = (
+    *(
+        UnitNumber(Unit("features.0", channel), "mis", value, value - 0.1, value + 0.05, 0.5)
+        for channel, value in enumerate([0.55, 0.9, 0.45, 0.8, 0.6])
+    ),
+    UnitNumber(
+        Unit("features.0", 3), "faithfulness", -0.25, -0.5, 0.125, 0.0, "projection", "nine"
+    ),
+    UnitNumber(Unit("features.0", 5), "mis", nan, nan, nan, 0.5),
+    UnitNumber(Unit("features.0", 5), "of tomorrow", 1.0),
+)
+UNIT_NAMES = (
+    UnitName(Unit("features.0", 3), "wheel & <i>rim</i>", 0.25, "dissection"),
+    UnitName(Unit("features.0", 5), "sea"),
+)
 PATTERNS = """
     CREATE TABLE IF NOT EXISTS patterns (
         layer INTEGER, channel INTEGER, recipe TEXT, seed INTEGER, steps INTEGER, activation REAL,
@@ -47,6 +64,8 @@ def odd_atlas(path: Path, *, seed: int = 0) -> Atlas:
     with AtlasWriter(path) as writer, writer.transaction():
         _fill(writer, LAYERS, seed)
         writer.put_graph(GRAPH)
+        writer.put_numbers(NUMBERS)
+        writer.put_names(UNIT_NAMES)
         for hit in list(writer.missing_projections(ranks=9, rules="deconvnet")):
             if hit.layer != "head":
                 writer.put_projection(

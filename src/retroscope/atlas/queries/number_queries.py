@@ -35,6 +35,12 @@ _ALL_NAMES = Query(
     FROM names JOIN layers ON layers.id = names.layer
     ORDER BY layers.step, layers.id, names.channel, {_BY_FILE_FIRST}""",  # noqa: S608 - ours
 )
+_NUMBER_NAMES = Query(
+    str,
+    """
+    SELECT DISTINCT numbers.name FROM numbers JOIN layers ON layers.id = numbers.layer
+    WHERE layers.name = ?""",
+)
 _CHANNELS_WITH_NUMBER = Query(
     int, "SELECT channel FROM numbers WHERE layer = ? AND name = ? AND basis = ?"
 )
@@ -48,6 +54,11 @@ def layer_numbers(source: SqlSource, layer: int, channels: range) -> list[Number
     if not has_table(source, "numbers"):
         return []
     return _NUMBERS(source, layer, channels.start, channels.stop - 1)
+
+
+def number_names(source: SqlSource, layer: str) -> list[str]:
+    """The numbers that any channel of a layer has."""
+    return _NUMBER_NAMES(source, layer) if has_table(source, "numbers") else []
 
 
 def layer_names(source: SqlSource, layer: int, channels: range) -> list[NameRow]:

@@ -6,7 +6,7 @@
   await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
   await retroscope.loadScript(grid.dataset.columns);
   let { columns } = retroscope.layer;
-  const { units, plates, patterns } = retroscope.layer;
+  const { units, plates, patterns, numbers, names } = retroscope.layer;
   const form = document.getElementById("view-options");
   const showCount = (text) => (document.getElementById("count").textContent = text);
   const defaults = {
@@ -31,6 +31,7 @@
     dead: () => (a, b) =>
       columns.dead[b] - columns.dead[a] || columns.fired_image_share[a] - columns.fired_image_share[b],
   };
+  const order = (values) => (values.sort in numbers ? descending(numbers[values.sort]) : orders[values.sort](values));
   const selectRows = (values) =>
     columns.channel
       .map((_, row) => row)
@@ -40,11 +41,12 @@
           columns.fired_image_share[row] >= Number(values["min-fired"]) &&
           columns.fired_image_share[row] <= Number(values["max-fired"]),
       )
-      .sort(orders[values.sort](values));
+      .sort(order(values));
 
   // -- one plate
   const captionText = (row, { by, sort }) => {
     if (columns.dead[row]) return "never fires";
+    if (sort in numbers) return formatNumber(numbers[sort][row]);
     if (sort === "fired") return formatPercent(columns.fired_image_share[row]);
     if (sort === "selectivity") return `${columns.class[row] ?? ""} ${formatNumber(columns.selectivity[row])}`;
     return formatNumber(by === "max" ? columns.maximum[row] : columns.mean[row]);
@@ -100,7 +102,10 @@
     caption.className = "caption";
     name.textContent = columns.channel[row];
     fact.textContent = captionText(row, values);
-    caption.append(name, fact);
+    const unitName = document.createElement("span");
+    unitName.className = "unit-name";
+    unitName.textContent = names[columns.channel[row]] ?? "";
+    caption.append(name, ...(unitName.textContent ? [unitName] : []), fact);
     link.append(plateImages(row, values), caption);
     item.append(link);
     return item;

@@ -75,6 +75,11 @@
   const layerRows = (text) => toLayerRows(matchingLayers(text));
   const exactLayerRows = (text) =>
     toLayerRows(retroscope.names.layers.filter((layer) => lowerNames(layer).includes(text.toLowerCase())));
+  // The units that are called so.
+  const nameRows = (words) =>
+    (retroscope.names.units ?? [])
+      .filter(([, , name]) => hasWords(name.toLowerCase(), words))
+      .map(([layer, channel, name]) => unitRow(retroscope.names.layers[layer], channel, name));
   const classRows = (words) =>
     retroscope.names.classes
       .filter(({ label }) => hasWords(label.toLowerCase(), words))
@@ -97,6 +102,7 @@
       unitRows(text),
       retroscope.noteRows?.(words) ?? [],
       layerRows(text),
+      nameRows(words),
       classRows(words),
       imageRows(words),
     ];

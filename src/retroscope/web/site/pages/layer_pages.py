@@ -9,6 +9,11 @@ from retroscope.results.as_json import number_json
 from retroscope.results.layers import Layer
 from retroscope.web.site.channel_metrics import class_selectivity, decode_class_means
 from retroscope.web.site.pages.missing_projections import missing_of_layer
+from retroscope.web.site.pages.number_facts import (
+    number_columns,
+    sortable_numbers,
+    unit_names,
+)
 from retroscope.web.site.pages.page_facts import (
     assignment_script,
     is_pixelated,
@@ -43,19 +48,23 @@ def layer(site: Site, params: Params) -> Facts:
     condition = channel_queries.layer_condition(site.atlas, layer)
     span = page_span(page, len(listed))
     rows = _listed_rows(site, layer, listed[span.start : span.stop])
+    names = unit_names(site, layer)
     return layer_facts(site, layer) | {
         "pixelated": is_pixelated(layer),
         "scanned": condition.known,
         "dead": condition.dead,
         "listed": len(listed),
         "views": _layer_views(site, layer),
+        "numbers": sortable_numbers(site, layer),
         "missing": missing_of_layer(site, layer),
         "classes": [label.name for label in site.atlas.labels],
         "page": page,
         "columns": url_for(site, "layer_columns", layer=layer.name),
         "pages": page_urls(site, "layer", len(listed), layer=layer.name),
         "around": _neighbour_layers(site, layer),
-        "plates": [row | _links(site, layer, row) for row in rows],
+        "plates": [
+            row | _links(site, layer, row) | {"name": names.get(row["channel"])} for row in rows
+        ],
     }
 
 
@@ -68,6 +77,8 @@ def columns_script(site: Site, params: Params) -> bytes:
         "plates": url_template(site, "plate", layer=layer.name),
         "patterns": url_template(site, "pattern", layer=layer.name),
         "columns": {name: [_shorten(row[name]) for row in rows] for name in _COLUMNS},
+        "numbers": number_columns(site, layer, [row["channel"] for row in rows]),
+        "names": unit_names(site, layer),
     }
     return assignment_script("layer", facts)
 

@@ -13,6 +13,7 @@ from retroscope.web.site.pages.highlights import example_unit, highlighted_units
 from retroscope.web.site.pages.image_pages import sample_images
 from retroscope.web.site.pages.missing_projections import missing_of_atlas
 from retroscope.web.site.pages.network_graph import draw_graph, graph_json, read_graph
+from retroscope.web.site.pages.number_facts import named_units
 from retroscope.web.site.pages.page_facts import assignment_script, layer_facts, unit_facts
 from retroscope.web.site.site import Facts, Params, Site
 from retroscope.web.site.urls import label_urls, url_for, url_template
@@ -110,6 +111,7 @@ def search_index_script(site: Site, _params: Params) -> bytes:
     ]
     names = {
         "layers": layers,
+        "units": named_units(site),
         "classes": [{"label": name, "href": href} for name, href in label_urls(site).items()],
         "images": [[row.image, row.key] for row in image_queries.stored_image_keys(site.atlas)],
         "image": url_template(site, "image"),

@@ -26,6 +26,7 @@ from retroscope.web.site.comparison import common_layers
 from retroscope.web.site.pages.charts import histogram_bars
 from retroscope.web.site.pages.image_pages import image_links
 from retroscope.web.site.pages.missing_projections import missing_of_ranking, missing_of_unit
+from retroscope.web.site.pages.number_facts import number_facts
 from retroscope.web.site.pages.page_facts import layer_facts, neighbours, plate_url, unit_facts
 from retroscope.web.site.pages.plate_facts import VIEW_LETTERS, plate_urls
 from retroscope.web.site.site import Facts, Params, Site, make_site
@@ -53,6 +54,7 @@ def unit(site: Site, params: Params) -> Facts:
         "channel": channel,
         "layer": layer_facts(site, layer),
         "stats": None if stats is None else _stats_facts(site, stats),
+        **number_facts(site, unit),
         "histogram": None if stats is None else histogram_bars(stats),
         "selectivity": _selectivity(site, layer, channel),
         "rankings": rankings,
