@@ -149,6 +149,25 @@ def test_labels_and_globs_are_for_members_as_they_are_for_files(folder: Path, ki
     assert refusal.value.parameter == "glob"
 
 
+def test_a_row_of_labels_that_names_images_in_several_archives_is_refused_by_shards_too(
+    tmp_path: Path,
+) -> None:
+    for number in range(2):
+        write_tar(tmp_path / "tars" / f"{number}.tar", {"a/1.png": "x", f"{number}.png": "y"})
+    labels = tmp_path / "labels.csv"
+    for row in ("1.png", "a/1.png"):
+        labels.write_text(f"{row},cat\n")
+        for function in (list_images, list_shards):
+            with pytest.raises(RetroscopeError, match=f"a row '{row}', the name of 2 images|of 3"):
+                function(tmp_path / "tars", labels=labels)
+    labels.write_text("1.tar/a/1.png,cat\n0.png,dog\n")
+    lists = [shard.list_images() for shard in list_shards(tmp_path / "tars", labels=labels).shards]
+    assert [classes_of(part) for part in lists] == [["", "dog"], ["cat", ""]]
+    labels.write_text("none.png,cat\n")
+    with pytest.raises(RetroscopeError, match="match none of the images"):
+        list_shards(tmp_path / "tars", labels=labels)
+
+
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 @pytest.mark.parametrize("class_folder", ["first", "last", "all"])
 def test_the_class_folder_is_one_of_the_archive(

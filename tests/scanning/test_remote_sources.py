@@ -222,10 +222,11 @@ def test_a_server_that_keeps_failing_ends_the_scan_which_goes_on_later(
     scan(tiny(), source, to=atlas).close()
 
 
-def test_no_server_at_all_is_said_in_one_line() -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x.tar", "http://127.0.0.1:9/photos/"])
+def test_no_server_at_all_is_said_in_one_line(url: str) -> None:
     with pytest.raises(RetroscopeError) as refusal:
-        list_images("http://127.0.0.1:9/x.tar")
-    assert str(refusal.value).startswith("cannot read 'http://127.0.0.1:9/x.tar' (")
+        list_images(url)
+    assert str(refusal.value).startswith(f"cannot read '{url}' (")
     assert "\n" not in str(refusal.value)
 
 

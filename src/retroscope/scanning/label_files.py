@@ -68,13 +68,17 @@ def _refuse_ambiguous_rows(
             )
 
 
-def _read_table(file: str) -> Mapping[str, str]:
+def labels_version(file: str) -> tuple[int, int]:
+    """The time and size of a file of labels; zeros if there is none."""
     try:
         status = Path(file).stat()
-        version = status.st_mtime_ns, status.st_size
     except OSError:
-        version = 0, 0
-    return _read_version(file, version)
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+def _read_table(file: str) -> Mapping[str, str]:
+    return _read_version(file, labels_version(file))
 
 
 @lru_cache(maxsize=2)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 from retroscope.errors import ImageError, RetroscopeError
 from retroscope.methods.image_lists import Dataset, read_image_of
 from retroscope.scanning.dataset_facts import sample_classes, sample_keys
+from retroscope.scanning.label_files import labels_version
 from retroscope.scanning.sources.archives import ARCHIVE_KINDS, archive_kind, archive_shards
 from retroscope.scanning.sources.class_rules import ClassRule
 from retroscope.scanning.sources.folders import (
@@ -45,7 +46,8 @@ from retroscope.scanning.sources.shards import IMAGES_PER_SHARD, Shard, ShardKin
 _SUFFIXES = SUFFIXES.union(ARCHIVE_KINDS)
 
 ImageSource = str | Path | Sequence[str | Path] | Dataset | DataLoader[object]
-"""A folder or a list in a text file, a list of paths, or a data set, also that of a DataLoader."""
+"""A folder, a list in a text file, archives, a URL or an `hf:` name, a list of paths, or a data
+set, also that of a DataLoader."""
 
 
 FileSource = str | Path | Sequence[str | Path]
@@ -64,7 +66,9 @@ class ShardedSource:
         """The images of all shards, in order."""
         if self.shards[0].kind is ShardKind.FILES:
             return _join(self)
-        return _join_archives(replace(self, shards=tuple(self.shards), notes=tuple(self.notes)))
+        source = replace(self, shards=tuple(self.shards), notes=tuple(self.notes))
+        labels = self.rule.labels
+        return _join_archives(source, labels_version(labels) if labels else (0, 0))
 
 
 def _join(source: ShardedSource) -> ImageList:
@@ -73,7 +77,7 @@ def _join(source: ShardedSource) -> ImageList:
 
 
 @lru_cache(maxsize=1)
-def _join_archives(source: ShardedSource) -> ImageList:
+def _join_archives(source: ShardedSource, _labels: tuple[int, int]) -> ImageList:
     """The images of archives, which are read once for an estimate and the scan after it.
 
     Shards are pinned to versions, so other content is another source.
@@ -91,15 +95,15 @@ def list_images(
     """The images that a source names.
 
     A folder includes all its sub-folders but the hidden ones. A text file has a path on each line,
-    relative to the file; a list of paths is relative to the working directory.
+    relative to the file; a list of paths is relative to the working directory. Tars, zips and
+    Parquet files may be several, as in `train-{000..146}.tar`, and behind URLs, as all files.
 
-    `labels` is a CSV file of paths and classes. Without it, folders are classes: of an image, the
-    `first` below the source, which is the default, the `last`, which it lies in, or `all` of them.
+    `labels` is a CSV file of paths and classes. Without it, classes are those that an archive
+    states, or else folders: of an image, the `first` below the source, which is the default, the
+    `last`, which it lies in, or `all` of them.
     """
     if _names_files(source):
-        return list_shards(
-            source, glob=glob, labels=labels, class_folder=class_folder
-        ).list_images()
+        return _shards(source, glob, _class_rule(labels, class_folder)).list_images()
     if glob or labels or class_folder:
         raise RetroscopeError(
             "glob, labels and class_folder are for files; a data set has its own images and classes"
@@ -119,13 +123,23 @@ def list_shards(
     labels: str | Path | None = None,
     class_folder: str | None = None,
 ) -> ShardedSource:
-    """The shards of a source of files, as `list_images` takes it."""
+    """The shards of a source of files, as `list_images` takes it.
+
+    Tars are not listed, unless there are labels: whether a row names one image or several shows
+    only in all of them.
+    """
     if not _names_files(source):
         raise RetroscopeError(
             f"cannot split {type(source).__name__} into shards; give a folder or a list of paths"
         )
-    rule = ClassRule(None if labels is None else str(labels), class_folder)
-    return _shards(source, glob, rule)
+    sharded = _shards(source, glob, _class_rule(labels, class_folder))
+    if labels is not None:
+        sharded.list_images()
+    return sharded
+
+
+def _class_rule(labels: str | Path | None, class_folder: str | None) -> ClassRule:
+    return ClassRule(None if labels is None else str(labels), class_folder)
 
 
 def _names_files(source: object) -> TypeGuard[FileSource]:

@@ -1,12 +1,15 @@
 """Which files are behind a URL: the files below a folder, or the lines of a list."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
+from typing import Any
 
 from retroscope.errors import ImageError
 from retroscope.scanning.sources.file_systems import attempt, open_url
 from retroscope.scanning.sources.locations import expand_braces, path_of
 from retroscope.scanning.sources.members import matches, refuse_unusable_glob
+from retroscope.scanning.sources.stored_files import MissingShardError
 
 _WILDCARDS = "*["
 """`?` begins the query of a URL."""
@@ -62,6 +65,7 @@ def find_remote(url: str, glob: str | None, suffixes: frozenset[str]) -> list[st
     prefix = root.rstrip("/") + "/"
     paths = [PurePosixPath(path.removeprefix(prefix)) for path in found if path.startswith(prefix)]
     if not paths:
+        _refuse_unreachable(file_system, root, url)
         raise ImageError(
             f"no folder {url!r}, or it is empty; give a folder, a text file of URLs, or a tar, zip "
             "or Parquet file"
@@ -72,3 +76,9 @@ def find_remote(url: str, glob: str | None, suffixes: frozenset[str]) -> list[st
         if (matches(str(path), glob) if glob else path.suffix.lower() in suffixes)
     )
     return list(map(str, chosen))
+
+
+def _refuse_unreachable(file_system: Any, root: str, url: str) -> None:
+    """Raises if the server does not answer, which looks like an empty folder."""
+    with suppress(MissingShardError):
+        attempt(lambda: file_system.info(root), url)

@@ -50,7 +50,9 @@ class ShardImages:
 
 def list_shard(shard: ShardImages, rule: ClassRule) -> ImageList:
     """The images of one shard. What only shows in all of them together is not checked."""
-    return _image_list([shard], rule, shard.labelled_paths())
+    images = shard.labelled_paths()
+    refuse_repeated_keys([image.key for image in images])
+    return _image_list([shard], rule, images)
 
 
 def join_shards(
