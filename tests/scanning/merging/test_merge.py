@@ -16,8 +16,8 @@ from retroscope.progress import Progress
 from retroscope.scanning.illustrate import illustrate
 from retroscope.scanning.job import scan
 from retroscope.scanning.merging.merge import merge
+from tests.scanning.merging.image_halves import halves, labels_file, paths_in
 from tests.scanning.scans import (
-    MEAN,
     OF_TINY,
     SIDE,
     table_rows,
@@ -34,38 +34,6 @@ EXACT = (
     "images", "positions", "maximum", "minimum", "fired_images", "fired_positions", "non_finite",
     "histogram", "dead",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images of three classes, of which one is in both halves; some are equal, one is broken."""
-    root = tmp_path_factory.mktemp("photos")
-    files = sorted(write_images(root / "all", 14).iterdir())
-    for number, file in enumerate(files):
-        place = root / "all" / ("cat", "dog", "owl")[number * 3 // 14]
-        place.mkdir(exist_ok=True)
-        file.rename(place / file.name)
-    (root / "all/cat/00 again.png").write_bytes((root / "all/cat/00.png").read_bytes())
-    (root / "all/owl/zz.png").write_bytes((root / "all/cat/00.png").read_bytes())
-    (root / "all/dog/broken.png").write_bytes(b"not an image")
-    return root / "all"
-
-
-def paths_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def halves(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Cut inside a class."""
-    paths = paths_in(folder)
-    return paths[:8], paths[8:]
-
-
-def labels_file(folder: Path) -> Path:
-    """The classes of a list of paths."""
-    file = folder.parent / "labels.csv"
-    file.write_text("".join(f"{path},{path.parent.name}\n" for path in paths_in(folder)))
-    return file
 
 
 def scan_parts(folder: Path, to: Path, net: Network | None = None, **options: Any) -> list[Path]:
@@ -283,118 +251,6 @@ def test_images_without_classes_change_no_class(folder: Path, tmp_path: Path) ->
     merge([tmp_path / "a", tmp_path / "b"], to=tmp_path / "both").close()
     rows, own = table_rows(tmp_path / "both"), table_rows(tmp_path / "a")
     assert (rows["class_stats"], rows["labels"]) == (own["class_stats"], own["labels"])
-
-
-def refused(sources: Sequence[Path], to: Path, match: str, **options: Any) -> RetroscopeError:
-    """The error of a merge, which leaves no file."""
-    existed = to.exists()
-    with pytest.raises(RetroscopeError, match=match) as caught:
-        merge(sources, to=to, **options)
-    assert "\n" not in str(caught.value)
-    assert to.exists() == existed
-    assert not list(to.parent.glob("*-lock"))
-    return caught.value
-
-
-@pytest.fixture
-def pair(folder: Path, tmp_path: Path) -> Callable[..., list[Path]]:
-    """Scans the halves, the second as a test wishes."""
-
-    def scan_pair(net: Network | None = None, **options: Any) -> list[Path]:
-        first, second = halves(folder)
-        scan(tiny(), first, to=tmp_path / "a", projections=False).close()
-        scan(net or tiny(), second, to=tmp_path / "b", projections=False, **options).close()
-        return [tmp_path / "a", tmp_path / "b"]
-
-    return scan_pair
-
-
-def test_another_network_is_refused_by_what_differs(
-    pair: Callable[..., list[Path]], tmp_path: Path
-) -> None:
-    refused(pair(tiny(seed=1)), tmp_path / "c", "differ in the weights of the model")
-
-
-def test_another_preprocessing_is_refused(pair: Callable[..., list[Path]], tmp_path: Path) -> None:
-    net = Network(tiny().module, input_size=(SIDE, SIDE), mean=MEAN, std=MEAN, name="tiny")
-    refused(pair(net), tmp_path / "c", "differ in the preprocessing")
-
-
-def test_other_layers_and_another_precision_are_refused(
-    pair: Callable[..., list[Path]], tmp_path: Path
-) -> None:
-    parts = pair(layers="conv1", precision="bf16")
-    refused(parts, tmp_path / "c", "differ in the precision and the choice of layers")
-
-
-def test_an_unfinished_atlas_is_refused(
-    pair: Callable[..., list[Path]], folder: Path, tmp_path: Path
-) -> None:
-    def stop(_: Progress) -> None:
-        raise KeyboardInterrupt
-
-    parts = pair()
-    with pytest.raises(KeyboardInterrupt):
-        scan(tiny(), folder, to=tmp_path / "d", progress=stop)
-    refused([*parts, tmp_path / "d"], tmp_path / "c", "'.*d' is not finished")
-
-
-def test_images_in_both_are_refused_with_the_first_and_how_many(
-    folder: Path, tmp_path: Path
-) -> None:
-    paths = paths_in(folder)
-    scan(tiny(), paths[:8], to=tmp_path / "a", projections=False).close()
-    scan(tiny(), paths[5:], to=tmp_path / "b", projections=False).close()
-    message = rf"the image '{paths[5]}' is in .*a' and in .*b', and so are \d more"
-    refused([tmp_path / "a", tmp_path / "b"], tmp_path / "c", message)
-
-
-def test_copies_of_one_scan_are_refused(pair: Callable[..., list[Path]], tmp_path: Path) -> None:
-    first, _ = pair()
-    (tmp_path / "copy").write_bytes(first.read_bytes())
-    refused([first, tmp_path / "copy"], tmp_path / "c", "copies of one scan")
-
-
-def test_the_same_file_twice_and_too_few_files_are_refused(
-    pair: Callable[..., list[Path]], tmp_path: Path
-) -> None:
-    first, second = pair()
-    (tmp_path / "link").symlink_to(first)
-    refused([first, second, tmp_path / "link"], tmp_path / "c", "'.*link' is given twice")
-    refused([first], tmp_path / "c", "give two or more")
-    refused([], tmp_path / "c", "give two or more")
-    refused([first, tmp_path / "none"], tmp_path / "c", "no atlas '.*none'")
-    refused([first, second], tmp_path / "c", "allow_missing", allow_missing=True)
-    before = table_rows(first)
-    error = refused([first, second], first, "one of the atlases to join", restart=True)
-    assert error.parameter == "to"
-    assert table_rows(first) == before
-
-
-def test_an_atlas_that_exists_is_replaced_only_on_demand(
-    pair: Callable[..., list[Path]], tmp_path: Path
-) -> None:
-    parts = pair()
-    merge(parts, to=tmp_path / "c").close()
-    before = table_rows(tmp_path / "c")
-    assert refused(parts, tmp_path / "c", "'.*c' exists").parameter == "restart"
-    merge(parts, to=tmp_path / "c", restart=True).close()
-    assert table_rows(tmp_path / "c") == before
-    AtlasWriter(tmp_path / "left").close()
-    merge(parts, to=tmp_path / "left").close()
-    assert table_rows(tmp_path / "left") == before
-
-
-def test_an_interrupted_merge_leaves_no_file(
-    pair: Callable[..., list[Path]], tmp_path: Path
-) -> None:
-    def stop(_: Progress) -> None:
-        raise KeyboardInterrupt
-
-    parts = pair()
-    with pytest.raises(KeyboardInterrupt):
-        merge(parts, to=tmp_path / "c", progress=stop)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
 def test_patterns_are_those_of_the_first_atlas_that_has_them(
