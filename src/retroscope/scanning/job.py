@@ -70,11 +70,13 @@ def scan(
 ) -> Atlas:
     """Finds the images that excite each channel of the layers most.
 
-    `images` is a folder, whose sub-folders are classes, a text file of paths, a list of paths, or
-    a data set. Where the sub-folders have sub-folders, `class_folder` is the one that is the class:
-    `first`, `last`, or `all`, which joins them; by default `first`. `labels` is a CSV file of paths
-    and classes instead. With `classes=False`, the atlas has the classes of the images, but no
-    statistics of them: with thousands of classes, these take most of the memory.
+    `images` is a folder, whose sub-folders are classes, a text file of paths, a list of paths, an
+    archive (tar, zip or Parquet, several as in `train-{000..146}.tar`), a URL of any of these, a
+    data set of the Hub as `hf:NAME:SPLIT`, or a data set of torch. Where the sub-folders have
+    sub-folders, `class_folder` is the one that is the class: `first`, `last`, or `all`, which joins
+    them; by default `first`. `labels` is a CSV file of paths and classes instead. With
+    `classes=False`, the atlas has the classes of the images, but no statistics of them: with
+    thousands of classes, these take most of the memory.
 
     `layers` takes names, aliases, globs and kinds; a string may list several. By default, each
     convolution is ranked by its output that goes on: after its norm and its rectifier, unless
