@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import torch
 
 from retroscope.atlas.queries.table_rows import StoredImageRow
@@ -133,4 +134,4 @@ def ranking_flags(sweep: Sweep, numbers: range) -> torch.Tensor:
 def ranked_images(sweep: Sweep) -> set[int]:
     """The numbers of the images that are in a ranking."""
     images = torch.cat([ranking.image.flatten() for ranking in (sweep.by_max, sweep.by_mean)])
-    return set(images.unique().tolist()) - {-1}
+    return set(np.unique(images.cpu().numpy()).tolist()) - {-1}
