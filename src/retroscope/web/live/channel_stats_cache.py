@@ -9,6 +9,7 @@ from retroscope.atlas.row_decoding import stats_from_cells
 from retroscope.errors import UnitError
 from retroscope.results.layers import Layer
 from retroscope.results.statistics import ChannelStats
+from retroscope.results.unit_numbers import UnitName
 from retroscope.unit import Unit, as_unit
 
 _MAX_LAYERS = 256
@@ -42,3 +43,7 @@ class ChannelStatsCache:
     def _read(self, layer: str) -> dict[int, ChannelStats]:
         rows = channel_queries.channel_histograms(self._atlas, self._atlas.layer(layer))
         return {row.channel: stats_from_cells(row._asdict()) for row in rows}
+
+    def names(self, unit: Unit | str) -> tuple[UnitName, ...]:
+        """What a channel is called."""
+        return self._atlas.names(unit)
