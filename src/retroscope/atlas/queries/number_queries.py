@@ -28,6 +28,14 @@ class NamedUnitRow(NamedTuple):
     name: str
 
 
+class NumberValueRow(NamedTuple):
+    """A number of a channel, without its interval."""
+
+    channel: int
+    name: str
+    value: float | None
+
+
 _ALL_NAMES = Query(
     NamedUnitRow,
     f"""
@@ -40,6 +48,12 @@ _NUMBER_NAMES = Query(
     """
     SELECT DISTINCT numbers.name FROM numbers JOIN layers ON layers.id = numbers.layer
     WHERE layers.name = ?""",
+)
+_VALUES = Query(
+    NumberValueRow,
+    """
+    SELECT numbers.channel, numbers.name, numbers.value
+    FROM numbers JOIN layers ON layers.id = numbers.layer WHERE layers.name = ?""",
 )
 _CHANNELS_WITH_NUMBER = Query(
     int, "SELECT channel FROM numbers WHERE layer = ? AND name = ? AND basis = ?"
@@ -59,6 +73,11 @@ def layer_numbers(source: SqlSource, layer: int, channels: range) -> list[Number
 def number_names(source: SqlSource, layer: str) -> list[str]:
     """The numbers that any channel of a layer has."""
     return _NUMBER_NAMES(source, layer) if has_table(source, "numbers") else []
+
+
+def number_values(source: SqlSource, layer: str) -> list[NumberValueRow]:
+    """The values of all numbers of a layer."""
+    return _VALUES(source, layer) if has_table(source, "numbers") else []
 
 
 def layer_names(source: SqlSource, layer: int, channels: range) -> list[NameRow]:

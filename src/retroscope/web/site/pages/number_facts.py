@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from retroscope.atlas.queries import number_queries
 from retroscope.render.captions import name_line
-from retroscope.results.as_json import number_json, unit_name_json, unit_number_json
+from retroscope.results.as_json import unit_name_json, unit_number_json
 from retroscope.results.layers import Layer
 from retroscope.results.unit_numbers import NUMBERS, NUMBERS_BY_NAME, UnitNumber
 from retroscope.unit import Unit
@@ -53,10 +53,9 @@ def number_columns(
     }
     if not columns:
         return {}
-    for number in site.atlas.numbers(layer.name):
-        if number.name in columns and number.unit.channel in rows:
-            value = number_json(float(f"{number.value:.4g}"))
-            columns[number.name][rows[number.unit.channel]] = value
+    for number in number_queries.number_values(site.atlas, layer.name):
+        if number.value is not None and number.name in columns and number.channel in rows:
+            columns[number.name][rows[number.channel]] = float(f"{number.value:.4g}")
     return columns
 
 
