@@ -11,7 +11,7 @@ from retroscope.scanning.runners.processes import Processes
 from retroscope.scanning.runners.ray_cluster import RayCluster
 from retroscope.scanning.runners.workers import Runner
 
-SECONDS = 120
+SECONDS = 300
 NO_RAY = "Ray is not installed: pip install 'retroscope[ray]'"
 
 
