@@ -81,7 +81,10 @@ def test_what_is_no_part_is_refused(retroscope: Retroscope, part: str) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("sweep", "none.plan"), "no plan at 'none.plan'; 'retroscope plan MODEL IMAGES --to"),
+        (
+            ("sweep", "none.plan"),
+            "no plan at 'none.plan'; give a folder that `retroscope plan` has made",
+        ),
         (("sweep", "cat.png"), "cannot read"),
         (("sweep", "folder"), "no plan at 'folder'"),
         (("plan", *SCANNED, "--to", "folder/x/y", "--top", "0"), "0 is not in the range"),

@@ -79,9 +79,8 @@ _plan_options = packed_options(
 @click.command(
     short_help="Plan a scan for several processes or machines.",
     epilog=examples(
-        "plan resnet50 /data/imagenet --to r50.plan",
-        "sweep r50.plan --part 3/16",
-        "merge r50.plan --to r50.atlas",
+        "plan resnet50 photos --to r50.plan",
+        "plan resnet50 'train-{000..146}.tar' --to r50.plan --lot-images 5000",
     ),
 )
 @click.argument("model")
@@ -123,7 +122,7 @@ def _describe_plan(made: "SweepPlan") -> str:
         "sweep r50.plan --part 3/16",
     ),
 )
-@click.argument("plan")
+@click.argument("plan_folder", metavar="PLAN")
 @click.option(
     "--part",
     type=parse_part,
@@ -133,7 +132,7 @@ def _describe_plan(made: "SweepPlan") -> str:
     help="Sweep every N-th lot from the K-th on, such as 3/16; other processes sweep the others.",
 )
 @workers_option
-def sweep(plan: str, *, part: tuple[int, int], workers: int | None) -> None:
+def sweep(plan_folder: str, *, part: tuple[int, int], workers: int | None) -> None:
     """Sweep the lots of PLAN that no process has swept yet.
 
     Run it for as many parts as you like, at any time and on any machine that sees the folder.
@@ -143,12 +142,12 @@ def sweep(plan: str, *, part: tuple[int, int], workers: int | None) -> None:
     from retroscope.scanning.lots.sweep_part import sweep as sweep_lots
 
     with stdout_to_stderr(), print_warnings(), show_progress() as progress:
-        summary = sweep_lots(plan, part=part, workers=workers, progress=progress)
-    for line in _describe_summary(plan, summary):
+        summary = sweep_lots(plan_folder, part=part, workers=workers, progress=progress)
+    for line in _describe_summary(plan_folder, summary):
         click.echo(line, err=True)
     if summary.failures:
         raise click.exceptions.Exit(1)
-    click.echo(plan)
+    click.echo(plan_folder)
 
 
 @contextmanager

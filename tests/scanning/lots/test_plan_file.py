@@ -179,7 +179,7 @@ def test_no_plan_there(tmp_path: Path) -> None:
         sweep(tmp_path / "none")
     name = tmp_path / "none"
     assert str(caught.value) == (
-        f"no plan at {str(name)!r}; 'retroscope plan MODEL IMAGES --to {name}' makes one"
+        f"no plan at {str(name)!r}; give a folder that `retroscope plan` has made"
     )
 
 

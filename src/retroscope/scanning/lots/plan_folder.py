@@ -117,8 +117,7 @@ class PlanFolder:
         if path != self.plan_file:
             return PlanError(f"the plan {str(self.path)!r} lacks {path.name!r}; plan again")
         return PlanError(
-            f"no plan at {str(self.path)!r}; 'retroscope plan MODEL IMAGES --to {self.path}' "
-            "makes one"
+            f"no plan at {str(self.path)!r}; give a folder that `retroscope plan` has made"
         )
 
 
