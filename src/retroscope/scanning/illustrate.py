@@ -39,8 +39,9 @@ from retroscope.scanning.image_files import (
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.local_projections import in_time, project_locally
 from retroscope.scanning.merging.joined_sources import list_joined_images
-from retroscope.scanning.sources import ImageList, ImageSource, list_images
+from retroscope.scanning.sources import ImageList, ImageSource, list_images, list_shards
 from retroscope.scanning.sources.known_images import list_known_images
+from retroscope.scanning.sources.left_out import LeftOutShards
 from retroscope.unit import Unit, as_unit
 
 CACHED_IMAGES, IMAGES_PER_TRANSACTION = 384, 32
@@ -184,10 +185,15 @@ def list_scanned_images(
     glob: str | None,
     labels: str | Path | None,
 ) -> ImageList:
-    """The given images, or those that the atlas records."""
-    if images is not None:
-        return list_images(images, glob=glob, labels=labels)
+    """The given images, or those that the atlas records, without those that it leaves out."""
     meta = atlas.meta
+    left_out = LeftOutShards.from_facts(meta)
+    if images is not None and not left_out.numbers:
+        return list_images(images, glob=glob, labels=labels)
+    keys = [image.key for image in atlas.images]
+    if images is not None:
+        shards = list_shards(images, glob=glob, labels=labels)
+        return left_out.remove_from(shards, keys).list_images()
     sources = meta.get("sources")
     if isinstance(sources, list):
         if glob:
@@ -195,16 +201,14 @@ def list_scanned_images(
                 f"{str(atlas.path)!r} records the pattern of each of its parts; leave glob out",
                 parameter="glob",
             )
-        keys = [image.key for image in atlas.images]
         return list_joined_images(sources, keys, repr(str(atlas.path)))
     source, recorded_glob = meta.get("source"), meta.get("glob")
     if not isinstance(source, str):
         raise RetroscopeError(
             f"{str(atlas.path)!r} does not record where its images are; give them as for the scan"
         )
-    keys = [image.key for image in atlas.images]
     glob = glob or (str(recorded_glob) if recorded_glob else None)
-    return list_known_images(source, keys, glob=glob)
+    return list_known_images(source, keys, glob=glob, left_out=left_out)
 
 
 def _select_units(

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from time import perf_counter
@@ -31,7 +31,9 @@ from retroscope.scanning.lots.plan_folder import PlanFolder, plan_beside
 from retroscope.scanning.lots.sweep_plan import SweepPlan
 from retroscope.scanning.plan import ScanPlan
 from retroscope.scanning.precision import Precision
-from retroscope.scanning.sources import ImageSource, list_images, list_shards
+from retroscope.scanning.sources import ImageSource, list_shards
+from retroscope.scanning.sources.known_images import known_images
+from retroscope.scanning.sources.left_out import LeftOutShards
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class DistributedScan:
             _refuse_unfinished_scan(self.to, meta)
             if _is_finished(meta) and not folder.path.exists():
                 self._refuse_other_scan(meta)
-                self._add_projections(folder, None, ranks=ranks, progress=progress)
+                self._add_projections(None, ranks=ranks, progress=progress)
             else:
                 self._scan(folder, ranks=ranks, restart=restart, progress=progress)
         finally:
@@ -101,7 +103,7 @@ class DistributedScan:
         skipped = any(folder.skip_reason(lot) for lot in range(len(plan.lots)))
         merge_lots(folder.path, to=self.to, allow_missing=skipped, progress=progress).close()
         max_seconds = time_for_projections(perf_counter() - start) if ranks.is_timed else inf
-        self._add_projections(folder, plan, ranks=ranks, max_seconds=max_seconds, progress=progress)
+        self._add_projections(plan, ranks=ranks, max_seconds=max_seconds, progress=progress)
         shutil.rmtree(folder.path)
 
     def _plan(self, folder: PlanFolder, *, restart: bool) -> SweepPlan:
@@ -125,28 +127,23 @@ class DistributedScan:
 
     def _add_projections(
         self,
-        folder: PlanFolder,
         plan: SweepPlan | None,
         *,
         ranks: Ranks,
         max_seconds: float = inf,
         progress: ProgressListener,
     ) -> None:
-        shards = list_shards(self.source.images, **self.source.keywords)
-        if plan is None:
-            network, threads = self.on.network, None
-        else:
-            network, threads = plan.network, plan.threads
-            skipped = skipped_shards(folder, plan)
-            rest = [shard for shard in shards.shards if shard.number not in skipped]
-            shards = replace(shards, shards=rest)
-        image_list = shards.list_images()
+        network, threads = (plan.network, plan.threads) if plan else (self.on.network, None)
+        source = list_shards(self.source.images, **self.source.keywords)
         with (
             projection_workers(
                 self.net, self.on, network=network, beside=self.to, threads=threads
             ) as workers,
             extend_atlas(self.to) as (scanned, writer),
         ):
+            keys = [image.key for image in scanned.images]
+            left_out = LeftOutShards.from_facts(scanned.meta)
+            image_list = known_images(left_out.remove_from(source, keys), keys)
             check_scan_and_images(scanned, self.net, image_list)
             project_hits(
                 writer,
@@ -160,7 +157,8 @@ class DistributedScan:
 
     def _refuse_other_scan(self, meta: Mapping[str, Json]) -> None:
         """Raises if the finished atlas is of another scan than this one."""
-        image_list = list_images(self.source.images, **self.source.keywords)
+        source = list_shards(self.source.images, **self.source.keywords)
+        image_list = LeftOutShards.from_facts(meta).remove_from(source).list_images()
         plan = ScanPlan(
             self.net,
             image_list,
@@ -171,14 +169,6 @@ class DistributedScan:
             classes_wanted=self.classes,
         )
         plan.refuse_change(meta, str(self.to))
-
-
-def skipped_shards(folder: PlanFolder, plan: SweepPlan) -> set[int]:
-    """The shards that the atlas of a plan leaves out."""
-    skipped: set[int] = set()
-    for lot, shards in enumerate(plan.lots):
-        skipped.update(shards if folder.skip_reason(lot) else folder.skipped_shards(lot))
-    return skipped
 
 
 def _read_meta(path: Path) -> Mapping[str, Json]:

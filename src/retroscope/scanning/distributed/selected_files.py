@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 from retroscope.scanning.sources import ImageFiles
 from retroscope.scanning.sources.image_list import JoinedFiles
+from retroscope.scanning.sources.known_images import KnownFiles
 from retroscope.scanning.sources.stored_files import FileVersion
 
 
@@ -22,6 +23,8 @@ def select_files(files: ImageFiles, indices: Sequence[int]) -> ImageFiles:
             select_files(files.parts[part], [index - files.starts[part]]) for part, index in places
         ]
         return JoinedFiles(parts, range(len(parts)))
+    if isinstance(files, KnownFiles):
+        return select_files(files.listed, indices)
     values = {field.name: getattr(files, field.name) for field in fields(files)}  # type: ignore[arg-type]
     columns = {
         name: [column[index] for index in indices]

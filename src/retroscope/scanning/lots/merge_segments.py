@@ -28,6 +28,7 @@ from retroscope.scanning.one_pass import LayerSweeps, channel_ranges
 from retroscope.scanning.persist import write_layer
 from retroscope.scanning.sources import Shard
 from retroscope.scanning.sources.image_list import ListFingerprint
+from retroscope.scanning.sources.left_out import LeftOutShards
 
 
 @check_arguments
@@ -92,11 +93,11 @@ def _open_target(path: Path, plan: SweepPlan, *, restart: bool) -> Iterator[Atla
         if "state" not in meta:
             yield writer
             return
-        is_same, is_unfinished = meta.get("plan") == plan.id, meta.get("state") == _MERGING
-        if not is_same and not is_unfinished:
+        is_merge, is_unfinished = "plan" in meta, meta.get("state") == _MERGING
+        if not is_merge or not (is_unfinished or meta["plan"] == plan.id):
             raise RetroscopeError(
-                f"{str(path)!r} holds another scan; merge to another file, or start over with "
-                "restart",
+                f"{str(path)!r} holds {_describe_scan(meta)}; merge to another file, or start over "
+                "with restart",
                 parameter="restart",
             )
         if not is_unfinished:
@@ -107,6 +108,15 @@ def _open_target(path: Path, plan: SweepPlan, *, restart: bool) -> Iterator[Atla
 
 
 _MERGING = ScanState.SCANNING
+
+
+def _describe_scan(meta: Mapping[str, Json]) -> str:
+    if ScanState(str(meta["state"])).is_finished:
+        return "another scan"
+    return (
+        f"an unfinished scan of {meta.get('model')} by one process ({meta.get('next')} of "
+        f"{meta.get('images')} images), which the same scan resumes"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +229,10 @@ class _Merger:
         if len(folded.machines) > 1:
             facts["machines"] = list(folded.machines)
         left_out = self._describe_left_out()
-        return facts | ({"left_out": left_out} if left_out else {})
+        if left_out:
+            shards = frozenset(left_out_shards(self.folder, plan, self.lots))
+            facts |= {"left_out": left_out, **LeftOutShards(plan.lot_starts[-1], shards).facts}
+        return facts
 
     def _describe_left_out(self) -> list[Json]:
         """The shards of the lots that are missing, and those that lots leave out; and why."""
@@ -242,6 +255,14 @@ class _Merger:
                 }
             )
         return left_out
+
+
+def left_out_shards(folder: PlanFolder, plan: SweepPlan, lots: Sequence[int]) -> set[int]:
+    """The shards that an atlas of these lots leaves out."""
+    left_out: set[int] = set()
+    for lot, shards in enumerate(plan.lots):
+        left_out.update(folder.skipped_shards(lot) if lot in lots else shards)
+    return left_out
 
 
 def describe_shard(shard: Shard) -> str:

@@ -29,6 +29,7 @@ from retroscope.scanning.merging.joined_statistics import (
 )
 from retroscope.scanning.plan import FACT_LABELS, stored_count
 from retroscope.scanning.sources.image_list import ListFingerprint
+from retroscope.scanning.sources.left_out import LeftOutShards
 
 _SAME_FACTS = ("weights", "preprocessing", "precision")
 
@@ -246,4 +247,9 @@ def _source_facts(atlas: Atlas) -> list[Json]:
     sources = meta.get("sources")
     if isinstance(sources, list):
         return sources
-    return [{"source": meta.get("source"), "glob": meta.get("glob"), "images": len(atlas.images)}]
+    source: dict[str, Json] = {
+        "source": meta.get("source"),
+        "glob": meta.get("glob"),
+        "images": len(atlas.images),
+    }
+    return [source | LeftOutShards.from_facts(meta).facts]

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from retroscope.errors import RetroscopeError
 from retroscope.network import AnyImage
-from retroscope.scanning.sources import ImageList, list_images
+from retroscope.scanning.sources import ImageList, list_shards
 from retroscope.scanning.sources.image_list import JoinedFiles, first_indices
+from retroscope.scanning.sources.left_out import LeftOutShards
 
 
 def list_joined_images(sources: Sequence[object], keys: Sequence[str], name: str) -> ImageList:
@@ -36,17 +37,15 @@ def list_joined_images(sources: Sequence[object], keys: Sequence[str], name: str
 
 
 def _list_source(facts: object, name: str) -> ImageList:
-    source, glob, count = (
-        (facts.get("source"), facts.get("glob"), facts.get("images"))
-        if isinstance(facts, dict)
-        else (None, None, None)
-    )
+    facts = facts if isinstance(facts, dict) else {}
+    source, glob, count = facts.get("source"), facts.get("glob"), facts.get("images")
     if not isinstance(source, str):
         raise RetroscopeError(
             f"{name} does not record where all its images are; give them as a list of paths, in "
             "the order of the atlas"
         )
-    images = list_images(source, glob=str(glob) if glob else None)
+    shards = list_shards(source, glob=str(glob) if glob else None)
+    images = LeftOutShards.from_facts(facts).remove_from(shards).list_images()
     if len(images.keys) != count:
         raise RetroscopeError(
             f"{name} is a scan of {count} images in {source!r}, where there are "

@@ -14,7 +14,8 @@ from retroscope.scanning.sources.image_list import (
     OpenedImage,
     first_indices,
 )
-from retroscope.scanning.sources.listing import FileSource, list_shards
+from retroscope.scanning.sources.left_out import LeftOutShards
+from retroscope.scanning.sources.listing import FileSource, ShardedSource, list_shards
 from retroscope.scanning.sources.shard_images import load_from
 from retroscope.scanning.sources.shards import Shard, ShardKind
 from retroscope.scanning.sources.stored_files import FileVersion
@@ -23,20 +24,32 @@ _CLASS_FOLDER = "first"
 """Classes are not asked for, and those of folders take no reading."""
 
 
+_WHOLE = LeftOutShards()
+
+
 def list_known_images(
-    source: FileSource, keys: Sequence[str], *, glob: str | None = None
+    source: FileSource,
+    keys: Sequence[str],
+    *,
+    glob: str | None = None,
+    left_out: LeftOutShards = _WHOLE,
 ) -> ImageList:
-    """The images of a source whose keys an atlas records, without their classes.
+    """The images of a source whose keys an atlas records, without their classes."""
+    sharded = list_shards(source, glob=glob, class_folder=_CLASS_FOLDER)
+    return known_images(left_out.remove_from(sharded, keys), keys)
+
+
+def known_images(sharded: ShardedSource, keys: Sequence[str]) -> ImageList:
+    """The images of shards whose keys an atlas records.
 
     Of archives, only those are listed whose images are read. Files are all listed.
     """
-    sharded = list_shards(source, glob=glob, class_folder=_CLASS_FOLDER)
     lengths = _lengths(sharded.shards, keys)
     if sharded.shards[0].kind is ShardKind.FILES or sum(lengths) != len(keys):
         return sharded.list_images()
     starts = first_indices(lengths)
     parts = [
-        _KnownFiles(shard, keys[start : start + length])
+        KnownFiles(shard, keys[start : start + length])
         for shard, start, length in zip(sharded.shards, starts, lengths, strict=True)
     ]
     files = JoinedFiles(parts, starts)
@@ -56,7 +69,7 @@ def _lengths(shards: Sequence[Shard], keys: Sequence[str]) -> list[int]:
     return lengths
 
 
-class _KnownFiles(ImageFiles):
+class KnownFiles(ImageFiles):
     """The images of a shard, which is listed when the first of them is read."""
 
     def __init__(self, shard: Shard, keys: Sequence[str]) -> None:
@@ -68,9 +81,14 @@ class _KnownFiles(ImageFiles):
         return self._keys[index]
 
     def open(self, index: int) -> AbstractContextManager[OpenedImage]:
+        return self.listed.open(index)
+
+    @property
+    def listed(self) -> ImageFiles:
+        """The images as the shard lists them."""
         with self._lock:
             self._files = self._files or self._list()
-        return self._files.open(index)
+        return self._files
 
     def status(self, index: int) -> FileStatus:  # noqa: ARG002 - one for the whole archive
         return FileStatus(None, FileVersion(self._shard.size, self._shard.etag).number)
