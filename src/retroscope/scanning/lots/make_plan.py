@@ -62,6 +62,7 @@ def make_plan(
     and all that was swept.
     """
     net, folder = as_network(net), PlanFolder(Path(to))
+    _refuse_no_source(opened)
     refuse_less_than_one(top=top, batch_size=batch_size, threads=threads, lot_images=lot_images)
     source = list_shards(images, glob=glob, labels=labels, class_folder=class_folder)
     existing = _open_existing(folder, restart=restart)
@@ -90,6 +91,15 @@ def make_plan(
         return plan
     _refuse_change(folder, existing, plan)
     return existing
+
+
+def _refuse_no_source(opened: object) -> None:
+    if not (opened is None or isinstance(opened, NetworkSource)):
+        raise RetroscopeError(
+            "opened of make_plan() is a NetworkSource, such as NetworkSource.named('resnet50'), "
+            f"not {type(opened).__name__}",
+            parameter="opened",
+        )
 
 
 def _batch_size(net: Network, layers: str | Sequence[str] | None) -> int:
