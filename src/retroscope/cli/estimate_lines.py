@@ -1,5 +1,6 @@
 """What a scan is expected to take, in words."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from retroscope.cli.options import add_option
@@ -8,55 +9,120 @@ from retroscope.cli.progress_bar import format_duration
 if TYPE_CHECKING:
     from retroscope.cli.scan_commands import ScanOptions
     from retroscope.network import Network
+    from retroscope.results.layers import Layer
+    from retroscope.scanning.distributed.worker_options import WorkerOptions
     from retroscope.scanning.estimate import ScanEstimate
+    from retroscope.scanning.sources import ImageList
+    from retroscope.scanning.sources.sample import SourceSample
 
 _MANY_CLASS_BYTES = 100_000_000
 """So much memory for the statistics of classes is worth a line before the scan."""
 
 
-def describe_estimate(net: "Network", images: str, options: "ScanOptions") -> str:
+def describe_estimate(
+    net: "Network", images: str, options: "ScanOptions", *, on: "WorkerOptions | None" = None
+) -> str:
     """What may surprise in the list of images, and what the scan will take, in a line each."""
+    from retroscope.render.captions import count_noun
+    from retroscope.scanning.layer_choice import scan_layers
+    from retroscope.scanning.sources import list_images, list_shards
+    from retroscope.scanning.sources.sample import sample_source
+
+    layers = scan_layers(net, options.layers or None)
+    counts = [
+        count_noun(len(layers), "layer"),
+        count_noun(sum(layer.channels for layer in layers), "channel"),
+    ]
+    glob, labels, class_folder = options.glob, options.labels, options.class_folder
+    if on is None:
+        image_list = list_images(images, glob=glob, labels=labels, class_folder=class_folder)
+        count = len(image_list.keys)
+        counts.insert(0, count_noun(count, "image"))
+    else:
+        shards = list_shards(images, glob=glob, labels=labels, class_folder=class_folder)
+        sample = sample_source(shards)
+        counts.insert(0, _count_images(sample))
+        if sample.images is None or not sample.count:
+            return ", ".join(counts)
+        image_list, count = sample.images, sample.count
+    estimate = _estimate(net, layers, image_list, options=options, on=on, images=count)
+    remarks = [add_option(note.text, note.parameter) for note in image_list.notes]
+    remarks += _describe_classes(estimate)
+    return "\n".join([*remarks, f"{', '.join(counts)}: {_describe_costs(net, estimate, on)}"])
+
+
+def _count_images(sample: "SourceSample") -> str:
+    from retroscope.render.captions import count_noun
+
+    shards = count_noun(sample.shards, "shard")
+    if not sample.count:
+        return shards
+    images = count_noun(sample.count, "image")
+    return images if sample.is_exact else f"about {images}, {shards}"
+
+
+def _estimate(
+    net: "Network",
+    layers: "Sequence[Layer]",
+    image_list: "ImageList",
+    *,
+    options: "ScanOptions",
+    on: "WorkerOptions | None",
+    images: int,
+) -> "ScanEstimate":
+    """For one process, or for the workers of this machine, with the threads that each has."""
+    import torch
+
+    from retroscope.scanning.estimate import estimate_scan
+    from retroscope.scanning.illustrate import parse_ranks as ranks_of
+    from retroscope.scanning.lots.sweep_plan import use_threads
+
+    threads = on.choose_threads(net.device) if on else torch.get_num_threads()
+    with use_threads(threads):
+        return estimate_scan(
+            net,
+            layers,
+            image_list,
+            top=options.top,
+            ranks=ranks_of(options.projections),
+            precision=options.precision,
+            classes=options.classes,
+            workers=None if on else options.workers,
+            processes=(on.count(net.device, threads) or 1) if on else 1,
+            images=images,
+        )
+
+
+def _describe_classes(estimate: "ScanEstimate") -> list[str]:
+    """That the statistics of many classes take much memory."""
     from rich.filesize import decimal
 
     from retroscope.render.captions import count_noun
-    from retroscope.scanning.estimate import estimate_scan
-    from retroscope.scanning.illustrate import parse_ranks as ranks_of
-    from retroscope.scanning.layer_choice import scan_layers
-    from retroscope.scanning.sources import list_images
 
-    layers = scan_layers(net, options.layers or None)
-    image_list = list_images(
-        images, glob=options.glob, labels=options.labels, class_folder=options.class_folder
+    if estimate.class_bytes <= _MANY_CLASS_BYTES:
+        return []
+    price = (
+        f"the statistics of {count_noun(estimate.classes, 'class', 'classes')} take up to "
+        f"{decimal(estimate.class_bytes)} of the memory and can be left out"
     )
-    estimate = estimate_scan(
-        net,
-        layers,
-        image_list,
-        top=options.top,
-        ranks=ranks_of(options.projections),
-        precision=options.precision,
-        classes=options.classes,
-        workers=options.workers,
+    return [add_option(price, "classes")]
+
+
+def _describe_costs(net: "Network", estimate: "ScanEstimate", on: "WorkerOptions | None") -> str:
+    from rich.filesize import decimal
+
+    from retroscope.render.captions import count_noun
+
+    workers = in_each = ""
+    if on:
+        count = on.count(net.device, on.choose_threads(net.device))
+        workers = f" with {count_noun(count or 1, 'worker')}"
+        in_each = " in each"
+    return (
+        f"about {format_duration(estimate.pass_seconds)} for the pass{workers} and "
+        f"{describe_projections(estimate)}, {decimal(estimate.memory_bytes)} of memory for "
+        f"statistics{in_each} and {decimal(estimate.disk_bytes)} on disk"
     )
-    counts = (
-        count_noun(estimate.images, "image"),
-        count_noun(len(layers), "layer"),
-        count_noun(estimate.channels, "channel"),
-    )
-    projecting = describe_projections(estimate)
-    remarks = [add_option(note.text, note.parameter) for note in image_list.notes]
-    if estimate.class_bytes > _MANY_CLASS_BYTES:
-        price = (
-            f"the statistics of {count_noun(estimate.classes, 'class', 'classes')} take up to "
-            f"{decimal(estimate.class_bytes)} of the memory and can be left out"
-        )
-        remarks.append(add_option(price, "classes"))
-    line = (
-        f"{', '.join(counts)}: about {format_duration(estimate.pass_seconds)} for the pass and "
-        f"{projecting}, {decimal(estimate.memory_bytes)} of memory for statistics "
-        f"and {decimal(estimate.disk_bytes)} on disk"
-    )
-    return "\n".join([*remarks, line])
 
 
 def describe_projections(estimate: "ScanEstimate") -> str:

@@ -110,9 +110,11 @@ def _describe_plan(made: "SweepPlan") -> str:
     from retroscope.render.captions import count_noun
 
     images, lots = made.images, len(made.lots)
-    counts = [count_noun(images, "image")] if images is not None else []
-    counts += [count_noun(made.lot_starts[-1], "shard"), count_noun(lots, "lot")]
-    return f"{', '.join(counts)} of about {count_noun(max(made.lot_images), 'image')}"
+    counts = [count_noun(made.lot_starts[-1], "shard"), count_noun(lots, "lot")]
+    if images is None:  # a tar says how many it has only when it is read
+        return ", ".join(counts)
+    line = ", ".join([count_noun(images, "image"), *counts])
+    return f"{line} of about {count_noun(max(made.lot_images), 'image')}"
 
 
 @click.command(

@@ -170,11 +170,14 @@ class ProgressLines:
     def __init__(self) -> None:
         self._printed_at = float("-inf")
         self._stage = ""
+        self._has_ended = False
 
     def __call__(self, progress: "Progress") -> None:
         is_due = monotonic() - self._printed_at > SECONDS_BETWEEN_LINES
-        if progress.completed < progress.total and progress.stage == self._stage and not is_due:
+        is_last, is_first = progress.completed == progress.total, progress.stage != self._stage
+        if not (is_first or (not self._has_ended if is_last else is_due)):
             return
+        self._has_ended = is_last
         self._printed_at, self._stage = monotonic(), progress.stage
         words = (
             progress.stage,

@@ -136,8 +136,8 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
         gpus_per_worker=options.gpus_per_worker,
     )
     with stdout_to_stderr(), show_resumable_progress(Path(options.to)) as progress:
-        describe = partial(describe_estimate, net, images, options)
-        listener = progress if on else _print_before_pass(describe, progress)
+        describe = partial(describe_estimate, net, images, options, on=on)
+        listener = _print_before_pass(describe, progress)
         with print_unswept_lots():
             atlas = _scan(net, images, options, on=on, progress=listener)
     with atlas:

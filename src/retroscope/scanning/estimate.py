@@ -82,23 +82,29 @@ def estimate_scan(
     precision: str = "full",
     classes: bool = True,
     workers: int | None = None,
+    processes: int = 1,
+    images: int | None = None,
     clock: Clock = perf_counter,
 ) -> ScanEstimate:
     """About what a scan of the images takes, with the hits of these `ranks` projected.
 
-    A few images are read, swept and stored, and a few of their hits are projected.
+    A few images are read, swept and stored, and a few of their hits are projected. `processes` of
+    this machine share the work; all their threads that load images are `workers`. The list may be
+    the first of so many `images`.
     """
-    images, hits = len(image_list.keys), min(top, len(image_list.keys))
+    images = images or len(image_list.keys)
+    hits = min(top, images)
     trial = try_images(net, image_list, clock=clock)
     sweep = try_sweep(net, layers, trial.inputs, top=hits, clock=clock)
     threads = min(workers or default_workers(), _cpu_count())
-    job = _Job(net, layers, images, hits, threads, trial, sweep, clock)
+    job = _Job(net, layers, images, hits, threads, trial, sweep, clock, processes)
     is_full = Precision.parse(precision) == Precision.FULL
     pass_seconds = job.pass_seconds() if is_full else job.narrow_pass_seconds()
     max_seconds = time_for_projections(pass_seconds) if ranks.is_timed else inf
     limit = hits if ranks.limit is None else min(ranks.limit, hits)
     projections = job.projections(limit, by_mean=ranks.by_mean, max_seconds=max_seconds)
-    share = min(max_seconds / projections.seconds, 1.0) if projections.seconds else 1.0
+    projection_seconds = projections.seconds / processes
+    share = min(max_seconds / projection_seconds, 1.0) if projection_seconds else 1.0
     table_bytes = job.channels * (2 * hits * _HIT_BYTES + _CHANNEL_BYTES)
     class_count = len(image_list.class_names) if classes else 0
     class_bytes = job.channels * class_count * CLASS_BYTES
@@ -108,7 +114,7 @@ def estimate_scan(
         images=images,
         channels=job.channels,
         pass_seconds=pass_seconds,
-        projection_seconds=projections.seconds,
+        projection_seconds=projection_seconds,
         memory_bytes=table_bytes + job.channels * _SUM_BYTES + class_bytes,
         disk_bytes=round(table_bytes_on_disk + stored_bytes + share * projections.size),
         projections=job.channels * limit * (1 + ranks.by_mean),
@@ -130,6 +136,7 @@ class _Job:
     trial: ImageTrial
     sweep: SweepTrial
     clock: Clock
+    processes: int
 
     @property
     def channels(self) -> int:
@@ -164,9 +171,9 @@ class _Job:
         seconds = sweep.mean_seconds(self.images)
         beside = self.trial.read_seconds + encode_seconds
         if self.net.device.type != "cpu":
-            return max(seconds, beside / self.threads)
+            return max(seconds / self.processes, beside / self.threads)
         cpu_seconds = seconds * min(torch.get_num_threads(), _cpu_count()) + beside
-        return max(seconds, cpu_seconds / _cpu_count(), beside / self.threads)
+        return max(seconds / self.processes, cpu_seconds / _cpu_count(), beside / self.threads)
 
     @property
     def _encoded_share(self) -> float:

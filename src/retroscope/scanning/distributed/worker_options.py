@@ -7,7 +7,12 @@ import torch
 
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.lots.network_source import NetworkSource
-from retroscope.scanning.runners.choice import choose_runner, refuse_unknown_runner
+from retroscope.scanning.runners.choice import (
+    RAY,
+    RAY_ADDRESS,
+    choose_runner,
+    refuse_unknown_runner,
+)
 from retroscope.scanning.runners.gpus import count_workers
 from retroscope.scanning.runners.workers import Runner
 
@@ -49,6 +54,15 @@ class WorkerOptions:
         if device.type == "cuda":
             return torch.get_num_threads()
         return max((os.cpu_count() or 1) // (self.workers or 1), 1) if self.workers else 1
+
+    def count(self, device: torch.device, threads: int) -> int | None:
+        """How many workers there are; None if a cluster decides."""
+        is_cluster = self.on.startswith(RAY_ADDRESS) or (
+            self.on == RAY and "RAY_ADDRESS" in os.environ
+        )
+        if self.workers is not None or is_cluster:
+            return self.workers
+        return count_workers(self.gpus(device), threads)
 
     def runner(self, device: torch.device, threads: int) -> Runner:
         """The runner for a network on a device, with so many threads of torch."""
