@@ -55,10 +55,13 @@ class BatchSummary:
         return not (self.non_finite.is_cuda or bool(self.non_finite.any()))
 
     def histogram(self, edges: npt.NDArray[np.float64]) -> torch.Tensor:
-        """The number of images whose maximum is in each bin: (channels, bins)."""
+        """The number of images whose maximum is in each bin: (channels, bins).
+
+        There are 2**k - 1 edges. Counts are int32, since the table is the largest of a sweep.
+        """
         maximum = self.maximum
         counts = torch.zeros(
-            maximum.shape[1], len(edges) + 1, dtype=torch.int64, device=maximum.device
+            maximum.shape[1], len(edges) + 1, dtype=torch.int32, device=maximum.device
         )
         loops = compiled_loops()
         if loops is not None and maximum.device.type == "cpu" and maximum.dtype == torch.float32:
@@ -66,7 +69,7 @@ class BatchSummary:
             return counts
         boundaries = device_tensor(torch.from_numpy(edges), maximum.device)
         bins = torch.bucketize(maximum.double(), boundaries).T.contiguous()
-        return counts.scatter_add_(1, bins, self.has_finite.T.to(torch.int64).contiguous())
+        return counts.scatter_add_(1, bins, self.has_finite.T.to(torch.int32).contiguous())
 
 
 _COLUMNS = [column.name for column in fields(BatchSummary) if column.name != "peaks"]

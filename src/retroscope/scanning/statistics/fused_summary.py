@@ -35,7 +35,7 @@ def summarise_at_once(maps: torch.Tensor) -> BatchSummary:
     columns = {name: torch.empty(maps.shape[:2], dtype=dtype) for name, dtype in _OUTPUTS.items()}
     arrays = [column.numpy() for column in columns.values()]
 
-    loops.reduce_maps(rows, arrays)
+    loops.reduce_rows(rows, *arrays)
     if not bool((columns["total"] + columns["squares"]).isfinite().all()):
         return summarise_finite_values(maps)
     non_finite = torch.zeros(maps.shape[:2], dtype=torch.int64)

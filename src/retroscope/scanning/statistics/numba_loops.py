@@ -6,6 +6,7 @@ Each does what a few lines of torch do elsewhere, with the same result, in one p
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import numba
@@ -56,10 +57,14 @@ def _table(kind: Any, dimensions: int = 2, *, readonly: bool = False) -> Any:
 
 
 def _compile(*parameters: Any, parallel: bool = False) -> Callable[[Loop], Loop]:
-    """Compiles a loop, or takes it from the disk, where it is kept for the next process."""
+    """Compiles a loop, or takes it from the disk, where it is kept for the next process.
+
+    Where `parallel`, its `prange` runs on as many threads as torch has.
+    """
+    is_parallel = parallel and HAS_THREADS
     options = {
         "nogil": True,
-        "parallel": parallel,
+        "parallel": is_parallel,
         "error_model": "numpy",
         "fastmath": {"nsz", "contract"},
     }
@@ -70,20 +75,25 @@ def _compile(*parameters: Any, parallel: bool = False) -> Callable[[Loop], Loop]
             compiled: Loop = numba.njit(signature, cache=True, **options)(loop)
         except RuntimeError:  # neither the package nor the user's cache folder can be written
             compiled = numba.njit(signature, **options)(loop)
-        return compiled
+        return _on_torch_threads(compiled) if is_parallel else compiled
 
     return decorate
 
 
-def reduce_maps(rows: Array, outputs: list[Array]) -> None:
-    """Calls `reduce_rows` on as many threads as torch has."""
-    before = numba.get_num_threads()
-    with _keep_torch_threads() as threads:
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-        try:
-            reduce_rows(rows, *outputs)
-        finally:
-            numba.set_num_threads(before)
+def _on_torch_threads(loop: Loop) -> Loop:
+    """The loop on as many threads as torch has."""
+
+    @wraps(loop)
+    def run(*arrays: Array) -> None:
+        before = numba.get_num_threads()
+        with _keep_torch_threads() as threads:
+            numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+            try:
+                loop(*arrays)
+            finally:
+                numba.set_num_threads(before)
+
+    return run
 
 
 _BLOCK, _ROWS_PER_SUM = 1024, 64
@@ -94,7 +104,7 @@ sum before it goes into one of float64."""
 @_compile(
     _table(_SINGLE, 3, readonly=True),
     *map(_table, (_SINGLE, _SINGLE, _DOUBLE, _DOUBLE, _INTEGER, _INTEGER)),
-    parallel=HAS_THREADS,
+    parallel=True,
 )
 def reduce_rows(
     rows: Array,
@@ -142,7 +152,10 @@ def reduce_rows(
 
 
 @_compile(
-    *map(_table, (_DOUBLE, _INTEGER, _INTEGER, _DOUBLE)), _table(_INTEGER, 1), _table(_INTEGER)
+    *map(_table, (_DOUBLE, _INTEGER, _INTEGER, _DOUBLE)),
+    _table(_INTEGER, 1),
+    _table(_INTEGER),
+    parallel=True,
 )
 def insert_scores(
     best: Array,
@@ -154,9 +167,9 @@ def insert_scores(
 ) -> None:
     """Inserts scores and positions (images, channels) into rankings (channels, ranks)."""
     channels, ranks = best.shape
-    for row in range(len(images)):
-        image = images[row]
-        for channel in range(channels):
+    for channel in prange(channels):
+        for row in range(len(images)):
+            image = images[row]
             score = scores[row, channel]
             rank = ranks
             while rank > 0 and (
@@ -174,12 +187,12 @@ def insert_scores(
             best_positions[channel, rank] = positions[row, channel]
 
 
-@_compile(_table(_INTEGER), _table(_DOUBLE))
+@_compile(_table(_INTEGER), _table(_DOUBLE), parallel=True)
 def add_digits(sums: Array, values: Array) -> None:
     """Adds values (images, channels) to the digits of `exact_sums` (channels, digits)."""
     images, channels = values.shape
-    for row in range(images):
-        for channel in range(channels):
+    for channel in prange(channels):
+        for row in range(images):
             mantissa, exponent = math.frexp(values[row, channel])
             shift = exponent - (53 - 160)
             if shift >= 0:
@@ -218,23 +231,22 @@ def add_maxima(
         low[channel] += np.int64((scaled - digit) * 2.0**32)
 
 
-@_compile(_table(_INTEGER), _table(_SINGLE), _table(_DOUBLE, 1))
+@_compile(_table(numba.int32), _table(_SINGLE), _table(_DOUBLE, 1), parallel=True)
 def count_bins(counts: Array, values: Array, edges: Array) -> None:
     """Counts values (images, channels) in the bins between edges: (channels, bins).
 
-    A value that is an edge belongs to the bin below it; minus infinity belongs to none.
+    There are 2**k - 1 edges. A value that is an edge belongs to the bin below it; minus infinity
+    belongs to none.
     """
     images, channels = values.shape
-    for row in range(images):
-        for channel in range(channels):
+    half = (len(edges) + 1) // 2
+    for channel in prange(channels):
+        for row in range(images):
             value = values[row, channel]
             if value == -np.inf:
                 continue
-            low, high = 0, len(edges)
-            while low < high:
-                middle = (low + high) >> 1
-                if edges[middle] < value:
-                    low = middle + 1
-                else:
-                    high = middle
-            counts[channel, low] += 1
+            below, step = 0, half  # the edges below the value; without a branch for each step
+            while step > 0:
+                below += step * (edges[below + step - 1] < value)
+                step >>= 1
+            counts[channel, below] += 1
