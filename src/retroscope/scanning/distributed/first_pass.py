@@ -64,18 +64,27 @@ class FirstPass:
     def run(self) -> None:
         """Sweeps what is missing. Raises SweepError at the end if some of it cannot be swept."""
         for stage in self.plan.stages:
-            if stage != LotStage.SCAN:
+            is_first = stage == self.plan.stages[0]
+            if not is_first:
                 find_candidates(self.folder, self.plan)
-            reasons = self._sweep(stage)
+            reasons, deadly = self._sweep(stage)
+            if deadly and not is_first:  # their images are counted, and are candidates
+                self.folder.forget_lots(list(deadly))
+            for lot, shards in deadly.items():
+                self._skip_shards(lot, shards)
+                reasons += self._sweep_again(LotTask(lot)) if is_first else []
             if reasons:
                 raise self._describe(reasons)
+            if deadly and not is_first:
+                self.run()
 
-    def _sweep(self, stage: LotStage) -> list[str]:
+    def _sweep(self, stage: LotStage) -> tuple[list[str], dict[int, dict[int, str]]]:
+        """Sweeps what a stage lacks; why lots cannot be swept, and shards that end workers."""
         missing = missing_tasks(self.folder, self.plan, stage)
         if not missing:
-            return []
+            return [], {}
+        reasons, deadly = list[str](), list[Deadly[LotTask]]()
         outcomes = _StageProgress(self.plan, stage, missing, self.progress)
-        reasons, deadly = [], []
         work = LotWork(str(self.folder.path), self.workers)
         with closing(
             run(
@@ -94,39 +103,50 @@ class FirstPass:
                     case Failed():
                         reasons.append(f"lot {outcome.task.lot}: {outcome.message}")
                 outcomes.add(outcome.task)
+        shards_by_lot: dict[int, dict[int, str]] = {}
         for lost in deadly:
-            reasons += self._sweep_without_deadly_shards(lost)
+            lot, shards = lost.task.lot, self._find_deadly_shards(lost.task)
+            if shards:
+                shards_by_lot[lot] = shards
+            else:
+                reasons.append(
+                    f"lot {lot}: its workers died ({lost.deaths[-1]}), but not of a single shard"
+                )
             outcomes.add(lost.task)
-        return reasons
+        return reasons, shards_by_lot
 
-    def _sweep_without_deadly_shards(self, lost: Deadly[LotTask]) -> list[str]:
-        """Finds the shards of a lot that end workers, skips them, and sweeps the others."""
-        task, deaths = lost.task, lost.deaths
-        if task.stage != LotStage.SCAN:  # its images are counted already
-            return [f"lot {task.lot}: its workers died ({deaths[-1]}) as it was scored again"]
-        shards = self.folder.read_shards(task.lot)
-        tasks = [ShardTask(task, shard.number) for shard in shards]
+    def _find_deadly_shards(self, task: LotTask) -> dict[int, str]:
+        """The shards of a lot that end workers when they are swept alone, and how."""
+        skipped = self.folder.skipped_shards(task.lot)
+        shards = [
+            shard.number
+            for shard in self.folder.read_shards(task.lot)
+            if shard.number not in skipped
+        ]
         trials = run(
             ShardWork(str(self.folder.path), self.workers),
-            tasks,
+            [ShardTask(task, shard) for shard in shards],
             runner=self.runner,
             limits=self.limits,
         )
         with closing(trials):
-            deadly = {
+            return {
                 outcome.task.shard: f"its workers died: {outcome.deaths[-1]}"
                 for outcome in trials
                 if isinstance(outcome, Deadly)
             }
-        if not deadly:
-            return [f"lot {task.lot}: its workers died ({deaths[-1]}), but not of a single shard"]
-        self.folder.skip_shards(task.lot, deadly)
-        if len(deadly) == len(shards):
-            self.folder.skip_lot(task.lot, next(iter(deadly.values())))
-            return []
-        return self._sweep_again(task)
+
+    def _skip_shards(self, lot: int, deadly: dict[int, str]) -> None:
+        """Leaves shards of a lot out, and the lot if no other is left."""
+        skipped = self.folder.skipped_shards(lot) | deadly
+        if len(skipped) == len(self.plan.lots[lot]):
+            self.folder.skip_lot(lot, next(iter(deadly.values())))
+        else:
+            self.folder.skip_shards(lot, skipped)
 
     def _sweep_again(self, task: LotTask) -> list[str]:
+        if self.folder.skip_reason(task.lot) is not None:
+            return []
         work = LotWork(str(self.folder.path), self.workers)
         with closing(run(work, [task], runner=self.runner, limits=self.limits)) as outcomes:
             for outcome in outcomes:

@@ -49,6 +49,18 @@ class PlanFolder:
         """Whether a lot has been swept in this stage."""
         return self.segment(task).exists()
 
+    def forget_lots(self, lots: Sequence[int]) -> None:
+        """Deletes the segments of lots, and all that follows from what they hold.
+
+        What is deleted last is what the rest was made of, so that being killed between changes
+        nothing.
+        """
+        for path in self.lots.glob(f"*.{SUFFIXES[LotStage.SCORE_AGAIN]}"):
+            path.unlink()
+        self.candidates.unlink(missing_ok=True)
+        for lot in lots:
+            self.segment(LotTask(lot)).unlink(missing_ok=True)
+
     def skipped(self, lot: int) -> Path:
         """Why a lot is left out; it exists for a lot that cannot be swept."""
         return self.lots / f"{lot:05}.skipped"
