@@ -1,105 +1,219 @@
-"""A scan on one worker and on two, and the driver's memory as lots grow in number."""
+"""Scans on workers: their rates, what a kill costs, and the driver's time and memory."""
 
-import os
-import resource
-import subprocess
-import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from typing import Any
 
-import numpy as np
-import PIL.Image
+from benchmarks.scale_runs import (
+    ScanTimes,
+    WorkerScan,
+    differing_tables,
+    measure,
+    run_with_killed_drivers,
+    run_with_killed_workers,
+)
+from benchmarks.scale_simulation import DriverFacts, MergeOnly, Simulation, run_apart
+from benchmarks.timing import (
+    NOT_INSTALLED,
+    NOT_MEASURED,
+    at_most,
+    describe_machine,
+    markdown_table,
+)
 
-import retroscope as rs
-from benchmarks.timing import describe_machine, markdown_table
-from retroscope.progress import Progress
-from retroscope.scanning.distributed.scan_on_workers import DistributedScan, ScanSource
-from retroscope.scanning.distributed.worker_options import WorkerOptions
-from retroscope.scanning.illustrate import NO_RANKS
-from retroscope.scanning.lots.network_source import NetworkSource
-from retroscope.scanning.sources import listing
+FLAT = 5
+_HAS_PROC = Path("/proc/self/task").exists()
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured. A lot is a shard of `shard_images` images."""
+    """How much is measured. `growth` are numbers of lots of `growth_images` images each."""
 
-    model: str = "squeezenet1_1"
-    pixels: int = 224
-    shard_images: int = 32
-    lots: tuple[int, ...] = (10, 50, 200)
-    workers: tuple[int, ...] = (1, 2)
+    scan: WorkerScan
+    runners: tuple[tuple[str, int], ...]
+    worker_kills: int
+    driver_kills: int
+    growth: tuple[int, int]
+    growth_images: int
+    simulation: Simulation
+    merge: MergeOnly
 
 
-FULL, TINY = Sizes(), Sizes("demo", 48, 4, (2, 3), (1, 2))
+FULL = Sizes(
+    WorkerScan("squeezenet1_1", 128, lots=40, lot_images=16),
+    runners=(("processes", 1), ("processes", 2), ("ray", 1), ("ray", 2)),
+    worker_kills=10,
+    driver_kills=2,
+    growth=(10, 200),
+    growth_images=4,
+    simulation=Simulation(),
+    merge=MergeOnly(),
+)
+TINY = Sizes(
+    WorkerScan("demo", 48, lots=6, lot_images=2, batch_size=2),
+    runners=(("processes", 1),),
+    worker_kills=1,
+    driver_kills=1,
+    growth=(2, 3),
+    growth_images=2,
+    simulation=Simulation(3, 4, classes=2, layers=2, channels=4, batch_size=2, workers=1),
+    merge=MergeOnly("demo", 3, 4, classes=2),
+)
 
 
 def report(sizes: Sizes = FULL) -> str:
     """The tables, in Markdown."""
-    few = sizes.lots[0]
-    rates = [[str(workers), *measure(sizes, few, workers)[:2]] for workers in sizes.workers]
-    growth = [[str(lots), *measure(sizes, lots, sizes.workers[-1])[1:]] for lots in sizes.lots]
+    with TemporaryDirectory() as name:
+        parts = [*_rates_and_kills(sizes, Path(name)), _growth(sizes, Path(name))]
     return "\n\n".join(
         (
             "# Scans on workers",
-            describe_machine("torchvision"),
-            f"{sizes.model}, lots of {sizes.shard_images} images, a thread of torch in each "
-            "worker.",
-            f"## Workers, {few} lots",
-            markdown_table(("workers", "images/s from the first lot on", "s merging"), rates),
-            "## Lots",
-            markdown_table(("lots", "s merging", "MB, peak of the driver"), growth),
+            describe_machine("torchvision", "ray"),
+            *parts,
+            _simulation(sizes.simulation),
+            _merging(sizes.merge),
         )
     )
 
 
-def measure(sizes: Sizes, lots: int, workers: int) -> list[str]:
-    """Images a second, seconds of merging, and megabytes of the driver, in a separate process."""
-    call = f"run_scan({sizes.model!r}, {sizes.pixels}, {sizes.shard_images}, {lots}, {workers})"
-    program = f"from benchmarks.scale import run_scan; {call}"
-    process = subprocess.run(
-        [sys.executable, "-c", program],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+def _rates_and_kills(sizes: Sizes, folder: Path) -> Iterator[str]:
+    """Scans of the same images: in one process, on workers, and with kills."""
+    photos = folder / "photos"
+    sizes.scan.write_images(photos)
+    rows, times = [], dict[tuple[str, int], ScanTimes]()
+    one = measure(sizes.scan, photos, folder / "one.atlas")
+    rows.append(["`scan`, one process", f"{one.rate:.1f}", "", f"{one.total:.1f}"])
+    for on, workers in sizes.runners:
+        if on == "ray" and find_spec("ray") is None:
+            rows.append([f"{on}, {workers}", NOT_INSTALLED, "", ""])
+            continue
+        scan = replace(sizes.scan, on=on, workers=workers)
+        run = measure(scan, photos, folder / f"{on}{workers}.atlas")
+        times[on, workers] = run
+        cells = (f"{run.rate:.1f}", f"{run.merge:.2f}", f"{run.total:.1f}")
+        rows.append([f"{on}, {workers} {'worker' if workers == 1 else 'workers'}", *cells])
+    header = ("runner", "images/s from the first lot on", "s merging", "s, whole scan")
+    yield (
+        f"## Workers\n\n{sizes.scan.model} at {sizes.scan.pixels} pixels, {sizes.scan.lots} lots "
+        f"of {sizes.scan.lot_images} images; one thread of torch in each process. A whole scan "
+        "includes the start of the workers and of Ray.\n\n" + markdown_table(header, rows)
     )
-    return process.stdout.splitlines()[-1].split()
+    on, workers = sizes.runners[min(1, len(sizes.runners) - 1)]
+    undisturbed = times[on, workers].total
+    yield _kills(sizes, replace(sizes.scan, on=on, workers=workers), folder, undisturbed)
 
 
-def run_scan(model: str, pixels: int, shard_images: int, lots: int, workers: int) -> None:  # noqa: PLR0917
-    """Scans images of noise on workers, and prints what was measured."""
-    setattr(listing, "IMAGES_PER_SHARD", shard_images)  # noqa: B010 - not a name it exports
-    times: dict[str, list[tuple[float, int]]] = {}
-
-    def note(progress: Progress) -> None:
-        times.setdefault(progress.stage, []).append((perf_counter(), progress.completed))
-
-    options = {"random_weights": 0} if model != "demo" else {}
-    with TemporaryDirectory() as folder:
-        photos = Path(folder) / "photos"
-        photos.mkdir()
-        generator = np.random.default_rng(0)
-        for number in range(lots * shard_images):
-            noise = generator.integers(0, 256, (pixels // 8, pixels // 8, 3), np.uint8)
-            image = PIL.Image.fromarray(noise).resize((pixels, pixels))
-            image.save(photos / f"{number:06}.jpg")
-        scan = DistributedScan(
-            rs.open_model(model, **options),  # type: ignore[arg-type]
-            ScanSource(photos),
-            Path(folder) / "a.atlas",
-            WorkerOptions(
-                "processes", workers, threads=1, network=NetworkSource.named(model, **options)
-            ),
-            lot_images=shard_images,
-            batch_size=16,
+def _kills(sizes: Sizes, scan: WorkerScan, folder: Path, undisturbed: float) -> str:
+    photos, rows = folder / "photos", []
+    runs = {
+        "worker": (run_with_killed_workers, sizes.worker_kills),
+        "driver": (run_with_killed_drivers, sizes.driver_kills),
+    }
+    for process, (run, kills) in runs.items():
+        if not _HAS_PROC:
+            rows.append([process, NOT_MEASURED, "", "", at_most(0, None)])
+            continue
+        to = folder / f"killed-{process}.atlas"
+        killed = run(scan, photos, to, kills)
+        lost = (killed.seconds - undisturbed) / max(killed.kills, 1)
+        differing = len(differing_tables(folder / "one.atlas", to))
+        rows.append(
+            [
+                process,
+                str(killed.kills),
+                f"{killed.seconds:.1f}",
+                f"{lost:.1f}",
+                at_most(0, differing, " tables differ from `scan`'s"),
+            ]
         )
-        scan.run(ranks=NO_RANKS, restart=False, progress=note).close()
-    first = next(entry for entry in times["scan"] if entry[1])
-    last = times["scan"][-1]
-    rate = (last[1] - first[1]) / max(last[0] - first[0], 1e-9)
-    merging = times["merge"][-1][0] - times["merge"][0][0]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{rate:.1f} {merging:.2f} {peak:.0f}")
+    header = ("killed", "kills", "s, all runs together", "s lost for each", "target")
+    return (
+        f"## Kills\n\nThe same scan on {scan.on}, {scan.workers} workers; SIGKILL at random "
+        f"moments of the first pass. Without kills it takes {undisturbed:.1f} s; the seconds "
+        "include the start of the driver.\n\n" + markdown_table(header, rows)
+    )
+
+
+def _growth(sizes: Sizes, folder: Path) -> str:
+    on, workers = sizes.runners[min(1, len(sizes.runners) - 1)]
+    runs = []
+    for lots in sizes.growth:
+        scan = replace(
+            sizes.scan, lots=lots, lot_images=sizes.growth_images, on=on, workers=workers
+        )
+        scan.write_images(folder / f"{lots} lots")
+        runs.append(measure(scan, folder / f"{lots} lots", folder / f"{lots}.atlas"))
+    first, last = runs
+    growth = 100 * (last.megabytes / first.megabytes - 1)
+    rows = [
+        [str(lots), f"{run.merge:.2f}", f"{run.megabytes:.0f}", "", ""]
+        for lots, run in zip(sizes.growth, runs, strict=True)
+    ]
+    rows[-1][3:] = [f"{growth:+.1f} %", at_most(FLAT, growth, " %")]
+    header = ("shards", "s merging", "MB, peak of the driver", "growth", "target")
+    return (
+        f"## The driver's memory\n\nThe same network, lots of one shard of {sizes.growth_images} "
+        f"images, {workers} workers.\n\n" + markdown_table(header, rows)
+    )
+
+
+def _run_in_folder(functions: Sequence[str], sizes: object) -> list[Any]:
+    with TemporaryDirectory() as name:
+        return [run_apart(function, sizes, Path(name)) for function in functions]
+
+
+def _simulation(sizes: Simulation) -> str:
+    facts = DriverFacts(**_run_in_folder(["simulate"], sizes)[0])
+    rows = [
+        [name, f"{facts.seconds[step]:.1f}", f"{facts.peaks[step]:.0f}"]
+        for step, name in {
+            "plan": "plan",
+            "sweep": f"sweep of {sizes.shards} lots, {sizes.workers} workers",
+            "merge": "merge into the atlas",
+            "check": "comparison of the images with the atlas",
+        }.items()
+    ]
+    images = sizes.shards * sizes.shard_images
+    return (
+        f"## {images:,} images in {sizes.shards:,} shards, simulated\n\n"
+        f"Measured: a plan of {sizes.shards:,} tars, each listed by its worker and a lot of its "
+        f"own; {sizes.workers} processes, segments, merge and atlas are those of any scan. "
+        f"Replaced: the network, by {sizes.layers} layers of {sizes.channels} channels that "
+        "multiply, and the images, by noise of 2x2 pixels that is made, not read. Each tar has "
+        f"{sizes.classes} classes; tars of the same classes are one file.\n\n"
+        + markdown_table(("step", "s", "MB, peak of the driver so far"), rows)
+        + f"\n\nThe driver's peak is {facts.peaks['start']:.0f} MB before the scan. The plan takes "
+        f"{facts.plan_megabytes:.1f} MB without segments, the segments "
+        f"{facts.segments_megabytes:,.0f} MB, the atlas {facts.atlas_megabytes:.0f} MB."
+    )
+
+
+def _merging(sizes: MergeOnly) -> str:
+    channels, facts = _run_in_folder(["write_invented_segments", "merge_segments"], sizes)
+    seconds, peaks = facts["seconds"], facts["peaks"]
+    fold = seconds["fold"] / sizes.segments
+    rest = seconds["merge"] - seconds["fold"]
+    row = [
+        str(sizes.segments),
+        f"{facts['segments_megabytes']:,.0f}",
+        f"{seconds['fold']:.1f}",
+        f"{rest:.1f}",
+        *(f"{peaks[step]:.0f}" for step in ("start", "fold", "merge")),
+    ]
+    header = (
+        *("segments", "MB of segments", "s folding", "s writing the atlas"),
+        *("MB, peak before", "MB, peak folding", "MB, peak of all"),
+    )
+    return (
+        f"## Merging {channels:,} channels\n\nMeasured: segments of {sizes.model}'s channels, "
+        f"each with {sizes.images} images in {sizes.classes} classes of its own, "
+        f"{sizes.segments * sizes.classes:,} classes in all. Their numbers are invented.\n\n"
+        + markdown_table(header, [row])
+        + f"\n\nComputed: {fold * 1000:.0f} s fold 1,000 such segments, at {fold * 1000:.0f} ms "
+        f"each. A segment with images of all {sizes.segments * sizes.classes:,} classes would have "
+        f"up to {sizes.segments * sizes.classes * channels * 25 / 1e6:,.0f} MB more: 25 bytes for "
+        "each class and channel, fewer where the sums are small."
+    )
