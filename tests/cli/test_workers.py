@@ -78,7 +78,12 @@ def test_a_bad_shard_is_named_and_the_status_is_1(retroscope: Retroscope, desk: 
     changed = retroscope(*words)
     assert changed.status == 2
     assert "holds another plan: the images or their classes changed" in changed.err
-    assert retroscope(*words, "--restart").status == 0
+    restarted = retroscope(*words, "--restart")
+    assert restarted.status == 0
+    lines = [line for line in restarted.err.splitlines() if line.startswith("scan ")]
+    assert lines[0] == "scan 0/3"
+    assert lines[-1].startswith("scan 3/3 ")
+    assert "/s, 3/3 shards, 1/1 lots, " in lines[-1]
 
 
 @pytest.mark.parametrize(

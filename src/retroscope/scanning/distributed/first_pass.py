@@ -165,7 +165,7 @@ class FirstPass:
 
 
 class _StageProgress:
-    """How many images of the lots of a stage are swept."""
+    """How many images of the lots of a stage are swept, or how many shards."""
 
     def __init__(
         self,
@@ -174,18 +174,19 @@ class _StageProgress:
         missing: Sequence[LotTask],
         listener: ProgressListener,
     ) -> None:
-        self._images, self._lots = plan.lot_images, len(plan.lots)
-        left = sum(self._images[task.lot] for task in missing)
-        self._completed = sum(self._images) - left
+        self._sizes, self._lots = plan.lot_sizes, len(plan.lots)
+        self._is_in_shards = plan.images is None
+        left = sum(self._sizes[task.lot] for task in missing)
+        self._completed = sum(self._sizes) - left
         self._lots_done = self._lots - len(missing)
         self._status = RunStatus(0, 0, 0)
         self._reporter = ProgressReporter(
-            stage, sum(self._images), listener, completed=self._completed
+            stage, sum(self._sizes), listener, completed=self._completed
         )
 
     def add(self, task: LotTask) -> None:
         """A lot has its outcome."""
-        self._completed += self._images[task.lot]
+        self._completed += self._sizes[task.lot]
         self._lots_done += 1
         self._update()
 
@@ -197,8 +198,8 @@ class _StageProgress:
 
     def _update(self) -> None:
         workers = self._status.workers
-        self._reporter.update(
-            self._completed,
-            note=f"{self._lots_done}/{self._lots} lots, {workers} "
-            f"{'worker' if workers == 1 else 'workers'}",
-        )
+        counts = [f"{self._lots_done}/{self._lots} lots"]
+        counts += [f"{workers} {'worker' if workers == 1 else 'workers'}"]
+        if self._is_in_shards:
+            counts.insert(0, f"{self._completed}/{sum(self._sizes)} shards")
+        self._reporter.update(self._completed, note=", ".join(counts))

@@ -109,7 +109,7 @@ def _sweep_tasks(
     """Sweeps those of the lots that are missing when their turn comes."""
     if not tasks:
         return
-    counts = [plan.lot_images[task.lot] for task in tasks]
+    counts = [plan.lot_sizes[task.lot] for task in tasks]
     missing = set(missing_tasks(folder, plan, tasks[0].stage))
     completed = sum(n for n, task in zip(counts, tasks, strict=True) if task not in missing)
     if not missing.intersection(tasks):
@@ -121,7 +121,8 @@ def _sweep_tasks(
         if not folder.is_finished(task):
 
             def report(images: int, *, before: int = completed, count: int = count) -> None:
-                reporter.update(before + min(images, count))
+                if plan.images is not None:
+                    reporter.update(before + min(images, count))
 
             _sweep_task(open_sweeper(), task, report=report, summary=summary)
         completed += count

@@ -103,6 +103,11 @@ class SweepPlan:
         return [range(start, stop) for start, stop in pairwise(self.lot_starts)]
 
     @property
+    def lot_sizes(self) -> Sequence[int]:
+        """The work of each lot: its images, or its shards where only reading tells their images."""
+        return self.lot_images if self.images is not None else list(map(len, self.lots))
+
+    @property
     def stages(self) -> tuple[LotStage, ...]:
         """The passes over each lot: one, and after a pass in bfloat16 a second over candidates."""
         return (LotStage.SCAN,) if self.precision == Precision.FULL else tuple(LotStage)
