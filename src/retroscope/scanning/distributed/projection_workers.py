@@ -18,16 +18,19 @@ def projection_workers(
     *,
     network: NetworkSource | None,
     beside: Path,
+    pickled_in: Path | None = None,
     threads: int | None = None,
 ) -> Iterator[ProjectionWorkers]:
     """Workers that open the network as `network` says.
 
-    Without a name, it is pickled into a folder beside an atlas, which workers must see.
+    Without a name, it is pickled in a plan's folder already, or into a folder beside an atlas,
+    which workers must see.
     """
     threads = threads or on.choose_threads(net.device)
     runner, readers = on.runner(net.device, threads), on.reading_threads(net.device, threads)
-    if network is not None and network.model:
-        yield ProjectionWorkers(runner, network, beside.parent, threads, readers)
+    if network is not None and (network.model or pickled_in is not None):
+        folder_of_pickle = (pickled_in or beside.parent).absolute()
+        yield ProjectionWorkers(runner, network, folder_of_pickle, threads, readers)
         return
     with TemporaryDirectory(dir=beside.absolute().parent, prefix=f".{beside.name}.") as folder:
         source = pickle_network(net, Path(folder))

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from time import perf_counter
@@ -31,6 +31,7 @@ from retroscope.scanning.lots.plan_folder import PlanFolder, plan_beside
 from retroscope.scanning.lots.sweep_plan import SweepPlan
 from retroscope.scanning.plan import ScanPlan
 from retroscope.scanning.precision import Precision
+from retroscope.scanning.runners.work import Limits
 from retroscope.scanning.sources import ImageSource, list_shards
 from retroscope.scanning.sources.known_images import known_images
 from retroscope.scanning.sources.left_out import LeftOutShards
@@ -68,6 +69,7 @@ class DistributedScan:
     precision: str = "full"
     batch_size: int | None = None
     lot_images: int | None = None
+    limits: Limits = field(default_factory=Limits)
 
     def run(self, *, ranks: Ranks, restart: bool, progress: ProgressListener) -> Atlas:
         """Scans, and returns the atlas."""
@@ -99,6 +101,7 @@ class DistributedScan:
             self.on.runner(device, plan.threads),
             self.on.reading_threads(device, plan.threads),
             progress,
+            self.limits,
         ).run()
         skipped = any(folder.skip_reason(lot) for lot in range(len(plan.lots)))
         merge_lots(folder.path, to=self.to, allow_missing=skipped, progress=progress).close()
@@ -137,7 +140,12 @@ class DistributedScan:
         source = list_shards(self.source.images, **self.source.keywords)
         with (
             projection_workers(
-                self.net, self.on, network=network, beside=self.to, threads=threads
+                self.net,
+                self.on,
+                network=network,
+                beside=self.to,
+                pickled_in=plan_beside(self.to) if plan else None,
+                threads=threads,
             ) as workers,
             extend_atlas(self.to) as (scanned, writer),
         ):
