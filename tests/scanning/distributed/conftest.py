@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from retroscope.scanning.job import scan
-from tests.scanning.distributed.driver import BATCH_SIZE, IMAGES_PER_SHARD, TOP
+from tests.scanning.distributed.driver import IMAGES_PER_SHARD, scan_at_once
 from tests.scanning.runners.conftest import _time_limit, local_ray
-from tests.scanning.scans import tiny, write_images
+from tests.scanning.scans import write_images
 
 __all__ = ["_time_limit", "local_ray"]
 
@@ -30,17 +29,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scanned(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The atlas of a scan in one process."""
-    import torch
-
     path = tmp_path_factory.mktemp("local") / "a.atlas"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("retroscope.scanning.sources.listing.IMAGES_PER_SHARD", IMAGES_PER_SHARD)
-        scan(
-            tiny(torch.float32),
-            photos,
-            to=path,
-            top=TOP,
-            batch_size=BATCH_SIZE,
-            projections="all",
-        ).close()
+        scan_at_once(photos, path, projections="all")
     return path

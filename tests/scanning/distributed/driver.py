@@ -19,8 +19,9 @@ from retroscope.errors import RetroscopeError
 from retroscope.scanning.distributed.scan_on_workers import DistributedScan, ScanSource
 from retroscope.scanning.distributed.worker_options import WorkerOptions
 from retroscope.scanning.illustrate import parse_ranks
+from retroscope.scanning.job import scan
 from retroscope.scanning.runners.processes import Processes
-from retroscope.scanning.runners.work import Work
+from retroscope.scanning.runners.work import Limits, Work
 from retroscope.scanning.runners.workers import Runner, WorkerPool
 from retroscope.scanning.sources import listing
 from retroscope.scanning.sources.image_list import LocalFiles, OpenedImage
@@ -32,7 +33,7 @@ IMAGES_PER_SHARD, BATCH_SIZE, TOP = 5, 2, 3
 
 def scan_on(options: WorkerOptions, images: Path, to: Path) -> None:
     """Lots of one shard, and all projections."""
-    scan = DistributedScan(
+    distributed = DistributedScan(
         tiny(torch.float32),
         ScanSource(images),
         to,
@@ -42,7 +43,19 @@ def scan_on(options: WorkerOptions, images: Path, to: Path) -> None:
         lot_images=IMAGES_PER_SHARD,
     )
     ranks = parse_ranks("all")
-    scan.run(ranks=ranks, restart=False, progress=lambda _progress: None).close()
+    distributed.run(ranks=ranks, restart=False, progress=lambda _progress: None).close()
+
+
+def scan_at_once(images: Path, to: Path, *, projections: str) -> None:
+    """The scan of one process."""
+    scan(
+        tiny(torch.float32),
+        images,
+        to=to,
+        top=TOP,
+        batch_size=BATCH_SIZE,
+        projections=projections,
+    ).close()
 
 
 def run_scan(
@@ -53,10 +66,13 @@ def run_scan(
     deadly: str = "",
     unsweepable: str = "",
 ) -> None:
-    """On one worker, which dies at an image of this name, or raises an error there."""
+    """On one worker, which dies at an image of this name, or raises an error there.
+
+    One death is enough to take an image for deadly.
+    """
     facts = {"deadly": deadly, "unsweepable": unsweepable}
     os.environ.update({f"RETROSCOPE_TEST_{name.upper()}": value for name, value in facts.items()})
-    scan = DistributedScan(
+    distributed = DistributedScan(
         tiny(torch.float32),
         ScanSource(photos),
         to,
@@ -64,8 +80,11 @@ def run_scan(
         top=TOP,
         batch_size=BATCH_SIZE,
         lot_images=lot_images,
+        limits=Limits(deaths=1),
     )
-    scan.run(ranks=parse_ranks("none"), restart=False, progress=lambda _progress: None).close()
+    distributed.run(
+        ranks=parse_ranks("none"), restart=False, progress=lambda _progress: None
+    ).close()
 
 
 class TroubledOptions(WorkerOptions):
@@ -158,9 +177,10 @@ class KillingRunner:
         return self.inner.open_pool(KilledWork(work, self.tokens))
 
 
-def main(on: str, images: str, to: str, tokens: str) -> None:
-    """A scan whose workers are killed."""
+def main(*arguments: str) -> None:
+    """A scan whose workers are killed, by the words of a command line."""
+    on, workers, images, to, tokens = arguments
     setattr(listing, "IMAGES_PER_SHARD", IMAGES_PER_SHARD)  # noqa: B010 - not a name it exports
     torch.set_num_threads(1)
-    options = KilledOptions(on, 3, threads=1, tokens=Path(tokens))
+    options = KilledOptions(on, int(workers), threads=1, tokens=Path(tokens))
     scan_on(options, Path(images), Path(to))

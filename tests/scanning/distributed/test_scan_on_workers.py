@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 
@@ -17,26 +18,21 @@ from retroscope.scanning.distributed.first_pass import SweepError
 from retroscope.scanning.distributed.worker_options import WorkerOptions
 from retroscope.scanning.illustrate import illustrate
 from retroscope.scanning.job import scan
-from tests.scanning.distributed.driver import IMAGES_PER_SHARD, run_scan, scan_on
+from tests.scanning.distributed.driver import IMAGES_PER_SHARD, run_scan, scan_at_once, scan_on
 from tests.scanning.runners.drivers import ROOT
 from tests.scanning.same_atlas import assert_same_atlas
 from tests.scanning.scans import tiny, write_images
 
-WORKER_KILLS = 10
 START = "import sys; from tests.scanning.distributed.driver import main; main(*sys.argv[1:])"
 
 
-@pytest.mark.parametrize("on", ["processes", "ray"])
-def test_workers_give_the_atlas_of_one_process(
-    on: str, *, photos: Path, scanned: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if on == "ray":
-        request.getfixturevalue("local_ray")
+def test_workers_give_the_atlas_of_one_process(photos: Path, scanned: Path, tmp_path: Path) -> None:
+    """On Ray, the test with kills says so."""
     to = tmp_path / "a.atlas"
-    scan_on(WorkerOptions(on, 2, threads=1), photos, to)
+    scan_on(WorkerOptions("processes", 2, threads=1), photos, to)
     assert_same_atlas(scanned, to)
     assert [path.name for path in tmp_path.iterdir()] == ["a.atlas"], "nothing else is left"
-    scan_on(WorkerOptions(on, 2, threads=1), photos, to)
+    scan_on(WorkerOptions("processes", 2, threads=1), photos, to)
     assert_same_atlas(scanned, to)
 
 
@@ -63,7 +59,7 @@ def test_a_lot_that_cannot_be_swept_is_reported_and_the_rest_is_kept(tmp_path: P
     assert len(list((tmp_path / "a.atlas.plan" / "lots").glob("*.seg"))) == 3
     run_scan(to, photos, lot_images=IMAGES_PER_SHARD)
     whole = tmp_path / "whole.atlas"
-    run_scan(whole, photos, lot_images=IMAGES_PER_SHARD)
+    scan_at_once(photos, whole, projections="none")
     assert_same_atlas(whole, to)
 
 
@@ -102,44 +98,72 @@ class Stopped(Exception):  # noqa: N818 - a listener that stops a scan in its mi
             raise self
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to find workers")
-@pytest.mark.parametrize("on", ["processes", "ray"])
+@dataclass(frozen=True)
+class Kills:
+    """How often workers are killed, and how often the driver."""
+
+    workers: int
+    drivers: int
+
+
+@pytest.mark.parametrize(
+    ("on", "workers", "kills"),
+    [
+        pytest.param("ray", 3, Kills(10, 2), marks=pytest.mark.xdist_group("ray")),
+        ("processes", 2, Kills(2, 1)),
+    ],
+)
 def test_killed_workers_and_drivers_change_nothing(
-    on: str, photos: Path, scanned: Path, tmp_path: Path
+    on: str,
+    workers: int,
+    kills: Kills,
+    *,
+    photos: Path,
+    scanned: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    """Ten workers are killed at random moments of both passes, and two drivers."""
+    """Workers are killed at random moments of both passes, and drivers."""
     if on == "ray":
-        pytest.importorskip("ray", reason="Ray is not installed: pip install 'retroscope[ray]'")
+        request.getfixturevalue("local_ray")
     to, tokens = tmp_path / "a.atlas", tmp_path / "tokens"
     tokens.mkdir()
-    for number in range(WORKER_KILLS):
+    for number in range(kills.workers):
         (tokens / f"token{number}").touch()
     lots = tmp_path / "a.atlas.plan" / "lots"
 
     def has_segments() -> bool:
         return len(list(lots.glob("*.seg"))) >= 4
 
-    for moment in (has_segments, to.exists):
-        driver = start_scan(on, photos, to, tokens)
+    for moment in (has_segments, to.exists)[: kills.drivers]:
+        driver = start_scan(on, workers, photos, to, tokens=tokens)
         while driver.poll() is None and not moment():
             sleep(0.02)
-        sleep(0.3)
+        sleep(0.1)
         driver.kill()
         _, err = driver.communicate(timeout=60)
         assert driver.returncode == -signal.SIGKILL, err
-    driver = start_scan(on, photos, to, tokens)
-    _, err = driver.communicate(timeout=100)
+    driver = start_scan(on, workers, photos, to, tokens=tokens)
+    _, err = driver.communicate(timeout=200)
     assert driver.returncode == 0, err
     assert_same_atlas(scanned, to)
     assert len(list(tokens.glob("token*"))) == 0, "not all kills took place"
     assert {path.name for path in tmp_path.iterdir()} == {"a.atlas", "tokens"}
 
 
-def start_scan(on: str, photos: Path, to: Path, tokens: Path) -> subprocess.Popen[str]:
+def start_scan(
+    on: str, workers: int, photos: Path, to: Path, *, tokens: Path
+) -> subprocess.Popen[str]:
+    """On Ray, the cluster of this process."""
+    cluster = {}
+    if on == "ray":
+        import ray
+
+        cluster = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
     return subprocess.Popen(
-        [sys.executable, "-c", START, on, photos, to, tokens],
+        [sys.executable, "-c", START, on, str(workers), photos, to, tokens],
         cwd=ROOT,
         text=True,
         stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **cluster},
     )

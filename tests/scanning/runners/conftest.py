@@ -31,7 +31,10 @@ def _time_limit() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
-    """A Ray of two processors on this machine, for all tests of a process."""
+    """A Ray of three processors on this machine, for all tests of a process.
+
+    The tests that use it are in one group: `--dist loadgroup` starts it once.
+    """
     if find_spec("ray") is None:
         pytest.skip(NO_RAY)
     import os
@@ -41,7 +44,7 @@ def local_ray() -> Iterator[None]:
 
     ray.init(
         address="local",
-        num_cpus=2,
+        num_cpus=3,
         include_dashboard=False,
         object_store_memory=100_000_000,
         log_to_driver=False,
@@ -50,7 +53,7 @@ def local_ray() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(params=["processes", "ray"])
+@pytest.fixture(params=["processes", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
 def runner(request: pytest.FixtureRequest) -> Runner:
     """Two workers, of each kind."""
     if request.param == "processes":
