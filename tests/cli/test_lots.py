@@ -61,7 +61,7 @@ def test_a_lot_that_fails_is_named_and_the_status_is_1(retroscope: Retroscope, d
     reason = "retroscope: lot 1: shard 1 cannot be swept: none of its 5 images is there, such as"
     assert lines[-3].startswith(reason)
     assert lines[-2] == (
-        "1 lot could not be swept, the others are saved; run the same command to try again"
+        "1 lot could not be swept; what was swept is saved; run the same command to try again"
     )
     assert lines[-1] == "1 of 3 lots missing"
     for path in hidden.iterdir():

@@ -70,8 +70,8 @@ def test_a_bad_shard_is_named_and_the_status_is_1(retroscope: Retroscope, desk: 
     assert reason.startswith("retroscope: lot 0: shard 1 cannot be swept: ")
     assert "1.tar" in reason
     assert line == (
-        "retroscope: 1 of 1 lots could not be swept, the others are saved; run the same again to "
-        "go on"
+        "retroscope: 1 of 1 lots could not be swept; what was swept is saved; run the same again "
+        "to go on"
     )
     assert bad.err.splitlines()[0].startswith("about ")
     (desk / "tars" / "1.tar").write_bytes(whole)

@@ -177,8 +177,8 @@ def _describe_summary(plan: str, summary: "SweepSummary") -> Iterator[str]:
         yield f"lot {lot} is skipped: {reason}"
     if summary.failures:
         yield (
-            f"{count_noun(len(summary.failures), 'lot')} could not be swept, the others are saved; "
-            "run the same command to try again"
+            f"{count_noun(len(summary.failures), 'lot')} could not be swept; what was swept is "
+            "saved; run the same command to try again"
         )
     missing = len({task.lot for task in summary.missing})
     if missing:

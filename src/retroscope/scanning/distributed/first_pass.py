@@ -158,7 +158,7 @@ class FirstPass:
 
     def _describe(self, reasons: Sequence[str]) -> SweepError:
         return SweepError(
-            f"{len(reasons)} of {len(self.plan.lots)} lots could not be swept, the others are "
+            f"{len(reasons)} of {len(self.plan.lots)} lots could not be swept; what was swept is "
             "saved; run the same again to go on",
             reasons,
         )
