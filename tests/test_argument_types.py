@@ -39,6 +39,7 @@ CALLS: dict[str, dict[str, object]] = {
     "export": {"atlas": "net.atlas", "site": "site"},
     "filters": {},
     "illustrate": {"atlas": "net.atlas"},
+    "merge": {"sources": ["a.atlas", "b.atlas"], "to": "c.atlas"},
     "make_plan": {"images": "images", "to": "net.plan"},
     "name_units": {"atlas": "net.atlas", "names": "names.csv"},
     "occlusion": {"image": IMAGE},

@@ -60,7 +60,7 @@ def check_arguments(function: Callable[Arguments, Result]) -> Callable[Arguments
             if hint is not None and not _matches(value, hint):
                 raise RetroscopeError(
                     f"{parameter} of {function.__name__}() is {_describe(hint)}, not "
-                    f"{_shorten(value)}",
+                    f"{shorten(value)}",
                     parameter=parameter,
                 )
         return function(*args, **kwargs)
@@ -71,12 +71,13 @@ def check_arguments(function: Callable[Arguments, Result]) -> Callable[Arguments
 def unpack_pair(request: tuple[First, Second], names: str) -> tuple[First, Second]:
     """The two members of a request. Raises RetroscopeError, which calls them by `names`."""
     if not isinstance(request, tuple | list) or len(request) != 2:
-        raise RetroscopeError(f"a request is a pair ({names}), not {_shorten(request)}")
+        raise RetroscopeError(f"a request is a pair ({names}), not {shorten(request)}")
     first, second = request
     return first, second
 
 
-def _shorten(value: object) -> str:
+def shorten(value: object) -> str:
+    """A value in an error: one short line."""
     return " ".join(_SHORT.repr(value).split())
 
 

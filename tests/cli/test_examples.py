@@ -26,8 +26,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_world(home / "photos", count=24)
     with PIL.Image.open(next(home.glob("photos/cat/*.png"))) as image:
         image.convert("RGB").save(home / "cat.jpg")
-    net = rs.open_model("demo")
+    net, layer = rs.open_model("demo"), "conv7"
     rs.scan(net, home / "photos", to=home / "photos.atlas", layers="conv5,conv7", projections=2)
+    rs.make_plan(net, home / "photos", to=home / "r50.plan", layers=layer)
+    rs.sweep(home / "r50.plan")
+    for day, kind in {"monday": "cat", "tuesday": "bird"}.items():
+        images, atlas = home / "photos" / kind, home / f"{day}.atlas"
+        rs.scan(net, images, to=atlas, layers=layer, projections="none")
+    write_world(home / "world", count=24, masks=True)
+    rs.scan(net, home / "world", to=home / "world.atlas", layers=layer, projections="none")
+    (home / "names.csv").write_text("unit,name\nconv7:0,eyes\n")
     return home
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.scanning.distributed.driver import IMAGES_PER_SHARD, scan_at_once
-from tests.scanning.runners.conftest import _time_limit, local_ray
+from tests.scanning.runners.conftest import _time_limit
 from tests.scanning.scans import write_images
 
-__all__ = ["_time_limit", "local_ray"]
+__all__ = ["_time_limit"]
 
 
 @pytest.fixture(autouse=True)

@@ -8,13 +8,14 @@ from time import monotonic, sleep
 
 ROOT = Path(__file__).parents[3]
 DRIVER = """
-import sys
+import signal, sys
 from contextlib import closing
 from pathlib import Path
 from retroscope.scanning.runners.dispatch import run
 from retroscope.scanning.runners.processes import Processes
 from retroscope.scanning.runners.ray_cluster import RayCluster
 from tests.scanning.runners.works import Sleeper
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
 kind, folder, seconds = sys.argv[1:]
 runner = Processes(2) if kind == "processes" else RayCluster(workers=2)
 with closing(run(Sleeper(Path(folder)), [float(seconds)] * 2, runner=runner)) as outcomes:

@@ -20,7 +20,7 @@ from retroscope.scanning.runners.ray_cluster import RayCluster
 from retroscope.scanning.runners.ray_worker import RayWorker
 from retroscope.scanning.runners.work import RunnerError
 from retroscope.scanning.runners.workers import WorkError
-from tests.scanning.runners.conftest import NO_RAY
+from tests.scanning.conftest import NO_RAY
 from tests.scanning.runners.drivers import (
     ROOT,
     is_alive,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retroscope.atlas.queries.table_rows import ProjectionRow
-from retroscope.atlas.queries.writer_queries import ImageFileRow
+from retroscope.atlas.queries.writer_queries import ImageFileRow, layer_numbers
 from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.row_encoding import projection_row
 from retroscope.atlas.writer import AtlasWriter, MissingProjection
@@ -123,7 +123,7 @@ class ProjectionWorkers:
     def work(self, writer: AtlasWriter, net: Network, rules: str) -> ProjectionWork:
         """The work for the atlas of a writer."""
         with open_atlas(writer.path) as atlas:
-            layer_ids = {str(name): int(str(number)) for name, number in atlas.sql(_LAYER_IDS)}
+            layer_ids = {name: row.id for name, row in layer_numbers(atlas).items()}
         return ProjectionWork(
             self.network,
             str(self.folder),
@@ -133,9 +133,6 @@ class ProjectionWorkers:
             self.threads,
             self.workers,
         )
-
-
-_LAYER_IDS = "SELECT name, id FROM layers"
 
 
 def project_on_workers(

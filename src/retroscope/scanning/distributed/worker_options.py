@@ -36,7 +36,7 @@ class WorkerOptions:
         cls, on: "str | WorkerOptions", *, workers: int | None, gpus_per_worker: float | None
     ) -> "WorkerOptions":
         """The options, or those of the name of a runner."""
-        return cls(on, workers, gpus_per_worker) if isinstance(on, str) else on
+        return on if isinstance(on, WorkerOptions) else cls(on, workers, gpus_per_worker)
 
     def __post_init__(self) -> None:
         refuse_unknown_runner(self.on)

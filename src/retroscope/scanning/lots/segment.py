@@ -13,6 +13,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from tokenize import TokenError
 from types import TracebackType
 from typing import IO, Any, Self
 from zipfile import BadZipFile, ZipFile
@@ -37,6 +38,7 @@ _NARROW = (np.int8, np.int16, np.int32)
 _DAMAGES = (
     *(OSError, BadZipFile, KeyError, ValueError, EOFError),
     *(RuntimeError, struct.error, zlib.error, MemoryError),  # of a directory that is damaged
+    *(TokenError, SyntaxError),  # of the header of an array
 )
 
 

@@ -1,5 +1,6 @@
 """Which runner the user names, and how many workers it has by default."""
 
+from retroscope.argument_types import shorten
 from retroscope.errors import RetroscopeError
 from retroscope.scanning.runners.gpus import count_workers
 from retroscope.scanning.runners.processes import Processes
@@ -38,9 +39,12 @@ def choose_runner(
 
 def refuse_unknown_runner(on: str) -> None:
     """Raises unless a name is that of a runner."""
-    if on not in (PROCESSES, RAY) and not (on.startswith(RAY_ADDRESS) and ":" in on[6:]):
+    is_known = isinstance(on, str) and (
+        on in (PROCESSES, RAY) or (on.startswith(RAY_ADDRESS) and ":" in on[len(RAY_ADDRESS) :])
+    )
+    if not is_known:
         raise RunnerError(
-            f"cannot run on {on!r}; choose from {PROCESSES}, {RAY}, or {RAY_ADDRESS}HOST:PORT for "
-            "a cluster that runs",
+            f"cannot run on {shorten(on)}; choose from {PROCESSES}, {RAY}, or "
+            f"{RAY_ADDRESS}HOST:PORT for a cluster that runs",
             parameter="on",
         )

@@ -40,7 +40,7 @@ class Processes:
     workers: int
     gpus_per_worker: float = 0.0
     threads: int | None = None
-    python: Sequence[str] = field(default=(sys.executable,))
+    python: Sequence[str] = field(default=(sys.executable,), repr=False)
 
     @contextmanager
     def open_pool(self, work: Work[Any, Any]) -> Iterator[WorkerPool]:
