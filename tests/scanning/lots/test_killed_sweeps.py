@@ -18,7 +18,7 @@ from tests.scanning.lots.planning import plan, scanned
 from tests.scanning.same_atlas import assert_same_atlas
 from tests.scanning.scans import write_images
 
-KILLS = int(os.environ.get("RETROSCOPE_KILLS", "2"))
+KILLS = int(os.environ.get("RETROSCOPE_KILLS", "4"))
 WORKERS, LONGEST_WAIT = 2, 120.0
 SWEEPER = f"""
 import os, sys
@@ -107,12 +107,12 @@ def test_killed_at_any_moment_the_same_commands_make_the_same_atlas(
     seconds = run_to_the_end(sweepers, plans[-2])
     random, killed = Random(KILLS), 0  # noqa: S311
     for number, folder in enumerate(plans[:KILLS]):
-        delays = [seconds * (number + random.random()) / KILLS for _ in sweepers]
+        delays = [0.8 * seconds * (number + random.random()) / KILLS for _ in sweepers]
         killed += start_and_kill(sweepers, folder, delays)
         run_to_the_end(sweepers, folder)
         merge_lots(folder, to=tmp_path / f"{number}.atlas").close()
         assert_same_atlas(expected, tmp_path / f"{number}.atlas")
-    assert killed >= KILLS // 2
+    assert killed  # the others ended before
 
 
 @needs_fork
