@@ -30,7 +30,12 @@ from tests.scanning.runners.drivers import (
 )
 from tests.scanning.runners.works import Square
 
-ENVIRONMENT = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+ENVIRONMENT = {
+    **os.environ,
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "150",  # 30 are too short on a busy machine
+}
 pytestmark = pytest.mark.xdist_group("ray")
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason=NO_RAY)
 
