@@ -24,7 +24,7 @@ from retroscope.scanning.sources import ImageFiles, ImageList, Shard
 from retroscope.scanning.statistics.sweep import Array
 
 
-class ShardError(PlanError):
+class UnsweptShardError(PlanError):
     """A shard that cannot be swept: it is missing, cut off, or changed since the plan."""
 
 
@@ -92,13 +92,13 @@ def list_shard(shard: Shard) -> ImageList:
 
 @contextmanager
 def name_shard(shard: Shard) -> Iterator[None]:
-    """Turns an error about the images into a ShardError that names the shard."""
+    """Turns an error about the images into an UnsweptShardError that names the shard."""
     try:
         yield
     except (PlanError, ModelError):
         raise
     except RetroscopeError as error:
-        raise ShardError(f"shard {shard.number} cannot be swept: {error}") from error
+        raise UnsweptShardError(f"shard {shard.number} cannot be swept: {error}") from error
 
 
 def refuse_missing_files(image_list: ImageList, indices: Sequence[int]) -> None:
@@ -192,7 +192,7 @@ class _LotPass:
         for file in files:
             if self.digests.get(file.image, file.digest) != file.digest:
                 key = image_list.keys[file.image - numbers.start]
-                raise ShardError(
+                raise UnsweptShardError(
                     f"{key!r} has changed since the first pass over it; restore it, or plan to "
                     "another folder"
                 )

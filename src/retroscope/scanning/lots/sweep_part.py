@@ -10,7 +10,7 @@ from retroscope.progress import ProgressListener, ProgressReporter, ignore_progr
 from retroscope.scanning.lots.lot_sweeper import LotSweeper
 from retroscope.scanning.lots.plan_folder import LotTask, PlanFolder
 from retroscope.scanning.lots.segment import LotStage
-from retroscope.scanning.lots.sweep_lot import ShardError
+from retroscope.scanning.lots.sweep_lot import UnsweptShardError
 from retroscope.scanning.lots.sweep_plan import SweepPlan, open_plan
 from retroscope.scanning.plan import refuse_less_than_one
 
@@ -138,7 +138,7 @@ def _sweep_task(
 ) -> None:
     try:
         outcome = sweeper.sweep(task, report)
-    except ShardError as error:
+    except UnsweptShardError as error:
         summary.failures[task] = str(error)
         return
     summary.swept += 1
