@@ -39,7 +39,7 @@ BENCHMARKS = {
     "memory": Benchmark("peak memory of a scan of ten times the images", 1),
     "occlusion": Benchmark("occlusion map of VGG16; captum", 8),
     "pages": Benchmark("pages of the viewer for an atlas of 26,560 channels", 1),
-    "scale": Benchmark("scans on workers, with kills; a driver's memory; a simulation", 6),
+    "scale": Benchmark("scans on workers, with kills; a driver's memory; a simulation", 9),
     "scan": Benchmark("sweep of every convolution; the bare forward, bfloat16, zennit-crp", 4),
     "startup": Benchmark("commands from their start, and the demo to its first page", 4),
     "synthesis": Benchmark("steps of patterns of VGG16; torch-lucent; a whole pattern", 3),

@@ -88,7 +88,7 @@ def report(sizes: Sizes = FULL) -> str:
 def _report_coverage(path: Path) -> str:
     """How many hits of each rank have a projection: the best of every channel come first."""
     with rs.open_atlas(path) as atlas:
-        channels = [len(atlas.plate(unit).patches) for unit in atlas]
+        channels = [len(atlas.hits(unit)) for unit in atlas]
         rules = atlas.rules
     with AtlasWriter(path) as writer:
         missing = list(writer.missing_projections(rules=rules))

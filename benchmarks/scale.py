@@ -1,6 +1,6 @@
 """Scans on workers: their rates, what a kill costs, and the driver's time and memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.scale_runs import (
-    ScanTimes,
     WorkerScan,
     differing_tables,
     measure,
@@ -19,12 +18,13 @@ from benchmarks.scale_simulation import DriverFacts, MergeOnly, Simulation, run_
 from benchmarks.timing import (
     NOT_INSTALLED,
     NOT_MEASURED,
+    at_least,
     at_most,
     describe_machine,
     markdown_table,
 )
 
-FLAT = 5
+FLAT, GAIN = 5, 1.8
 _HAS_PROC = Path("/proc/self/task").exists()
 
 
@@ -32,7 +32,8 @@ _HAS_PROC = Path("/proc/self/task").exists()
 class Sizes:
     """How much is measured. `growth` are numbers of lots of `growth_images` images each."""
 
-    scan: WorkerScan
+    rates: WorkerScan
+    kills: WorkerScan
     runners: tuple[tuple[str, int], ...]
     worker_kills: int
     driver_kills: int
@@ -43,7 +44,8 @@ class Sizes:
 
 
 FULL = Sizes(
-    WorkerScan("squeezenet1_1", 128, lots=40, lot_images=16),
+    rates=WorkerScan("resnet18", 224, lots=16, lot_images=64),
+    kills=WorkerScan("squeezenet1_1", 128, lots=40, lot_images=16),
     runners=(("processes", 1), ("processes", 2), ("ray", 1), ("ray", 2)),
     worker_kills=10,
     driver_kills=2,
@@ -53,7 +55,8 @@ FULL = Sizes(
     merge=MergeOnly(),
 )
 TINY = Sizes(
-    WorkerScan("demo", 48, lots=6, lot_images=2, batch_size=2),
+    rates=WorkerScan("demo", 48, lots=3, lot_images=2, batch_size=2),
+    kills=WorkerScan("demo", 48, lots=6, lot_images=2, batch_size=2),
     runners=(("processes", 1),),
     worker_kills=1,
     driver_kills=1,
@@ -67,7 +70,8 @@ TINY = Sizes(
 def report(sizes: Sizes = FULL) -> str:
     """The tables, in Markdown."""
     with TemporaryDirectory() as name:
-        parts = [*_rates_and_kills(sizes, Path(name)), _growth(sizes, Path(name))]
+        folder = Path(name)
+        parts = [_rates(sizes, folder), _kills(sizes, folder), _growth(sizes, folder)]
     return "\n\n".join(
         (
             "# Scans on workers",
@@ -79,35 +83,42 @@ def report(sizes: Sizes = FULL) -> str:
     )
 
 
-def _rates_and_kills(sizes: Sizes, folder: Path) -> Iterator[str]:
-    """Scans of the same images: in one process, on workers, and with kills."""
-    photos = folder / "photos"
-    sizes.scan.write_images(photos)
-    rows, times = [], dict[tuple[str, int], ScanTimes]()
-    one = measure(sizes.scan, photos, folder / "one.atlas")
-    rows.append(["`scan`, one process", f"{one.rate:.1f}", "", f"{one.total:.1f}"])
+def _rates(sizes: Sizes, folder: Path) -> str:
+    """Scans of the same images in one process and on workers."""
+    scan, photos = sizes.rates, folder / "rates"
+    scan.write_images(photos)
+    one = measure(scan, photos, folder / "one process.atlas")
+    rows = [["`scan`, one process", f"{one.rate:.1f}", "", "", f"{one.total:.1f}"]]
+    single = dict[str, float]()
     for on, workers in sizes.runners:
+        name = f"{on}, {workers} {'worker' if workers == 1 else 'workers'}"
         if on == "ray" and find_spec("ray") is None:
-            rows.append([f"{on}, {workers}", NOT_INSTALLED, "", ""])
+            rows.append([name, NOT_INSTALLED, "", "", ""])
             continue
-        scan = replace(sizes.scan, on=on, workers=workers)
-        run = measure(scan, photos, folder / f"{on}{workers}.atlas")
-        times[on, workers] = run
-        cells = (f"{run.rate:.1f}", f"{run.merge:.2f}", f"{run.total:.1f}")
-        rows.append([f"{on}, {workers} {'worker' if workers == 1 else 'workers'}", *cells])
-    header = ("runner", "images/s from the first lot on", "s merging", "s, whole scan")
-    yield (
-        f"## Workers\n\n{sizes.scan.model} at {sizes.scan.pixels} pixels, {sizes.scan.lots} lots "
-        f"of {sizes.scan.lot_images} images; one thread of torch in each process. A whole scan "
-        "includes the start of the workers and of Ray.\n\n" + markdown_table(header, rows)
+        run = measure(replace(scan, on=on, workers=workers), photos, folder / f"{name}.atlas")
+        single.setdefault(on, run.rate)
+        gain = run.rate / single[on]
+        cell = "" if workers == 1 else f"{gain:.2f}; {at_least(GAIN, gain)}"
+        rows.append([name, f"{run.rate:.1f}", cell, f"{run.merge:.2f}", f"{run.total:.1f}"])
+    header = (
+        *("runner", "images/s from the first lot on", "two workers to one; target"),
+        *("s merging", "s, whole scan"),
     )
-    on, workers = sizes.runners[min(1, len(sizes.runners) - 1)]
-    undisturbed = times[on, workers].total
-    yield _kills(sizes, replace(sizes.scan, on=on, workers=workers), folder, undisturbed)
+    return (
+        f"## Workers\n\n{scan.model} at {scan.pixels} pixels, {scan.lots} lots of "
+        f"{scan.lot_images} images; one thread of torch in each process. A whole scan includes the "
+        "start of the workers and of Ray.\n\n" + markdown_table(header, rows)
+    )
 
 
-def _kills(sizes: Sizes, scan: WorkerScan, folder: Path, undisturbed: float) -> str:
-    photos, rows = folder / "photos", []
+def _kills(sizes: Sizes, folder: Path) -> str:
+    """Scans with kills, whose atlases are compared with that of one process."""
+    on, workers = _two_workers(sizes)
+    scan, photos = replace(sizes.kills, on=on, workers=workers), folder / "kills"
+    scan.write_images(photos)
+    measure(sizes.kills, photos, folder / "one.atlas")
+    undisturbed = measure(scan, photos, folder / "undisturbed.atlas").total
+    rows = []
     runs = {
         "worker": (run_with_killed_workers, sizes.worker_kills),
         "driver": (run_with_killed_drivers, sizes.driver_kills),
@@ -131,18 +142,23 @@ def _kills(sizes: Sizes, scan: WorkerScan, folder: Path, undisturbed: float) -> 
         )
     header = ("killed", "kills", "s, all runs together", "s lost for each", "target")
     return (
-        f"## Kills\n\nThe same scan on {scan.on}, {scan.workers} workers; SIGKILL at random "
-        f"moments of the first pass. Without kills it takes {undisturbed:.1f} s; the seconds "
-        "include the start of the driver.\n\n" + markdown_table(header, rows)
+        f"## Kills\n\n{scan.model} at {scan.pixels} pixels, {scan.lots} lots of {scan.lot_images} "
+        f"images, on {scan.on}, {scan.workers} workers; SIGKILL at random moments of the first "
+        f"pass. Without kills it takes {undisturbed:.1f} s; the seconds include the start of the "
+        "driver.\n\n" + markdown_table(header, rows)
     )
 
 
+def _two_workers(sizes: Sizes) -> tuple[str, int]:
+    return sizes.runners[min(1, len(sizes.runners) - 1)]
+
+
 def _growth(sizes: Sizes, folder: Path) -> str:
-    on, workers = sizes.runners[min(1, len(sizes.runners) - 1)]
+    on, workers = _two_workers(sizes)
     runs = []
     for lots in sizes.growth:
         scan = replace(
-            sizes.scan, lots=lots, lot_images=sizes.growth_images, on=on, workers=workers
+            sizes.kills, lots=lots, lot_images=sizes.growth_images, on=on, workers=workers
         )
         scan.write_images(folder / f"{lots} lots")
         runs.append(measure(scan, folder / f"{lots} lots", folder / f"{lots}.atlas"))
