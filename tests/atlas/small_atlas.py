@@ -122,6 +122,36 @@ def fill(writer: AtlasWriter) -> None:
     writer.put_names(UNIT_NAMES)
 
 
+SAMPLED_IMAGES, SAMPLE_HASHES = (2, 0, 4, 1), (7, -(2**63), 7, 2**63 - 1)
+SAMPLE_ORDER = (0, 2, 4, 1)
+"""The images of the sample by hash; of two with the same hash, the lower number first."""
+SAMPLE_SCORES = np.array([[3.5, 1, 0, 2], [4, np.nan, 0.25, 0.5], [0, 0, 0, 0]], np.float32)
+SAMPLE_PLACES = np.array([[0, 35, 7, 6], [7, -1, 5, 30], [0, 0, 0, 0]], np.int32)
+
+
+def put_rankings(writer: AtlasWriter) -> None:
+    """Adds to the first layer of the small atlas what a scan with `per_class` adds."""
+    put_hits(writer, "features.0", "min", [[-3.5, -3.5, -1], [-4], []])
+    images = np.array([[0, 1, 2, 4, 4, 0], [0, 1, 4, 4, 4, -1], [0] * 6])
+    scores = np.array([[3.5, 2, 1, 0, 0, 3.5], [4, 0.5, 0.25, 0.25, 0.25, 0], [0] * 6])
+    zeros = np.zeros((3, 6), np.int64)
+    writer.put_hits("features.0", "sample", scores, images=images, ys=zeros, xs=zeros)
+    writer.put_sample_images(SAMPLED_IMAGES, SAMPLE_HASHES)
+    writer.put_sample("features.0", SAMPLE_SCORES, SAMPLE_PLACES)
+    _put_class_hits(writer, 1, [[[3.5, 0], [2, 1]], [[0.5, 1]], []])
+    _put_class_hits(writer, 0, [[[1, 2]], [], [[7, 2]]])
+
+
+def _put_class_hits(writer: AtlasWriter, label: int, rows: list[list[list[float]]]) -> None:
+    """Pairs of score and image for each channel, at the positions of `put_hits`."""
+    scores, images = np.full((3, 2), -np.inf), np.full((3, 2), -1)
+    for channel, hits in enumerate(rows):
+        for rank, (score, image) in enumerate(hits):
+            scores[channel, rank], images[channel, rank] = score, image
+    places = np.broadcast_to(np.arange(3)[:, None], (3, 2))
+    writer.put_class_hits("features.0", label, scores, images=images, ys=places, xs=places)
+
+
 @contextmanager
 def without_privileges() -> Iterator[None]:
     """Without the rights of root, who may write everywhere."""

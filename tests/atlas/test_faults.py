@@ -239,8 +239,8 @@ def test_an_unknown_address_gets_a_helpful_error(path: Path) -> None:
         }.items():
             with pytest.raises(UnitError, match=message):
                 atlas[unit]
-        with pytest.raises(UnitError, match="no ranking 'min'; "):
-            atlas.plate("conv1:0", ranked_by="min")
+        with pytest.raises(UnitError, match="no ranking 'median'; "):
+            atlas.plate("conv1:0", ranked_by="median")
         with pytest.raises(UnitError, match=r"no image 5 in .*; it has 5"):
             atlas.image_pixels(5)
         with pytest.raises(AtlasError, match=r"does not store image 4 \('alone.jpg'\)"):

@@ -53,5 +53,5 @@ def test_aliases_are_accepted_and_unknown_addresses_refused(atlas: Atlas) -> Non
     }.items():
         with pytest.raises(UnitError, match=message):
             atlas.hits(unit)
-    with pytest.raises(UnitError, match="no ranking 'min'"):
-        atlas.hits("conv1", ranked_by="min")
+    with pytest.raises(UnitError, match="no ranking 'median'"):
+        atlas.hits("conv1", ranked_by="median")

@@ -14,17 +14,36 @@ from retroscope.atlas.queries import (
     image_queries,
     join_queries,
     query,
+    rankings,
     reader_queries,
     table_rows,
     writer_queries,
 )
 from retroscope.atlas.queries.query import Query
+from retroscope.atlas.queries.rankings import AnyRanking, DefaultRankings, HitRanking, RankedQuery
 from retroscope.atlas.reader import Atlas, open_atlas
+from retroscope.atlas.schema import Ranking
 from tests.atlas import small_atlas
 
 SOURCES = Path(retroscope.__file__).parent
-MODULES = (channel_queries, image_queries, join_queries, query, reader_queries, writer_queries)
-QUERIES = {
+MODULES = (
+    *(channel_queries, image_queries, join_queries, query, rankings, reader_queries),
+    writer_queries,
+)
+RANKINGS: dict[str, AnyRanking] = {
+    "max": HitRanking(),
+    "min": HitRanking(Ranking.MIN),
+    "class": HitRanking(label=1),
+    "default": DefaultRankings(),
+}
+RANKED_QUERIES = {
+    f"{module.__name__.rpartition('.')[2]}.{name} by {ranking_name}": constant.of(ranking)
+    for module in MODULES
+    for name, constant in vars(module).items()
+    if isinstance(constant, RankedQuery)
+    for ranking_name, ranking in RANKINGS.items()
+}
+QUERIES = RANKED_QUERIES | {
     f"{module.__name__.rpartition('.')[2]}.{name}": constant
     for module in MODULES
     for name, constant in vars(module).items()
@@ -34,6 +53,9 @@ SELECTS = {name: query for name, query in QUERIES.items() if "PRAGMA" not in que
 TABLE_ROWS: dict[str, Any] = {
     "layers": table_rows.LayerRow,
     "hits": table_rows.RankedHitRow,
+    "class_hits": table_rows.ClassHitRow,
+    "sample_images": table_rows.SampleImageRow,
+    "samples": table_rows.SampleRow,
     "class_stats": table_rows.ClassStatsRow,
     "winner_pictures": table_rows.StoredImageRow,
     "projections": table_rows.ProjectionRow,
@@ -68,9 +90,9 @@ def test_a_table_row_has_the_columns_of_its_table(atlas: Atlas, table: str) -> N
     assert columns(atlas, f"SELECT * FROM {table}") == list(TABLE_ROWS[table]._fields)  # noqa: S608
 
 
-@pytest.mark.parametrize("name", ["_CHANNEL_PLATE", "_LAYER_PLATE"])
+@pytest.mark.parametrize("name", [name for name in RANKED_QUERIES if "_PLATE" in name])
 def test_a_plate_reads_only_its_own_rows(atlas: Atlas, name: str) -> None:
-    text = QUERIES[f"reader_queries.{name}"].text
+    text = QUERIES[name].text
     plan = atlas.sql(f"EXPLAIN QUERY PLAN {text}", *[0] * text.count("?"))
     steps = [str(step[-1]) for step in plan]
     assert any(step.startswith("SEARCH") for step in steps)

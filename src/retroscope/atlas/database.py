@@ -269,7 +269,7 @@ class WriteConnection:
                     connection.execute("ROLLBACK")
                     return False
             if restart and not is_empty:
-                file_queries.delete_all_rows(connection)
+                file_queries.recreate_tables(connection)
             if is_empty or restart:
                 file_queries.stamp_creation_time(connection)
         return is_empty or restart

@@ -1,43 +1,47 @@
 """Reading an atlas: its layers, images, plates, and plain SQL."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar, cast, overload
+from typing import NamedTuple, Self, TypeVar, cast
 
 from retroscope.argument_types import check_arguments
+from retroscope.atlas.atlas_images import AtlasImages
 from retroscope.atlas.database import MAX_QUERY_SECONDS, TIMEOUT, ReadConnection
 from retroscope.atlas.image_blobs import decode_image
-from retroscope.atlas.queries import image_queries, number_queries, reader_queries
-from retroscope.atlas.queries.query import SqlSource
-from retroscope.atlas.queries.reader_queries import ImageRow, Label
+from retroscope.atlas.queries import image_queries, number_queries, rankings, reader_queries
+from retroscope.atlas.queries.rankings import RankingFacts
+from retroscope.atlas.queries.reader_queries import Label
+from retroscope.atlas.ranking_lookup import find_ranking, refuse_layer_sample
 from retroscope.atlas.row_decoding import (
     HitRow,
     check_layers,
-    check_plate_size,
     class_stats_from_row,
     hit_from_row,
     layer_from_row,
     name_from_row,
     number_from_row,
-    patch_from_row,
+    patches_from_rows,
     pattern_from_row,
+    sample_from_rows,
     stats_from_cells,
 )
-from retroscope.atlas.schema import RANKINGS, AtlasError, Json, Ranking, Value
+from retroscope.atlas.schema import AtlasError, Json, Ranking, Value
 from retroscope.atlas.sqlite_errors import quote_path
 from retroscope.errors import UnitError, choose
 from retroscope.imaging.decoding import RGB
 from retroscope.results.layer_lookup import check_unit, find_layer
 from retroscope.results.layers import Layer, layer_name
 from retroscope.results.patterns import Pattern
-from retroscope.results.plates import Patch, Plate
+from retroscope.results.plates import MaximaSample, Patch, Plate
 from retroscope.results.statistics import ChannelStats
 from retroscope.results.unit_numbers import UnitName, UnitNumber
 from retroscope.unit import Unit, as_unit
 
 Cached = TypeVar("Cached")
+_FEW_CLASSES = 20
+"""So many are listed where another one is asked for."""
 
 
 @check_arguments
@@ -51,41 +55,6 @@ def open_atlas(path: str | Path, *, timeout: float = TIMEOUT) -> "Atlas":
     retroscope.atlas.schema.AtlasError: no atlas 'no.atlas'; rs.scan or 'retroscope scan' makes one
     """
     return Atlas(ReadConnection(Path(path), timeout))
-
-
-class MissingImageError(AtlasError, IndexError):
-    """A number that the list of images does not have."""
-
-
-class AtlasImages(Sequence[ImageRow]):
-    """The images of the scanned list by number, read from the file on access."""
-
-    _BLOCK = 1000
-
-    def __init__(self, source: SqlSource) -> None:
-        self._source = source
-
-    def __len__(self) -> int:
-        return reader_queries.count_images(self._source)
-
-    @overload
-    def __getitem__(self, index: int) -> ImageRow: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[ImageRow, ...]: ...
-    def __getitem__(self, index: int | slice) -> ImageRow | tuple[ImageRow, ...]:
-        try:
-            numbers = range(len(self))[index]
-        except IndexError as error:
-            raise MissingImageError(f"the atlas has no image {index}") from error
-        if isinstance(numbers, range):
-            return tuple(self[number] for number in numbers)
-        return reader_queries.find_image(self._source, numbers)
-
-    def __iter__(self) -> Iterator[ImageRow]:
-        start = 0
-        while block := reader_queries.list_images(self._source, start, start + self._BLOCK):
-            yield from block
-            start = block[-1].id + 1
 
 
 class Atlas:
@@ -152,6 +121,7 @@ class Atlas:
         """The class with this name."""
         labels = {label.name: label for label in self.labels}
         advice = f"{quote_path(self.path)} has {len(labels)} classes, listed by atlas.labels"
+        advice = "" if 0 < len(labels) <= _FEW_CLASSES else advice
         return choose("class", name, labels, error=UnitError, advice=advice)
 
     def image_pixels(self, image: int) -> RGB:
@@ -172,33 +142,42 @@ class Atlas:
     def __getitem__(self, unit: Unit | str) -> Plate:
         return self.plate(unit)
 
-    def plate(self, unit: Unit | str, *, ranked_by: str = "max", rules: str | None = None) -> Plate:
-        """The patches that excite a channel most, with their projections if there are any.
+    def plate(
+        self,
+        unit: Unit | str,
+        *,
+        ranked_by: str = "max",
+        label: str | None = None,
+        rules: str | None = None,
+    ) -> Plate:
+        """The patches of a channel in a ranking, with their projections if there are any.
 
-        `rules` are those of the projections. Default: `Atlas.rules`.
+        `ranked_by` is `max`, `mean` (over the map), `min` (the lowest minima), or `sample`: the
+        images at `SAMPLE_QUANTILES` of its maxima in a random sample, and a random one. `label` is
+        a class, for its images with the highest maxima. `rules` are those of the projections.
+        Default: `Atlas.rules`.
 
         A patch is grey where the field leaves the image, and all grey if the image is not stored.
         """
-        ranking = resolve_ranking(ranked_by)
+        ranking = find_ranking(self, ranked_by, label)
         channel = self._find_channel(unit)
         stats = self.stats(unit)
         rows = reader_queries.channel_plate(
             self._connection,
             channel.layer_id,
             channel.number,
-            ranked_by=ranking,
+            ranking=ranking,
             rules=rules or self.rules,
         )
-        check_plate_size(channel.layer, len(rows))
-        patches = tuple(patch_from_row(channel.layer, row) for row in rows)
         return Plate(
             channel.unit,
             channel.layer,
-            patches,
+            patches_from_rows(channel.layer, rows, ranking.ranked_by),
             stats,
-            ranking.value,
+            ranking.ranked_by.value,
             names=self.names(unit),
             numbers=self.numbers(unit),
+            label=label,
         )
 
     def stats(self, unit: Unit | str) -> ChannelStats:
@@ -236,44 +215,86 @@ class Atlas:
         rows = number_queries.layer_names(self._connection, layer_id, channels)
         return tuple(name_from_row(layer, row) for row in rows)
 
+    def sample(self, unit: Unit | str) -> MaximaSample:
+        """The maximum of a channel in each image of a random sample, or of all of a layer.
+
+        A scan samples 128 images, or all if there are no more. They are the same for all channels,
+        and in an order that has nothing to do with them.
+        """
+        find_ranking(self, Ranking.SAMPLE)
+        layer, layer_id, channels = self._find_channels(unit)
+        images = [row.image for row in rankings.sample_images(self._connection)]
+        rows = rankings.channel_samples(self._connection, layer_id, channels)
+        sample = sample_from_rows(layer, images, rows, channels=channels)
+        return sample if as_unit(unit).channel is None else sample.channel(0)
+
     def top(
-        self, layer: str, count: int = 9, *, ranked_by: str = "max", rules: str | None = None
+        self,
+        layer: str,
+        count: int = 9,
+        *,
+        ranked_by: str = "max",
+        label: str | None = None,
+        rules: str | None = None,
     ) -> tuple[tuple[Unit, Patch], ...]:
-        """The hits with the highest scores of a layer, over all channels, each with its unit."""
-        ranking = resolve_ranking(ranked_by)
+        """The best hits of a layer, over all channels, each with its unit.
+
+        They are those with the highest scores, by `min` those with the lowest. `label` is a class,
+        for the best hits in its images.
+        """
+        ranking = find_ranking(self, ranked_by, label)
         scanned = self.layer(layer)
+        refuse_layer_sample(ranking, scanned.name, scanned.channels)
         rows = reader_queries.layer_plate(
             self._connection,
             self._layer_id(scanned),
             count,
-            ranked_by=ranking,
+            ranking=ranking,
             rules=rules or self.rules,
         )
-        check_plate_size(scanned, len(rows))
-        return tuple(
-            (Unit(scanned.name, row.channel, (row.y, row.x)), patch_from_row(scanned, row))
-            for row in rows
-        )
+        patches = patches_from_rows(scanned, rows, ranking.ranked_by)
+        units = (Unit(scanned.name, row.channel, (row.y, row.x)) for row in rows)
+        return tuple(zip(units, patches, strict=True))
 
     def hits(
-        self, unit: Unit | str, count: int = 9, *, ranked_by: str = "max"
+        self,
+        unit: Unit | str,
+        count: int = 9,
+        *,
+        ranked_by: str = "max",
+        label: str | None = None,
     ) -> tuple[HitRow, ...]:
         """The hits on the `plate` of a channel, or in the `top` of a layer, without pixels.
 
         `count` applies to a layer; a channel gives all its hits.
         """
-        ranking = resolve_ranking(ranked_by)
+        ranking = find_ranking(self, ranked_by, label)
         address = as_unit(unit)
         if address.channel is None:
             layer = self.layer(address.layer)
-            rows = reader_queries.layer_hits(self._connection, layer.name, count, ranked_by=ranking)
+            refuse_layer_sample(ranking, layer.name, layer.channels)
+            rows = reader_queries.layer_hits(
+                self._connection, self._layer_id(layer), count, ranking=ranking
+            )
         else:
             channel = self._find_channel(address)
             layer = channel.layer
             rows = reader_queries.channel_hits(
-                self._connection, layer.name, channel.number, ranked_by=ranking
+                self._connection, channel.layer_id, channel.number, ranking=ranking
             )
         return tuple(hit_from_row(layer, row) for row in rows)
+
+    @property
+    def rankings(self) -> tuple[str, ...]:
+        """The rankings that there are. An atlas of an older retroscope lacks `min` and `sample`."""
+        rankings = RankingFacts.from_meta(self.meta).rankings
+        return tuple(ranking.value for ranking in Ranking if ranking in rankings)
+
+    @property
+    def ranked_classes(self) -> tuple[Label, ...]:
+        """The classes whose best images there are for each channel, if scanned with `per_class`."""
+        ranked = RankingFacts.from_meta(self.meta).labels
+        return tuple(label for label in self.labels if label.id in ranked)
 
     def channel(self, unit: Unit | str) -> Unit:
         """The channel at this address, under its layer's own name."""
@@ -368,13 +389,3 @@ class _Channel(NamedTuple):
     layer: Layer
     layer_id: int
     number: int
-
-
-def resolve_ranking(name: str) -> Ranking:
-    """The ranking with this name.
-
-    >>> resolve_ranking("maen")
-    Traceback (most recent call last):
-    retroscope.errors.UnitError: no ranking 'maen'; did you mean 'mean' or 'max'?
-    """
-    return choose("ranking", name, {str(ranking): ranking for ranking in RANKINGS}, error=UnitError)

@@ -24,14 +24,15 @@ from retroscope.atlas.queries.table_rows import (
     NameRow,
     NumberRow,
     PatternRow,
+    SampleRow,
 )
-from retroscope.atlas.schema import AtlasError, Value
+from retroscope.atlas.schema import AtlasError, Ranking, Value
 from retroscope.geometry import Field, ReceptiveField, simplest
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY, crop
 from retroscope.results.layers import FROM_IMAGE, GraphStep, Layer
 from retroscope.results.patterns import Pattern
-from retroscope.results.plates import Patch
+from retroscope.results.plates import MaximaSample, Patch, sample_quantile
 from retroscope.results.projections import Projection
 from retroscope.results.statistics import (
     HISTOGRAM_EDGES,
@@ -228,7 +229,19 @@ def hit_from_row(layer: Layer, row: NamedHitRow) -> HitRow:
     return HitRow(unit, row.score, row.image, row.key, row.label)
 
 
-def patch_from_row(layer: Layer, row: PlateRow) -> Patch:
+def patches_from_rows(
+    layer: Layer, rows: Sequence[PlateRow], ranked_by: Ranking
+) -> tuple[Patch, ...]:
+    """The patches of hits in a ranking, of a sample with their quantiles."""
+    check_plate_size(layer, len(rows))
+    is_sample = ranked_by == Ranking.SAMPLE
+    quantiles = [sample_quantile(row.rank) if is_sample else None for row in rows]
+    return tuple(
+        patch_from_row(layer, row, quantile) for row, quantile in zip(rows, quantiles, strict=True)
+    )
+
+
+def patch_from_row(layer: Layer, row: PlateRow, quantile: float | None) -> Patch:
     """The patch of a hit, all grey if its image is not stored."""
     position = (row.y, row.x)
     for coordinate in position:
@@ -236,11 +249,12 @@ def patch_from_row(layer: Layer, row: PlateRow) -> Patch:
     box = layer.field.box(*position)
     if row.image_blob is None:
         grey = np.full((box.height, box.width, 3), GREY, np.uint8)
-        return Patch(row.score, row.key, position, box, grey)
+        return Patch(row.score, row.key, position, box, grey, quantile=quantile)
     image = decode_image(row.image_blob)
     projection = _projection(layer, row, image)
     size = image.shape[0], image.shape[1]
-    return Patch(row.score, row.key, position, box, crop(image, box.clip(*size)), projection, size)
+    pixels = crop(image, box.clip(*size))
+    return Patch(row.score, row.key, position, box, pixels, projection, size, quantile)
 
 
 def _projection(layer: Layer, row: PlateRow, image: RGB) -> Projection | None:
@@ -291,6 +305,23 @@ def _stored_projection(row: PlateRow) -> _StoredProjection:
     if abs(stored.peak) > _MAX_FLOAT32:
         raise damaged_error(f"a projection has the peak {stored.peak:g}")
     return stored
+
+
+def sample_from_rows(
+    layer: Layer, images: Sequence[int], rows: Sequence[SampleRow], *, channels: range
+) -> MaximaSample:
+    """The sample of consecutive channels. One that an excerpt leaves out has no finite maxima."""
+    scores = np.full((len(channels), len(images)), np.nan, np.float32)
+    places = np.full((len(channels), len(images)), -1, np.int32)
+    for row in rows:
+        check_lengths((row.scores, row.positions), 4 * len(images), "a sample")
+        scores[row.channel - channels.start] = np.frombuffer(row.scores, "<f4")
+        places[row.channel - channels.start] = np.frombuffer(row.positions, "<i4")
+    if places.max(initial=-1) >= layer.size[0] * layer.size[1]:
+        raise damaged_error(f"a sample has a position beyond the maps of {layer.name!r}")
+    positions = np.stack(np.divmod(places, layer.size[1]), axis=-1)
+    positions[places < 0] = -1
+    return MaximaSample(np.array(images, np.int64), scores, positions)
 
 
 def pattern_from_row(layer: Layer, row: PatternRow) -> Pattern:

@@ -20,9 +20,10 @@ from retroscope.atlas.queries.table_rows import (
     NumberRow,
     PatternRow,
     ProjectionRow,
+    SampleRow,
     StoredImageRow,
 )
-from retroscope.atlas.schema import ImageStatus, Value
+from retroscope.atlas.schema import ImageStatus, Json, Value
 from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import GraphStep, Layer
 from retroscope.results.patterns import Pattern
@@ -31,6 +32,11 @@ from retroscope.results.statistics import Statistic, stored_statistics
 from retroscope.results.unit_numbers import UnitName, UnitNumber
 
 Array = npt.NDArray[Any]
+
+
+def fact_rows(facts: Mapping[str, Json]) -> Iterator[Row]:
+    """Facts about the scan, as rows of `meta`."""
+    return ((key, json.dumps(fact, allow_nan=False)) for key, fact in facts.items())
 
 
 def channel_columns() -> tuple[str, ...]:
@@ -105,10 +111,11 @@ def _statistic_cells(statistic: Statistic, array: Array, count: int) -> list[Val
 
 
 def hit_rows(
-    layer: int, ranked_by: str, scores: Array, *, images: Array, positions: tuple[Array, Array]
+    layer: int, key: str | int, scores: Array, *, images: Array, positions: tuple[Array, Array]
 ) -> Iterator[Row]:
-    """The hits in arrays (channels, ranks), as `RankedHitRow`, in the order of their key.
+    """The hits in arrays (channels, ranks), in the order of their key.
 
+    They are a `RankedHitRow`, if `key` is a ranking, or a `ClassHitRow`, if it is a class.
     Empty slots are left out, also of the ranks. They are plain tuples: an atlas has half a million.
     """
     is_hit = images >= 0
@@ -116,7 +123,7 @@ def hit_rows(
     channels = np.broadcast_to(np.arange(len(is_hit))[:, None], is_hit.shape)
     columns = (array[is_hit].tolist() for array in (channels, ranks, scores, images, *positions))
     count = int(is_hit.sum())
-    return zip(repeat(layer, count), repeat(ranked_by, count), *columns, strict=True)
+    return zip(repeat(layer, count), repeat(key, count), *columns, strict=True)
 
 
 def class_stats_rows(
@@ -126,6 +133,14 @@ def class_stats_rows(
     means, shares = (np.ascontiguousarray(array.T, "<f4") for array in (mean_maximum, fired_share))
     for channel, (mean, share) in enumerate(zip(means, shares, strict=True)):
         yield ClassStatsRow(layer, channel, mean.tobytes(), share.tobytes())
+
+
+def sample_rows(layer: int, scores: Array, positions: Array) -> Iterator[SampleRow]:
+    """A row for each channel of two arrays (channels, images)."""
+    maxima = np.ascontiguousarray(scores, "<f4")
+    places = np.ascontiguousarray(positions, "<i4")
+    for channel, (maximum, place) in enumerate(zip(maxima, places, strict=True)):
+        yield SampleRow(layer, channel, maximum.tobytes(), place.tobytes())
 
 
 def stored_image_row(image: int, pixels: RGB) -> StoredImageRow:

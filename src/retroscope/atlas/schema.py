@@ -17,13 +17,20 @@ Value = int | float | str | bytes | None
 
 
 class Ranking(StrEnum):
-    """What hits are ranked by: the maximum of a channel's map, or its mean."""
+    """What hits are ranked by: the maximum of a channel's map, its mean, or its minimum.
+
+    A sample is no ranking of all images: its hits are those at some quantiles of the channel's
+    maxima in a random sample of them (`SAMPLE_QUANTILES`), and a random one.
+    """
 
     MAX = "max"
     MEAN = "mean"
+    MIN = "min"
+    SAMPLE = "sample"
 
 
-RANKINGS = tuple(Ranking)
+RANKINGS = (Ranking.MAX, Ranking.MEAN)
+"""Those that every atlas has: a scan projects their hits, and the pages of the viewer show them."""
 
 
 class ImageStatus(StrEnum):
@@ -111,7 +118,7 @@ TABLES = {
     "channels": channels_table(),
     "hits": """
         layer INTEGER NOT NULL REFERENCES layers (id),
-        ranked_by TEXT NOT NULL CHECK (ranked_by IN ('max', 'mean')),
+        ranked_by TEXT NOT NULL CHECK (ranked_by IN ('max', 'mean', 'min', 'sample')),
         channel INTEGER NOT NULL,
         rank INTEGER NOT NULL,
         score REAL NOT NULL,
@@ -119,6 +126,25 @@ TABLES = {
         y INTEGER NOT NULL,
         x INTEGER NOT NULL,
         PRIMARY KEY (layer, ranked_by, channel, rank)""",
+    "class_hits": """
+        layer INTEGER NOT NULL REFERENCES layers (id),
+        label INTEGER NOT NULL REFERENCES labels (id),
+        channel INTEGER NOT NULL,
+        rank INTEGER NOT NULL,
+        score REAL NOT NULL,
+        image INTEGER NOT NULL REFERENCES images (id),
+        y INTEGER NOT NULL,
+        x INTEGER NOT NULL,
+        PRIMARY KEY (layer, label, channel, rank)""",
+    "sample_images": """
+        image INTEGER PRIMARY KEY REFERENCES images (id),
+        hash INTEGER NOT NULL""",
+    "samples": """
+        layer INTEGER NOT NULL REFERENCES layers (id),
+        channel INTEGER NOT NULL,
+        scores BLOB NOT NULL,
+        positions BLOB NOT NULL,
+        PRIMARY KEY (layer, channel)""",
     "class_stats": """
         layer INTEGER NOT NULL REFERENCES layers (id),
         channel INTEGER NOT NULL,
@@ -177,13 +203,16 @@ TABLES = {
         value BLOB NOT NULL""",
 }
 
-LATER_TABLES = ("patterns", "image_files", "graph", "numbers", "names")
+LATER_TABLES = (
+    *("patterns", "image_files", "graph", "numbers", "names"),
+    *("class_hits", "sample_images", "samples"),
+)
 """Tables that an older atlas lacks until it is next opened for writing."""
 
 EXTENDED_TABLES = ("channels", "layers")
 """Tables to which columns were added."""
 
-CLUSTERED = ("channels", "hits")
+CLUSTERED = ("channels", "hits", "class_hits")
 """Tables with small rows, stored in the order of their key. For large blobs rowids are faster."""
 
 VIEWS = {
@@ -206,17 +235,19 @@ INDEXES = {
 
 def create_statements() -> list[str]:
     """The statements that make an atlas of an empty database, in order."""
-    tables = (
-        f"CREATE TABLE {name} ({columns}\n){' WITHOUT ROWID' if name in CLUSTERED else ''}"
-        for name, columns in TABLES.items()
-    )
-    views = (f"CREATE VIEW {name} AS {query}" for name, query in VIEWS.items())
+    tables = map(_create_table, TABLES)
+    views = (f"CREATE VIEW IF NOT EXISTS {name} AS {query}" for name, query in VIEWS.items())
     indexes = map(create_index, INDEXES)
     stamps = (
         f"PRAGMA application_id = {APPLICATION_ID}",
         f"PRAGMA user_version = {SCHEMA_VERSION}",
     )
     return [*tables, *views, *indexes, *stamps]
+
+
+def _create_table(name: str, condition: str = "") -> str:
+    options = " WITHOUT ROWID" if name in CLUSTERED else ""
+    return f"CREATE TABLE {condition} {name} ({TABLES[name]}\n){options}"
 
 
 def create_index(name: str) -> str:
@@ -238,7 +269,7 @@ def upgrade_statements(columns: Mapping[str, Collection[str]]) -> list[str]:
     `columns` are those that its tables have. One that is added is NULL in the rows that were
     written without it.
     """
-    tables = (f"CREATE TABLE IF NOT EXISTS {name} ({TABLES[name]}\n)" for name in LATER_TABLES)
+    tables = (_create_table(name, "IF NOT EXISTS") for name in LATER_TABLES)
     additions = (
         f"ALTER TABLE {table} ADD COLUMN {name} {sql_type}"
         for table, existing in columns.items()

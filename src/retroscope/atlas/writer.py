@@ -6,7 +6,6 @@ network disk, and cannot be read in a read-only folder. The price is that reader
 transaction is written to the disk.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from retroscope.atlas.queries import (
     reader_queries,
     writer_queries,
 )
-from retroscope.atlas.queries.query import Row
+from retroscope.atlas.queries.rankings import DefaultRankings, HitRanking
 from retroscope.atlas.queries.table_rows import (
     ClassStatsRow,
     GraphRow,
@@ -30,18 +29,18 @@ from retroscope.atlas.queries.table_rows import (
     NumberRow,
     PatternRow,
     ProjectionRow,
-    RankedHitRow,
     StoredImageRow,
 )
-from retroscope.atlas.queries.writer_queries import ImageFileRow, LayerNumberRow
+from retroscope.atlas.queries.writer_queries import ImageFileRow
+from retroscope.atlas.ranking_writer import RankingWriter
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.row_encoding import (
     Array,
     channel_columns,
     channel_rows,
     class_stats_rows,
+    fact_rows,
     graph_row,
-    hit_rows,
     image_rows,
     label_rows,
     layer_row,
@@ -51,7 +50,7 @@ from retroscope.atlas.row_encoding import (
     projection_row,
     stored_image_row,
 )
-from retroscope.atlas.schema import RANKINGS, AtlasError, ImageStatus, Json
+from retroscope.atlas.schema import AtlasError, ImageStatus, Json
 from retroscope.atlas.sqlite_errors import quote_path
 from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import GraphStep, Layer
@@ -64,7 +63,7 @@ from retroscope.results.unit_numbers import UnitName, UnitNumber
 class MissingProjection:
     """A hit without a projection. `score` is its activation, None if it is a hit by mean alone.
 
-    `rank` is that by maximum, or of a hit by mean alone that by mean.
+    `rank` is that of the ranking by maximum; of a hit by mean alone, that by mean.
     """
 
     layer: str
@@ -76,7 +75,7 @@ class MissingProjection:
     rank: int
 
 
-class AtlasWriter:
+class AtlasWriter(RankingWriter):
     """An atlas open for writing: created if it does not exist, continued if it does.
 
     `restart` empties it. `is_new` says that it holds nothing yet. Another writer of the same file
@@ -94,9 +93,8 @@ class AtlasWriter:
         self, path: str | Path, *, restart: bool = False, timeout: float = TIMEOUT
     ) -> None:
         self.path = Path(path)
-        self._connection = WriteConnection(self.path, restart=restart, timeout=timeout)
+        super().__init__(WriteConnection(self.path, restart=restart, timeout=timeout))
         self.is_new = self._connection.is_new
-        self._layers: dict[str, LayerNumberRow] = {}
         self._created = writer_queries.creation_time(self._connection)
 
     def __enter__(self) -> Self:
@@ -126,7 +124,7 @@ class AtlasWriter:
                 self._check_is_same_scan()
                 yield
         except BaseException:
-            self._layers = {}
+            self._forget()
             raise
 
     def compact(self) -> None:
@@ -141,8 +139,7 @@ class AtlasWriter:
     def put_meta(self, facts: Mapping[str, Json]) -> None:
         """Facts about the scan, replacing those with the same keys. `created` is set on opening."""
         assert "created" not in facts
-        rows = ((key, json.dumps(fact, allow_nan=False)) for key, fact in facts.items())
-        self._connection.write(writer_queries.UPSERT_FACT, rows)
+        self._connection.write(writer_queries.UPSERT_FACT, fact_rows(facts))
 
     def delete_meta(self, *keys: str) -> None:
         """Deletes facts about the scan."""
@@ -152,7 +149,7 @@ class AtlasWriter:
         """The layers of the scan, numbered from 0."""
         rows = (layer_row(number, layer) for number, layer in enumerate(layers))
         self._upsert("layers", LayerRow._fields, rows)
-        self._layers = {}
+        self._forget()
 
     def put_graph(self, graph: Iterable[GraphStep]) -> None:
         """Which layers read which, in running order."""
@@ -219,27 +216,6 @@ class AtlasWriter:
         rows = channel_rows(stored.id, stored.channels, arrays)
         self._upsert("channels", channel_columns(), rows)
 
-    def put_hits(
-        self, layer: str, ranked_by: str, scores: Array, *, images: Array, ys: Array, xs: Array
-    ) -> None:
-        """The hits of a layer in one ranking, replacing the previous ones: all (channels, ranks).
-
-        The highest score comes first; a slot whose image is below 0 is empty.
-        """
-        stored = self._layer(layer)
-        assert ranked_by in RANKINGS
-        assert len(scores) == stored.channels
-        self._connection.write(writer_queries.DELETE_HITS, [(stored.id, ranked_by)])
-        rows = hit_rows(stored.id, ranked_by, scores, images=images, positions=(ys, xs))
-        self._upsert("hits", RankedHitRow._fields, rows)
-
-    @contextmanager
-    def rebuild_hit_index(self) -> Iterator[None]:
-        """Hits put inside get their index by image at the end, which is faster for many."""
-        self._connection.sql(writer_queries.DROP_HIT_INDEX)
-        yield
-        self._connection.sql(writer_queries.CREATE_HIT_INDEX)
-
     def put_class_stats(self, layer: str, mean_maximum: Array, fired_share: Array) -> None:
         """How the channels of a layer respond to each class: both (labels, channels)."""
         stored = self._layer(layer)
@@ -261,7 +237,7 @@ class AtlasWriter:
         self._connection.write(writer_queries.DELETE_STORED_IMAGE, rows)
 
     def delete_images_without_hits(self) -> None:
-        """Deletes stored images that are not among the hits."""
+        """Deletes stored images that are neither among the hits nor in the sample."""
         self._connection.write(writer_queries.DELETE_IMAGES_WITHOUT_HITS, [()])
 
     def put_projection(self, image: int, projection: Projection) -> None:
@@ -329,7 +305,7 @@ class AtlasWriter:
         return image_queries.stored_images(self._connection)
 
     def images_without_pixels(self) -> list[int]:
-        """The images among the hits that are not stored yet."""
+        """The images among the hits, and those of the sample, that are not stored yet."""
         return writer_queries.images_without_pixels(self._connection)
 
     def missing_projections(
@@ -338,33 +314,29 @@ class AtlasWriter:
         *,
         limit: int | None = None,
         ranks: int | None = None,
+        ranking: HitRanking | None = None,
         rules: str,
     ) -> Iterator[MissingProjection]:
-        """The hits of both rankings that have no projection, each position once.
+        """The hits of a ranking that have no projection, each position once.
 
-        They come layer by layer in running order, and image by image in each. `limit` is for all
-        layers together, `ranks` for each ranking of each channel.
+        By default they are those by maximum and by mean. They come layer by layer in running
+        order, and image by image in each. `limit` is for all layers together, `ranks` for each
+        ranking of each channel.
         """
         remaining = limit
         for name in [layer] if layer is not None else list(self._layers_by_name()):
             rows = writer_queries.missing_projections(
-                self._connection, self._layer(name).id, ranks=ranks, rules=rules, limit=remaining
+                self._connection,
+                self._layer(name).id,
+                ranking=ranking or DefaultRankings(),
+                ranks=ranks,
+                rules=rules,
+                limit=remaining,
             )
             if remaining is not None:
                 remaining -= len(rows)
             for row in rows:
                 yield MissingProjection(name, *row)
-
-    def _upsert(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
-        self._connection.write(writer_queries.upsert(table, columns), rows)
-
-    def _layer(self, name: str) -> LayerNumberRow:
-        return self._layers_by_name()[name]
-
-    def _layers_by_name(self) -> dict[str, LayerNumberRow]:
-        if not self._layers:
-            self._layers = writer_queries.layer_numbers(self._connection)
-        return self._layers
 
     def _check_is_same_scan(self) -> None:
         """Refuses to write if another process has restarted the scan of this file."""

@@ -1,12 +1,13 @@
-"""A channel of an atlas: the patches that excite it most, and its statistics."""
+"""A channel of an atlas: its patches in a ranking, its statistics, and its maxima in a sample."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
-from retroscope.results.display import ArrayResult, DrawableResult
+from retroscope.results.display import ArrayResult, ArraySummary, DrawableResult
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
 from retroscope.results.statistics import ChannelStats
@@ -21,6 +22,9 @@ class Patch(ArrayResult):
     `box` is the unit's field, which may leave the image; `pixels` are those of `visible`, the part
     of it in the image. `size` is that of the image; None if the atlas does not have the image, and
     the pixels are grey. As an array it is `pixels`, as a tensor the same with the channels first.
+
+    `quantile` says of a patch of a sample which share of the sampled images excite the unit less;
+    None for a random image, and in any other ranking.
     """
 
     score: float
@@ -30,6 +34,7 @@ class Patch(ArrayResult):
     pixels: RGB
     projection: Projection | None = field(default=None)
     size: tuple[int, int] | None = None
+    quantile: float | None = None
 
     @property
     def visible(self) -> Box:
@@ -41,6 +46,20 @@ class Patch(ArrayResult):
 
     def _channels_first(self) -> RGB:
         return np.moveaxis(self.pixels, 2, 0)
+
+
+SAMPLE_QUANTILES = (0.99, 0.95, 0.9, 0.75, 0.5)
+"""Of a channel's maxima in the sampled images. A plate of the sample shows the image at each of
+them, and last a random one."""
+
+
+def sample_quantile(rank: int) -> float | None:
+    """The quantile of a hit of a sample; None for the random one.
+
+    >>> sample_quantile(0), sample_quantile(5)
+    (0.99, None)
+    """
+    return SAMPLE_QUANTILES[rank] if 0 <= rank < len(SAMPLE_QUANTILES) else None
 
 
 NEARLY_ALL = 0.9
@@ -69,10 +88,12 @@ def place_in_image(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Plate(DrawableResult):
-    """The patches that excite a channel most, strongest first, and its statistics.
+    """Patches of a channel in the order of a ranking, and its statistics.
 
-    `ranked_by` is `max`, or `mean` over the positions of the map. `names` and `numbers` are those
-    that `score` has stored.
+    `ranked_by` is `max`, `mean` over the positions of the map, `min` (the lowest minima), or
+    `sample`: the images at some quantiles of the channel's maxima in a random sample of the images
+    (`Patch.quantile`), and a random one. With a `label`, they are the images of that class with the
+    highest maxima. `names` and `numbers` are those that `score` has stored.
     """
 
     unit: Unit
@@ -82,3 +103,22 @@ class Plate(DrawableResult):
     ranked_by: str = "max"
     names: tuple[UnitName, ...] = ()
     numbers: tuple[UnitNumber, ...] = ()
+    label: str | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MaximaSample(ArraySummary):
+    """The maximum of a channel in each image of a random sample, the same images for all channels.
+
+    `images` are numbers of images, `scores` the maxima, and `positions` the first (y, x) of each. A
+    maximum is NaN, and its position (-1, -1), if no value of the map is finite. Of a whole layer,
+    `scores` and `positions` have a row for each channel.
+    """
+
+    images: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+    positions: npt.NDArray[np.int32]
+
+    def channel(self, number: int) -> "MaximaSample":
+        """The sample of one channel of the layer."""
+        return MaximaSample(self.images, self.scores[number], self.positions[number])

@@ -10,7 +10,9 @@ from retroscope.atlas.queries.projection_queries import (
     SHOWN_RULES,
 )
 from retroscope.atlas.queries.query import Query, SqlSource, as_list, check_lengths, has_table
+from retroscope.atlas.queries.rankings import HitRanking, RankedQuery
 from retroscope.atlas.queries.reader_queries import class_profile_bytes
+from retroscope.atlas.schema import Ranking
 from retroscope.results.layers import Layer
 
 _HAS_HITS = """
@@ -40,6 +42,11 @@ class ChannelRow(NamedTuple):
     non_finite: int | None
     dead: bool | None
     top_label: int | None
+    mean: float | None
+    std: float | None
+    minimum: float | None
+    positions: int | None
+    fired_positions: int | None
 
 
 class NamedChannelRow(NamedTuple):
@@ -139,7 +146,8 @@ _LAYER_CONDITION = Query(
 _CHANNELS = Query(
     ChannelRow,
     """
-    SELECT channel, maximum, images, fired_images, non_finite, dead, top_label
+    SELECT channel, maximum, images, fired_images, non_finite, dead, top_label, mean, std, minimum,
+        positions, fired_positions
     FROM channels WHERE layer = ? AND channel BETWEEN ? AND ? ORDER BY channel""",
 )
 _HISTOGRAMS = Query(
@@ -165,34 +173,32 @@ _STRONGEST_CHANNELS = Query(
     SELECT channel FROM channels WHERE layer = ? AND NOT dead AND {_HAS_HITS}
     ORDER BY maximum DESC, channel LIMIT ?""",  # noqa: S608 - our own SQL
 )
-_UNIT_HITS = Query(
+_UNIT_HITS = RankedQuery(
     UnitHitRow,
     f"""
     SELECT hits.rank, hits.score, hits.image, hits.y, hits.x, images.key, labels.name AS label,
         projections.activation, projections.note
-    FROM hits
+    FROM (SELECT hits.* FROM {{rows}} AND hits.layer = ? AND hits.channel = ?) AS hits
     JOIN images ON images.id = hits.image
     LEFT JOIN labels ON labels.id = images.label
     LEFT JOIN projections ON projections.layer = hits.layer
         AND projections.channel = hits.channel AND projections.image = hits.image
         AND projections.y = hits.y AND projections.x = hits.x
         AND projections.rules = {SHOWN_RULES}
-    WHERE hits.layer = ? AND hits.ranked_by = ? AND hits.channel = ?
     ORDER BY hits.rank LIMIT ?""",  # noqa: S608 - our own SQL
 )
-_FIRST_HITS = Query(
+_FIRST_HITS = RankedQuery(
     FirstHitRow,
     f"""
-    SELECT channel, max(score) AS score, max({HAS_PROJECTION}) AS has_projection
-    FROM hits
-    WHERE layer = ? AND ranked_by = ? AND channel BETWEEN ? AND ? AND rank < {PLATE_SIZE}
-    GROUP BY channel""",  # noqa: S608
+    SELECT channel, {{best}}(score) AS score, max({HAS_PROJECTION}) AS has_projection
+    FROM {{rows}} AND layer = ? AND channel BETWEEN ? AND ? AND rank < {PLATE_SIZE}
+    GROUP BY channel""",  # noqa: S608 - our own SQL
 )
-_PLATE_CONTENTS = Query(
+_PLATE_CONTENTS = RankedQuery(
     PlateContentRow,
     f"""
     SELECT channel, max({HAS_PROJECTION}) AS has_projection
-    FROM hits WHERE layer = ? AND ranked_by = ? AND rank < {PLATE_SIZE}
+    FROM {{rows}} AND layer = ? AND rank < {PLATE_SIZE}
     GROUP BY channel ORDER BY channel""",  # noqa: S608 - our own SQL
 )
 _CHANNELS_WITH_RULES = Query(
@@ -287,23 +293,40 @@ def strongest_channels(source: SqlSource, layer: Layer, count: int) -> list[int]
 
 
 def unit_hits(
-    source: SqlSource, layer: Layer, channel: int, *, ranked_by: str, count: int = 9
+    source: SqlSource,
+    layer: Layer,
+    channel: int,
+    *,
+    ranked_by: str = Ranking.MAX,
+    label: int | None = None,
+    count: int = 9,
 ) -> list[UnitHitRow]:
-    """The hits of a channel by rank."""
-    return _UNIT_HITS(source, _layer_id(source, layer), ranked_by, channel, count)
+    """The hits of a channel by rank, or those of the images of a class."""
+    ranking = HitRanking(Ranking(ranked_by), label)
+    return _UNIT_HITS.of(ranking)(source, _layer_id(source, layer), channel, count)
 
 
 def first_hits(
-    source: SqlSource, layer: Layer, channels: range, *, ranked_by: str
+    source: SqlSource,
+    layer: Layer,
+    channels: range,
+    *,
+    ranked_by: str = Ranking.MAX,
+    label: int | None = None,
 ) -> dict[int, FirstHitRow]:
     """The first hit of each of consecutive channels that has one, by channel."""
-    rows = _FIRST_HITS(source, _layer_id(source, layer), ranked_by, *_ends(channels))
+    ranking = HitRanking(Ranking(ranked_by), label)
+    query = _FIRST_HITS.of(ranking)
+    rows = query(source, _layer_id(source, layer), *_ends(channels))
     return {row.channel: row for row in rows}
 
 
-def plate_contents(source: SqlSource, layer: Layer, *, ranked_by: str) -> list[PlateContentRow]:
+def plate_contents(
+    source: SqlSource, layer: Layer, *, ranked_by: str = Ranking.MAX, label: int | None = None
+) -> list[PlateContentRow]:
     """The channels of a layer that have a plate, and whether there are projections on it."""
-    return _PLATE_CONTENTS(source, _layer_id(source, layer), ranked_by)
+    ranking = HitRanking(Ranking(ranked_by), label)
+    return _PLATE_CONTENTS.of(ranking)(source, _layer_id(source, layer))
 
 
 def channels_with_rules(

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from retroscope.atlas.schema import Json
 
-_TABLES_BY_CHANNEL = ("hits", "class_stats", "projections", "patterns", "numbers", "names")
+_TABLES_BY_CHANNEL = (
+    *("hits", "class_hits", "samples", "class_stats"),
+    *("projections", "patterns", "numbers", "names"),
+)
 """Of a layer that is kept, the statistics of all channels stay in table `channels`."""
 
 
@@ -16,6 +19,7 @@ def delete_other_channels(
     """Deletes all layers but these, all their hits but those of these channels, and all images but
     those of the hits.
     """
+    connection.execute("CREATE TEMP TABLE kept_images (image INTEGER PRIMARY KEY)")
     connection.execute("CREATE TEMP TABLE kept_layers (layer INTEGER PRIMARY KEY)")
     connection.execute(
         "CREATE TEMP TABLE kept_channels (layer INTEGER, channel INTEGER, "
@@ -26,13 +30,16 @@ def delete_other_channels(
         connection.execute("INSERT INTO kept_layers VALUES (?)", (layer,))
         rows = ((layer, channel) for channel in numbers)
         connection.executemany("INSERT INTO kept_channels VALUES (?, ?)", rows)
-    for table in _existing_tables(connection).intersection(_TABLES_BY_CHANNEL):
+    existing = _existing_tables(connection)
+    for table in existing.intersection(_TABLES_BY_CHANNEL):
         connection.execute(
             f"DELETE FROM {table} WHERE (layer, channel) NOT IN kept_channels"  # noqa: S608 - ours
         )
     connection.execute("DELETE FROM channels WHERE layer NOT IN kept_layers")
     connection.execute("DELETE FROM layers WHERE id NOT IN kept_layers")
-    connection.execute("DELETE FROM winner_pictures WHERE image NOT IN (SELECT image FROM hits)")
+    for table in existing.intersection(("hits", "class_hits")):
+        connection.execute(f"INSERT OR IGNORE INTO kept_images SELECT image FROM {table}")  # noqa: S608
+    connection.execute("DELETE FROM winner_pictures WHERE image NOT IN kept_images")
 
 
 def put_fact(connection: sqlite3.Connection, key: str, fact: Json) -> None:

@@ -147,9 +147,11 @@ def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
     return {name for (name,) in connection.execute(query, (table,)).fetchall()}
 
 
-def delete_all_rows(connection: sqlite3.Connection) -> None:
+def recreate_tables(connection: sqlite3.Connection) -> None:
+    """Empties an atlas. Its tables become those of this version, constraints included."""
     for table in TABLES:
-        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own tables
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
+    create_tables(connection)
 
 
 def stamp_creation_time(connection: sqlite3.Connection) -> None:

@@ -60,6 +60,12 @@ _HITS = Query(
     SELECT channel, score, image, y, x FROM hits
     WHERE layer = ? AND ranked_by = ? ORDER BY channel, rank""",
 )
+_CLASS_HITS = Query(
+    LayerHitRow,
+    """
+    SELECT channel, score, image, y, x FROM class_hits
+    WHERE layer = ? AND label = ? ORDER BY channel, rank""",
+)
 _CLASS_STATS = Query(
     ClassStatsRow,
     """
@@ -106,6 +112,11 @@ def image_blobs(source: SqlSource, images: Iterable[int]) -> list[StoredImageRow
 def layer_hits(source: SqlSource, layer: int, ranked_by: str) -> list[LayerHitRow]:
     """All hits of a layer in one ranking, channel by channel."""
     return _HITS(source, layer, ranked_by)
+
+
+def layer_class_hits(source: SqlSource, layer: int, label: int) -> list[LayerHitRow]:
+    """The best images of a class for a layer, channel by channel; none in an older atlas."""
+    return _CLASS_HITS(source, layer, label) if has_table(source, "class_hits") else []
 
 
 def layer_statistics(source: SqlSource, layer: int, channels: int) -> dict[str, list[Value]]:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from retroscope.atlas.queries.query import Query, SqlSource
+from retroscope.atlas.queries.rankings import DefaultRankings
 from retroscope.results.layers import Layer
 
 PLATE_SIZE = 9
@@ -21,7 +22,7 @@ HAS_PROJECTION = f"""
 
 
 class MissingHitsRow(NamedTuple):
-    """How many hits have no projection: all, and those that are the best of their channel.
+    """How many hits by maximum or mean have no projection: all, and the best of their channel.
 
     A hit of both rankings counts once, and is a best one if it is that in either of them.
     """
@@ -35,8 +36,8 @@ _MISSING_HITS = Query(
     f"""
     SELECT count(*) AS hits, coalesce(sum(is_best), 0) AS best_hits
     FROM (
-        SELECT min(rank) = 0 AS is_best FROM hits
-        WHERE layer = (SELECT id FROM layers WHERE name = ?) AND channel BETWEEN ? AND ?
+        SELECT min(rank) = 0 AS is_best FROM {DefaultRankings.rows}
+            AND layer = (SELECT id FROM layers WHERE name = ?) AND channel BETWEEN ? AND ?
             AND rank < {PLATE_SIZE} AND NOT {HAS_PROJECTION}
         GROUP BY channel, image, y, x)""",  # noqa: S608 - our own SQL
 )

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from retroscope.atlas.queries.query import Query, SqlSource, damaged_error, has_table
+from retroscope.atlas.queries.rankings import DefaultRankings, HitRanking, RankedQuery
 from retroscope.atlas.queries.table_rows import GraphRow, LayerRow, PatternRow
-from retroscope.atlas.schema import VIEWS, Json, Value
+from retroscope.atlas.schema import Json, Value
 from retroscope.results.statistics import stored_statistics
 
 
@@ -48,6 +49,7 @@ class PlateRow(NamedTuple):
     """A hit with the stored image, and with its projection: None if it has not been made."""
 
     channel: int
+    rank: int
     score: float
     y: int
     x: int
@@ -98,12 +100,12 @@ class ScanFindings:
     non_finite_channels: int
 
 
-def _plate_query(hits: str, order: str) -> Query[PlateRow]:
+def _plate_query(hits: str, order: str) -> RankedQuery[PlateRow]:
     """The hits are selected first, so only the images and projections of those are read."""
-    return Query(
+    return RankedQuery(
         PlateRow,
         f"""
-        SELECT hits.channel, hits.score, hits.y, hits.x, images.key,
+        SELECT hits.channel, hits.rank, hits.score, hits.y, hits.x, images.key,
             winner_pictures.blob AS image_blob, projections.rules, projections.activation,
             projections.blob AS projection_blob, projections.peak, projections.height,
             projections.width, projections.depth, projections.note
@@ -117,6 +119,23 @@ def _plate_query(hits: str, order: str) -> Query[PlateRow]:
     )
 
 
+def _hits_query(hits: str, order: str) -> RankedQuery[NamedHitRow]:
+    return RankedQuery(
+        NamedHitRow,
+        f"""
+        SELECT hits.channel, hits.y, hits.x, hits.score, hits.image, images.key,
+            labels.name AS label
+        FROM ({hits}) AS hits
+        JOIN images ON images.id = hits.image
+        LEFT JOIN labels ON labels.id = images.label
+        ORDER BY {order}""",  # noqa: S608 - our own SQL
+    )
+
+
+_OF_CHANNEL = "SELECT hits.* FROM {rows} AND hits.layer = ? AND hits.channel = ?", "hits.rank"
+_OF_LAYER = "SELECT hits.* FROM {rows} AND hits.layer = ? ORDER BY {order} LIMIT ?", "{order}"
+_CHANNEL_PLATE, _LAYER_PLATE = _plate_query(*_OF_CHANNEL), _plate_query(*_OF_LAYER)
+_CHANNEL_HITS, _LAYER_HITS = _hits_query(*_OF_CHANNEL), _hits_query(*_OF_LAYER)
 _FACTS = Query(FactRow, "SELECT key, value FROM meta")
 _LAYERS = Query(
     LayerRow,
@@ -137,26 +156,6 @@ _CLASS_PROFILE = Query(
     ClassProfileRow,
     "SELECT mean_maximum, fired_share FROM class_stats WHERE layer = ? AND channel = ?",
 )
-_CHANNEL_PLATE = _plate_query(
-    "SELECT * FROM hits WHERE layer = ? AND channel = ? AND ranked_by = ?", "hits.rank"
-)
-_LAYER_PLATE = _plate_query(
-    """SELECT * FROM hits WHERE layer = ? AND ranked_by = ?
-        ORDER BY score DESC, image, channel LIMIT ?""",
-    "hits.score DESC, hits.image, hits.channel",
-)
-_CHANNEL_HITS = Query(
-    NamedHitRow,
-    f"""
-    SELECT channel, y, x, score, image, key, label FROM ({VIEWS["named_hits"]})
-    WHERE layer = ? AND ranked_by = ? AND channel = ? ORDER BY rank""",  # noqa: S608 - our own SQL
-)
-_LAYER_HITS = Query(
-    NamedHitRow,
-    f"""
-    SELECT channel, y, x, score, image, key, label FROM ({VIEWS["named_hits"]})
-    WHERE layer = ? AND ranked_by = ? ORDER BY score DESC, image, channel LIMIT ?""",  # noqa: S608
-)
 _PATTERNS = Query(
     PatternRow,
     f"""
@@ -173,15 +172,16 @@ UNREADABLE_IMAGES = Query(
 _UNREADABLE_COUNT = Query(int, "SELECT count(*) FROM images WHERE status = 'unreadable'")
 _HIT_PLACES_COUNT = Query(
     int,
-    """
-    SELECT count(*) FROM (SELECT DISTINCT layer, channel, image, y, x FROM hits)""",
+    f"""
+    SELECT count(*) FROM (
+        SELECT DISTINCT layer, channel, image, y, x FROM {DefaultRankings.rows})""",  # noqa: S608
 )
 _PROJECTED_COUNT = Query(
     int,
-    """
+    f"""
     SELECT count(*) FROM (
-        SELECT DISTINCT layer, channel, image, y, x FROM hits
-        INTERSECT SELECT layer, channel, image, y, x FROM projections WHERE rules = ?)""",
+        SELECT DISTINCT layer, channel, image, y, x FROM {DefaultRankings.rows}
+        INTERSECT SELECT layer, channel, image, y, x FROM projections WHERE rules = ?)""",  # noqa: S608
 )
 _DEAD_COUNT = Query(int, "SELECT count(*) FROM channels WHERE dead")
 _NON_FINITE_COUNT = Query(int, "SELECT count(*) FROM channels WHERE non_finite > 0")
@@ -255,29 +255,31 @@ def class_profile(source: SqlSource, layer: int, channel: int) -> ClassProfileRo
 
 
 def channel_plate(
-    source: SqlSource, layer: int, channel: int, *, ranked_by: str, rules: str
+    source: SqlSource, layer: int, channel: int, *, ranking: HitRanking, rules: str
 ) -> list[PlateRow]:
     """The hits of a channel by rank."""
-    return _CHANNEL_PLATE(source, layer, channel, ranked_by, rules)
+    return _CHANNEL_PLATE.of(ranking)(source, layer, channel, rules)
 
 
 def layer_plate(
-    source: SqlSource, layer: int, count: int, *, ranked_by: str, rules: str
+    source: SqlSource, layer: int, count: int, *, ranking: HitRanking, rules: str
 ) -> list[PlateRow]:
-    """The hits with the highest scores of a layer, over all channels."""
-    return _LAYER_PLATE(source, layer, ranked_by, count, rules)
+    """The best hits of a layer, over all channels."""
+    return _LAYER_PLATE.of(ranking)(source, layer, count, rules)
 
 
 def channel_hits(
-    source: SqlSource, layer: str, channel: int, *, ranked_by: str
+    source: SqlSource, layer: int, channel: int, *, ranking: HitRanking
 ) -> list[NamedHitRow]:
     """The hits that `channel_plate` gives, without images."""
-    return _CHANNEL_HITS(source, layer, ranked_by, channel)
+    return _CHANNEL_HITS.of(ranking)(source, layer, channel)
 
 
-def layer_hits(source: SqlSource, layer: str, count: int, *, ranked_by: str) -> list[NamedHitRow]:
+def layer_hits(
+    source: SqlSource, layer: int, count: int, *, ranking: HitRanking
+) -> list[NamedHitRow]:
     """The hits that `layer_plate` gives, without images."""
-    return _LAYER_HITS(source, layer, ranked_by, count)
+    return _LAYER_HITS.of(ranking)(source, layer, count)
 
 
 def channel_patterns(source: SqlSource, layer: int, channel: int) -> list[PatternRow]:
@@ -291,7 +293,7 @@ def data_version(source: SqlSource) -> int:
 
 
 def projection_counts(source: SqlSource, rules: str) -> ProjectionCounts:
-    """How many hits have a projection by these rules, of how many."""
+    """How many hits by maximum or mean have a projection by these rules, of how many."""
     return ProjectionCounts(
         _PROJECTED_COUNT.scalar(source, rules), _HIT_PLACES_COUNT.scalar(source)
     )

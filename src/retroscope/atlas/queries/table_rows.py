@@ -47,6 +47,35 @@ class RankedHitRow(NamedTuple):
     x: int
 
 
+class ClassHitRow(NamedTuple):
+    """A row of `class_hits`."""
+
+    layer: int
+    label: int
+    channel: int
+    rank: int
+    score: float
+    image: int
+    y: int
+    x: int
+
+
+class SampleImageRow(NamedTuple):
+    """A row of `sample_images`. The hash is a signed number of 64 bits."""
+
+    image: int
+    hash: int
+
+
+class SampleRow(NamedTuple):
+    """A row of `samples`: a float32 and an int32 for each image of the sample."""
+
+    layer: int
+    channel: int
+    scores: bytes
+    positions: bytes
+
+
 class ClassStatsRow(NamedTuple):
     """A row of `class_stats`: two float32 blobs with a number for each class."""
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from retroscope.atlas.queries.query import Query, SqlSource
+from retroscope.atlas.queries.rankings import AnyRanking, RankedQuery
 from retroscope.atlas.schema import create_index
 
 _NO_LIMIT = 2**62
@@ -21,12 +22,16 @@ COUNT_DOWN_LABEL = """
     WHERE id = (SELECT label FROM images WHERE id = ? AND status <> ?)"""
 DELETE_STATE = "DELETE FROM state"
 DELETE_HITS = "DELETE FROM hits WHERE layer = ? AND ranked_by = ?"
+DELETE_CLASS_HITS = "DELETE FROM class_hits WHERE layer = ? AND label = ?"
+DELETE_SAMPLE_IMAGES = "DELETE FROM sample_images"
 DROP_HIT_INDEX = "DROP INDEX IF EXISTS hits_by_image"
 CREATE_HIT_INDEX = create_index("hits_by_image")
 DELETE_STORED_IMAGE = "DELETE FROM winner_pictures WHERE image = ?"
 DELETE_IMAGES_WITHOUT_HITS = """
     DELETE FROM winner_pictures
-    WHERE NOT EXISTS (SELECT 1 FROM hits WHERE hits.image = winner_pictures.image)"""
+    WHERE NOT EXISTS (SELECT 1 FROM hits WHERE hits.image = winner_pictures.image)
+        AND image NOT IN (SELECT image FROM class_hits)
+        AND image NOT IN (SELECT image FROM sample_images)"""
 
 
 def upsert(table: str, columns: Sequence[str]) -> str:
@@ -83,13 +88,12 @@ _IMAGE_FILES = Query(
     ORDER BY image""",
 )
 _CREATION_TIME = Query(str, "SELECT value FROM meta WHERE key = 'created'")
-_MISSING_PROJECTIONS = Query(
+_MISSING_PROJECTIONS = RankedQuery(
     MissingProjectionRow,
     """
-    SELECT channel, image, y, x, max(CASE ranked_by WHEN 'max' THEN score END) AS score,
-        coalesce(min(CASE ranked_by WHEN 'max' THEN rank END), min(rank)) AS rank
-    FROM hits
-    WHERE layer = ? AND rank < ? AND NOT EXISTS (
+    SELECT channel, image, y, x, max(CASE WHEN {is_activation} THEN score END) AS score,
+        coalesce(min(CASE WHEN {is_activation} THEN rank END), min(rank)) AS rank
+    FROM {rows} AND layer = ? AND rank < ? AND NOT EXISTS (
         SELECT 1 FROM projections
         WHERE projections.layer = hits.layer AND projections.channel = hits.channel
             AND projections.image = hits.image AND projections.y = hits.y
@@ -101,8 +105,11 @@ _MISSING_PROJECTIONS = Query(
 _IMAGES_WITHOUT_PIXELS = Query(
     int,
     """
-    SELECT DISTINCT image FROM hits
-    WHERE NOT EXISTS (SELECT 1 FROM winner_pictures WHERE winner_pictures.image = hits.image)
+    SELECT image FROM (
+        SELECT DISTINCT image FROM hits
+        UNION SELECT image FROM class_hits
+        UNION SELECT image FROM sample_images) AS wanted
+    WHERE NOT EXISTS (SELECT 1 FROM winner_pictures WHERE winner_pictures.image = wanted.image)
     ORDER BY image""",
 )
 _CHANNELS_WITHOUT_PATTERN = Query(
@@ -134,16 +141,18 @@ def layer_numbers(source: SqlSource) -> dict[str, LayerNumberRow]:
 
 
 def missing_projections(
-    source: SqlSource, layer: int, *, ranks: int | None, rules: str, limit: int | None
+    source: SqlSource,
+    layer: int,
+    *,
+    ranking: AnyRanking,
+    ranks: int | None,
+    rules: str,
+    limit: int | None,
 ) -> list[MissingProjectionRow]:
     """The hits of a layer that have no projection, each position once, image by image."""
-    return _MISSING_PROJECTIONS(
-        source,
-        layer,
-        _NO_LIMIT if ranks is None else ranks,
-        rules,
-        _NO_LIMIT if limit is None else limit,
-    )
+    most_ranks, most_rows = (_NO_LIMIT if count is None else count for count in (ranks, limit))
+    query = _MISSING_PROJECTIONS.of(ranking)
+    return query(source, layer, most_ranks, rules, most_rows)
 
 
 def image_files(source: SqlSource, images: Sequence[int]) -> list[ImageFileRow]:
@@ -152,7 +161,7 @@ def image_files(source: SqlSource, images: Sequence[int]) -> list[ImageFileRow]:
 
 
 def images_without_pixels(source: SqlSource) -> list[int]:
-    """The images among the hits that are not stored yet."""
+    """The images among the hits, and those of the sample, that are not stored yet."""
     return _IMAGES_WITHOUT_PIXELS(source)
 
 

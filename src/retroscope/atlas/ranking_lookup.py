@@ -1,0 +1,105 @@
+"""From the name of a ranking or a class to the hits that an atlas has of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from retroscope.atlas.queries.rankings import HitRanking, RankingFacts
+from retroscope.atlas.queries.reader_queries import Label
+from retroscope.atlas.schema import RANKINGS, AtlasError, Json, Ranking, ScanState
+from retroscope.atlas.sqlite_errors import quote_path
+from retroscope.errors import UnitError, choose
+
+_MAX_LISTED = 5
+
+
+class MissingClassesError(AtlasError):
+    """An atlas without the best images of classes, and the reason without the advice."""
+
+    def __init__(self, path: Path) -> None:
+        self.reason = f"{quote_path(path)} does not have the best images of each class"
+        super().__init__(f"{self.reason}; scan the images again with per_class")
+
+
+class RankedAtlas(Protocol):
+    """What an atlas says of its rankings."""
+
+    path: Path
+
+    @property
+    def meta(self) -> dict[str, Json]: ...
+    @property
+    def labels(self) -> Sequence[Label]: ...
+    def label(self, name: str) -> Label: ...
+
+
+def find_ranking(atlas: RankedAtlas, ranked_by: str, label: str | None = None) -> HitRanking:
+    """Where an atlas has the hits of a ranking, or the best images of a class."""
+    ranking = resolve_ranking(ranked_by)
+    if label is not None:
+        return _find_class_ranking(atlas, atlas.label(label), ranking)
+    if ranking not in RANKINGS:  # every atlas has these
+        _check_ranking(atlas, ranking)
+    return HitRanking(ranking)
+
+
+def resolve_ranking(name: str) -> Ranking:
+    """The ranking with this name.
+
+    >>> resolve_ranking("maen")
+    Traceback (most recent call last):
+    retroscope.errors.UnitError: no ranking 'maen'; did you mean 'mean', 'max' or 'min'?
+    """
+    return choose("ranking", name, {str(ranking): ranking for ranking in Ranking}, error=UnitError)
+
+
+def refuse_layer_sample(ranking: HitRanking, layer: str, channels: int) -> None:
+    """Raises if the sample of a whole layer is asked for: it shows the range of one channel."""
+    if ranking.ranked_by == Ranking.SAMPLE:
+        raise UnitError(
+            f"a sample shows the range of one channel; name one of {layer}, {layer}:0 to "
+            f"{layer}:{channels - 1}",
+            parameter="ranked_by",
+        )
+
+
+def _check_ranking(atlas: RankedAtlas, ranking: Ranking) -> None:
+    rankings = RankingFacts.from_meta(atlas.meta).rankings
+    if ranking in rankings:
+        return
+    _refuse_unfinished(atlas, f"hits by {ranking}")
+    names = " and ".join(str(known) for known in Ranking if known in rankings)
+    raise AtlasError(
+        f"{quote_path(atlas.path)} has hits by {names}, but not by {ranking}, which scans of an "
+        "older retroscope lack; scan the images again",
+        parameter="ranked_by",
+    )
+
+
+def _find_class_ranking(atlas: RankedAtlas, label: Label, ranking: Ranking) -> HitRanking:
+    ranked, name = RankingFacts.from_meta(atlas.meta).labels, quote_path(atlas.path)
+    if ranking != Ranking.MAX:
+        raise UnitError(
+            f"the images of a class are ranked by max, not by {ranking}", parameter="ranked_by"
+        )
+    if not ranked:
+        _refuse_unfinished(atlas, "best images of a class")
+        raise MissingClassesError(atlas.path)
+    if label.id not in ranked:
+        names = [entry.name for entry in atlas.labels if entry.id in ranked]
+        more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+        raise AtlasError(
+            f"{name} does not have the best images of class {label.name!r}, which its scan did not "
+            f"rank; it has those of {', '.join(names[:_MAX_LISTED])}{more}",
+            parameter="label",
+        )
+    return HitRanking(label=label.id)
+
+
+def _refuse_unfinished(atlas: RankedAtlas, what: str) -> None:
+    meta = atlas.meta
+    if "state" in meta and not ScanState(str(meta["state"])).is_finished:
+        raise AtlasError(
+            f"{quote_path(atlas.path)} has no {what} yet, because its scan is not finished; run "
+            "the same scan again to complete it"
+        )
