@@ -1,4 +1,5 @@
 from .atlas.reader import Atlas, open_atlas
+from .auditing.audit import audit
 from .demo_atlas import demo
 from .engine.rules import DECONVNET, GRADIENT, GUIDED, Rule, RuleBook
 from .errors import RetroscopeError
@@ -21,6 +22,7 @@ from .methods.synthesis.synthesize import (
 from .network import Network
 from .render.draw import draw
 from .results.as_json import as_json
+from .results.audits import AtlasAudit, AuditFinding
 from .results.comparisons import AtlasComparison
 from .results.explanations import Explanation
 from .results.heat_maps import HeatMap, OcclusionMap, Target
@@ -51,7 +53,9 @@ __all__ = [
     "RECIPES",
     "Activations",
     "Atlas",
+    "AtlasAudit",
     "AtlasComparison",
+    "AuditFinding",
     "Box",
     "Explanation",
     "Field",
@@ -77,6 +81,7 @@ __all__ = [
     "Window",
     "activations",
     "as_json",
+    "audit",
     "cam",
     "cam_many",
     "compare",

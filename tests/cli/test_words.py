@@ -13,7 +13,7 @@ import pytest
 from click.core import ParameterSource
 
 import retroscope as rs
-from retroscope.atlas.schema import RANKINGS
+from retroscope.atlas.schema import Ranking
 from retroscope.cli import choices, main
 from retroscope.cli.main import CONTEXT_SETTINGS
 from retroscope.cli.options import OpenOptions
@@ -49,6 +49,7 @@ FUNCTIONS: dict[str, Callable[..., object] | None] = {
     "merge": rs.merge,
     "score": rs.score,
     "show": rs.Atlas.plate,
+    "audit": rs.audit,
     "demo": rs.demo,
     "serve": rs.serve,
     "export": rs.export,
@@ -121,7 +122,7 @@ CLOSED_SETS: dict[str, tuple[Iterable[str], Iterable[str]]] = {
     "recipes": (choices.RECIPES, rs.RECIPES),
     "precisions": (choices.PRECISIONS, tuple(Precision)),
     "class folders": (choices.CLASS_FOLDERS, CLASS_FOLDERS),
-    "rankings": (choices.RANKINGS, RANKINGS),
+    "rankings": (choices.RANKINGS, tuple(Ranking)),
     "scores": (choices.SCORES, GROUPS),
     "tones": (choices.TONES, TONES),
     "views": (choices.VIEWS, VIEWS),

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from retroscope.errors import RetroscopeError
+from retroscope.geometry import Box
 from retroscope.results import (
+    audits,
     comparisons,
     explanations,
     heat_maps,
@@ -20,6 +22,13 @@ from retroscope.results import (
     unit_numbers,
 )
 from retroscope.results.as_json import CONVERSIONS, as_json
+from retroscope.results.audits import (
+    AtlasAudit,
+    AuditCheck,
+    AuditFinding,
+    AuditHit,
+    Severity,
+)
 from retroscope.results.comparisons import AtlasComparison, LayerComparison, UnitComparison
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction, Target
@@ -40,6 +49,20 @@ UNUSUAL = UnusualUnit(
 )
 CHANGE = UnitComparison(Unit("conv5", 3), (0.5,), (2,), (nan,), (False, True))
 LAYER_CHANGE = LayerComparison(LAYER, (0.5,), (CHANGE,))
+AUDIT_HIT = AuditHit(Unit("conv5", 3, (1, 2)), 1.5, 7, "cat/7.png", None, Box(0, 0, 4, 4))
+AUDIT_FINDING = AuditFinding(
+    "shortcut-units",
+    Severity.HIGH,
+    "a unit cheats",
+    (Unit("conv5", 3),),
+    {"units": 1},
+    "if",
+    "unless",
+    label="cat",
+    place=Box(2, 2, 4, 4),
+    evidence=(AUDIT_HIT,),
+)
+AUDIT_CHECK = AuditCheck("dead", "dead channels", Severity.MEDIUM, "lost", "if", 8, 0, ("some",))
 EXAMPLES: tuple[object, ...] = (
     LAYER,
     specimens.activations(specimens.blobs(4, 6, 8)),
@@ -48,6 +71,7 @@ EXAMPLES: tuple[object, ...] = (
     layers.UnlistedLayer("blocks.0.attn", "linear", "maps stacked in the batch dimension"),
     specimens.plate(),
     specimens.patch(40, 20, 20),
+    plates.MaximaSample(np.array([7]), specimens.float32([nan]), np.array([[-1, -1]], np.int32)),
     specimens.stats(),
     ClassStats("tabby", 3, nan, 0.5),
     Prediction(TABBY, 0.5),
@@ -77,6 +101,10 @@ EXAMPLES: tuple[object, ...] = (
     CHANGE,
     UnitNumber(Unit("conv5", 3), "mis", 0.75, nan, nan, 0.5),
     UnitName(Unit("conv5", 3), "wheel"),
+    AUDIT_HIT,
+    AUDIT_FINDING,
+    AUDIT_CHECK,
+    AtlasAudit("a.atlas", "net", 9, 1, 8, False, (AUDIT_FINDING,), (AUDIT_CHECK,)),
 )
 NOT_A_RESULT = {
     heat_maps.Target,
@@ -90,6 +118,7 @@ def test_every_kind_of_result_has_a_conversion_and_an_example() -> None:
     kinds = {
         kind
         for module in (
+            audits,
             comparisons,
             explanations,
             heat_maps,

@@ -12,6 +12,7 @@ import click
 
 from retroscope import __version__
 from retroscope.cli import (
+    audit_command,
     demo_commands,
     explain_commands,
     lot_commands,
@@ -84,7 +85,7 @@ main.sections = {
         *merge_commands.COMMANDS,
         *score_command.COMMANDS,
     ),
-    "Show an atlas": (*show_command.COMMANDS, *viewer_commands.COMMANDS),
+    "Show an atlas": (*show_command.COMMANDS, *audit_command.COMMANDS, *viewer_commands.COMMANDS),
 }
 for _command in (command for commands in main.sections.values() for command in commands):
     _command.context_settings = CONTEXT_SETTINGS

@@ -2,11 +2,8 @@
 
 import torch
 
-from retroscope.engine.call_arguments import Args, Function, Kwargs, positional
-from retroscope.engine.forward import run_forward
-from retroscope.engine.intercept import execute_plainly
-from retroscope.engine.isolation import preserve_state
 from retroscope.errors import RetroscopeError, UnitError
+from retroscope.methods.convolution_weights import convolution_weights
 from retroscope.network import AnyLayer, AnyNetwork, Network, as_network
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Filters
@@ -20,15 +17,15 @@ def filters(net: AnyNetwork, layer: AnyLayer | None = None) -> Filters:
     """
     net = as_network(net)
     conv = _first_convolution(net) if layer is None else net.layer(_require_layer_address(layer))
-    weights = _convolution_weights(net, conv) if conv.kind == "conv" else None
-    if weights is None or not _reads_pixels(conv, weights):
+    call = convolution_weights(net, [conv]).get(conv.name)
+    if call is None or not _reads_pixels(conv, call.weights):
         raise RetroscopeError(
             f"the filters of {conv.name} read the maps of other layers, not pixels, and cannot be "
             f"displayed; {_first_convolution(net).name} reads pixels, and 'deconv' and "
             "'synthesize' show what deeper layers respond to"
         )
-    displayed = weights.detach().permute(0, 2, 3, 1).float().cpu().numpy().copy()
-    return Filters(conv, displayed, _notes(net, weights))
+    displayed = call.weights.detach().permute(0, 2, 3, 1).float().cpu().numpy().copy()
+    return Filters(conv, displayed, _notes(net, call.weights))
 
 
 def _require_layer_address(layer: AnyLayer) -> AnyLayer:
@@ -46,25 +43,6 @@ def _first_convolution(net: Network) -> Layer:
     if not layers:
         raise RetroscopeError(f"{net.name} has no filters: it does not run a convolution")
     return layers[0]
-
-
-def _convolution_weights(net: Network, layer: Layer) -> torch.Tensor | None:
-    """The weights that the layer's convolution is called with."""
-    last_weights: list[torch.Tensor] = []
-    layer_weights: list[torch.Tensor] = []
-
-    def execute(function: Function, args: Args, kwargs: Kwargs) -> object:
-        if function is torch.nn.functional.conv2d:
-            positional_args, keyword_args = positional(args, kwargs)
-            has_weights = len(positional_args) > 1
-            last_weights.append(positional_args[1] if has_weights else keyword_args["weight"])
-        return execute_plainly(function, args, kwargs)
-
-    batch = torch.zeros(1, net.preprocessing.channels, *net.input_size, device=net.device)
-    with preserve_state(net.module), torch.no_grad():
-        listeners = {layer.index: lambda _maps: layer_weights.extend(last_weights[-1:])}
-        run_forward(net.module, net.survey(), batch.to(net.dtype), listeners, execute=execute)
-    return layer_weights[0] if layer_weights else None
 
 
 def _reads_pixels(layer: Layer, weights: torch.Tensor) -> bool:

@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
+from retroscope.results.audit_json import AUDIT_CONVERSIONS
 from retroscope.results.comparisons import AtlasComparison, LayerComparison, UnitComparison
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction, Target
 from retroscope.results.layers import Layer, UnlistedLayer
 from retroscope.results.patterns import Pattern
-from retroscope.results.plates import Patch, Plate
+from retroscope.results.plates import MaximaSample, Patch, Plate
 from retroscope.results.projections import Activations, Filters, Projection
 from retroscope.results.statistics import ChannelStats, ClassStats, StatisticValue
 from retroscope.results.unit_numbers import UnitName, UnitNumber
@@ -133,12 +134,13 @@ def projection_json(projection: Projection) -> JsonObject:
 
 
 def plate_json(plate: Plate) -> JsonObject:
-    """A channel with its statistics and its hits, the strongest first."""
+    """A channel with its statistics and its hits, in the order of their ranking."""
     return {
         "unit": str(plate.unit),
         "layer": plate.layer.name,
         "layer_note": plate.layer.note,
         "ranked_by": plate.ranked_by,
+        "label": plate.label,
         "names": [unit_name_json(name) for name in plate.names],
         "numbers": [unit_number_json(number) for number in plate.numbers],
         "stats": stats_json(plate.stats),
@@ -169,15 +171,25 @@ def unit_name_json(name: UnitName) -> JsonObject:
 
 
 def patch_json(patch: Patch) -> JsonObject:
-    """One hit; `projected` says whether its projection is in the atlas."""
+    """One hit; `projected`: its projection is in the atlas; `quantile` is of a sample, or null."""
     projection = patch.projection
     return {
         "score": number_json(patch.score),
+        "quantile": patch.quantile,
         "source": patch.source,
         "position": list(patch.position),
         "box": box_json(patch.box),
         "projected": projection is not None,
         "notes": [] if projection is None else list(projection.notes),
+    }
+
+
+def sample_json(sample: MaximaSample) -> JsonObject:
+    """A sample as lists; of a layer, scores and positions have one for each channel."""
+    return {
+        "images": sample.images.tolist(),
+        "scores": _numbers(sample.scores),
+        "positions": sample.positions.tolist(),
     }
 
 
@@ -366,6 +378,7 @@ CONVERSIONS: dict[type, Callable[[Any], JsonObject]] = {
     Projection: projection_json,
     Plate: plate_json,
     Patch: patch_json,
+    MaximaSample: sample_json,
     ChannelStats: stats_json,
     ClassStats: class_stats_json,
     UnitNumber: unit_number_json,
@@ -380,5 +393,6 @@ CONVERSIONS: dict[type, Callable[[Any], JsonObject]] = {
     AtlasComparison: comparison_json,
     LayerComparison: layer_comparison_json,
     UnitComparison: unit_comparison_json,
+    **AUDIT_CONVERSIONS,
 }
 """The conversion of each kind of result; a new kind of result is a new row."""

@@ -1,0 +1,144 @@
+"""The rules of an audit, as a table: what each finds, when it raises it, what would disprove it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from retroscope.auditing import (
+    channel_rules,
+    duplicate_rule,
+    filter_rules,
+    map_places,
+    shortcut_rules,
+    shortcuts,
+)
+from retroscope.auditing.layer_evidence import AtlasEvidence
+from retroscope.auditing.rule_outcome import RuleOutcome
+from retroscope.render.captions import RARE
+from retroscope.results.audits import Severity
+
+
+@dataclass(frozen=True)
+class AuditRule:
+    """One rule. `find` applies it to an atlas; the texts stand beside each finding."""
+
+    name: str
+    severity: Severity
+    title: str
+    find: Callable[[AtlasEvidence], RuleOutcome]
+    meaning: str
+    threshold: str
+    disproof: str
+
+
+RULES: tuple[AuditRule, ...] = (
+    AuditRule(
+        "shortcut-units",
+        Severity.HIGH,
+        "units that answer to one class through one place",
+        shortcut_rules.find_shortcuts,
+        meaning="The images of the class share something at this place, such as a watermark, a "
+        "date or a frame, that the network may use instead of the object.",
+        threshold="at least 8 of the 9 strongest hits are of one class and in one block of a "
+        f"{map_places.BLOCKS}th of the map's height and width near the border, or in the frame; "
+        f"the chance that any channel does so is below {shortcuts.ALPHA:g} for the class and for "
+        f"the place; fewer than {shortcuts.MAX_LOCAL:.0%} of the units of mixed classes in the "
+        "layer keep to such a place",
+        disproof="Cover the place in images of the class, or paste it into images of others: if "
+        "the units and the probability of the class hardly change, the network does not use it. "
+        "If the plates show the object itself, which happens to be there, it is no shortcut.",
+    ),
+    AuditRule(
+        "shortcut-classes",
+        Severity.HIGH,
+        "classes that rest on one place",
+        shortcut_rules.find_shortcut_classes,
+        meaning="The units that tell the class apart best are shortcut units, so the network may "
+        "know the class by that place alone.",
+        threshold=f"at least {shortcut_rules.MIN_SHORTCUTS} of the {shortcut_rules.STRONGEST} "
+        "units of a layer that are most specific for the class, among those that fire in half of "
+        "its images, are shortcut units",
+        disproof="Classify images of the class without that place: if their probability stays, "
+        "other units carry the class.",
+    ),
+    AuditRule(
+        "non-finite",
+        Severity.MEDIUM,
+        "channels with NaN or infinite values",
+        channel_rules.find_non_finite,
+        meaning="What reads these values is not finite either.",
+        threshold="at least one position in any image",
+        disproof="Scan again at full precision: values that overflow at half precision are finite "
+        "then.",
+    ),
+    AuditRule(
+        "saturated",
+        Severity.MEDIUM,
+        "channels that reach their limit",
+        channel_rules.find_saturated,
+        meaning="Behind a rectifier with a limit, such as ReLU6, all images at the limit are "
+        "equal. The plate of such a channel shows those that come first in the list.",
+        threshold=f"all hits, at least {channel_rules.MIN_TIES}, have exactly the highest value of "
+        "the layer, which another channel reaches too, and at least "
+        f"{channel_rules.MANY:.0%} of the images are in its bin of the histogram",
+        disproof="Scan the layer before the rectifier: if its maxima there are hardly above the "
+        "limit, little is lost.",
+    ),
+    AuditRule(
+        "dead",
+        Severity.MEDIUM,
+        "dead channels",
+        channel_rules.find_dead,
+        meaning="A channel that never fires gives nothing to the layers above.",
+        threshold="no value above zero in any image; in a layer with negative values, the same "
+        "value everywhere",
+        disproof="One image in which it fires. Of those like the scanned ones, it may still fire "
+        "in a share up to `highest_rate` (95 % confidence).",
+    ),
+    AuditRule(
+        "noise-filters",
+        Severity.MEDIUM,
+        "filters of the first layer that are noise",
+        filter_rules.find_noise_filters,
+        meaning="The filter has no structure: it was hardly trained, or learned noise.",
+        threshold="the highest peak of the filter's spectrum is reached by more than "
+        f"{filter_rules.ALPHA:.0%} of {filter_rules.SHUFFLES} versions with shuffled pixels",
+        disproof="A filter trained for longer, or with more weight decay, that gets structure. A "
+        "single bright pixel is structure that this test does not see.",
+    ),
+    AuditRule(
+        "duplicates",
+        Severity.LOW,
+        "duplicate channels",
+        duplicate_rule.find_duplicates,
+        meaning="Channels of one layer that differ by a scale alone do the work of one.",
+        threshold="the same images and positions in all hits, at least "
+        f"{duplicate_rule.MIN_HITS}; the same counts; scores, mean and deviation in one ratio "
+        f"within {duplicate_rule.TOLERANCE:.0%}",
+        disproof="An image in which the ratio of their activations is another, or weights that "
+        "are not parallel.",
+    ),
+    AuditRule(
+        "nearly-dead",
+        Severity.LOW,
+        "nearly dead channels",
+        channel_rules.find_nearly_dead,
+        meaning="A channel that fires in so few images can hardly matter to any class.",
+        threshold="the upper end of the 95 % interval of the share of images in which it fires is "
+        f"below {RARE:.0%}, and below half the share of a class of average size",
+        disproof="Images of a kind that the scan lacks, in which it fires often.",
+    ),
+    AuditRule(
+        "aliased-filters",
+        Severity.LOW,
+        "filters of the first layer that alias",
+        filter_rules.find_aliased_filters,
+        meaning="Detail that is finer than the stride appears as coarser patterns: shifting the "
+        "image by one pixel changes the map.",
+        threshold=f"more than {filter_rules.ALIASED:.0%} of the filter's response to images whose "
+        "power falls with the square of the frequency is above half a cycle for each step of the "
+        "stride",
+        disproof="Maps that shift with the image: compare those of an image and of the same image "
+        "moved by one pixel.",
+    ),
+)
+"""The gravest first. A new rule is a new row."""
