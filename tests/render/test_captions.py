@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retroscope.render.captions import note_lines, number_ranges, percent, plate_lines, quiet_line
-from retroscope.results.plates import Plate
+from retroscope.results.plates import SAMPLE_QUANTILES, Plate
 from tests.render.specimens import field, plate, stats
 
 
@@ -50,6 +50,73 @@ def test_scores_are_a_range() -> None:
 )
 def test_the_caption_names_what_is_missing(example: Plate, text: str) -> None:
     assert text in " | ".join(plate_lines(example))
+
+
+def sample_plate(*, silent: Sequence[int] = (), illustrated: int = 9) -> Plate:
+    """A plate of a sample whose unit has a score of zero in some of its images."""
+    full = plate(40, count=6, ranked_by="sample", illustrated=illustrated)
+    quantiles = (*SAMPLE_QUANTILES, None)
+    patches = (
+        replace(patch, quantile=quantile, score=0 if index in silent else patch.score)
+        for index, (patch, quantile) in enumerate(zip(full.patches, quantiles, strict=True))
+    )
+    return replace(full, patches=tuple(patches))
+
+
+def test_a_plate_says_which_images_it_shows() -> None:
+    lowest = plate_lines(plate(ranked_by="min"))
+    assert lowest[0].endswith("ranked by min")
+    of_class = plate_lines(replace(plate(count=3), label="lynx"))
+    assert of_class[0].endswith("best images of class lynx")
+    assert not any("only 3" in line for line in of_class), "no more were asked for"
+    sample = plate_lines(sample_plate())
+    assert sample[1] == (
+        "a random sample of images: those at quantiles 0.99, 0.95, 0.9, 0.75, 0.5, and a random one"
+    )
+    assert not any("ranked by" in line for line in sample)
+
+
+@pytest.mark.parametrize(
+    ("example", "text"),
+    [
+        (replace(plate(count=0), label="lynx"), "no image of class lynx excites it"),
+        (plate(count=0, ranked_by="min"), "its minimum is zero in every image"),
+    ],
+)
+def test_a_plate_without_patches_says_why(example: Plate, text: str) -> None:
+    assert text in " | ".join(plate_lines(example))
+
+
+def test_only_the_best_patches_come_close() -> None:
+    dead = stats(firing=0)
+    for example in (
+        plate(ranked_by="min", channel_stats=dead),
+        replace(sample_plate(), stats=dead),
+    ):
+        assert not any("come closest" in line for line in plate_lines(example))
+
+
+SILENT = "this unit is not active here: its activation is not above zero"
+
+
+@pytest.mark.parametrize(
+    ("silent", "lines"),
+    [
+        ((), []),
+        ((4,), [f"patch 0.5 (folded corner): {SILENT}"]),
+        ((3, 4, 5), [f"patches 0.75, 0.5, random (folded corner): {SILENT}"]),
+        (range(6), [SILENT]),
+    ],
+)
+def test_a_sampled_patch_says_that_its_unit_is_silent(
+    silent: Sequence[int], lines: list[str]
+) -> None:
+    assert note_lines(sample_plate(silent=silent, illustrated=0)) == lines
+
+
+def test_only_a_sample_says_that_a_unit_is_silent() -> None:
+    patches = tuple(replace(patch, score=-1) for patch in plate(illustrated=0).patches)
+    assert note_lines(replace(plate(ranked_by="min"), patches=patches)) == []
 
 
 NOTE = "this unit is not excited here"

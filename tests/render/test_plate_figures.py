@@ -75,6 +75,33 @@ def test_fewer_patches_leave_pale_places_and_move_nothing() -> None:
     assert count_colour(few, BAND) == 3 * 5 * 118 * 118
 
 
+def test_a_class_and_a_sample_have_no_places_for_more() -> None:
+    three = replace(plate(40, count=3), label="lynx")
+    six = replace(plate(40, count=6), ranked_by="sample")
+    heights = [draw(example, bare=True).height for example in (three, six, plate(40))]
+    assert heights == sorted(set(heights))
+    assert count_colour(draw(three, bare=True), BAND) == 0
+    assert count_colour(draw(six, bare=True), BAND) == 0
+
+
+def test_a_patch_of_a_unit_that_is_silent_has_a_folded_corner() -> None:
+    example = replace(plate(40, count=6, illustrated=0), ranked_by="sample")
+    patches = tuple(
+        replace(patch, score=patch.score * (index < 4))
+        for index, patch in enumerate(example.patches)
+    )
+    figure = draw(replace(example, patches=patches))
+    for index, patch in enumerate(patches):
+        tile = enlarge(patch.pixels, 3)
+        assert len(find_block(figure, tile)) == (index < 4)
+        assert len(find_block(figure, fold_corner(tile))) == (index >= 4)
+
+
+def test_a_sheet_of_a_class_fits_its_figure() -> None:
+    plates = [replace(plate(40, channel=n, count=n), label="lynx " * 9) for n in range(4)]
+    assert margin_is_empty(draw(plates))
+
+
 def test_patches_without_projections_stand_alone() -> None:
     example = plate(40, illustrated=0)
     assert _same(draw(example, bare=True), mosaic(example.patches, gap=2))

@@ -17,7 +17,7 @@ FILLS = ("grey", "mean", "blur")
 RECIPES = ("zoom", "olah", "maco", "yosinski", "octaves", "plain")
 PRECISIONS = ("full", "bf16")
 CLASS_FOLDERS = ("first", "last", "all")
-RANKINGS = ("max", "mean")
+RANKINGS = ("max", "mean", "min", "sample")
 RANKS = ("auto", "all", "max", "none")
 """Hits that get a projection; a number of hits per channel is accepted too."""
 ILLUSTRATION_METHODS = ("deconv", "synthesize")

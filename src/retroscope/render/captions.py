@@ -4,28 +4,59 @@ from collections.abc import Sequence
 from math import isfinite
 
 from retroscope.render.mosaics import BLOCK_SIZE
-from retroscope.results.plates import Plate
+from retroscope.results.plates import Patch, Plate
+from retroscope.results.projections import NOT_ACTIVE
 from retroscope.results.statistics import ChannelStats
 from retroscope.results.unit_numbers import NameSource, UnitName
 
 RARE = 0.01
 """A channel that fires in a smaller share of images is quiet."""
 _MAX_CLASSES = 5
+RANDOM = "random"
+"""The label of the random image of a sample."""
 
 
 def plate_lines(plate: Plate) -> list[str]:
-    """The name of the channel, its layer, its response, its classes, and what is missing, on a line
-    each.
+    """The name of the channel, its layer, what its patches are, its response, its classes, and what
+    is missing, on a line each.
     """
     lines = (
         name_line(plate.names),
         _layer_line(plate),
+        ranking_text(plate) if plate.ranked_by == "sample" else "",
         plate.layer.note,
         _response_line(plate),
         _class_line(plate.stats),
+        _empty_line(plate),
         _missing_line(plate),
     )
     return [line for line in lines if line]
+
+
+def ranking_text(plate: Plate) -> str:
+    """What the patches of a plate are: the best of a ranking, of a class, or those of a sample."""
+    if plate.label is not None:
+        return f"best images of class {plate.label}"
+    if plate.ranked_by != "sample":
+        return f"ranked by {plate.ranked_by}"
+    names = ", ".join(label for label in patch_labels(plate) if label != RANDOM)
+    return f"a random sample of images: those at quantiles {names}, and a random one"
+
+
+def score_text(score: float, quantile: float | None) -> str:
+    """The score of a hit, with its quantile if it is one of a sample.
+
+    >>> score_text(3.25, None), score_text(3.25, 0.95)
+    ('score 3.25', 'score 3.25 · quantile 0.95')
+    """
+    return join_facts(f"score {score:.4g}", "" if quantile is None else f"quantile {quantile:g}")
+
+
+def patch_labels(plate: Plate) -> list[str]:
+    """What the patches are called below their plate: their quantiles, or else their ranks."""
+    if plate.ranked_by != "sample":
+        return [str(rank) for rank in range(1, len(plate.patches) + 1)]
+    return [RANDOM if patch.quantile is None else f"{patch.quantile:g}" for patch in plate.patches]
 
 
 def name_line(names: Sequence[UnitName]) -> str:
@@ -73,30 +104,46 @@ def quiet_line(channels: Sequence[ChannelStats]) -> str:
 
 
 def notes_by_text(plate: Plate) -> dict[str, list[int]]:
-    """The indices of the patches that each note of a projection applies to, by the note."""
+    """The indices of the patches that each note applies to, by the note."""
     patches_by_note: dict[str, list[int]] = {}
     for index, patch in enumerate(plate.patches):
-        for note in patch.projection.notes if patch.projection else ():
+        for note in _patch_notes(patch, is_sampled=plate.ranked_by == "sample"):
             patches_by_note.setdefault(note, []).append(index)
     return patches_by_note
 
 
-def projected_patches(plate: Plate) -> list[int]:
-    """The indices of the patches that have a projection."""
-    return [index for index, patch in enumerate(plate.patches) if patch.projection]
+def _patch_notes(patch: Patch, *, is_sampled: bool) -> Sequence[str]:
+    """The notes of its projection. A sampled patch without one says if the unit is silent."""
+    if patch.projection:
+        return patch.projection.notes
+    return (NOT_ACTIVE,) if is_sampled and patch.score <= 0 else ()
+
+
+def partial_notes(plate: Plate) -> dict[str, list[int]]:
+    """The notes that do not apply to all patches with a projection, as `notes_by_text`."""
+    projected = [index for index, patch in enumerate(plate.patches) if patch.projection]
+    all_patches = list(range(len(plate.patches)))
+    return {
+        note: indices
+        for note, indices in notes_by_text(plate).items()
+        if indices not in (projected, all_patches)
+    }
 
 
 def note_lines(plate: Plate) -> list[str]:
-    """The notes. One that does not apply to all patches lists theirs, as numbered on the plate."""
-    projected = projected_patches(plate)
+    """The notes. One that does not apply to all patches lists theirs, as labelled on the plate."""
+    partial = partial_notes(plate)
     return [
-        note if indices == projected else f"{_patch_numbers(indices)} (folded corner): {note}"
+        f"{_patch_names(plate, indices)} (folded corner): {note}" if note in partial else note
         for note, indices in notes_by_text(plate).items()
     ]
 
 
-def _patch_numbers(indices: Sequence[int]) -> str:
+def _patch_names(plate: Plate, indices: Sequence[int]) -> str:
     noun = "patch" if len(indices) == 1 else "patches"
+    if plate.ranked_by == "sample":
+        labels = patch_labels(plate)
+        return f"{noun} {', '.join(labels[index] for index in indices)}"
     return f"{noun} {number_ranges([index + 1 for index in indices])}"
 
 
@@ -149,7 +196,8 @@ def _layer_line(plate: Plate) -> str:
     layer, field = plate.layer, plate.layer.field
     size = "whole image" if field.whole else f"{field.y.size}x{field.x.size} px"
     names = ", ".join(name for name in layer.aliases if name != plate.unit.layer)
-    return join_facts(layer.kind, names, f"field {size}", f"ranked by {plate.ranked_by}")
+    ranking = "" if plate.ranked_by == "sample" else ranking_text(plate)
+    return join_facts(layer.kind, names, f"field {size}", ranking)
 
 
 def _response_line(plate: Plate) -> str:
@@ -157,7 +205,8 @@ def _response_line(plate: Plate) -> str:
     broken = stats.images and stats.non_finite
     alarm = count_noun(broken, "non-finite value") if broken else ""
     scores = _score_range([patch.score for patch in plate.patches])
-    closest = "; these patches come closest" if stats.dead and plate.patches else ""
+    shows_best = plate.ranked_by in ("max", "mean") and plate.patches
+    closest = "; these patches come closest" if stats.dead and shows_best else ""
     return join_facts(scores, firing_rate(stats) + closest + _position_share(stats), alarm)
 
 
@@ -184,10 +233,21 @@ def _class_line(stats: ChannelStats) -> str:
     return f"classes by mean maximum: {', '.join(strongest)}" if strongest else ""
 
 
+def _empty_line(plate: Plate) -> str:
+    """Why a ranking other than by maximum or mean has no hit of a channel that was scanned."""
+    if plate.patches or not plate.stats.images:
+        return ""
+    if plate.label is not None:
+        return f"no image of class {plate.label} excites it"
+    return "no hit: its minimum is zero in every image" if plate.ranked_by == "min" else ""
+
+
 def _missing_line(plate: Plate) -> str:
     count, images = len(plate.patches), plate.stats.images
     unprojected = sum(patch.projection is None for patch in plate.patches)
-    few = f"only {count_noun(count, 'patch', 'patches')}" if 0 < count < BLOCK_SIZE else ""
+    shows_best = plate.label is None and plate.ranked_by != "sample"
+    is_few = shows_best and 0 < count < BLOCK_SIZE
+    few = f"only {count_noun(count, 'patch', 'patches')}" if is_few else ""
     if few and images == count:
         few = f"only {count_noun(images, 'image')} scanned"
     if not unprojected:

@@ -10,7 +10,7 @@ from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import crop
-from retroscope.render.captions import count_noun, join_facts
+from retroscope.render.captions import count_noun, join_facts, score_text
 from retroscope.render.layout import GAP, TIGHT, column, grid, pad, page, row
 from retroscope.render.mosaics import empty_place, legible_factor, resize_projection, resize_tile
 from retroscope.render.panels import heading_block
@@ -37,7 +37,10 @@ _SHEET_GAP = 28
 
 @dataclass(frozen=True, eq=False)
 class HitContext:
-    """One hit in its whole image. `box` is the unit's field, which may leave the image."""
+    """One hit in its whole image. `box` is the unit's field, which may leave the image.
+
+    `quantile` is that of a hit of a sample.
+    """
 
     image: RGB
     projection: Projection | None
@@ -45,6 +48,7 @@ class HitContext:
     score: float
     source: str
     unit: Unit
+    quantile: float | None = None
 
 
 def draw_hit_contexts(
@@ -152,7 +156,7 @@ def _caption(rank: int, hits: Sequence[HitContext], width: int) -> Image.Image:
     box, size = hit.box, (hit.image.shape[0], hit.image.shape[1])
     missing = _any_projected(hits) and not hit.projection
     texts = [
-        f"score {hit.score:.4g}",
+        score_text(hit.score, hit.quantile),
         f"field {box.height}x{box.width} px from y {box.top}, x {box.left}",
         _crossed_sides(box, size),
         hit.source,

@@ -10,10 +10,11 @@ from retroscope.render.captions import (
     is_quiet,
     join_facts,
     note_lines,
-    notes_by_text,
+    partial_notes,
+    patch_labels,
     plate_lines,
-    projected_patches,
     quiet_line,
+    ranking_text,
 )
 from retroscope.render.histogram import draw_histogram
 from retroscope.render.layout import TIGHT, column, grid, page, row
@@ -33,7 +34,7 @@ from retroscope.render.text import HEADING, SMALL, line, paragraph, text_width
 from retroscope.render.theme import INK, MUTED, WARM
 from retroscope.render.tiles import CONDITION_TILES
 from retroscope.render.tone import DEFAULT_TONE
-from retroscope.results.plates import Patch, Plate
+from retroscope.results.plates import Plate
 
 _MIN_WIDTH = 480
 _MIN_SOURCE_WIDTH = 150
@@ -54,7 +55,7 @@ def draw_plate(
     scale: int | None = None,
     lit: bool = True,
 ) -> Image.Image:
-    """The nine strongest patches, their projections, and the patches lit by them, the facts below.
+    """The patches of a ranking, their projections, and the patches lit by them, the facts below.
 
     A note that applies to some of the patches lists their numbers, and their corners are folded.
     `bare` draws only the blocks of tiles, and `lit=False` leaves out the third. `histogram` adds
@@ -69,7 +70,7 @@ def draw_plate(
     labelled_blocks = row(list(map(label_tile, labels, blocks)), gap=_BLOCK_GAP)
     width = max(labelled_blocks.width, _MIN_WIDTH)
     caption = heading_block(str(plate.unit), plate_lines(plate), width=width)
-    parts = [labelled_blocks, caption, *_source_list(plate.patches, width)]
+    parts = [labelled_blocks, caption, *_source_list(plate, width)]
     if histogram and plate.stats.images and plate.stats.histogram is not None:
         parts.append(draw_histogram(plate.stats.histogram, width=width))
     return page([*parts, *notes_block(note_lines(plate), width=width)])
@@ -116,6 +117,7 @@ def _blocks(plate: Plate, factor: float, *, tone: str, bare: bool, lit: bool) ->
     folded = set() if bare else _patches_with_notes(plate)
     columns = square_columns(len(patches))
     rows = -(-len(patches) // columns)
+    is_open = plate.label is None and plate.ranked_by != "sample"
     blocks = []
     for kind in kinds:
         tiles = [
@@ -125,10 +127,10 @@ def _blocks(plate: Plate, factor: float, *, tone: str, bare: bool, lit: bool) ->
         tile_block = block(
             tiles,
             columns=columns,
-            places=max(BLOCK_SIZE, rows * columns),
+            places=max(BLOCK_SIZE, rows * columns) if is_open else rows * columns,
             gap=_TILE_GAP,
             missing="" if bare else "not yet",
-            beyond="" if bare else "no more",
+            beyond="no more" if is_open and not bare else "",
         )
         blocks.append(tile_block)
     return blocks
@@ -136,9 +138,7 @@ def _blocks(plate: Plate, factor: float, *, tone: str, bare: bool, lit: bool) ->
 
 def _patches_with_notes(plate: Plate) -> set[int]:
     """The indices of the patches with a note that does not apply to all of them."""
-    projected = projected_patches(plate)
-    partial = (indices for indices in notes_by_text(plate).values() if indices != projected)
-    return {index for indices in partial for index in indices}
+    return {index for indices in partial_notes(plate).values() for index in indices}
 
 
 def _patchless_tile(plate: Plate) -> Image.Image:
@@ -148,21 +148,19 @@ def _patchless_tile(plate: Plate) -> Image.Image:
     return CONDITION_TILES["dead"](size) if dead else empty_place(size)
 
 
-def _source_list(patches: Sequence[Patch], width: int) -> list[Image.Image]:
-    """The rank, score and source of each patch, in as many columns as the tiles have."""
+def _source_list(plate: Plate, width: int) -> list[Image.Image]:
+    """The label, score and source of each patch, in as many columns as the tiles have."""
+    patches, labels = plate.patches, patch_labels(plate)
     if not patches:
         return []
     columns = max(min(square_columns(len(patches)), width // _MIN_SOURCE_WIDTH), 1)
     cell_width = (width - (columns - 1) * _BLOCK_GAP) // columns
     scores = [f"{patch.score:.4g}" for patch in patches]
     score_width = max(text_width(score, SMALL) for score in scores)
+    label_width = max(text_width(label, SMALL) for label in ("99", *labels))
     cells = [
-        _source(
-            (str(rank), score, patch.source),
-            (text_width("99", SMALL), score_width),
-            width=cell_width,
-        )
-        for rank, (score, patch) in enumerate(zip(scores, patches, strict=True), start=1)
+        _source((label, score, patch.source), (label_width, score_width), width=cell_width)
+        for label, score, patch in zip(labels, scores, patches, strict=True)
     ]
     rows = [
         row(cells[start : start + columns], gap=_BLOCK_GAP)
@@ -172,7 +170,7 @@ def _source_list(patches: Sequence[Patch], width: int) -> list[Image.Image]:
 
 
 def _source(texts: tuple[str, str, str], widths: tuple[int, int], *, width: int) -> Image.Image:
-    """Rank, score and source; `widths` are those of rank and score, the source has the rest."""
+    """Label, score and source; `widths` are those of the first two, the source has the rest."""
     gap = 2 * TIGHT
     all_widths = (*widths, width - sum(widths) - 2 * gap)
     cells = [
@@ -193,10 +191,18 @@ def _sheet_label(plate: Plate, width: int, *, one_layer: bool) -> Image.Image:
     rate_width = min(text_width(rate, SMALL), remaining_width)
     colour = WARM if is_quiet(plate.stats) else MUTED
     labels.append(line(rate, width=rate_width, size=SMALL, colour=colour))
-    best = f"{plate.ranked_by} {plate.patches[0].score:.4g}" if plate.patches else ""
+    best = _best_score(plate)
     if best and remaining_width - rate_width > text_width(best, SMALL) + gap:
         labels.append(line(best, size=SMALL, colour=MUTED))
     return row(labels, gap=gap)
+
+
+def _best_score(plate: Plate) -> str:
+    """The score of the first patch, and what it is the best of."""
+    if not plate.patches:
+        return ""
+    name = patch_labels(plate)[0] if plate.ranked_by == "sample" else plate.label or plate.ranked_by
+    return f"{name} {plate.patches[0].score:.4g}"
 
 
 def _sheet_heading(plates: Sequence[Plate], width: int, *, lit: bool) -> Image.Image:
@@ -205,7 +211,7 @@ def _sheet_heading(plates: Sequence[Plate], width: int, *, lit: bool) -> Image.I
     rule_books = _rule_books(plates)
     views = "patches, projections and lit patches" if lit else "patches beside projections"
     content = views if rule_books else "patches, not projected yet"
-    rankings = sorted({f"ranked by {plate.ranked_by}" for plate in plates})
+    rankings = sorted({ranking_text(plate) for plate in plates})
     notes = dict.fromkeys(plate.layer.note for plate in plates)
     missing = _missing_note(plates) if rule_books else ""
     texts = [

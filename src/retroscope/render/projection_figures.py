@@ -9,7 +9,7 @@ from retroscope.errors import choose
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB, Size
 from retroscope.imaging.image import GREY
-from retroscope.render.captions import count_noun, join_facts
+from retroscope.render.captions import count_noun, join_facts, score_text
 from retroscope.render.layout import enlarge, enlargement_factor
 from retroscope.render.mosaics import ring_place, visible_projection
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
@@ -162,7 +162,7 @@ def _patch_panel(
 ) -> Panel:
     """The panel of a patch; its caption omits the rule book that all patches share."""
     lines = (_box_line(patch.box), patch.source)
-    score, projection = f"score {patch.score:.4g}", patch.projection
+    score, projection = score_text(patch.score, patch.quantile), patch.projection
     if projection is None:
         y, x = patch.position
         title = name or join_facts(score, f"position {y},{x}")

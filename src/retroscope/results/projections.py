@@ -15,6 +15,8 @@ from retroscope.unit import Unit
 
 Pixels = npt.NDArray[np.float32]
 """Height, width, channels, in the network's own input space."""
+NOT_ACTIVE = "this unit is not active here: its activation is not above zero"
+"""The note on a unit in an image that does not excite it."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from retroscope.argument_types import check_arguments
 from retroscope.atlas.layer_selection import atlas_layers, split_names
+from retroscope.atlas.queries.rankings import HitRanking
 from retroscope.atlas.queries.table_rows import StoredImageRow
 from retroscope.atlas.queries.writer_queries import ImageFileRow
+from retroscope.atlas.ranking_lookup import find_ranking
 from retroscope.atlas.reader import Atlas
 from retroscope.atlas.row_encoding import stored_image_row
-from retroscope.atlas.schema import ScanState
+from retroscope.atlas.schema import Ranking, ScanState
 from retroscope.atlas.writer import AtlasWriter, MissingProjection, extend_atlas
 from retroscope.engine.rule_choice import AUTO, choose_rules
 from retroscope.errors import RetroscopeError
@@ -55,12 +57,14 @@ class Ranks:
     """Which hits get a projection: the first `limit` of each ranking, or all of them.
 
     Without `by_mean`, only those of the ranking by maximum. `is_timed`: as many as there is time
-    for, which `time_for_projections` says.
+    for, which `time_for_projections` says. With a `ranking`, only hits of
+    that; otherwise those by maximum and by mean.
     """
 
     limit: int | None = None
     by_mean: bool = True
     is_timed: bool = False
+    ranking: HitRanking | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -93,7 +97,7 @@ def parse_ranks(option: RanksOption) -> Ranks:
     """The hits that an option selects.
 
     >>> parse_ranks("max"), parse_ranks(False).limit
-    (Ranks(limit=None, by_mean=False, is_timed=False), 0)
+    (Ranks(limit=None, by_mean=False, is_timed=False, ranking=None), 0)
     """
     if isinstance(option, bool):
         return ALL_RANKS if option else NO_RANKS
@@ -119,6 +123,8 @@ def illustrate(
     units: Sequence[str | Unit] | None = None,
     projections: RanksOption = "all",
     rules: str = AUTO,
+    ranked_by: str | None = None,
+    label: str | None = None,
     labels: str | Path | None = None,
     glob: str | None = None,
     workers: int | None = None,
@@ -133,8 +139,10 @@ def illustrate(
 
     `layers` (names, aliases, globs and kinds) and `units` (channels, or single positions) select
     a part of the atlas. `projections` is `all`, `max` (the hits by maximum), how many hits of each
-    channel, or `auto`: as many as two minutes are enough for. `images` are those of the scan; by
-    default, those that the atlas records. The images stored in the atlas would not do: the little
+    channel, or `auto`: as many as two minutes are enough for. They are the hits by maximum and by
+    mean; with `ranked_by`, those of one ranking (`max`, `mean`, `min` or `sample`); with `label`,
+    the best images of that class. `images` are those of the scan; by default, those that the atlas
+    records. The images stored in the atlas would not do: the little
     that WebP loses changes switches, and with them the projections of deep layers.
 
     `on` does it on several workers: `processes`, `ray`, or the `ray://HOST:PORT` of a cluster. Then
@@ -149,6 +157,9 @@ def illustrate(
         image_list = list_scanned_images(scanned, images, glob=glob, labels=labels)
         check_scan_and_images(scanned, net, image_list)
         selection = _select_units(scanned, split_names(layers), units)
+        if ranked_by is not None or label is not None:
+            ranking = find_ranking(scanned, ranked_by or Ranking.MAX, label)
+            ranks = replace(ranks, by_mean=True, ranking=ranking)
         threads = default_workers() if options else workers or default_workers()
         store_winning_images(writer, net, image_list, workers=threads, progress=progress)
         with _projection_workers(net, options, writer.path) as projecting:
@@ -327,7 +338,8 @@ def project_hits(
             cached_images=CACHED_IMAGES,
             reporter=reporter,
         )
-    if selection is None or any(unit.channel is None for unit in selection):
+    covers_layers = selection is None or any(unit.channel is None for unit in selection)
+    if covers_layers and ranks.ranking is None:
         with writer.transaction():
             state = ScanState.SCANNED if ranks.is_empty else ScanState.ILLUSTRATED
             writer.put_meta({"state": state})
@@ -363,7 +375,9 @@ def _missing_projections(
     """The selected hits that lack a projection."""
     layers = [None] if selection is None else sorted({unit.layer for unit in selection})
     for layer in layers:
-        for hit in writer.missing_projections(layer, ranks=ranks.limit, rules=rules):
+        for hit in writer.missing_projections(
+            layer, ranks=ranks.limit, ranking=ranks.ranking, rules=rules
+        ):
             is_selected = selection is None or _is_selected(hit, selection)
             if is_selected and (ranks.by_mean or not _is_by_mean_alone(hit)):
                 yield hit

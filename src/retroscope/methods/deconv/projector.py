@@ -28,7 +28,7 @@ from retroscope.errors import ModelError
 from retroscope.geometry import Box
 from retroscope.methods.deconv.signal_origins import RowRequest, SignalOrigins
 from retroscope.network import Network
-from retroscope.results.projections import Pixels, Projection
+from retroscope.results.projections import NOT_ACTIVE, Pixels, Projection
 
 NumberedProjections = Iterator[tuple[int, Projection]]
 """Projections with the `order` of their request."""
@@ -278,5 +278,5 @@ def _notes(request: ProjectionRequest, activation: float) -> tuple[str, ...]:
     if not isfinite(activation):
         notes.append(f"the activation is not finite ({activation})")
     elif activation <= 0 and request.unit.position is not None:
-        notes.append("this unit is not active here: its activation is not above zero")
+        notes.append(NOT_ACTIVE)
     return tuple(notes)
