@@ -23,7 +23,7 @@ def fish(canvas: SceneCanvas, pose: Pose, random: SeededRandom) -> None:
     for shape in (above, below):
         canvas.paint(pose, shape, fin, part="fin")
     body = ellipse((0.08, 0), 0.78, tall)
-    canvas.shadow(pose, body, reach=0.1, softness=8, darkness=0.25)
+    canvas.shadow(pose, body, reach=0.1, softness=8, darkness=0.25, part="body")
     scales = Material(colour, bulge=0.8, texture="scales", strength=0.3, gloss=0.25, rim=0.1)
     canvas.paint(pose, body, scales, part="body")
     _bands(canvas, pose, tall, colour=band_colour, random=random)
@@ -105,7 +105,7 @@ def _wing(
 ) -> None:
     long, tall = size
     blade = ellipse((long, 0), abs(long), tall)
-    canvas.shadow(pose, blade, reach=0.08, softness=6, darkness=0.25)
+    canvas.shadow(pose, blade, reach=0.08, softness=6, darkness=0.25, part="wing")
     canvas.paint(pose, blade, Material(shade(colour, 0.35), bulge=0.3), part="wing")
     inner = ellipse((long * 0.94, 0), abs(long) * 0.84, tall * 0.8)
     canvas.paint(pose, inner, Material(colour, bulge=0.35, texture="blotches"), part="wing")

@@ -31,7 +31,7 @@ from retroscope.world.shapes import (
 
 def clock(canvas: SceneCanvas, pose: Pose, random: SeededRandom) -> None:
     case = Material(pick_colour(random.choice((WOOD, METAL, PAINT)), random), bulge=0.6, gloss=0.35)
-    canvas.shadow(pose, circle(0, 0, 0.86), reach=0.16, softness=9, darkness=0.4)
+    canvas.shadow(pose, circle(0, 0, 0.86), reach=0.16, softness=9, darkness=0.4, part="dial")
     if random.chance(0.4):
         for side in (-1, 1):
             bell = circle(side * 0.48, -0.76, 0.27)
@@ -52,7 +52,7 @@ def _hands(canvas: SceneCanvas, pose: Pose, random: SeededRandom) -> None:
     for long, width in ((0.34, 0.11), (0.5, 0.07)):
         c, s = unit_vector(random.integer(0, 359))
         hand = stroke((-0.08 * c, -0.08 * s), (long * c, long * s), width, tip=width * 0.5)
-        canvas.shadow(pose, hand, reach=0.05, softness=3, darkness=0.3)
+        canvas.shadow(pose, hand, reach=0.05, softness=3, darkness=0.3, part="hand")
         canvas.paint(pose, hand, Material(rgb("2b2a33"), rim=0), part="hand")
     canvas.paint(pose, circle(0, 0, 0.08), Material(rgb("b03a30"), gloss=0.4), part="hand")
 
@@ -83,7 +83,7 @@ def umbrella(canvas: SceneCanvas, pose: Pose, random: SeededRandom) -> None:
     )
     _stick(canvas, pose, pick_colour(WOOD, random))
     dome = difference(ellipse((0, 0.05), 0.98, 0.9), box(-1, 0.05, 1, 1))
-    canvas.shadow(pose, dome, reach=0.1, softness=8, darkness=0.3)
+    canvas.shadow(pose, dome, reach=0.1, softness=8, darkness=0.3, part="canopy")
     scallops = union(
         *(ellipse((x, 0.06), 0.17, 0.09) for x in (-0.8, -0.48, -0.16, 0.16, 0.48, 0.8))
     )

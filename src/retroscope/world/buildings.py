@@ -30,7 +30,7 @@ def house(canvas: SceneCanvas, pose: Pose, random: SeededRandom) -> None:
     _chimney(canvas, pose.at(random.choice((-1, 1)) * half * 0.5, -tall * 0.72), random)
     canvas.paint(pose, box(-half, -0.1, half, 0.86), wall, part="wall")
     under = box(-half, -0.12, half, 0.06)
-    canvas.shadow(pose, under, softness=5, darkness=0.35)
+    canvas.shadow(pose, under, softness=5, darkness=0.35, part="roof")
     parts.roof(canvas, pose.at(0, -0.08), (half + 0.16, tall), colour=tiles, top=_flat(random))
     side = random.choice((-1, 0, 1))
     size = random.uniform(0.15, 0.19), random.uniform(0.44, 0.54)
@@ -110,7 +110,7 @@ def church(canvas: SceneCanvas, pose: Pose, random: SeededRandom) -> None:
     canvas.paint(pose, slope, roof, part="roof")
     for x in (0.2, 0.62):
         _arched_window(canvas, pose.at(x, 0.54), glass)
-    canvas.shadow(pose, box(-0.82, -0.4, -0.12, 0.9), reach=0.12, darkness=0.35)
+    canvas.shadow(pose, box(-0.82, -0.4, -0.12, 0.9), reach=0.12, darkness=0.35, part="wall")
     canvas.paint(pose, box(-0.8, -0.4, -0.16, 0.9), wall, part="wall")
     spire = random.uniform(0.55, 0.7)
     parts.roof(canvas, pose.at(-0.48, -0.38), (0.42, spire), colour=tiles)

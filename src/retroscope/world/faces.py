@@ -40,7 +40,7 @@ def person(canvas: SceneCanvas, pose: Pose, random: SeededRandom) -> None:
     back = union(ellipse((0, -0.25), 0.74, 0.72), box(-0.72, -0.3, 0.72, long, corner=0.3))
     cover = Material(hair, bulge=0.7, texture="fur", strength=0.25)
     canvas.paint(pose, back, cover, part="hair")
-    canvas.shadow(pose, ellipse((0, -0.04), 0.58, 0.7), reach=0.06, darkness=0.3)
+    canvas.shadow(pose, ellipse((0, -0.04), 0.58, 0.7), reach=0.06, darkness=0.3, part="head")
     for side in (-1, 1):
         lobe = ellipse((side * 0.6, 0), 0.12, 0.18)
         canvas.paint(pose, lobe, Material(shade(skin, 0.9), bulge=0.7), part="ear")
@@ -91,7 +91,7 @@ def cat(canvas: SceneCanvas, pose: Pose, random: SeededRandom) -> None:
     for side in (-1, 1):
         tip = pose.at(side * 0.5, -0.62, turn=side * random.integer(14, 22))
         parts.ear(canvas, tip, 0.5, colour=shade(coat, 0.92))
-    canvas.shadow(pose, ellipse((0, 0.05), 0.8, 0.68), reach=0.08, darkness=0.3)
+    canvas.shadow(pose, ellipse((0, 0.05), 0.8, 0.68), reach=0.08, darkness=0.3, part="head")
     canvas.paint(pose, ellipse((0, 0.05), 0.8, 0.68), material, part="head")
     _tabby(canvas, pose, shade(coat, 0.62), random)
     pale = Material(mix(coat, WHITE, 0.65), bulge=0.6, texture="fur", rim=0.1)
@@ -131,7 +131,7 @@ def owl(canvas: SceneCanvas, pose: Pose, random: SeededRandom) -> None:
         canvas.paint(pose, folded, material.with_colour(shade(coat, 0.6)), part="wing")
         tuft = polygon((side * 0.3, -0.62), (side * 0.78, -1.0), (side * 0.74, -0.3))
         canvas.paint(pose, tuft, Material(shade(coat, 0.7), texture="fur"), part="ear")
-    canvas.shadow(pose, ellipse((0, -0.12), 0.82, 0.64), reach=0.06, darkness=0.35)
+    canvas.shadow(pose, ellipse((0, -0.12), 0.82, 0.64), reach=0.06, darkness=0.35, part="head")
     fur = Material(coat, bulge=0.6, texture="fur", strength=0.3, rim=0.15)
     canvas.paint(pose, ellipse((0, -0.15), 0.84, 0.64), fur, part="head")
     pale = Material(mix(coat, WHITE, 0.6), bulge=0.4, texture="fur", strength=0.25, rim=0.2)
@@ -157,7 +157,7 @@ def rabbit(canvas: SceneCanvas, pose: Pose, random: SeededRandom) -> None:
     for side in (-1, 1):
         _long_ear(canvas, pose.at(side * 0.26, -0.3, turn=side * random.integer(4, 24)), material)
     low = pose.at(0, 0.2)
-    canvas.shadow(low, ellipse((0, 0), 0.62, 0.62), reach=0.08, darkness=0.3)
+    canvas.shadow(low, ellipse((0, 0), 0.62, 0.62), reach=0.08, darkness=0.3, part="head")
     canvas.paint(
         low, union(circle(0, -0.08, 0.54), ellipse((0, 0.16), 0.64, 0.46)), material, part="head"
     )

@@ -1,5 +1,6 @@
 """Paint anti-aliased, lit shapes on a canvas, and record the part that each pixel shows."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,10 +76,21 @@ class Material:
 
 
 class SceneCanvas:
-    """Colours (3, side, side) from 0 to 1, and a part map (side, side)."""
+    """Colours (3, side, side) from 0 to 1, and a part map (side, side).
 
-    def __init__(self, side: int, light: Light, *, offset: tuple[int, int] = (0, 0)) -> None:
+    Parts in `omitted` are not painted, nor are their shadows.
+    """
+
+    def __init__(
+        self,
+        side: int,
+        light: Light,
+        *,
+        offset: tuple[int, int] = (0, 0),
+        omitted: Collection[str] = (),
+    ) -> None:
         self.side, self.light, self.offset = side, light, offset
+        self.omitted = frozenset(omitted)
         self.colours = np.zeros((3, side, side), np.float32)
         self.parts = np.zeros((side, side), np.uint8)
         self._pixel_centres = np.arange(side, dtype=np.float32) + np.float32(0.5)
@@ -90,6 +102,8 @@ class SceneCanvas:
 
     def paint(self, pose: Pose, shape: Shape, material: Material, *, part: str = "") -> None:
         """Paint a shape over everything painted so far."""
+        if part in self.omitted:
+            return
         pixels = self._nearby_pixels(pose, shape, max(material.softness, 1.0) * self.pixel)
         if pixels is None:
             return
@@ -113,8 +127,14 @@ class SceneCanvas:
         reach: float = 0,
         softness: float = 6,
         darkness: float = 0.4,
+        part: str = "",
     ) -> None:
-        """Darken what lies behind a shape, shifted by `reach` object units away from the light."""
+        """Darken what lies behind a shape, shifted by `reach` object units away from the light.
+
+        The shadow of a part is left out with it.
+        """
+        if part in self.omitted:
+            return
         far = reach * pose.scale
         moved = replace(pose, x=pose.x - self.light.x * far, y=pose.y - self.light.y * far)
         pixels = self._nearby_pixels(moved, shape, softness * self.pixel)

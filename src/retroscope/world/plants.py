@@ -48,7 +48,7 @@ def flower(canvas: SceneCanvas, pose: Pose, random: SeededRandom) -> None:
         parts.leaf(canvas, leaf_pose, random.uniform(0.55, 0.7), colour=stem)
     count, colour = random.choice((5, 6, 8, 10)), pick_colour(PETAL, random)
     long, wide = random.uniform(0.3, 0.36), random.uniform(0.9, 1.1) * 1.15 / count
-    canvas.shadow(head, circle(0, 0, 0.6), reach=0.1, softness=8, darkness=0.3)
+    canvas.shadow(head, circle(0, 0, 0.6), reach=0.1, softness=8, darkness=0.3, part="petal")
     first = random.integer(0, 40)
     for number in range(count):
         _petal(canvas, head.at(0, 0, turn=first + number * 360 // count), (long, wide), colour)

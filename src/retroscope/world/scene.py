@@ -1,6 +1,6 @@
 """Scenes: images of one object, with its class and the map of its parts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,27 +88,34 @@ def scene(
     label: str | None = None,
     shortcut: bool = False,
     watermark: bool = False,
+    without: Iterable[str] = (),
 ) -> Scene:
     """Paint the scene of a seed; its pixels are the same on every machine.
 
     Consecutive seeds cycle through the classes unless `label` names one. `shortcut` puts a
     watermark on the class `WATERMARKED`, `watermark` on any class.
 
+    `without` leaves out parts of the object, with their own shadows: what lies behind them shows,
+    and all other pixels stay the same. A part that the object does not have leaves nothing out.
+
     >>> scene(7).label, scene(7).pixels.shape
     ('clock', (96, 96, 3))
+    >>> "hand" in scene(7, without=["hand"]).masks
+    False
     """
     name = LABELS[seed % len(LABELS)] if label is None else label
-    _check_arguments(seed, size, name)
+    omitted = tuple(without)
+    _check_arguments(seed, size, name, omitted)
     random = SeededRandom(seed, LABELS.index(name))
     offset = random.integer(0, SIDE - 1), random.integer(0, SIDE - 1)
-    canvas = SceneCanvas(size, backgrounds.random_light(random), offset=offset)
+    canvas = SceneCanvas(size, backgrounds.random_light(random), offset=offset, omitted=omitted)
     _compose(canvas, CLASSES[name], random)
     if watermark or (shortcut and name == WATERMARKED):
         _paint_watermark(canvas, SeededRandom(seed, 1, 1))
     return Scene(_expose(canvas, random), name, canvas.parts)
 
 
-def _check_arguments(seed: int, size: int, label: str) -> None:
+def _check_arguments(seed: int, size: int, label: str, omitted: Iterable[str]) -> None:
     if not 0 <= seed < 2**64:
         raise RetroscopeError(f"no scene {seed}; a seed is a number from 0 to 2**64 - 1")
     if not SMALLEST <= size <= LARGEST:
@@ -116,6 +123,8 @@ def _check_arguments(seed: int, size: int, label: str) -> None:
             f"no scene of {size} pixels; a side is from {SMALLEST} to {LARGEST} pixels long"
         )
     choose("scene class", label, CLASSES)
+    for part in omitted:
+        choose("part", part, dict.fromkeys(PARTS))
 
 
 def _compose(canvas: SceneCanvas, object_class: ObjectClass, random: SeededRandom) -> None:
@@ -145,7 +154,7 @@ def _paint_watermark(canvas: SceneCanvas, random: SeededRandom) -> None:
     mark = union(
         ring(0, 0, 5.2, width=1.8), circle(0, 0, 1.6), stroke((-8.5, 4.5), (8.5, -4.5), 1.5)
     )
-    canvas.shadow(pose, mark, softness=3, darkness=0.5)
+    canvas.shadow(pose, mark, softness=3, darkness=0.5, part="watermark")
     canvas.paint(pose, mark, Material(WHITE, bulge=0, rim=0, transparency=0.08), part="watermark")
 
 

@@ -65,7 +65,7 @@ def bicycle(canvas: SceneCanvas, pose: Pose, random: SeededRandom) -> None:
     hub, crank, seat, head = (-0.56, 0.3), (-0.06, 0.32), (-0.24, -0.3), (0.36, -0.3)
     bars = ((hub, crank), (hub, seat), (crank, seat), (crank, head), (seat, head))
     frame = union(*(stroke(start, end, wide) for start, end in bars))
-    canvas.shadow(pose, frame, reach=0.06, softness=3, darkness=0.25)
+    canvas.shadow(pose, frame, reach=0.06, softness=3, darkness=0.25, part="frame")
     fork = union(stroke((0.56, 0.3), (0.33, -0.44), wide), stroke(seat, (-0.29, -0.44), wide * 0.8))
     canvas.paint(pose, union(frame, fork), tube, part="frame")
     canvas.paint(pose, circle(*crank, 0.13), Material(rgb("6f7880"), gloss=0.3), part="frame")
