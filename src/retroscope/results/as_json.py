@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
+from retroscope.results.audit_json import AUDIT_CONVERSIONS
 from retroscope.results.comparisons import AtlasComparison, LayerComparison, UnitComparison
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction, Target
@@ -392,5 +393,6 @@ CONVERSIONS: dict[type, Callable[[Any], JsonObject]] = {
     AtlasComparison: comparison_json,
     LayerComparison: layer_comparison_json,
     UnitComparison: unit_comparison_json,
+    **AUDIT_CONVERSIONS,
 }
 """The conversion of each kind of result; a new kind of result is a new row."""
