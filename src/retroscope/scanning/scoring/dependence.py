@@ -49,11 +49,12 @@ def random_twin(net: Network, seed: int) -> Network:
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.dim() > 1:
-                parameter.copy_(_redraw(parameter, generator))
+                parameter.copy_(redraw_weights(parameter, generator))
     return net.with_module(module, net.preprocessing.fit)
 
 
-def _redraw(parameter: nn.Parameter, generator: torch.Generator) -> torch.Tensor:
+def redraw_weights(parameter: nn.Parameter, generator: torch.Generator) -> torch.Tensor:
+    """Normal numbers around 0 with the root mean square of a parameter."""
     values = parameter.detach().double().cpu()
     noise = torch.randn(values.shape, generator=generator, dtype=torch.float64)
     return (noise * values.square().mean().sqrt()).to(parameter)
