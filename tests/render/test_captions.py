@@ -71,7 +71,8 @@ def test_a_plate_says_which_images_it_shows() -> None:
     assert not any("only 3" in line for line in of_class), "no more were asked for"
     sample = plate_lines(sample_plate())
     assert sample[1] == (
-        "a random sample of images: those at quantiles 0.99, 0.95, 0.9, 0.75, 0.5, and a random one"
+        "images of a random sample at quantiles 0.99, 0.95, 0.9, 0.75, 0.5 of its maxima, and a "
+        "random one"
     )
     assert not any("ranked by" in line for line in sample)
 

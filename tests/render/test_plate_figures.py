@@ -15,7 +15,7 @@ from retroscope.render.layout import enlarge, row
 from retroscope.render.mosaics import TILE_KINDS, draw_tiles, fold_corner, mosaic
 from retroscope.render.theme import BAND, DEAD, WARM
 from retroscope.render.tone import apply_tone
-from retroscope.results.plates import Patch, Plate
+from retroscope.results.plates import SAMPLE_QUANTILES, Patch, Plate
 from retroscope.results.projections import Pixels
 from tests.render.figure_search import count_colour, find_block, margin_is_empty, pixels_of
 from tests.render.snapshot import assert_looks_like
@@ -203,6 +203,16 @@ def test_a_plate_with_gaps_looks_as_approved() -> None:
         5, count=5, illustrated=3, channel_stats=stats(5, firing=1, classes=0, non_finite=2)
     )
     assert_looks_like(draw(few), "plate_few")
+
+
+def test_a_plate_of_a_sample_looks_as_approved() -> None:
+    example = replace(plate(92, count=6, illustrated=4), ranked_by="sample")
+    quantiles = (*SAMPLE_QUANTILES, None)
+    patches = tuple(
+        replace(patch, quantile=quantile, score=patch.score * (index < 4))
+        for index, (patch, quantile) in enumerate(zip(example.patches, quantiles, strict=True))
+    )
+    assert_looks_like(draw(replace(example, patches=patches)), "plate_sample")
 
 
 def test_a_sheet_of_plates_looks_as_approved() -> None:

@@ -40,7 +40,7 @@ def ranking_text(plate: Plate) -> str:
     if plate.ranked_by != "sample":
         return f"ranked by {plate.ranked_by}"
     names = ", ".join(label for label in patch_labels(plate) if label != RANDOM)
-    return f"a random sample of images: those at quantiles {names}, and a random one"
+    return f"images of a random sample at quantiles {names} of its maxima, and a random one"
 
 
 def score_text(score: float, quantile: float | None) -> str:

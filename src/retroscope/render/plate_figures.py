@@ -38,6 +38,8 @@ from retroscope.results.plates import Plate
 
 _MIN_WIDTH = 480
 _MIN_SOURCE_WIDTH = 150
+_RANK = "99"
+"""The label for which this width is enough."""
 _TILE_GAP = 2
 _BLOCK_GAP = 14
 _SMALL_TILE = 52
@@ -153,11 +155,12 @@ def _source_list(plate: Plate, width: int) -> list[Image.Image]:
     patches, labels = plate.patches, patch_labels(plate)
     if not patches:
         return []
-    columns = max(min(square_columns(len(patches)), width // _MIN_SOURCE_WIDTH), 1)
+    label_width = max(text_width(label, SMALL) for label in (_RANK, *labels))
+    narrowest = _MIN_SOURCE_WIDTH + label_width - text_width(_RANK, SMALL)
+    columns = max(min(square_columns(len(patches)), width // narrowest), 1)
     cell_width = (width - (columns - 1) * _BLOCK_GAP) // columns
     scores = [f"{patch.score:.4g}" for patch in patches]
     score_width = max(text_width(score, SMALL) for score in scores)
-    label_width = max(text_width(label, SMALL) for label in ("99", *labels))
     cells = [
         _source((label, score, patch.source), (label_width, score_width), width=cell_width)
         for label, score, patch in zip(labels, scores, patches, strict=True)
@@ -201,7 +204,9 @@ def _best_score(plate: Plate) -> str:
     """The score of the first patch, and what it is the best of."""
     if not plate.patches:
         return ""
-    name = patch_labels(plate)[0] if plate.ranked_by == "sample" else plate.label or plate.ranked_by
+    name = plate.label or plate.ranked_by
+    if plate.ranked_by == "sample":
+        name = f"quantile {patch_labels(plate)[0]}"
     return f"{name} {plate.patches[0].score:.4g}"
 
 

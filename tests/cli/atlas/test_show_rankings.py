@@ -1,6 +1,7 @@
 """show with other rankings than by maximum: the lowest, a sample, the best images of a class."""
 
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -302,6 +303,29 @@ def test_projections_of_every_ranking_are_made_on_demand(
         }
     for *place, activation in rows:
         assert activation == pytest.approx(scores[tuple(place)], abs=1e-5)
+
+
+def test_the_commands_and_the_python_of_the_page_run(
+    retroscope: Retroscope, atlas_path: str
+) -> None:
+    page = (Path(__file__).parents[3] / "docs/rankings.md").read_text("utf-8")
+    for name, ours in {
+        "photos.atlas": atlas_path,
+        "conv7": "conv1",
+        ":42": ":3",
+        "dog": "b",
+        "vgg16": TINY,
+    }.items():
+        page = page.replace(name, ours)
+    commands = re.findall(r"^\$ retroscope (.*?)(?: {2,}#.*)?$", page, re.MULTILINE)
+    assert len(commands) == 8
+    for command in commands:
+        assert retroscope(*command.split()).status == 0, command
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "rankings.md", "exec"), names)  # noqa: S102
+    assert names["quantiles"] == [*QUANTILES, None]
+    assert len(names["share"]) == 8
 
 
 @pytest.mark.parametrize(
