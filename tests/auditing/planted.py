@@ -24,8 +24,8 @@ CHANNELS, SIDE, HITS = 40, 12, 9
 CLASSES, IMAGES_PER_CLASS = 10, 20
 IMAGES = CLASSES * IMAGES_PER_CLASS
 """Image n is of class n % CLASSES, and class n is called `class n`."""
-PIXELS = 96
-FIELD = rs.ReceptiveField(rs.Field(12, 8, -2), rs.Field(12, 8, -2))
+PIXELS = 24
+FIELD = rs.ReceptiveField(rs.Field(4, 2, -1), rs.Field(4, 2, -1))
 
 
 def images_of(label: int, count: int = HITS, *, classes: int = CLASSES) -> Array:

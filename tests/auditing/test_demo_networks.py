@@ -10,7 +10,7 @@ from retroscope.world.scene import WATERMARKED
 
 CLASSES = (WATERMARKED, "bird", "boat", "cat", "clock", "house")
 PER_CLASS = 10
-CHEATS = ("shortcut-units", "shortcut-classes")
+CHEATS = ("shortcut-units", "shortcut-classes", "place-bound-units")
 
 
 def audited(name: str, folder: Path, *, shortcut: bool) -> rs.AtlasAudit:
@@ -35,8 +35,8 @@ def test_the_planted_watermark_is_the_first_finding(tmp_path: Path) -> None:
     assert first.place is not None
     assert first.place.top <= 86 < first.place.bottom  # the middle of the watermark
     assert first.place.left <= 84 < first.place.right
-    assert first.numbers["pixel_likeness"] > first.numbers["pixel_likeness_of_others"]
-    assert [finding.label for finding in others if finding.rule in CHEATS] == [WATERMARKED]
+    assert first.numbers["pixel_likeness"] > first.numbers["highest_likeness_of_others"]
+    assert [finding.label for finding in others if finding.rule == CHEATS[1]] == [WATERMARKED]
 
 
 def test_the_honest_network_is_not_accused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Units that answer to one class through one place: raised if planted, and only then."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,30 @@ from tests.auditing.planted import (
 )
 
 CHEAT, OTHER = 3, 5
-"""A class with a mark in its images, and one without."""
-RULE, CLASS_RULE = "shortcut-units", "shortcut-classes"
+"""Two classes with marks in their images."""
+RULE, BOUND_RULE, CLASS_RULE = "shortcut-units", "place-bound-units", "shortcut-classes"
+
+
+def noise(seed: int) -> RGB:
+    return np.random.default_rng(seed).integers(0, 256, (PIXELS, PIXELS, 3), np.uint8)
+
+
+def paint(image: int) -> RGB:
+    """Noise, with a mark in the bottom right corner of the images of two classes."""
+    pixels, label = noise(image), image % CLASSES
+    if label in (CHEAT, OTHER):
+        pixels[-8:, -8:] = noise(1000 + label)[-8:, -8:]
+    return pixels
+
+
+def marked_atlas(path: Path, layers: Sequence[PlantedLayer]) -> Path:
+    """An atlas of these layers whose images have the marks."""
+    return write_atlas(path, layers, paint=paint)
+
+
+def raised(path: Path) -> list[rs.AuditFinding]:
+    """The findings about units that answer to one class at one place, of either rule."""
+    return [*findings(path, RULE), *findings(path, BOUND_RULE)]
 
 
 def corner(count: int = HITS) -> np.ndarray:
@@ -42,7 +65,7 @@ def plant(planted: PlantedLayer, *channels: int, label: int = CHEAT) -> PlantedL
 def test_a_class_and_a_place_together_are_the_first_finding(tmp_path: Path) -> None:
     layer = plant(random_layer(), 7)
     layer.statistics["fired_images"][0] = 0  # something else to find
-    audit = rs.audit(write_atlas(tmp_path / "a.atlas", [layer]))
+    audit = rs.audit(marked_atlas(tmp_path / "a.atlas", [layer]))
     first = audit.findings[0]
     assert (first.rule, first.severity, first.label) == (RULE, "high", f"class {CHEAT}")
     assert first.units == (rs.Unit("conv1", 7),)
@@ -54,14 +77,14 @@ def test_a_class_and_a_place_together_are_the_first_finding(tmp_path: Path) -> N
 
 
 def test_the_place_is_a_box_of_the_image_that_holds_the_hits(tmp_path: Path) -> None:
-    (finding,) = findings(write_atlas(tmp_path / "a.atlas", [plant(random_layer(), 7)]), RULE)
+    (finding,) = findings(marked_atlas(tmp_path / "a.atlas", [plant(random_layer(), 7)]), RULE)
     assert finding.place is not None
     stride = PIXELS // SIDE
     assert finding.place == rs.Box(9 * stride, 9 * stride, PIXELS, PIXELS)
 
 
 def test_the_evidence_are_the_hits_of_the_plate(tmp_path: Path) -> None:
-    path = write_atlas(tmp_path / "a.atlas", [plant(random_layer(), 7)])
+    path = marked_atlas(tmp_path / "a.atlas", [plant(random_layer(), 7)])
     (finding,) = findings(path, RULE)
     with rs.open_atlas(path) as atlas:
         plate = atlas["conv1:7"]
@@ -79,17 +102,25 @@ def test_units_of_several_layers_make_one_finding_for_each_class(tmp_path: Path)
     plant(layers[0], 4)
     plant(layers[1], 2, 9)
     plant(layers[1], 5, label=OTHER)
-    raised = findings(write_atlas(tmp_path / "a.atlas", layers), RULE)
-    assert [finding.label for finding in raised] == [f"class {CHEAT}", f"class {OTHER}"]
-    assert {str(unit) for unit in raised[0].units} == {"conv2:2", "conv2:9", "conv1:4"}
-    assert raised[0].units[-1] == rs.Unit("conv1", 4)  # deep layers first
+    first, second = findings(marked_atlas(tmp_path / "a.atlas", layers), RULE)
+    assert (first.label, second.label) == (f"class {CHEAT}", f"class {OTHER}")
+    assert {str(unit) for unit in first.units} == {"conv2:2", "conv2:9", "conv1:4"}
+    assert first.units[-1] == rs.Unit("conv1", 4)  # deep layers first
 
 
 def test_a_frame_is_a_place(tmp_path: Path) -> None:
     layer = random_layer(side=36)
     around = np.array([0, 4, 12, 20, 28, 35, 35, 35, 0]), np.array([3, 35, 0, 35, 0, 9, 20, 33, 25])
     layer.put_hits(7, images_of(CHEAT), *around)
-    (finding,) = findings(write_atlas(tmp_path / "a.atlas", [layer]), RULE)
+
+    def paint_frame(image: int) -> RGB:
+        pixels = noise(image)
+        if image % CLASSES == CHEAT:
+            pixels[[0, -1]] = pixels[:, [0, -1]] = 255 * np.eye(3, dtype=np.uint8)[0]
+            pixels[0] = 0
+        return pixels
+
+    (finding,) = findings(write_atlas(tmp_path / "a.atlas", [layer], paint=paint_frame), RULE)
     assert "at the frame of its images" in finding.sentence
     assert finding.place is None
 
@@ -103,29 +134,29 @@ def test_units_of_one_class_are_no_shortcut_if_they_fire_anywhere(tmp_path: Path
         layer.put_hits(
             channel, images_of(CHEAT), layer.ys[channel].copy(), layer.xs[channel].copy()
         )
-    assert not findings(write_atlas(tmp_path / "a.atlas", [layer]), RULE)
+    assert not raised(write_atlas(tmp_path / "a.atlas", [layer]))
 
 
 def test_units_of_one_place_are_no_shortcut_if_they_fire_for_any_class(tmp_path: Path) -> None:
     layer = random_layer()
     for channel in range(20):
         layer.put_hits(channel, layer.images[channel].copy(), corner(), corner())
-    assert not findings(write_atlas(tmp_path / "a.atlas", [layer]), RULE)
+    assert not raised(write_atlas(tmp_path / "a.atlas", [layer]))
 
 
 def test_a_class_whose_object_is_in_the_middle_is_no_shortcut(tmp_path: Path) -> None:
     layer = random_layer()
     layer.put_hits(7, images_of(CHEAT), SIDE // 2, SIDE // 2)
-    assert not findings(write_atlas(tmp_path / "a.atlas", [layer]), RULE)
+    assert not raised(write_atlas(tmp_path / "a.atlas", [layer]))
 
 
 def test_two_images_elsewhere_are_enough_to_say_no(tmp_path: Path) -> None:
     layer = plant(random_layer(), 7, 8)
     layer.ys[7, :2] = 2  # the class, elsewhere
     layer.images[8, :2] = images_of(OTHER, 2)  # the place, in another class
-    assert not findings(write_atlas(tmp_path / "a.atlas", [layer]), RULE)
+    assert not raised(marked_atlas(tmp_path / "a.atlas", [layer]))
     layer.ys[7, 1] = SIDE - 1
-    (finding,) = findings(write_atlas(tmp_path / "b.atlas", [layer]), RULE)
+    (finding,) = findings(marked_atlas(tmp_path / "b.atlas", [layer]), RULE)
     assert finding.units == (rs.Unit("conv1", 7),)
 
 
@@ -136,13 +167,13 @@ def test_where_units_of_mixed_classes_keep_to_the_border_one_of_one_class_says_n
     layer = plant(random_layer(), 7)
     for channel in (20, 21):
         layer.put_hits(channel, layer.images[channel].copy(), 0, 5)
-    assert not findings(write_atlas(tmp_path / "a.atlas", [layer]), RULE)
+    assert not raised(write_atlas(tmp_path / "a.atlas", [layer]))
 
 
 def test_half_of_all_units_do_not_hide_each_other(tmp_path: Path) -> None:
     """A place is compared with images of other classes: cheats do not make it look ordinary."""
     layer = plant(random_layer(channels=60), *range(30))
-    (finding,) = findings(write_atlas(tmp_path / "a.atlas", [layer]), RULE)
+    (finding,) = findings(marked_atlas(tmp_path / "a.atlas", [layer]), RULE)
     assert len(finding.units) == 30
 
 
@@ -176,7 +207,7 @@ def test_chance_raises_nothing_in_many_random_atlases(tmp_path: Path) -> None:
 
 def test_a_class_rests_on_a_place_if_half_of_its_best_units_do(tmp_path: Path) -> None:
     layer = plant(random_layer(), *range(5))
-    (finding,) = findings(write_atlas(tmp_path / "a.atlas", [layer]), CLASS_RULE)
+    (finding,) = findings(marked_atlas(tmp_path / "a.atlas", [layer]), CLASS_RULE)
     assert finding.label == f"class {CHEAT}"
     assert sorted(finding.units) == [rs.Unit("conv1", channel) for channel in range(5)]
     assert finding.numbers == {"shortcut_units": 5, "strongest_units": 10}
@@ -185,33 +216,33 @@ def test_a_class_rests_on_a_place_if_half_of_its_best_units_do(tmp_path: Path) -
 def test_a_class_with_better_units_does_not(tmp_path: Path) -> None:
     layer = plant(random_layer(), *range(5))
     layer.class_means[CHEAT, 10:20] = 900
-    assert not findings(write_atlas(tmp_path / "a.atlas", [layer]), CLASS_RULE)
+    assert not findings(marked_atlas(tmp_path / "a.atlas", [layer]), CLASS_RULE)
 
 
 def test_units_that_rarely_fire_do_not_stand_for_a_class(tmp_path: Path) -> None:
     layer = plant(random_layer(), *range(5))
     layer.class_fired_shares[CHEAT, :5] = 0.4
-    assert not findings(write_atlas(tmp_path / "a.atlas", [layer]), CLASS_RULE)
+    assert not findings(marked_atlas(tmp_path / "a.atlas", [layer]), CLASS_RULE)
 
 
 # Pixels and places
 
 
-def noise(seed: int) -> RGB:
-    return np.random.default_rng(seed).integers(0, 256, (PIXELS, PIXELS, 3), np.uint8)
-
-
-def test_a_mark_that_images_share_is_measured(tmp_path: Path) -> None:
-    def paint(image: int) -> RGB:
-        pixels = noise(image)
-        if image % CLASSES == CHEAT:
-            pixels[72:, 72:] = noise(-1 % 1000)[72:, 72:]
-        return pixels
-
-    path = write_atlas(tmp_path / "a.atlas", [plant(random_layer(), 7)], paint=paint)
-    (finding,) = findings(path, RULE)
+def test_a_mark_of_the_class_is_told_from_what_only_the_hits_share(tmp_path: Path) -> None:
+    """An object's end that happens to lie there, or a mark that few images of the class have."""
+    layer = plant(random_layer(), 7)
+    (finding,) = findings(marked_atlas(tmp_path / "a.atlas", [layer]), RULE)
     assert finding.numbers["pixel_likeness"] > 0.8
-    assert abs(finding.numbers["pixel_likeness_of_others"]) < 0.2
+    plain = write_atlas(tmp_path / "b.atlas", [layer], paint=noise)
+    (bound,) = raised(plain)
+    assert (bound.rule, bound.severity, bound.units) == (BOUND_RULE, "medium", finding.units)
+    assert not findings(plain, CLASS_RULE)
+
+
+def test_without_stored_images_nobody_can_tell(tmp_path: Path) -> None:
+    (bound,) = raised(write_atlas(tmp_path / "a.atlas", [plant(random_layer(), 7)]))
+    assert bound.rule == BOUND_RULE
+    assert "pixel_likeness" not in bound.numbers
 
 
 def test_pixel_likeness_is_the_mean_correlation_of_pairs() -> None:

@@ -44,8 +44,9 @@ def find_dead(evidence: AtlasEvidence) -> RuleOutcome:
     """Channels that never fire; where values may be negative, those that never change."""
     rectified = [layer for layer in evidence.layers if layer.is_rectified]
     signed = [layer for layer in evidence.layers if not layer.is_rectified]
-    silent, constant = select_channels(rectified, _is_silent), select_channels(signed, _is_constant)
-    negative = select_channels(signed, lambda layer: _is_silent(layer) & ~_is_constant(layer))
+    silent = select_channels(rectified, _is_silent)
+    constant = select_channels(signed, lambda layer: layer.is_constant)
+    negative = select_channels(signed, lambda layer: _is_silent(layer) & ~layer.is_constant)
     suspicions = [
         _dead_suspicion(evidence, rows, event)
         for rows, event in ((silent, "fire"), (constant, "change"))
@@ -62,12 +63,6 @@ def _is_silent(layer: LayerEvidence) -> Mask:
     fired, images = layer.statistics["fired_images"], layer.statistics["images"]
     is_silent: Mask = (fired == 0) & (images > 0)
     return is_silent
-
-
-def _is_constant(layer: LayerEvidence) -> Mask:
-    maximum, minimum = layer.statistics["maximum"], layer.statistics["minimum"]
-    is_constant: Mask = (maximum == minimum) & (layer.statistics["images"] > 1)
-    return is_constant
 
 
 def _dead_suspicion(evidence: AtlasEvidence, rows: list[LayerChannels], event: str) -> Suspicion:

@@ -53,7 +53,8 @@ def _same_winners(layer: LayerEvidence) -> Iterator[list[int]]:
     """Channels that have the same images among their hits, at the same positions."""
     hits = layer.hits
     by_winners: dict[bytes, list[int]] = defaultdict(list)
-    for channel in np.flatnonzero(hits.counts >= MIN_HITS).tolist():
+    changes = (hits.counts >= MIN_HITS) & ~layer.is_constant
+    for channel in np.flatnonzero(changes).tolist():
         order = np.argsort(hits.images[channel], kind="stable")
         places = np.stack([hits.images[channel], hits.ys[channel], hits.xs[channel]])
         by_winners[places[:, order].tobytes()].append(channel)
@@ -68,8 +69,6 @@ def _are_proportional(layer: LayerEvidence, first: int, second: int) -> bool:
         for name in ("images", "fired_images", "fired_positions")
     ):
         return False
-    if not min(statistics["std"][first], statistics["std"][second]) > 0:
-        return False  # a channel that never changes is equal to any other that does not
     scale = statistics["maximum"][second] / statistics["maximum"][first]
     if not scale > 0:
         return False

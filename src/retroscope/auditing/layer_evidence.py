@@ -27,6 +27,7 @@ MAX_HITS = 100
 """Hits of a channel that rules look at, the strongest ones."""
 _BINS = len(HISTOGRAM_EDGES) + 1
 _NONE = -1
+_ROUNDING = 1e-5
 
 
 class HitArrays(NamedTuple):
@@ -76,6 +77,14 @@ class LayerEvidence:
         if np.isnan(minimum).all():  # an atlas older than this statistic
             return self.layer.kind == "relu"
         return bool(np.nanmin(minimum) >= 0)
+
+    @property
+    def is_constant(self) -> npt.NDArray[np.bool_]:
+        """Channels that have the same value everywhere, but for rounding."""
+        maximum, minimum = self.statistics["maximum"], self.statistics["minimum"]
+        largest = np.maximum(np.abs(maximum), np.abs(minimum))
+        is_constant: npt.NDArray[np.bool_] = maximum - minimum <= _ROUNDING * largest
+        return is_constant & (self.statistics["images"] > 1)
 
 
 class ConvolutionWeights(NamedTuple):

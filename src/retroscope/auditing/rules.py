@@ -30,6 +30,14 @@ class AuditRule:
     disproof: str
 
 
+_ONE_CLASS_ONE_PLACE = (
+    "at least 8 of the 9 strongest hits are of one class and in one block of a "
+    f"{map_places.BLOCKS}th of the map's height and width near the border, or in the frame; the "
+    "chance that any channel does so is below "
+    f"{shortcuts.ALPHA:g} for the class, and for the place; fewer than {shortcuts.MAX_LOCAL:.0%} "
+    "of the units of mixed classes in the layer keep to such a place"
+)
+
 RULES: tuple[AuditRule, ...] = (
     AuditRule(
         "shortcut-units",
@@ -38,11 +46,9 @@ RULES: tuple[AuditRule, ...] = (
         shortcut_rules.find_shortcuts,
         meaning="The images of the class share something at this place, such as a watermark, a "
         "date or a frame, that the network may use instead of the object.",
-        threshold="at least 8 of the 9 strongest hits are of one class and in one block of a "
-        f"{map_places.BLOCKS}th of the map's height and width near the border, or in the frame; "
-        f"the chance that any channel does so is below {shortcuts.ALPHA:g} for the class and for "
-        f"the place; fewer than {shortcuts.MAX_LOCAL:.0%} of the units of mixed classes in the "
-        "layer keep to such a place",
+        threshold=f"{_ONE_CLASS_ONE_PLACE}; the stored images of the class are more alike there "
+        f"than those of up to {shortcut_rules.OTHER_CLASSES} other classes (of "
+        f"{shortcut_rules.MIN_CLASSES} or more, one may have a mark of its own)",
         disproof="Cover the place in images of the class, or paste it into images of others: if "
         "the units and the probability of the class hardly change, the network does not use it. "
         "If the plates show the object itself, which happens to be there, it is no shortcut.",
@@ -59,6 +65,19 @@ RULES: tuple[AuditRule, ...] = (
         "its images, are shortcut units",
         disproof="Classify images of the class without that place: if their probability stays, "
         "other units carry the class.",
+    ),
+    AuditRule(
+        "place-bound-units",
+        Severity.MEDIUM,
+        "units of one class and one place, without a common mark",
+        shortcut_rules.find_place_bound,
+        meaning="The unit answers to one class at one place of the border, but the images of the "
+        "class are not alike there: a part of the object that happens to lie there, a background, "
+        "or a mark that only some images have.",
+        threshold=f"{_ONE_CLASS_ONE_PLACE}; the stored images of the class are not more alike "
+        "there than those of other classes, or too few are stored",
+        disproof="If the plates show the object itself, it is no shortcut. If they show a mark, "
+        "cover it: the activation stays if the unit does not need it.",
     ),
     AuditRule(
         "non-finite",

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from retroscope.auditing.shortcuts import (
     has_places,
 )
 from retroscope.geometry import Box
-from retroscope.imaging.decoding import RGB
 from retroscope.render.captions import count_noun
 from retroscope.results.audits import AuditHit, AuditNumber
 from retroscope.unit import Unit
@@ -30,13 +30,35 @@ MIN_FIRED = 0.5
 """Share of the images of a class in which its units fire."""
 EVIDENCE_UNITS = 3
 """Units whose hits are listed."""
-OTHER_IMAGES = 18
-"""Images of other classes whose pixels are compared at the place."""
+OTHER_CLASSES, IMAGES_PER_CLASS = 20, 30
+"""Classes whose images are compared at a place, and how many images of each."""
+MIN_CLASSES = 9
+"""Other classes from which on one of them may be as alike at the place."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How alike the images of a class are at a place, and those of other classes, highest first.
+
+    NaN if the atlas stores too few images of the class.
+    """
+
+    value: float
+    others: tuple[float, ...]
+
+    @property
+    def is_mark(self) -> bool:
+        """Whether the class has something there that no other class has.
+
+        One other class of many may have a mark of its own.
+        """
+        exceptions = min(1, len(self.others) // MIN_CLASSES)
+        return len(self.others) > exceptions and self.value > self.others[exceptions]
 
 
 @dataclass(frozen=True, eq=False)
 class ShortcutGroup:
-    """Units that answer to one class through one place, the most specific of the class first.
+    """Units that answer to one class through one place, those of deep layers first.
 
     `place` is in pixels of the network's input; None is the frame.
     """
@@ -45,26 +67,44 @@ class ShortcutGroup:
     place: Box | None
     place_name: str
     units: tuple[ShortcutUnit, ...]
+    likeness: Likeness
 
 
 def find_shortcuts(evidence: AtlasEvidence) -> RuleOutcome:
-    """Units that answer to one class through one place, together by class and place."""
-    examined = [layer for layer in evidence.layers if has_places(layer)]
-    suspicions = [_suspicion(evidence, group) for group in group_shortcuts(evidence)]
+    """Units that answer to one class through one place, where its images are alike."""
+    return _find_groups(evidence, are_marks=True)
+
+
+def find_place_bound(evidence: AtlasEvidence) -> RuleOutcome:
+    """Units that answer to one class through one place, where its images are not so alike."""
+    return _find_groups(evidence, are_marks=False)
+
+
+def _find_groups(evidence: AtlasEvidence, *, are_marks: bool) -> RuleOutcome:
+    groups = (group for group in group_shortcuts(evidence) if group.likeness.is_mark is are_marks)
     return RuleOutcome(
-        sum(layer.layer.channels for layer in examined), tuple(suspicions), _omissions(evidence)
+        _examined_channels(evidence),
+        tuple(_suspicion(evidence, group) for group in groups),
+        _omissions(evidence),
     )
 
 
 def find_shortcut_classes(evidence: AtlasEvidence) -> RuleOutcome:
     """Classes of which the most specific units of a layer are shortcut units of one place."""
-    examined = [layer for layer in evidence.layers if has_places(layer)]
-    suspicions = (_class_suspicion(evidence, group) for group in group_shortcuts(evidence))
-    return RuleOutcome(
-        sum(layer.layer.channels for layer in examined),
-        tuple(filter(None, suspicions)),
-        _omissions(evidence),
+    suspicions = (
+        _class_suspicion(evidence, group)
+        for group in group_shortcuts(evidence)
+        if group.likeness.is_mark
     )
+    return RuleOutcome(
+        _examined_channels(evidence), tuple(filter(None, suspicions)), _omissions(evidence)
+    )
+
+
+def _examined_channels(evidence: AtlasEvidence) -> int:
+    if sum(label.images > 0 for label in evidence.labels) < 2:
+        return 0
+    return sum(layer.layer.channels for layer in evidence.layers if has_places(layer))
 
 
 def _omissions(evidence: AtlasEvidence) -> tuple[str, ...]:
@@ -83,17 +123,45 @@ def _omissions(evidence: AtlasEvidence) -> tuple[str, ...]:
     return tuple(filter(None, omissions))
 
 
+_GROUPS: WeakKeyDictionary[AtlasEvidence, list["ShortcutGroup"]] = WeakKeyDictionary()
+"""Those that were found: three rules are about them."""
+
+
 def group_shortcuts(evidence: AtlasEvidence) -> list[ShortcutGroup]:
     """Shortcut units by class and place; most units first."""
-    groups: dict[tuple[int, str], list[ShortcutUnit]] = {}
-    for unit in find_shortcut_units(evidence):
-        name = unit.place.name(*unit.layer.layer.size)
-        groups.setdefault((unit.label, name), []).append(unit)
-    size = _input_size(evidence)
-    return [
-        ShortcutGroup(label, _place_in_image(units, size), name, _by_strength(units))
-        for (label, name), units in sorted(groups.items(), key=lambda group: -len(group[1]))
-    ]
+    if evidence not in _GROUPS:
+        groups: dict[tuple[int, str], list[ShortcutUnit]] = {}
+        for unit in find_shortcut_units(evidence):
+            name = unit.place.name(*unit.layer.layer.size)
+            groups.setdefault((unit.label, name), []).append(unit)
+        by_size = sorted(groups.items(), key=lambda group: -len(group[1]))
+        _GROUPS[evidence] = [_shortcut_group(evidence, units, name) for (_, name), units in by_size]
+    return _GROUPS[evidence]
+
+
+def _shortcut_group(
+    evidence: AtlasEvidence, units: Sequence[ShortcutUnit], name: str
+) -> ShortcutGroup:
+    label, place = units[0].label, _place_in_image(units, _input_size(evidence))
+    likeness = measure_likeness(evidence, label, place)
+    return ShortcutGroup(label, place, name, _by_strength(units), likeness)
+
+
+def measure_likeness(evidence: AtlasEvidence, label: int, place: Box | None) -> Likeness:
+    """How alike the stored images of a class, and those of some others, are at a place."""
+    others = [entry.id for entry in evidence.labels if entry.id != label]
+    chosen = others[:: max(1, len(others) // OTHER_CLASSES)][:OTHER_CLASSES]
+    values = [_class_likeness(evidence, other, place) for other in chosen]
+    known = sorted(filter(isfinite, values), reverse=True)
+    return Likeness(_class_likeness(evidence, label, place), tuple(known))
+
+
+def _class_likeness(evidence: AtlasEvidence, label: int, place: Box | None) -> float:
+    images = image_queries.stored_images(evidence.atlas, label=label)[:IMAGES_PER_CLASS]
+    if len(images) < MIN_HITS:
+        return nan
+    blobs = (image_queries.image_blob(evidence.atlas, image) for image in images)
+    return pixel_likeness([decode_image(blob) for blob in blobs if blob is not None], place)
 
 
 def _place_in_image(units: Sequence[ShortcutUnit], size: tuple[int, int]) -> Box | None:
@@ -153,8 +221,14 @@ def _suspicion(evidence: AtlasEvidence, group: ShortcutGroup) -> Suspicion:
         "class_chance": max(unit.class_chance for unit in units),
         "place_chance": max(unit.place_chance for unit in units),
         "mixed_units_at_a_place": max(unit.local_share for unit in units),
-        **_likeness(evidence, group),
     }
+    likeness = group.likeness
+    if isfinite(likeness.value) and likeness.others:
+        numbers |= {
+            "pixel_likeness": likeness.value,
+            "highest_likeness_of_others": likeness.others[0],
+            "compared_classes": len(likeness.others),
+        }
     verb = "answers" if len(units) == 1 else "answer"
     return Suspicion(
         f"{count_noun(len(units), 'unit')} {verb} to class {name!r} only at the "
@@ -169,31 +243,6 @@ def _suspicion(evidence: AtlasEvidence, group: ShortcutGroup) -> Suspicion:
 
 def _label_name(evidence: AtlasEvidence, number: int) -> str:
     return next(label.name for label in evidence.labels if label.id == number)
-
-
-def _likeness(evidence: AtlasEvidence, group: ShortcutGroup) -> dict[str, AuditNumber]:
-    """How alike the pixels of the place are among the hits, and in images of other classes."""
-    if group.place is None:
-        return {}
-    hits = {
-        image
-        for unit in group.units[:EVIDENCE_UNITS]
-        for image in unit.layer.hits.images[unit.channel, : unit.hits].tolist()
-    }
-    last = group.units[0].layer.hits
-    is_other = (last.labels != group.label) & (last.images >= 0)
-    others = np.unique(last.images[is_other]).tolist()[:OTHER_IMAGES]
-    likeness = {
-        "pixel_likeness": pixel_likeness(_stored_pixels(evidence, sorted(hits)), group.place),
-        "pixel_likeness_of_others": pixel_likeness(_stored_pixels(evidence, others), group.place),
-    }
-    return {name: value for name, value in likeness.items() if isfinite(value)}
-
-
-def _stored_pixels(evidence: AtlasEvidence, images: Sequence[int]) -> list[RGB]:
-    """Those of the images that the atlas stores."""
-    blobs = (image_queries.image_blob(evidence.atlas, image) for image in images)
-    return [decode_image(blob) for blob in blobs if blob is not None]
 
 
 def _evidence_hits(evidence: AtlasEvidence, group: ShortcutGroup) -> Iterator[AuditHit]:
