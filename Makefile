@@ -10,7 +10,7 @@ demo: $(VENV)/.run
 	$(BIN)/retroscope demo $(DEMO)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check

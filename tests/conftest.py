@@ -1,5 +1,6 @@
 """What several floors share; above all the check that the engine leaves no trace."""
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +27,50 @@ ENGINE = Path(__file__).parent / "engine"
 Facts = dict[str, object]
 """What was seen, by a name that says where; two of them are compared name by name."""
 
+SLOWEST = (
+    "scanning/runners/test_ray_cluster.py",
+    "scanning/distributed",
+    "web/test_browser.py",
+    "test_benchmarks.py",
+    "zoo",
+    "cli",
+    "web",
+    "scanning",
+    "engine",
+)
+"""Files and folders of tests that take long: workers begin with these, and end with short ones."""
+
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no deadline")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files come first where several workers share the tests."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    path = item.nodeid.partition("::")[0]
+    turns = [turn for turn, name in enumerate(SLOWEST) if path.startswith(f"tests/{name}")]
+    return min(turns, default=len(SLOWEST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A worker is given whole files, whose fixtures are made once; tests of Ray go to one worker.
+
+    `--dist loadgroup` would do it, but pytest-xdist 3.8 does not see its groups in pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FileScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "Ray" if "[ray" in nodeid or path.endswith("test_ray_cluster.py") else path
+
+    config.option.loadscopereorder = False
+    return FileScheduling(config, log)
 
 
 def facts_of(module: nn.Module) -> Facts:

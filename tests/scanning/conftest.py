@@ -6,6 +6,8 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from tests.scanning.ray_head import QUIET, RayHead, start_head
+
 NO_RAY = "Ray is not installed: pip install 'retroscope[ray]'"
 
 
@@ -20,24 +22,18 @@ def is_any_device(_device: torch.device) -> bool:
 
 
 @pytest.fixture(scope="session")
-def local_ray() -> Iterator[None]:
-    """A Ray of three processors on this machine, for all tests of a process.
+def local_ray() -> Iterator[RayHead]:
+    """A Ray of three processors on this machine, to which this process is connected.
 
-    The tests that use it are in one group: `--dist loadgroup` starts it once.
+    The tests that use it are run by one process: `tests/conftest.py` sees to it.
     """
     if find_spec("ray") is None:
         pytest.skip(NO_RAY)
-    import os
+    with start_head(cpus=3) as head, pytest.MonkeyPatch.context() as patch:
+        for name, value in QUIET.items():
+            patch.setenv(name, value)
+        import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
-    ray.init(
-        address="local",
-        num_cpus=3,
-        include_dashboard=False,
-        object_store_memory=100_000_000,
-        log_to_driver=False,
-    )
-    yield
-    ray.shutdown()
+        ray.init(address=head.address, log_to_driver=False)
+        yield head
+        ray.shutdown()

@@ -2,8 +2,10 @@
 
 import sqlite3
 from contextlib import closing
+from functools import cache
 from math import nan
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -59,10 +61,30 @@ PATTERNS = """
         score REAL, started_at REAL, blob BLOB, opacity BLOB, note TEXT, caveat TEXT)"""
 
 
+FIRING = 16
+"""Channels of a layer of the small atlas that fire. The others make a long list, and no plates."""
+
+
 def odd_atlas(path: Path, *, seed: int = 0) -> Atlas:
-    """Odd layer names, a dead channel, one with non-finite values, two pages of channels."""
+    """Odd layer names, dead channels, one with non-finite values, two pages of channels.
+
+    Tests may change it: each gets a copy.
+    """
+    path.write_bytes(_odd_atlas_file(seed))
+    return open_atlas(path)
+
+
+@cache
+def _odd_atlas_file(seed: int) -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "odd.atlas"
+        _write_odd_atlas(path, seed)
+        return path.read_bytes()
+
+
+def _write_odd_atlas(path: Path, seed: int) -> None:
     with AtlasWriter(path) as writer, writer.transaction():
-        _fill(writer, LAYERS, seed)
+        _fill(writer, LAYERS, seed, firing=FIRING)
         writer.put_graph(GRAPH)
         writer.put_numbers(NUMBERS)
         writer.put_names(UNIT_NAMES)
@@ -72,7 +94,6 @@ def odd_atlas(path: Path, *, seed: int = 0) -> Atlas:
                     hit.image, _projection(hit.layer, hit.channel, (hit.y, hit.x))
                 )
     _put_patterns(path)
-    return open_atlas(path)
 
 
 def _put_patterns(path: Path) -> None:
@@ -106,8 +127,14 @@ def large_atlas(path: Path, *, layers: int = 15, channels: int = 2000, images: i
 
 
 def _fill(
-    writer: AtlasWriter, layers: "tuple[Layer, ...] | list[Layer]", seed: int, images: int = IMAGES
+    writer: AtlasWriter,
+    layers: "tuple[Layer, ...] | list[Layer]",
+    seed: int,
+    *,
+    images: int = IMAGES,
+    firing: int | None = None,
 ) -> None:
+    """Without `firing`, all channels but one fire."""
     rng = np.random.default_rng(seed)
     writer.put_meta({"model": "täst", "state": "illustrated", "top": 9, "version": "0"})
     writer.put_layers(layers)
@@ -117,13 +144,17 @@ def _fill(
     for image in range(images):
         writer.put_image_pixels(image, disc_image(image))
     for layer in layers:
-        _put_layer(writer, layer, rng, images)
+        _put_layer(writer, layer, rng, images=images, firing=firing)
 
 
-def _put_layer(writer: AtlasWriter, layer: Layer, rng: np.random.Generator, images: int) -> None:
+def _put_layer(
+    writer: AtlasWriter, layer: Layer, rng: np.random.Generator, *, images: int, firing: int | None
+) -> None:
     count, ranks = layer.channels, 9
     fired = rng.integers(1, images, count)
     fired[1] = 0
+    silent = slice(firing or count, -1)
+    fired[silent] = 0
     non_finite = np.zeros(count, np.int64)
     non_finite[-1] = 7
     means = rng.gamma(1, 2, (len(NAMES), count))
@@ -147,6 +178,7 @@ def _put_layer(writer: AtlasWriter, layer: Layer, rng: np.random.Generator, imag
     for ranked_by in ("max", "mean"):
         images_of = np.argsort(rng.random((count, images)), axis=1)[:, :ranks]
         images_of[-1] = -1
+        images_of[silent] = -1
         writer.put_hits(
             layer.name,
             ranked_by,

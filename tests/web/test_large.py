@@ -48,7 +48,7 @@ def test_the_memory_of_the_server_stays_flat(site: Site) -> None:
         for layer in layers:
             client.get(f"/layer/layer.{layer}.html")
             client.get(f"/layer/layer.{layer}.js")
-            for channel in range(0, 2000, 100):
+            for channel in range(0, 2000, 250):
                 client.get(f"/unit/layer.{layer}/{channel}.html")
                 client.get(f"/plate/layer.{layer}/{channel}.max.patches.webp")
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -205,7 +205,7 @@ def test_an_export_has_notes_only_if_they_are_asked_for(own: Site, tmp_path: Pat
     assert own.notes is not None
     own.notes.put(UNIT, Note(text="secret thought"))
     for name, wanted in (("without", False), ("with", True)):
-        export(own.atlas, tmp_path / name, notes=wanted)
+        export(own.atlas, tmp_path / name, layers=["features.0"], notes=wanted)
         pages = [file for file in (tmp_path / name).rglob("*") if file.suffix in {".html", ".js"}]
         assert any("secret thought" in file.read_text("utf-8") for file in pages) == wanted
         assert (tmp_path / name / "notes.html").exists() == wanted

@@ -19,7 +19,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from retroscope.atlas.reader import open_atlas
-from retroscope.atlas.schema import RANKINGS
+from retroscope.atlas.schema import RANKINGS, Ranking
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
@@ -29,7 +29,7 @@ from retroscope.results.caveats import projection_caveats
 from retroscope.web.export import FILE_LIST, estimate_size, export, write_site
 from retroscope.web.server import make_app
 from retroscope.web.site import routes, site_files
-from retroscope.web.site.pages import unit_pages
+from retroscope.web.site.pages import unit_hits, unit_pages
 from retroscope.web.site.pages.plate_facts import VIEW_LETTERS
 from retroscope.web.site.routes import FILES, PAGES, list_paths, respond
 from retroscope.web.site.site import Site, make_site, open_site
@@ -53,13 +53,22 @@ from tests.web.sample_atlases import GRAPH, LAYERS, NAMES, bare_atlas, odd_atlas
 SITE_FOLDER = Path(routes.__file__).parent
 
 
+UNITS_LEFT_OUT = re.compile(r"add_2_b_~2/([3-9]\d|1\d\d)\b")
+"""Most units of the large layer, which never fire: their pages are alike."""
+
+
+def most_paths(site: Site) -> list[str]:
+    """All paths but of units that are like others."""
+    return [path for path in list_paths(site) if not UNITS_LEFT_OUT.search(path)]
+
+
 @pytest.fixture
 def client(site: Site) -> TestClient:
     return TestClient(make_app(site), base_url="http://localhost")
 
 
 def test_what_is_served_is_what_is_exported(site: Site, written: Path, client: TestClient) -> None:
-    for path in list_paths(site):
+    for path in most_paths(site):
         response = client.get("/" + path)
         assert response.status_code == 200, path
         assert response.content == (written / path).read_bytes(), path
@@ -83,7 +92,7 @@ def test_the_routes_and_the_urls_have_the_same_names() -> None:
     assert [page.name for page in PAGES] == list(PAGE_URLS)
     assert [file.name for file in FILES] == list(FILE_URLS)
     assert PARAM_PATTERNS["kind"].split("|") == list(PLATE_KINDS)
-    assert PARAM_PATTERNS["ranked_by"].split("|") == list(RANKINGS)
+    assert PARAM_PATTERNS["ranked_by"].split("|") == list(Ranking)
 
 
 def test_a_url_is_read_back_as_what_it_was_made_from(site: Site) -> None:
@@ -196,7 +205,7 @@ def test_names_of_files_differ_by_more_than_their_case(site: Site) -> None:
 
 
 def test_every_page_has_a_twin_that_is_json(site: Site) -> None:
-    pages = [path for path in list_paths(site) if path.endswith(".html")]
+    pages = [path for path in most_paths(site) if path.endswith(".html")]
     for path in pages:
         twin = path.removesuffix(".html") + ".json"
         facts = json.loads(respond(site, twin).body, parse_constant=pytest.fail)
@@ -206,7 +215,7 @@ def test_every_page_has_a_twin_that_is_json(site: Site) -> None:
 
 
 def test_every_link_leads_to_a_file_from_any_folder(site: Site, written: Path) -> None:
-    for path in list_paths(site):
+    for path in most_paths(site):
         if path.endswith(".html"):
             for link in links_of((written / path).read_text("utf-8")):
                 target = normpath(join(path, "..", link.partition("#")[0]))
@@ -215,7 +224,7 @@ def test_every_link_leads_to_a_file_from_any_folder(site: Site, written: Path) -
 
 
 def test_a_name_cannot_put_markup_on_a_page(site: Site) -> None:
-    for path in list_paths(site):
+    for path in most_paths(site):
         if path.endswith(".html"):
             page = respond(site, path).body.decode()
             assert "<i>wolves" not in page
@@ -292,13 +301,12 @@ def test_a_scan_without_statistics_of_classes_claims_none(tmp_path: Path) -> Non
         file.execute("UPDATE channels SET top_label = NULL")
     with open_atlas(path) as atlas:
         site = make_site(atlas)
-        write_site(site, tmp_path / "site")
         for page in ("classes", f"class/{next(iter(label_slugs(site).values()))}"):
-            text = (tmp_path / "site" / f"{page}.html").read_text("utf-8")
+            text = respond(site, f"{page}.html").body.decode()
             assert "This scan left out the statistics of classes." in text
             assert "respond" not in text
             assert "selectiv" not in text
-        names = (tmp_path / "site/names.html").read_text("utf-8")
+        names = respond(site, "names.html").body.decode()
         assert "respond most" not in names
 
 
@@ -315,7 +323,7 @@ def test_what_a_unit_adds_has_a_plate_where_the_atlas_has_it(tmp_path: Path) -> 
         site = make_site(atlas)
         layer = atlas.layer("features.0")
         without, with_it = (
-            unit_pages.ranking(site, layer, channel, ranked_by="max") for channel in (2, 3)
+            unit_hits.ranking(site, layer, channel, ranked_by="max") for channel in (2, 3)
         )
         assert without["contrast"] is None
         assert respond(site, with_it["contrast"]).body

@@ -20,8 +20,8 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes; one image is damaged."""
     folder = tmp_path_factory.mktemp("source") / "photos"
-    write_images(folder / "ant", 31)
-    write_images(folder / "bee", 33)
+    write_images(folder / "ant", 16)
+    write_images(folder / "bee", 18)
     (folder / "bee" / "02.png").write_bytes(b"nothing")
     return folder
 

@@ -10,6 +10,7 @@ from retroscope.atlas.reader import open_atlas
 from retroscope.scanning.distributed.scan_on_workers import DistributedScan, ScanSource
 from retroscope.scanning.illustrate import parse_ranks
 from retroscope.scanning.job import scan
+from retroscope.scanning.runners.work import Limits
 from tests.scanning.distributed.deadly_candidates import DeadlyOptions
 from tests.scanning.distributed.driver import BATCH_SIZE, IMAGES_PER_SHARD, TOP
 from tests.scanning.same_atlas import assert_same_atlas
@@ -38,6 +39,7 @@ def test_the_atlas_is_that_of_the_other_shards(tmp_path: Path) -> None:
         precision="bf16",
         batch_size=BATCH_SIZE,
         lot_images=2 * IMAGES_PER_SHARD,
+        limits=Limits(deaths=1),
     ).run(ranks=parse_ranks("none"), restart=False, progress=lambda _progress: None).close()
     with open_atlas(to) as atlas:
         left_out = atlas.meta["left_out"]

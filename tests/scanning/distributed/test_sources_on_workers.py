@@ -14,6 +14,7 @@ from retroscope.scanning.distributed.worker_options import WorkerOptions
 from retroscope.scanning.illustrate import illustrate
 from retroscope.scanning.job import scan
 from tests.scanning.distributed.driver import BATCH_SIZE, TOP
+from tests.scanning.distributed.pickled_work import PICKLED_WORK_HERE
 from tests.scanning.file_server import FileServer, serve
 from tests.scanning.packing import PACKERS, files_of, write_tar
 from tests.scanning.same_atlas import assert_same_atlas
@@ -44,8 +45,10 @@ def site(packed: Path) -> Iterator[FileServer]:
         yield site
 
 
-def check_workers_equal_one_process(images: str | Path, folder: Path) -> None:
-    for name, on in (("one", None), ("workers", ON)):
+def check_workers_equal_one_process(
+    images: str | Path, folder: Path, *, workers: WorkerOptions
+) -> None:
+    for name, on in (("one", None), ("workers", workers)):
         scan(
             tiny(torch.float32),
             images,
@@ -60,12 +63,12 @@ def check_workers_equal_one_process(images: str | Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("packed", ["tar"], indirect=True)
 def test_archives_on_a_disk(packed: Path, tmp_path: Path) -> None:
-    check_workers_equal_one_process(packed, tmp_path)
+    check_workers_equal_one_process(packed, tmp_path, workers=ON)
 
 
 @pytest.mark.parametrize("packed", ["files", *PACKERS], indirect=True)
 def test_files_and_archives_behind_a_url(site: FileServer, tmp_path: Path) -> None:
-    check_workers_equal_one_process(f"{site.url}/", tmp_path)
+    check_workers_equal_one_process(f"{site.url}/", tmp_path, workers=PICKLED_WORK_HERE)
 
 
 @pytest.mark.parametrize("packed", ["files", "tar"], indirect=True)
@@ -79,7 +82,7 @@ def test_what_changes_after_the_first_look_is_noticed_by_workers(
     ).close()
     path = packed / ("ant/03.png" if packed.name == "photos" else "ant.tar")
     data, status = path.read_bytes(), path.stat()
-    for on in (None, ON):
+    for on in (None, PICKLED_WORK_HERE):
         with pytest.raises(RetroscopeError) as caught:
             illustrate(to, tiny(torch.float32), on=on, progress=ChangeOnce(path))
         lines.append(str(caught.value))

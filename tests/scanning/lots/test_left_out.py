@@ -9,8 +9,10 @@ import torch
 import retroscope as rs
 from retroscope.atlas.reader import open_atlas
 from retroscope.errors import RetroscopeError
+from retroscope.scanning.distributed.worker_options import WorkerOptions
 from retroscope.scanning.lots.merge_segments import merge_lots
 from retroscope.scanning.lots.sweep_part import sweep
+from tests.scanning.distributed.pickled_work import PICKLED_WORK_HERE
 from tests.scanning.lots.planning import plan, scanned
 from tests.scanning.packing import PACKERS, files_of
 from tests.scanning.same_atlas import assert_same_atlas
@@ -42,13 +44,13 @@ def expected_atlas(photos: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("names_images", [False, True])
-@pytest.mark.parametrize("on", [None, "processes"])
+@pytest.mark.parametrize("on", [None, PICKLED_WORK_HERE])
 def test_files_that_are_in_the_atlas_are_projected(
-    photos: Path, tmp_path: Path, on: str | None, *, names_images: bool
+    photos: Path, tmp_path: Path, on: WorkerOptions | None, *, names_images: bool
 ) -> None:
     some = atlas_without_lot_1(photos, tmp_path)
     images = photos if names_images else None
-    illustrated(some, images, on=on, workers=1 if on else None)
+    illustrated(some, images, on=on)
     assert_same_atlas(expected_atlas(photos, tmp_path), some, tables=RESULTS, facts=False)
 
 
@@ -84,10 +86,10 @@ def test_archives_that_are_in_the_atlas_are_projected(
     for number in (0, 2):
         shutil.copy(tmp_path / "packed" / f"{number}.{kind}", rest)
     expected = illustrated(scanned(rest, tmp_path / "expected.atlas"))
-    for on, images in ((None, None), ("processes", None), (None, tmp_path / "packed")):
-        path = tmp_path / f"{on}-{images is None}.atlas"
+    for on, images in ((None, None), (PICKLED_WORK_HERE, None), (None, tmp_path / "packed")):
+        path = tmp_path / f"{on is None}-{images is None}.atlas"
         shutil.copy(some, path)
-        illustrated(path, images, on=on, workers=1 if on else None)
+        illustrated(path, images, on=on)
         assert_same_atlas(expected, path, tables=RESULTS, facts=False)
 
 
@@ -105,7 +107,8 @@ def test_a_joined_atlas_finds_the_images_of_its_parts(photos: Path, tmp_path: Pa
     with open_atlas(joined) as atlas:
         projected, hits = atlas.sql(
             "SELECT (SELECT COUNT(*) FROM projections), "
-            "(SELECT COUNT(*) FROM (SELECT DISTINCT layer, channel, image, y, x FROM hits))"
+            "(SELECT COUNT(*) FROM (SELECT DISTINCT layer, channel, image, y, x FROM hits "
+            "WHERE ranked_by IN ('max', 'mean')))"
         )[0]
         assert projected == hits != 0
 

@@ -27,7 +27,7 @@ def _time_limit() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-@pytest.fixture(params=["processes", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
+@pytest.fixture(params=["processes", "ray"])
 def runner(request: pytest.FixtureRequest) -> Runner:
     """Two workers, of each kind."""
     if request.param == "processes":

@@ -1,17 +1,12 @@
 """Actors of Ray: which cluster, and that what was started ends."""
 
-import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from time import sleep
 
 import pytest
 
@@ -21,21 +16,20 @@ from retroscope.scanning.runners.ray_worker import RayWorker
 from retroscope.scanning.runners.work import RunnerError
 from retroscope.scanning.runners.workers import WorkError
 from tests.scanning.conftest import NO_RAY
+from tests.scanning.ray_head import (
+    RayHead,
+    descendants,
+    ends_with_its_parent,
+    free_port,
+)
 from tests.scanning.runners.drivers import (
     ROOT,
-    is_alive,
     start_driver,
     wait_for_end,
     wait_for_workers,
 )
 from tests.scanning.runners.works import Square
 
-ENVIRONMENT = {
-    **os.environ,
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "disabled",
-}
-pytestmark = pytest.mark.xdist_group("ray")
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason=NO_RAY)
 
 
@@ -53,7 +47,7 @@ def test_another_version_of_retroscope_is_refused() -> None:
 
 
 @needs_ray
-def test_a_worker_that_fits_on_no_machine_is_refused(local_ray: None) -> None:
+def test_a_worker_that_fits_on_no_machine_is_refused(local_ray: RayHead) -> None:
     del local_ray
     for runner in (RayCluster(workers=1, threads=64), RayCluster(gpus_per_worker=1)):
         with pytest.raises(
@@ -63,21 +57,21 @@ def test_a_worker_that_fits_on_no_machine_is_refused(local_ray: None) -> None:
 
 
 @needs_ray
-def test_without_a_number_the_workers_fill_the_cluster(local_ray: None) -> None:
+def test_without_a_number_the_workers_fill_the_cluster(local_ray: RayHead) -> None:
     del local_ray
     with RayCluster().open_pool(Square()) as pool:
         assert pool.capacity == 3
 
 
 @needs_ray
-def test_an_address_is_refused_where_ray_is_connected_already(local_ray: None) -> None:
+def test_an_address_is_refused_where_ray_is_connected_already(local_ray: RayHead) -> None:
     del local_ray
     with pytest.raises(RunnerError, match="connected to Ray already"):
         list(run(Square(), [1], runner=RayCluster("ray://127.0.0.1:9")))
 
 
 @needs_ray
-def test_a_ray_that_ran_before_goes_on(local_ray: None) -> None:
+def test_a_ray_that_ran_before_goes_on(local_ray: RayHead) -> None:
     del local_ray
     import ray
 
@@ -101,7 +95,7 @@ def test_an_address_that_nobody_answers_is_one_line(
 def test_a_local_ray_ends_with_its_driver(tmp_path: Path, number: signal.Signals | None) -> None:
     driver = start_driver("ray", tmp_path, seconds=1000 if number else 0.5)
     workers = wait_for_workers(tmp_path, 2)
-    family = [*workers, *filter(_ends_with_its_parent, _descendants(driver.pid))]
+    family = [*workers, *filter(ends_with_its_parent, descendants(driver.pid))]
     assert len(family) > 2
     if number:
         driver.send_signal(number)
@@ -111,66 +105,18 @@ def test_a_local_ray_ends_with_its_driver(tmp_path: Path, number: signal.Signals
     wait_for_end(family)
 
 
-def _ends_with_its_parent(process: int) -> bool:
-    """Ray's agents take a minute to notice that their parent is gone; they end then."""
-    return b"Agent" not in Path(f"/proc/{process}/cmdline").read_bytes()
-
-
-def _descendants(process: int) -> list[int]:
-    """The processes that it has started, and those that they have."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    found = [int(child) for child in children]
-    return found + [
-        grandchild for child in found if is_alive(child) for grandchild in _descendants(child)
-    ]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[int]:
-    """A cluster that runs by itself; the port of Ray's client."""
-    ports = [free_port() for _ in range(2)]
-    ray = str(Path(sys.executable).with_name("ray"))
-    head = subprocess.Popen(
-        [ray, "start", "--head", "--block", f"--port={ports[0]}", "--num-cpus=2",
-         f"--ray-client-server-port={ports[1]}", "--include-dashboard=false",
-         "--object-store-memory=100000000"],
-        env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT,
-    )  # fmt: skip
-    assert head.stdout is not None
-    for line in head.stdout:
-        if "--block" in line:
-            break
-    wait_for_port(ports[1])
-    family = [head.pid, *filter(_ends_with_its_parent, _descendants(head.pid))]
-    yield ports[1]
-    head.terminate()
-    head.communicate(timeout=30)
-    wait_for_end(family)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def wait_for_port(port: int) -> None:
-    while True:
-        with suppress(OSError):
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        sleep(0.1)
-
-
 @needs_ray
 @pytest.mark.skipif(find_spec("grpc") is None, reason="Ray's client needs grpcio")
-def test_a_cluster_at_an_address(cluster: int, tmp_path: Path) -> None:
+def test_a_cluster_at_an_address(local_ray: RayHead, tmp_path: Path) -> None:
+    address = local_ray.client_address
     code = f"""
 from retroscope.scanning.runners.dispatch import run
 from retroscope.scanning.runners.ray_cluster import RayCluster
 from tests.scanning.runners.works import Troubled
 from pathlib import Path
 tasks = ["fine:1", "kill_once:2", "fine:3"]
-for outcome in run(Troubled(Path({str(tmp_path)!r})), tasks, runner=RayCluster("ray://127.0.0.1:{cluster}")):
+work = Troubled(Path({str(tmp_path)!r}))
+for outcome in run(work, tasks, runner=RayCluster({address!r})):
     print(outcome.task, outcome.result)
 """
     out = subprocess.run(
@@ -179,8 +125,5 @@ for outcome in run(Troubled(Path({str(tmp_path)!r})), tasks, runner=RayCluster("
         text=True,
         cwd=ROOT,
         check=False,
-        env=ENVIRONMENT,
     )
-    if "Starting Ray client server failed" in out.stderr:  # now and then, before any of our code
-        pytest.skip("the server that Ray starts for a client has not started on this machine")
     assert sorted(out.stdout.splitlines()) == ["fine:1 1", "fine:3 3", "kill_once:2 2"], out.stderr
