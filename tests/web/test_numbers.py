@@ -36,12 +36,12 @@ def script_of(site: Site, path: str) -> dict[str, Any]:
 
 def test_a_unit_page_says_what_each_number_is_and_how_large_by_chance(site: Site) -> None:
     html = html_of(site, "unit/features.0/3.html")
-    table = html[html.index('<table class="numbers">') :]
+    table = html[html.index('<ul class="numbers">') :]
     for name in ("mis", "faithfulness"):
         kind = NUMBERS_BY_NAME[name]
         assert kind.title in table
-        assert kind.doc in table
-        assert f"the {kind.subject}" in table
+        assert kind.doc[1:] in table
+        assert f'{kind.title}</a> <span class="note">of the {kind.subject}</span>' in table
     assert table.index("faithfulness") < table.index("machine interpretability")
     assert "0.70 to 0.85" in table
     assert "\N{MINUS SIGN}0.25" in table
@@ -63,13 +63,13 @@ def test_a_name_is_text_and_not_markup(site: Site) -> None:
 
 
 def test_a_unit_without_numbers_has_no_table(site: Site) -> None:
-    assert "numbers-title" not in html_of(site, "unit/features.0/7.html")
+    assert 'class="numbers"' not in html_of(site, "unit/features.0/7.html")
 
 
 def test_the_columns_of_a_layer_are_the_numbers_of_its_channels(site: Site) -> None:
     script = script_of(site, "layer/features.0.js")
-    assert script["numbers"].keys() == {"mis", "faithfulness"}
-    assert script["numbers"]["mis"] == [0.55, 0.9, 0.45, 0.8, 0.6, *[None] * 7]
+    assert script["values"].keys() >= {"mis", "faithfulness"}
+    assert script["values"]["mis"] == [0.55, 0.9, 0.45, 0.8, 0.6, *[None] * 7]
     assert script["names"] == {"3": "wheel & <i>rim</i>", "5": "sea"}
     options = html_of(site, LAYER)
     assert [kind.name for kind in NUMBERS if f'<option value="{kind.name}">' in options] == [
@@ -86,7 +86,8 @@ def test_an_older_atlas_without_numbers_offers_none(tmp_path: Path) -> None:
         site = make_site(atlas)
         name = atlas.layers[0].name
         script = script_of(site, f"layer/{name}.js")
-        assert script["numbers"] == script["names"] == {}
+        assert not script["values"].keys() & NUMBERS_BY_NAME.keys()
+        assert script["names"] == {}
         assert script_of(site, "names.js")["units"] == []
 
 

@@ -114,6 +114,7 @@ def serve(
     """
     with ExitStack() as stack:
         opened_site = stack.enter_context(open_site(atlas, compare))
+        opened_site = _answer_queries(opened_site)
         site = _add_notes(opened_site) if is_local(host) else opened_site
         routes: list[BaseRoute] = [*note_routes(site)]
         if net is not None:
@@ -162,6 +163,12 @@ def _network_routes(
         yield [*routes, *(projection_routes(site, net, jobs) if site.can_project else ())]
 
 
+def _answer_queries(site: Site) -> Site:
+    """The site, and those inside it, with forms that work without scripts."""
+    others = tuple(replace(other, answers_queries=True) for other in site.others)
+    return replace(site, answers_queries=True, others=others)
+
+
 def _add_notes(site: Site) -> Site:
     """The site with the notes beside its atlas; refuses a file that is something else."""
     notes = notes_of(site.atlas.path, writable=True)
@@ -176,7 +183,8 @@ def _address(server_socket: socket.socket, host: str) -> str:
 
 def _respond(site: Site, request: Request) -> Response:
     """The page or file at a path; 304 if the browser has it already."""
-    response = respond(site, request.path_params["path"] or url_for(site, "network"))
+    path = request.path_params["path"] or url_for(site, "network")
+    response = respond(site, path, dict(request.query_params))
     etag = f'"{blake2b(response.body, digest_size=12).hexdigest()}"'
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers={"etag": etag})

@@ -34,6 +34,16 @@ class NumberValueRow(NamedTuple):
     channel: int
     name: str
     value: float | None
+    chance: float | None
+
+
+class NumberMedianRow(NamedTuple):
+    """The median of a number over the channels of a layer that have it, and of its chance level."""
+
+    layer: str
+    name: str
+    median: float
+    chance: float | None
 
 
 _ALL_NAMES = Query(
@@ -43,17 +53,26 @@ _ALL_NAMES = Query(
     FROM names JOIN layers ON layers.id = names.layer
     ORDER BY layers.step, layers.id, names.channel, {_BY_FILE_FIRST}""",  # noqa: S608 - ours
 )
-_NUMBER_NAMES = Query(
-    str,
-    """
-    SELECT DISTINCT numbers.name FROM numbers JOIN layers ON layers.id = numbers.layer
-    WHERE layers.name = ?""",
-)
 _VALUES = Query(
     NumberValueRow,
     """
-    SELECT numbers.channel, numbers.name, numbers.value
+    SELECT numbers.channel, numbers.name, numbers.value, numbers.chance
     FROM numbers JOIN layers ON layers.id = numbers.layer WHERE layers.name = ?""",
+)
+_MEDIANS = Query(
+    NumberMedianRow,
+    """
+    WITH ranked AS (
+        SELECT layer, name, value, chance,
+            row_number() OVER (PARTITION BY layer, name ORDER BY value) AS place,
+            row_number() OVER (PARTITION BY layer, name ORDER BY chance) AS chance_place,
+            count(*) OVER (PARTITION BY layer, name) AS size
+        FROM numbers WHERE value IS NOT NULL)
+    SELECT layers.name AS layer, ranked.name,
+        avg(value) FILTER (WHERE place IN ((size + 1) / 2, size / 2 + 1)) AS median,
+        avg(chance) FILTER (WHERE chance_place IN ((size + 1) / 2, size / 2 + 1)) AS chance
+    FROM ranked JOIN layers ON layers.id = ranked.layer
+    GROUP BY ranked.layer, ranked.name ORDER BY layers.step, layers.id""",
 )
 _CHANNELS_WITH_NUMBER = Query(
     int, "SELECT channel FROM numbers WHERE layer = ? AND name = ? AND basis = ?"
@@ -70,14 +89,14 @@ def layer_numbers(source: SqlSource, layer: int, channels: range) -> list[Number
     return _NUMBERS(source, layer, channels.start, channels.stop - 1)
 
 
-def number_names(source: SqlSource, layer: str) -> list[str]:
-    """The numbers that any channel of a layer has."""
-    return _NUMBER_NAMES(source, layer) if has_table(source, "numbers") else []
-
-
 def number_values(source: SqlSource, layer: str) -> list[NumberValueRow]:
     """The values of all numbers of a layer."""
     return _VALUES(source, layer) if has_table(source, "numbers") else []
+
+
+def number_medians(source: SqlSource) -> list[NumberMedianRow]:
+    """The median of every number of every layer; none in an older atlas."""
+    return _MEDIANS(source) if has_table(source, "numbers") else []
 
 
 def layer_names(source: SqlSource, layer: int, channels: range) -> list[NameRow]:

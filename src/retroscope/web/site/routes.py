@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from retroscope.web.site import site_files
 from retroscope.web.site.pages import (
+    audit_pages,
     class_pages,
     comparison_pages,
     image_pages,
@@ -18,7 +20,9 @@ from retroscope.web.site.site import Facts, PageNotFoundError, Params, Site
 from retroscope.web.site.templating import render_anywhere, render_page
 from retroscope.web.site.urls import (
     FILE_URLS,
+    LIVE_URLS,
     PAGE_URLS,
+    PARAM_PATTERNS,
     from_first,
     json_url,
     match_url,
@@ -30,13 +34,15 @@ from retroscope.web.site.urls import (
 class Page:
     """A page, served as HTML and as JSON: its facts, its template, and all its parameters.
 
-    `name` is its row in `PAGE_URLS`.
+    `name` is its row in `PAGE_URLS`. With `reads_query`, the parameters after the `?` of a URL are
+    among those of the facts.
     """
 
     name: str
     facts: Callable[[Site, Params], Facts]
     template: str
     list_params: Callable[[Site], Iterable[Params]]
+    reads_query: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class SiteFile:
     name: str
     content: Callable[[Site, Params], bytes]
     list_params: Callable[[Site], Iterable[Params]]
+    reads_query: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,9 @@ class SiteResponse:
     media_type: str
 
 
+NO_QUERY: Params = MappingProxyType({})
+
+
 def single(_site: Site) -> list[Params]:
     """The parameters of a page that exists once."""
     return [{}]
@@ -63,9 +73,15 @@ def single(_site: Site) -> list[Params]:
 
 PAGES = (
     Page("network", network_pages.network, "network.html", single),
-    Page("layer", layer_pages.layer, "layer.html", layer_pages.list_layers),
-    Page("layer_page", layer_pages.layer, "layer.html", layer_pages.list_layer_pages),
-    Page("unit", unit_pages.unit, "unit.html", unit_pages.list_units),
+    Page("layer", layer_pages.layer, "layer.html", layer_pages.list_layers, reads_query=True),
+    Page(
+        "layer_page",
+        layer_pages.layer,
+        "layer.html",
+        layer_pages.list_layer_pages,
+        reads_query=True,
+    ),
+    Page("unit", unit_pages.unit, "unit.html", unit_pages.list_units, reads_query=True),
     Page("classes", class_pages.classes, "classes.html", single),
     Page("class", class_pages.label, "class.html", class_pages.list_labels),
     Page("images", image_pages.images, "images.html", single),
@@ -85,6 +101,7 @@ PAGES = (
         comparison_pages.list_units,
     ),
     Page("my_image", network_pages.my_image, "my_image.html", single),
+    Page("findings", audit_pages.findings, "findings.html", single),
     Page("names", network_pages.names, "names.html", single),
     Page("notes", note_pages.notes, "notes.html", note_pages.list_once),
 )
@@ -93,12 +110,15 @@ FILES = (
     SiteFile("model", network_pages.no_model_script, single),
     SiteFile("image_list", image_pages.list_script, single),
     SiteFile("note_list", note_pages.notes_script, note_pages.list_once),
-    SiteFile("layer_columns", layer_pages.columns_script, layer_pages.list_layers),
+    SiteFile("layer_columns", layer_pages.columns_script, layer_pages.list_layers, True),
     SiteFile("plate", site_files.plate, site_files.list_plates),
     SiteFile("pattern", site_files.pattern, site_files.list_patterns),
     SiteFile("image_file", site_files.image_file, image_pages.list_hit_images),
     SiteFile("asset", site_files.asset, site_files.list_assets),
 )
+SERVED_FILES = (SiteFile("class_plate", site_files.plate, single),)
+"""Files that an export leaves out: one for each channel and class would be too many."""
+_FILE_PATTERNS = FILE_URLS | LIVE_URLS
 MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
     "json": "application/json",
@@ -109,13 +129,13 @@ MEDIA_TYPES = {
 }
 
 
-def respond(site: Site, path: str) -> SiteResponse:
-    """The page or file at a path, which has no leading slash."""
+def respond(site: Site, path: str, query: Params = NO_QUERY) -> SiteResponse:
+    """The page or file at a path, which has no leading slash; `query` is what follows its `?`."""
     for other in site.others:
         if path.startswith(folder := site_folder(other)):
-            return respond(other, path.removeprefix(folder))
+            return respond(other, path.removeprefix(folder), query)
     media_type = MEDIA_TYPES.get(path.rpartition(".")[2])
-    body = None if media_type is None else _body(site, path)
+    body = None if media_type is None else _body(site, path, query)
     if body is None or media_type is None:
         raise PageNotFoundError(f"no page {path!r}")
     return SiteResponse(body, media_type)
@@ -145,16 +165,17 @@ def list_paths(site: Site) -> Iterator[str]:
         yield from (from_first(other, path) for path in list_paths(other))
 
 
-def _body(site: Site, path: str) -> bytes | None:
-    for file in FILES:
-        if (params := match_url(FILE_URLS[file.name], path)) is not None:
-            return file.content(site, params)
+def _body(site: Site, path: str, query: Params) -> bytes | None:
+    options = {name: value for name, value in query.items() if name not in PARAM_PATTERNS}
+    for file in (*FILES, *SERVED_FILES):
+        if (params := match_url(_FILE_PATTERNS[file.name], path)) is not None:
+            return file.content(site, {**options, **params} if file.reads_query else params)
     stem, _, ending = path.rpartition(".")
     if ending not in {"html", "json"}:
         return None
     for page in PAGES:
         if (params := match_url(PAGE_URLS[page.name], stem)) is not None:
-            facts = page.facts(site, params)
+            facts = page.facts(site, {**options, **params} if page.reads_query else params)
             if ending == "json":
                 return _encode_json(facts)
             return render_page(page.template, facts, site=site, path=path)

@@ -29,7 +29,8 @@ class Site:
     `others` are the atlases that it is compared with: each is a site of its own, in a folder of
     this one. `compared` are all atlases of a comparison, none for an atlas alone; this is the one
     with the number `number`. `notes` are shown if there are any. `can_project` says that a network
-    behind the pages makes missing projections.
+    behind the pages makes missing projections, `answers_queries` that a server reads what follows
+    the `?` of a URL.
     """
 
     atlas: Atlas
@@ -39,6 +40,7 @@ class Site:
     compared: tuple[Atlas, ...] = ()
     notes: Notes | None = None
     can_project: bool = False
+    answers_queries: bool = False
 
 
 def make_site(atlas: Atlas, *others: Atlas) -> Site:

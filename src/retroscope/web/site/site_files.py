@@ -16,7 +16,12 @@ from retroscope.render.tone import DEFAULT_TONE
 from retroscope.results.plates import Patch
 from retroscope.unit import Unit
 from retroscope.web.site.site import PageNotFoundError, Params, Site
-from retroscope.web.site.urls import find_layer_by_slug, layer_slugs, parse_channel
+from retroscope.web.site.urls import (
+    find_label_by_slug,
+    find_layer_by_slug,
+    layer_slugs,
+    parse_channel,
+)
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,14 @@ _ASSETS = Path(__file__).parent / "assets"
 
 
 def plate(site: Site, params: Params) -> bytes:
-    """The nine patches, projections or lit patches of a channel, three by three, without gaps."""
+    """The patches, projections or lit patches of a channel, three by three, without gaps."""
     layer = find_layer_by_slug(site, params["layer"])
     channel = parse_channel(layer, params["channel"])
     kind = PLATE_KINDS[params["kind"]]
+    label = find_label_by_slug(site, params["label"]).name if "label" in params else None
+    ranked_by = params.get("ranked_by", RANKINGS[0])
     plate = site.atlas.plate(
-        Unit(layer.name, channel), ranked_by=params["ranked_by"], rules=kind.rules
+        Unit(layer.name, channel), ranked_by=ranked_by, label=label, rules=kind.rules
     )
     if not plate.patches:
         raise PageNotFoundError(f"{plate.unit} has no hits")
@@ -97,7 +104,7 @@ def list_plates(site: Site) -> Iterator[Params]:
     for name, slug in layer_slugs(site).items():
         layer = site.atlas.layer(name)
         contrasts = channel_queries.channels_with_rules(site.atlas, layer, "contrast")
-        for ranked_by in RANKINGS:
+        for ranked_by in site.atlas.rankings:
             for row in channel_queries.plate_contents(site.atlas, layer, ranked_by=ranked_by):
                 kinds = ["patches"]
                 kinds += ["projections", "projections-gamma", "lit"] if row.has_projection else []

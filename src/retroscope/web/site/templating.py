@@ -51,6 +51,7 @@ def _render(template: str, facts: Facts, site: Site, *, root: str, path: str, js
             has_classes=bool(site.atlas.labels),
             has_notes=site.notes is not None,
             can_project=site.can_project,
+            answers_queries=site.answers_queries,
             version=__version__,
         )
     )
@@ -74,13 +75,13 @@ def _link_maker(site: Site, root: str) -> Callable[..., str]:
     return link
 
 
-def format_number(value: float | None) -> str:
-    """Four significant digits; a dash for None.
+def format_number(value: float | None, digits: int = 4) -> str:
+    """Four significant digits, or as many as asked for; a dash for None.
 
     >>> format_number(0.123456), format_number(None)
     ('0.1235', '\u2013')
     """
-    return "\N{EN DASH}" if value is None else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+    return "\N{EN DASH}" if value is None else f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
 
 
 def format_fraction(value: float | None) -> str:

@@ -26,6 +26,7 @@ PAGE_URLS = {
     "layer_comparison": "compare/{layer}",
     "unit_comparison": "compare/{layer}/{channel}",
     "my_image": "mine",
+    "findings": "findings",
     "names": "names",
     "notes": "notes",
 }
@@ -44,13 +45,14 @@ FILE_URLS = {
 """All other files by name."""
 LIVE_URLS = {
     "analysis": "analyze",
+    "class_plate": "plate/{layer}/{channel}.class/{label}.{kind}.webp",
     "note": "note",
     "projection": "project",
     "projection_estimate": "project/estimate",
     "projection_job": "project/{job}.html",
     "projection_stop": "project/{job}/stop",
 }
-"""What only a server answers: one with a network attached, or one for this machine alone."""
+"""What only a server answers: any, one with a network attached, or one for this machine alone."""
 OTHER_FOLDER = "other{number}/"
 """The folder with the site of an atlas that the first one is compared with. The first of these has
 no number.
@@ -64,7 +66,7 @@ PARAM_PATTERNS = {
     "image": r"0|[1-9][0-9]{0,8}",
     "job": r"[1-9][0-9]{0,8}",
     "page": r"[2-9]|[1-9][0-9]{1,5}",
-    "ranked_by": r"max|mean",
+    "ranked_by": r"max|mean|min|sample",
     "kind": r"patches|projections|lit|contrast|projections-gamma|contrast-gamma",
 }
 """Regular expressions of the variable parts; a URL with anything else is not found."""

@@ -12,14 +12,17 @@
   // Completes a path such as unit/conv5/{channel}.html from the facts of a page.
   retroscope.fillPath = (template, values) => root + template.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
-  // -- the options of a page, stored in the fragment: links and the back button keep them
-  const readOptions = () => new URLSearchParams(location.hash.slice(1));
+  // -- the options of a page, stored in the fragment: links and the back button keep them. A query, as a
+  // form without scripts sends it, stands for what the fragment leaves out.
+  const queryOptions = () => Object.fromEntries(new URLSearchParams(location.search));
+  const hashOptions = () => new URLSearchParams(location.hash.slice(1));
   retroscope.options = {
-    read: readOptions,
+    read: () => new URLSearchParams({ ...queryOptions(), ...Object.fromEntries(hashOptions()) }),
     write(values, defaults) {
-      const changed = Object.entries(values).filter(([key, value]) => value !== defaults[key]);
+      const sent = { ...defaults, ...queryOptions() };
+      const changed = Object.entries(values).filter(([key, value]) => value !== sent[key]);
       const text = new URLSearchParams(changed).toString();
-      if (text === readOptions().toString()) return;
+      if (text === hashOptions().toString()) return;
       history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
     },
   };

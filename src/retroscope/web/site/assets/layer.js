@@ -2,54 +2,77 @@
 "use strict";
 (async () => {
   const grid = document.getElementById("grid");
+  const form = document.getElementById("view-options");
+  // The plates of a class come with a page of their own, from a server.
+  const classChoice = form.elements.namedItem("class");
+  classChoice?.removeAttribute("name");
+  classChoice?.addEventListener("change", (event) => {
+    event.stopPropagation();
+    const query = classChoice.value ? `?${new URLSearchParams({ class: classChoice.value })}` : location.pathname;
+    location.assign(query + location.hash);
+  });
+  const sent = new URLSearchParams(new FormData(form)).toString();
   // Let the browser paint the page as it was sent.
   await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
   await retroscope.loadScript(grid.dataset.columns);
   let { columns } = retroscope.layer;
-  const { units, plates, patterns, numbers, names } = retroscope.layer;
-  const form = document.getElementById("view-options");
+  const { units, plates, patterns, scores, names } = retroscope.layer;
   const showCount = (text) => (document.getElementById("count").textContent = text);
+  const ranges = [...form.elements].filter((control) => control.type === "number");
   const defaults = {
-    show: "patches", by: "max", size: "medium", tone: "robust", sort: "channel", class: "", "min-fired": "0", "max-fired": "1",
+    show: "patches", by: "max", size: "medium", tone: "robust", sort: "channel", "top-class": "",
+    ...Object.fromEntries(ranges.map((range) => [range.name, ""])),
   };
   const LETTERS = { patches: "p", projections: "d", lit: "l", contrast: "c" };
   const NOUNS = { patches: "Patches", projections: "Projections", lit: "Lit patches", contrast: "Contrasts" };
   const CHUNK = 120;
+  const WIDE = matchMedia("(min-width: 44rem)"); // on a phone the plates come first
   const PRELOAD_MARGIN = "1200px";
 
   const formatNumber = (value) =>
     value === null ? "–" : String(Number(value.toPrecision(4))).replace("-", "−");
   const formatPercent = (value) => `${Number((100 * value).toPrecision(2))} %`;
 
-  // -- which channels, in which order
+  // -- which channels, in which order; what is compared has four digits, as it is shown
+  const valuesOf = (name, { by }) => (name === "score" ? scores[by] : retroscope.layer.values[name]);
   const descending = (values) => (a, b) => (values[b] ?? -Infinity) - (values[a] ?? -Infinity);
   const orders = {
-    channel: () => () => 0,
-    score: ({ by }) => descending(by === "max" ? columns.maximum : columns.mean),
-    fired: () => descending(columns.fired_image_share),
-    selectivity: () => descending(columns.selectivity),
-    dead: () => (a, b) =>
-      columns.dead[b] - columns.dead[a] || columns.fired_image_share[a] - columns.fired_image_share[b],
+    channel: () => 0,
+    dead: (a, b) => columns.dead[b] - columns.dead[a] || columns.fired_image_share[a] - columns.fired_image_share[b],
   };
-  const order = (values) => (values.sort in numbers ? descending(numbers[values.sort]) : orders[values.sort](values));
-  const selectRows = (values) =>
-    columns.channel
+  const ascending = (values) => (a, b) => (values[a] ?? Infinity) - (values[b] ?? Infinity);
+  const order = (values) => {
+    if (orders[values.sort]) return orders[values.sort];
+    const direction = values.sort === "score" && values.by === "min" ? ascending : descending;
+    return direction(valuesOf(values.sort, values));
+  };
+  const isInRange = {
+    min: (value, bound) => value >= bound,
+    max: (value, bound) => value <= bound,
+  };
+  const conditions = (values) =>
+    ranges
+      .filter(({ name }) => values[name])
+      .map(({ name }) => {
+        const [, end, column] = /^(min|max)-(.*)$/.exec(name);
+        return { column: valuesOf(column, values), matches: isInRange[end], bound: Number(values[name]) };
+      });
+  const selectRows = (values) => {
+    const asked = conditions(values);
+    return columns.channel
       .map((_, row) => row)
-      .filter(
-        (row) =>
-          (!values.class || columns.class[row] === values.class) &&
-          columns.fired_image_share[row] >= Number(values["min-fired"]) &&
-          columns.fired_image_share[row] <= Number(values["max-fired"]),
-      )
+      .filter((row) => !values["top-class"] || columns.class[row] === values["top-class"])
+      .filter((row) => asked.every(({ column, matches, bound }) => column[row] !== null && matches(column[row], bound)))
       .sort(order(values));
+  };
 
   // -- one plate
-  const captionText = (row, { by, sort }) => {
+  const captionText = (row, values) => {
     if (columns.dead[row]) return "never fires";
-    if (sort in numbers) return formatNumber(numbers[sort][row]);
-    if (sort === "fired") return formatPercent(columns.fired_image_share[row]);
-    if (sort === "selectivity") return `${columns.class[row] ?? ""} ${formatNumber(columns.selectivity[row])}`;
-    return formatNumber(by === "max" ? columns.maximum[row] : columns.mean[row]);
+    const name = values.sort in orders ? "score" : values.sort;
+    const value = valuesOf(name, values)[row];
+    if (value !== null && ["fired", "positions"].includes(name)) return formatPercent(value);
+    return name === "selectivity" ? `${columns.class[row] ?? ""} ${formatNumber(value)}` : formatNumber(value);
   };
   const plateImage = (channel, view, { by, tone }) => {
     const frame = document.createElement("span");
@@ -67,7 +90,7 @@
     return image;
   };
   const views = () => form.dataset.views.split(" ").filter((view) => view in LETTERS);
-  const storedViews = (row, by) => columns.plates[row][by === "max" ? 0 : 1];
+  const storedViews = (row, by) => columns.plates[row][Object.keys(scores).indexOf(by)];
   const plateImages = (row, values) => {
     const channel = columns.channel[row];
     const { show, by } = values;
@@ -98,7 +121,7 @@
     item.dataset.channel = columns.channel[row];
     item.setAttribute("aria-posinset", index + 1);
     item.setAttribute("aria-setsize", rows.length);
-    link.href = retroscope.fillPath(units, { channel: columns.channel[row] }) + (values.by === "mean" ? "#by=mean" : "");
+    link.href = retroscope.fillPath(units, { channel: columns.channel[row] }) + (values.by === "max" ? "" : `#by=${values.by}`);
     caption.className = "caption";
     name.textContent = columns.channel[row];
     fact.textContent = captionText(row, values);
@@ -187,6 +210,7 @@
   };
   const restore = () => {
     retroscope.views.restore(defaults);
+    if (ranges.some((range) => range.value) && WIDE.matches) document.getElementById("distributions").open = true;
     apply();
   };
   // Shows the plates of the same page as it is now; `renew` gives the paths of files that changed.
@@ -206,13 +230,14 @@
     layOut();
   }).observe(grid);
   form.addEventListener("change", apply);
+  document.getElementById("distributions").addEventListener("change", apply);
   retroscope.lightOnHover(grid, ".thumbnail", litPlate);
   addEventListener("hashchange", restore);
   // Options chosen while the script loaded count; a page that already shows them stays as it is.
-  const isDefault = Object.entries(Object.fromEntries(new FormData(form))).every(([name, value]) => defaults[name] === value);
+  const isChosen = new URLSearchParams(new FormData(form)).toString() !== sent;
   const complete = columns.channel.length === grid.querySelectorAll(".plate").length;
-  if (location.hash && isDefault) restore();
-  else if (!isDefault || !complete) apply();
+  if (!isChosen && (location.hash || location.search)) restore();
+  else if (isChosen || !complete) apply();
   else {
     values = { ...defaults };
     rows = selectRows(values);

@@ -63,10 +63,10 @@
   // -- the page as it is now, without loading it again
   const renew = async () => {
     version += 1;
-    const suffix = `?v=${version}`;
-    const response = await fetch(location.pathname);
+    const suffix = `v=${version}`;
+    const response = await fetch(location.pathname + location.search);
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    await retroscope.renewPage(page, (path) => (/\/(plate|layer)\//.test(`/${path}`) ? path + suffix : path));
+    await retroscope.renewPage(page, (path) => (/\/(plate|layer)\//.test(`/${path}`) ? path + (path.includes("?") ? "&" : "?") + suffix : path));
     return page.querySelector(".offer");
   };
   const setWorking = (form, working) => {

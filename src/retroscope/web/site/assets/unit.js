@@ -5,8 +5,12 @@
   const rankings = [...document.querySelectorAll("[data-ranking]")];
   const show = form.querySelector("[name=show]:checked").value;
   const defaults = { by: "max", show, tone: "robust", patch: "" };
+  // The number of a hit, after the name of its row and a dot where it is in one.
+  const PATCH = /^(?:(.+)\.)?(\d+)$/;
   let patch = "";
 
+  const rows = [...document.querySelectorAll("[data-row]")];
+  const galleries = [...rankings, ...rows];
   const selectedRanking = () => rankings.find((section) => !section.hidden);
   const apply = () => {
     const values = { ...retroscope.views.read(defaults), patch };
@@ -15,6 +19,7 @@
       const columns = ranking.querySelector(".plate-columns");
       if (columns) columns.dataset.show = values.show;
     }
+    for (const row of document.querySelectorAll(".row-views")) row.dataset.show = values.show;
     retroscope.tones.show(document.getElementById("main"), values.tone);
     retroscope.options.write(values, defaults);
   };
@@ -23,7 +28,9 @@
     const stored = retroscope.options.read().get("patch") ?? "";
     patch = stored;
     apply();
-    if (stored) retroscope.zoom.open(selectedRanking(), Number(stored) - 1);
+    const [, row, number] = PATCH.exec(stored) ?? [];
+    const gallery = row ? rows.find((candidate) => candidate.dataset.row === row) : selectedRanking();
+    if (number && gallery) retroscope.zoom.open(gallery, Number(number) - 1);
     else retroscope.zoom.close();
   };
 
@@ -31,8 +38,8 @@
     for (const tile of ranking.querySelectorAll(".tile")) {
       tile.toggleAttribute("data-selected", tile.dataset.hit === number);
     }
-    const hits = ranking.querySelector("script");
-    if (hits) showContext(ranking.querySelector(".context"), JSON.parse(hits.textContent)[Number(number)]);
+    const context = ranking.querySelector(".context");
+    if (context) showContext(context, JSON.parse(ranking.querySelector("script").textContent)[Number(number)]);
   };
   const showContext = (context, hit) => {
     const [top, left, bottom, right] = hit.box;
@@ -60,14 +67,14 @@
     photo.setAttribute("href", retroscope.root + hit.src);
     retroscope.markField(image, hit);
   };
-  for (const ranking of rankings) {
+  for (const ranking of galleries) {
     const selectTile = (event) => {
       const tile = event.target.closest(".tile");
       if (tile) selectHit(ranking, tile.dataset.hit);
     };
     ranking.addEventListener("pointerover", (event) => event.pointerType === "mouse" && selectTile(event));
     ranking.addEventListener("focusin", selectTile);
-    selectHit(ranking, "0");
+    if (rankings.includes(ranking)) selectHit(ranking, "0");
   }
   retroscope.lightTiles(document.getElementById("main"));
   for (let digit = 1; digit <= 9; digit++) {
@@ -83,7 +90,8 @@
     if (tile) retroscope.zoom.open(ranking, Number(tile.dataset.hit));
   };
   retroscope.zoom.onChange = (ranking, number) => {
-    patch = number === null ? "" : String(number + 1);
+    const row = ranking.dataset.row ? `${ranking.dataset.row}.` : "";
+    patch = number === null ? "" : `${row}${number + 1}`;
     if (number !== null) selectHit(ranking, String(number));
     apply();
   };
@@ -95,20 +103,22 @@
   // Shows the plates of the same page as it is now; `renew` gives the paths of images that changed.
   retroscope.renewPage = (page, renew) => {
     retroscope.views.renewOptions(page.getElementById("view-options"));
-    for (const ranking of rankings) {
+    for (const ranking of galleries) {
       const selected = ranking.querySelector(".tile[data-selected]")?.dataset.hit ?? "0";
-      const section = page.querySelector(`[data-ranking="${ranking.dataset.ranking}"]`);
+      const section = page.querySelector(`[data-gallery="${ranking.dataset.gallery}"]`);
       for (const image of section.querySelectorAll("image")) image.setAttribute("href", renew(image.getAttribute("href")));
       for (const figure of section.querySelectorAll("[data-gamma]")) {
         figure.dataset.robust = renew(figure.dataset.robust);
         figure.dataset.gamma = renew(figure.dataset.gamma);
       }
       ranking.innerHTML = section.innerHTML;
-      selectHit(ranking, selected);
+      if (rankings.includes(ranking)) selectHit(ranking, selected);
     }
     apply();
   };
   form.addEventListener("change", apply);
+  const classChoice = document.querySelector(".class-choice");
+  classChoice?.addEventListener("change", () => classChoice.submit());
   addEventListener("hashchange", restore);
   restore();
 })();

@@ -8,15 +8,19 @@
 
   // -- the options of a page and its address
   const choose = (name, value) => {
-    const controls = [...form.querySelectorAll(`[name=${name}]`)];
-    if (controls[0]?.type === "radio") {
+    const controls = [...form.elements].filter((control) => control.name === name);
+    const [first] = controls;
+    if (first?.type === "radio") {
       const input = controls.find((control) => control.value === value);
       if (input) input.checked = true;
       return Boolean(input);
     }
-    const select = controls[0];
-    const isOption = [...(select?.options ?? [])].some((option) => option.value === value);
-    if (isOption) select.value = value;
+    if (first?.type === "number") {
+      first.value = value;
+      return true;
+    }
+    const isOption = [...(first?.options ?? [])].some((option) => option.value === value);
+    if (isOption) first.value = value;
     return isOption;
   };
   // The options of the same page as it is now, where others have become possible.
@@ -33,6 +37,7 @@
     const selects = [...form.querySelectorAll("select")].filter((select) => select.selectedIndex > 0);
     const texts = [...inputs].map((input) => input.value);
     texts.push(...selects.map((select) => select.selectedOptions[0].text));
+    for (const range of form.elements) if (range.type === "number" && range.value) texts.push(`${range.ariaLabel} ${range.value}`);
     document.getElementById("fold-summary").textContent = texts.join(", ");
   };
   retroscope.views = {

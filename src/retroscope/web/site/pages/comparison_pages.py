@@ -193,12 +193,11 @@ def _change_facts(change: UnitChange | None) -> Facts:
 
 def _unit_in_atlas(one: Site, layer: Layer, channel: int) -> Facts:
     """The unit's page in one of the atlases; the paths in it are of that atlas's site."""
-    slug = layer_slugs(one)[layer.name]
     return {
         "name": one.name,
         "folder": site_folder(one),
         "href": url_for(one, "unit", layer=layer.name, channel=channel),
-        **unit_pages.unit(one, {"layer": slug, "channel": str(channel)}),
+        **unit_pages.describe_unit(one, one.atlas.layer(layer.name), channel),
     }
 
 

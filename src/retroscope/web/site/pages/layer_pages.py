@@ -1,19 +1,24 @@
-"""The page of a layer: the plates of its channels, and the columns they are sorted by."""
+"""The page of a layer: the plates of its channels, and what they are sorted and filtered by."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from urllib.parse import urlencode
 
 from retroscope.atlas.excerpt import listed_channels
 from retroscope.atlas.queries import channel_queries
-from retroscope.atlas.schema import RANKINGS, Ranking
-from retroscope.results.as_json import number_json
 from retroscope.results.layers import Layer
-from retroscope.web.site.channel_metrics import class_selectivity, decode_class_means
-from retroscope.web.site.pages.missing_projections import missing_of_layer
-from retroscope.web.site.pages.number_facts import (
-    number_columns,
-    sortable_numbers,
-    unit_names,
+from retroscope.web.site.pages.charts import distribution
+from retroscope.web.site.pages.layer_options import LayerOptions, parse_options, select_rows
+from retroscope.web.site.pages.layer_table import (
+    SCORE,
+    Column,
+    LayerTable,
+    of_class,
+    read_layer_table,
+    shorten,
 )
+from retroscope.web.site.pages.missing_projections import missing_of_layer
+from retroscope.web.site.pages.number_facts import unit_names
 from retroscope.web.site.pages.page_facts import (
     assignment_script,
     is_pixelated,
@@ -23,61 +28,76 @@ from retroscope.web.site.pages.page_facts import (
     page_span,
     page_urls,
 )
-from retroscope.web.site.pages.plate_facts import (
-    contrast_channels,
-    plate_urls,
-    view_letters,
-    views_of_hits,
-)
+from retroscope.web.site.pages.plate_facts import class_plate_urls, plate_urls, view_letters
+from retroscope.web.site.pages.ranking_facts import ranking_facts
 from retroscope.web.site.site import Facts, PageNotFoundError, Params, Site
 from retroscope.web.site.urls import find_layer_by_slug, layer_slugs, url_for, url_template
 
-_COLUMNS = (
-    *("channel", "maximum", "mean", "fired_image_share", "selectivity"),
+_ROW_KEYS = (
+    *("channel", "maximum", "fired_image_share", "selectivity"),
     *("class", "dead", "pattern", "plates"),
 )
 
 
 def layer(site: Site, params: Params) -> Facts:
-    """A layer, and the first or a later part of its channels."""
+    """A layer, and the first or a later part of its channels, in the order of the URL."""
     layer = find_layer_by_slug(site, params["layer"])
     page = int(params.get("page", 1))
-    listed = listed_channels(site.atlas, layer)
-    if page > page_count(len(listed)):
+    table, options = _read_options(site, layer, params)
+    selected = select_rows(table, options)
+    if page > page_count(len(selected)):
         raise PageNotFoundError(f"no page {page} of {layer.name}")
+    span = page_span(page, len(selected))
     condition = channel_queries.layer_condition(site.atlas, layer)
-    span = page_span(page, len(listed))
-    rows = _listed_rows(site, layer, listed[span.start : span.stop])
+    columns = table.ranked_by(options.by)
+    shown = columns.get(options.sort, columns[SCORE])
     names = unit_names(site, layer)
     return layer_facts(site, layer) | {
         "pixelated": is_pixelated(layer),
         "scanned": condition.known,
         "dead": condition.dead,
-        "listed": len(listed),
+        "listed": len(table.rows),
+        "matching": len(selected),
         "views": _layer_views(site, layer),
-        "numbers": sortable_numbers(site, layer),
+        "options": _option_facts(params, options, columns),
+        "distributions": _distributions(columns, options),
         "missing": missing_of_layer(site, layer),
         "classes": [label.name for label in site.atlas.labels],
+        "ranked_classes": [label.name for label in site.atlas.ranked_classes],
         "page": page,
         "columns": url_for(site, "layer_columns", layer=layer.name),
-        "pages": page_urls(site, "layer", len(listed), layer=layer.name),
+        "pages": page_urls(site, "layer", len(selected), layer=layer.name),
         "around": _neighbour_layers(site, layer),
+        "rankings": ranking_facts(table.rankings),
         "plates": [
-            row | _links(site, layer, row) | {"name": names.get(row["channel"])} for row in rows
+            _plate(site, layer, table.rows[row], label=options.label)
+            | {"name": names.get(table.rows[row]["channel"]), "value": shown.values[row]}
+            for row in selected[span.start : span.stop]
         ],
     }
+
+
+def _read_options(site: Site, layer: Layer, params: Params) -> tuple[LayerTable, LayerOptions]:
+    """The table of a layer, or of a class in it, and what the URL asks for."""
+    table = read_layer_table(site, layer)
+    options = parse_options(params, table.columns, site.atlas)
+    if options.label:
+        table = of_class(table, site, layer, site.atlas.label(options.label))
+    return table, options
 
 
 def columns_script(site: Site, params: Params) -> bytes:
     """All channels of a layer, column by column, for the script that sorts and filters them."""
     layer = find_layer_by_slug(site, params["layer"])
-    rows = _listed_rows(site, layer, listed_channels(site.atlas, layer))
+    table, options = _read_options(site, layer, params)
+    plates = {"layer": layer.name} | ({"label": options.label} if options.label else {})
     facts = {
         "units": url_template(site, "unit", layer=layer.name),
-        "plates": url_template(site, "plate", layer=layer.name),
+        "plates": url_template(site, "class_plate" if options.label else "plate", **plates),
         "patterns": url_template(site, "pattern", layer=layer.name),
-        "columns": {name: [_shorten(row[name]) for row in rows] for name in _COLUMNS},
-        "numbers": number_columns(site, layer, [row["channel"] for row in rows]),
+        "columns": {key: [_pack(row[key]) for row in table.rows] for key in _ROW_KEYS},
+        "scores": {ranking: column.values for ranking, column in table.scores.items()},
+        "values": {name: column.values for name, column in table.columns.items()},
         "names": unit_names(site, layer),
     }
     return assignment_script("layer", facts)
@@ -95,50 +115,60 @@ def list_layer_pages(site: Site) -> Iterator[Params]:
             yield {**params, "page": str(page)}
 
 
-def _listed_rows(site: Site, layer: Layer, channels: Sequence[int]) -> list[Facts]:
-    """The rows of these channels, which are in order."""
-    span = range(channels[0], channels[-1] + 1) if channels else range(0)
-    return [row for row in channel_rows(site, layer, span) if row["channel"] in channels]
-
-
-def channel_rows(site: Site, layer: Layer, span: range) -> list[Facts]:
-    """What the channels of a layer are sorted and filtered by."""
-    atlas = site.atlas
-    labels = {label.id: label.name for label in atlas.labels}
-    pattern_channels = channel_queries.channels_with_pattern(atlas, layer)
-    blobs = channel_queries.class_means(atlas, layer, span)
-    indices = class_selectivity(decode_class_means(blobs)).tolist()
-    selectivity = dict(zip(blobs, indices, strict=True))
-    first_hits = {
-        ranking: channel_queries.first_hits(atlas, layer, span, ranked_by=ranking)
-        for ranking in RANKINGS
-    }
-    contrasts = contrast_channels(site, layer, span)
-    views = {ranking: views_of_hits(first_hits[ranking], contrasts) for ranking in RANKINGS}
-    first_by_mean = first_hits[Ranking.MEAN]
-    return [
-        {
-            "channel": row.channel,
-            "maximum": row.maximum,
-            "mean": hit.score if (hit := first_by_mean.get(row.channel)) else None,
-            "fired_image_share": (row.fired_images or 0) / row.images if row.images else 0.0,
-            "selectivity": number_json(selectivity.get(row.channel)),
-            "class": None if row.top_label is None else labels.get(row.top_label),
-            "dead": bool(row.dead),
-            "non_finite": row.non_finite,
-            "pattern": row.channel in pattern_channels,
-            "plates": {ranking: views[ranking].get(row.channel, ()) for ranking in RANKINGS},
-        }
-        for row in channel_queries.channel_summaries(atlas, layer, span)
-    ]
-
-
-def _links(site: Site, layer: Layer, row: Facts) -> Facts:
-    channel = row["channel"]
+def _option_facts(params: Params, options: LayerOptions, columns: Mapping[str, Column]) -> Facts:
+    """The options of a URL, in words where they leave channels out, and for links to more pages."""
+    asked = {name: value for name, value in params.items() if name not in ("layer", "page")}
     return {
+        "sort": options.sort,
+        "sort_title": columns[options.sort].title if options.sort in columns else "",
+        "by": options.by,
+        "show": options.show,
+        "size": options.size,
+        "class": options.label,
+        "top_class": options.top_class,
+        "ranges": [
+            {
+                "name": name,
+                "title": columns[name].title,
+                "low": low if isfinite(low) else None,
+                "high": high if isfinite(high) else None,
+            }
+            for name, (low, high) in options.ranges.items()
+        ],
+        "problems": list(options.problems),
+        "query": urlencode({name: value for name, value in asked.items() if value}),
+    }
+
+
+def _distributions(columns: Mapping[str, Column], options: LayerOptions) -> list[Facts]:
+    """How each value is distributed over the channels of a layer, and the range of the URL."""
+    facts = []
+    for name, column in columns.items():
+        chart = distribution(column.values, chance=column.chance)
+        low, high = (bound if isfinite(bound) else None for bound in options.range_of(name))
+        facts.append(
+            {
+                "name": name,
+                "title": column.title,
+                "doc": column.doc,
+                "subject": column.subject,
+                "from": low,
+                "to": high,
+                "chart": chart,
+            }
+        )
+    return facts
+
+
+def _plate(site: Site, layer: Layer, row: Facts, *, label: str) -> Facts:
+    """A channel, with the paths of its page and its plates."""
+    channel = row["channel"]
+    return row | {
         "href": url_for(site, "unit", layer=layer.name, channel=channel),
         "plates": {
-            ranked_by: plate_urls(site, layer, channel, views, ranked_by=ranked_by)
+            ranked_by: class_plate_urls(site, layer, channel, views, label=label)
+            if label
+            else plate_urls(site, layer, channel, views, ranked_by=ranked_by)
             for ranked_by, views in row["plates"].items()
         },
     }
@@ -167,10 +197,10 @@ def _neighbour_layers(site: Site, layer: Layer) -> Facts:
     )
 
 
-def _shorten(value: object) -> object:
+def _pack(value: object) -> object:
     """Four digits of a number, and the letters of the views that have plates in each ranking."""
     if isinstance(value, dict):
-        return [view_letters(value[name]) for name in RANKINGS]
+        return [view_letters(views) for views in value.values()]
     if isinstance(value, bool):
         return int(value)
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+    return shorten(value) if isinstance(value, float) else value

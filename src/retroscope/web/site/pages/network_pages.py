@@ -13,8 +13,13 @@ from retroscope.web.site.pages.highlights import example_unit, highlighted_units
 from retroscope.web.site.pages.image_pages import sample_images
 from retroscope.web.site.pages.missing_projections import missing_of_atlas
 from retroscope.web.site.pages.network_graph import draw_graph, graph_json, read_graph
-from retroscope.web.site.pages.number_facts import named_units
-from retroscope.web.site.pages.page_facts import assignment_script, layer_facts, unit_facts
+from retroscope.web.site.pages.number_facts import named_units, number_medians
+from retroscope.web.site.pages.page_facts import (
+    assignment_script,
+    channels_facts,
+    layer_facts,
+    unit_facts,
+)
 from retroscope.web.site.site import Facts, Params, Site
 from retroscope.web.site.urls import label_urls, url_for, url_template
 
@@ -33,6 +38,8 @@ def network(site: Site, _params: Params) -> Facts:
     steps = [layer.index for layer in atlas.layers]
     graph, highlights = read_graph(site), highlighted_units(site)
     height, width = _input_size(site)
+    medians = number_medians(site)
+    scored = {name for number in medians for name in number["layers"]}
     return {
         "atlas": site.name,
         "meta": {key: meta.get(key) for key in _META_KEYS},
@@ -50,6 +57,8 @@ def network(site: Site, _params: Params) -> Facts:
         "example": example_unit(site, highlights),
         "missing": missing_of_atlas(site),
         "layers": layers,
+        "numbers": medians,
+        "scored": [layer["name"] for layer in layers if layer["name"] in scored],
         "all_layers": layer_count(atlas),
         "listed": sum(len(listed_channels(atlas, layer)) for layer in atlas.layers),
     }
@@ -152,7 +161,5 @@ def _condition_facts(row: LayerConditionRow | None) -> Facts:
 
 def _strip(site: Site, layer: Layer) -> list[Facts]:
     """The live channels with the highest maxima."""
-    return [
-        unit_facts(site, layer.name, channel)
-        for channel in channel_queries.strongest_channels(site.atlas, layer, _STRIP_SIZE)
-    ]
+    channels = channel_queries.strongest_channels(site.atlas, layer, _STRIP_SIZE)
+    return channels_facts(site, layer, channels)

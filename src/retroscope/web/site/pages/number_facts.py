@@ -1,12 +1,14 @@
 """The numbers and names of units, as pages show them."""
 
-from collections.abc import Sequence
+from functools import lru_cache
+from math import isfinite
 
-from retroscope.atlas.queries import number_queries
+from retroscope.atlas.queries import number_queries, reader_queries
+from retroscope.atlas.reader import Atlas
 from retroscope.render.captions import name_line
 from retroscope.results.as_json import unit_name_json, unit_number_json
 from retroscope.results.layers import Layer
-from retroscope.results.unit_numbers import NUMBERS, NUMBERS_BY_NAME, UnitNumber
+from retroscope.results.unit_numbers import NUMBERS, NUMBERS_BY_NAME, Subject, UnitNumber
 from retroscope.unit import Unit
 from retroscope.web.site.site import Facts, Site
 
@@ -18,7 +20,10 @@ def number_facts(site: Site, unit: Unit) -> Facts:
     return {
         "names": [unit_name_json(name) for name in names],
         "name_line": name_line(names),
-        "numbers": [unit_number_json(number) | _words(number) for number in numbers],
+        "numbers": [
+            unit_number_json(number) | _words(number) | {"chart": _chart(number)}
+            for number in numbers
+        ],
     }
 
 
@@ -34,29 +39,52 @@ def _words(number: UnitNumber) -> Facts:
         "title": kind.title if kind else number.name,
         "doc": kind.doc if kind else "",
         "chance_doc": kind.chance if kind else "",
+        "is_of_unit": number.subject == Subject.UNIT,
+        "is_above_chance": number.is_above_chance if number.has_interval else None,
     }
 
 
-def sortable_numbers(site: Site, layer: Layer) -> dict[str, str]:
-    """The titles of the numbers that a layer has, by name."""
-    stored = set(number_queries.number_names(site.atlas, layer.name))
-    return {kind.name: kind.title for kind in NUMBERS if kind.name in stored}
-
-
-def number_columns(
-    site: Site, layer: Layer, channels: Sequence[int]
-) -> dict[str, list[float | None]]:
-    """Each number of a layer, with four digits, for these channels."""
-    rows = {channel: row for row, channel in enumerate(channels)}
-    columns: dict[str, list[float | None]] = {
-        name: [None] * len(channels) for name in sortable_numbers(site, layer)
+def _chart(number: UnitNumber) -> Facts | None:
+    """Where value, interval and chance are on an axis from 0 to 1, or from -1 if any is below 0."""
+    marks = {
+        "value": number.value,
+        "low": number.low,
+        "high": number.high,
+        "chance": number.chance,
     }
-    if not columns:
-        return {}
-    for number in number_queries.number_values(site.atlas, layer.name):
-        if number.value is not None and number.name in columns and number.channel in rows:
-            columns[number.name][rows[number.channel]] = float(f"{number.value:.4g}")
-    return columns
+    known = {name: value for name, value in marks.items() if isfinite(value)}
+    if "value" not in known:
+        return None
+    first = min(-1.0, *known.values()) if min(known.values()) < 0 else 0.0
+    last = max(1.0, *known.values())
+    positions = {name: (value - first) / (last - first) for name, value in known.items()}
+    return {"ends": [first, last], **{name: positions.get(name) for name in marks}}
+
+
+def number_medians(site: Site) -> list[Facts]:
+    """The numbers that any layer has, each with its median of every layer that has it."""
+    return _cached_medians(site.atlas, reader_queries.data_version(site.atlas))
+
+
+@lru_cache(maxsize=8)
+def _cached_medians(atlas: Atlas, _version: int) -> list[Facts]:
+    medians = number_queries.number_medians(atlas)
+    return [
+        {
+            "name": kind.name,
+            "title": kind.title,
+            "doc": kind.doc,
+            "chance_doc": kind.chance,
+            "subject": str(kind.subject),
+            "layers": {
+                row.layer: {"median": row.median, "chance": row.chance}
+                for row in medians
+                if row.name == kind.name
+            },
+        }
+        for kind in NUMBERS
+        if any(row.name == kind.name for row in medians)
+    ]
 
 
 def unit_names(site: Site, layer: Layer) -> dict[int, str]:

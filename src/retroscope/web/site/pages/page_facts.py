@@ -1,13 +1,13 @@
 """Facts that several pages show: layers, units, and the links to neighbours and further pages."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from retroscope.atlas.schema import RANKINGS
 from retroscope.results.as_json import layer_json
 from retroscope.results.layers import Layer
 from retroscope.web.site.site import Facts, Site
-from retroscope.web.site.urls import page_url, url_for
+from retroscope.web.site.urls import page_url, url_for, url_template
 
 ITEMS_PER_PAGE = 240
 """Channels or images on a page; a multiple of most numbers of columns."""
@@ -21,13 +21,25 @@ def layer_facts(site: Site, layer: Layer) -> Facts:
 
 def unit_facts(site: Site, layer: str, channel: int) -> Facts:
     """A unit as a link with its plate; `pixelated` if single pixels should stay sharp."""
-    return {
-        "unit": f"{layer}:{channel}",
-        "channel": channel,
-        "href": url_for(site, "unit", layer=layer, channel=channel),
-        "plate": plate_url(site, layer, channel),
-        "pixelated": is_pixelated(site.atlas.layer(layer)),
-    }
+    return channels_facts(site, site.atlas.layer(layer), [channel])[0]
+
+
+def channels_facts(site: Site, layer: Layer, channels: Iterable[int]) -> list[Facts]:
+    """Several units of a layer as `unit_facts`; faster than one by one."""
+    href = url_template(site, "unit", layer=layer.name)
+    kind = {"ranked_by": RANKINGS[0], "kind": "patches"}
+    plate = url_template(site, "plate", layer=layer.name, **kind)
+    pixelated = is_pixelated(layer)
+    return [
+        {
+            "unit": f"{layer.name}:{channel}",
+            "channel": channel,
+            "href": href.format(channel=channel),
+            "plate": plate.format(channel=channel),
+            "pixelated": pixelated,
+        }
+        for channel in channels
+    ]
 
 
 def is_pixelated(layer: Layer) -> bool:

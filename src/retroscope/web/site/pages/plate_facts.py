@@ -61,6 +61,14 @@ def plate_urls(
     return {view: template.format(kind=view) for view in views}
 
 
+def class_plate_urls(
+    site: Site, layer: Layer, channel: int, views: Iterable[str], *, label: str
+) -> Facts:
+    """The path of the plate of each view of the best images of a class."""
+    template = url_template(site, "class_plate", layer=layer.name, channel=channel, label=label)
+    return {view: template.format(kind=view) for view in views}
+
+
 def read_sides(site: Site, layer: Layer, channels: Sequence[int]) -> dict[int, Facts]:
     """The plates and the pattern of channels in one of several atlases, as the first reaches them.
 

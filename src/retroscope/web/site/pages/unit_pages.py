@@ -4,17 +4,11 @@ from collections.abc import Iterator, Mapping
 from shlex import quote
 
 from retroscope.atlas.excerpt import listed_channels
-from retroscope.atlas.image_blobs import stored_image_sizes
 from retroscope.atlas.queries import channel_queries
-from retroscope.atlas.queries.channel_queries import UnitHitRow
 from retroscope.atlas.schema import RANKINGS, AtlasError, Ranking
-from retroscope.geometry import Box
-from retroscope.imaging.decoding import Size
-from retroscope.render.mosaics import cell_size
-from retroscope.results.as_json import box_json, number_json, stats_json
+from retroscope.results.as_json import number_json, stats_json
 from retroscope.results.caveats import projection_caveats
 from retroscope.results.layers import Layer
-from retroscope.results.plates import HALF, place_in_image
 from retroscope.results.statistics import ChannelStats
 from retroscope.unit import Unit
 from retroscope.web.site.channel_metrics import (
@@ -23,14 +17,15 @@ from retroscope.web.site.channel_metrics import (
     find_similar_channels,
 )
 from retroscope.web.site.comparison import common_layers
-from retroscope.web.site.pages.charts import histogram_bars
-from retroscope.web.site.pages.image_pages import image_links
-from retroscope.web.site.pages.missing_projections import missing_of_ranking, missing_of_unit
+from retroscope.web.site.pages.charts import histogram_bars, maxima_marks
+from retroscope.web.site.pages.missing_projections import missing_of_unit
 from retroscope.web.site.pages.number_facts import number_facts
-from retroscope.web.site.pages.page_facts import layer_facts, neighbours, plate_url, unit_facts
-from retroscope.web.site.pages.plate_facts import VIEW_LETTERS, plate_urls
+from retroscope.web.site.pages.page_facts import channels_facts, layer_facts, neighbours
+from retroscope.web.site.pages.plate_facts import VIEW_LETTERS
+from retroscope.web.site.pages.ranking_facts import ranking_facts
+from retroscope.web.site.pages.unit_hits import ranking
+from retroscope.web.site.pages.unit_rows import class_choice, unit_rows
 from retroscope.web.site.site import Facts, Params, Site, make_site
-from retroscope.web.site.site_files import PLATE_KINDS
 from retroscope.web.site.urls import (
     find_layer_by_slug,
     label_urls,
@@ -45,6 +40,21 @@ def unit(site: Site, params: Params) -> Facts:
     """Everything the atlas stores about a channel."""
     layer = find_layer_by_slug(site, params["layer"])
     channel = parse_channel(layer, params["channel"])
+    facts = describe_unit(site, layer, channel)
+    classes, choice = class_choice(site, facts["stats"], params.get("class", ""))
+    rows = unit_rows(site, layer, channel, classes)
+    samples = [row["hits"] for row in rows if row["name"] == Ranking.SAMPLE]
+    return facts | {
+        "rows": rows,
+        "class_choice": choice,
+        "marks": maxima_marks(facts["histogram"], *samples),
+        "similar": _similar(site, layer, channel),
+        "around": _neighbour_channels(site, layer, channel),
+    }
+
+
+def describe_unit(site: Site, layer: Layer, channel: int) -> Facts:
+    """What the page of a unit and that of its comparison show."""
     unit = Unit(layer.name, channel)
     stats = _read_stats(site, unit)
     rankings = {name: ranking(site, layer, channel, ranked_by=name) for name in RANKINGS}
@@ -58,12 +68,11 @@ def unit(site: Site, params: Params) -> Facts:
         "histogram": None if stats is None else histogram_bars(stats),
         "selectivity": _selectivity(site, layer, channel),
         "rankings": rankings,
+        "ranking_words": ranking_facts(RANKINGS),
         "views": _unit_views(rankings),
         "missing": missing_of_unit(site, layer, channel),
         "comparison": _comparison_url(site, layer, channel),
         "patterns": _patterns(site, layer, channel),
-        "similar": _similar(site, layer, channel),
-        "around": _neighbour_channels(site, layer, channel),
         "reproduce": _reproduce(site, unit),
         "rules": site.atlas.rules,
         "caveat": " ".join(projection_caveats([site.atlas.rules])),
@@ -84,69 +93,6 @@ def list_units(site: Site) -> Iterator[Params]:
     for layer, slug in zip(site.atlas.layers, layer_slugs(site).values(), strict=True):
         channels = listed_channels(site.atlas, layer)
         yield from ({"layer": slug, "channel": str(n)} for n in channels)
-
-
-def ranking(site: Site, layer: Layer, channel: int, *, ranked_by: str) -> Facts:
-    """The hits of a channel, and the plates of projections and lit patches, in the same order.
-
-    `gamma` are the plates of projections by that tone. `cell` is the side of a square that holds
-    the window of any of the hits: all are shown at one scale.
-    """
-    rows = channel_queries.unit_hits(site.atlas, layer, channel, ranked_by=ranked_by)
-    sizes = stored_image_sizes(site.atlas, [row.image for row in rows])
-    has_projections = any(row.activation is not None for row in rows)
-    has_contrast = channel in channel_queries.channels_with_rules(
-        site.atlas, layer, "contrast", channels=range(channel, channel + 1)
-    )
-    is_stored = {"projections": has_projections, "lit": has_projections, "contrast": has_contrast}
-    views = [view for view, stored in is_stored.items() if stored]
-    plates: Facts = dict.fromkeys(is_stored) | plate_urls(
-        site, layer, channel, views, ranked_by=ranked_by
-    )
-    gamma = {
-        view: plate_url(site, layer.name, channel, ranked_by=ranked_by, kind=f"{view}-gamma")
-        for view in views
-        if f"{view}-gamma" in PLATE_KINDS
-    }
-    unprojected = sum(row.activation is None for row in rows)
-    windows = [_visible(layer.field.box(row.y, row.x), sizes.get(row.image)) for row in rows]
-    return plates | {
-        "gamma": gamma,
-        "missing": missing_of_ranking(site, layer, channel, ranked_by=ranked_by, hits=unprojected),
-        "cell": max(cell_size((window.height, window.width) for window in windows)),
-        "hits": [_hit_facts(site, layer, row, sizes=sizes) for row in rows],
-    }
-
-
-def _visible(box: Box, size: Size | None) -> Box:
-    """The part of a field in an image; the field, if the image is not stored."""
-    return box if size is None else box.clip(*size)
-
-
-def _hit_facts(site: Site, layer: Layer, row: UnitHitRow, *, sizes: Mapping[int, Size]) -> Facts:
-    """A hit with the keys of `patch_json`, its rank, its class, and its image if it is stored.
-
-    `place` is the middle of a field whose patch looks like the image; `middle`, to be marked in
-    the image, also that of fields half as large.
-    """
-    box = layer.field.box(row.y, row.x)
-    size = sizes.get(row.image)
-    return {
-        "rank": row.rank,
-        "score": row.score,
-        "position": [row.y, row.x],
-        "box": box_json(box),
-        "window": box_json(_visible(box, size)),
-        "place": place_in_image(box, size) if size else None,
-        "middle": place_in_image(box, size, share=HALF) if size else None,
-        "image": row.image,
-        "source": row.key,
-        "class": row.label,
-        **(image_links(site, row.image) if size else {"href": None, "src": None}),
-        "size": list(size) if size else None,
-        "projected": row.activation is not None,
-        "notes": row.note.splitlines() if row.note else [],
-    }
 
 
 def _read_stats(site: Site, unit: Unit) -> ChannelStats | None:
@@ -188,13 +134,15 @@ def _patterns(site: Site, layer: Layer, channel: int) -> list[Facts]:
 
 
 def _similar(site: Site, layer: Layer, channel: int) -> list[Facts]:
+    channels = find_similar_channels(site.atlas, layer, channel)
+    units = channels_facts(site, layer, [similar.channel for similar in channels])
     return [
-        unit_facts(site, layer.name, similar.channel)
+        unit
         | {
             "shared_images": similar.shared_images,
             "class_similarity": number_json(similar.class_similarity),
         }
-        for similar in find_similar_channels(site.atlas, layer, channel)
+        for unit, similar in zip(units, channels, strict=True)
     ]
 
 

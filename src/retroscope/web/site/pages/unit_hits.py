@@ -1,0 +1,108 @@
+"""The hits of a unit in a ranking, or of a class, with the plates that show them."""
+
+from collections.abc import Mapping
+
+from retroscope.atlas.image_blobs import stored_image_sizes
+from retroscope.atlas.queries import channel_queries
+from retroscope.atlas.queries.channel_queries import UnitHitRow
+from retroscope.atlas.queries.reader_queries import Label
+from retroscope.atlas.schema import RANKINGS
+from retroscope.geometry import Box
+from retroscope.imaging.decoding import Size
+from retroscope.render.mosaics import cell_size
+from retroscope.results.as_json import box_json
+from retroscope.results.layers import Layer
+from retroscope.results.plates import HALF, place_in_image
+from retroscope.web.site.pages.image_pages import image_links
+from retroscope.web.site.pages.missing_projections import missing_of_ranking
+from retroscope.web.site.pages.plate_facts import VIEW_LETTERS, class_plate_urls, plate_urls
+from retroscope.web.site.site import Facts, Site
+from retroscope.web.site.site_files import PLATE_KINDS
+
+_TONE = "-gamma"
+
+
+def ranking(
+    site: Site, layer: Layer, channel: int, *, ranked_by: str, label: Label | None = None
+) -> Facts:
+    """The hits of a channel, and the plates of projections and lit patches, in the same order.
+
+    `gamma` are the plates of projections by that tone. `cell` is the side of a square that holds
+    the window of any of the hits: all are shown at one scale. With a class, they are its best
+    images; their plates are made by a server alone.
+    """
+    number = None if label is None else label.id
+    rows = channel_queries.unit_hits(site.atlas, layer, channel, ranked_by=ranked_by, label=number)
+    sizes = stored_image_sizes(site.atlas, [row.image for row in rows])
+    windows = [_visible(layer.field.box(row.y, row.x), sizes.get(row.image)) for row in rows]
+    unprojected = sum(row.activation is None for row in rows)
+    return _plates(site, layer, channel, rows, ranked_by=ranked_by, label=label) | {
+        "missing": missing_of_ranking(site, layer, channel, ranked_by=ranked_by, hits=unprojected),
+        "cell": max(cell_size((window.height, window.width) for window in windows)),
+        "hits": [_hit_facts(site, layer, row, sizes=sizes) for row in rows],
+    }
+
+
+def _plates(
+    site: Site,
+    layer: Layer,
+    channel: int,
+    rows: list[UnitHitRow],
+    *,
+    ranked_by: str,
+    label: Label | None,
+) -> Facts:
+    """The paths of the plates that there are; None for the others."""
+    span = range(channel, channel + 1)
+    kinds: list[str] = []
+    if any(row.activation is not None for row in rows) and (label is None or site.answers_queries):
+        kinds += ["projections", "lit"]
+    is_default = label is None and ranked_by in RANKINGS
+    if kinds or is_default:
+        contrasts = channel_queries.channels_with_rules(
+            site.atlas, layer, "contrast", channels=span
+        )
+        kinds += ["contrast"] if contrasts else []
+    tones = {view: view + _TONE for view in kinds if view + _TONE in PLATE_KINDS}
+    views = [*kinds, *tones.values()]
+    if label is None:
+        urls = plate_urls(site, layer, channel, views, ranked_by=ranked_by)
+    else:
+        urls = class_plate_urls(site, layer, channel, views, label=label.name)
+    return {
+        **{view: urls.get(view) for view in VIEW_LETTERS if view != "patches"},
+        "gamma": {view: urls[tone] for view, tone in tones.items()},
+    }
+
+
+def _visible(box: Box, size: Size | None) -> Box:
+    """The part of a field in an image; the field, if the image is not stored."""
+    return box if size is None else box.clip(*size)
+
+
+def _hit_facts(site: Site, layer: Layer, row: UnitHitRow, *, sizes: Mapping[int, Size]) -> Facts:
+    """A hit with the keys of `patch_json`, its rank, its class, and its image if it is stored.
+
+    `place` is the middle of a field whose patch looks like the image; `middle`, to be marked in
+    the image, also that of fields half as large.
+    """
+    box = layer.field.box(row.y, row.x)
+    size = sizes.get(row.image)
+    return {
+        "rank": row.rank,
+        "score": row.score,
+        "quantile": None,
+        "remark": "",
+        "position": [row.y, row.x],
+        "box": box_json(box),
+        "window": box_json(_visible(box, size)),
+        "place": place_in_image(box, size) if size else None,
+        "middle": place_in_image(box, size, share=HALF) if size else None,
+        "image": row.image,
+        "source": row.key,
+        "class": row.label,
+        **(image_links(site, row.image) if size else {"href": None, "src": None}),
+        "size": list(size) if size else None,
+        "projected": row.activation is not None,
+        "notes": row.note.splitlines() if row.note else [],
+    }
