@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 import retroscope as rs
-from retroscope.auditing.filter_rules import chance_of_structure, folded_share
+from retroscope.auditing.filter_rules import chance_of_structure
+from retroscope.auditing.image_spectrum import folded_share, image_spectrum, natural_spectrum
+from retroscope.imaging.decoding import RGB
 from retroscope.methods.convolution_weights import convolution_weights
 from tests.auditing.planted import findings
 
@@ -92,32 +94,54 @@ def test_small_filters_are_not_looked_at(images: Path, tmp_path: Path) -> None:
 # Aliasing
 
 
-def folded_directly(weights: Filter, stride: int, size: int = 64) -> float:
-    """The share by its definition, frequency by frequency."""
-    ys, xs = np.indices(weights.shape[:2])
-    folded = total = 0.0
-    for v in range(-size // 2, size // 2):
-        for h in range(-size // 2, size // 2):
-            if v == h == 0:
-                continue
-            wave = np.exp(-2j * np.pi * (v * ys + h * xs) / size)
-            power = sum(abs((weights[..., c] * wave).sum()) ** 2 for c in range(3))
-            power /= (v / size) ** 2 + (h / size) ** 2
-            total += power
-            folded += power * (max(abs(v), abs(h)) / size > 0.5 / stride)
-    return folded / total
+def photograph(seed: int, side: int = 48) -> RGB:
+    return rs.scene(seed, size=side).pixels
+
+
+def folded_directly(weights: Filter, stride: int, image: RGB) -> float:
+    """The share in the response to one image, which is windowed and repeats at its borders."""
+    side = len(image)
+    window = np.outer(np.hanning(side), np.hanning(side))[..., None]
+    pixels = (image - image.mean(axis=(0, 1))) * window
+    response = np.zeros((side, side))
+    for y, x, colour in np.ndindex(*weights.shape):
+        response += weights[y, x, colour] * np.roll(pixels[..., colour], (-y, -x), axis=(0, 1))
+    power = np.abs(np.fft.fft2(response)) ** 2
+    frequencies = np.abs(np.fft.fftfreq(side))
+    is_coarse = np.logical_and.outer(frequencies <= 0.5 / stride, frequencies <= 0.5 / stride)
+    return 1 - float(power[is_coarse].sum() / power.sum())
 
 
 @pytest.mark.parametrize("stride", [2, 4])
 @pytest.mark.parametrize("cycles", [0.0, 0.2, 0.4])
-def test_the_folded_share_is_that_of_the_definition(stride: int, cycles: float) -> None:
-    weights = grating(cycles) + 0.2 * noise(1)
-    expected = folded_directly(weights, stride)
-    assert folded_share(weights, (stride, stride)) == pytest.approx(expected)
+def test_the_folded_share_is_that_of_the_response_to_the_image(stride: int, cycles: float) -> None:
+    image, weights = photograph(3), grating(cycles) + 0.2 * noise(1)
+    spectrum = image_spectrum([image], [1, 1, 1])
+    share = folded_share(weights, (stride, stride), spectrum)
+    assert share == pytest.approx(folded_directly(weights, stride, image))
 
 
-def test_nothing_is_folded_without_a_stride() -> None:
-    assert folded_share(noise(0), (1, 1)) == 0
+def test_the_spectrum_is_summed_over_images_and_tiles() -> None:
+    images = [photograph(seed, 128) for seed in range(2)]
+    tiles = [image[y : y + 64, x : x + 64] for image in images for y in (0, 64) for x in (0, 64)]
+    expected = sum(image_spectrum([tile], [1, 2, 4]) for tile in tiles)
+    np.testing.assert_allclose(image_spectrum(images, [1, 2, 4]), expected)
+
+
+def test_a_grey_network_sees_the_mean_of_the_colours() -> None:
+    image = photograph(3)
+    grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
+    seen = image_spectrum([image], [0.5])
+    in_colours = folded_share(grating(0.3), (2, 2), image_spectrum([grey], [1, 1, 1]))
+    assert folded_share(grating(0.3)[..., :1], (2, 2), seen) == pytest.approx(in_colours)
+
+
+@pytest.mark.parametrize("stride", [2, 3, 4])
+def test_natural_images_have_less_to_fold_the_smaller_the_stride(stride: int) -> None:
+    spectrum = natural_spectrum(3)
+    assert folded_share(noise(0), (1, 1), spectrum) == 0
+    shares = [folded_share(noise(0), (step, step), spectrum) for step in (stride, stride + 1)]
+    assert 0 < shares[0] < shares[1] < 1
 
 
 def test_fine_gratings_alias_at_a_stride_and_coarse_ones_do_not(

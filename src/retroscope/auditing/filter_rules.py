@@ -1,10 +1,18 @@
 """Rules about the filters that read pixels: noise, and detail that their stride cannot carry."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from retroscope.atlas.image_blobs import decode_image
+from retroscope.atlas.queries import image_queries
+from retroscope.auditing.image_spectrum import (
+    Spectrum,
+    folded_share,
+    image_spectrum,
+    natural_spectrum,
+)
 from retroscope.auditing.layer_evidence import AtlasEvidence
 from retroscope.auditing.rule_outcome import RuleOutcome, Suspicion
 from retroscope.results.audits import AuditNumber
@@ -16,13 +24,11 @@ MIN_SIDE = 5
 SHUFFLES = 199
 ALPHA = 0.05
 ALIASED = 0.5
-"""Share of the response to natural images above which what a map holds is mostly folded detail."""
-_SPECTRUM = 64
-"""Frequencies along each axis at which a filter's response is computed."""
+"""Share of the response to images above which what a map holds is mostly folded detail."""
+SPECTRUM_IMAGES = 64
+"""Stored images whose spectrum is measured."""
 _FAINT = 1e-6
 """Filters with less than this share of the largest norm are zero."""
-
-Floats = npt.NDArray[np.float64]
 
 
 def find_noise_filters(evidence: AtlasEvidence) -> RuleOutcome:
@@ -87,7 +93,8 @@ def find_aliased_filters(evidence: AtlasEvidence) -> RuleOutcome:
     if max(strides) <= 1:
         return RuleOutcome(len(filters.weights))
     numbers = _nonzero_filters(filters)
-    shares = {number: folded_share(filters.weights[number], strides) for number in numbers}
+    spectrum, images = _spectrum_of_images(evidence, filters.weights.shape[3])
+    shares = {n: folded_share(filters.weights[n], strides, spectrum) for n in numbers}
     aliased = sorted((n for n in numbers if shares[n] > ALIASED), key=lambda n: -shares[n])
     if not aliased:
         return RuleOutcome(len(numbers))
@@ -99,6 +106,7 @@ def find_aliased_filters(evidence: AtlasEvidence) -> RuleOutcome:
             "filters": len(aliased),
             "examined": len(numbers),
             "stride": strides[0],
+            "images": images,
             "highest_folded_share": shares[aliased[0]],
             "median_folded_share": float(np.median(list(shares.values()))),
         },
@@ -106,20 +114,24 @@ def find_aliased_filters(evidence: AtlasEvidence) -> RuleOutcome:
     return RuleOutcome(len(numbers), (suspicion,))
 
 
-def folded_share(weights: npt.NDArray[np.float32], strides: tuple[float, float]) -> float:
-    """The share of a filter's response to natural images above the Nyquist frequency of its map.
+def _spectrum_of_images(evidence: AtlasEvidence, colours: int) -> tuple[Spectrum, int]:
+    """The spectrum of stored images, and of how many; that of natural images if none is stored."""
+    stored = image_queries.stored_images(evidence.atlas)
+    chosen = stored[:: max(1, len(stored) // SPECTRUM_IMAGES)][:SPECTRUM_IMAGES]
+    if not chosen:
+        return natural_spectrum(colours), 0
+    blobs = (image_queries.image_blob(evidence.atlas, image) for image in chosen)
+    images = [decode_image(blob) for blob in blobs if blob is not None]
+    return image_spectrum(images, _std(evidence, colours)), len(images)
 
-    The power of natural images falls with the square of the frequency (Field 1987). What lies above
-    half a cycle for each step of the stride is folded to lower frequencies.
-    """
-    response = np.abs(np.fft.fft2(weights.astype(np.float64), (_SPECTRUM,) * 2, axes=(0, 1))) ** 2
-    vertical, horizontal = np.meshgrid(*(np.fft.fftfreq(_SPECTRUM),) * 2, indexing="ij")
-    squared = vertical**2 + horizontal**2
-    images = np.divide(1.0, squared, out=np.zeros_like(squared), where=squared > 0)
-    power = response.sum(axis=2) * images
-    is_folded = (np.abs(vertical) > 0.5 / strides[0]) | (np.abs(horizontal) > 0.5 / strides[1])
-    total = float(power.sum())
-    return float(power[is_folded].sum()) / total if total else 0.0
+
+def _std(evidence: AtlasEvidence, colours: int) -> list[float]:
+    """What the network divides each colour by, as the atlas records it."""
+    preprocessing = evidence.atlas.meta.get("preprocessing")
+    std = preprocessing.get("std") if isinstance(preprocessing, Mapping) else None
+    if isinstance(std, list) and len(std) == colours:
+        return [float(str(value)) for value in std]
+    return [1.0] * colours
 
 
 def _readable_filters(evidence: AtlasEvidence) -> tuple[Filters | None, str]:

@@ -153,9 +153,10 @@ RULES: tuple[AuditRule, ...] = (
         filter_rules.find_aliased_filters,
         meaning="Detail that is finer than the stride appears as coarser patterns: shifting the "
         "image by one pixel changes the map.",
-        threshold=f"more than {filter_rules.ALIASED:.0%} of the filter's response to images whose "
-        "power falls with the square of the frequency is above half a cycle for each step of the "
-        "stride",
+        threshold=f"more than {filter_rules.ALIASED:.0%} of the filter's response is above half a "
+        "cycle for each step of the stride, by the spectrum of up to "
+        f"{filter_rules.SPECTRUM_IMAGES} stored images; if none is stored, by one whose power "
+        "falls with the square of the frequency",
         disproof="Maps that shift with the image: compare those of an image and of the same image "
         "moved by one pixel.",
     ),
