@@ -180,6 +180,7 @@ LACKING: list[tuple[Callable[[Atlas], object], str]] = [
     (lambda atlas: atlas.hits("conv1:0", ranked_by="sample"), "not by sample"),
     (lambda atlas: atlas.sample("conv1"), "not by sample"),
     (lambda atlas: atlas.plate("conv1:0", label="katze"), "again with per_class$"),
+    (lambda atlas: atlas.hits("conv1", label="no class"), "again with per_class$"),
 ]
 
 

@@ -37,7 +37,7 @@ def find_ranking(atlas: RankedAtlas, ranked_by: str, label: str | None = None) -
     """Where an atlas has the hits of a ranking, or the best images of a class."""
     ranking = resolve_ranking(ranked_by)
     if label is not None:
-        return _find_class_ranking(atlas, atlas.label(label), ranking)
+        return _find_class_ranking(atlas, label, ranking)
     if ranking not in RANKINGS:  # every atlas has these
         _check_ranking(atlas, ranking)
     return HitRanking(ranking)
@@ -58,8 +58,7 @@ def refuse_layer_sample(ranking: HitRanking, layer: str, channels: int) -> None:
     if ranking.ranked_by == Ranking.SAMPLE:
         raise UnitError(
             f"a sample shows the range of one channel; name one of {layer}, {layer}:0 to "
-            f"{layer}:{channels - 1}",
-            parameter="ranked_by",
+            f"{layer}:{channels - 1}"
         )
 
 
@@ -71,13 +70,12 @@ def _check_ranking(atlas: RankedAtlas, ranking: Ranking) -> None:
     names = " and ".join(str(known) for known in Ranking if known in rankings)
     raise AtlasError(
         f"{quote_path(atlas.path)} has hits by {names}, but not by {ranking}, which scans of an "
-        "older retroscope lack; scan the images again",
-        parameter="ranked_by",
+        "older retroscope lack; scan the images again"
     )
 
 
-def _find_class_ranking(atlas: RankedAtlas, label: Label, ranking: Ranking) -> HitRanking:
-    ranked, name = RankingFacts.from_meta(atlas.meta).labels, quote_path(atlas.path)
+def _find_class_ranking(atlas: RankedAtlas, name: str, ranking: Ranking) -> HitRanking:
+    ranked = RankingFacts.from_meta(atlas.meta).labels
     if ranking != Ranking.MAX:
         raise UnitError(
             f"the images of a class are ranked by max, not by {ranking}", parameter="ranked_by"
@@ -85,12 +83,13 @@ def _find_class_ranking(atlas: RankedAtlas, label: Label, ranking: Ranking) -> H
     if not ranked:
         _refuse_unfinished(atlas, "best images of a class")
         raise MissingClassesError(atlas.path)
+    label = atlas.label(name)
     if label.id not in ranked:
         names = [entry.name for entry in atlas.labels if entry.id in ranked]
         more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
         raise AtlasError(
-            f"{name} does not have the best images of class {label.name!r}, which its scan did not "
-            f"rank; it has those of {', '.join(names[:_MAX_LISTED])}{more}",
+            f"{quote_path(atlas.path)} does not have the best images of class {label.name!r}, "
+            f"which its scan did not rank; it has those of {', '.join(names[:_MAX_LISTED])}{more}",
             parameter="label",
         )
     return HitRanking(label=label.id)

@@ -227,7 +227,7 @@ def test_mosaics_of_rankings_have_names_of_their_own(
         ("ranked.atlas", ["conv1:3", "--class", "zebra"], "no class 'zebra'; choose from a, b"),
         (
             "older.atlas",
-            ["conv1:3", "--class", "b"],
+            ["conv1:3", "--class", "zebra"],
             "'older.atlas' does not have the best images of each class; 'retroscope scan "
             "--per-class N' finds them",
         ),
@@ -235,12 +235,12 @@ def test_mosaics_of_rankings_have_names_of_their_own(
             "older.atlas",
             ["conv1:3", "--ranked-by", "min"],
             "'older.atlas' has hits by max and mean, but not by min, which scans of an older "
-            "retroscope lack; scan the images again (--ranked-by)",
+            "retroscope lack; scan the images again",
         ),
         (
             "ranked.atlas",
             ["conv1", "--ranked-by", "sample"],
-            "a sample shows the range of one channel; name one of 0, 0:0 to 0:7 (--ranked-by)",
+            "a sample shows the range of one channel; name one of 0, 0:0 to 0:7",
         ),
         (
             "ranked.atlas",
