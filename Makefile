@@ -24,6 +24,7 @@ bench: $(VENV)/.bench
 docs: $(VENV)/.dev
 	$(BIN)/python tools/commands.py docs/reference/commands.md
 	$(BIN)/python tools/statistics_table.py docs/reference/atlas.md
+	$(BIN)/python tools/rules_table.py docs/audit.md
 	$(BIN)/retroscope demo $(DEMO) --no-open
 	$(BIN)/python tools/pictures.py $(DEMO) docs/images
 	$(BIN)/python tools/gallery.py docs/images

@@ -1,9 +1,12 @@
 """An audit as a whole: its order, what it says of itself, what it refuses, and its JSON."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tools.rules_table import update
 
 import retroscope as rs
 from retroscope.auditing.rules import RULES
@@ -35,6 +38,11 @@ def test_rules_have_different_names_and_stand_by_severity() -> None:
     assert len({rule.name for rule in RULES}) == len(RULES)
     severities = [list(Severity).index(rule.severity) for rule in RULES]
     assert severities == sorted(severities)
+
+
+def test_the_page_has_the_rules_of_today() -> None:
+    page = (Path(__file__).parents[2] / "docs/audit.md").read_text("utf-8")
+    assert update(page) == page, "run `make docs`"
 
 
 def test_a_finding_has_its_rule_and_its_disproof(atlas: Path) -> None:
@@ -118,9 +126,6 @@ def test_what_is_no_network_is_refused(atlas: Path) -> None:
     ],
 )
 def test_a_damaged_atlas_is_refused(atlas: Path, change: str, reason: str) -> None:
-    import sqlite3
-    from contextlib import closing
-
     with closing(sqlite3.connect(atlas)) as file, file:
         file.execute(change)
     with pytest.raises(rs.RetroscopeError, match=reason):

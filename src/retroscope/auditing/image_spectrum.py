@@ -40,7 +40,8 @@ def natural_spectrum(colours: int, size: int = TILE) -> Spectrum:
     squared = np.square(np.fft.fftfreq(size))
     frequencies = squared[:, None] + squared
     power = np.divide(1.0, frequencies, out=np.zeros_like(frequencies), where=frequencies > 0)
-    return (power[..., None, None] * np.eye(colours)).astype(np.complex128)
+    spectrum: Spectrum = (power[..., None, None] * np.eye(colours)).astype(np.complex128)
+    return spectrum
 
 
 def folded_share(
