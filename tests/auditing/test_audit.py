@@ -119,8 +119,8 @@ def test_what_is_no_network_is_refused(atlas: Path) -> None:
     ("change", "reason"),
     [
         ("UPDATE channels SET channel = 99 WHERE channel = 3", "is not one of its 40"),
+        ("UPDATE labels SET id = 77 WHERE id = 3", "classes are not numbered from 0"),
         ("UPDATE hits SET y = 12 WHERE channel = 3 AND rank = 0", "lies outside of its map"),
-        ("UPDATE class_stats SET mean_maximum = x'00' WHERE channel = 3", "has 1 bytes instead of"),
         ("UPDATE channels SET histogram = x'00' WHERE channel = 3", "has 1 bytes instead of"),
         ("UPDATE channels SET fired_images = 'many' WHERE channel = 3", "is stored as str"),
     ],

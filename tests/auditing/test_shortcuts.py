@@ -1,6 +1,8 @@
 """Units that answer to one class through one place: raised if planted, and only then."""
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +225,14 @@ def test_units_that_rarely_fire_do_not_stand_for_a_class(tmp_path: Path) -> None
     layer = plant(random_layer(), *range(5))
     layer.class_fired_shares[CHEAT, :5] = 0.4
     assert not findings(marked_atlas(tmp_path / "a.atlas", [layer]), CLASS_RULE)
+
+
+def test_damaged_class_statistics_are_refused(tmp_path: Path) -> None:
+    path = marked_atlas(tmp_path / "a.atlas", [plant(random_layer(), 7)])
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("UPDATE class_stats SET mean_maximum = x'00' WHERE channel = 3")
+    with pytest.raises(rs.RetroscopeError, match="has 1 bytes instead of"):
+        rs.audit(path)
 
 
 # Pixels and places

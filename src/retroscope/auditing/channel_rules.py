@@ -77,10 +77,10 @@ def _dead_suspicion(evidence: AtlasEvidence, rows: list[LayerChannels], event: s
 def find_nearly_dead(evidence: AtlasEvidence) -> RuleOutcome:
     """Channels that fire in hardly any image, in fewer than half of a class."""
     limit = rare_rate(evidence)
-    enough = images_to_tell(limit)
-    if evidence.images < enough:
+    needed = images_to_tell(limit)
+    if evidence.images < needed:
         omission = (
-            f"{count_noun(evidence.images, 'image')}: it takes {enough:,} to tell that a channel "
+            f"{count_noun(evidence.images, 'image')}: it takes {needed:,} to tell that a channel "
             f"fires in less than {limit:.2g} of them"
         )
         return RuleOutcome(omissions=(omission,))
@@ -106,14 +106,14 @@ def images_to_tell(rate: float) -> int:
     >>> images_to_tell(0.01)
     473
     """
-    few, enough = 1, ceil(5 / rate)
-    while few < enough:
-        middle = (few + enough) // 2
+    low, high = 1, ceil(5 / rate)
+    while low < high:
+        middle = (low + high) // 2
         if highest_rate(1, middle) < rate:
-            enough = middle
+            high = middle
         else:
-            few = middle + 1
-    return enough
+            low = middle + 1
+    return high
 
 
 def _is_nearly_dead(layer: LayerEvidence, limit: float) -> Mask:

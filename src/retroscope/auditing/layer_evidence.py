@@ -1,6 +1,6 @@
 """What rules look at: the statistics and hits of an atlas, layer by layer, as arrays."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -58,17 +58,12 @@ class HitArrays(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LayerEvidence:
-    """The statistics of all channels of a layer; NaN where the atlas does not have one.
-
-    `class_means` and `class_fired_shares` are (channels, classes).
-    """
+    """The statistics of all channels of a layer; NaN where the atlas does not have one."""
 
     layer: Layer
     statistics: Mapping[str, Floats]
     histograms: Integers
     hits: HitArrays
-    class_means: Floats
-    class_fired_shares: Floats
 
     @property
     def is_rectified(self) -> bool:
@@ -85,6 +80,16 @@ class LayerEvidence:
         largest = np.maximum(np.abs(maximum), np.abs(minimum))
         is_constant: npt.NDArray[np.bool_] = maximum - minimum <= _ROUNDING * largest
         return is_constant & (self.statistics["images"] > 1)
+
+
+class ClassResponses(NamedTuple):
+    """The mean maximum of each channel in a class and over all classes, and the share of the class
+    in which it fires.
+    """
+
+    mean_maximum: Floats
+    mean_of_classes: Floats
+    fired_share: Floats
 
 
 class ConvolutionWeights(NamedTuple):
@@ -124,22 +129,22 @@ class AtlasEvidence:
 def read_evidence(atlas: Atlas, weights: NetworkWeights | None = None) -> AtlasEvidence:
     """Reads what rules look at."""
     labels = atlas.labels
+    if [label.id for label in labels] != list(range(len(labels))):
+        raise damaged_error("its classes are not numbered from 0")
     return AtlasEvidence(
         atlas,
         audit_queries.count_readable_images(atlas),
         labels,
-        tuple(_read_layer(atlas, layer, len(labels)) for layer in atlas.layers),
+        tuple(_read_layer(atlas, layer) for layer in atlas.layers),
         weights,
     )
 
 
-def _read_layer(atlas: Atlas, layer: Layer, classes: int) -> LayerEvidence:
+def _read_layer(atlas: Atlas, layer: Layer) -> LayerEvidence:
     facts = audit_queries.channel_facts(atlas, layer)
     hits = audit_queries.labelled_hits(atlas, layer)
-    profiles = audit_queries.class_profiles(atlas, layer)
-    for rows in (facts, hits, profiles):
-        if any(not 0 <= row.channel < layer.channels for row in rows):
-            raise damaged_error(f"a channel of {layer.name!r} is not one of its {layer.channels}")
+    _check_channels(layer, facts)
+    _check_channels(layer, hits)
     height, width = layer.size
     if any(not (0 <= hit.y < height and 0 <= hit.x < width) for hit in hits):
         raise damaged_error(f"a hit of {layer.name!r} lies outside of its map")
@@ -152,9 +157,14 @@ def _read_layer(atlas: Atlas, layer: Layer, classes: int) -> LayerEvidence:
         },
         _histograms(layer, facts),
         _hit_arrays(layer, hits),
-        _class_columns(layer, profiles, classes, of=lambda row: row.mean_maximum),
-        _class_columns(layer, profiles, classes, of=lambda row: row.fired_share),
     )
+
+
+def _check_channels(
+    layer: Layer, rows: Iterable[ChannelFactsRow | LabelledHitRow | ClassProfilesRow]
+) -> None:
+    if any(not 0 <= row.channel < layer.channels for row in rows):
+        raise damaged_error(f"a channel of {layer.name!r} is not one of its {layer.channels}")
 
 
 def _column(layer: Layer, rows: Sequence[ChannelFactsRow], name: str) -> Floats:
@@ -198,15 +208,18 @@ def _hit_arrays(layer: Layer, rows: Sequence[LabelledHitRow]) -> HitArrays:
     )
 
 
-def _class_columns(
-    layer: Layer,
-    rows: Sequence[ClassProfilesRow],
-    classes: int,
-    *,
-    of: Callable[[ClassProfilesRow], bytes],
-) -> Floats:
-    """A number for each channel and class; NaN without class statistics."""
-    columns = np.full((layer.channels, classes), np.nan)
+def read_class_responses(evidence: AtlasEvidence, layer: Layer, label: int) -> ClassResponses:
+    """How the channels of a layer respond to one class; NaN without class statistics.
+
+    They are read when a rule needs them: those of all layers take much memory if classes are many.
+    """
+    responses = ClassResponses(*(np.full(layer.channels, np.nan) for _ in range(3)))
+    rows = audit_queries.class_profiles(evidence.atlas, layer)
+    _check_channels(layer, rows)
     for row in rows:
-        columns[row.channel] = np.frombuffer(of(row), "<f4")
-    return columns
+        means = np.frombuffer(row.mean_maximum, "<f4")
+        finite = means[np.isfinite(means)]
+        responses.mean_maximum[row.channel] = means[label]
+        responses.mean_of_classes[row.channel] = finite.mean() if len(finite) else np.nan
+        responses.fired_share[row.channel] = np.frombuffer(row.fired_share, "<f4")[label]
+    return responses

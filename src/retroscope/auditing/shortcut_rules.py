@@ -9,7 +9,12 @@ import numpy as np
 
 from retroscope.atlas.image_blobs import decode_image
 from retroscope.atlas.queries import image_queries, reader_queries
-from retroscope.auditing.layer_evidence import AtlasEvidence, Floats, LayerEvidence
+from retroscope.auditing.layer_evidence import (
+    AtlasEvidence,
+    Floats,
+    LayerEvidence,
+    read_class_responses,
+)
 from retroscope.auditing.map_places import MIN_SIDE
 from retroscope.auditing.pixel_likeness import pixel_likeness
 from retroscope.auditing.rule_outcome import RuleOutcome, Suspicion, name_layers
@@ -144,7 +149,7 @@ def _shortcut_group(
 ) -> ShortcutGroup:
     label, place = units[0].label, _place_in_image(units, _input_size(evidence))
     likeness = measure_likeness(evidence, label, place)
-    return ShortcutGroup(label, place, name, _by_strength(units), likeness)
+    return ShortcutGroup(label, place, name, _by_strength(evidence, units), likeness)
 
 
 def measure_likeness(evidence: AtlasEvidence, label: int, place: Box | None) -> Likeness:
@@ -180,31 +185,35 @@ def _input_size(evidence: AtlasEvidence) -> tuple[int, int]:
     return evidence.layers[0].layer.size if evidence.layers else (1, 1)
 
 
-def _by_strength(units: Sequence[ShortcutUnit]) -> tuple[ShortcutUnit, ...]:
+def _by_strength(
+    evidence: AtlasEvidence, units: Sequence[ShortcutUnit]
+) -> tuple[ShortcutUnit, ...]:
     """Units of deep layers first, and in each layer those most specific for the class."""
+    layers = dict.fromkeys(unit.layer for unit in units)
+    specificity = {layer: class_specificity(evidence, layer, units[0].label) for layer in layers}
     return tuple(
         sorted(
             units,
             key=lambda unit: (
                 -unit.layer.layer.index,
-                -float(np.nan_to_num(class_specificity(unit.layer, unit.label)[unit.channel])),
+                -float(specificity[unit.layer][unit.channel]),
             ),
         )
     )
 
 
-def class_specificity(layer: LayerEvidence, label: int) -> Floats:
-    """How much higher the mean maximum of each channel is in a class than in all classes.
+def class_specificity(evidence: AtlasEvidence, layer: LayerEvidence, label: int) -> Floats:
+    """How much higher the mean maximum of each channel is in a class than over all classes.
 
-    In standard deviations of the channel's values; NaN without class statistics.
+    In standard deviations of the channel's values. Minus infinity for channels that fire in less
+    than half of the images of the class, and without class statistics.
     """
-    means = layer.class_means
-    is_known = np.isfinite(means)
-    every = np.where(is_known, means, 0).sum(axis=1) / np.maximum(is_known.sum(axis=1), 1)
+    responses = read_class_responses(evidence, layer.layer, label)
     spread = layer.statistics["std"]
-    difference = means[:, label] - every
+    is_known = (responses.fired_share >= MIN_FIRED) & (spread > 0)
+    difference = responses.mean_maximum - responses.mean_of_classes
     specificity: Floats = np.divide(
-        difference, spread, out=np.full_like(difference, np.nan), where=spread > 0
+        difference, spread, out=np.full_like(difference, -np.inf), where=is_known
     )
     return specificity
 
@@ -268,7 +277,7 @@ def _class_suspicion(evidence: AtlasEvidence, group: ShortcutGroup) -> Suspicion
     Of several layers, it is the one with most such units; of these, the deepest.
     """
     layers = {unit.layer.layer.name: unit.layer for unit in group.units}  # deepest first
-    shares = [(layer, *_strongest_units(layer, group)) for layer in layers.values()]
+    shares = [(layer, *_strongest_units(evidence, layer, group)) for layer in layers.values()]
     layer, strongest, shortcuts = max(shares, key=lambda share: len(share[2]))
     if len(shortcuts) < MIN_SHORTCUTS:
         return None
@@ -283,11 +292,12 @@ def _class_suspicion(evidence: AtlasEvidence, group: ShortcutGroup) -> Suspicion
     )
 
 
-def _strongest_units(layer: LayerEvidence, group: ShortcutGroup) -> tuple[list[int], list[int]]:
+def _strongest_units(
+    evidence: AtlasEvidence, layer: LayerEvidence, group: ShortcutGroup
+) -> tuple[list[int], list[int]]:
     """The channels of a layer that are most specific for a class, and the shortcuts among them."""
-    specificity = np.nan_to_num(class_specificity(layer, group.label))
-    fires = layer.class_fired_shares[:, group.label] >= MIN_FIRED
-    ranked = np.argsort(-np.where(fires, specificity, -np.inf), kind="stable")
-    strongest = [int(channel) for channel in ranked[:STRONGEST] if fires[channel]]
+    specificity = class_specificity(evidence, layer, group.label)
+    ranked = np.argsort(-specificity, kind="stable")[:STRONGEST].tolist()
+    strongest = [channel for channel in ranked if np.isfinite(specificity[channel])]
     members = {unit.channel for unit in group.units if unit.layer is layer}
     return strongest, [channel for channel in strongest if channel in members]
