@@ -19,7 +19,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from retroscope.atlas.reader import open_atlas
-from retroscope.atlas.schema import RANKINGS, Ranking
+from retroscope.atlas.schema import DEFAULT_RANKINGS, Ranking
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
@@ -157,7 +157,7 @@ def test_every_path_in_a_script_is_one_of_the_site(site: Site) -> None:
         ):
             assert facts["units"].format(channel=channel) in paths
             assert not has_pattern or facts["patterns"].format(channel=channel) in paths
-            for ranked_by, letters in zip(RANKINGS, kinds, strict=True):
+            for ranked_by, letters in zip(DEFAULT_RANKINGS, kinds, strict=True):
                 for kind in (kind for kind, letter in VIEW_LETTERS.items() if letter in letters):
                     values = {"channel": channel, "ranked_by": ranked_by, "kind": kind}
                     assert facts["plates"].format_map(values) in paths

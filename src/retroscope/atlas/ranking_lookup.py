@@ -6,7 +6,7 @@ from typing import Protocol
 
 from retroscope.atlas.queries.rankings import HitRanking, RankingFacts
 from retroscope.atlas.queries.reader_queries import Label
-from retroscope.atlas.schema import RANKINGS, AtlasError, Json, Ranking, ScanState
+from retroscope.atlas.schema import DEFAULT_RANKINGS, AtlasError, Json, Ranking, ScanState
 from retroscope.atlas.sqlite_errors import quote_path
 from retroscope.errors import UnitError, choose
 
@@ -38,7 +38,7 @@ def find_ranking(atlas: RankedAtlas, ranked_by: str, label: str | None = None) -
     ranking = resolve_ranking(ranked_by)
     if label is not None:
         return _find_class_ranking(atlas, label, ranking)
-    if ranking not in RANKINGS:  # every atlas has these
+    if ranking not in DEFAULT_RANKINGS:  # every atlas has these
         _check_ranking(atlas, ranking)
     return HitRanking(ranking)
 

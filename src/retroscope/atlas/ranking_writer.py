@@ -15,7 +15,7 @@ from retroscope.atlas.queries.table_rows import (
 )
 from retroscope.atlas.queries.writer_queries import LayerNumberRow
 from retroscope.atlas.row_encoding import Array, fact_rows, hit_rows, sample_rows
-from retroscope.atlas.schema import RANKINGS, Ranking
+from retroscope.atlas.schema import DEFAULT_RANKINGS, Ranking
 
 
 class RankingWriter:
@@ -43,7 +43,7 @@ class RankingWriter:
         self._connection.write(writer_queries.DELETE_HITS, [(stored.id, ranking.value)])
         rows = hit_rows(stored.id, ranking.value, scores, images=images, positions=(ys, xs))
         self._upsert("hits", RankedHitRow._fields, rows)
-        if ranking not in RANKINGS:
+        if ranking not in DEFAULT_RANKINGS:
             self._put_facts(self._facts().with_ranking(ranking))
 
     def put_class_hits(

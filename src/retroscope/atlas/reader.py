@@ -87,7 +87,8 @@ class Atlas:
     @property
     def meta(self) -> dict[str, Json]:
         """Facts about the scan; `docs/reference/atlas.md` lists the keys."""
-        return reader_queries.read_facts(self._connection)
+        facts = self._from_cache("facts", lambda: reader_queries.read_facts(self._connection))
+        return dict(facts)
 
     @property
     def rules(self) -> str:

@@ -29,8 +29,8 @@ class Ranking(StrEnum):
     SAMPLE = "sample"
 
 
-RANKINGS = (Ranking.MAX, Ranking.MEAN)
-"""Those that every atlas has: a scan projects their hits, and the pages of the viewer show them."""
+DEFAULT_RANKINGS = (Ranking.MAX, Ranking.MEAN)
+"""Those that every atlas has. A scan projects their hits, and the pages of the viewer show them."""
 
 
 class ImageStatus(StrEnum):

@@ -6,7 +6,7 @@ from typing import Generic
 
 from retroscope.atlas.queries.query import Query, RowType, SqlSource, damaged_error, has_table
 from retroscope.atlas.queries.table_rows import SampleImageRow, SampleRow
-from retroscope.atlas.schema import RANKINGS, Json, Ranking
+from retroscope.atlas.schema import DEFAULT_RANKINGS, Json, Ranking
 
 _RANKINGS, _CLASS_RANKINGS = "rankings", "class_rankings"
 """The facts in table `meta`."""
@@ -43,7 +43,7 @@ class HitRanking:
         return "0" if self.ranked_by == Ranking.MEAN else "1"
 
 
-_NAMES = ", ".join(f"'{ranking}'" for ranking in RANKINGS)
+_NAMES = ", ".join(f"'{ranking}'" for ranking in DEFAULT_RANKINGS)
 
 
 class DefaultRankings:
@@ -78,7 +78,7 @@ class RankingFacts:
     An atlas of an older retroscope does not say; it has the rankings that every atlas has.
     """
 
-    rankings: frozenset[Ranking] = frozenset(RANKINGS)
+    rankings: frozenset[Ranking] = frozenset(DEFAULT_RANKINGS)
     labels: frozenset[int] = frozenset()
     per_class: int = 0
 
@@ -110,7 +110,7 @@ def _read_rankings(names: Json) -> frozenset[Ranking]:
         isinstance(name, str) and name in known for name in names
     ):
         raise damaged_error(f"its rankings are {names!r}")
-    return frozenset({*RANKINGS, *(known[str(name)] for name in names)})
+    return frozenset({*DEFAULT_RANKINGS, *(known[str(name)] for name in names)})
 
 
 def _read_classes(meta: Mapping[str, Json]) -> tuple[frozenset[int], int]:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from retroscope.atlas.queries import channel_queries, image_queries
 from retroscope.atlas.queries.projection_queries import PLATE_SIZE
-from retroscope.atlas.schema import RANKINGS
+from retroscope.atlas.schema import DEFAULT_RANKINGS
 from retroscope.imaging.encoding import encode_webp
 from retroscope.render.mosaics import cell_size, draw_tiles, legible_factor, scaled_size, tile_size
 from retroscope.render.tone import DEFAULT_TONE
@@ -60,7 +60,7 @@ def plate(site: Site, params: Params) -> bytes:
     channel = parse_channel(layer, params["channel"])
     kind = PLATE_KINDS[params["kind"]]
     label = find_label_by_slug(site, params["label"]).name if "label" in params else None
-    ranked_by = params.get("ranked_by", RANKINGS[0])
+    ranked_by = params.get("ranked_by", DEFAULT_RANKINGS[0])
     plate = site.atlas.plate(
         Unit(layer.name, channel), ranked_by=ranked_by, label=label, rules=kind.rules
     )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 
-from retroscope.atlas.schema import RANKINGS
+from retroscope.atlas.schema import DEFAULT_RANKINGS
 from retroscope.results.as_json import layer_json
 from retroscope.results.layers import Layer
 from retroscope.web.site.site import Facts, Site
@@ -27,7 +27,7 @@ def unit_facts(site: Site, layer: str, channel: int) -> Facts:
 def channels_facts(site: Site, layer: Layer, channels: Iterable[int]) -> list[Facts]:
     """Several units of a layer as `unit_facts`; faster than one by one."""
     href = url_template(site, "unit", layer=layer.name)
-    kind = {"ranked_by": RANKINGS[0], "kind": "patches"}
+    kind = {"ranked_by": DEFAULT_RANKINGS[0], "kind": "patches"}
     plate = url_template(site, "plate", layer=layer.name, **kind)
     pixelated = is_pixelated(layer)
     return [
@@ -52,7 +52,7 @@ def plate_url(
     layer: str,
     channel: int,
     *,
-    ranked_by: str = RANKINGS[0],
+    ranked_by: str = DEFAULT_RANKINGS[0],
     kind: str = "patches",
 ) -> str:
     """The path of the image with the nine patches, projections or lit patches of a channel."""

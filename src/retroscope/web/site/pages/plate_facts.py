@@ -5,7 +5,7 @@ from functools import cache
 
 from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.queries.channel_queries import FirstHitRow
-from retroscope.atlas.schema import RANKINGS
+from retroscope.atlas.schema import DEFAULT_RANKINGS
 from retroscope.results.layers import Layer
 from retroscope.web.site.site import Facts, Site
 from retroscope.web.site.urls import from_first, url_template
@@ -16,7 +16,7 @@ _FEW_CHANNELS = 20
 
 
 def plate_views(
-    site: Site, layer: Layer, span: range, *, ranked_by: str = RANKINGS[0]
+    site: Site, layer: Layer, span: range, *, ranked_by: str = DEFAULT_RANKINGS[0]
 ) -> dict[int, tuple[str, ...]]:
     """The views that the channels with hits have in a ranking, in the order of the table."""
     first_hits = channel_queries.first_hits(site.atlas, layer, span, ranked_by=ranked_by)
@@ -54,7 +54,12 @@ def _views(has_projection: bool, has_contrast: bool) -> tuple[str, ...]:
 
 
 def plate_urls(
-    site: Site, layer: Layer, channel: int, views: Iterable[str], *, ranked_by: str = RANKINGS[0]
+    site: Site,
+    layer: Layer,
+    channel: int,
+    views: Iterable[str],
+    *,
+    ranked_by: str = DEFAULT_RANKINGS[0],
 ) -> Facts:
     """The path of the plate of each view."""
     template = url_template(site, "plate", layer=layer.name, channel=channel, ranked_by=ranked_by)
@@ -79,7 +84,9 @@ def read_sides(site: Site, layer: Layer, channels: Sequence[int]) -> dict[int, F
     views: dict[int, tuple[str, ...]] = {}
     for span in _spans(channels):
         views |= plate_views(site, own_layer, span)
-    plate = from_first(site, url_template(site, "plate", layer=layer.name, ranked_by=RANKINGS[0]))
+    plate = from_first(
+        site, url_template(site, "plate", layer=layer.name, ranked_by=DEFAULT_RANKINGS[0])
+    )
     pattern = from_first(site, url_template(site, "pattern", layer=layer.name))
     return {
         channel: {

@@ -6,7 +6,7 @@ from retroscope.atlas.image_blobs import stored_image_sizes
 from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.queries.channel_queries import UnitHitRow
 from retroscope.atlas.queries.reader_queries import Label
-from retroscope.atlas.schema import RANKINGS
+from retroscope.atlas.schema import DEFAULT_RANKINGS
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import Size
 from retroscope.render.mosaics import cell_size
@@ -57,7 +57,7 @@ def _plates(
     kinds: list[str] = []
     if any(row.activation is not None for row in rows) and (label is None or site.answers_queries):
         kinds += ["projections", "lit"]
-    is_default = label is None and ranked_by in RANKINGS
+    is_default = label is None and ranked_by in DEFAULT_RANKINGS
     if kinds or is_default:
         contrasts = channel_queries.channels_with_rules(
             site.atlas, layer, "contrast", channels=span

@@ -5,7 +5,7 @@ from shlex import quote
 
 from retroscope.atlas.excerpt import listed_channels
 from retroscope.atlas.queries import channel_queries
-from retroscope.atlas.schema import RANKINGS, AtlasError, Ranking
+from retroscope.atlas.schema import DEFAULT_RANKINGS, AtlasError, Ranking
 from retroscope.results.as_json import number_json, stats_json
 from retroscope.results.caveats import projection_caveats
 from retroscope.results.layers import Layer
@@ -57,7 +57,7 @@ def describe_unit(site: Site, layer: Layer, channel: int) -> Facts:
     """What the page of a unit and that of its comparison show."""
     unit = Unit(layer.name, channel)
     stats = _read_stats(site, unit)
-    rankings = {name: ranking(site, layer, channel, ranked_by=name) for name in RANKINGS}
+    rankings = {name: ranking(site, layer, channel, ranked_by=name) for name in DEFAULT_RANKINGS}
     return {
         "unit": str(unit),
         "aliases": [f"{alias}:{channel}" for alias in layer.aliases],
@@ -68,7 +68,7 @@ def describe_unit(site: Site, layer: Layer, channel: int) -> Facts:
         "histogram": None if stats is None else histogram_bars(stats),
         "selectivity": _selectivity(site, layer, channel),
         "rankings": rankings,
-        "ranking_words": ranking_facts(RANKINGS),
+        "ranking_words": ranking_facts(DEFAULT_RANKINGS),
         "views": _unit_views(rankings),
         "missing": missing_of_unit(site, layer, channel),
         "comparison": _comparison_url(site, layer, channel),

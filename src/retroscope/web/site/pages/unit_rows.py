@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from retroscope.atlas.queries.reader_queries import Label
-from retroscope.atlas.schema import RANKINGS, Ranking
+from retroscope.atlas.schema import DEFAULT_RANKINGS, Ranking
 from retroscope.results.layers import Layer
 from retroscope.results.plates import sample_quantile
 from retroscope.web.site.pages.ranking_facts import class_words, ranking_facts
@@ -17,7 +17,7 @@ MAX_CLASS_ROWS = 8
 
 def unit_rows(site: Site, layer: Layer, channel: int, labels: Sequence[Label]) -> list[Facts]:
     """A row for each ranking of the atlas but the two at the top, and for these classes."""
-    rankings = [name for name in site.atlas.rankings if name not in RANKINGS]
+    rankings = [name for name in site.atlas.rankings if name not in DEFAULT_RANKINGS]
     rows = [
         words
         | {"gallery": words["name"], "class": None}
