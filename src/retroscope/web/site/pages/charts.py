@@ -45,7 +45,7 @@ def _visible_span(counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[i
     return first, min(max(last, first + _MIN_BARS), len(counts))
 
 
-BARS = 24
+_BARS = 24
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -53,24 +53,20 @@ def distribution(values: Iterable[float | None], *, chance: float | None = None)
     """The distribution of a value over channels, as bars on a linear axis.
 
     The axis reaches from the lowest value to the highest, or to the level of chance where that is
-    beyond. `bars` are the numbers of the bars that are not empty, of `of` in all; positions are
-    fractions of the drawing. None without any value.
+    beyond. Heights and positions are fractions of the drawing. None without any value.
     """
     known = np.array([value for value in values if value is not None], np.float64)
     if not len(known):
         return None
     ends = [*known, *([] if chance is None else [chance])]
     low, high = float(min(ends)), float(max(ends))
-    counts, _ = np.histogram(known, bins=BARS, range=_axis(low, high))
-    filled = np.flatnonzero(counts)
+    counts, _ = np.histogram(known, bins=_BARS, range=_axis(low, high))
     quantiles = np.quantile(known, _QUANTILES).tolist()
     return {
         "count": len(known),
         "low": low,
         "high": high,
-        "of": BARS,
-        "bars": filled.tolist(),
-        "heights": (counts[filled] / counts.max()).tolist(),
+        "heights": (counts / counts.max()).tolist(),
         "quantiles": [
             {"share": share, "value": value, "at": _position(value, low, high)}
             for share, value in zip(_QUANTILES, quantiles, strict=True)
