@@ -59,7 +59,7 @@ TINY = Sizes(
     kills=WorkerScan("demo", 48, lots=6, lot_images=2, batch_size=2),
     runners=(("processes", 1),),
     worker_kills=1,
-    driver_kills=1,
+    driver_kills=0,
     growth=(2, 3),
     growth_images=2,
     simulation=Simulation(3, 4, classes=2, layers=2, channels=4, batch_size=2, workers=1),

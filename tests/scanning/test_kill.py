@@ -18,7 +18,7 @@ from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.schema import AtlasError
 from tests.scanning.scans import table_rows, write_images
 
-KILLS = int(os.environ.get("RETROSCOPE_KILLS", "5"))
+KILLS = int(os.environ.get("RETROSCOPE_KILLS", "3"))
 SCANNER = """
 import os, sys
 import torch
@@ -119,7 +119,7 @@ def test_killed_at_any_moment_the_same_call_ends_with_the_same_atlas(
 ) -> None:
     random = Random(KILLS)  # noqa: S311
     with scanner() as scanning:
-        job = Job(scanning, write_images(tmp_path / "photos", 60), precision)
+        job = Job(scanning, write_images(tmp_path / "photos", 40), precision)
         run_to_its_end(job, tmp_path / "whole")
         whole = table_rows(tmp_path / "whole")
         longest = run_to_its_end(job, tmp_path / "again")

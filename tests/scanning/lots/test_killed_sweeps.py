@@ -18,7 +18,7 @@ from tests.scanning.lots.planning import plan, scanned
 from tests.scanning.same_atlas import assert_same_atlas
 from tests.scanning.scans import write_images
 
-KILLS = int(os.environ.get("RETROSCOPE_KILLS", "4"))
+KILLS = int(os.environ.get("RETROSCOPE_KILLS", "2"))
 WORKERS, LONGEST_WAIT = 2, 120.0
 SWEEPER = f"""
 import os, sys
@@ -96,7 +96,7 @@ def sweepers() -> Iterator[list[Sweeper]]:
 def test_killed_at_any_moment_the_same_commands_make_the_same_atlas(
     sweepers: list[Sweeper], tmp_path: Path, precision: str
 ) -> None:
-    photos = write_images(tmp_path / "photos", 40)
+    photos = write_images(tmp_path / "photos", 30)
     options = {"precision": precision, "top": 3}
     expected = scanned(photos, tmp_path / "scan.atlas", **options)
     plans = [
