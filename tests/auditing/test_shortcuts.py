@@ -245,7 +245,7 @@ def test_a_mark_of_the_class_is_told_from_what_only_the_hits_share(tmp_path: Pat
     assert finding.numbers["pixel_likeness"] > 0.8
     plain = write_atlas(tmp_path / "b.atlas", [layer], paint=noise)
     (bound,) = raised(plain)
-    assert (bound.rule, bound.severity, bound.units) == (BOUND_RULE, "medium", finding.units)
+    assert (bound.rule, bound.severity, bound.units) == (BOUND_RULE, "low", finding.units)
     assert not findings(plain, CLASS_RULE)
 
 

@@ -13,7 +13,7 @@ from retroscope.auditing import (
 )
 from retroscope.auditing.layer_evidence import AtlasEvidence
 from retroscope.auditing.rule_outcome import RuleOutcome
-from retroscope.render.captions import RARE
+from retroscope.render.captions import RARE, percent
 from retroscope.results.audits import Severity
 
 
@@ -33,9 +33,9 @@ class AuditRule:
 _ONE_CLASS_ONE_PLACE = (
     "at least 8 of the 9 strongest hits are of one class and in one block of a "
     f"{map_places.BLOCKS}th of the map's height and width near the border, or in the frame; the "
-    "chance that any channel does so is below "
-    f"{shortcuts.ALPHA:g} for the class, and for the place; fewer than {shortcuts.MAX_LOCAL:.0%} "
-    "of the units of mixed classes in the layer keep to such a place"
+    f"chance that any channel does so is below {shortcuts.ALPHA:g} for the class, and for the "
+    f"place; fewer than {percent(shortcuts.MAX_LOCAL)} of the units of mixed classes in the layer "
+    "keep to such a place"
 )
 
 RULES: tuple[AuditRule, ...] = (
@@ -47,8 +47,8 @@ RULES: tuple[AuditRule, ...] = (
         meaning="The images of the class share something at this place, such as a watermark, a "
         "date or a frame, that the network may use instead of the object.",
         threshold=f"{_ONE_CLASS_ONE_PLACE}; the stored images of the class are more alike there "
-        f"than those of up to {shortcut_rules.OTHER_CLASSES} other classes (of "
-        f"{shortcut_rules.MIN_CLASSES} or more, one may have a mark of its own)",
+        f"than those of each of up to {shortcut_rules.OTHER_CLASSES} other classes without such "
+        "units",
         disproof="Cover the place in images of the class, or paste it into images of others: if "
         "the units and the probability of the class hardly change, the network does not use it. "
         "If the plates show the object itself, which happens to be there, it is no shortcut.",
@@ -65,19 +65,6 @@ RULES: tuple[AuditRule, ...] = (
         "its images, are shortcut units",
         disproof="Classify images of the class without that place: if their probability stays, "
         "other units carry the class.",
-    ),
-    AuditRule(
-        "place-bound-units",
-        Severity.MEDIUM,
-        "units of one class and one place, without a common mark",
-        shortcut_rules.find_place_bound,
-        meaning="The unit answers to one class at one place of the border, but the images of the "
-        "class are not alike there: a part of the object that happens to lie there, a background, "
-        "or a mark that only some images have.",
-        threshold=f"{_ONE_CLASS_ONE_PLACE}; the stored images of the class are not more alike "
-        "there than those of other classes, or too few are stored",
-        disproof="If the plates show the object itself, it is no shortcut. If they show a mark, "
-        "cover it: the activation stays if the unit does not need it.",
     ),
     AuditRule(
         "non-finite",
@@ -98,7 +85,7 @@ RULES: tuple[AuditRule, ...] = (
         "equal. The plate of such a channel shows those that come first in the list.",
         threshold=f"all hits, at least {channel_rules.MIN_TIES}, have exactly the highest value of "
         "the layer, which another channel reaches too, and at least "
-        f"{channel_rules.MANY:.0%} of the images are in its bin of the histogram",
+        f"{percent(channel_rules.MANY)} of the images are in its bin of the histogram",
         disproof="Scan the layer before the rectifier: if its maxima there are hardly above the "
         "limit, little is lost.",
     ),
@@ -120,9 +107,22 @@ RULES: tuple[AuditRule, ...] = (
         filter_rules.find_noise_filters,
         meaning="The filter has no structure: it was hardly trained, or learned noise.",
         threshold="the highest peak of the filter's spectrum is reached by more than "
-        f"{filter_rules.ALPHA:.0%} of {filter_rules.SHUFFLES} versions with shuffled pixels",
+        f"{percent(filter_rules.ALPHA)} of {filter_rules.SHUFFLES} versions with shuffled pixels",
         disproof="A filter trained for longer, or with more weight decay, that gets structure. A "
         "single bright pixel is structure that this test does not see.",
+    ),
+    AuditRule(
+        "place-bound-units",
+        Severity.LOW,
+        "units of one class and one place, without a common mark",
+        shortcut_rules.find_place_bound,
+        meaning="The unit answers to one class at one place of the border, but the images of the "
+        "class are not alike there: a part of the object that happens to lie there, a background, "
+        "or a mark that only some images have.",
+        threshold=f"{_ONE_CLASS_ONE_PLACE}; the stored images of the class are not more alike "
+        "there than those of other classes, or too few are stored",
+        disproof="If the plates show the object itself, it is no shortcut. If they show a mark, "
+        "cover it: the activation stays if the unit does not need it.",
     ),
     AuditRule(
         "duplicates",
@@ -132,7 +132,7 @@ RULES: tuple[AuditRule, ...] = (
         meaning="Channels of one layer that differ by a scale alone do the work of one.",
         threshold="the same images and positions in all hits, at least "
         f"{duplicate_rule.MIN_HITS}; the same counts; scores, mean and deviation in one ratio "
-        f"within {duplicate_rule.TOLERANCE:.0%}",
+        f"within {percent(duplicate_rule.TOLERANCE)}",
         disproof="An image in which the ratio of their activations is another, or weights that "
         "are not parallel.",
     ),
@@ -143,7 +143,7 @@ RULES: tuple[AuditRule, ...] = (
         channel_rules.find_nearly_dead,
         meaning="A channel that fires in so few images can hardly matter to any class.",
         threshold="the upper end of the 95 % interval of the share of images in which it fires is "
-        f"below {RARE:.0%}, and below half the share of a class of average size",
+        f"below {percent(RARE)}, and below half the share of a class of average size",
         disproof="Images of a kind that the scan lacks, in which it fires often.",
     ),
     AuditRule(
@@ -153,8 +153,8 @@ RULES: tuple[AuditRule, ...] = (
         filter_rules.find_aliased_filters,
         meaning="Detail that is finer than the stride appears as coarser patterns: shifting the "
         "image by one pixel changes the map.",
-        threshold=f"more than {filter_rules.ALIASED:.0%} of the filter's response is above half a "
-        "cycle for each step of the stride, by the spectrum of up to "
+        threshold=f"more than {percent(filter_rules.ALIASED)} of the filter's response is above "
+        "half a cycle for each step of the stride, by the spectrum of up to "
         f"{filter_rules.SPECTRUM_IMAGES} stored images; if none is stored, by one whose power "
         "falls with the square of the frequency",
         disproof="Maps that shift with the image: compare those of an image and of the same image "

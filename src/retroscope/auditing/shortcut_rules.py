@@ -1,6 +1,6 @@
 """Rules about cheats: units, and classes, that rest on one place of the images of a class."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from weakref import WeakKeyDictionary
@@ -37,8 +37,6 @@ EVIDENCE_UNITS = 3
 """Units whose hits are listed."""
 OTHER_CLASSES, IMAGES_PER_CLASS = 20, 30
 """Classes whose images are compared at a place, and how many images of each."""
-MIN_CLASSES = 9
-"""Other classes from which on one of them may be as alike at the place."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +51,8 @@ class Likeness:
 
     @property
     def is_mark(self) -> bool:
-        """Whether the class has something there that no other class has.
-
-        One other class of many may have a mark of its own.
-        """
-        exceptions = min(1, len(self.others) // MIN_CLASSES)
-        return len(self.others) > exceptions and self.value > self.others[exceptions]
+        """Whether the class has something there that no other class has."""
+        return bool(self.others) and self.value > self.others[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,24 +133,37 @@ def group_shortcuts(evidence: AtlasEvidence) -> list[ShortcutGroup]:
         for unit in find_shortcut_units(evidence):
             name = unit.place.name(*unit.layer.layer.size)
             groups.setdefault((unit.label, name), []).append(unit)
-        by_size = sorted(groups.items(), key=lambda group: -len(group[1]))
-        _GROUPS[evidence] = [_shortcut_group(evidence, units, name) for (_, name), units in by_size]
+        by_size = sorted(groups, key=lambda key: -len(groups[key]))
+        _GROUPS[evidence] = [
+            _shortcut_group(evidence, groups[key], key[1], suspects=_labels_at(key[1], groups))
+            for key in by_size
+        ]
     return _GROUPS[evidence]
 
 
+def _labels_at(name: str, groups: Iterable[tuple[int, str]]) -> set[int]:
+    """The classes that have shortcut units at a place."""
+    return {label for label, group_name in groups if group_name == name}
+
+
 def _shortcut_group(
-    evidence: AtlasEvidence, units: Sequence[ShortcutUnit], name: str
+    evidence: AtlasEvidence, units: Sequence[ShortcutUnit], name: str, *, suspects: set[int]
 ) -> ShortcutGroup:
     label, place = units[0].label, _place_in_image(units, _input_size(evidence))
-    likeness = measure_likeness(evidence, label, place)
+    others = [entry.id for entry in evidence.labels if entry.id not in suspects]
+    likeness = measure_likeness(evidence, label, place, others=others)
     return ShortcutGroup(label, place, name, _by_strength(evidence, units), likeness)
 
 
-def measure_likeness(evidence: AtlasEvidence, label: int, place: Box | None) -> Likeness:
-    """How alike the stored images of a class, and those of some others, are at a place."""
-    others = [entry.id for entry in evidence.labels if entry.id != label]
+def measure_likeness(
+    evidence: AtlasEvidence, label: int, place: Box | None, *, others: Sequence[int]
+) -> Likeness:
+    """How alike the stored images of a class, and those of some others, are at a place.
+
+    Classes that may have a mark of their own there are not among the others.
+    """
     chosen = others[:: max(1, len(others) // OTHER_CLASSES)][:OTHER_CLASSES]
-    values = [_class_likeness(evidence, other, place) for other in chosen]
+    values = (_class_likeness(evidence, other, place) for other in chosen)
     known = sorted(filter(isfinite, values), reverse=True)
     return Likeness(_class_likeness(evidence, label, place), tuple(known))
 
