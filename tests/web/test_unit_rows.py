@@ -1,6 +1,7 @@
 """The rows of a unit's page: the middle of its range, the least, and the best of each class."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
@@ -248,3 +249,22 @@ def test_a_patch_of_a_row_is_shown_large_and_has_a_link(
     assert other.locator("#zoom-title").inner_text() == "Hit 6 of 6"
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_patch_is_cut_from_its_image_at_the_window_of_the_hit(ranked: Site) -> None:
+    """The tile of each hit: image, window and size are those of its facts."""
+    page = respond(ranked, f"{UNIT}.html").body.decode()
+    tiles = re.findall(
+        r'<svg class="crop[^>]*><svg [^>]*viewBox="([^"]*)"><image href="../../(image[^"]*)" '
+        r'width="(\d+)" height="(\d+)"/>',
+        page,
+    )
+    facts = unit_facts(ranked)
+    galleries = [*facts["rankings"].values(), *facts["rows"]]
+    expected = []
+    for hit in (hit for gallery in galleries for hit in gallery["hits"]):
+        top, left, bottom, right = hit["window"]
+        height, width = map(str, hit["size"])
+        box = f"{left} {top} {right - left} {bottom - top}"
+        expected.append((box, hit["src"], width, height))
+    assert tiles == expected

@@ -50,7 +50,7 @@ def crop(hit: Hit, cell: int, root: str, label: str) -> Markup:
     height, width = hit["size"]
     box = f"{left} {top} {right - left} {bottom - top}"
     image = f'<image href="{escape(root + hit["src"])}" width="{width}" height="{height}"/>'
-    return _tile(hit, cell, label, box=box, content=image + ring(hit["place"], cell))
+    return _tile(hit, cell, label, box=box, content=f"{image}{ring(hit['place'], cell)}")
 
 
 def plate_tile(hit: Hit, cell: int, plate: str, label: str) -> Markup:

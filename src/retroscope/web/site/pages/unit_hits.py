@@ -15,7 +15,7 @@ from retroscope.results.layers import Layer
 from retroscope.results.plates import HALF, place_in_image
 from retroscope.web.site.pages.image_pages import image_links
 from retroscope.web.site.pages.missing_projections import missing_of_ranking
-from retroscope.web.site.pages.plate_facts import VIEW_LETTERS, class_plate_urls, plate_urls
+from retroscope.web.site.pages.plate_facts import VIEW_LETTERS, plate_urls
 from retroscope.web.site.site import Facts, Site
 from retroscope.web.site.site_files import PLATE_KINDS
 
@@ -28,15 +28,19 @@ def ranking(
     """The hits of a channel, and the plates of projections and lit patches, in the same order.
 
     `gamma` are the plates of projections by that tone. `cell` is the side of a square that holds
-    the window of any of the hits: all are shown at one scale. With a class, they are its best
-    images; their plates are made by a server alone.
+    the window of any of the hits: all are shown at one scale. Of a class, which has the best
+    hits of its images, there are patches alone.
     """
+    plates: Facts
     number = None if label is None else label.id
     rows = channel_queries.unit_hits(site.atlas, layer, channel, ranked_by=ranked_by, label=number)
     sizes = stored_image_sizes(site.atlas, [row.image for row in rows])
     windows = [_visible(layer.field.box(row.y, row.x), sizes.get(row.image)) for row in rows]
     unprojected = sum(row.activation is None for row in rows)
-    return _plates(site, layer, channel, rows, ranked_by=ranked_by, label=label) | {
+    plates = {**dict.fromkeys(VIEW_LETTERS), "gamma": {}}
+    if label is None:
+        plates = _plates(site, layer, channel, rows, ranked_by=ranked_by)
+    return plates | {
         "missing": missing_of_ranking(site, layer, channel, ranked_by=ranked_by, hits=unprojected),
         "cell": max(cell_size((window.height, window.width) for window in windows)),
         "hits": [_hit_facts(site, layer, row, sizes=sizes) for row in rows],
@@ -44,20 +48,14 @@ def ranking(
 
 
 def _plates(
-    site: Site,
-    layer: Layer,
-    channel: int,
-    rows: list[UnitHitRow],
-    *,
-    ranked_by: str,
-    label: Label | None,
+    site: Site, layer: Layer, channel: int, rows: list[UnitHitRow], *, ranked_by: str
 ) -> Facts:
     """The paths of the plates that there are; None for the others."""
     span = range(channel, channel + 1)
     kinds: list[str] = []
-    if any(row.activation is not None for row in rows) and (label is None or site.answers_queries):
+    if any(row.activation is not None for row in rows):
         kinds += ["projections", "lit"]
-    is_default = label is None and ranked_by in DEFAULT_RANKINGS
+    is_default = ranked_by in DEFAULT_RANKINGS
     if kinds or is_default:
         contrasts = channel_queries.channels_with_rules(
             site.atlas, layer, "contrast", channels=span
@@ -65,12 +63,9 @@ def _plates(
         kinds += ["contrast"] if contrasts else []
     tones = {view: view + _TONE for view in kinds if view + _TONE in PLATE_KINDS}
     views = [*kinds, *tones.values()]
-    if label is None:
-        urls = plate_urls(site, layer, channel, views, ranked_by=ranked_by)
-    else:
-        urls = class_plate_urls(site, layer, channel, views, label=label.name)
+    urls = plate_urls(site, layer, channel, views, ranked_by=ranked_by)
     return {
-        **{view: urls.get(view) for view in VIEW_LETTERS if view != "patches"},
+        **{view: urls.get(view) for view in VIEW_LETTERS},
         "gamma": {view: urls[tone] for view, tone in tones.items()},
     }
 
