@@ -18,6 +18,7 @@ from retroscope.engine.batching import NetworkInput
 from retroscope.engine.isolation import preserve_state
 from retroscope.results.layers import Layer
 from retroscope.scanning.layer_choice import scan_layers
+from retroscope.scanning.statistics.batch_images import BatchImages, SweptImage
 from retroscope.scanning.statistics.sweep import Sweep
 from retroscope.scanning.statistics.topk import TopK
 
@@ -158,12 +159,14 @@ def _count_differences(maps: torch.Tensor, device: torch.device) -> int:
     """How many images, positions, maxima, counts and sums of classes are not the processor's."""
     expected, actual = (_sweep_maps(maps.to(place)) for place in ("cpu", device))
     pairs = [(expected.by_max.score, actual.by_max.score)]
-    for ours, theirs in ((expected.by_max, actual.by_max), (expected.by_mean, actual.by_mean)):
+    for name in ("by_max", "by_mean", "by_min"):
+        ours, theirs = getattr(expected, name), getattr(actual, name)
         pairs += [(ours.image, theirs.image), (ours.position, theirs.position)]
     for key in ("maximum", "fired_images", "fired_positions", "non_finite", "positions"):
         pairs.append((expected.channel_sums[key], actual.channel_sums[key]))
-    class_sums = (sweep.class_sums.to_tensors().values() for sweep in (expected, actual))
-    pairs += zip(*class_sums, strict=True)
+    for part in ("class_sums", "sample"):
+        tensors = (getattr(sweep, part).to_tensors().values() for sweep in (expected, actual))
+        pairs += zip(*tensors, strict=True)
     return sum(int((mine != other.cpu()).sum()) for mine, other in pairs)
 
 
@@ -184,9 +187,10 @@ def _sweep_maps(maps: torch.Tensor) -> Sweep:
     sweep = Sweep.empty(maps.shape[1], top=9, device=maps.device)
     middle = len(maps) // 2
     for part in (range(middle), range(middle, len(maps))):
-        images = torch.tensor(part, device=maps.device)
+        swept = [SweptImage(image, image, image % 3 - 1) for image in part]
+        images = BatchImages.of(swept, maps.device)
         batch = sweep.summarise(maps[part.start : part.stop], images)
-        sweep = sweep.add(batch, images, [image % 3 - 1 for image in part])
+        sweep = sweep.add(batch, images)
     return sweep
 
 

@@ -36,6 +36,8 @@ from retroscope.scanning.lots.segment import (
     SegmentFacts,
     write_segment,
 )
+from retroscope.scanning.sources.image_list import key_hash
+from retroscope.scanning.statistics.batch_images import BatchImages, SweptImage
 from retroscope.scanning.statistics.sweep import Sweep
 from retroscope.scanning.statistics.topk import TopK
 
@@ -191,10 +193,13 @@ def write_invented_segments(sizes: MergeOnly, folder: Path) -> None:
     channels = sum(layer.channels for layer in plan.layers)
     generator = torch.Generator().manual_seed(0)
     maps = torch.randn(sizes.images, channels, 2, 2, generator=generator)
-    images = torch.arange(sizes.images)
-    sweep = Sweep.empty(channels, top=plan.top)
     labels = [number % sizes.classes for number in range(sizes.images)]
-    sweep = sweep.add(sweep.summarise(maps, images), images, labels)
+    swept = [
+        SweptImage(number, key_hash(str(number)), label) for number, label in enumerate(labels)
+    ]
+    images = BatchImages.of(swept)
+    sweep = Sweep.empty(channels, top=plan.top)
+    sweep = sweep.add(sweep.summarise(maps, images), images)
     for lot in range(sizes.segments):
         facts = SegmentFacts(plan.id, lot, LotStage.SCAN, plan.machine)
         segment = _invent_segment(sweep, facts, labels, classes=sizes.classes)
@@ -214,15 +219,12 @@ def _invent_segment(
     )
     images.add_list(first, [f"{facts.lot}/{number}" for number in range(len(labels))], labels)
     webp = encode_image(np.zeros((8, 8, 3), np.uint8))
-    by_max, by_mean = (
-        TopK(
-            ranking.score.roll(facts.lot, 0),
-            ranking.image.roll(facts.lot, 0) + first,
-            ranking.position.roll(facts.lot, 0),
-        )
-        for ranking in (sweep.by_max, sweep.by_mean)
+    by_max, by_mean, by_min = (
+        TopK(*(column.roll(facts.lot, 0) for column in vars(ranking).values()))
+        for ranking in (sweep.by_max, sweep.by_mean, sweep.by_min)
     )
-    sweep = replace(sweep, by_max=by_max, by_mean=by_mean)
+    sweep = replace(sweep, by_max=by_max, by_mean=by_mean, by_min=by_min)
+    sweep = sweep.renumber(lambda images: np.asarray(images) + first)
     return Segment(facts, sweep, images, dict.fromkeys(numbers, webp))
 
 

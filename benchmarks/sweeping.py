@@ -6,6 +6,8 @@ import retroscope as rs
 from retroscope.engine.batching import NetworkInput
 from retroscope.results.layers import Layer
 from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
+from retroscope.scanning.sources.image_list import key_hash
+from retroscope.scanning.statistics.batch_images import SweptImage
 from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.statistics.sweep import Sweep
 
@@ -35,8 +37,10 @@ class RunningSweep:
             self._net,
             self._layer_sweeps,
             images,
-            indices=range(self._count, self._count + len(images)),
-            labels=[-1] * len(images),
+            swept=[
+                SweptImage(self._count + n, key_hash(str(self._count + n)))
+                for n in range(len(images))
+            ],
             scratch=self._scratch,
         )
         self._count += len(images)

@@ -304,6 +304,7 @@ COUNTS = st.integers(0, 2**62)
     st.fixed_dictionaries(
         {
             **dict.fromkeys(("mean", "std", "maximum", "minimum"), NUMBERS),
+            **dict.fromkeys(("mean_maximum", "std_maximum"), NUMBERS),
             **dict.fromkeys(("images", "positions", "fired_images", "fired_positions"), COUNTS),
             "non_finite": COUNTS,
         }

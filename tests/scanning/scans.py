@@ -111,7 +111,7 @@ def check_channel(
     images = list(numbers) or list(range(len(maps)))
     is_rectified = atlas.layer(unit.rsplit(":", 1)[0]).kind in RECTIFIERS
     for ranked_by, ranking in _rankings(maps, images).items():
-        expected = [hit for hit in ranking if hit[0] != 0 or not is_rectified][:top]
+        expected = [hit for hit in ranking[:top] if hit[0] != 0 or not is_rectified]
         found = _hits(atlas, unit, ranked_by)
         assert [hit[1:] for hit in found] == [hit[1:] for hit in expected], (unit, ranked_by)
         np.testing.assert_allclose(
@@ -134,19 +134,25 @@ def _hits(atlas: Atlas, unit: str, ranked_by: str) -> list[Hit]:
     ]
 
 
+def _best_first(hit: Hit) -> tuple[float, int]:
+    """The highest score; among equal ones the lower image."""
+    return -hit[0], hit[1]
+
+
 def _rankings(maps: Maps, images: Sequence[int]) -> dict[str, list[Hit]]:
-    by_max: list[Hit] = []
-    by_mean: list[Hit] = []
+    rankings: dict[str, list[Hit]] = {"max": [], "mean": [], "min": []}
     for image, own in zip(images, maps, strict=True):
         finite = np.isfinite(own)
         if not finite.any():
             continue
         y, x = divmod(int(np.where(finite, own, -np.inf).argmax()), own.shape[1])
-        by_max.append((float(own[y, x]), image, y, x))
-        by_mean.append((float(own[finite].mean()), image, y, x))
+        low_y, low_x = divmod(int(np.where(finite, own, np.inf).argmin()), own.shape[1])
+        rankings["max"].append((float(own[y, x]), image, y, x))
+        rankings["mean"].append((float(own[finite].mean()), image, y, x))
+        rankings["min"].append((float(own[low_y, low_x]), image, low_y, low_x))
     return {
-        name: sorted(hits, key=lambda hit: (-hit[0], hit[1]))
-        for name, hits in (("max", by_max), ("mean", by_mean))
+        name: sorted(hits, key=_best_first if name != "min" else None)
+        for name, hits in rankings.items()
     }
 
 

@@ -12,7 +12,9 @@ from retroscope.errors import RetroscopeError
 from retroscope.progress import Progress, ignore_progress
 from retroscope.scanning.job import scan
 from retroscope.scanning.layer_choice import network_layers
-from retroscope.scanning.plan import MAX_LAYER_BYTES, refuse_too_many_classes
+from retroscope.scanning.size_limits import MAX_LAYER_BYTES, refuse_too_many_classes
+from retroscope.scanning.statistics import image_sample
+from retroscope.scanning.statistics.batch_images import BatchImages, SweptImage
 from retroscope.scanning.statistics.sweep import Sweep
 from tests.scanning.scans import table_rows, tiny, write_images
 from tests.scanning.test_resume import Enough, stop_at
@@ -112,7 +114,9 @@ def test_an_atlas_from_before_the_choice_has_statistics_of_classes(
         scan(tiny(), class_folder, to=tmp_path / "a", classes=False)
 
 
-def test_more_classes_than_a_checkpoint_can_hold_are_refused_at_once() -> None:
+def test_more_classes_than_a_checkpoint_can_hold_are_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     layers = network_layers(tiny(), ["conv"])
     widest = max(layer.channels for layer in layers)
     with pytest.raises(RetroscopeError, match="leave the statistics of classes out") as caught:
@@ -122,14 +126,13 @@ def test_more_classes_than_a_checkpoint_can_hold_are_refused_at_once() -> None:
     refuse_too_many_classes(limit, layers, max_hits=9)
     with pytest.raises(RetroscopeError, match="too many"):
         refuse_too_many_classes(limit + 1, layers, max_hits=9)
+    monkeypatch.setattr(image_sample, "SAMPLE_IMAGES", 1)
     sizes = [_checkpoint_bytes(widest, classes) for classes in (1, 101)]
     assert (sizes[1] - sizes[0]) / 100 * limit <= MAX_LAYER_BYTES < 1e9
 
 
 def _checkpoint_bytes(channels: int, classes: int) -> int:
-    maps = torch.ones(classes, channels, 1, 1)
+    images = BatchImages.of([SweptImage(label, label, label) for label in range(classes)])
     sweep = Sweep.empty(channels, top=9)
-    sweep = sweep.add(
-        sweep.summarise(maps, torch.arange(classes)), torch.arange(classes), range(classes)
-    )
+    sweep = sweep.add(sweep.summarise(torch.ones(classes, channels, 1, 1), images), images)
     return sum(array.nbytes for array in sweep.to_arrays().values())

@@ -13,10 +13,9 @@ from retroscope.network import Network
 from retroscope.scanning.layer_choice import network_layers
 from retroscope.scanning.plan import (
     FACT_LABELS,
-    MAX_LAYER_BYTES,
     ScanPlan,
-    refuse_too_many_hits,
 )
+from retroscope.scanning.size_limits import MAX_LAYER_BYTES, refuse_too_many_hits
 from retroscope.scanning.sources import ImageList
 from retroscope.scanning.statistics.sweep import Sweep
 from tests.conftest import built
@@ -58,7 +57,7 @@ def test_a_network_without_convolutions_says_so() -> None:
 
 
 def test_more_hits_than_a_checkpoint_can_hold_are_refused_at_once() -> None:
-    """Kept are a score, an image and a place, 8 bytes each, in two rankings, in one piece."""
+    """Kept are a score, an image and a place, 8 bytes each, in three rankings, in one piece."""
     net = tiny()
     layers = network_layers(net, ["conv"])
     widest = max(layer.channels for layer in layers)

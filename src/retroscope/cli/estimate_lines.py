@@ -47,7 +47,7 @@ def describe_estimate(
         image_list, count = sample.images, sample.count
     estimate = _estimate(net, layers, image_list, options=options, on=on, images=count)
     remarks = [add_option(note.text, note.parameter) for note in image_list.notes]
-    remarks += _describe_classes(estimate)
+    remarks += [*_describe_classes(estimate), *_describe_class_rankings(estimate)]
     return "\n".join([*remarks, f"{', '.join(counts)}: {_describe_costs(net, estimate, on)}"])
 
 
@@ -73,6 +73,7 @@ def _estimate(
     """For one process, or for the workers of this machine, with the threads that each has."""
     import torch
 
+    from retroscope.scanning.class_ranking_request import ClassRankingRequest
     from retroscope.scanning.estimate import estimate_scan
     from retroscope.scanning.illustrate import parse_ranks as ranks_of
     from retroscope.scanning.lots.sweep_plan import use_threads
@@ -87,6 +88,9 @@ def _estimate(
             ranks=ranks_of(options.projections),
             precision=options.precision,
             classes=options.classes,
+            class_rankings=ClassRankingRequest.parse(
+                options.per_class, options.ranked_classes or None, classes=options.classes
+            ),
             workers=None if on else options.workers,
             processes=(on.count(net.device, threads) or 1) if on else 1,
             images=images,
@@ -99,13 +103,31 @@ def _describe_classes(estimate: "ScanEstimate") -> list[str]:
 
     from retroscope.render.captions import count_noun
 
-    if estimate.class_bytes <= _MANY_CLASS_BYTES:
+    sizes = estimate.sizes
+    if sizes.class_bytes <= _MANY_CLASS_BYTES:
         return []
     price = (
-        f"the statistics of {count_noun(estimate.classes, 'class', 'classes')} take up to "
-        f"{decimal(estimate.class_bytes)} of the memory and can be left out"
+        f"the statistics of {count_noun(sizes.classes, 'class', 'classes')} take up to "
+        f"{decimal(sizes.class_bytes)} of the memory and can be left out"
     )
     return [add_option(price, "classes")]
+
+
+def _describe_class_rankings(estimate: "ScanEstimate") -> list[str]:
+    """What the rankings by class take."""
+    from rich.filesize import decimal
+
+    from retroscope.render.captions import count_noun
+
+    sizes = estimate.sizes
+    if not sizes.class_hits:
+        return []
+    hits = count_noun(sizes.class_hits * sizes.channels, "hit")
+    memory, disk = decimal(sizes.class_hit_bytes), decimal(sizes.class_hit_disk)
+    return [
+        f"the rankings by class have up to {hits}, which take {memory} of the memory and {disk} "
+        "on disk"
+    ]
 
 
 def _describe_costs(net: "Network", estimate: "ScanEstimate", on: "WorkerOptions | None") -> str:

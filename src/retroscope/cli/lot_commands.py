@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -17,17 +17,7 @@ from retroscope.cli.options import (
 )
 from retroscope.cli.parameter_types import parse_part
 from retroscope.cli.progress_bar import show_progress
-from retroscope.cli.scan_options import (
-    batch_size_option,
-    class_folder_option,
-    classes_option,
-    glob_option,
-    labels_option,
-    precision_option,
-    scan_layers_option,
-    top_option,
-    workers_option,
-)
+from retroscope.cli.scan_options import SWEEP_OPTIONS, SweepOptions, workers_option
 
 if TYPE_CHECKING:
     from retroscope.scanning.lots.sweep_part import SweepSummary
@@ -35,18 +25,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PlanOptions:
+class PlanOptions(SweepOptions):
     """The keywords of `make_plan`."""
 
     to: str
-    layers: tuple[str, ...]
-    top: int
-    labels: str | None
-    class_folder: str | None
-    classes: bool
-    glob: str | None
-    precision: str
-    batch_size: int | None
     lot_images: int | None
     restart: bool
 
@@ -55,14 +37,7 @@ _plan_options = packed_options(
     "options",
     PlanOptions,
     click.option("--to", required=True, metavar="PLAN", help="Folder to create for the plan."),
-    scan_layers_option,
-    top_option,
-    labels_option,
-    class_folder_option,
-    classes_option,
-    glob_option,
-    precision_option,
-    batch_size_option,
+    *SWEEP_OPTIONS,
     click.option(
         "--lot-images",
         type=click.IntRange(min=1),
@@ -98,9 +73,8 @@ def plan(model: str, images: str, *, options: PlanOptions, opening: OpenOptions)
 
     net = opening.open(model)
     opened = NetworkSource.named(model, **opening.keywords)
-    keywords = {**asdict(options), "layers": options.layers or None}
     with stdout_to_stderr():
-        made = make_plan(net, images, opened=opened, threads=opening.threads, **keywords)
+        made = make_plan(net, images, opened=opened, threads=opening.threads, **options.keywords)
     click.echo(_describe_plan(made), err=True)
     click.echo(options.to)
 

@@ -133,6 +133,16 @@ def parse_names(
     return names
 
 
+def parse_classes(
+    _context: click.Context, _parameter: click.Parameter, texts: Sequence[str]
+) -> tuple[str, ...]:
+    """The names of classes, which may contain spaces, with commas between."""
+    names = tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+    if texts and not names:
+        raise click.BadParameter(f"{texts[0]!r} contains no name")
+    return names
+
+
 def parse_methods(text: str) -> tuple[str, ...]:
     """What to illustrate an atlas with: one method, or several with commas between.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retroscope.cli.choices import ILLUSTRATION_METHODS, RANKS
+from retroscope.cli.choices import ILLUSTRATION_METHODS, RANKINGS, RANKS
 from retroscope.cli.estimate_lines import describe_estimate
 from retroscope.cli.options import (
     OpenOptions,
@@ -26,14 +26,15 @@ from retroscope.cli.pattern_commands import add_patterns, recipe_option, steps_o
 from retroscope.cli.progress_bar import show_resumable_progress
 from retroscope.cli.scan_options import (
     LAYERS_HELP,
-    batch_size_option,
-    class_folder_option,
-    classes_option,
+    SWEEP_OPTIONS,
+    SweepOptions,
     glob_option,
     labels_option,
-    precision_option,
-    scan_layers_option,
-    top_option,
+)
+from retroscope.cli.show_request import (
+    check_ranking,
+    class_option,
+    refuse_ranking_beside_class,
 )
 from retroscope.cli.worker_options import (
     gpus_per_worker_option,
@@ -65,19 +66,11 @@ def _projections_option(
 
 
 @dataclass(frozen=True)
-class ScanOptions:
+class ScanOptions(SweepOptions):
     """The keywords of `scan`."""
 
     to: str
-    layers: tuple[str, ...]
-    top: int
-    labels: str | None
-    class_folder: str | None
-    classes: bool
-    glob: str | None
     projections: str
-    precision: str
-    batch_size: int | None
     workers: int | None
     on: str | None
     gpus_per_worker: float | None
@@ -90,15 +83,8 @@ _scan_options = packed_options(
     click.option(
         "--to", required=True, metavar="ATLAS", help="Atlas file to create, or to resume."
     ),
-    scan_layers_option,
-    top_option,
-    labels_option,
-    class_folder_option,
-    classes_option,
-    glob_option,
+    *SWEEP_OPTIONS,
     _projections_option("auto", "three times the time of the pass, but at least two minutes"),
-    precision_option,
-    batch_size_option,
     workers_option,
     on_option,
     gpus_per_worker_option,
@@ -145,6 +131,37 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
         _print_summary(atlas, was_complete=progress.last is None, is_timed=is_timed)
 
 
+@dataclass(frozen=True)
+class ProjectionOptions:
+    """Which projections `illustrate` adds, and from what."""
+
+    projections: str
+    ranked_by: str | None
+    label: str | None
+    rules: str
+    labels: str | None
+    glob: str | None
+    workers: int | None
+
+
+_projection_options = packed_options(
+    "options",
+    ProjectionOptions,
+    _projections_option("all", "two minutes"),
+    click.option(
+        "--ranked-by",
+        type=click.Choice(RANKINGS),
+        show_default="max and mean",
+        help="Ranking whose hits to project.",
+    ),
+    class_option("Project the best images of this class instead."),
+    rules_option,
+    labels_option,
+    glob_option,
+    workers_option,
+)
+
+
 @click.command(
     short_help="Add projections or patterns to an atlas.",
     epilog=examples(
@@ -166,11 +183,7 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
 )
 @recipe_option
 @steps_option
-@_projections_option("all", "two minutes")
-@rules_option
-@labels_option
-@glob_option
-@workers_option
+@_projection_options
 @on_option
 @gpus_per_worker_option
 @open_options
@@ -183,11 +196,7 @@ def illustrate(
     methods: Sequence[str],
     recipe: str,
     steps: int | None,
-    projections: str,
-    rules: str,
-    labels: str | None,
-    glob: str | None,
-    workers: int | None,
+    options: ProjectionOptions,
     on: str | None,
     gpus_per_worker: float | None,
     opening: OpenOptions,
@@ -200,6 +209,7 @@ def illustrate(
     from retroscope.scanning.illustrate import illustrate as add_projections
 
     _refuse_unused_options(methods)
+    _check_ranking(atlas, options)
     refuse_second_writer(Path(atlas))
     net = opening.open(model)
     if "deconv" in methods:
@@ -209,15 +219,15 @@ def illustrate(
                 net,
                 images,
                 layers=layers,
-                projections=projections,
-                rules=rules,
-                labels=labels,
-                glob=glob,
-                workers=workers,
                 on=worker_options(
-                    on, model, opening=opening, workers=workers, gpus_per_worker=gpus_per_worker
+                    on,
+                    model,
+                    opening=opening,
+                    workers=options.workers,
+                    gpus_per_worker=gpus_per_worker,
                 ),
                 progress=progress,
+                **vars(options),
             )
         if progress.last is None:
             click.echo(f"{atlas} already has all of these projections", err=True)
@@ -226,10 +236,19 @@ def illustrate(
     click.echo(atlas)
 
 
+def _check_ranking(atlas: str, options: ProjectionOptions) -> None:
+    from retroscope.atlas.reader import open_atlas
+
+    refuse_ranking_beside_class(options.label)
+    with open_atlas(atlas) as scanned:
+        check_ranking(scanned, options.ranked_by or RANKINGS[0], options.label)
+
+
 def _refuse_unused_options(methods: Sequence[str]) -> None:
     """Raises if an option is given for a method of `illustrate` that is not."""
     if "deconv" not in methods:
-        names = ("images", "projections", "rules", "labels", "glob", "workers", "on")
+        names = ["images", "projections", "ranked_by", "label", "rules", "labels", "glob"]
+        names += ["workers", "on"]
         refuse_options(names, "is for projections; add deconv to --methods, or leave it out")
     if "synthesize" not in methods:
         refuse_options(
@@ -247,24 +266,9 @@ def _scan(
 ) -> "Atlas":
     from retroscope.scanning.job import scan as run_scan
 
-    return run_scan(
-        net,
-        images,
-        to=options.to,
-        layers=options.layers or None,
-        top=options.top,
-        labels=options.labels,
-        class_folder=options.class_folder,
-        classes=options.classes,
-        glob=options.glob,
-        projections=options.projections,
-        precision=options.precision,
-        batch_size=options.batch_size,
-        workers=options.workers,
-        on=on,
-        restart=options.restart,
-        progress=progress,
-    )
+    keywords = {**options.keywords, "on": on}
+    del keywords["gpus_per_worker"]  # which `on` contains
+    return run_scan(net, images, **keywords, progress=progress)
 
 
 def _print_before_pass(

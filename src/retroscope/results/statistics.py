@@ -78,6 +78,15 @@ def _std(sums: "Sums") -> "Tensor":
     return variance.clamp(min=0).sqrt()
 
 
+def _mean_maximum(sums: "Sums") -> "Tensor":
+    return sums["maxima"] / sums["images"].clamp(min=1)
+
+
+def _std_maximum(sums: "Sums") -> "Tensor":
+    variance = sums["squared_maxima"] / sums["images"].clamp(min=1) - _mean_maximum(sums).square()
+    return variance.clamp(min=0).sqrt()
+
+
 STATISTICS: tuple[Statistic, ...] = (
     Statistic(
         "images",
@@ -124,6 +133,28 @@ STATISTICS: tuple[Statistic, ...] = (
         of_batch=lambda batch: batch.minimum.double().amin(0),
         merge=lambda first, second: first.minimum(second),
         doc="the lowest finite value",
+    ),
+    Statistic(
+        "maxima",
+        None,
+        of_batch=lambda batch: batch.finite_maximum,
+        doc="sum of the images' maxima",
+        is_real_sum=True,
+        restore=lambda stored: stored["mean_maximum"] * stored["images"],
+    ),
+    Statistic(
+        "squared_maxima",
+        None,
+        of_batch=lambda batch: batch.finite_maximum.square(),
+        doc="sum of their squares",
+        is_real_sum=True,
+        restore=lambda stored: (
+            (stored["std_maximum"].square() + stored["mean_maximum"].square()) * stored["images"]
+        ),
+    ),
+    Statistic("mean_maximum", REAL, finish=_mean_maximum, doc="mean of the images' maxima"),
+    Statistic(
+        "std_maximum", REAL, finish=_std_maximum, doc="standard deviation of the images' maxima"
     ),
     Statistic(
         "fired_images",
@@ -199,6 +230,8 @@ class ChannelStats(ArraySummary):
     histogram: npt.NDArray[np.int64] | None
     classes: tuple[ClassStats, ...] = ()
     minimum: float = nan
+    mean_maximum: float = nan
+    std_maximum: float = nan
     extra: Mapping[str, StatisticValue] | None = None
     """The statistics that have no field."""
 
@@ -223,6 +256,8 @@ class ChannelStats(ArraySummary):
             "std": self.std,
             "maximum": self.maximum,
             "minimum": self.minimum,
+            "mean_maximum": self.mean_maximum,
+            "std_maximum": self.std_maximum,
             "fired_images": self.fired_images,
             "fired_positions": self.fired_positions,
             "non_finite": self.non_finite,

@@ -1,7 +1,7 @@
 """Numbers and names of units: what each says, of what, and how large it is by chance.
 
-From `NUMBERS` follow what `retroscope score` computes, the texts of the viewer, and the table of
-`docs/numbers.md`.
+From `NUMBERS` follow what `retroscope score` and a scan compute, the texts of the viewer, and the
+table of `docs/numbers.md`.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ class NameSource(StrEnum):
 
 @dataclass(frozen=True)
 class NumberKind:
-    """A number that `retroscope score` computes for each channel.
+    """A number of each channel, that `retroscope score` or a scan computes.
 
     `group` is computed together. `title` and `doc` describe the number in plain words, `chance`
     what its chance level is.
@@ -44,7 +44,20 @@ class NumberKind:
     chance: str
 
 
+CLASS_CORRELATION = "class_correlation"
+SCAN = "scan"
+"""The group of numbers that a scan of images with classes computes."""
+
 NUMBERS: tuple[NumberKind, ...] = (
+    NumberKind(
+        CLASS_CORRELATION,
+        SCAN,
+        Subject.UNIT,
+        "correlation with its best class",
+        "how well the maximum in an image tells whether it is of the class that the unit answers "
+        "to most, up to 1",
+        "the best correlation, of either sign, if the classes were shuffled among the images",
+    ),
     NumberKind(
         "faithfulness",
         "faithfulness",
@@ -126,7 +139,7 @@ NUMBERS: tuple[NumberKind, ...] = (
     ),
 )
 
-GROUPS = tuple(dict.fromkeys(kind.group for kind in NUMBERS))
+GROUPS = tuple(dict.fromkeys(kind.group for kind in NUMBERS if kind.group != SCAN))
 """What `score` can be asked for, in the order in which it is computed."""
 NUMBERS_BY_NAME = {kind.name: kind for kind in NUMBERS}
 

@@ -65,7 +65,8 @@ def run_pass(
                     refuse_changed_contents(writer, scan_pass.image_list, batch.files)
                     state = _count_batch(scan_pass, state, batch, sweeps=sweeps)
                     if scan_pass.has_final_rankings:
-                        winners.add(batch, state.sweeps.sweep)
+                        labels = scan_pass.ranked_labels_of(batch)
+                        winners.add(batch, state.sweeps.sweep, labels)
                     reporter.update(state.processed)
                     if _is_checkpoint_due(state):
                         state = _save(writer, scan_pass, state, winners=winners)
@@ -81,12 +82,7 @@ def run_pass(
 
 def resume_pass(writer: AtlasWriter, scan_pass: ScanPass) -> PassState:
     """The state in the last checkpoint."""
-    empty = LayerSweeps.empty(
-        scan_pass.net,
-        scan_pass.layers,
-        top=scan_pass.top,
-        track_positions=scan_pass.track_positions,
-    )
+    empty = scan_pass.empty_sweeps()
     sweeps = restore_sweeps(
         writer.state(), empty, stage=scan_pass.stage, device=scan_pass.net.device
     )

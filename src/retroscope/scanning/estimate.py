@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, inf
 from time import perf_counter
 
@@ -13,6 +13,7 @@ from retroscope.atlas.writer import MissingProjection
 from retroscope.engine.rule_choice import AUTO, choose_rules
 from retroscope.network import Network
 from retroscope.results.layers import Layer
+from retroscope.scanning.class_ranking_request import ClassRankingRequest
 from retroscope.scanning.hit_order import HitOrder
 from retroscope.scanning.illustrate import (
     ALL_RANKS,
@@ -21,10 +22,10 @@ from retroscope.scanning.illustrate import (
     time_for_projections,
 )
 from retroscope.scanning.loading import default_workers
+from retroscope.scanning.persist import RECTIFIER_KINDS
 from retroscope.scanning.precision import Precision, candidate_count, to_bfloat16
 from retroscope.scanning.sources import ImageList
-from retroscope.scanning.statistics.class_sums import CLASS_BYTES
-from retroscope.scanning.statistics.exact_sums import DIGITS
+from retroscope.scanning.table_sizes import TableSizes, table_sizes
 from retroscope.scanning.trial_runs import (
     Clock,
     ImageTrial,
@@ -38,9 +39,6 @@ from retroscope.scanning.trial_runs import (
 
 IMAGE_BYTES, PROJECTION_BYTES = 20_000, 2_500
 """About what an image and a projection take on disk, where none can be tried."""
-_HIT_BYTES, _CHANNEL_BYTES, _STORED_CLASS_BYTES = 24, 64 * 8 + 64, 2 * 4
-_SUM_BYTES = 2 * DIGITS * 8
-"""Of the two sums of a channel while they are added up; the atlas has a number for each."""
 _ROW_SECONDS = 7e-6
 """To write a hit or the statistics of a channel."""
 _NEGLIGIBLE = 1.0
@@ -67,9 +65,8 @@ class ScanEstimate:
     disk_bytes: int
     projections: int
     max_projection_seconds: float = inf
-    classes: int = 0
-    """Those with statistics, of which `memory_bytes` contains `class_bytes`, if all occur."""
-    class_bytes: int = 0
+    sizes: TableSizes = field(default_factory=TableSizes)
+    """What `memory_bytes` consists of."""
 
 
 def estimate_scan(
@@ -81,6 +78,7 @@ def estimate_scan(
     ranks: Ranks = ALL_RANKS,
     precision: str = "full",
     classes: bool = True,
+    class_rankings: ClassRankingRequest | None = None,
     workers: int | None = None,
     processes: int = 1,
     images: int | None = None,
@@ -93,34 +91,35 @@ def estimate_scan(
     the first of so many `images`.
     """
     images = images or len(image_list.keys)
-    hits = min(top, images)
     trial = try_images(net, image_list, clock=clock)
-    sweep = try_sweep(net, layers, trial.inputs, top=hits, clock=clock)
+    sizes = table_sizes(
+        layers,
+        image_list.class_names if classes else (),
+        images=images,
+        top=top,
+        class_rankings=class_rankings,
+    )
+    sweep = try_sweep(net, layers, trial.inputs, top=sizes.hits, clock=clock)
     threads = min(workers or default_workers(), _cpu_count())
-    job = _Job(net, layers, images, hits, threads, trial, sweep, clock, processes)
+    job = _Job(net, layers, images, sizes, threads, trial, sweep, clock, processes)
     is_full = Precision.parse(precision) == Precision.FULL
     pass_seconds = job.pass_seconds() if is_full else job.narrow_pass_seconds()
     max_seconds = time_for_projections(pass_seconds) if ranks.is_timed else inf
-    limit = hits if ranks.limit is None else min(ranks.limit, hits)
+    limit = sizes.hits if ranks.limit is None else min(ranks.limit, sizes.hits)
     projections = job.projections(limit, by_mean=ranks.by_mean, max_seconds=max_seconds)
     projection_seconds = projections.seconds / processes
     share = min(max_seconds / projection_seconds, 1.0) if projection_seconds else 1.0
-    table_bytes = job.channels * (2 * hits * _HIT_BYTES + _CHANNEL_BYTES)
-    class_count = len(image_list.class_names) if classes else 0
-    class_bytes = job.channels * class_count * CLASS_BYTES
-    table_bytes_on_disk = table_bytes + job.channels * class_count * _STORED_CLASS_BYTES
     stored_bytes = job.stored_images * (trial.encoded_bytes or IMAGE_BYTES)
     return ScanEstimate(
         images=images,
-        channels=job.channels,
+        channels=sizes.channels,
         pass_seconds=pass_seconds,
         projection_seconds=projection_seconds,
-        memory_bytes=table_bytes + job.channels * _SUM_BYTES + class_bytes,
-        disk_bytes=round(table_bytes_on_disk + stored_bytes + share * projections.size),
-        projections=job.channels * limit * (1 + ranks.by_mean),
+        memory_bytes=sizes.memory_bytes,
+        disk_bytes=round(sizes.disk_bytes + stored_bytes + share * projections.size),
+        projections=sizes.channels * limit * (1 + ranks.by_mean),
         max_projection_seconds=max_seconds,
-        classes=class_count,
-        class_bytes=class_bytes,
+        sizes=sizes,
     )
 
 
@@ -131,7 +130,7 @@ class _Job:
     net: Network
     layers: Sequence[Layer]
     images: int
-    hits: int
+    sizes: TableSizes
     threads: int
     trial: ImageTrial
     sweep: SweepTrial
@@ -139,22 +138,28 @@ class _Job:
     processes: int
 
     @property
-    def channels(self) -> int:
-        return sum(layer.channels for layer in self.layers)
-
-    @property
     def stored_images(self) -> float:
         """How many different images are among the hits."""
-        return _distinct(2 * self.channels * self.hits, self.images)
+        return _distinct(self._draws(self.sizes.hits) + self.sizes.sampled, self.images)
+
+    def _draws(self, ranks: int) -> float:
+        """How many hits there are in all rankings, if each has so many ranks.
+
+        After a rectifier a minimum of zero is no hit.
+        """
+        rankings = sum(
+            layer.channels * (2 + (layer.kind not in RECTIFIER_KINDS)) for layer in self.layers
+        )
+        return ranks * rankings + self.sizes.class_hits * self.sizes.channels
 
     def pass_seconds(self) -> float:
         """The time of a pass over all images, and of writing what it found."""
         seconds = self._image_seconds(self.sweep, self.trial.encode_seconds * self._encoded_share)
-        return self.images * seconds + self.channels * (1 + 2 * self.hits) * _ROW_SECONDS
+        return self.images * seconds + self.sizes.rows * _ROW_SECONDS
 
     def narrow_pass_seconds(self) -> float:
         """The same for a pass in bfloat16, after which the candidates run again in full."""
-        candidates = min(candidate_count(self.hits), self.images)
+        candidates = min(candidate_count(self.sizes.hits), self.images)
         narrow = try_sweep(
             to_bfloat16(self.net),
             self.layers,
@@ -163,7 +168,8 @@ class _Job:
             track_positions=False,
             clock=self.clock,
         )
-        again = _distinct(2 * self.channels * candidates, self.images) / max(self.images, 1)
+        draws = self._draws(candidates) + self.sizes.sampled
+        again = _distinct(draws, self.images) / max(self.images, 1)
         return self.images * self._image_seconds(narrow) + again * self.pass_seconds()
 
     def _image_seconds(self, sweep: SweepTrial, encode_seconds: float = 0.0) -> float:
@@ -179,12 +185,12 @@ class _Job:
     def _encoded_share(self) -> float:
         """The share of the images that are in a ranking, if only until better ones come."""
         numbers = np.linspace(1, max(self.images, 1), 1000)
-        return float(np.mean(1 - np.exp(-2 * self.channels * self.hits / numbers)))
+        return float(np.mean(1 - np.exp(-self._draws(self.sizes.hits) / numbers)))
 
     def projections(self, limit: int, *, by_mean: bool, max_seconds: float) -> ProjectionCost:
         """What the projections take, of the first `limit` hits of each ranking."""
         found = find_hits(self.layers, self.sweep)
-        chance, hits_per_channel = self.hits / max(self.images, 1), dict[str, float]()
+        chance, hits_per_channel = self.sizes.hits / max(self.images, 1), dict[str, float]()
         for layer in self.layers:
             alone = found.share_by_mean_alone(layer.name, chance) if by_mean else 0.0
             hits_per_channel[layer.name] = limit * (1 + alone)

@@ -13,6 +13,8 @@ from retroscope.results.layers import Layer
 from retroscope.scanning.loading import LoadedBatch, load_batches
 from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
 from retroscope.scanning.sources import ImageList
+from retroscope.scanning.sources.image_list import key_hash
+from retroscope.scanning.statistics.batch_images import NO_CLASS, SweptImage
 from retroscope.scanning.statistics.plain_summary import Scratch
 
 _TURN_SECONDS, _PAUSE_SECONDS = 1.0, 0.001
@@ -22,8 +24,9 @@ _TURN_SECONDS, _PAUSE_SECONDS = 1.0, 0.001
 class ScanPass:
     """Images of a list, by their indices, through a network; `stage` names the pass.
 
-    `is_second`: an earlier pass has counted its images. In the sweeps, the number of an image is
-    its index plus `first_number`.
+    `with_classes`: the images are added to the sums of their classes. `per_class` of them are
+    ranked for each class, or for those with `ranked_labels`. `is_second`: an earlier pass has
+    counted its images. In the sweeps, the number of an image is its index plus `first_number`.
     """
 
     stage: str
@@ -34,6 +37,8 @@ class ScanPass:
     top: int
     batch_size: int
     with_classes: bool = False
+    per_class: int = 0
+    ranked_labels: frozenset[int] | None = None
     track_positions: bool = True
     is_second: bool = False
     first_number: int = 0
@@ -42,6 +47,34 @@ class ScanPass:
     def has_final_rankings(self) -> bool:
         """Whether its hits are those of the atlas; otherwise they are candidates."""
         return self.track_positions
+
+    def empty_sweeps(self) -> LayerSweeps:
+        """The sweeps before the first image."""
+        return LayerSweeps.empty(
+            self.net,
+            self.layers,
+            top=self.top,
+            per_class=self.per_class,
+            track_positions=self.track_positions,
+        )
+
+    def swept_image(self, index: int) -> SweptImage:
+        """What a sweep must know of an image of the list."""
+        label = self.image_list.labels[index]
+        return SweptImage(
+            self.first_number + index,
+            key_hash(self.image_list.keys[index]),
+            label if self.with_classes else NO_CLASS,
+            label if self._is_ranked(label) else NO_CLASS,
+        )
+
+    def _is_ranked(self, label: int) -> bool:
+        return self.per_class > 0 and (self.ranked_labels is None or label in self.ranked_labels)
+
+    def ranked_labels_of(self, batch: LoadedBatch) -> set[int]:
+        """The classes in whose rankings the images of a batch may be."""
+        labels = {self.image_list.labels[index] for index in batch.indices}
+        return {label for label in labels if self._is_ranked(label)}
 
 
 def run_batches(
@@ -66,13 +99,11 @@ def _add_batch(
 ) -> LayerSweeps:
     if not batch.images:
         return sweeps
-    labels, first = scan_pass.image_list.labels, scan_pass.first_number
     return sweep_batch(
         scan_pass.net,
         sweeps,
         batch.images,
-        indices=[first + index for index in batch.indices],
-        labels=[labels[index] if scan_pass.with_classes else -1 for index in batch.indices],
+        swept=list(map(scan_pass.swept_image, batch.indices)),
         scratch=scratch,
     )
 

@@ -15,6 +15,7 @@ from retroscope.errors import ImageError, RetroscopeError
 from retroscope.network import AnyNetwork, as_network
 from retroscope.progress import ProgressListener, ignore_progress
 from retroscope.scanning.checkpoints import resume_pass, run_pass
+from retroscope.scanning.class_ranking_request import ClassRankingRequest
 from retroscope.scanning.distributed.scan_on_workers import DistributedScan, ScanSource
 from retroscope.scanning.distributed.worker_options import WorkerOptions
 from retroscope.scanning.illustrate import (
@@ -29,14 +30,8 @@ from retroscope.scanning.image_pass import ScanPass
 from retroscope.scanning.layer_choice import scan_layers
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.one_pass import LayerSweeps, choose_batch_size
-from retroscope.scanning.persist import checkpoint_format, write_layer
-from retroscope.scanning.plan import (
-    ScanPlan,
-    refuse_less_than_one,
-    refuse_too_many_classes,
-    refuse_too_many_hits,
-    stored_count,
-)
+from retroscope.scanning.persist import checkpoint_format, write_sweeps
+from retroscope.scanning.plan import ScanPlan, refuse_less_than_one, stored_count
 from retroscope.scanning.precision import (
     Precision,
     candidate_count,
@@ -55,6 +50,8 @@ def scan(
     to: str | Path,
     layers: str | Sequence[str] | None = None,
     top: int = 9,
+    per_class: int | None = None,
+    ranked_classes: str | Sequence[str] | None = None,
     labels: str | Path | None = None,
     class_folder: str | None = None,
     classes: bool = True,
@@ -82,6 +79,9 @@ def scan(
     convolution is ranked by its output that goes on: after its norm and its rectifier, unless
     something else reads the output in between.
 
+    `per_class` images of each class are ranked for each channel, too; of all classes, or of those
+    that `ranked_classes` names. What that takes grows with the classes: a large one is refused.
+
     `projections` selects the hits of each channel that get a projection: `all`, `max` (those by
     maximum), `none`, or how many. `auto` projects the best hit of every channel, then the second,
     and so on, for three times as long as the pass took, but at least for two minutes. With
@@ -97,7 +97,8 @@ def scan(
     net = as_network(net)
     pass_precision = Precision.parse(precision)
     refuse_slow_precision(pass_precision, net.device)
-    refuse_less_than_one(top=top, batch_size=batch_size, workers=workers)
+    refuse_less_than_one(top=top, per_class=per_class, batch_size=batch_size, workers=workers)
+    class_rankings = ClassRankingRequest.parse(per_class, ranked_classes, classes=classes)
     if on is not None:
         distributed = DistributedScan(
             net,
@@ -106,6 +107,7 @@ def scan(
             WorkerOptions.parse(on, workers=workers, gpus_per_worker=gpus_per_worker),
             layers=layers,
             top=top,
+            class_rankings=class_rankings,
             classes=classes,
             precision=precision,
             batch_size=batch_size,
@@ -122,10 +124,9 @@ def scan(
         batch_size=batch_size or choose_batch_size(net, chosen_layers),
         precision=pass_precision,
         classes_wanted=classes,
+        class_rankings=class_rankings,
     )
-    refuse_too_many_hits(plan.max_hits, plan.layers)
-    if plan.with_classes:
-        refuse_too_many_classes(len(image_list.class_names), plan.layers, max_hits=plan.max_hits)
+    plan.refuse_too_large()
     workers = workers or default_workers()
     with AtlasWriter(to, restart=restart) as writer:
         _start_or_resume(writer, plan, source=_source_facts(images, glob))
@@ -219,15 +220,20 @@ def _refuse_no_image(writer: AtlasWriter, readable: int, reason: str) -> None:
 
 def _first_pass(writer: AtlasWriter, plan: ScanPlan) -> ScanPass:
     is_full, count = plan.precision == Precision.FULL, len(plan.image_list.keys)
+    top, per_class = plan.max_hits, plan.class_rankings.per_class
+    if not is_full:
+        top, per_class = min(candidate_count(top), count), candidate_count(per_class)
     return ScanPass(
         "scan",
         plan.net if is_full else to_bfloat16(plan.net),
         plan.layers,
         plan.image_list,
         range(count),
-        top=plan.max_hits if is_full else min(candidate_count(plan.max_hits), count),
+        top=top,
         batch_size=stored_count(writer.meta, "batch_size"),
         with_classes=plan.with_classes,
+        per_class=per_class,
+        ranked_labels=plan.ranked_labels,
         track_positions=is_full,
     )
 
@@ -241,16 +247,22 @@ def _exact_pass(writer: AtlasWriter, plan: ScanPlan, sweeps: LayerSweeps) -> Sca
         candidate_images(sweeps),
         top=plan.max_hits,
         batch_size=stored_count(writer.meta, "batch_size"),
+        per_class=plan.class_rankings.per_class,
+        ranked_labels=plan.ranked_labels,
         is_second=True,
     )
 
 
 def _put_results(writer: AtlasWriter, plan: ScanPlan, sweeps: LayerSweeps) -> None:
     """Puts what readers look for in place of what only a resumed scan needs."""
-    classes = len(plan.image_list.class_names) if plan.with_classes else 0
-    with writer.rebuild_hit_index():
-        for layer in plan.layers:
-            write_layer(writer, layer, sweeps.layer_sweep(layer.index), classes=classes)
+    class_names = plan.image_list.class_names if plan.with_classes else ()
+    write_sweeps(
+        writer,
+        plan.layers,
+        sweeps,
+        class_names=class_names,
+        ranked_labels=plan.ranked_labels,
+    )
     writer.delete_images_without_hits()
     writer.clear_state()
     writer.delete_meta("checkpoint", "next")

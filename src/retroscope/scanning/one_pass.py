@@ -13,7 +13,7 @@ from retroscope.engine.forward import run_forward
 from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.network import Network
 from retroscope.results.layers import Layer
-from retroscope.scanning.statistics.batch_summary import device_tensor
+from retroscope.scanning.statistics.batch_images import BatchImages, SweptImage
 from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.statistics.sweep import Sweep, SweepBatch
 
@@ -39,11 +39,12 @@ class LayerSweeps:
         layers: Sequence[Layer],
         *,
         top: int,
+        per_class: int = 0,
         track_positions: bool = True,
     ) -> Self:
         """No image yet."""
         channels = sum(layer.channels for layer in layers)
-        sweep = Sweep.empty(channels, top=top, device=net.device)
+        sweep = Sweep.empty(channels, top=top, per_class=per_class, device=net.device)
         return cls(sweep, channel_ranges(layers), track_positions)
 
     def layer_sweep(self, step: int) -> Sweep:
@@ -69,21 +70,22 @@ def sweep_batch(
     sweeps: LayerSweeps,
     images: Sequence[NetworkInput],
     *,
-    indices: Sequence[int],
-    labels: Sequence[int],
+    swept: Sequence[SweptImage],
     scratch: Scratch,
 ) -> LayerSweeps:
     """The sweeps with one more batch, in parts if it does not fit in memory.
+
+    `swept` says which images these are.
 
     Call it inside `preserve_state`.
     """
 
     def add_part(part: Sequence[int]) -> None:
         nonlocal sweeps
-        part_indices = device_tensor(torch.tensor([indices[n] for n in part]), net.device)
+        part_images = BatchImages.of([swept[n] for n in part], net.device)
         batch = torch.stack([images[n].tensor for n in part])
-        summary = _summarise_layers(net, sweeps, batch, indices=part_indices, scratch=scratch)
-        sweep = sweeps.sweep.add(summary, part_indices, [labels[n] for n in part])
+        summary = _summarise_layers(net, sweeps, batch, swept=part_images, scratch=scratch)
+        sweep = sweeps.sweep.add(summary, part_images)
         sweeps = sweeps.with_sweep(sweep)
 
     size = 1 if net.survey().needs_single_images else len(images)
@@ -97,7 +99,7 @@ def _summarise_layers(
     sweeps: LayerSweeps,
     batch: torch.Tensor,
     *,
-    indices: torch.Tensor,
+    swept: BatchImages,
     scratch: Scratch,
 ) -> SweepBatch:
     """Runs the network, and summarises the maps of each layer while they are in memory."""
@@ -106,7 +108,7 @@ def _summarise_layers(
     def summarise_maps(step: int, maps: torch.Tensor) -> None:
         summaries[step] = sweeps.sweep.summarise(
             maps,
-            indices,
+            swept,
             channels=sweeps.channel_ranges[step],
             scratch=scratch,
             track_positions=sweeps.track_positions,

@@ -1,7 +1,7 @@
 """What a scan covers: the chosen layers, and all facts that must not change until it is done."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from retroscope.atlas.schema import AtlasError, Json
@@ -13,9 +13,14 @@ from retroscope.methods.atlas_match import (
 )
 from retroscope.network import Network
 from retroscope.results.layers import Layer
+from retroscope.scanning.class_ranking_request import ClassRankingRequest
 from retroscope.scanning.precision import Precision
+from retroscope.scanning.size_limits import (
+    refuse_large_class_rankings,
+    refuse_too_many_classes,
+    refuse_too_many_hits,
+)
 from retroscope.scanning.sources import ImageList
-from retroscope.scanning.statistics.class_sums import CLASS_BYTES
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +34,7 @@ class ScanPlan:
     batch_size: int
     precision: Precision = Precision.FULL
     classes_wanted: bool = True
+    class_rankings: ClassRankingRequest = field(default_factory=ClassRankingRequest)
 
     @property
     def with_classes(self) -> bool:
@@ -39,6 +45,27 @@ class ScanPlan:
     def max_hits(self) -> int:
         """How many hits a channel can have: one for each image."""
         return min(self.top, len(self.image_list.keys))
+
+    @property
+    def ranked_labels(self) -> frozenset[int]:
+        """The classes whose images are ranked."""
+        return self.class_rankings.labels(self.image_list.class_names)
+
+    def refuse_too_large(self) -> None:
+        """Raises if the scan would accumulate more than there is place for, or lacks classes."""
+        names, ranked = self.image_list.class_names, self.class_rankings
+        refuse_too_many_hits(self.max_hits, self.layers)
+        ranked.refuse_unknown_classes(names)
+        count = ranked.count(names)
+        if count:
+            refuse_large_class_rankings(ranked.per_class, count, self.layers, self.net.device)
+        if self.with_classes:
+            refuse_too_many_classes(
+                len(names),
+                self.layers,
+                max_hits=self.max_hits,
+                class_hits=count * ranked.per_class,
+            )
 
     def facts(self) -> dict[str, Json]:
         """What the atlas records about the scan."""
@@ -52,6 +79,7 @@ class ScanPlan:
             "top": self.top,
             "precision": self.precision,
             "with_classes": self.with_classes,
+            **self.class_rankings.facts,
             "version": version("retroscope"),
         }
 
@@ -59,7 +87,7 @@ class ScanPlan:
         """Raises if an atlas holds another scan than this one."""
         facts = self.facts()
         meta = {"with_classes": bool(self.image_list.class_names), **meta}  # as all scans once were
-        changes = [label for key, label in FACT_LABELS.items() if meta.get(key) != facts[key]]
+        changes = [label for key, label in FACT_LABELS.items() if meta.get(key) != facts.get(key)]
         preprocessing = FACT_LABELS["preprocessing"]
         if preprocessing in changes and is_same_preprocessing(
             meta.get("preprocessing"), self.net.preprocessing
@@ -89,6 +117,8 @@ FACT_LABELS = {
     "top": "the number of hits kept",
     "precision": "the precision",
     "with_classes": "whether there are statistics of classes",
+    "per_class": "the number of images ranked for each class",
+    "ranked_classes": "the classes whose images are ranked",
 }
 """The facts that must not change, as errors call them."""
 
@@ -110,33 +140,3 @@ def refuse_less_than_one(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < 1:
             raise RetroscopeError(f"{name} is {count}; it must be 1 or more")
-
-
-BYTES_PER_HIT, MAX_LAYER_BYTES = 2 * 24, 900_000_000
-"""A hit has 24 bytes in each ranking; SQLite stores up to a gigabyte in one piece."""
-_LABEL_BYTES = 8
-
-
-def refuse_too_many_classes(classes: int, layers: Sequence[Layer], *, max_hits: int) -> None:
-    """Raises if the checkpoint of a layer with class statistics would not fit into one piece."""
-    widest = max(layers, key=lambda layer: layer.channels)
-    remaining = MAX_LAYER_BYTES - BYTES_PER_HIT * max_hits * widest.channels
-    limit = remaining // (CLASS_BYTES * widest.channels + _LABEL_BYTES)
-    if classes > limit:
-        raise RetroscopeError(
-            f"{classes:,} classes are too many for the {widest.channels} channels of "
-            f"{widest.name}, for which there may be {limit:,}; leave the statistics of classes out",
-            parameter="classes",
-        )
-
-
-def refuse_too_many_hits(max_hits: int, layers: Sequence[Layer]) -> None:
-    """Raises if the checkpoint of a layer would not fit into one piece."""
-    widest = max(layers, key=lambda layer: layer.channels)
-    limit = MAX_LAYER_BYTES // (BYTES_PER_HIT * widest.channels)
-    if max_hits > limit:
-        raise RetroscopeError(
-            f"{max_hits} hits per channel are too many for the {widest.channels} channels of "
-            f"{widest.name}; give a top of {limit} or less",
-            parameter="top",
-        )

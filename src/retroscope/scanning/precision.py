@@ -14,6 +14,7 @@ from retroscope.engine.isolation import EXCLUSIVE_USE
 from retroscope.errors import ModelError, RetroscopeError, choose
 from retroscope.network import Network
 from retroscope.scanning.one_pass import LayerSweeps
+from retroscope.scanning.winners import ranked_images
 
 
 class Precision(StrEnum):
@@ -69,7 +70,7 @@ def _has_cpu_bf16_instructions() -> bool:
 
 def candidate_count(top: int) -> int:
     """How many images a ranking keeps so that the best in full precision are among them."""
-    return 3 * top // 2 + 7
+    return 3 * top // 2 + 7 if top else 0
 
 
 def to_bfloat16(net: Network) -> Network:
@@ -97,7 +98,5 @@ def _functions(net: Network) -> list[object]:
 
 
 def candidate_images(sweeps: LayerSweeps) -> list[int]:
-    """The images that are candidates for any channel, in the order of the list."""
-    rankings = sweeps.sweep.by_max.image, sweeps.sweep.by_mean.image
-    images = {image for ranking in rankings for image in ranking.flatten().tolist()}
-    return sorted(images - {-1})
+    """The images that are candidates for any channel, or sampled, in the order of the list."""
+    return sorted(ranked_images(sweeps.sweep))

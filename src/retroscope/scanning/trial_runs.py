@@ -20,6 +20,7 @@ from retroscope.results.layers import Layer
 from retroscope.scanning.hit_order import HitOrder
 from retroscope.scanning.one_pass import LayerSweeps, choose_batch_size, sweep_batch
 from retroscope.scanning.sources import ImageList
+from retroscope.scanning.statistics.batch_images import SweptImage
 from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.statistics.topk import TopK
 from retroscope.unit import Unit
@@ -116,9 +117,8 @@ def try_sweep(
         """With a batch of these images; how long an image of it took."""
         start = clock()
         batch = [inputs[number] for number in images]
-        sweeps = sweep_batch(
-            net, sweeps, batch, indices=images, labels=[-1] * len(images), scratch=scratch
-        )
+        swept = [SweptImage(number, number) for number in images]
+        sweeps = sweep_batch(net, sweeps, batch, swept=swept, scratch=scratch)
         return sweeps, (clock() - start) / len(images)
 
     with preserve_state(net.module):

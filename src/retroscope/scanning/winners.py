@@ -5,7 +5,7 @@ pixels, which are in memory then, are encoded beside the network and need not be
 that have been pushed out are deleted from time to time, so that the file stays small.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -50,11 +50,17 @@ class WinnerQueue:
     def __init__(self) -> None:
         self._latest: _RankedImages | None = None
 
-    def add(self, batch: LoadedBatch, sweep: Sweep, numbers: range) -> list[tuple[int, RGB]]:
-        """The winners of the batch before, by number; `numbers` are those of the list's images."""
+    def add(
+        self, batch: LoadedBatch, sweep: Sweep, numbers: range, *, labels: Collection[int]
+    ) -> list[tuple[int, RGB]]:
+        """The winners of the batch before, by number.
+
+        `numbers` are those of the list's images, `labels` the classes in whose rankings those of
+        this batch may be.
+        """
         winners = self.take()
         if batch.images:
-            flags = ranking_flags(sweep, numbers)
+            flags = ranking_flags(sweep, numbers, labels)
             is_ranked = flags[torch.tensor(batch.indices).to(flags.device, non_blocking=True)]
             self._latest = _RankedImages(
                 [numbers.start + index for index in batch.indices],
@@ -93,9 +99,12 @@ class WinnerStore:
     ) -> None:
         self._background.__exit__(kind, error, trace)
 
-    def add(self, batch: LoadedBatch, sweep: Sweep) -> None:
-        """Stores those of a batch that are in the rankings, now that it has been added."""
-        self._group += self._queue.add(batch, sweep, self._numbers)
+    def add(self, batch: LoadedBatch, sweep: Sweep, labels: Collection[int]) -> None:
+        """Stores those of a batch that are in the rankings, now that it has been added.
+
+        `labels` are the classes in whose rankings they may be.
+        """
+        self._group += self._queue.add(batch, sweep, self._numbers, labels=labels)
         if len(self._group) >= IMAGES_PER_TRANSACTION:
             self._encode_group()
 
@@ -121,17 +130,21 @@ def _encode(image: tuple[int, RGB]) -> StoredImageRow:
     return stored_image_row(*image)
 
 
-def ranking_flags(sweep: Sweep, numbers: range) -> torch.Tensor:
-    """Which images of these numbers are in a ranking, without waiting for the device."""
+def ranking_flags(
+    sweep: Sweep, numbers: range, labels: Collection[int] | None = None
+) -> torch.Tensor:
+    """Which images of these numbers are in a ranking, without waiting for the device.
+
+    Of the rankings by class, those of these `labels` count, or all.
+    """
     count = len(numbers)
-    images = [ranking.image.flatten() for ranking in (sweep.by_max, sweep.by_mean)]
-    flags = torch.zeros(count + 2, dtype=torch.bool, device=images[0].device)
-    for ranked in images:  # -1 is an empty slot; others may be of another range
+    flags = torch.zeros(count + 2, dtype=torch.bool, device=sweep.by_max.image.device)
+    for ranked in sweep.ranked_numbers(labels):  # -1 is an empty slot; others may be elsewhere
         flags.index_fill_(0, (ranked - (numbers.start - 1)).clamp_(0, count + 1), value=True)
     return flags[1:-1]
 
 
 def ranked_images(sweep: Sweep) -> set[int]:
-    """The numbers of the images that are in a ranking."""
-    images = torch.cat([ranking.image.flatten() for ranking in (sweep.by_max, sweep.by_mean)])
-    return set(np.unique(images.cpu().numpy()).tolist()) - {-1}
+    """The numbers of the images that are in a ranking or in the sample."""
+    images = torch.cat([numbers.cpu() for numbers in sweep.ranked_numbers()])
+    return set(np.unique(images.numpy()).tolist()) - {-1}

@@ -54,7 +54,7 @@ def test_without_the_second_pass_there_are_no_projections(
     assert said.status == 0
     assert "no projections" in said.err
     assert count("projections") == 0
-    assert count("hits") == 2 * 12 * 9
+    assert count("hits") == 3 * 12 * 9 + 12 * 6, "by maximum, mean and minimum, and of the sample"
 
 
 def test_illustrate_of_a_scan_is_for_the_strongest(retroscope: Retroscope) -> None:
@@ -93,6 +93,38 @@ def test_the_price_of_class_statistics_is_named_with_the_way_out(
     assert without.status == 0
     assert "(--no-classes)" not in without.err
     assert (count("class_stats"), count("labels")) == (0, 2)
+
+
+def test_rankings_by_class_have_a_price_and_are_in_the_atlas(retroscope: Retroscope) -> None:
+    words = [*SCANNED, "--projections", "none", "--per-class", "2", "--ranked-classes", "a"]
+    said = retroscope(*words)
+    assert said.status == 0
+    assert (
+        "the rankings by class have up to 24 hits, which take 576 bytes of the memory and 768 bytes"
+        " on disk"
+    ) in said.err
+    with rs.open_atlas("new.atlas") as atlas:
+        rows = atlas.sql("SELECT DISTINCT label, rank FROM class_hits ORDER BY label, rank")
+        assert rows == [(0, 0), (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--ranked-classes", "a"], "per_class says how many; give both (--per-class)"),
+        (["--per-class", "2", "--no-classes"], "give one of the two (--no-classes)"),
+        (["--per-class", "2", "--ranked-classes", "a,c"], "no class 'c'; the images are of a, b"),
+        (["--per-class", "2", "--ranked-classes", ","], "',' contains no name"),
+        (["--per-class", "0"], "0 is not in the range"),
+    ],
+    ids=str,
+)
+def test_rankings_by_class_that_cannot_be_are_refused_in_one_line(
+    retroscope: Retroscope, words: list[str], reason: str
+) -> None:
+    said = retroscope(*SCANNED, *words)
+    assert (said.status, said.out) == (2, "")
+    assert reason in said.err.splitlines()[-1]
 
 
 def test_a_list_of_paths_is_scanned(retroscope: Retroscope) -> None:

@@ -23,6 +23,8 @@ from tests.scanning.scans import tiny
         {"layers": ["first", "head"]},
         {"class_folder": "last"},
         {"classes": False},
+        {"per_class": 2},
+        {"per_class": 1, "ranked_classes": ["cow", "ant"]},
         {"glob": "0*.png"},
     ],
     ids=lambda options: next(iter(options), "default"),
@@ -40,8 +42,9 @@ def test_plan_sweep_and_merge_make_the_atlas_of_a_scan(
 @pytest.mark.usefixtures("bf16_on_any_device")
 @pytest.mark.parametrize("top", [1, 2, 9])
 def test_candidates_are_scored_as_in_one_scan(photos: Path, tmp_path: Path, top: int) -> None:
-    expected = scanned(photos, tmp_path / "scan.atlas", precision="bf16", top=top)
-    folder = plan(photos, tmp_path / "p.plan", precision="bf16", top=top)
+    options = {"precision": "bf16", "top": top, "per_class": 1}
+    expected = scanned(photos, tmp_path / "scan.atlas", **options)
+    folder = plan(photos, tmp_path / "p.plan", **options)
     first = sweep(folder.path, part=(2, 2))
     assert first.is_waiting, "candidates are known when all lots are swept"
     assert not sweep(folder.path).missing

@@ -18,6 +18,7 @@ from retroscope.scanning.lots.segment import (
     write_segment,
 )
 from retroscope.scanning.lots.sweep_part import sweep
+from retroscope.scanning.statistics import image_sample
 from retroscope.scanning.statistics.sweep import Sweep
 from retroscope.scanning.winners import ranked_images
 from tests.scanning.lots.planning import plan
@@ -65,7 +66,10 @@ def test_numpy_alone_reads_a_segment_without_pickle(path: Path) -> None:
         assert arrays["images.numbers"].tolist() == [*range(5), *range(1 << 32, (1 << 32) + 5)]
 
 
-def test_only_winners_keep_their_pixels(photos: Path, tmp_path: Path) -> None:
+def test_only_winners_keep_their_pixels(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_sample, "SAMPLE_IMAGES", 1)
     folder = plan(photos, tmp_path / "p.plan", top=1, layers="head")
     sweep(folder.path)
     with SegmentFile(folder.segment(LotTask(0))) as segment:

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("bf16_on_any_device")
 
 EQUAL_TABLES = (
     "layers", "graph", "labels", "images", "image_files", "hits", "winner_pictures",
+    "class_hits", "sample_images", "samples",
 )  # fmt: skip
 EXACT = (
     "images", "positions", "maximum", "minimum", "fired_images", "fired_positions", "non_finite",
@@ -39,7 +40,13 @@ EXACT = (
 def scan_parts(folder: Path, to: Path, net: Network | None = None, **options: Any) -> list[Path]:
     """The atlases of two halves, and that of the whole."""
     first, second = halves(folder)
-    options = {"layers": OF_TINY, "labels": labels_file(folder), "projections": "all", **options}
+    options = {
+        "layers": OF_TINY,
+        "labels": labels_file(folder),
+        "per_class": 2,
+        "projections": "all",
+        **options,
+    }
     for name, images in (("a", first), ("b", second), ("whole", [*first, *second])):
         scan(net or tiny(), images, to=to / name, **options).close()
     return [to / "a", to / "b"]
@@ -75,7 +82,11 @@ def test_the_projections_are_those_of_the_parts_for_the_hits_of_the_whole(joined
         for layer, channel, image, *rest in part["projections"]
     }
     assert set(both["projections"]) <= copied
-    assert [row[:6] for row in both["projections"]] == [row[:6] for row in whole["projections"]]
+    ranked = {row[:6] for row in whole["projections"]}
+    assert ranked <= {row[:6] for row in both["projections"]}
+    assert all(row[:6] in ranked or _is_hit(both, row) for row in both["projections"]), (
+        "what was among the best of a part may be in the sample of the whole"
+    )
     with open_atlas(joined / "both") as found, open_atlas(joined / "whole") as expected:
         for unit in expected:
             pairs = zip(found[unit].patches, expected[unit].patches, strict=True)
@@ -89,16 +100,68 @@ def test_the_projections_are_those_of_the_parts_for_the_hits_of_the_whole(joined
                 )
 
 
+def _is_hit(rows: dict[str, list[tuple[object, ...]]], projection: Sequence[object]) -> bool:
+    layer, channel, *place = projection[:5]
+    hits = {(row[0], row[2], *row[5:8]) for table in ("hits", "class_hits") for row in rows[table]}
+    return (layer, channel, *place) in hits
+
+
 def test_counts_and_extremes_are_exact(joined: Path) -> None:
     assert columns(joined / "both", EXACT) == columns(joined / "whole", EXACT)
 
 
-@pytest.mark.parametrize("name", ["mean", "std"])
+@pytest.mark.parametrize("name", ["mean", "std", "mean_maximum", "std_maximum"])
 def test_means_and_deviations_are_within_rounding(joined: Path, name: str) -> None:
     found, expected = (
         np.array(columns(joined / path, [name]), np.float64) for path in ("both", "whole")
     )
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_correlations_with_classes_are_those_of_all_images(joined: Path) -> None:
+    with open_atlas(joined / "both") as both, open_atlas(joined / "whole") as whole:
+        pairs = [(both.numbers(layer.name), whole.numbers(layer.name)) for layer in whole.layers]
+    for found, expected in ((a, b) for pair in pairs for a, b in zip(*pair, strict=True)):
+        assert (found.unit, found.name, found.basis) == (
+            *(expected.unit, "class_correlation"),
+            expected.basis,
+        )
+        for name in ("value", "low", "high", "chance"):
+            assert getattr(found, name) == pytest.approx(
+                getattr(expected, name), abs=1e-5, nan_ok=True
+            )
+    assert any(number.value > 0 for pair in pairs for number in pair[0])
+
+
+def test_a_class_has_a_ranking_if_all_atlases_with_images_of_it_rank_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    """`cat` is in the first half alone, `owl` in the second, `dog` in both."""
+    first, second = halves(folder)
+    options: dict[str, Any] = {"labels": labels_file(folder), "projections": False}
+    scan(tiny(), first, to=tmp_path / "a", per_class=3, **options).close()
+    scan(tiny(), second, to=tmp_path / "b", per_class=2, ranked_classes=["owl"], **options).close()
+    with merge([tmp_path / "a", tmp_path / "b"], to=tmp_path / "both") as both:
+        rows = both.sql(
+            "SELECT DISTINCT labels.name, max(rank) FROM class_hits "
+            "JOIN labels ON labels.id = class_hits.label GROUP BY labels.name"
+        )
+        assert {str(name): rank for name, rank in rows} == {"cat": 1, "owl": 1}
+        assert (both.meta["per_class"], both.meta["ranked_classes"]) == (2, ["cat", "owl"])
+
+
+def test_an_atlas_without_a_sample_leaves_the_joined_one_without(
+    pair: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    """As atlases of an older retroscope are."""
+    parts = pair()
+    with AtlasWriter(parts[1]) as writer, writer.transaction():
+        writer.delete_meta("rankings")
+    merge(parts, to=tmp_path / "c").close()
+    rows = table_rows(tmp_path / "c")
+    assert {row[1] for row in rows["hits"]} == {"max", "mean"}
+    assert not rows["samples"]
+    assert not rows["sample_images"]
 
 
 def test_classes_are_weighted_by_their_images(joined: Path) -> None:
@@ -123,7 +186,7 @@ def test_the_same_scan_of_the_whole_finds_the_joined_atlas_complete(
     def listen(progress: Progress) -> None:
         stages.append(progress.stage)
 
-    options: dict[str, Any] = {"layers": OF_TINY, "labels": labels_file(folder)}
+    options: dict[str, Any] = {"layers": OF_TINY, "labels": labels_file(folder), "per_class": 2}
     scan(tiny(), paths_in(folder), to=joined / "both", progress=listen, **options).close()
     assert "scan" not in stages
     assert table_rows(joined / "both")["hits"] == before["hits"]
@@ -209,7 +272,8 @@ def test_the_images_of_a_joined_atlas_are_found_again(tmp_path: Path) -> None:
     illustrate(tmp_path / "both", tiny())
     with open_atlas(tmp_path / "both") as atlas:
         ((missing,),) = atlas.sql(
-            "SELECT count(*) FROM hits WHERE NOT EXISTS (SELECT 1 FROM projections AS p WHERE "
+            "SELECT count(*) FROM hits WHERE ranked_by IN ('max', 'mean') AND NOT EXISTS "
+            "(SELECT 1 FROM projections AS p WHERE "
             "p.layer = hits.layer AND p.channel = hits.channel AND p.image = hits.image "
             "AND p.y = hits.y AND p.x = hits.x)"
         )

@@ -1,5 +1,7 @@
 """A sweep is what its definition says, and a monoid: in parts, in any order, it is the same."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 from random import Random
 
@@ -10,12 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retroscope.results.statistics import accumulated_statistics
+from retroscope.scanning.statistics import image_sample
+from retroscope.scanning.statistics.batch_images import BatchImages
 from retroscope.scanning.statistics.exact_sums import read_sums
 from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.statistics.sweep import Arrays, Sweep, SweepBatch, concatenate_layers
 from tests.scanning.statistics.sweep_definition import (
     CLASSES,
     FINITE,
+    PER_CLASS,
+    SAMPLE,
     TOP,
     Batch,
     add_batch,
@@ -28,26 +34,43 @@ from tests.scanning.statistics.sweep_definition import (
 CUT = st.integers(0, 8)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _small_sample() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_sample, "SAMPLE_IMAGES", SAMPLE)
+        yield
+
+
 @given(batches())
 def test_a_sweep_is_what_a_slow_loop_finds(batch: Batch) -> None:
     sweep, arrays = sweep_of_batch(batch), sweep_by_definition(batch)
     finished = sweep.channel_sums.finish()
     for name in [name for name in arrays if name.startswith("finished.")]:
         values = finished[name.removeprefix("finished.")]
-        atol = 1e-7 if name == "finished.std" else 1e-12
+        atol = 1e-7 if "std" in name else 1e-12
         np.testing.assert_allclose(values, arrays.pop(name), atol=atol, err_msg=name)
     assert_same_arrays(_readable_arrays(sweep), arrays)
 
 
 def _readable_arrays(sweep: Sweep) -> Arrays:
-    """The sums of real numbers as floats instead of digits, and a table of all classes."""
+    """The sums of real numbers as floats instead of digits, and tables of all classes."""
     arrays = {
-        name: array for name, array in sweep.to_arrays().items() if not name.startswith("classes.")
+        name: array
+        for name, array in sweep.to_arrays().items()
+        if not name.startswith(("classes.", "class_rankings."))
     }
     for row in (row for row, _ in accumulated_statistics() if row.is_real_sum):
         arrays[f"channels.{row.name}"] = read_sums(sweep.channel_sums[row.name]).numpy()
     tables = sweep.class_sums.tables(CLASSES)._asdict()
-    return arrays | {f"classes.{name}": table.numpy() for name, table in tables.items()}
+    rankings = [vars(sweep.class_rankings[label]) for label in range(CLASSES)]
+    return (
+        arrays
+        | {f"classes.{name}": table.numpy() for name, table in tables.items()}
+        | {
+            f"class_rankings.{name}": np.stack([ranking[name].numpy() for ranking in rankings])
+            for name in rankings[0]
+        }
+    )
 
 
 @given(batches(), CUT)
@@ -89,7 +112,7 @@ def test_sweeps_of_any_numbers_merge_to_the_same_bits(parts: list[Batch], restor
     sweeps = []
     for number, part in enumerate(parts):
         images = [image + 10 * number for image in part.images]
-        batch = Batch(part.maps[:, :channels], images, part.labels)
+        batch = Batch(part.maps[:, :channels], images, part.labels, part.hashes)
         sweep = sweep_of_batch(batch, dtype=torch.float32)
         sweeps.append(Sweep.from_arrays(sweep.to_arrays()) if restore else sweep)
     expected = sweeps[0].merge(sweeps[1]).merge(sweeps[2]).to_arrays()
@@ -114,6 +137,7 @@ def test_ties_go_to_the_lower_number_whatever_comes_first(batch: Batch, random: 
         batch.maps[order],
         [batch.images[n] for n in order],
         [batch.labels[n] for n in order],
+        [batch.hashes[n] for n in order],
     )
     one_by_one = sweep_of_batch(batch[:0])
     for n in range(len(order)):
@@ -139,27 +163,27 @@ def test_the_layout_of_the_maps_plays_no_part(batch: Batch, dtype: torch.dtype) 
     maps = torch.from_numpy(batch.maps).to(dtype)
     laid_out = maps.to(memory_format=torch.channels_last)
     every_other = torch.stack([maps, -maps], dim=4)[..., 0]
-    images, scratch = torch.tensor(batch.images), Scratch()
-    empty = Sweep.empty(maps.shape[1], top=3)
-    expected = empty.add(empty.summarise(maps, images), images, batch.labels).to_arrays()
+    images, scratch = BatchImages.of(batch.swept), Scratch()
+    empty = Sweep.empty(maps.shape[1], top=3, per_class=2)
+    expected = empty.add(empty.summarise(maps, images), images).to_arrays()
     for same in (maps, laid_out, every_other):
         seen = empty.summarise(same, images, scratch=scratch)
-        assert_same_arrays(empty.add(seen, images, batch.labels).to_arrays(), expected)
+        assert_same_arrays(empty.add(seen, images).to_arrays(), expected)
 
 
 @given(batches(), st.integers(1, 3))
 def test_layers_swept_side_by_side_are_each_swept_alone(batch: Batch, copies: int) -> None:
     """The layers differ in the size of their maps and in the number of their channels."""
     layers = [batch.maps, np.repeat(batch.maps[:, :1, :1, :1] + 1, copies, axis=1)]
-    alone = [sweep_of_batch(Batch(maps, batch.images, batch.labels)) for maps in layers]
+    alone = [sweep_of_batch(replace(batch, maps=maps)) for maps in layers]
     rows = [range(layers[0].shape[1]), range(layers[0].shape[1], layers[0].shape[1] + copies)]
-    images = torch.tensor(batch.images)
-    sweep = Sweep.empty(rows[-1].stop, top=TOP)
+    images = BatchImages.of(batch.swept)
+    sweep = Sweep.empty(rows[-1].stop, top=TOP, per_class=PER_CLASS)
     looks = [
         sweep.select_channels(own).summarise(torch.from_numpy(maps), images)
         for own, maps in zip(rows, layers, strict=True)
     ]
-    sweep = sweep.add(SweepBatch.concatenate(looks), images, batch.labels)
+    sweep = sweep.add(SweepBatch.concatenate(looks), images)
     assert_same_arrays(sweep.to_arrays(), concatenate_layers([one.to_arrays() for one in alone]))
     for own, one in zip(rows, alone, strict=True):
         assert_same_arrays(sweep.select_channels(own).to_arrays(), one.to_arrays())
@@ -186,7 +210,7 @@ def test_a_channel_without_a_finite_number_has_no_hits(batch: Batch) -> None:
 
 @pytest.mark.parametrize("top", [1, 4, 9])
 def test_fewer_images_than_slots_leave_slots_empty(top: int) -> None:
-    batch = Batch(np.arange(8.0).reshape(4, 2, 1, 1), [0, 1, 2, 3], [-1] * 4)
+    batch = Batch(np.arange(8.0).reshape(4, 2, 1, 1), [0, 1, 2, 3], [-1] * 4, [0] * 4)
     check = sweep_by_definition(batch, top=top)
     found = sweep_of_batch(batch, top=top)
     assert ((found.by_max.image >= 0).sum(1) == min(top, 4)).all()
@@ -194,7 +218,7 @@ def test_fewer_images_than_slots_leave_slots_empty(top: int) -> None:
 
 
 def test_a_sweep_is_never_changed_by_adding_to_it() -> None:
-    batch = Batch(np.random.default_rng(0).normal(size=(6, 2, 2, 2)), range(6), [0] * 6)
+    batch = Batch(np.random.default_rng(0).normal(size=(6, 2, 2, 2)), range(6), [0] * 6, range(6))
     first = sweep_of_batch(batch[:3])
     before = {name: numbers.copy() for name, numbers in first.to_arrays().items()}
     add_batch(first, batch[3:])

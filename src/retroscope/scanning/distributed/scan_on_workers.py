@@ -15,6 +15,7 @@ from retroscope.atlas.writer import AtlasWriter, extend_atlas
 from retroscope.errors import RetroscopeError
 from retroscope.network import Network
 from retroscope.progress import ProgressListener
+from retroscope.scanning.class_ranking_request import ClassRankingRequest
 from retroscope.scanning.distributed.first_pass import FirstPass
 from retroscope.scanning.distributed.projection_workers import projection_workers
 from retroscope.scanning.distributed.worker_options import WorkerOptions
@@ -65,6 +66,7 @@ class DistributedScan:
     on: WorkerOptions
     layers: str | Sequence[str] | None = None
     top: int = 9
+    class_rankings: ClassRankingRequest = field(default_factory=ClassRankingRequest)
     classes: bool = True
     precision: str = "full"
     batch_size: int | None = None
@@ -119,6 +121,8 @@ class DistributedScan:
             opened=self.on.network,
             layers=self.layers,
             top=self.top,
+            per_class=self.class_rankings.per_class or None,
+            ranked_classes=self.class_rankings.ranked_classes,
             classes=self.classes,
             precision=self.precision,
             batch_size=self.batch_size,
@@ -175,6 +179,7 @@ class DistributedScan:
             batch_size=1,
             precision=Precision.parse(self.precision),
             classes_wanted=self.classes,
+            class_rankings=self.class_rankings,
         )
         plan.refuse_change(meta, str(self.to))
 

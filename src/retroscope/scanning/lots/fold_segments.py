@@ -7,7 +7,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.scanning.lots.plan_folder import SUFFIXES, LotTask, PlanFolder
@@ -16,7 +15,7 @@ from retroscope.scanning.lots.sweep_plan import SweepPlan
 from retroscope.scanning.lots.whole_files import PlanError, write_whole
 from retroscope.scanning.sources.class_rules import sort_classes
 from retroscope.scanning.statistics.sweep import Array, Sweep
-from retroscope.scanning.statistics.topk import TopK
+from retroscope.scanning.winners import ranked_images
 
 
 @dataclass(frozen=True)
@@ -58,18 +57,6 @@ class ImageNumbers:
         """What is recorded of files, with the new numbers."""
         images = self.renumber([file.image for file in files]).tolist()
         return [file._replace(image=image) for file, image in zip(files, images, strict=True)]
-
-    def renumber_sweep(self, sweep: Sweep) -> Sweep:
-        """A sweep with the new numbers in its rankings."""
-        return replace(
-            sweep,
-            by_max=self._renumber_ranking(sweep.by_max),
-            by_mean=self._renumber_ranking(sweep.by_mean),
-        )
-
-    def _renumber_ranking(self, ranking: TopK) -> TopK:
-        images = torch.from_numpy(self.renumber(ranking.image.numpy()))
-        return TopK(ranking.score, images, ranking.position)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +106,9 @@ def fold_lots(
                 fold.add(segment)
             report()
     first, last = folds[plan.stages[0]], folds[plan.stages[-1]]
-    sweep = first.sweep if first is last else first.sweep.with_exact_rankings(last.sweep)
+    sweep = first.sweep_with(first.class_names)
+    if last is not first:
+        sweep = sweep.with_exact_rankings(last.sweep_with(first.class_names))
     return first.finish(sweep)
 
 
@@ -142,10 +131,14 @@ class _Fold:
         """Adds what a segment says of the channels, and counts its images."""
         numbers = self._number_classes(segment.class_names)
         sweep = segment.read_channels()
-        self._sweep = sweep if self._sweep is None else self._sweep.merge(sweep)
+        merged = sweep if self._sweep is None else self._sweep.merge(sweep)
         for sums in segment.read_class_sums():
-            merged = self._sweep.class_sums.merge(sums.renumber(numbers))
-            self._sweep = replace(self._sweep, class_sums=merged)
+            class_sums = merged.class_sums.merge(sums.renumber(numbers))
+            merged = replace(merged, class_sums=class_sums)
+        for rankings in segment.read_class_rankings():
+            class_rankings = merged.class_rankings.merge(rankings.renumber_classes(numbers))
+            merged = replace(merged, class_rankings=class_rankings)
+        self._sweep = merged
         self._shard_images.update(segment.count_shard_images())
         for label, count in segment.count_class_images().items():
             self._class_images[numbers[label]] += count
@@ -156,13 +149,25 @@ class _Fold:
         classes = self._classes
         return {label: classes.setdefault(name, len(classes)) for label, name in enumerate(names)}
 
+    @property
+    def class_names(self) -> list[str]:
+        """The classes in the order of an atlas."""
+        return sort_classes(list(self._classes))
+
+    def sweep_with(self, class_names: Sequence[str]) -> Sweep:
+        """The sweep with classes that are numbered like these."""
+        labels = {self._classes[name]: label for label, name in enumerate(class_names)}
+        return replace(
+            self.sweep,
+            class_sums=self.sweep.class_sums.renumber(labels),
+            class_rankings=self.sweep.class_rankings.renumber_classes(labels),
+        )
+
     def finish(self, sweep: Sweep) -> FoldedLots:
-        """The numbers and classes that an atlas has, where classes are sorted."""
-        names = sort_classes(list(self._classes))
-        labels = {self._classes[name]: label for label, name in enumerate(names)}
-        numbers = ImageNumbers.of_counts(self._shard_images)
+        """The sweep, whose classes are those of `class_names`, with the numbers of an atlas."""
+        numbers, names = ImageNumbers.of_counts(self._shard_images), self.class_names
         return FoldedLots(
-            numbers.renumber_sweep(replace(sweep, class_sums=sweep.class_sums.renumber(labels))),
+            sweep.renumber(numbers.renumber),
             numbers,
             names,
             [self._class_images[self._classes[name]] for name in names],
@@ -189,14 +194,13 @@ def find_candidates(folder: PlanFolder, plan: SweepPlan) -> Candidates:
                 f"the files lots/*.{SUFFIXES[LotStage.SCORE_AGAIN]}, and sweep again"
             )
         return candidates
-    rankings: dict[str, TopK] = {}
+    fold = _Fold()
     for lot in lots:
         with open_segment(folder, plan, LotTask(lot)) as segment:
-            for name, ranking in segment.read_rankings().items():
-                rankings[name] = rankings[name].merge(ranking) if lot != lots[0] else ranking
-    images = np.unique(np.concatenate([row.image.numpy().ravel() for row in rankings.values()]))
+            fold.add(segment)
+    images = np.array(sorted(ranked_images(fold.sweep)), np.int64)
     with write_whole(folder.candidates) as file:
-        np.savez(file, lots=np.array(lots), images=images[images >= 0])
+        np.savez(file, lots=np.array(lots), images=images)
     return _read_candidates(folder)
 
 

@@ -1,7 +1,7 @@
 """The pixels of a lot's winners, encoded beside the network while they are in memory."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -37,9 +37,14 @@ class LotPixels:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def add(self, batch: LoadedBatch, sweep: Sweep, numbers: range) -> None:
-        """Encodes the winners of the batch before; `numbers` are those of the list's images."""
-        self._encode(self._queue.add(batch, sweep, numbers))
+    def add(
+        self, batch: LoadedBatch, sweep: Sweep, numbers: range, *, labels: Collection[int]
+    ) -> None:
+        """Encodes the winners of the batch before.
+
+        `numbers` and `labels` are those of `WinnerQueue.add`.
+        """
+        self._encode(self._queue.add(batch, sweep, numbers, labels=labels))
         if len(self._webps) > self._limit:
             self._forget_losers(sweep)
             self._limit = 2 * len(self._webps) + _FEW_IMAGES

@@ -15,6 +15,7 @@ from retroscope.atlas.schema import Json
 from retroscope.engine.rule_choice import AUTO, choose_rules
 from retroscope.errors import RetroscopeError
 from retroscope.network import AnyNetwork, Network, as_network
+from retroscope.scanning.class_ranking_request import ClassRankingRequest
 from retroscope.scanning.estimate import estimate_scan
 from retroscope.scanning.illustrate import NO_RANKS
 from retroscope.scanning.layer_choice import scan_layers
@@ -24,10 +25,15 @@ from retroscope.scanning.lots.sweep_lot import list_shard
 from retroscope.scanning.lots.sweep_plan import CHANGES, SweepPlan, open_plan
 from retroscope.scanning.lots.whole_files import PlanError, explain_failure
 from retroscope.scanning.one_pass import choose_batch_size
-from retroscope.scanning.plan import refuse_less_than_one, refuse_too_many_hits
+from retroscope.scanning.plan import refuse_less_than_one
 from retroscope.scanning.precision import Precision, to_bfloat16
+from retroscope.scanning.size_limits import (
+    refuse_large_class_rankings,
+    refuse_too_many_hits,
+)
 from retroscope.scanning.sources import ImageSource, Shard, list_shards
-from retroscope.scanning.sources.shards import IMAGES_PER_SHARD
+from retroscope.scanning.sources.class_rules import sort_classes
+from retroscope.scanning.sources.shards import IMAGES_PER_SHARD, ShardKind
 
 LOT_SECONDS = 120.0
 """What a lot is planned to take: long enough to cost little, short enough to lose little."""
@@ -42,6 +48,8 @@ def make_plan(
     opened: NetworkSource | None = None,
     layers: str | Sequence[str] | None = None,
     top: int = 9,
+    per_class: int | None = None,
+    ranked_classes: str | Sequence[str] | None = None,
     labels: str | Path | None = None,
     class_folder: str | None = None,
     classes: bool = True,
@@ -63,7 +71,14 @@ def make_plan(
     """
     net, folder = as_network(net), PlanFolder(Path(to))
     _refuse_no_source(opened)
-    refuse_less_than_one(top=top, batch_size=batch_size, threads=threads, lot_images=lot_images)
+    refuse_less_than_one(
+        top=top,
+        per_class=per_class,
+        batch_size=batch_size,
+        threads=threads,
+        lot_images=lot_images,
+    )
+    class_rankings = ClassRankingRequest.parse(per_class, ranked_classes, classes=classes)
     source = list_shards(images, glob=glob, labels=labels, class_folder=class_folder)
     existing = _open_existing(folder, restart=restart)
     plan = SweepPlan.make(
@@ -75,6 +90,8 @@ def make_plan(
         batch_size=batch_size or (existing.batch_size if existing else _batch_size(net, layers)),
         threads=threads or (existing.threads if existing else torch.get_num_threads()),
         with_classes=classes,
+        per_class=class_rankings.per_class,
+        ranked_classes=class_rankings.ranked_classes and list(class_rankings.ranked_classes),
         source=_source_facts(net, images, glob),
         images=_count_images(source.shards),
         shard_digest=_digest(source.shards),
@@ -86,7 +103,7 @@ def make_plan(
         starts = list(_lot_starts(source.shards, size))
         plan = replace(plan, lot_starts=starts, lot_images=_lot_images(source.shards, starts))
     if existing is None:
-        _check(net, plan)
+        _check(net, plan, source.shards)
         _write(folder, plan, source.shards, net=net)
         return plan
     _refuse_change(folder, existing, plan)
@@ -189,11 +206,21 @@ def _shard_images(shards: Sequence[Shard]) -> list[int]:
     return [IMAGES_PER_SHARD if shard.images is None else shard.images for shard in shards]
 
 
-def _check(net: Network, plan: SweepPlan) -> None:
+def _check(net: Network, plan: SweepPlan, shards: Sequence[Shard]) -> None:
     """Refuses what workers would refuse."""
     refuse_too_many_hits(min(plan.top, plan.images or plan.top), plan.layers)
+    if plan.per_class and all(shard.kind is ShardKind.FILES for shard in shards):
+        _check_class_rankings(net, plan, shards)
     if plan.precision != Precision.FULL:
         to_bfloat16(net)
+
+
+def _check_class_rankings(net: Network, plan: SweepPlan, shards: Sequence[Shard]) -> None:
+    """The classes of files are known without reading them; those in archives are not."""
+    names = sort_classes(list({name for shard in shards for name in list_shard(shard).class_names}))
+    request = plan.class_rankings
+    request.refuse_unknown_classes(names)
+    refuse_large_class_rankings(plan.per_class, request.count(names), plan.layers, net.device)
 
 
 def _write(folder: PlanFolder, plan: SweepPlan, shards: Sequence[Shard], *, net: Network) -> None:

@@ -1,5 +1,6 @@
 """The segments of a plan, merged into the atlas that one scan of all images would have made."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from retroscope.scanning.lots.plan_folder import LotTask, PlanFolder
 from retroscope.scanning.lots.sweep_plan import SweepPlan, open_plan
 from retroscope.scanning.lots.whole_files import PlanError, delete_unfinished
 from retroscope.scanning.one_pass import LayerSweeps, channel_ranges
-from retroscope.scanning.persist import write_layer
+from retroscope.scanning.persist import write_sweeps
 from retroscope.scanning.sources import Shard
 from retroscope.scanning.sources.image_list import ListFingerprint
 from retroscope.scanning.sources.left_out import LeftOutShards
@@ -143,6 +144,7 @@ class _Merger:
             self.writer.put_layers(self.plan.layers)
             self.writer.put_graph(self.plan.graph)
             self.writer.put_labels(folded.class_names, folded.labels)
+        _warn_of_missing_classes(self.plan, folded.class_names)
         images = self._write_images(folded, report)
         self._write_results(folded)
         self._write_pixels(folded, report)
@@ -189,12 +191,17 @@ class _Merger:
             self.writer.mark_unreadable(image, reason)
 
     def _write_results(self, folded: FoldedLots) -> None:
-        classes = len(folded.class_names) if self.plan.with_classes else 0
-        sweeps = LayerSweeps(folded.sweep, channel_ranges(self.plan.layers))
-        with self.writer.transaction(), self.writer.rebuild_hit_index():
-            for layer in self.plan.layers:
-                sweep = sweeps.layer_sweep(layer.index)
-                write_layer(self.writer, layer, sweep, classes=classes)
+        plan = self.plan
+        sweeps = LayerSweeps(folded.sweep, channel_ranges(plan.layers))
+        class_names = folded.class_names if plan.with_classes else ()
+        with self.writer.transaction():
+            write_sweeps(
+                self.writer,
+                plan.layers,
+                sweeps,
+                class_names=class_names,
+                ranked_labels=plan.class_rankings.labels(class_names),
+            )
 
     def _write_pixels(self, folded: FoldedLots, report: Callable[[], None]) -> None:
         """The images among the hits, each from the segment of its lot."""
@@ -222,6 +229,7 @@ class _Merger:
             "top": plan.top,
             "precision": plan.precision,
             "with_classes": plan.with_classes and bool(folded.class_names),
+            **plan.class_rankings.facts,
             "version": version("retroscope"),
             "batch_size": plan.batch_size,
             **plan.source,
@@ -255,6 +263,18 @@ class _Merger:
                 }
             )
         return left_out
+
+
+def _warn_of_missing_classes(plan: SweepPlan, class_names: Sequence[str]) -> None:
+    """Says which classes cannot be ranked, since no image is of them."""
+    missing = [name for name in plan.ranked_classes or () if name not in class_names]
+    if plan.per_class and (missing or not class_names):
+        classes = f"class {missing[0]!r}" if missing else "any class"
+        warnings.warn(
+            f"no image is of {classes}, so there are no rankings of it; the atlas is complete "
+            "otherwise",
+            stacklevel=2,
+        )
 
 
 def left_out_shards(folder: PlanFolder, plan: SweepPlan, lots: Sequence[int]) -> set[int]:

@@ -25,14 +25,21 @@ from retroscope.atlas.queries.table_rows import StoredImageRow
 from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.errors import describe_error
 from retroscope.scanning.lots.whole_files import PlanError, write_whole
+from retroscope.scanning.statistics.class_rankings import ClassRankings
 from retroscope.scanning.statistics.class_sums import ClassSums
-from retroscope.scanning.statistics.sweep import CLASS_LABELS, CLASSES, Array, Arrays, Sweep
-from retroscope.scanning.statistics.topk import TopK
+from retroscope.scanning.statistics.sweep import (
+    BY_CLASS,
+    CLASS_RANKINGS,
+    CLASSES,
+    Array,
+    Arrays,
+    Sweep,
+)
 
 SHARD_BITS = 32
 """An image is numbered `shard << 32 | position`: known without counting, in the list's order."""
 
-_FORMAT = 1
+_FORMAT = 2
 _CLASSES_AT_ONCE = 32
 _NARROW = (np.int8, np.int16, np.int32)
 _DAMAGES = (
@@ -114,6 +121,7 @@ def write_segment(path: Path, segment: Segment) -> None:
         "stage": segment.facts.stage,
         "machine": segment.facts.machine,
         "class_names": list(images.class_names),
+        "per_class": segment.sweep.class_rankings.count,
         "errors": sorted(images.errors.items()),
         "types": {name: array.dtype.str for name, array in arrays.items()},
     }
@@ -251,46 +259,43 @@ class SegmentFile:
         """The sweep of the lot without its classes."""
         types: Mapping[str, str] = self._header["types"]
         arrays = {
-            name: self._read_sweep_array(name) for name in types if not name.startswith(CLASSES)
+            name: self._read_sweep_array(name) for name in types if not name.startswith(BY_CLASS)
         }
-        channels = len(arrays["by_max.score"])
-        shapes = {name: (0,) if name == CLASS_LABELS else (0, channels) for name in types}
-        no_classes = {
-            name: np.empty(shapes[name], dtype)
-            for name, dtype in types.items()
-            if name.startswith(CLASSES)
-        }
-        return Sweep.from_arrays({**arrays, **no_classes})
+        channels, per_class = len(arrays["by_max.score"]), self._header["per_class"]
+        shapes = {CLASSES: (channels,), CLASS_RANKINGS: (channels, per_class)}
+        for table, shape in shapes.items():
+            for name in self._columns(table):
+                rest = () if name == "labels" else shape
+                arrays[table + name] = np.empty((0, *rest), types[table + name])
+        return Sweep.from_arrays(arrays)
 
     def read_class_sums(self) -> Iterator[ClassSums]:
         """The sums of the lot's classes, some classes at a time: all would take much memory."""
-        types = {
-            name: dtype for name, dtype in self._header["types"].items() if name.startswith(CLASSES)
-        }
-        narrow = {name: self._read(_SWEEP + name) for name in types}
-        for start in range(0, len(narrow[CLASS_LABELS]), _CLASSES_AT_ONCE):
+        return map(ClassSums.from_tensors, self._read_by_class(CLASSES))
+
+    def read_class_rankings(self) -> Iterator[ClassRankings]:
+        """The rankings by class of the lot, some classes at a time."""
+        return map(ClassRankings.from_tensors, self._read_by_class(CLASS_RANKINGS))
+
+    def _read_by_class(self, table: str) -> Iterator[dict[str, torch.Tensor]]:
+        """The rows of a table that has one for each class."""
+        types = self._header["types"]
+        narrow = {name: self._read(_SWEEP + table + name) for name in self._columns(table)}
+        for start in range(0, len(narrow["labels"]), _CLASSES_AT_ONCE):
             part = slice(start, start + _CLASSES_AT_ONCE)
-            yield ClassSums.from_tensors(
-                {
-                    name.removeprefix(CLASSES): torch.from_numpy(narrow[name][part].astype(dtype))
-                    for name, dtype in types.items()
-                }
-            )
+            yield {
+                name: torch.from_numpy(array[part].astype(types[table + name]))
+                for name, array in narrow.items()
+            }
+
+    def _columns(self, table: str) -> list[str]:
+        """The names of the arrays of a table."""
+        return [
+            name.removeprefix(table) for name in self._header["types"] if name.startswith(table)
+        ]
 
     def _read_sweep_array(self, name: str) -> Array:
         return self._read(_SWEEP + name).astype(self._header["types"][name], copy=False)
-
-    def read_rankings(self) -> dict[str, TopK]:
-        """The rankings of the sweep by name."""
-        return {
-            name: TopK(
-                *(
-                    torch.from_numpy(self._read_sweep_array(f"{name}.{column}"))
-                    for column in ("score", "image", "position")
-                )
-            )
-            for name in ("by_max", "by_mean")
-        }
 
     def count_shard_images(self) -> dict[int, int]:
         """How many images each shard has."""

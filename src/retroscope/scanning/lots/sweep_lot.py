@@ -159,13 +159,16 @@ class _LotPass:
             replace(image_list, labels=labels),
             self._indices(first, count),
             top=self.sweeps.sweep.by_max.score.shape[1],
+            per_class=self.sweeps.sweep.class_rankings.count,
+            ranked_labels=self._ranked_labels(),
             batch_size=self.plan.batch_size,
             with_classes=self.plan.with_classes and self.is_first,
             first_number=first,
         )
         with closing(run_batches(scan_pass, self.sweeps, workers=self.workers)) as batches:
             for batch, self.sweeps in batches:
-                self._add_batch(batch, range(first, first + count), image_list)
+                ranked = scan_pass.ranked_labels_of(batch)
+                self._add_batch(batch, range(first, first + count), image_list, ranked)
                 yield self.processed
         if all(first + index in self.images.errors for index in scan_pass.indices):
             refuse_missing_files(image_list, scan_pass.indices)
@@ -178,6 +181,10 @@ class _LotPass:
         self.images.class_names[:] = self.labels
         return [numbers[label] if label >= 0 else -1 for label in image_list.labels]
 
+    def _ranked_labels(self) -> frozenset[int]:
+        """The classes of the lot so far whose images are ranked."""
+        return self.plan.class_rankings.labels(self.images.class_names)
+
     def _indices(self, first: int, count: int) -> Sequence[int]:
         """All images of a shard, or the candidates among them."""
         if self.lot.candidates is None:
@@ -186,7 +193,9 @@ class _LotPass:
         indices: list[int] = (self.lot.candidates[start:stop] - first).tolist()
         return indices
 
-    def _add_batch(self, batch: LoadedBatch, numbers: range, image_list: ImageList) -> None:
+    def _add_batch(
+        self, batch: LoadedBatch, numbers: range, image_list: ImageList, ranked: set[int]
+    ) -> None:
         self.images.errors.update((numbers[index], reason) for index, reason in batch.failures)
         files = [file._replace(image=numbers[file.image]) for file in batch.files]
         for file in files:
@@ -199,16 +208,20 @@ class _LotPass:
         if self.is_first:
             self.images.files.extend(files)
         if self.is_last:
-            self.pixels.add(batch, self.sweeps.sweep, numbers)
+            self.pixels.add(batch, self.sweeps.sweep, numbers, labels=ranked)
         self.processed += len(batch.indices) + len(batch.failures)
 
 
 def empty_sweeps(plan: SweepPlan, task: LotTask, net: Network) -> LayerSweeps:
     """The sweeps of a lot before its first image. A first pass of two keeps candidates."""
     is_last = task.stage == plan.stages[-1]
+    top, per_class = plan.top, plan.per_class
+    if not is_last:
+        top, per_class = candidate_count(top), candidate_count(per_class)
     return LayerSweeps.empty(
         net,
         plan.layers,
-        top=plan.top if is_last else candidate_count(plan.top),
+        top=top,
+        per_class=per_class,
         track_positions=is_last,
     )

@@ -20,6 +20,7 @@ from retroscope.engine.layer_graph import layer_graph
 from retroscope.methods.atlas_match import fingerprint, preprocessing_json
 from retroscope.network import Network
 from retroscope.results.layers import GraphStep, Layer
+from retroscope.scanning.class_ranking_request import ClassRankingRequest
 from retroscope.scanning.layer_choice import scan_layers
 from retroscope.scanning.lots.machine_kind import describe_machine
 from retroscope.scanning.lots.network_source import NetworkSource
@@ -29,7 +30,7 @@ from retroscope.scanning.lots.whole_files import PlanError
 from retroscope.scanning.persist import checkpoint_format
 from retroscope.scanning.precision import Precision
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,8 @@ class SweepPlan:
     `layer_choice` are the names that select the layers, None for the default. `images` is how many
     there are, if that is known without reading them, and `lot_images` about how many a lot has;
     `shard_digest` stands for the shards.
-    `with_classes`: what each channel does by class is counted, too. `threads` are those of torch in
+    `with_classes`: what each channel does by class is counted, too; `per_class` images of each of
+    the `ranked_classes` are ranked, None for all classes. `threads` are those of torch in
     each worker, and `machine` is the kind that has planned.
     """
 
@@ -55,6 +57,8 @@ class SweepPlan:
     batch_size: int
     threads: int
     with_classes: bool
+    per_class: int
+    ranked_classes: Sequence[str] | None
     machine: str
     source: Mapping[str, Json]
     images: int | None
@@ -96,6 +100,12 @@ class SweepPlan:
     def graph(self) -> tuple[GraphStep, ...]:
         """Which layers read which."""
         return graph_from_rows(self.graph_rows)
+
+    @property
+    def class_rankings(self) -> ClassRankingRequest:
+        """The rankings by class."""
+        names = self.ranked_classes
+        return ClassRankingRequest(self.per_class, None if names is None else tuple(names))
 
     @property
     def lots(self) -> list[range]:
@@ -182,6 +192,8 @@ CHANGES = {
     "top": "the number of hits kept",
     "precision": "the precision",
     "with_classes": "whether classes are counted",
+    "per_class": "the number of images ranked for each class",
+    "ranked_classes": "the classes whose images are ranked",
     "batch_size": "the batch size",
     "threads": "the number of threads",
     "lot_starts": "the size of the lots",

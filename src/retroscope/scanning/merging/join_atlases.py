@@ -3,29 +3,37 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
 from retroscope.atlas.queries import join_queries, reader_queries
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.row_decoding import graph_from_rows
-from retroscope.atlas.schema import RANKINGS, AtlasError, Json, ScanState
+from retroscope.atlas.schema import AtlasError, Json, ScanState
 from retroscope.atlas.sqlite_errors import quote_path
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError
 from retroscope.progress import ProgressListener, ProgressReporter
 from retroscope.results.layers import Layer
+from retroscope.scanning.class_correlation import correlation_numbers
 from retroscope.scanning.merging.joined_hits import (
-    join_hits,
     join_patterns,
     read_pixels,
     read_projections,
 )
 from retroscope.scanning.merging.joined_images import JoinedImages, join_images, read_files
+from retroscope.scanning.merging.joined_rankings import (
+    JoinedClassRankings,
+    JoinedSample,
+    common_rankings,
+    join_layer_hits,
+)
 from retroscope.scanning.merging.joined_statistics import (
     ClassProfiles,
     join_class_profiles,
     join_statistics,
+    joined_maxima,
 )
 from retroscope.scanning.plan import FACT_LABELS, stored_count
 from retroscope.scanning.sources.image_list import ListFingerprint
@@ -123,6 +131,16 @@ class _Join:
     writer: AtlasWriter
     hit_images: set[int] = field(default_factory=set)
 
+    @cached_property
+    def sample(self) -> JoinedSample | None:
+        """The sample of all images, if every atlas has one."""
+        return JoinedSample.join(self.atlases, self.images.starts)
+
+    @cached_property
+    def class_rankings(self) -> JoinedClassRankings:
+        """The rankings by class."""
+        return JoinedClassRankings(self.atlases, self.images)
+
     def run(self, progress: ProgressListener) -> None:
         """Writes all tables."""
         layers = self.atlases[0].layers
@@ -131,6 +149,9 @@ class _Join:
         self.writer.put_layers(layers)
         graphs = (graph_from_rows(reader_queries.graph_steps(atlas)) for atlas in self.atlases)
         self.writer.put_graph(next(filter(None, graphs), ()))
+        if self.sample is not None:
+            self.writer.put_sample_images(self.sample.images.tolist(), self.sample.hashes.tolist())
+            self.hit_images.update(self.sample.images.tolist())
         with self.writer.rebuild_hit_index():
             for number, layer in enumerate(layers):
                 reporter.update(number)
@@ -166,6 +187,8 @@ class _Join:
                 [part for part in parts if part.images], len(self.images.class_names)
             )
             self.writer.put_class_stats(layer.name, profiles.mean_maxima, profiles.fired_shares)
+            sums = joined_maxima(columns, profiles)
+            self.writer.put_numbers(correlation_numbers(layer, sums, self.images.class_names))
             columns["top_label"] = profiles.top_label
         self.writer.put_channels(layer.name, columns)
         self._write_hits(layer)
@@ -174,20 +197,19 @@ class _Join:
     def _write_hits(self, layer: Layer) -> None:
         """Writes the rankings of a layer, and the projections of the hits that are in them."""
         places = set()
-        for ranking in RANKINGS:
-            hits = join_hits(
-                [
-                    join_queries.layer_hits(atlas, self._layer_id(atlas, layer), ranking)
-                    for atlas in self.atlases
-                ],
-                self.images.starts,
-                channels=layer.channels,
-                top=self.top,
+        for ranking in common_rankings(self.atlases):
+            hits = join_layer_hits(
+                self.atlases, ranking, layer, starts=self.images.starts, top=self.top
             )
-            self.writer.put_hits(
-                layer.name, ranking, hits.scores, images=hits.images, ys=hits.ys, xs=hits.xs
-            )
+            self.writer.put_hits(layer.name, ranking, hits.scores, **hits.columns)
             places |= hits.places()
+        for label in self.class_rankings.labels:
+            hits = self.class_rankings.join(layer, label)
+            self.writer.put_class_hits(layer.name, label, hits.scores, **hits.columns)
+            places |= hits.places()
+        if self.sample is not None:
+            table = self.sample.layer_table(layer)
+            places |= table.put_layer(self.writer, layer).places()
         self.hit_images.update(image for _, image, _, _ in places)
         for atlas, start in self._parts():
             for rows in read_projections(atlas, layer.name, places, start=start):
@@ -235,6 +257,7 @@ class _Join:
             "readable": len(images.keys) - len(images.errors),
             "top": self.top,
             "with_classes": self.with_classes,
+            **self.class_rankings.request.facts,
             "version": version("retroscope"),
             "sources": [entry for atlas in self.atlases for entry in _source_facts(atlas)],
             "state": ScanState.ILLUSTRATED if illustrated else ScanState.SCANNED,

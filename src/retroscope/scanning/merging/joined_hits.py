@@ -1,43 +1,21 @@
 """The rankings of several atlases as one, and what belongs to the hits that are in it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from retroscope.atlas.queries import join_queries
 from retroscope.atlas.queries.join_queries import LayerHitRow
 from retroscope.atlas.queries.table_rows import PatternRow, ProjectionRow, StoredImageRow
 from retroscope.atlas.reader import Atlas
+from retroscope.scanning.hit_table import HitTable, Place
 
-Array = npt.NDArray[Any]
-Place = tuple[int, int, int, int]
-"""Channel, image, y and x of a hit."""
 _CHANNELS_AT_ONCE, _IMAGES_AT_ONCE = 64, 256
-
-
-@dataclass(frozen=True, eq=False)
-class JoinedHits:
-    """The hits of a layer in one ranking: arrays (channels, ranks). An empty slot has image -1."""
-
-    scores: Array
-    images: Array
-    ys: Array
-    xs: Array
-
-    def places(self) -> set[Place]:
-        """Where the hits are."""
-        channels = np.broadcast_to(np.arange(len(self.images))[:, None], self.images.shape)
-        is_hit = self.images >= 0
-        columns = (a[is_hit].tolist() for a in (channels, self.images, self.ys, self.xs))
-        return set(zip(*columns, strict=True))
 
 
 def join_hits(
     parts: Sequence[Sequence[LayerHitRow]], starts: Sequence[int], *, channels: int, top: int
-) -> JoinedHits:
+) -> HitTable:
     """The best `top` of each channel; ties go to the lower number, as in one scan of all images.
 
     `starts` are the numbers that the first images of the parts get.
@@ -56,7 +34,7 @@ def join_hits(
     is_best = rank < top
     places = channel[is_best], rank[is_best]
     width = int(rank[is_best].max(initial=-1)) + 1
-    hits = JoinedHits(
+    hits = HitTable(
         np.full((channels, width), -np.inf),
         *(np.full((channels, width), -1, np.int64) for _ in range(3)),
     )

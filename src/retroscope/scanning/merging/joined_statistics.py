@@ -18,6 +18,7 @@ from retroscope.results.statistics import (
     accumulated_statistics,
     stored_statistics,
 )
+from retroscope.scanning.class_correlation import MaximaSums
 
 Array = npt.NDArray[Any]
 Columns = Mapping[str, Sequence[Value]]
@@ -96,11 +97,15 @@ class ClassProfiles:
 
 @dataclass(frozen=True, eq=False)
 class JoinedProfiles:
-    """The mean maxima and the shares that fire (classes, channels), and the highest class."""
+    """The mean maxima and the shares that fire (classes, channels), and the highest class.
+
+    `images` are those of each class (classes, 1).
+    """
 
     mean_maxima: Array
     fired_shares: Array
     top_label: Array
+    images: Array
 
 
 def join_class_profiles(parts: Sequence[ClassProfiles], classes: int) -> JoinedProfiles:
@@ -121,4 +126,14 @@ def join_class_profiles(parts: Sequence[ClassProfiles], classes: int) -> JoinedP
     means, shares = (table / np.maximum(weights, 1) for table in sums)
     ranked = np.where(weights > 0, means, -np.inf)
     top_label = np.where((weights > 0).any(), ranked.argmax(0), -1)
-    return JoinedProfiles(means, shares, top_label)
+    return JoinedProfiles(means, shares, top_label, weights)
+
+
+def joined_maxima(columns: Mapping[str, Array], profiles: JoinedProfiles) -> MaximaSums:
+    """What the correlations with classes are computed from, of joined statistics."""
+    images, mean = columns["images"].astype(np.float64), columns["mean_maximum"]
+    squares = images * (columns["std_maximum"] ** 2 + mean**2)
+    class_images = np.broadcast_to(profiles.images, profiles.mean_maxima.shape)
+    return MaximaSums(
+        images, images * mean, squares, class_images, class_images * profiles.mean_maxima
+    )

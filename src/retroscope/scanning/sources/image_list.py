@@ -171,6 +171,16 @@ class ListFingerprint:
         return self._digest.hexdigest()
 
 
+def key_hash(key: str) -> int:
+    """A number of 64 bits that stands for a key; the lowest decide which images are sampled.
+
+    >>> key_hash("cat/1.jpg") == key_hash("cat/1.jpg") != key_hash("cat/2.jpg")
+    True
+    """
+    digest = blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
 def first_indices(lengths: Sequence[int]) -> list[int]:
     """The first index of each part of a list, by their lengths.
 

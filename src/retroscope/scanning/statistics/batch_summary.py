@@ -30,6 +30,8 @@ class BatchSummary:
     """The size of each channel's map; of (channels)."""
     peaks: torch.Tensor | None = None
     """The first flat position of each maximum, where it was found on the way."""
+    troughs: torch.Tensor | None = None
+    """The same of each minimum."""
 
     @classmethod
     def empty(cls, channels: int, device: torch.device | None = None) -> Self:
@@ -44,10 +46,20 @@ class BatchSummary:
         finite = self.positions - self.non_finite
         return torch.where(finite > 0, self.total.double() / finite.clamp(min=1), -torch.inf)
 
+    @property
+    def depth(self) -> torch.Tensor:
+        """Minus the minimum, so that the lowest is the highest; minus infinity if there is none."""
+        return 0.0 - self.minimum  # and not -0.0
+
     @cached_property
     def has_finite(self) -> torch.Tensor:
         """Which maps have a finite value."""
         return self.maximum > -torch.inf
+
+    @cached_property
+    def finite_maximum(self) -> torch.Tensor:
+        """The maximum in float64, and 0 where there is none."""
+        return torch.where(self.has_finite, self.maximum, 0).double()
 
     @property
     def is_finite(self) -> bool:
@@ -72,11 +84,12 @@ class BatchSummary:
         return counts.scatter_add_(1, bins, self.has_finite.T.to(torch.int32).contiguous())
 
 
-_COLUMNS = [column.name for column in fields(BatchSummary) if column.name != "peaks"]
+_POSITIONS = ("peaks", "troughs")
+_COLUMNS = [column.name for column in fields(BatchSummary) if column.name not in _POSITIONS]
 
 
 def concatenate_channels(summaries: Sequence[BatchSummary]) -> BatchSummary:
-    """The channels of several layers, for the same images, as one summary without peaks."""
+    """The channels of several layers, for the same images, as one summary without positions."""
     return BatchSummary(
         **{
             name: torch.cat([vars(summary)[name] for summary in summaries], dim=-1)

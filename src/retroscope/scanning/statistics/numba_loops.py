@@ -152,6 +152,27 @@ def reduce_rows(
 
 
 @_compile(
+    _table(_SINGLE, 3, readonly=True),
+    *map(_table, (_SINGLE, numba.boolean, _INTEGER)),
+    parallel=True,
+)
+def find_values(rows: Array, values: Array, is_wanted: Array, positions: Array) -> None:
+    """The first position in rows (images, positions, channels) of each value that is wanted.
+
+    All other arrays are (images, channels).
+    """
+    images, count, channels = rows.shape
+    for image in prange(images):
+        for channel in range(channels):
+            if is_wanted[image, channel]:
+                value = values[image, channel]
+                for position in range(count):
+                    if rows[image, position, channel] == value:
+                        positions[image, channel] = position
+                        break
+
+
+@_compile(
     *map(_table, (_DOUBLE, _INTEGER, _INTEGER, _DOUBLE)),
     _table(_INTEGER, 1),
     _table(_INTEGER),

@@ -28,7 +28,7 @@ class Scratch:
 
 
 def summarise_plainly(maps: torch.Tensor, scratch: Scratch) -> BatchSummary:
-    """The summary of maps (images, channels, height, width); on a processor, without peaks."""
+    """The summary of maps (images, channels, height, width); on a processor, without positions."""
     if maps.is_cuda:
         return summarise_finite_values(maps)
     chunks = torch.split(maps, _images_per_chunk(maps))
@@ -82,18 +82,20 @@ def _columns(summary: BatchSummary) -> Columns:
 
 
 def summarise_finite_values(maps: torch.Tensor) -> BatchSummary:
-    """The summary, with peaks, of maps with values that are not finite."""
+    """The summary, with positions, of maps with values that are not finite."""
     finite = maps.isfinite()
     values = torch.where(finite, maps, 0)
     values = values if values.dtype == torch.float64 else values.float()
     highest = torch.where(finite, values, -torch.inf)
+    lowest = torch.where(finite, values, torch.inf)
     return BatchSummary(
         maximum=highest.amax(SPATIAL),
-        minimum=torch.where(finite, values, torch.inf).amin(SPATIAL),
+        minimum=lowest.amin(SPATIAL),
         total=values.sum(SPATIAL, dtype=torch.float64),
         squares=values.double().square().sum(SPATIAL),
         fired_positions=(values > 0).sum(SPATIAL),
         non_finite=(~finite).sum(SPATIAL),
         positions=map_sizes(maps),
         peaks=peak_indices(highest.flatten(2), finite=True),
+        troughs=peak_indices(-lowest.flatten(2), finite=True),
     )

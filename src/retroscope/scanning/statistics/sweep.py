@@ -1,19 +1,27 @@
 """All that a pass over images accumulates. Sweeps merge in any order: they form a monoid."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from retroscope.scanning.statistics.batch_summary import BatchSummary, concatenate_channels
+from retroscope.scanning.statistics.batch_images import BatchImages
+from retroscope.scanning.statistics.batch_summary import (
+    BatchSummary,
+    concatenate_channels,
+    device_tensor,
+)
 from retroscope.scanning.statistics.channel_sums import ChannelSums
+from retroscope.scanning.statistics.class_rankings import ClassRankings
 from retroscope.scanning.statistics.class_sums import ClassSums
+from retroscope.scanning.statistics.extreme_positions import peak_positions, trough_positions
+from retroscope.scanning.statistics.image_sample import ImageSample
 from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.statistics.summary import summarise
-from retroscope.scanning.statistics.topk import TopK, peak_positions
+from retroscope.scanning.statistics.topk import TopK
 
 Array = npt.NDArray[np.generic]
 Arrays = dict[str, Array]
@@ -21,111 +29,167 @@ Arrays = dict[str, Array]
 
 @dataclass(frozen=True, eq=False)
 class SweepBatch:
-    """One batch as a sweep adds it: its summary, and where the maxima that enter a ranking are."""
+    """One batch as a sweep adds it: its summary, and where maxima and minima are.
+
+    Those that enter no ranking may be anywhere.
+    """
 
     summary: BatchSummary
-    positions: torch.Tensor
+    peaks: torch.Tensor
+    troughs: torch.Tensor
 
     @classmethod
     def concatenate(cls, layers: Sequence["SweepBatch"]) -> Self:
         """The channels of several layers as one."""
         return cls(
             concatenate_channels([layer.summary for layer in layers]),
-            torch.cat([layer.positions for layer in layers], dim=1),
+            torch.cat([layer.peaks for layer in layers], dim=1),
+            torch.cat([layer.troughs for layer in layers], dim=1),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """The best images of each channel by maximum and by mean, and its sums.
+    """The best images of each channel by maximum, mean and minimum, a sample, and its sums.
 
     The channels may be those of many layers: each layer of a batch is summarised while its maps
     are in memory, then all layers are added at once. Neither the order nor the grouping in which
-    images are added changes a bit; ties in a ranking go to the lower image.
+    images are added changes a bit; ties in a ranking go to the lower image. The ranking by minimum
+    has the `depth` of each image as its score.
     """
 
     by_max: TopK
     by_mean: TopK
+    by_min: TopK
+    sample: ImageSample
+    class_rankings: ClassRankings
     channel_sums: ChannelSums
     class_sums: ClassSums
 
     @classmethod
-    def empty(cls, channels: int, *, top: int, device: torch.device | None = None) -> Self:
-        """No image yet."""
+    def empty(
+        cls, channels: int, *, top: int, per_class: int = 0, device: torch.device | None = None
+    ) -> Self:
+        """No image yet; `per_class` images are ranked for each class."""
         return cls(
-            TopK.empty(channels, top, device),
-            TopK.empty(channels, top, device),
-            ChannelSums.empty(channels, device),
-            ClassSums.empty(channels, device),
+            by_max=TopK.empty(channels, top, device),
+            by_mean=TopK.empty(channels, top, device),
+            by_min=TopK.empty(channels, top, device),
+            sample=ImageSample(channels),
+            class_rankings=ClassRankings.empty(channels, per_class, device),
+            channel_sums=ChannelSums.empty(channels, device),
+            class_sums=ClassSums.empty(channels, device),
         )
 
     def summarise(
         self,
         maps: torch.Tensor,
-        images: torch.Tensor,
+        images: BatchImages,
         *,
         channels: range | None = None,
         scratch: Scratch | None = None,
         track_positions: bool = True,
     ) -> SweepBatch:
-        """What `add` needs of the maps of a batch, the images of these numbers.
+        """What `add` needs of the maps of a batch of images.
 
         `channels` are those of the maps; by default, all. Without `track_positions`, all positions
         are -1.
         """
         summary = summarise(maps, scratch)
         if not track_positions:
-            return SweepBatch(summary, torch.full_like(summary.non_finite, -1))
-        if summary.peaks is not None:
-            return SweepBatch(summary, summary.peaks)
-        by_max, by_mean = (
+            nowhere = torch.full_like(summary.non_finite, -1)
+            return SweepBatch(summary, nowhere, nowhere)
+        own = [
             ranking if channels is None else ranking.select_channels(channels)
-            for ranking in (self.by_max, self.by_mean)
-        )
-        mask = by_max.entry_mask(summary.maximum, images)
-        mask |= by_mean.entry_mask(summary.mean, images)
-        return SweepBatch(summary, peak_positions(maps, mask, finite=summary.is_finite))
+            for ranking in (self.by_max, self.by_mean, self.by_min)
+        ]
+        peaks, troughs = summary.peaks, summary.troughs
+        if peaks is None:
+            mask = own[0].entry_mask(summary.maximum, images.numbers)
+            mask |= own[1].entry_mask(summary.mean, images.numbers)
+            mask[self._places_with_peaks(images)] = True
+            peaks = peak_positions(maps, mask, finite=summary.is_finite)
+        if troughs is None:
+            mask = own[2].surviving_mask(summary.depth, images.numbers)
+            troughs = trough_positions(maps, mask, summary)
+        return SweepBatch(summary, peaks, troughs)
 
-    def add(self, batch: SweepBatch, images: torch.Tensor, labels: Sequence[int]) -> "Sweep":
-        """With one more batch, the images of these numbers and classes."""
+    def _places_with_peaks(self, images: BatchImages) -> list[int]:
+        """The images of a batch whose maxima all get a position: of the sample, or of a class."""
+        by_class = images.places_by_class().values() if self.class_rankings.count else ()
+        return [*self.sample.choose(images), *(place for places in by_class for place in places)]
+
+    def add(self, batch: SweepBatch, images: BatchImages) -> "Sweep":
+        """With one more batch of images."""
+        summary, numbers = batch.summary, images.numbers
+        maximum, peaks = summary.maximum, batch.peaks
         return Sweep(
-            self.by_max.add(batch.summary.maximum, images, batch.positions),
-            self.by_mean.add(batch.summary.mean, images, batch.positions),
-            self.channel_sums.merge(ChannelSums.of_batch(batch.summary)),
-            self.class_sums.add(batch.summary, labels),
+            self.by_max.add(maximum, numbers, peaks),
+            self.by_mean.add(summary.mean, numbers, peaks),
+            self.by_min.add(summary.depth, numbers, batch.troughs),
+            self.sample.add(maximum, images, peaks),
+            self.class_rankings.add(maximum, images, peaks),
+            self.channel_sums.merge(ChannelSums.of_batch(summary)),
+            self.class_sums.add(summary, images.labels),
         )
 
     def with_exact_rankings(self, exact: "Sweep") -> "Sweep":
-        """With the rankings and the maxima of another sweep, which computed them in full."""
-        sums = self.channel_sums.replace_sum("maximum", exact.channel_sums["maximum"])
-        return replace(self, by_max=exact.by_max, by_mean=exact.by_mean, channel_sums=sums)
+        """With the rankings, sample and extremes of another sweep, which computed them in full."""
+        sums = self.channel_sums
+        for name in ("maximum", "minimum"):
+            sums = sums.replace_sum(name, exact.channel_sums[name])
+        return replace(exact, channel_sums=sums, class_sums=self.class_sums)
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """All fields; each selects channels and merges."""
+        return tuple(getattr(self, field.name) for field in fields(self))
 
     def select_channels(self, channels: range) -> "Sweep":
         """The sweep of a range of channels, as views."""
-        return Sweep(
-            self.by_max.select_channels(channels),
-            self.by_mean.select_channels(channels),
-            self.channel_sums.select_channels(channels),
-            self.class_sums.select_channels(channels),
-        )
+        return Sweep(*(part.select_channels(channels) for part in self.parts))
 
     def merge(self, other: "Sweep") -> "Sweep":
         """The sweep over the images of both."""
-        return Sweep(
-            self.by_max.merge(other.by_max),
-            self.by_mean.merge(other.by_mean),
-            self.channel_sums.merge(other.channel_sums),
-            self.class_sums.merge(other.class_sums),
+        pairs = zip(self.parts, other.parts, strict=True)
+        return Sweep(*(mine.merge(theirs) for mine, theirs in pairs))
+
+    def renumber(self, renumber: Callable[[Array | Sequence[int]], Array]) -> "Sweep":
+        """The same sweep with other numbers of its images, which keep their order."""
+
+        def change(ranking: TopK) -> TopK:
+            images = torch.from_numpy(renumber(ranking.image.numpy()))
+            return TopK(ranking.score, images, ranking.position)
+
+        return replace(
+            self,
+            by_max=change(self.by_max),
+            by_mean=change(self.by_mean),
+            by_min=change(self.by_min),
+            sample=self.sample.renumber(renumber),
+            class_rankings=self.class_rankings.map_rankings(change),
         )
+
+    def ranked_numbers(self, labels: Collection[int] | None = None) -> Iterator[torch.Tensor]:
+        """The numbers of the images in a ranking or in the sample; -1 is an empty slot.
+
+        Of the rankings by class, those of these `labels`, or of all.
+        """
+        for name in _RANKINGS:
+            yield getattr(self, name).image.flatten()
+        yield device_tensor(torch.tensor(self.sample.numbers).long(), self.by_max.image.device)
+        for numbers in self.class_rankings.image_numbers(labels):
+            yield numbers.flatten()
 
     def to_arrays(self) -> Arrays:
         """All numbers by name, for a checkpoint; of the classes, those that occur."""
-        tensors = {
-            **_name_ranking("by_max", self.by_max),
-            **_name_ranking("by_mean", self.by_mean),
-            **_add_prefix(_CHANNELS, self.channel_sums.sums),
-            **_add_prefix(CLASSES, self.class_sums.to_tensors()),
-        }
+        tensors: dict[str, torch.Tensor] = {}
+        for name in _RANKINGS:
+            tensors |= _add_prefix(f"{name}.", vars(getattr(self, name)))
+        tensors |= _add_prefix(_SAMPLE, self.sample.to_tensors())
+        tensors |= _add_prefix(CLASS_RANKINGS, self.class_rankings.to_tensors())
+        tensors |= _add_prefix(_CHANNELS, self.channel_sums.sums)
+        tensors |= _add_prefix(CLASSES, self.class_sums.to_tensors())
         return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
     @classmethod
@@ -135,15 +199,21 @@ class Sweep:
             name: torch.from_numpy(np.array(array)).to(device) for name, array in arrays.items()
         }
         return cls(
-            _unname_ranking("by_max", tensors),
-            _unname_ranking("by_mean", tensors),
-            ChannelSums(_select_prefix(_CHANNELS, tensors)),
-            ClassSums.from_tensors(_select_prefix(CLASSES, tensors)),
+            by_max=TopK(**_select_prefix("by_max.", tensors)),
+            by_mean=TopK(**_select_prefix("by_mean.", tensors)),
+            by_min=TopK(**_select_prefix("by_min.", tensors)),
+            sample=ImageSample.from_tensors(_select_prefix(_SAMPLE, tensors)),
+            class_rankings=ClassRankings.from_tensors(_select_prefix(CLASS_RANKINGS, tensors)),
+            channel_sums=ChannelSums(_select_prefix(_CHANNELS, tensors)),
+            class_sums=ClassSums.from_tensors(_select_prefix(CLASSES, tensors)),
         )
 
 
-_CHANNELS, CLASSES = "channels.", "classes."
-CLASS_LABELS = f"{CLASSES}labels"
+_RANKINGS = ("by_max", "by_mean", "by_min")
+_SAMPLE, _CHANNELS, CLASSES, CLASS_RANKINGS = "sample.", "channels.", "classes.", "class_rankings."
+BY_CLASS = (CLASSES, CLASS_RANKINGS)
+"""What the names of arrays begin with that have a row for each class."""
+_OF_ALL_CHANNELS = ("sample.hash", "sample.number", *(f"{table}labels" for table in BY_CLASS))
 
 
 def _add_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -158,24 +228,13 @@ def _select_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str
     }
 
 
-def _name_ranking(name: str, ranking: TopK) -> dict[str, torch.Tensor]:
-    return {
-        f"{name}.score": ranking.score,
-        f"{name}.image": ranking.image,
-        f"{name}.position": ranking.position,
-    }
-
-
-def _unname_ranking(name: str, tensors: Mapping[str, torch.Tensor]) -> TopK:
-    columns = (tensors[f"{name}.{column}"] for column in ("score", "image", "position"))
-    return TopK(*columns)
-
-
 def concatenate_layers(layers: Sequence[Mapping[str, Array]]) -> Arrays:
     """The channels of several sweeps over the same images as one."""
-    arrays = {
-        name: np.concatenate([layer[name] for layer in layers], axis=int(name.startswith(CLASSES)))
-        for name in layers[0]
-        if name != CLASS_LABELS
+    return {
+        name: array
+        if name in _OF_ALL_CHANNELS
+        else np.concatenate(
+            [layer[name] for layer in layers], axis=int(name.startswith((_SAMPLE, *BY_CLASS)))
+        )
+        for name, array in layers[0].items()
     }
-    return {**arrays, CLASS_LABELS: layers[0][CLASS_LABELS]}

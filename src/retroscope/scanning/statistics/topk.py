@@ -6,8 +6,10 @@ from typing import Self
 
 import torch
 
-from retroscope.methods.positions import peak_indices
 from retroscope.scanning.statistics.compiled_loops import compiled_loops
+
+HIT_BYTES = 3 * 8
+"""A score, an image and a position."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,17 @@ class TopK:
         last = self.score[:, -1]
         earlier = (score == last) & (images[:, None] < self.image[:, -1])
         return ((score > last) | earlier) & (score > -torch.inf)
+
+    def surviving_mask(self, score: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """Which of a batch's scores may be in the ranking once the whole batch has been added.
+
+        Of a batch with more images than ranks, those that are among its own best alone: all enter
+        an empty ranking, and the others are pushed out at once.
+        """
+        mask, ranks = self.entry_mask(score, images), self.score.shape[1]
+        if len(score) > ranks and bool(mask.any()):
+            mask &= score >= score.topk(ranks, dim=0).values[-1]
+        return mask
 
     def add(self, score: torch.Tensor, images: torch.Tensor, position: torch.Tensor) -> "TopK":
         """With one more batch: scores and positions of (images, channels), and the image numbers.
@@ -91,19 +104,3 @@ def _from_batch(score: torch.Tensor, images: torch.Tensor, position: torch.Tenso
     finite = score > -torch.inf
     image = torch.where(finite, images, -1)
     return TopK(score, image, torch.where(finite, position.T, -1))
-
-
-def peak_positions(maps: torch.Tensor, mask: torch.Tensor, *, finite: bool) -> torch.Tensor:
-    """The first flat position of each map's maximum (images, channels) where `mask` is set.
-
-    `finite` says that all values of the maps (images, channels, height, width) are finite;
-    otherwise values that are not are skipped. Outside `mask` the result may be anything.
-    """
-    if maps.is_cuda:
-        return peak_indices(maps.flatten(2), finite=finite)
-    positions = torch.full(mask.shape, -1, dtype=torch.int64)
-    for image in mask.any(dim=1).nonzero()[:, 0].tolist():
-        channels = mask[image].nonzero()[:, 0]
-        columns = maps[image].permute(1, 2, 0).flatten(0, 1).index_select(1, channels)
-        positions[image, channels] = peak_indices(columns.T.contiguous(), finite=finite)
-    return positions

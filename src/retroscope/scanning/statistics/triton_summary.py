@@ -19,6 +19,7 @@ _COLUMNS = {
     "fired_positions": torch.int32,
     "non_finite": torch.int32,
     "peaks": torch.int32,
+    "troughs": torch.int32,
 }
 
 
@@ -31,7 +32,7 @@ def can_reduce(maps: torch.Tensor) -> bool:
 
 
 def summarise_by_kernel(maps: torch.Tensor, *, programs: int) -> BatchSummary:
-    """The summary, with peaks, of maps (images, channels, height, width) that `can_reduce`.
+    """The summary, with positions, of maps (images, channels, height, width) that `can_reduce`.
 
     Large maps are cut into parts until there are about as many `programs` as keep the GPU busy.
     """
@@ -59,17 +60,23 @@ def summarise_by_kernel(maps: torch.Tensor, *, programs: int) -> BatchSummary:
         enable_fp_fusion=True,
     )
     maximum = columns["maximum"].amax(0)
-    is_highest = columns["maximum"] == maximum
+    minimum = columns["minimum"].amin(0)
     return BatchSummary(
         maximum=maximum,
-        minimum=columns["minimum"].amin(0),
+        minimum=minimum,
         total=columns["total"].sum(0),
         squares=columns["squares"].sum(0),
         fired_positions=columns["fired_positions"].sum(0),
         non_finite=columns["non_finite"].sum(0),
         positions=map_sizes(maps),
-        peaks=torch.where(is_highest, columns["peaks"], positions).amin(0).long(),
+        peaks=_first_position(columns["peaks"], columns["maximum"] == maximum, positions),
+        troughs=_first_position(columns["troughs"], columns["minimum"] == minimum, positions),
     )
+
+
+def _first_position(positions: torch.Tensor, is_extreme: torch.Tensor, count: int) -> torch.Tensor:
+    """Of the parts that have the extreme value, the first."""
+    return torch.where(is_extreme, positions, count).amin(0).long()
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # triton reads the source, and has types of its own
@@ -82,6 +89,7 @@ def _reduce_maps(  # type: ignore[no-untyped-def]
     fired_positions,
     non_finite,
     peaks,
+    troughs,
     images,
     channels,
     positions,
@@ -102,6 +110,7 @@ def _reduce_maps(  # type: ignore[no-untyped-def]
     highest = tl.full(shape, -float("inf"), tl.float32)
     lowest = tl.full(shape, float("inf"), tl.float32)
     peak = tl.zeros(shape, tl.int32)
+    trough = tl.zeros(shape, tl.int32)
     lane_total = tl.zeros(shape, tl.float32)
     lane_squares = tl.zeros(shape, tl.float32)
     fired = tl.zeros(shape, tl.int32)
@@ -115,7 +124,9 @@ def _reduce_maps(  # type: ignore[no-untyped-def]
         is_higher = is_finite & (value > highest)
         peak = tl.where(is_higher, position[:, None], peak)
         highest = tl.where(is_higher, value, highest)
-        lowest = tl.where(is_finite & (value < lowest), value, lowest)
+        is_lower = is_finite & (value < lowest)
+        trough = tl.where(is_lower, position[:, None], trough)
+        lowest = tl.where(is_lower, value, lowest)
         value = tl.where(is_finite, value, 0.0)
         lane_total += value
         lane_squares += value * value
@@ -123,12 +134,15 @@ def _reduce_maps(  # type: ignore[no-untyped-def]
         broken += (is_inside & (is_finite == 0)).to(tl.int32)
     best = tl.max(highest, axis=0)
     first_peak = tl.min(tl.where(highest == best[None, :], peak, positions), axis=0)
+    least = tl.min(lowest, axis=0)
+    first_trough = tl.min(tl.where(lowest == least[None, :], trough, positions), axis=0)
     output = (part * images + image) * channels + channel
     is_channel = channel < channels
     tl.store(maximum + output, best, mask=is_channel)
-    tl.store(minimum + output, tl.min(lowest, axis=0), mask=is_channel)
+    tl.store(minimum + output, least, mask=is_channel)
     tl.store(total + output, tl.sum(lane_total.to(tl.float64), axis=0), mask=is_channel)
     tl.store(squares + output, tl.sum(lane_squares.to(tl.float64), axis=0), mask=is_channel)
     tl.store(fired_positions + output, tl.sum(fired, axis=0), mask=is_channel)
     tl.store(non_finite + output, tl.sum(broken, axis=0), mask=is_channel)
     tl.store(peaks + output, first_peak, mask=is_channel)
+    tl.store(troughs + output, first_trough, mask=is_channel)
