@@ -203,6 +203,7 @@
     grid.dataset.tone = values.tone;
     grid.dataset.show = values.show;
     grid.dataset.size = values.size;
+    if (!classChoice?.value) grid.dataset.rows = values.by === "sample" ? 2 : 3;
     layOut();
     const total = columns.channel.length;
     showCount(rows.length === total ? `${total} channels` : `${rows.length} of ${total} channels`);

@@ -35,7 +35,7 @@
   const summarize = () => {
     const inputs = form.querySelectorAll("[name=show]:checked, [name=by]:checked");
     const selects = [...form.querySelectorAll("select")].filter((select) => select.selectedIndex > 0);
-    const texts = [...inputs].map((input) => input.value);
+    const texts = [...inputs].map((input) => input.labels[0].textContent.trim());
     texts.push(...selects.map((select) => select.selectedOptions[0].text));
     for (const range of form.elements) if (range.type === "number" && range.value) texts.push(`${range.ariaLabel} ${range.value}`);
     document.getElementById("fold-summary").textContent = texts.join(", ");

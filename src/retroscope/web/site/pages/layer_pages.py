@@ -6,6 +6,8 @@ from urllib.parse import urlencode
 
 from retroscope.atlas.excerpt import listed_channels
 from retroscope.atlas.queries import channel_queries
+from retroscope.atlas.queries.rankings import RankingFacts
+from retroscope.atlas.schema import Ranking
 from retroscope.results.layers import Layer
 from retroscope.web.site.pages.charts import distribution
 from retroscope.web.site.pages.layer_options import LayerOptions, parse_options, select_rows
@@ -69,6 +71,7 @@ def layer(site: Site, params: Params) -> Facts:
         "pages": page_urls(site, "layer", len(selected), layer=layer.name),
         "around": _neighbour_layers(site, layer),
         "rankings": ranking_facts(table.rankings),
+        "plate_rows": _plate_rows(site, options),
         "plates": [
             _plate(site, layer, table.rows[row], label=options.label)
             | {"name": names.get(table.rows[row]["channel"]), "value": shown.values[row]}
@@ -158,6 +161,13 @@ def _distributions(columns: Mapping[str, Column], options: LayerOptions) -> list
             }
         )
     return facts
+
+
+def _plate_rows(site: Site, options: LayerOptions) -> int:
+    """Rows of tiles that plates have: a class may have fewer images than a ranking."""
+    if options.label:
+        return min(-(-RankingFacts.from_meta(site.atlas.meta).per_class // 3), 3)
+    return 2 if options.by == Ranking.SAMPLE else 3
 
 
 def _plate(site: Site, layer: Layer, row: Facts, *, label: str) -> Facts:
