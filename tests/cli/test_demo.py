@@ -1,6 +1,7 @@
 """world and demo, as somebody at a terminal meets them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -60,6 +61,17 @@ def test_a_folder_in_use_is_refused_before_anything_is_painted(retroscope: Retro
     assert len(said.err.splitlines()) == 1
 
 
+@pytest.fixture
+def _one_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Demos of the last layer, by maximum: tests of `rs.demo` have the whole one."""
+
+    def scan(*given: Any, **options: Any) -> rs.Atlas:
+        return rs.scan(*given, **options | {"layers": "relu7", "projections": "max"})
+
+    monkeypatch.setattr("retroscope.demo_atlas.scan", scan)
+
+
+@pytest.mark.usefixtures("_one_layer")
 def test_another_world_than_the_one_that_is_there_is_refused(retroscope: Retroscope) -> None:
     said = retroscope("demo", "here", "--count", "3", "--no-open")
     assert (said.status, said.out.splitlines()[-1]) == (0, str(Path("here/demo.atlas")))
@@ -77,10 +89,12 @@ def test_help_says_which_folder_is_meant(retroscope: Retroscope) -> None:
     assert "500" in said
 
 
+@pytest.mark.usefixtures("_one_layer")
 def test_the_demo_says_where_everything_is(retroscope: Retroscope) -> None:
     said = retroscope("demo", "here", "--count", "60", "--no-open")
     assert said.status == 0
     *told, place = said.out.splitlines()
+    assert told
     assert place == str(Path("here/demo.atlas"))
     with rs.open_atlas(place) as atlas:
         for one, words, path in zip(find_part_detectors(atlas), told[::2], told[1::2], strict=True):
