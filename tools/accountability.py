@@ -144,13 +144,16 @@ def facts(images: Sequence[PartRemovals]) -> str:
     parts = sum(len(removals.parts) for removals in images)
     irrelevant = sum(irrelevant_parts(removals).bit_count() for removals in images)
     rest = sum(0 in removals.sufficient_sets for removals in images)
+    single = sum(
+        any(kept.bit_count() == 1 for kept in removals.sufficient_sets) for removals in images
+    )
     contrasts = sum(removals.contrast is not None for removals in images)
     sets = sum(2 ** len(removals.parts) for removals in images)
     return (
         f"{len(images)} scenes of {len({removals.label for removals in images})} classes with "
         f"{parts} parts, painted and scored without each of {sets} sets of parts. "
         f"{100 * irrelevant / parts:.0f} % of the parts are irrelevant to the prediction. In "
-        f"{rest} scenes the network still predicts the class when all parts are gone; "
+        f"{single} scenes one part alone suffices for it, in {rest} none is needed; "
         f"{contrasts} have a pair of classes for the contrast.\n"
     )
 
