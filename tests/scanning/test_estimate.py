@@ -60,7 +60,11 @@ class Work:
         for module in (trial_runs, image_pass):
             monkeypatch.setattr(module, "sweep_batch", self.sweep_batch)
         monkeypatch.setattr(trial_runs, "deconv_many", self.project)
-        monkeypatch.setattr(local_projections, "project_requests", self.project)
+        monkeypatch.setattr(
+            local_projections,
+            "numbered_projections",
+            lambda *given, **options: enumerate(self.project(*given, **options)),
+        )
         monkeypatch.setattr(estimate_module, "_ROW_SECONDS", 0.0)
 
     def __call__(self) -> float:

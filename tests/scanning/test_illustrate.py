@@ -12,7 +12,7 @@ from retroscope.atlas.schema import AtlasError
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import RetroscopeError
-from retroscope.methods.deconv.deconv import project_requests
+from retroscope.methods.deconv.deconv import numbered_projections
 from retroscope.network import Network
 from retroscope.progress import Progress
 from retroscope.scanning.background_writer import GROUPS_WAITING
@@ -202,9 +202,9 @@ def record_requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Unit, str]]:
     def watching(net: Network, wanted: Iterable[tuple[Unit, NetworkInput]], **options: Any) -> Any:
         requests = list(wanted)
         asked.extend((unit, image.source) for unit, image in requests)
-        return project_requests(net, requests, **options)
+        return numbered_projections(net, requests, **options)
 
-    monkeypatch.setattr("retroscope.scanning.local_projections.project_requests", watching)
+    monkeypatch.setattr("retroscope.scanning.local_projections.numbered_projections", watching)
     return asked
 
 

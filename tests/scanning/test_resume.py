@@ -14,11 +14,12 @@ import pytest
 from retroscope.atlas.reader import open_atlas
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError
-from retroscope.methods.deconv.deconv import project_requests
+from retroscope.methods.deconv.deconv import numbered_projections
 from retroscope.network import Network
 from retroscope.progress import Progress, ignore_progress
 from retroscope.results.projections import Projection
 from retroscope.scanning import checkpoints
+from retroscope.scanning.hit_order import MAX_HITS_PER_PORTION
 from retroscope.scanning.job import scan
 from tests.conftest import no_trace
 from tests.scanning.scans import (
@@ -125,12 +126,12 @@ def test_stopped_anywhere_the_same_call_ends_with_the_same_atlas(
 def test_an_interruption_keeps_the_projections_computed_so_far(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def few(*given: Any, **options: Any) -> Iterator[Projection]:
-        yield from islice(project_requests(*given, **options), 5)
+    def few(*given: Any, **options: Any) -> Iterator[tuple[int, Projection]]:
+        yield from islice(numbered_projections(*given, **options), 5)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("retroscope.scanning.local_projections.project_requests", few)
+        patched.setattr("retroscope.scanning.local_projections.numbered_projections", few)
         with pytest.raises(KeyboardInterrupt):
             scan(tiny(), folder, to=tmp_path / "stopped")
     for name in ("stopped", "whole"):
@@ -139,6 +140,29 @@ def test_an_interruption_keeps_the_projections_computed_so_far(
     stopped, whole = table_rows(tmp_path / "stopped"), table_rows(tmp_path / "whole")
     assert len(stopped["projections"]) == len(whole["projections"]) > 5
     assert stopped["hits"] == whole["hits"]
+
+
+def test_an_interruption_within_a_portion_keeps_what_is_computed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listener is called after each pass back, of which a portion takes many."""
+    monkeypatch.setattr("retroscope.scanning.local_projections.REPORT_SECONDS", 0.0)
+    reports = 0
+
+    def interrupt(progress: Progress) -> None:
+        nonlocal reports
+        reports += progress.stage == "illustrate"
+        if reports == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(tiny(), folder, to=tmp_path / "stopped", progress=interrupt)
+    stopped = table_rows(tmp_path / "stopped")["projections"]
+    scan(tiny(), folder, to=tmp_path / "whole").close()
+    whole = table_rows(tmp_path / "whole")["projections"]
+    assert 0 < len(stopped) < len(whole) <= MAX_HITS_PER_PORTION, "it was the only portion"
+    scan(tiny(), folder, to=tmp_path / "stopped").close()
+    assert len(table_rows(tmp_path / "stopped")["projections"]) == len(whole)
 
 
 def test_a_second_ctrl_c_loses_only_the_work_since_the_last_checkpoint(

@@ -8,7 +8,7 @@ from retroscope.atlas.queries.table_rows import ProjectionRow
 from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.atlas.writer import AtlasWriter, MissingProjection
 from retroscope.engine.rules import RuleBook
-from retroscope.methods.deconv.deconv import project_requests
+from retroscope.methods.deconv.deconv import numbered_projections
 from retroscope.network import Network
 from retroscope.progress import ProgressReporter
 from retroscope.results.projections import Projection
@@ -72,12 +72,14 @@ def _project_portions(
     for portion in portions:
         reporter.update(store.stored)
         requests = ((hit_unit(hit), images.read(hit.image)) for hit in portion)
-        projections: list[Projection] = []
+        finished: list[tuple[int, Projection]] = []
         try:
-            projections.extend(project_requests(net, requests, rules=rules, after_pass=report))
-        finally:  # an interruption keeps what was computed
-            numbers = (hit.image for hit in portion)
-            store.add([*zip(numbers, projections, strict=False)])
+            for number, projection in numbered_projections(
+                net, requests, rules=rules, after_pass=report
+            ):
+                finished.append((portion[number].image, projection))
+        finally:  # an interruption keeps what is computed
+            store.add(finished)
     reporter.update(store.wait())
 
 

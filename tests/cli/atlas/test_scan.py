@@ -163,7 +163,7 @@ def test_a_stopped_scan_goes_on_where_it_was(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("retroscope.scanning.local_projections.project_requests", stop)
+        patched.setattr("retroscope.scanning.local_projections.numbered_projections", stop)
         stopped = retroscope(*SCANNED, "--layers", "conv")
     assert (stopped.status, stopped.out) == (130, "")
     line = stopped.err.splitlines()[-1]

@@ -161,6 +161,24 @@ def project_requests(
         yield from (projections[order] for order in range(len(chunk)))
 
 
+def numbered_projections(
+    net: Network,
+    requests: Iterable[Request],
+    *,
+    rules: str | RuleBook,
+    after_pass: Callable[[], object] = lambda: None,
+) -> NumberedProjections:
+    """As `project_requests`, each as soon as it is computed, with the number of its request."""
+    max_bytes, pending, start = memory_budget(net.device), iter(requests), 0
+    while chunk := _next_chunk(net, pending):
+        with preserve_state(net.module):
+            for order, projection in _project(
+                net, chunk, rules=rules, max_bytes=max_bytes, after_pass=after_pass
+            ):
+                yield start + order, projection
+        start += len(chunk)
+
+
 def _require_channels(requests: Iterable[ProjectionRequest]) -> None:
     for request in requests:
         if request.unit.channel is None:
