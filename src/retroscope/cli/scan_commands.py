@@ -10,6 +10,13 @@ import click
 
 from retroscope.cli.choices import ILLUSTRATION_METHODS, RANKINGS, RANKS
 from retroscope.cli.estimate_lines import describe_estimate
+from retroscope.cli.on_workers import (
+    gpus_per_worker_option,
+    on_option,
+    parse_workers,
+    print_unswept_lots,
+    workers_option,
+)
 from retroscope.cli.options import (
     OpenOptions,
     examples,
@@ -35,13 +42,6 @@ from retroscope.cli.show_request import (
     check_ranking,
     class_option,
     refuse_ranking_beside_class,
-)
-from retroscope.cli.worker_options import (
-    gpus_per_worker_option,
-    on_option,
-    print_unswept_lots,
-    worker_options,
-    workers_option,
 )
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
     """
     check_atlas_writable(Path(options.to))
     net = opening.open(model)
-    on = worker_options(
+    on = parse_workers(
         options.on,
         model,
         opening=opening,
@@ -219,7 +219,7 @@ def illustrate(
                 net,
                 images,
                 layers=layers,
-                on=worker_options(
+                on=parse_workers(
                     on,
                     model,
                     opening=opening,

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from retroscope.atlas.queries.writer_queries import ImageFileRow
@@ -45,12 +44,7 @@ class ImagesAhead:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._readers.shutdown(cancel_futures=True)
 
     def read(self, index: int) -> NetworkInput:

@@ -7,7 +7,6 @@ that have been pushed out are deleted from time to time, so that the file stays 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -91,13 +90,8 @@ class WinnerStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._background.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self._background.__exit__(*error)
 
     def add(self, batch: LoadedBatch, sweep: Sweep, labels: Collection[int]) -> None:
         """Stores those of a batch that are in the rankings, now that it has been added.

@@ -13,7 +13,6 @@ from math import isfinite
 from pathlib import Path
 from threading import Event, Lock
 from time import monotonic
-from types import TracebackType
 from typing import Self
 
 from retroscope.atlas.reader import Atlas
@@ -135,12 +134,7 @@ class ProjectionJobs:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
