@@ -62,8 +62,11 @@ def plate_urls(
     ranked_by: str = DEFAULT_RANKINGS[0],
 ) -> Facts:
     """The path of the plate of each view."""
+    names = list(views)
+    if not names:
+        return {}
     template = url_template(site, "plate", layer=layer.name, channel=channel, ranked_by=ranked_by)
-    return {view: template.format(kind=view) for view in views}
+    return {view: template.format(kind=view) for view in names}
 
 
 def class_plate_urls(

@@ -31,20 +31,28 @@ def ranking(
     the window of any of the hits: all are shown at one scale. Of a class, which has the best
     hits of its images, there are patches alone.
     """
-    plates: Facts
     number = None if label is None else label.id
     rows = channel_queries.unit_hits(site.atlas, layer, channel, ranked_by=ranked_by, label=number)
     sizes = stored_image_sizes(site.atlas, [row.image for row in rows])
     windows = [_visible(layer.field.box(row.y, row.x), sizes.get(row.image)) for row in rows]
-    unprojected = sum(row.activation is None for row in rows)
-    plates = {**dict.fromkeys(VIEW_LETTERS), "gamma": {}}
+    plates: Facts = {**dict.fromkeys(VIEW_LETTERS), "gamma": {}}
     if label is None:
         plates = _plates(site, layer, channel, rows, ranked_by=ranked_by)
     return plates | {
-        "missing": missing_of_ranking(site, layer, channel, ranked_by=ranked_by, hits=unprojected),
+        "missing": None if label else _missing(site, layer, channel, rows, ranked_by=ranked_by),
         "cell": max(cell_size((window.height, window.width) for window in windows)),
         "hits": [_hit_facts(site, layer, row, sizes=sizes) for row in rows],
     }
+
+
+def _missing(
+    site: Site, layer: Layer, channel: int, rows: list[UnitHitRow], *, ranked_by: str
+) -> Facts | None:
+    """The hits without a projection; None for rankings that a scan does not project."""
+    if ranked_by not in DEFAULT_RANKINGS:
+        return None
+    unprojected = sum(row.activation is None for row in rows)
+    return missing_of_ranking(site, layer, channel, ranked_by=ranked_by, hits=unprojected)
 
 
 def _plates(
