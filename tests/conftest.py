@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +63,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     `--dist loadgroup` would do it, but pytest-xdist 3.8 does not see its groups in pytest 9.2.
     """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class FileScheduling(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            path = nodeid.partition("::")[0]
-            return "Ray" if "[ray" in nodeid or path.endswith("test_ray_cluster.py") else path
-
     config.option.loadscopereorder = False
-    return FileScheduling(config, log)
+    scheduler = import_module("xdist.scheduler").LoadScopeScheduling(config, log)
+    scheduler._split_scope = _group
+    return scheduler
+
+
+def _group(nodeid: str) -> str:
+    """The file of a test, or the name of what it shares with other files."""
+    path = nodeid.partition("::")[0]
+    return "Ray" if "[ray" in nodeid or path.endswith("test_ray_cluster.py") else path
 
 
 def facts_of(module: nn.Module) -> Facts:
