@@ -34,6 +34,10 @@ DEAD, BELOW_ZERO = 2, 3
 """Channels of `last_act` that are 0 everywhere."""
 
 
+SCORED = [kind for kind in NUMBERS if kind.group in GROUPS]
+"""The numbers that `score` computes; a scan computes the others."""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Images, their masks, and their atlas."""
@@ -78,9 +82,9 @@ def files_of(folder: Path) -> list[Path]:
 def test_every_channel_has_every_number(folder: Path) -> None:
     score_all(folder)
     numbers = numbers_of(folder)
-    assert len(numbers) == (5 + 6) * len(NUMBERS)
+    assert len(numbers) == (5 + 6) * len(SCORED)
     for number in numbers.values():
-        kind = next(kind for kind in NUMBERS if kind.name == number.name)
+        kind = next(kind for kind in SCORED if kind.name == number.name)
         assert number.subject == kind.subject
         assert isnan(number.value) or number.low <= number.value <= number.high
 
@@ -88,7 +92,7 @@ def test_every_channel_has_every_number(folder: Path) -> None:
 def test_dead_channels_have_numbers_that_are_not_defined(folder: Path) -> None:
     score_all(folder)
     numbers = numbers_of(folder)
-    for kind in NUMBERS:
+    for kind in SCORED:
         value = numbers[f"last_act:{DEAD}", kind.name].value
         assert value == 0 if kind.name == "concept_iou" else isnan(value), kind.name
     with open_atlas(folder / "a.atlas") as atlas:
