@@ -16,6 +16,7 @@ from torch import nn
 
 import retroscope as rs
 from retroscope.scanning.layer_choice import scan_layers
+from retroscope.scanning.statistics.batch_images import BatchImages
 from retroscope.scanning.statistics.sweep import Sweep, SweepBatch
 from retroscope.scanning.statistics.topk import TopK
 
@@ -89,7 +90,7 @@ def _ranking(images: list[list[int]]) -> TopK:
     return TopK(torch.zeros(image.shape, dtype=torch.float64), image, image)
 
 
-@pytest.mark.parametrize("column", ["maximum", "fired_positions", "positions"])
+@pytest.mark.parametrize("column", ["maximum", "fired_positions", "peaks"])
 def test_a_sweep_that_is_off_in_one_number_is_found(
     column: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,12 +98,12 @@ def test_a_sweep_that_is_off_in_one_number_is_found(
     calls = iter(range(10**6))
     summarise = Sweep.summarise
 
-    def summarise_wrongly(sweep: Sweep, maps: torch.Tensor, images: torch.Tensor) -> SweepBatch:
+    def summarise_wrongly(sweep: Sweep, maps: torch.Tensor, images: BatchImages) -> SweepBatch:
         batch = summarise(sweep, maps, images)
         if next(calls) != 3:  # one of the second sweep of the first maps
             return batch
-        if column == "positions":
-            return replace(batch, positions=batch.positions + 1)
+        if column == "peaks":
+            return replace(batch, peaks=batch.peaks + 1)
         values = getattr(batch.summary, column).clone()
         values[-1, 20] += 1
         return replace(batch, summary=replace(batch.summary, **{column: values}))
@@ -116,7 +117,7 @@ def test_a_warning_of_a_kernel_that_is_not_used_is_in_the_table(
 ) -> None:
     summarise = Sweep.summarise
 
-    def warn(sweep: Sweep, maps: torch.Tensor, images: torch.Tensor) -> SweepBatch:
+    def warn(sweep: Sweep, maps: torch.Tensor, images: BatchImages) -> SweepBatch:
         warnings.warn("the kernel does not work", stacklevel=2)
         return summarise(sweep, maps, images)
 
