@@ -25,7 +25,8 @@ def audit_lines(audit: AtlasAudit) -> list[str]:
         for number, finding in enumerate(audit.findings, start=1)
         for line in ("", *_finding_lines(number, finding))
     ]
-    return [title, *findings, "", "Looked at", *map(_check_line, audit.checks), *_omissions(audit)]
+    checks = [_check_line(check) for check in audit.checks if check.channels]
+    return [title, *findings, *(["", "Looked at", *checks] if checks else []), *_omissions(audit)]
 
 
 def _finding_lines(number: int, finding: AuditFinding) -> Iterator[str]:
