@@ -30,11 +30,15 @@ _HAS_PROC = Path("/proc/self/task").exists()
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured. `growth` are numbers of lots of `growth_images` images each."""
+    """How much is measured. `growth` are numbers of lots of `growth_images` images each.
+
+    The rates of all `runners` are measured; kills and growth are of the `workers` alone.
+    """
 
     rates: WorkerScan
     kills: WorkerScan
     runners: tuple[tuple[str, int], ...]
+    workers: tuple[str, int]
     worker_kills: int
     driver_kills: int
     growth: tuple[int, int]
@@ -47,6 +51,7 @@ FULL = Sizes(
     rates=WorkerScan("resnet18", 224, lots=16, lot_images=64),
     kills=WorkerScan("squeezenet1_1", 128, lots=40, lot_images=16),
     runners=(("processes", 1), ("processes", 2), ("ray", 1), ("ray", 2)),
+    workers=("processes", 2),
     worker_kills=10,
     driver_kills=2,
     growth=(10, 200),
@@ -57,7 +62,8 @@ FULL = Sizes(
 TINY = Sizes(
     rates=WorkerScan("demo", 48, lots=3, lot_images=2, batch_size=2),
     kills=WorkerScan("demo", 48, lots=6, lot_images=2, batch_size=2),
-    runners=(("processes", 1),),
+    runners=(),
+    workers=("processes", 1),
     worker_kills=1,
     driver_kills=0,
     growth=(2, 3),
@@ -113,7 +119,7 @@ def _rates(sizes: Sizes, folder: Path) -> str:
 
 def _kills(sizes: Sizes, folder: Path) -> str:
     """Scans with kills, whose atlases are compared with that of one process."""
-    on, workers = _two_workers(sizes)
+    on, workers = sizes.workers
     scan, photos = replace(sizes.kills, on=on, workers=workers), folder / "kills"
     scan.write_images(photos)
     measure(sizes.kills, photos, folder / "one.atlas")
@@ -124,6 +130,8 @@ def _kills(sizes: Sizes, folder: Path) -> str:
         "driver": (run_with_killed_drivers, sizes.driver_kills),
     }
     for process, (run, kills) in runs.items():
+        if not kills:
+            continue
         if not _HAS_PROC:
             rows.append([process, NOT_MEASURED, "", "", at_most(0, None)])
             continue
@@ -149,12 +157,8 @@ def _kills(sizes: Sizes, folder: Path) -> str:
     )
 
 
-def _two_workers(sizes: Sizes) -> tuple[str, int]:
-    return sizes.runners[min(1, len(sizes.runners) - 1)]
-
-
 def _growth(sizes: Sizes, folder: Path) -> str:
-    on, workers = _two_workers(sizes)
+    on, workers = sizes.workers
     runs = []
     for lots in sizes.growth:
         scan = replace(

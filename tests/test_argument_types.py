@@ -24,6 +24,7 @@ def network() -> rs.Network:
 IMAGE = torch.ones(3, 16, 16)
 
 CALLS: dict[str, dict[str, object]] = {
+    "audit": {"atlas": "net.atlas"},
     "activations": {"layer": "conv1", "image": IMAGE},
     "cam": {"image": IMAGE},
     "cam_many": {"requests": [(1, IMAGE)]},

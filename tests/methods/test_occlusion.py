@@ -140,6 +140,14 @@ def run_covered_images(
     hook = part.register_forward_hook(
         lambda _part, _inputs, maps: recorded.append(maps.sum(dim=(2, 3)))
     )
+    probabilities = class_probabilities(net, image, result, fill)
+    hook.remove()
+    grid = len(result.tops), len(result.lefts), -1
+    return probabilities, torch.cat(recorded).reshape(grid).numpy()
+
+
+def class_probabilities(net: Network, image: Tensor, result: OcclusionMap, fill: float) -> Array:
+    """All class probabilities at each position."""
     rows = []
     for top in result.tops:
         for left in result.lefts:
@@ -147,9 +155,8 @@ def run_covered_images(
             covered[:, top : top + result.occluder[0], left : left + result.occluder[1]] = fill
             with torch.no_grad():
                 rows.append(net.module(covered[None]).softmax(dim=1)[0])
-    hook.remove()
     grid = len(result.tops), len(result.lefts), -1
-    return torch.stack(rows).reshape(grid).numpy(), torch.cat(recorded).reshape(grid).numpy()
+    return torch.stack(rows).reshape(grid).numpy()
 
 
 def check(net: Network, image: Tensor, result: OcclusionMap, *, fill: float, atol: float) -> None:
@@ -205,7 +212,7 @@ def test_occlusion_of_any_network_equals_full_runs_of_covered_images(
     )
     result = occlusion(net, case.picture, size=size, stride=stride, fill=0.7)
     assert result.activations is not None
-    probabilities, _ = run_covered_images(net, case.picture, result, 0.7)
+    probabilities = class_probabilities(net, case.picture, result, 0.7)
     np.testing.assert_allclose(
         result.probabilities, probabilities[..., result.target.index], rtol=0, atol=1e-6
     )

@@ -383,7 +383,7 @@ def test_projections_end_when_their_time_is_up_and_go_on_later(
 ) -> None:
     seconds = iter(range(1000))
     monkeypatch.setattr("retroscope.scanning.local_projections.perf_counter", lambda: next(seconds))
-    monkeypatch.setattr("retroscope.scanning.job.time_for_projections", lambda _: 2.5)
+    monkeypatch.setattr("retroscope.scanning.job.time_for_projections", lambda _: 4.5)
     monkeypatch.setattr("retroscope.scanning.hit_order.MAX_HITS_PER_PORTION", 7)
     atlas = scan(tiny(), folder, to=tmp_path / "a", layers=OF_TINY)
     assert atlas.meta["state"] == "illustrated"

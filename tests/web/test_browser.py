@@ -15,6 +15,7 @@ from PIL import Image
 from retroscope.render.mosaics import draw_tiles
 from retroscope.web.site.site import Site
 from tests.web.conftest import Looks, wait_for_pictures
+from tests.web.sample_atlases import odd_atlas
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -513,8 +514,14 @@ def test_no_ring_marks_a_field_inside_the_image(served: str, look: Looks) -> Non
     assert not page.locator("[data-ranking=max] .whole-image .ring").is_visible()
 
 
-def test_pointing_at_a_unit_of_a_large_field_rings_its_middle(served: str, look: Looks) -> None:
-    page = look(f"{served}image/3.html", viewport=DESK)
+def test_pointing_at_a_unit_of_a_large_field_rings_its_middle(
+    served: str, look: Looks, tmp_path: Path
+) -> None:
+    hits = "SELECT image FROM named_hits WHERE ranked_by = 'max' AND layer = ?"
+    with odd_atlas(tmp_path / "odd.atlas") as atlas:
+        query = f"{hits} INTERSECT {hits} LIMIT 1"  # of a large field, and of one that is not
+        ((image,),) = atlas.sql(query, "add#2/é<b>", "features.0")
+    page = look(f"{served}image/{image}.html", viewport=DESK)
     ring = page.locator(".whole-image .ring")
     assert not ring.is_visible()
     page.locator('[data-middle]:not([data-middle=""])').first.hover()

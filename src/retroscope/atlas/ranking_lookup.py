@@ -48,7 +48,7 @@ def resolve_ranking(name: str) -> Ranking:
 
     >>> resolve_ranking("maen")
     Traceback (most recent call last):
-    retroscope.errors.UnitError: no ranking 'maen'; did you mean 'mean', 'max' or 'min'?
+    retroscope.errors.UnitError: no ranking 'maen'; did you mean 'mean', 'min' or 'max'?
     """
     return choose("ranking", name, {str(ranking): ranking for ranking in Ranking}, error=UnitError)
 

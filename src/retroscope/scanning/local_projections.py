@@ -87,12 +87,14 @@ Item = TypeVar("Item")
 
 
 def in_time(items: Iterable[Item], max_seconds: float) -> Iterator[Item]:
-    """The items until the time is up."""
-    end = perf_counter() + max_seconds
+    """The items until the time is up, or would be after one that takes as long as the last."""
+    end, last = perf_counter() + max_seconds, 0.0
     for item in items:
-        if perf_counter() > end:
+        start = perf_counter()
+        if start + last > end:
             return
         yield item
+        last = perf_counter() - start
 
 
 def _at_intervals(call: Callable[[], object]) -> Callable[[], None]:

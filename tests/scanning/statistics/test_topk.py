@@ -55,37 +55,25 @@ def test_the_position_is_that_of_the_first_highest_finite_value(values: list[flo
 @given(
     st.lists(st.sampled_from([-2.0, 0, 1, 3, np.nan, np.inf, -np.inf]), min_size=6, max_size=6),
     st.sampled_from([torch.channels_last, torch.contiguous_format]),
+    st.lists(st.sampled_from([-np.inf, -3.0, -1, 0, 2, 5]), min_size=3, max_size=3),
 )
-def test_the_position_of_a_minimum_is_that_of_the_first_lowest_finite_value(
-    values: list[float], layout: torch.memory_format
+def test_a_minimum_that_enters_a_ranking_has_the_position_of_the_first_lowest_finite_value(
+    values: list[float], layout: torch.memory_format, depths: list[float]
 ) -> None:
     finite = [value for value in values if np.isfinite(value)]
     if not finite:
         return
     maps = torch.tensor(values).reshape(1, 1, 2, 3).expand(2, 3, 2, 3)
     maps = maps.contiguous(memory_format=layout)
-    summary, mask = summarise(maps), torch.eye(2, 3, dtype=torch.bool)
+    images, last = torch.tensor([0, 2]), torch.tensor(depths, dtype=torch.float64)[:, None]
+    ranking = TopK(last, torch.where(last.isfinite(), 1, -1), torch.zeros(3, 1, dtype=torch.int64))
+    summary = summarise(maps)
+    mask = ranking.entry_mask(summary.depth, images)
     found = summary.troughs
     if found is None:
-        found = trough_positions(maps, mask, summary)
+        found = trough_positions(maps, summary, ranking=ranking, images=images)
         assert (found[~mask] == -1).all()
     assert (found[mask] == values.index(min(finite))).all()
-
-
-@given(st.lists(st.integers(-2, 2), min_size=1, max_size=9), st.integers(1, 3), st.randoms())
-def test_what_is_in_a_ranking_after_a_batch_is_among_what_may_survive_it(
-    scores: list[int], ranks: int, random: Random
-) -> None:
-    images = torch.tensor(random.sample(range(20), len(scores)))
-    values = torch.tensor(scores, dtype=torch.float32)[:, None]
-    before = TopK.empty(1, ranks).add(values[:2], images[:2], images[:2, None])
-    rest, numbers = values[2:], images[2:]
-    if not len(rest):
-        return
-    mask = before.surviving_mask(rest, numbers)[:, 0]
-    after = before.add(rest, numbers, numbers[:, None])
-    entered = set(after.image.flatten().tolist()) & set(numbers.tolist())
-    assert entered <= set(numbers[mask].tolist())
 
 
 def test_positions_are_looked_up_only_under_the_mask() -> None:

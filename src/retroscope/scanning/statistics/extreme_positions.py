@@ -4,8 +4,7 @@ import torch
 
 from retroscope.methods.positions import peak_indices
 from retroscope.scanning.statistics.batch_summary import BatchSummary
-from retroscope.scanning.statistics.compiled_loops import compiled_loops
-from retroscope.scanning.statistics.fused_summary import can_fuse
+from retroscope.scanning.statistics.topk import TopK
 
 
 def peak_positions(maps: torch.Tensor, mask: torch.Tensor, *, finite: bool) -> torch.Tensor:
@@ -17,16 +16,15 @@ def peak_positions(maps: torch.Tensor, mask: torch.Tensor, *, finite: bool) -> t
     return _extreme_positions(maps, mask, finite=finite, sign=1)
 
 
-def trough_positions(maps: torch.Tensor, mask: torch.Tensor, summary: BatchSummary) -> torch.Tensor:
-    """The same of each map's minimum, which the `summary` of the maps knows."""
-    loops = compiled_loops()
-    if loops is None or not can_fuse(maps):
-        return _extreme_positions(maps, mask, finite=summary.is_finite, sign=-1)
-    rows = maps.detach().permute(0, 2, 3, 1).flatten(1, 2).numpy()
-    positions = torch.full(mask.shape, -1, dtype=torch.int64)
-    lowest = summary.minimum.contiguous().numpy()
-    loops.find_values(rows, lowest, mask.contiguous().numpy(), positions.numpy())
-    return positions
+def trough_positions(
+    maps: torch.Tensor, summary: BatchSummary, *, ranking: TopK, images: torch.Tensor
+) -> torch.Tensor:
+    """The first flat position of each map's minimum that enters a ranking by `depth`.
+
+    `summary` is that of the maps, and `images` are the numbers of their images.
+    """
+    mask = ranking.entry_mask(summary.depth, images)
+    return _extreme_positions(maps, mask, finite=summary.is_finite, sign=-1)
 
 
 def _extreme_positions(

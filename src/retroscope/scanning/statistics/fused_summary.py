@@ -1,5 +1,7 @@
 """The summary of a batch of maps in one read of them, on a processor."""
 
+from math import isfinite
+
 import torch
 
 from retroscope.scanning.statistics.batch_summary import BatchSummary, map_sizes
@@ -13,6 +15,7 @@ _OUTPUTS = {
     "squares": torch.float64,
     "fired_positions": torch.int64,
     "peaks": torch.int64,
+    "troughs": torch.int64,
 }
 
 
@@ -28,7 +31,7 @@ def can_fuse(maps: torch.Tensor) -> bool:
 
 
 def summarise_at_once(maps: torch.Tensor) -> BatchSummary:
-    """The summary, with peaks, of maps that `can_fuse`."""
+    """The summary, with peaks and troughs, of maps that `can_fuse`."""
     loops = compiled_loops()
     assert loops is not None
     rows = maps.detach().permute(0, 2, 3, 1).flatten(1, 2).numpy()
@@ -36,7 +39,7 @@ def summarise_at_once(maps: torch.Tensor) -> BatchSummary:
     arrays = [column.numpy() for column in columns.values()]
 
     loops.reduce_rows(rows, *arrays)
-    if not bool((columns["total"] + columns["squares"]).isfinite().all()):
+    if not isfinite(columns["squares"].sum().item()):  # a value that is not makes its square so
         return summarise_finite_values(maps)
     non_finite = torch.zeros(maps.shape[:2], dtype=torch.int64)
     return BatchSummary(**columns, non_finite=non_finite, positions=map_sizes(maps))

@@ -103,7 +103,7 @@ sum before it goes into one of float64."""
 
 @_compile(
     _table(_SINGLE, 3, readonly=True),
-    *map(_table, (_SINGLE, _SINGLE, _DOUBLE, _DOUBLE, _INTEGER, _INTEGER)),
+    *map(_table, (_SINGLE, _SINGLE, _DOUBLE, _DOUBLE, _INTEGER, _INTEGER, _INTEGER)),
     parallel=True,
 )
 def reduce_rows(
@@ -114,12 +114,13 @@ def reduce_rows(
     squares: Array,
     fired_positions: Array,
     peaks: Array,
+    troughs: Array,
 ) -> None:
     """Reduces rows (images, positions, channels) into the other arrays (images, channels).
 
-    It is written so that the compiler vectorises the innermost loop: with `is_higher` in a
-    variable, with a comparison for the lowest value, or with buffers that outlive a block, it takes
-    twice as long or more.
+    It is written so that the compiler vectorises the innermost loops: with `is_higher` in a
+    variable, with the lowest values in the loop of the highest, or with buffers that outlive a
+    block, it takes twice as long or more.
     """
     images, positions, channels = rows.shape
     for image in prange(images):
@@ -128,7 +129,8 @@ def reduce_rows(
             block = slice(first, first + width)
             highest = np.full(width, -np.inf, np.float32)
             lowest = np.full(width, np.inf, np.float32)
-            fired, peak = np.zeros(width, np.int32), np.zeros(width, np.int32)
+            fired = np.zeros(width, np.int32)
+            peak, trough = np.zeros(width, np.int32), np.zeros(width, np.int32)
             total[image, block], squares[image, block] = 0, 0
             for start in range(0, positions, _ROWS_PER_SUM):
                 part, part_squares = np.zeros(width, np.float32), np.zeros(width, np.float32)
@@ -143,33 +145,18 @@ def reduce_rows(
                             np.int32(position) if value > highest[channel] else peak[channel]
                         )
                         highest[channel] = value if value > highest[channel] else highest[channel]
-                        lowest[channel] = np.minimum(lowest[channel], value)
+                    for channel in range(width):  # the row is still in the fastest cache
+                        value = row[channel]
+                        trough[channel] = (
+                            np.int32(position) if value < lowest[channel] else trough[channel]
+                        )
+                        lowest[channel] = value if value < lowest[channel] else lowest[channel]
                 for channel in range(width):
                     total[image, first + channel] += part[channel]
                     squares[image, first + channel] += part_squares[channel]
             maximum[image, block], minimum[image, block] = highest, lowest
-            fired_positions[image, block], peaks[image, block] = fired, peak
-
-
-@_compile(
-    _table(_SINGLE, 3, readonly=True),
-    *map(_table, (_SINGLE, numba.boolean, _INTEGER)),
-    parallel=True,
-)
-def find_values(rows: Array, values: Array, is_wanted: Array, positions: Array) -> None:
-    """The first position in rows (images, positions, channels) of each value that is wanted.
-
-    All other arrays are (images, channels).
-    """
-    images, count, channels = rows.shape
-    for image in prange(images):
-        for channel in range(channels):
-            if is_wanted[image, channel]:
-                value = values[image, channel]
-                for position in range(count):
-                    if rows[image, position, channel] == value:
-                        positions[image, channel] = position
-                        break
+            fired_positions[image, block] = fired
+            peaks[image, block], troughs[image, block] = peak, trough
 
 
 @_compile(

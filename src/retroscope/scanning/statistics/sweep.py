@@ -110,8 +110,7 @@ class Sweep:
             mask[self._places_with_peaks(images)] = True
             peaks = peak_positions(maps, mask, finite=summary.is_finite)
         if troughs is None:
-            mask = own[2].surviving_mask(summary.depth, images.numbers)
-            troughs = trough_positions(maps, mask, summary)
+            troughs = trough_positions(maps, summary, ranking=own[2], images=images.numbers)
         return SweepBatch(summary, peaks, troughs)
 
     def _places_with_peaks(self, images: BatchImages) -> list[int]:

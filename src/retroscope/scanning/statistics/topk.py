@@ -37,17 +37,6 @@ class TopK:
         earlier = (score == last) & (images[:, None] < self.image[:, -1])
         return ((score > last) | earlier) & (score > -torch.inf)
 
-    def surviving_mask(self, score: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """Which of a batch's scores may be in the ranking once the whole batch has been added.
-
-        Of a batch with more images than ranks, those that are among its own best alone: all enter
-        an empty ranking, and the others are pushed out at once.
-        """
-        mask, ranks = self.entry_mask(score, images), self.score.shape[1]
-        if len(score) > ranks and bool(mask.any()):
-            mask &= score >= score.topk(ranks, dim=0).values[-1]
-        return mask
-
     def add(self, score: torch.Tensor, images: torch.Tensor, position: torch.Tensor) -> "TopK":
         """With one more batch: scores and positions of (images, channels), and the image numbers.
 
