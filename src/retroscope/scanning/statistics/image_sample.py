@@ -129,7 +129,11 @@ class ImageSample:
         """The sample that `to_tensors` was called on."""
         hashes, numbers = tensors["hash"].tolist(), tensors["number"].tolist()
         columns = zip(hashes, numbers, tensors["score"], tensors["position"], strict=True)
-        return cls(tensors["score"].shape[1], tuple(SampledImage(*row) for row in columns))
+        images = (  # in memory of their own: a view would keep all images of a segment
+            SampledImage(key_hash, number, score.clone(), position.clone())
+            for key_hash, number, score, position in columns
+        )
+        return cls(tensors["score"].shape[1], tuple(images))
 
 
 def _sampled_image(
