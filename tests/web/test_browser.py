@@ -521,7 +521,7 @@ def test_pointing_at_a_unit_of_a_large_field_rings_its_middle(
     with odd_atlas(tmp_path / "odd.atlas") as atlas:
         query = f"{hits} INTERSECT {hits} LIMIT 1"  # of a large field, and of one that is not
         ((image,),) = atlas.sql(query, "add#2/é<b>", "features.0")
-    page = look(f"{served}image/{image}.html", viewport=DESK)
+    page = look(f"{served}image/{image!s}.html", viewport=DESK)
     ring = page.locator(".whole-image .ring")
     assert not ring.is_visible()
     page.locator('[data-middle]:not([data-middle=""])').first.hover()
