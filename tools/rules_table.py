@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
-from retroscope.auditing.rules import RULES
+from retroscope.auditing.audit_rules import RULES
 
 START, END = "<!-- rules -->", "<!-- /rules -->"
 
 
 def rules_table() -> str:
-    """The rules in Markdown, the gravest first."""
+    """The rules in Markdown, the most severe first."""
     rows = (
         f"| `{rule.name}` | {rule.severity} | {rule.title} | {rule.threshold} |" for rule in RULES
     )

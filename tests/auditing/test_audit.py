@@ -9,7 +9,7 @@ import pytest
 from tools.rules_table import update
 
 import retroscope as rs
-from retroscope.auditing.rules import RULES
+from retroscope.auditing.audit_rules import RULES
 from retroscope.render.audit_text import audit_lines
 from retroscope.results.audits import Severity
 from tests.auditing.planted import CHANNELS, IMAGES, random_layer, write_atlas

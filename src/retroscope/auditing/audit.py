@@ -9,9 +9,9 @@ from retroscope.argument_types import check_arguments
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.schema import ScanState
 from retroscope.atlas.sqlite_errors import quote_path
+from retroscope.auditing.audit_rules import RULES, AuditRule
 from retroscope.auditing.layer_evidence import NetworkWeights, read_evidence
 from retroscope.auditing.rule_outcome import RuleOutcome, Suspicion
-from retroscope.auditing.rules import RULES, AuditRule
 from retroscope.errors import RetroscopeError
 from retroscope.results.audits import AtlasAudit, AuditCheck, AuditFinding, Severity
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def audit(atlas: "str | Path | Atlas", *, net: "AnyNetwork | None" = None) -> AtlasAudit:
     """What is wrong, or may be, in a scanned network: shortcuts, dead channels, copies, and more.
 
-    Each finding has its numbers, the rule that raised it and what would disprove it; the gravest
-    come first. `net` is the network of the scan: with it, first-layer filters are looked at too,
-    and duplicates are compared by their weights.
+    Each finding has its numbers, the rule that raised it and what would disprove it; the most
+    severe come first. `net` is the network of the scan: with it, first-layer filters are looked at
+    too, and duplicates are compared by their weights.
 
     >>> audit("no.atlas")
     Traceback (most recent call last):

@@ -27,9 +27,9 @@ from retroscope.cli.output import print_json
 def audit(atlas: str, *, model: str | None, as_json: bool, opening: OpenOptions) -> None:
     """Look for what is wrong, or may be, in the network and the images of ATLAS.
 
-    Finds units and classes that cheat (they answer to one place of the images, such as a
-    watermark), dead, saturated and duplicate channels, and bad filters. Each finding comes with its
-    numbers, the rule that raised it, and what would disprove it; the gravest come first.
+    Finds units and classes that rely on one place of the images, such as a watermark; dead,
+    saturated and duplicate channels; and bad filters. Each finding comes with its
+    numbers, the rule that raised it, and what would disprove it; the most severe come first.
     """
     from retroscope.atlas.reader import open_atlas
     from retroscope.auditing.audit import audit as audit_atlas

@@ -31,17 +31,17 @@ from retroscope.cli.output import check_atlas_writable
 from retroscope.cli.parameter_types import parse_methods, parse_ranks
 from retroscope.cli.pattern_commands import add_patterns, recipe_option, steps_option
 from retroscope.cli.progress_bar import show_resumable_progress
+from retroscope.cli.ranking_options import (
+    check_ranking,
+    class_option,
+    refuse_ranking_beside_class,
+)
 from retroscope.cli.scan_options import (
     LAYERS_HELP,
     SWEEP_OPTIONS,
     SweepOptions,
     glob_option,
     labels_option,
-)
-from retroscope.cli.show_request import (
-    check_ranking,
-    class_option,
-    refuse_ranking_beside_class,
 )
 
 if TYPE_CHECKING:

@@ -29,15 +29,17 @@ from retroscope.cli.output import (
 )
 from retroscope.cli.parameter_types import parse_channels
 from retroscope.cli.progress_bar import show_progress
-from retroscope.cli.show_request import (
-    ShowRequest,
+from retroscope.cli.ranking_options import (
     check_ranking,
     class_option,
+    refuse_ranking_beside_class,
+)
+from retroscope.cli.show_request import (
+    ShowRequest,
     drawing_path,
     hits_json,
     layer_heading,
     mosaic_stem,
-    refuse_ranking_beside_class,
     why_no_hits,
 )
 from retroscope.errors import RetroscopeError

@@ -3,13 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import click
-
 from retroscope.cli.choices import RANKINGS
-from retroscope.cli.options import Decorator, refuse_options
 from retroscope.cli.output import default_path, safe_name
 from retroscope.cli.parameter_types import format_channels
-from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,28 +52,6 @@ class ShowRequest:
             top = self.atlas.top(unit.layer, ranked_by=self.ranked_by, label=self.label)
             patches = tuple(patch for _, patch in top)
         return list(zip(rows, patches, strict=True))
-
-
-def class_option(description: str) -> Decorator:
-    """`--class`, the name of a class."""
-    return click.option("--class", "label", metavar="NAME", help=description)
-
-
-def refuse_ranking_beside_class(label: str | None) -> None:
-    """Raises if both a class and a ranking are named."""
-    if label is not None:
-        refuse_options({"ranked_by"}, "has no effect with --class, which ranks by maximum")
-
-
-def check_ranking(atlas: "Atlas", ranked_by: str, label: str | None) -> None:
-    """Raises before any work if the atlas does not have the ranking or the class."""
-    from retroscope.atlas.ranking_lookup import MissingClassesError, find_ranking
-
-    try:
-        find_ranking(atlas, ranked_by, label)
-    except MissingClassesError as error:
-        advice = "'retroscope scan --per-class N' finds them"
-        raise RetroscopeError(f"{error.reason}; {advice}") from error
 
 
 def drawing_path(request: ShowRequest, unit: str, *, context: bool) -> "Path":

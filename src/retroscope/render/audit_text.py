@@ -12,7 +12,7 @@ _LISTED_UNITS = 8
 
 
 def audit_lines(audit: AtlasAudit) -> list[str]:
-    """The findings, the gravest first, then what was looked at and what was not."""
+    """The findings, the most severe first, then what was looked at and what was not."""
     title = join_facts(
         audit.atlas,
         audit.network,

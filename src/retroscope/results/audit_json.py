@@ -9,7 +9,7 @@ _JsonObject = dict[str, Any]
 
 
 def audit_json(audit: AtlasAudit) -> _JsonObject:
-    """An audit: its findings, the gravest first, and what each rule looked at."""
+    """An audit: its findings, the most severe first, and what each rule looked at."""
     return {
         "atlas": audit.atlas,
         "network": audit.network,

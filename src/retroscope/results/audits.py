@@ -12,7 +12,7 @@ AuditNumber = int | float
 
 
 class Severity(StrEnum):
-    """How much a finding matters, the gravest first.
+    """How much a finding matters, the most severe first.
 
     `HIGH`: the network may be right for a wrong reason. `MEDIUM`: what the atlas shows of these
     units is not what it seems, or they are lost to the network. `LOW`: waste.
@@ -78,7 +78,7 @@ class AuditCheck:
 
 @dataclass(frozen=True, repr=False)
 class AtlasAudit(ArraySummary):
-    """The findings about an atlas, the gravest first, and what each rule looked at.
+    """The findings about an atlas, the most severe first, and what each rule looked at.
 
     `atlas` is the name of the file, `network` that of the scanned network, `with_weights` says
     whether the network itself was looked at.

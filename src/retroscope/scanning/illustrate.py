@@ -57,8 +57,8 @@ class Ranks:
     """Which hits get a projection: the first `limit` of each ranking, or all of them.
 
     Without `by_mean`, only those of the ranking by maximum. `is_timed`: as many as there is time
-    for, which `time_for_projections` says. With a `ranking`, only hits of
-    that; otherwise those by maximum and by mean.
+    for, which `time_for_projections` says. With a `ranking`, only the hits of that ranking;
+    otherwise those by maximum and by mean.
     """
 
     limit: int | None = None
@@ -142,8 +142,8 @@ def illustrate(
     channel, or `auto`: as many as two minutes are enough for. They are the hits by maximum and by
     mean; with `ranked_by`, those of one ranking (`max`, `mean`, `min` or `sample`); with `label`,
     the best images of that class. `images` are those of the scan; by default, those that the atlas
-    records. The images stored in the atlas would not do: the little
-    that WebP loses changes switches, and with them the projections of deep layers.
+    records. The images stored in the atlas would not do: the little that WebP loses changes
+    switches, and with them the projections of deep layers.
 
     `on` does it on several workers: `processes`, `ray`, or the `ray://HOST:PORT` of a cluster. Then
     `workers` is their number, and each has so many `gpus_per_worker`.

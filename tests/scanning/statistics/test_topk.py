@@ -71,7 +71,7 @@ def test_a_minimum_that_enters_a_ranking_has_the_position_of_the_first_lowest_fi
     mask = ranking.entry_mask(summary.depth, images)
     found = summary.troughs
     if found is None:
-        found = trough_positions(maps, summary, ranking=ranking, images=images)
+        found = trough_positions(maps, mask, finite=summary.is_finite)
         assert (found[~mask] == -1).all()
     assert (found[mask] == values.index(min(finite))).all()
 

@@ -8,10 +8,10 @@ import torch
 
 from retroscope.scanning.statistics.batch_images import BatchImages
 from retroscope.scanning.statistics.batch_summary import device_tensor
-from retroscope.scanning.statistics.topk import HIT_BYTES, TopK
+from retroscope.scanning.statistics.rows_by_class import split_rows, stack_rows
+from retroscope.scanning.statistics.topk import TopK
 
 _COLUMNS = ("score", "image", "position")
-CLASS_HIT_BYTES = HIT_BYTES
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,22 +76,12 @@ class ClassRankings:
 
     def to_tensors(self) -> dict[str, torch.Tensor]:
         """The labels that occur (classes), and their rankings (classes, channels, count)."""
-        labels = sorted(self.rows)
-        rows = [self.rows[label] for label in labels]
-        columns = {
-            name: torch.stack([getattr(row, name) for row in rows])
-            if rows
-            else getattr(self.no_image, name)[None][:0]
-            for name in _COLUMNS
-        }
-        return {"labels": torch.tensor(labels, dtype=torch.int64), **columns}
+        rows = {label: vars(row) for label, row in self.rows.items()}
+        return stack_rows(rows, vars(self.no_image))
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> Self:
         """The rankings that `to_tensors` was called on."""
         score = tensors["score"]
-        columns = zip(*(tensors[name] for name in _COLUMNS), strict=True)
-        rankings = (TopK(*row) for row in columns)
-        labels = tensors["labels"].tolist()
-        empty = TopK.empty(score.shape[1], score.shape[2], score.device)
-        return cls(empty, dict(zip(labels, rankings, strict=True)))
+        rows = {label: TopK(*row) for label, row in split_rows(tensors, _COLUMNS)}
+        return cls(TopK.empty(score.shape[1], score.shape[2], score.device), rows)

@@ -24,6 +24,7 @@ import torch
 
 from retroscope.scanning.statistics.batch_summary import BatchSummary, device_tensor
 from retroscope.scanning.statistics.compiled_loops import compiled_loops
+from retroscope.scanning.statistics.rows_by_class import split_rows, stack_rows
 
 _DIGIT = 2.0**32
 _WINDOW_SHIFT, _EXPONENT_SHIFT, _LARGEST_EXPONENT = 57, 52, 2046
@@ -224,25 +225,15 @@ class ClassSums:
 
     def to_tensors(self) -> dict[str, torch.Tensor]:
         """The labels that occur (classes), and the tensors of their rows (classes, channels)."""
-        labels = sorted(self.rows)
-        rows = [self.rows[label] for label in labels]
-        columns = {
-            name: torch.stack([getattr(row, name) for row in rows])
-            if rows
-            else getattr(self.no_image, name)[None][:0]
-            for name in _COLUMNS
-        }
-        return {"labels": torch.tensor(labels, dtype=torch.int64), **columns}
+        rows = {label: vars(row) for label, row in self.rows.items()}
+        return stack_rows(rows, vars(self.no_image))
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> Self:
         """The sums that `to_tensors` was called on."""
         high = tensors["high"]
-        columns = zip(*(tensors[name] for name in _COLUMNS), strict=True)
-        rows = (ClassRow(*row).clone() for row in columns)
-        labels = tensors["labels"].tolist()
-        empty = ClassRow.empty(high.shape[1], high.device)
-        return cls(empty, dict(zip(labels, rows, strict=True)))
+        rows = {label: ClassRow(*row) for label, row in split_rows(tensors, tuple(_COLUMNS))}
+        return cls(ClassRow.empty(high.shape[1], high.device), rows)
 
 
 def _add_to_row(row: ClassRow, maxima: torch.Tensor) -> ClassRow:

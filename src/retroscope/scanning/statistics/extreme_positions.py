@@ -3,8 +3,6 @@
 import torch
 
 from retroscope.methods.positions import peak_indices
-from retroscope.scanning.statistics.batch_summary import BatchSummary
-from retroscope.scanning.statistics.topk import TopK
 
 
 def peak_positions(maps: torch.Tensor, mask: torch.Tensor, *, finite: bool) -> torch.Tensor:
@@ -16,15 +14,9 @@ def peak_positions(maps: torch.Tensor, mask: torch.Tensor, *, finite: bool) -> t
     return _extreme_positions(maps, mask, finite=finite, sign=1)
 
 
-def trough_positions(
-    maps: torch.Tensor, summary: BatchSummary, *, ranking: TopK, images: torch.Tensor
-) -> torch.Tensor:
-    """The first flat position of each map's minimum that enters a ranking by `depth`.
-
-    `summary` is that of the maps, and `images` are the numbers of their images.
-    """
-    mask = ranking.entry_mask(summary.depth, images)
-    return _extreme_positions(maps, mask, finite=summary.is_finite, sign=-1)
+def trough_positions(maps: torch.Tensor, mask: torch.Tensor, *, finite: bool) -> torch.Tensor:
+    """The same of each map's minimum."""
+    return _extreme_positions(maps, mask, finite=finite, sign=-1)
 
 
 def _extreme_positions(

@@ -99,19 +99,22 @@ class Sweep:
         if not track_positions:
             nowhere = torch.full_like(summary.non_finite, -1)
             return SweepBatch(summary, nowhere, nowhere)
-        own = [
+        if summary.peaks is not None and summary.troughs is not None:
+            return SweepBatch(summary, summary.peaks, summary.troughs)
+        by_max, by_mean, by_min = (
             ranking if channels is None else ranking.select_channels(channels)
             for ranking in (self.by_max, self.by_mean, self.by_min)
-        ]
-        peaks, troughs = summary.peaks, summary.troughs
-        if peaks is None:
-            mask = own[0].entry_mask(summary.maximum, images.numbers)
-            mask |= own[1].entry_mask(summary.mean, images.numbers)
-            mask[self._places_with_peaks(images)] = True
-            peaks = peak_positions(maps, mask, finite=summary.is_finite)
-        if troughs is None:
-            troughs = trough_positions(maps, summary, ranking=own[2], images=images.numbers)
-        return SweepBatch(summary, peaks, troughs)
+        )
+        highest = by_max.entry_mask(summary.maximum, images.numbers)
+        highest |= by_mean.entry_mask(summary.mean, images.numbers)
+        highest[self._places_with_peaks(images)] = True
+        lowest = by_min.entry_mask(summary.depth, images.numbers)
+        finite = summary.is_finite
+        return SweepBatch(
+            summary,
+            peak_positions(maps, highest, finite=finite),
+            trough_positions(maps, lowest, finite=finite),
+        )
 
     def _places_with_peaks(self, images: BatchImages) -> list[int]:
         """The images of a batch whose maxima all get a position: of the sample, or of a class."""

@@ -22,7 +22,7 @@ _PLATES, _IMAGES, _LINKS = 6, 9, 200
 
 
 def findings(site: Site, _params: Params) -> Facts:
-    """The findings about an atlas, the gravest first, and what each rule looked at."""
+    """The findings about an atlas, the most severe first, and what each rule looked at."""
     refusal = _refusal(site.atlas)
     if refusal:
         return {"refusal": refusal, "command": command_facts(site), "findings": [], "checks": []}

@@ -6,7 +6,7 @@ from math import inf, isfinite
 
 from retroscope.atlas.reader import Atlas
 from retroscope.atlas.schema import Ranking
-from retroscope.web.site.pages.layer_table import SCORE, Column, LayerTable
+from retroscope.web.site.pages.channel_table import SCORE, Column, LayerTable
 from retroscope.web.site.pages.plate_facts import VIEW_LETTERS
 from retroscope.web.site.site import Params
 

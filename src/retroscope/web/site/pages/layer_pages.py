@@ -9,9 +9,7 @@ from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.queries.rankings import RankingFacts
 from retroscope.atlas.schema import Ranking
 from retroscope.results.layers import Layer
-from retroscope.web.site.pages.charts import distribution
-from retroscope.web.site.pages.layer_options import LayerOptions, parse_options, select_rows
-from retroscope.web.site.pages.layer_table import (
+from retroscope.web.site.pages.channel_table import (
     SCORE,
     Column,
     LayerTable,
@@ -19,6 +17,8 @@ from retroscope.web.site.pages.layer_table import (
     read_layer_table,
     shorten,
 )
+from retroscope.web.site.pages.charts import distribution
+from retroscope.web.site.pages.layer_options import LayerOptions, parse_options, select_rows
 from retroscope.web.site.pages.missing_projections import missing_of_layer
 from retroscope.web.site.pages.number_facts import unit_names
 from retroscope.web.site.pages.page_facts import (

@@ -161,4 +161,4 @@ RULES: tuple[AuditRule, ...] = (
         "moved by one pixel.",
     ),
 )
-"""The gravest first. A new rule is a new row."""
+"""The most severe first. A new rule is a new row."""
