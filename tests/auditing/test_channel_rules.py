@@ -214,6 +214,14 @@ def test_channels_that_never_change_are_no_duplicates(tmp_path: Path) -> None:
     assert not findings(write_atlas(tmp_path / "a.atlas", [layer]), "duplicates")
 
 
+def test_channels_whose_maxima_are_zero_have_no_ratio(tmp_path: Path) -> None:
+    layer = random_layer()
+    copy_channel(layer, 3, 9)
+    layer.statistics["maximum"][[3, 9]], layer.statistics["minimum"][[3, 9]] = 0, -1
+    layer.scores[[3, 9]] = 0
+    assert not findings(write_atlas(tmp_path / "a.atlas", [layer]), "duplicates")
+
+
 def test_channels_that_never_fire_are_no_duplicates(tmp_path: Path) -> None:
     layer = random_layer()
     for channel in (3, 9):

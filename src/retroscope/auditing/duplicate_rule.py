@@ -69,9 +69,10 @@ def _are_proportional(layer: LayerEvidence, first: int, second: int) -> bool:
         for name in ("images", "fired_images", "fired_positions")
     ):
         return False
-    scale = statistics["maximum"][second] / statistics["maximum"][first]
-    if not scale > 0:
+    maxima = statistics["maximum"][[first, second]]
+    if not maxima.prod() > 0:
         return False
+    scale = maxima[1] / maxima[0]
     pairs = np.stack([_numbers(layer, first), _numbers(layer, second)])
     return bool(np.allclose(pairs[0] * scale, pairs[1], rtol=TOLERANCE, atol=0))
 
