@@ -28,6 +28,7 @@ from benchmarks.timing import (
 )
 from retroscope.engine.isolation import preserve_state
 from retroscope.errors import RetroscopeError
+from retroscope.scanning.freed_memory import keep_freed_memory
 from retroscope.scanning.layer_choice import network_layers, scan_layers
 from retroscope.scanning.precision import (
     Precision,
@@ -54,14 +55,14 @@ class Sizes:
 
     models: Sequence[Model]
     crp_model: str
-    batches: int = 48
+    batches: int = 24
     pixels: int = 224
     crp_batch: int = 8
     rounds: int = 5
 
 
 # the batch sizes that a scan chooses on a processor
-FULL = Sizes([Model("vgg16", 3, 1.04), Model("resnet50", 13, 1.12)], crp_model="vgg16")
+FULL = Sizes([Model("vgg16", 6, 1.04), Model("resnet50", 26, 1.12)], crp_model="vgg16")
 TINY = Sizes(
     [Model("squeezenet1_1", 2, 1.12)],
     crp_model="squeezenet1_1",
@@ -78,6 +79,7 @@ HEADER = (
 
 def report(sizes: Sizes = FULL) -> str:
     """The tables, in Markdown."""
+    keep_freed_memory()
     full = [Run(model, sizes) for model in sizes.models]
     return "\n\n".join(
         (

@@ -115,8 +115,10 @@ def sweep(plan_folder: str, *, part: tuple[int, int], workers: int | None) -> No
     Interrupt it at any time; run the same command to resume. When no lot is missing, `merge` makes
     the atlas.
     """
+    from retroscope.scanning.freed_memory import keep_freed_memory
     from retroscope.scanning.lots.sweep_part import sweep as sweep_lots
 
+    keep_freed_memory()
     with stdout_to_stderr(), print_warnings(), show_progress() as progress:
         summary = sweep_lots(plan_folder, part=part, workers=workers, progress=progress)
     for line in _describe_summary(plan_folder, summary):

@@ -148,8 +148,10 @@ def _add_names(atlas: str, names: str) -> None:
 def _add_numbers(
     atlas: str, model: str, images: str | None, *, options: ScoreOptions, opening: OpenOptions
 ) -> None:
+    from retroscope.scanning.freed_memory import keep_freed_memory
     from retroscope.scanning.scoring.score import score as add_numbers
 
+    keep_freed_memory()
     net = opening.open(model)
     embedding = None if options.embedding is None else opening.open(options.embedding)
     with stdout_to_stderr(), show_resumable_progress(Path(atlas)) as progress:

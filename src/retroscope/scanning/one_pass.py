@@ -19,6 +19,8 @@ from retroscope.scanning.statistics.sweep import Sweep, SweepBatch
 
 MAX_BATCH_SIZE = 64
 _BYTES_PER_ELEMENT, _LIVE_MAPS = 4, 3
+_CPU_MAXIMUM = 256 << 20
+"""More than elsewhere, since a sweep has work for each batch, whatever its size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,8 @@ def sweep_batch(
         nonlocal sweeps
         part_images = BatchImages.of([swept[n] for n in part], net.device)
         batch = torch.stack([images[n].tensor for n in part])
-        summary = _summarise_layers(net, sweeps, batch, swept=part_images, scratch=scratch)
+        bound = net.for_images([images[n] for n in part])
+        summary = _summarise_layers(bound, sweeps, batch, swept=part_images, scratch=scratch)
         sweep = sweeps.sweep.add(summary, part_images)
         sweeps = sweeps.with_sweep(sweep)
 
@@ -134,4 +137,5 @@ def choose_batch_size(net: Network, layers: Sequence[Layer]) -> int:
     shapes = (shape for step in survey.steps[: last + 1] for shape in step.shapes)
     largest = max(torch.Size(shape).numel() for shape in shapes)
     bytes_per_image = _BYTES_PER_ELEMENT * _LIVE_MAPS * largest
-    return max(1, min(MAX_BATCH_SIZE, memory_budget(net.device) // bytes_per_image))
+    budget = memory_budget(net.device, cpu_maximum=_CPU_MAXIMUM)
+    return max(1, min(MAX_BATCH_SIZE, budget // bytes_per_image))

@@ -13,6 +13,7 @@ from time import sleep
 from types import FrameType
 from typing import cast
 
+from retroscope.scanning.freed_memory import keep_freed_memory
 from retroscope.scanning.runners.work import Work
 from retroscope.scanning.runners.workers import Opened, Report, WorkError, do_task, work_error
 
@@ -23,6 +24,7 @@ def serve(handle: int) -> None:
     """Does tasks until the connection closes, or the process is asked to terminate."""
     os.set_inheritable(handle, False)
     signal.signal(signal.SIGTERM, _exit)
+    keep_freed_memory()
     connection = Connection(handle)
     tasks: SimpleQueue[object] = SimpleQueue()
     receiver = Thread(target=_receive, args=(connection, tasks), daemon=True)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
+from retroscope.scanning.freed_memory import keep_freed_memory
 from retroscope.scanning.runners.work import RunnerError, Work
 from retroscope.scanning.runners.workers import Opened, Report, do_task, work_error
 
@@ -23,6 +24,7 @@ class RayWorker:
 
     def open(self) -> Report:
         """Prepares for tasks."""
+        keep_freed_memory()
         try:
             self._refuse_other_version()
             work: Work[object, object] = pickle.loads(self._work)

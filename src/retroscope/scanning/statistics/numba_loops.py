@@ -86,6 +86,9 @@ def _on_torch_threads(loop: Loop) -> Loop:
     @wraps(loop)
     def run(*arrays: Array) -> None:
         before = numba.get_num_threads()
+        if before == torch.get_num_threads():
+            loop(*arrays)
+            return
         with _keep_torch_threads() as threads:
             numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
             try:
