@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,6 +197,21 @@ def test_the_crop_fit_just_covers_the_size(source: tuple[int, int], size: tuple[
     top, left = round((resized.height - tall) / 2), round((resized.width - wide) / 2)
     expected = resized.pixels[top : top + tall, left : left + wide]
     assert np.array_equal(fit_image(Image(picture(*source)), Fit(size, "crop")).pixels, expected)
+
+
+@given(source=st.tuples(SIDES, SIDES), shorter=st.none() | SIDES)
+def test_the_whole_fit_crops_nothing(source: tuple[int, int], shorter: int | None) -> None:
+    image = Image(picture(*source))
+    fit = Fit((8, 8), "whole", shorter)
+    scale = Fraction(shorter or min(source), min(source))
+    expected = resize(image, (int(source[0] * scale), int(source[1] * scale)))
+    assert np.array_equal(fit_image(image, fit).pixels, expected.pixels)
+
+
+def test_the_whole_fit_may_be_decoded_coarsely_only_if_it_resizes() -> None:
+    assert Fit((8, 8), "whole").decoding_size is None
+    assert Fit((8, 8), "whole", shorter=20).decoding_size == (40, 40)
+    assert Fit((8, 8), "whole", shorter=20).of_one_size == Fit((8, 8), shorter=20)
 
 
 @given(source=st.tuples(SIDES, SIDES), size=st.tuples(SIDES, SIDES))

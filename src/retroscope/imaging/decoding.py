@@ -32,7 +32,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000
 Left out: readers that start other programs (EPS), and readers without a signature to check.
 """
 
-_DAMAGE = (
+DAMAGE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, AttributeError),
     *(ArithmeticError, AssertionError, MemoryError, RuntimeError, struct.error, zlib.error),
     *(PIL.Image.DecompressionBombError, Warning),
@@ -103,12 +103,27 @@ def decode_to_pil(
 ) -> PIL.Image.Image:
     """The same for Pillow, in mode RGB, which saves copies if it is resized anyway."""
     with report_damage(name):
+        return to_rgb_pil(
+            decode_in_mode(file, name, formats=formats, max_pixels=max_pixels, at_least=at_least)
+        )
+
+
+def decode_in_mode(
+    file: IO[bytes],
+    name: str,
+    *,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int | None = None,
+    at_least: Size | None = None,
+) -> PIL.Image.Image:
+    """The same in the mode of the file, which may be deep grey or have transparency."""
+    with report_damage(name):
         image = _read_header(file, name, formats)
         refuse_impossible_size((image.height, image.width), f"{name} is", max_pixels)
         if at_least:
             _use_draft(image, at_least)
         image.load()
-        return to_rgb_pil(_turn_upright(image))
+        return turn_upright(image)
 
 
 @contextmanager
@@ -116,7 +131,7 @@ def report_damage(name: str) -> Iterator[None]:
     """Turns whatever Pillow raises into an ImageError."""
     try:
         yield
-    except _DAMAGE as error:
+    except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"cannot decode {name} ({reason}); copy or convert it again") from error
 
@@ -146,14 +161,15 @@ def _use_draft(image: PIL.Image.Image, at_least: Size) -> None:
     image.draft(None, (height, width) if is_sideways else (width, height))
 
 
-def _turn_upright(image: PIL.Image.Image) -> PIL.Image.Image:
+def turn_upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    """The image as its orientation tag says it is to be seen."""
     turn = _UPRIGHT.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
 
 
 def _orientation(image: PIL.Image.Image) -> int:
     """The EXIF orientation; 1, upright, if the tags are damaged."""
-    with suppress(*_DAMAGE):
+    with suppress(*DAMAGE):
         return int(image.getexif().get(Tag.Orientation, 1))
     return 1
 

@@ -3,12 +3,12 @@ width).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import IO, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,6 @@ from retroscope.imaging.decoding import (
     RGB,
     Size,
     decode,
-    decode_to_pil,
     open_image_file,
     refuse_impossible_size,
     report_damage,
@@ -119,7 +118,9 @@ class Fit:
     `network`: the shorter side becomes `shorter`, then the centre is cropped, black where the image
     is smaller (torchvision's Resize and CenterCrop). `crop`, and `network` without `shorter`: the
     image just covers `size`, then the centre is cropped. `stretch`: resized to `size`, whatever its
-    proportions.
+    proportions. `whole`: nothing is cropped and proportions stay, so images differ in size; the
+    shorter side becomes `shorter`, if given. It is for networks that resize images themselves;
+    `size` is then that of images that run as a batch.
 
     >>> Fit(size=(224, 224), shorter=256).mode
     'network'
@@ -139,8 +140,22 @@ class Fit:
             refuse_impossible_size((self.shorter, self.shorter), "a square of the shorter side is")
 
     @property
-    def decoding_size(self) -> Size:
-        """The size at which a file may be decoded coarsely: twice what is kept of it."""
+    def of_one_size(self) -> "Fit":
+        """The fit that gives images of `size`, which can run as a batch.
+
+        >>> Fit((224, 224), "whole").of_one_size.mode
+        'network'
+        """
+        return replace(self, mode="network") if self.mode == "whole" else self
+
+    @property
+    def decoding_size(self) -> Size | None:
+        """The size at which a file may be decoded coarsely: twice what is kept of it.
+
+        None if it must be decoded at its own size.
+        """
+        if self.mode == "whole":
+            return None if self.shorter is None else (2 * self.shorter, 2 * self.shorter)
         shorter = self.shorter if self.mode == "network" and self.shorter else 0
         return 2 * max(shorter, self.size[0]), 2 * max(shorter, self.size[1])
 
@@ -157,22 +172,20 @@ def read_image(path: str | Path, *, at_least: Size | None = None) -> Image:
     Traceback (most recent call last):
     retroscope.errors.ImageError: cannot open 'none.jpg' (No such file or directory); check the path
     """
-    image = _decode_path(path, at_least)
-    with report_damage(repr(str(path))):
-        return Image(np.array(image), str(path))
+    with open_path(path) as file:
+        return Image(decode(file, repr(str(path)), at_least=at_least), str(path))
 
 
-def _decode_path(path: str | Path, at_least: Size | None) -> PIL.Image.Image:
+def open_path(path: str | Path) -> IO[bytes]:
+    """The file of an image, opened for reading."""
     if not isinstance(path, str | PathLike):
         raise ImageError(
             f"read_image takes the path of a file, not {type(path).__name__}; use "
             "rs.Image(pixels) for a uint8 array"
         )
-    name = repr(str(path))
     if not str(path):
         raise ImageError("the path of the image is empty; give the path of a file")
-    with open_image_file(Path(path), name) as file:
-        return decode_to_pil(file, name, at_least=at_least)
+    return open_image_file(Path(path), repr(str(path)))
 
 
 def decode_image(
@@ -199,8 +212,8 @@ def as_image(
 ) -> Image:
     """The image in a path, a PIL image, an array, or any object with pixels.
 
-    An array of two dimensions is grey. A PIL image is used as it is, even if it has an orientation
-    tag: its owner has decided which way is up.
+    An array of two dimensions is grey. A PIL image is used as it is, whatever its orientation tag:
+    its owner has decided which way is up.
 
     >>> as_image(PIL.Image.new("L", (4, 3))).pixels.shape
     (3, 4, 3)
@@ -282,16 +295,23 @@ def fit_image(image: Image, fit: Fit) -> Image:
     >>> fit_image(Image(np.zeros((20, 30, 3), np.uint8)), Fit((8, 8), shorter=9)).pixels.shape
     (8, 8, 3)
     """
-    size = _RESIZED_SIZE[fit.mode](image, fit)
+    return Image(fit_array(image.pixels, fit, image.source), image.source)
+
+
+def fit_array(
+    pixels: npt.NDArray[Scalar], fit: Fit, source: str, *, fill: float = 0
+) -> npt.NDArray[Scalar]:
+    """The same for an array that Pillow takes: uint8 with three channels, or a float32 plane."""
+    size = _RESIZED_SIZE[fit.mode](Box(0, 0, *pixels.shape[:2]), fit)
+    centre = _frame(size, fit)
     if size[0] * size[1] <= MAX_RESIZED_PIXELS:
-        return fit_pil(image.to_pil(), fit, image.source)
-    centre = _centre(size, fit.size)
-    refuse_impossible_size(size, f"{image.source!r} resized is")
+        resized = _resize_pil(PIL.Image.fromarray(pixels), size, fit.resample, source)
+        return crop(np.array(resized), centre, fill=fill)
+    refuse_impossible_size(size, f"{source!r} resized is")
     region = centre.clip(*size)
-    pixels = _resize_region(image, size, region, resample=fit.resample)
+    pixels = _resize_region(pixels, size, region, resample=fit.resample)
     top, left = centre.top - region.top, centre.left - region.left
-    centre = Box(top, left, top + centre.height, left + centre.width)
-    return Image(crop(pixels, centre, fill=0), image.source)
+    return crop(pixels, Box(top, left, top + centre.height, left + centre.width), fill=fill)
 
 
 def fit_pil(image: PIL.Image.Image, fit: Fit, source: str) -> Image:
@@ -299,33 +319,30 @@ def fit_pil(image: PIL.Image.Image, fit: Fit, source: str) -> Image:
     size = _RESIZED_SIZE[fit.mode](image, fit)
     if size[0] * size[1] > MAX_RESIZED_PIXELS:
         return fit_image(Image(np.array(image), source), fit)
-    resized = _resize_pil(image, size, fit.resample, source)
-    return Image(crop(np.array(resized), _centre(size, fit.size), fill=0), source)
+    resized = np.array(_resize_pil(image, size, fit.resample, source))
+    return Image(crop(resized, _frame(size, fit), fill=0), source)
 
 
-def fit_source(image: "str | Path | PIL.Image.Image | RGB | HasPixels", fit: Fit) -> Image:
-    """The image in whatever `as_image` takes, as the network takes it. Files may be decoded at a
-    reduced size.
-    """
-    match image:
-        case str() | Path():
-            return fit_pil(_decode_path(image, fit.decoding_size), fit, str(image))
-        case PIL.Image.Image():
-            with report_damage("the PIL image"):
-                pixels = to_rgb_pil(image)
-            return fit_pil(pixels, fit, "memory")
+def fit_source(image: "PIL.Image.Image | RGB | HasPixels", fit: Fit) -> Image:
+    """The image in whatever `as_image` takes but a path, as the network takes it."""
+    if isinstance(image, PIL.Image.Image):
+        with report_damage("the PIL image"):
+            pixels = to_rgb_pil(image)
+        return fit_pil(pixels, fit, "memory")
     return fit_image(as_image(image), fit)
 
 
-def _resize_region(image: Image, size: Size, region: Box, *, resample: str) -> RGB:
+def _resize_region(
+    pixels: npt.NDArray[Scalar], size: Size, region: Box, *, resample: str
+) -> npt.NDArray[Scalar]:
     """The pixels of a region of the image resized to `size`, which is too large to hold.
 
     Their positions are exact up to single precision.
     """
-    rows = source_interval(image.height, size[0], (region.top, region.bottom))
-    columns = source_interval(image.width, size[1], (region.left, region.right))
+    rows = source_interval(pixels.shape[0], size[0], (region.top, region.bottom))
+    columns = source_interval(pixels.shape[1], size[1], (region.left, region.right))
     window = Box(rows.first, columns.first, rows.last, columns.last)
-    source = Image(crop(image.pixels, window)).to_pil()
+    source = PIL.Image.fromarray(crop(pixels, window))
     return np.array(
         source.resize(
             (region.width, region.height),
@@ -350,7 +367,7 @@ def crop(pixels: npt.NDArray[Scalar], box: Box, *, fill: float = GREY) -> npt.ND
     return patch
 
 
-_Sized = Image | PIL.Image.Image
+_Sized = Box | PIL.Image.Image
 
 
 def _network_size(image: _Sized, fit: Fit) -> Size:
@@ -370,11 +387,21 @@ def _covering_size(image: _Sized, fit: Fit) -> Size:
     return image.height * width // image.width, width
 
 
+def _whole_size(image: _Sized, fit: Fit) -> Size:
+    return (image.height, image.width) if fit.shorter is None else _network_size(image, fit)
+
+
 _RESIZED_SIZE: dict[str, Callable[[_Sized, Fit], Size]] = {
     "network": _network_size,
     "crop": _covering_size,
     "stretch": lambda _, fit: fit.size,
+    "whole": _whole_size,
 }
+
+
+def _frame(size: Size, fit: Fit) -> Box:
+    """What is kept of a resized image."""
+    return Box(0, 0, *size) if fit.mode == "whole" else _centre(size, fit.size)
 
 
 def _centre(image_size: Size, size: Size) -> Box:

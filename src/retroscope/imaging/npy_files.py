@@ -1,0 +1,51 @@
+"""Images in `.npy` files: numbers alone, in as many channels as a network takes."""
+
+from math import prod
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from retroscope.errors import ImageError
+from retroscope.imaging.raster import (
+    AnyValues,
+    channels_last,
+    channels_last_shape,
+    refuse_impossible_raster,
+    refuse_unusable_type,
+)
+
+NPY_MAGIC = b"\x93NUMPY"
+
+_READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+"""By the version of the format; the third only adds names of fields."""
+
+
+def read_npy(file: IO[bytes], name: str, *, channels: int) -> AnyValues:
+    """The image in an open file, (height, width, channels). Pickles are never loaded.
+
+    The header is checked before any value is read.
+    """
+    shape, dtype = _read_header(file, name)
+    refuse_unusable_type(dtype, name)
+    refuse_impossible_raster(channels_last_shape(shape, channels, name), name)
+    start = file.tell()
+    stored, promised = file.seek(0, 2) - start, prod(shape) * dtype.itemsize
+    if stored < promised:
+        raise ImageError(
+            f"{name} is truncated: {stored:,} bytes of pixels, and its header promises "
+            f"{promised:,}; copy it again"
+        )
+    file.seek(0)
+    return channels_last(np.load(file, allow_pickle=False), channels, name)
+
+
+def _read_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    try:
+        shape, _, dtype = _READ_HEADER[npy.read_magic(file)](file)
+    except (ValueError, LookupError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImageError(
+            f"cannot read the header of {name} ({reason}); save it again with numpy.save"
+        ) from error
+    return shape, dtype

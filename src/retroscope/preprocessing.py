@@ -1,0 +1,277 @@
+"""From an image to the network's input, and back to what a screen shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import IO, Any, TypedDict, Unpack, cast
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import torch
+
+from retroscope.engine.batching import NetworkInput
+from retroscope.errors import ModelError
+from retroscope.imaging.bands import (
+    BYTES_AS_THEY_ARE,
+    STRETCH,
+    Bands,
+    Limits,
+    ShownBands,
+    check_bands,
+    default_bands,
+    describe_bands,
+    show_bands,
+)
+from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import Fit, HasPixels, Image, Values, fit_pil, fit_source
+from retroscope.imaging.raster import (
+    PHOTO_CHANNELS,
+    AnyValues,
+    Raster,
+    ValueRange,
+    assumed_range,
+    describe_assumed_range,
+    fit_raster,
+    refuse_other_count,
+)
+from retroscope.imaging.reading import as_raster, read_pixels
+
+AnyPhoto = PIL.Image.Image | RGB | HasPixels
+InMemory = AnyPhoto | AnyValues
+"""An image in memory: a photograph, or an array in the units of a file."""
+
+_BYTE_LIMITS = (0.0, 255.0)
+
+
+class ReadLimits(TypedDict, total=False):
+    """What files of images may be: formats under Pillow's names, and their size."""
+
+    formats: Sequence[str]
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an image to the network's input: fit, scale to 0-1, subtract mean, divide by std.
+
+    A single mean is for grey networks, three for colour, others for as many channels. `bands` are
+    the channels that are shown, counted from 1, if they were chosen. `value_range` is what becomes
+    0 and 1, if it was stated; otherwise it is that of the type of an image's values.
+    """
+
+    fit: Fit
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    bands: Bands = ()
+    value_range: ValueRange | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std):
+            raise ModelError(
+                f"mean has {len(self.mean)} values and std {len(self.std)}; give one of each for "
+                "every channel that the network takes"
+            )
+        if not all(isfinite(value) for value in (*self.mean, *self.std)) or 0 in self.std:
+            raise ModelError(
+                f"mean {self.mean} and std {self.std} must be finite, and no std may be zero, "
+                "since pixels are divided by it"
+            )
+        if self.bands:
+            check_bands(self.bands, self.channels)
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    @property
+    def takes_photos(self) -> bool:
+        """Whether its images may be photographs: one channel or three, and 255 is white."""
+        return self.channels in PHOTO_CHANNELS and self.value_range is None
+
+    @property
+    def shown_bands(self) -> Bands:
+        """The channels of an image that are shown; none if it is shown as it is."""
+        is_photo = self.channels in PHOTO_CHANNELS
+        return self.bands or (() if is_photo else default_bands(self.channels))
+
+    @property
+    def pixel_rule(self) -> str:
+        """What counts as 0 and 1, and what is shown, of images that are no photographs."""
+        if self.takes_photos and not self.bands:
+            return ""
+        low, high = self.value_range or (0, 1)
+        rule = f"pixels from {low:g} to {high:g} count as 0 to 1"
+        if self.value_range is None:
+            rule = "uint8 is divided by 255, uint16 by 65535, floating point is used as it is"
+        return f"{rule}; {self._shown_rule}"
+
+    @property
+    def _shown_rule(self) -> str:
+        bands = self.shown_bands or default_bands(self.channels)
+        shown = f"shown: {describe_bands(bands, self.channels)}"
+        if self.takes_photos:
+            return shown
+        return f"{shown}, each image {STRETCH}{'' if self.value_range else BYTES_AS_THEY_ARE}"
+
+    def stated(self, value_range: Sequence[float] | None = None) -> dict[str, Any]:
+        """The options of a Network with this preprocessing, without its fit.
+
+        With another `value_range`, mean and std stay in the units of a file, if they are in these.
+        """
+        low, high = check_value_range(self.value_range or value_range or (0, 1))
+        return {
+            "mean": tuple(low + value * (high - low) for value in self.mean),
+            "std": tuple(value * (high - low) for value in self.std),
+            "bands": self.bands,
+            "value_range": value_range or self.value_range,
+        }
+
+    def read(self, file: IO[bytes], source: str, **limits: Unpack[ReadLimits]) -> NetworkInput:
+        """The network's input for an image in an open file. JPEGs may be decoded coarsely."""
+        pixels = read_pixels(
+            file,
+            repr(source),
+            channels=self.channels,
+            is_scaled=self.value_range is not None,
+            at_least=self.fit.decoding_size,
+            **limits,
+        )
+        if isinstance(pixels, PIL.Image.Image):
+            return self._prepare_photo(fit_pil(pixels, self.fit, source))
+        return self._prepare_raster(Raster(pixels, source))
+
+    def prepare(self, image: InMemory) -> NetworkInput:
+        """The network's input for an image in memory."""
+        if self.takes_photos:
+            return self._prepare_photo(fit_source(cast("AnyPhoto", image), self.fit))
+        return self._prepare_raster(as_raster(image, self.channels))
+
+    def _prepare_photo(self, image: Image) -> NetworkInput:
+        """The network's input for a photograph that is fitted already."""
+        tensor = torch.from_numpy(self.to_input(image.pixels))
+        return NetworkInput(tensor, self._in_bands(image.pixels), image.source, self.fit)
+
+    def to_input(self, pixels: RGB) -> npt.NDArray[np.float32]:
+        """The network's input for these pixels: channels, height, width."""
+        refuse_other_count(3, self.channels, "the image")
+        colours = pixels if self.channels == 3 else pixels.mean(axis=2, keepdims=True)
+        planes = np.array(colours.transpose(2, 0, 1), np.float32, order="C")
+        planes /= np.float32(255)
+        return self._normalise(planes)
+
+    def _prepare_raster(self, raster: Raster) -> NetworkInput:
+        """The network's input for an image of any number of channels, in its own units."""
+        refuse_other_count(raster.channels, self.channels, repr(raster.source))
+        dtype = raster.values.dtype
+        low, high = self.value_range or assumed_range(dtype, repr(raster.source))
+        planes = fit_raster(raster, self.fit, fill=low)
+        notes = [] if self.value_range else [describe_assumed_range(raster, planes)]
+        is_bytes = dtype == np.uint8 and self.value_range is None
+        shown = self._show(planes, [_BYTE_LIMITS] * 3 if is_bytes else None)
+        planes -= np.float32(low)
+        planes /= np.float32(high - low)
+        if len(planes) < self.channels:
+            planes = np.repeat(planes, self.channels, axis=0)
+        elif len(planes) > self.channels:
+            planes = planes.mean(axis=0, keepdims=True, dtype=np.float32)
+        tensor = torch.from_numpy(self._normalise(planes))
+        caveats = (*notes, shown.note)
+        return NetworkInput(tensor, shown.pixels, raster.source, self.fit, caveats)
+
+    def show_input(self, values: npt.NDArray[np.float32]) -> tuple[RGB, tuple[str, ...]]:
+        """The pixels of an input (channels, height, width), and notes on what is shown of it."""
+        if self.takes_photos:
+            return self._in_bands(self.to_rgb(values)), ()
+        low, high = self.value_range or (0, 1)
+        planes = values * _float32(self.std)[:, None, None] + _float32(self.mean)[:, None, None]
+        shown = self._show(planes * np.float32(high - low) + np.float32(low), None)
+        return shown.pixels, (shown.note,)
+
+    def to_rgb(self, values: npt.NDArray[np.float32]) -> RGB:
+        """The pixels of an input (channels, height, width), clipped to what a screen can show."""
+        scaled = values.transpose(1, 2, 0) * _float32(self.std) + _float32(self.mean)
+        levels = np.clip(np.nan_to_num(scaled), 0, 1) * 255
+        if levels.shape[2] != 3:
+            levels = np.repeat(levels.mean(axis=2, keepdims=True), 3, axis=2)
+        pixels: RGB = np.rint(levels).astype(np.uint8)
+        return pixels
+
+    def level(self, value: float) -> torch.Tensor:
+        """The input for a grey level from 0 (black) to 1 (white): channels, 1, 1."""
+        return ((value - torch.tensor(self.mean)) / torch.tensor(self.std))[:, None, None]
+
+    def _normalise(self, planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        planes -= _float32(self.mean)[:, None, None]
+        planes /= _float32(self.std)[:, None, None]
+        return planes
+
+    def _show(self, planes: Values, limits: Limits | None) -> ShownBands:
+        count = len(planes)
+        bands = self.shown_bands if count == self.channels else ()
+        return show_bands(planes, bands or default_bands(count), limits)
+
+    def _in_bands(self, pixels: RGB) -> RGB:
+        if not self.bands or self.channels != 3:
+            return pixels
+        chosen = [self.bands[colour % len(self.bands)] for colour in range(3)]
+        return np.ascontiguousarray(pixels[..., [band - 1 for band in chosen]])
+
+
+def state_preprocessing(
+    fit: Fit,
+    channels: int,
+    *,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    bands: Sequence[int],
+    value_range: Sequence[float] | None,
+) -> Preprocessing:
+    """The preprocessing as a user states it: with a value range, mean and std are in its units."""
+    limits = None if value_range is None else check_value_range(value_range)
+    if limits:
+        mean, std = scale_statistics(mean, std, limits)
+    mean, std = mean or (0.0,) * channels, std or (1.0,) * channels
+    return Preprocessing(fit, mean, std, check_bands(bands, channels) if bands else (), limits)
+
+
+def scale_statistics(
+    mean: tuple[float, ...], std: tuple[float, ...], value_range: ValueRange
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std in the units of a value range, for values that it scales to 0-1.
+
+    >>> scale_statistics((1500.0,), (250.0,), (0, 10000))
+    ((0.15,), (0.025,))
+    """
+    low, high = value_range
+    if std and max(map(abs, std)) < 1 and high - low >= 255:
+        raise ModelError(
+            f"std {std} is for values from 0 to 1, and the value range is {low:g} to {high:g}; "
+            "give mean, std and the range in the same units",
+            parameter="std",
+        )
+    span = high - low
+    return tuple((value - low) / span for value in mean), tuple(value / span for value in std)
+
+
+def check_value_range(value_range: object) -> ValueRange:
+    """The two values as numbers. Raises unless the first is the lower one.
+
+    >>> check_value_range([0, 10000])
+    (0.0, 10000.0)
+    """
+    try:
+        low, high = (float(value) for value in value_range)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        low, high = 0.0, 0.0
+    if not (isfinite(low) and isfinite(high) and low < high):
+        raise ModelError(
+            "value_range is the two values that count as 0 and 1, the lower one first, such as "
+            f"(0, 65535), not {value_range!r}",
+            parameter="value_range",
+        )
+    return low, high
+
+
+def _float32(values: tuple[float, ...]) -> npt.NDArray[np.float32]:
+    return np.array(values, np.float32)
