@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from retroscope.atlas.excerpt import write_excerpt
-from retroscope.atlas.queries import channel_queries
+from retroscope.atlas.queries import channel_queries, hit_queries
 from retroscope.atlas.queries.rankings import HitRanking
+from retroscope.atlas.ranking_lookup import find_ranking, find_rankings
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.schema import AtlasError, Ranking
 from retroscope.atlas.writer import AtlasWriter
@@ -321,15 +322,40 @@ def test_the_viewer_asks_for_the_same_hits(atlas: Atlas) -> None:
         )
         for channel in range(3):
             hits = atlas.hits(Unit("features.0", channel), ranked_by=ranked_by, label=label)
-            rows = channel_queries.unit_hits(
-                atlas, layer, channel, ranked_by=ranked_by, label=number
-            )
-            assert [(row.score, row.image) for row in rows] == [
-                (hit.score, hit.image) for hit in hits
-            ]
             shown = {row.channel for row in contents}
             assert (channel in first) == bool(hits) == (channel in shown)
             assert not hits or first[channel].score == hits[0].score
+
+
+def test_hits_of_several_rankings_are_those_of_each(atlas: Atlas) -> None:
+    """With the class of the image, and the projection that the atlas has of one of them."""
+    layer = atlas.layer("conv1")
+    named = [("max", None), ("mean", None), ("min", None), ("sample", None)]
+    named += [("max", label.name) for label in atlas.ranked_classes]
+    rankings = {find_ranking(atlas, *names): names for names in named}
+    projected = set()
+    for channel in range(3):
+        rows = hit_queries.unit_hits(atlas, layer, channel, rankings=list(rankings))
+        assert list(rows) == list(rankings)
+        for ranking, (ranked_by, label) in rankings.items():
+            hits = atlas.hits(Unit("features.0", channel), ranked_by=ranked_by, label=label)
+            assert [
+                (row.rank, row.score, row.image, (row.y, row.x), row.key, row.label)
+                for row in rows[ranking]
+            ] == [
+                (rank, hit.score, hit.image, hit.unit.position, hit.key, hit.label)
+                for rank, hit in enumerate(hits)
+            ]
+            projected |= {
+                (channel, row.image, row.y, row.x)
+                for row in rows[ranking]
+                if row.activation is not None
+            }
+            (first,) = hit_queries.unit_hits(
+                atlas, layer, channel, rankings=[ranking], count=1
+            ).values()
+            assert first == rows[ranking][:1]
+    assert projected == {(0, 1, 0, 0)}
 
 
 def test_an_excerpt_keeps_the_rankings_of_its_channels(path: Path, tmp_path: Path) -> None:
@@ -384,3 +410,17 @@ def test_a_crafted_ranking_is_refused(path: Path, change: str, read: str) -> Non
 def test_an_unknown_ranking_is_a_mistake_in_an_address(atlas: Atlas) -> None:
     with pytest.raises(UnitError, match="did you mean 'mean'"):
         atlas.plate("conv1:0", ranked_by="maen")
+
+
+def test_several_rankings_are_found_by_name(atlas: Atlas) -> None:
+    names = [label.name for label in atlas.ranked_classes]
+    assert find_rankings(atlas, ["min", "sample"]) == tuple(
+        find_ranking(atlas, name) for name in ("min", "sample")
+    )
+    assert find_rankings(atlas, "max", names) == tuple(
+        find_ranking(atlas, "max", name) for name in names
+    )
+    for parameter, chosen in (("ranked_by", ([], None)), ("label", ("max", []))):
+        with pytest.raises(UnitError, match=f"{parameter} is an empty list") as caught:
+            find_rankings(atlas, *chosen)
+        assert caught.value.parameter == parameter

@@ -8,12 +8,15 @@ import pytest
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
 from retroscope.imaging.image import GREY
+from retroscope.render import context_figures
 from retroscope.render.context_figures import RED, HitContext
 from retroscope.render.draw import draw
 from retroscope.render.layout import enlarge
+from retroscope.render.text import paragraphs
 from retroscope.render.theme import Colour
 from retroscope.render.tone import apply_tone
 from retroscope.results.lighting import light_patch
+from retroscope.results.projections import NOT_ACTIVE
 from retroscope.unit import Unit
 from tests.render.figure_search import count_colour, find_block, margin_is_empty, pixels_of
 from tests.render.snapshot import assert_looks_like
@@ -152,6 +155,33 @@ def test_many_hits_come_in_reading_order_in_three_columns() -> None:
 @pytest.mark.parametrize("illustrated", [0, 2, 9])
 def test_every_sheet_fits_its_figure(side: int, illustrated: int) -> None:
     assert margin_is_empty(draw(hit_contexts(side, count=9, illustrated=illustrated)))
+
+
+@pytest.mark.parametrize(
+    ("score", "quantile", "texts"),
+    [
+        (1.5, 0.95, ["score 1.5 · quantile 0.95"]),
+        (1.5, None, ["score 1.5 · random image"]),
+        (0.0, None, ["score 0 · random image", NOT_ACTIVE]),
+    ],
+)
+def test_a_hit_of_a_sample_says_which_it_is_and_if_the_unit_is_silent(
+    score: float, quantile: float | None, texts: list[str]
+) -> None:
+    best = replace(_plain(WHITE, Box(40, 50, 60, 80)), score=score)
+    sampled = replace(best, quantile=quantile, is_sampled=True)
+    lines = paragraphs(texts, width=context_figures._CAPTION_WIDTH)
+    assert all(find_block(draw([sampled]), text) for text in lines)
+    assert not any(find_block(draw([best]), text) for text in lines)
+
+
+def test_notes_of_a_projection_are_in_the_caption() -> None:
+    [hit] = hit_contexts(40, count=1)
+    assert hit.projection is not None
+    noted = replace(hit, projection=replace(hit.projection, notes=("an odd note",)))
+    [text] = paragraphs(["an odd note"], width=context_figures._CAPTION_WIDTH)
+    assert find_block(draw([noted]), text)
+    assert not find_block(draw([hit]), text)
 
 
 def test_contexts_look_as_approved() -> None:

@@ -43,6 +43,20 @@ def find_ranking(atlas: RankedAtlas, ranked_by: str, label: str | None = None) -
     return HitRanking(ranking)
 
 
+def find_rankings(
+    atlas: RankedAtlas, ranked_by: str | Sequence[str], label: str | Sequence[str] | None = None
+) -> tuple[HitRanking, ...]:
+    """Where an atlas has the hits of one ranking or several, or the best images of classes."""
+    rankings = [ranked_by] if isinstance(ranked_by, str) else ranked_by
+    labels = [label] if label is None or isinstance(label, str) else label
+    for parameter, names in (("ranked_by", rankings), ("label", labels)):
+        if not names:
+            raise UnitError(
+                f"{parameter} is an empty list; name one, or leave it out", parameter=parameter
+            )
+    return tuple(find_ranking(atlas, name, label) for label in labels for name in rankings)
+
+
 def resolve_ranking(name: str) -> Ranking:
     """The ranking with this name.
 

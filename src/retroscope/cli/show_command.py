@@ -45,7 +45,6 @@ from retroscope.cli.show_request import (
 from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
-    from retroscope.atlas.reader import Atlas
     from retroscope.atlas.row_decoding import HitRow
     from retroscope.results.plates import Patch
     from retroscope.unit import Unit
@@ -220,21 +219,18 @@ def _missing_hits(request: ShowRequest) -> "set[tuple[Unit, int]]":
 
 
 def _missing_hits_of(request: ShowRequest, unit: "Unit") -> "list[tuple[Unit, int]]":
-    from retroscope.atlas.queries import channel_queries
+    from retroscope.atlas.queries import hit_queries
+    from retroscope.atlas.ranking_lookup import find_ranking
 
     if unit.channel is None:
         patches = request.hits(unit)
         return [(hit.unit, hit.image) for hit, patch in patches if patch.projection is None]
-    atlas, label = request.atlas, request.label
-    hits = atlas.hits(unit, ranked_by=request.ranked_by, label=label)
-    rows = channel_queries.unit_hits(  # without images, of which a sheet has many
-        atlas,
-        atlas.layer(unit.layer),
-        unit.channel,
-        ranked_by=request.ranked_by,
-        label=None if label is None else atlas.label(label).id,
-        count=len(hits),
-    )
+    atlas = request.atlas
+    ranking = find_ranking(atlas, request.ranked_by, request.label)
+    hits = atlas.hits(unit, ranked_by=request.ranked_by, label=request.label)
+    rows = hit_queries.unit_hits(  # without images, of which a sheet has many
+        atlas, atlas.layer(unit.layer), unit.channel, rankings=[ranking], count=len(hits)
+    )[ranking]
     pairs = zip(hits, rows, strict=True)
     return [(hit.unit, hit.image) for hit, row in pairs if row.activation is None]
 
@@ -260,7 +256,7 @@ def _draw(
     options: Mapping[str, object],
     to_stderr: bool,
 ) -> None:
-    atlas, unit = request.atlas, request.address
+    unit = request.address
     if not context and (request.channels is not None or unit.channel is not None):
         plates = [request.plate(unit) for unit in request.units]
         result = plates[0] if request.channels is None else plates
@@ -270,25 +266,27 @@ def _draw(
     if not hits:
         raise RetroscopeError(why_no_hits(request))
     if context:
-        write_drawing(_hit_contexts(atlas, hits), path, to_stderr=to_stderr, **options)
+        write_drawing(_hit_contexts(request, hits), path, to_stderr=to_stderr, **options)
         return
     patches, names = [patch for _, patch in hits], [str(hit.unit) for hit, _ in hits]
     heading = layer_heading(request, len(hits))
     write_drawing(patches, path, to_stderr=to_stderr, **options, names=names, **heading)
 
 
-def _hit_contexts(atlas: "Atlas", hits: "Sequence[tuple[HitRow, Patch]]") -> list[object]:
+def _hit_contexts(request: ShowRequest, hits: "Sequence[tuple[HitRow, Patch]]") -> list[object]:
     from retroscope.render.context_figures import HitContext
 
+    is_sampled = request.label is None and request.ranked_by == "sample"
     return [
         HitContext(
-            atlas.image_pixels(hit.image),
+            request.atlas.image_pixels(hit.image),
             patch.projection,
             patch.box,
             patch.score,
             patch.source,
             hit.unit,
             patch.quantile,
+            is_sampled,
         )
         for hit, patch in hits
     ]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from math import isfinite
 
 from retroscope.render.mosaics import BLOCK_SIZE
-from retroscope.results.plates import Patch, Plate
-from retroscope.results.projections import NOT_ACTIVE
+from retroscope.results.plates import Plate
+from retroscope.results.projections import NOT_ACTIVE, Projection
 from retroscope.results.statistics import ChannelStats
 from retroscope.results.unit_numbers import NameSource, UnitName
 
@@ -43,13 +43,16 @@ def ranking_text(plate: Plate) -> str:
     return f"images of a random sample at quantiles {names} of its maxima, and a random one"
 
 
-def score_text(score: float, quantile: float | None) -> str:
-    """The score of a hit, with its quantile if it is one of a sample.
+def score_text(score: float, quantile: float | None, *, is_sampled: bool = False) -> str:
+    """The score of a hit, with its quantile if it is one of a sample, or that it is random.
 
     >>> score_text(3.25, None), score_text(3.25, 0.95)
     ('score 3.25', 'score 3.25 · quantile 0.95')
     """
-    return join_facts(f"score {score:.4g}", "" if quantile is None else f"quantile {quantile:g}")
+    random = "random image" if is_sampled else ""
+    return join_facts(
+        f"score {score:.4g}", random if quantile is None else f"quantile {quantile:g}"
+    )
 
 
 def patch_labels(plate: Plate) -> list[str]:
@@ -107,16 +110,17 @@ def notes_by_text(plate: Plate) -> dict[str, list[int]]:
     """The indices of the patches that each note applies to, by the note."""
     patches_by_note: dict[str, list[int]] = {}
     for index, patch in enumerate(plate.patches):
-        for note in _patch_notes(patch, is_sampled=plate.ranked_by == "sample"):
+        is_sampled = plate.ranked_by == "sample"
+        for note in hit_notes(patch.projection, patch.score, is_sampled=is_sampled):
             patches_by_note.setdefault(note, []).append(index)
     return patches_by_note
 
 
-def _patch_notes(patch: Patch, *, is_sampled: bool) -> Sequence[str]:
-    """The notes of its projection. A sampled patch without one says if the unit is silent."""
-    if patch.projection:
-        return patch.projection.notes
-    return (NOT_ACTIVE,) if is_sampled and patch.score <= 0 else ()
+def hit_notes(projection: Projection | None, score: float, *, is_sampled: bool) -> Sequence[str]:
+    """The notes of the projection. A hit of a sample without one says if the unit is silent."""
+    if projection:
+        return projection.notes
+    return (NOT_ACTIVE,) if is_sampled and score <= 0 else ()
 
 
 def partial_notes(plate: Plate) -> dict[str, list[int]]:

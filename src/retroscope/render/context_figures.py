@@ -10,7 +10,7 @@ from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import crop
-from retroscope.render.captions import count_noun, join_facts, score_text
+from retroscope.render.captions import count_noun, hit_notes, join_facts, score_text
 from retroscope.render.layout import GAP, TIGHT, column, grid, pad, page, row
 from retroscope.render.mosaics import empty_place, legible_factor, resize_projection, resize_tile
 from retroscope.render.panels import heading_block
@@ -39,7 +39,7 @@ _SHEET_GAP = 28
 class HitContext:
     """One hit in its whole image. `box` is the unit's field, which may leave the image.
 
-    `quantile` is that of a hit of a sample.
+    `is_sampled` says that the hit is one of a sample, `quantile` which; None for the random one.
     """
 
     image: RGB
@@ -49,6 +49,7 @@ class HitContext:
     source: str
     unit: Unit
     quantile: float | None = None
+    is_sampled: bool = False
 
 
 def draw_hit_contexts(
@@ -129,7 +130,8 @@ def _field_close_up(hit: HitContext, side: int, *, views: int, tone: str) -> Ima
     tiles = [resize_tile(patch, factor)]
     if hit.projection:
         pixels = crop(hit.projection.full(), box, fill=0)
-        drawn = [resize_projection(pixels, factor, tone)]
+        shown = crop(hit.projection.in_bands().full(), box, fill=0)
+        drawn = [resize_projection(shown, factor, tone)]
         drawn.append(resize_tile(light_patch(patch, pixels), factor))
         tiles += drawn[:views]
     else:
@@ -156,11 +158,12 @@ def _caption(rank: int, hits: Sequence[HitContext], width: int) -> Image.Image:
     box, size = hit.box, (hit.image.shape[0], hit.image.shape[1])
     missing = _any_projected(hits) and not hit.projection
     texts = [
-        score_text(hit.score, hit.quantile),
+        score_text(hit.score, hit.quantile, is_sampled=hit.is_sampled),
         f"field {box.height}x{box.width} px from y {box.top}, x {box.left}",
         _crossed_sides(box, size),
         hit.source,
         "not projected yet" if missing else "",
+        *hit_notes(hit.projection, hit.score, is_sampled=hit.is_sampled),
     ]
     lines = paragraphs(filter(None, texts), width=width)
     return column([line(f"{rank}  {hit.unit}", width=width), *lines], gap=TIGHT)
@@ -187,7 +190,7 @@ def _projection_image(hit: HitContext, factor: float, margins: Box, *, tone: str
             f"the projection of {hit.unit} is for an image of size {hit.projection.size}, "
             f"this image has size {size}; give the image as the network's input"
         )
-    tile = resize_projection(hit.projection.full(), factor, tone)
+    tile = resize_projection(hit.projection.in_bands().full(), factor, tone)
     return _frame_field(tile, hit, factor=factor, margins=margins)
 
 

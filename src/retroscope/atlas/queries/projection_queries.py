@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from retroscope.atlas.queries.query import Query, SqlSource
-from retroscope.atlas.queries.rankings import DefaultRankings
+from retroscope.atlas.queries.query import SqlSource
+from retroscope.atlas.queries.rankings import AnyRanking, DefaultRankings, RankedQuery
 from retroscope.results.layers import Layer
 
 PLATE_SIZE = 9
@@ -22,21 +22,21 @@ HAS_PROJECTION = f"""
 
 
 class MissingHitsRow(NamedTuple):
-    """How many hits by maximum or mean have no projection: all, and the best of their channel.
+    """How many hits have no projection: all, and the best of their channel.
 
-    A hit of both rankings counts once, and is a best one if it is that in either of them.
+    A hit of both default rankings counts once, and is a best one if it is that in either of them.
     """
 
     hits: int
     best_hits: int
 
 
-_MISSING_HITS = Query(
+_MISSING_HITS = RankedQuery(
     MissingHitsRow,
     f"""
     SELECT count(*) AS hits, coalesce(sum(is_best), 0) AS best_hits
     FROM (
-        SELECT min(rank) = 0 AS is_best FROM {DefaultRankings.rows}
+        SELECT min(rank) = 0 AS is_best FROM {{rows}}
             AND layer = (SELECT id FROM layers WHERE name = ?) AND channel BETWEEN ? AND ?
             AND rank < {PLATE_SIZE} AND NOT {HAS_PROJECTION}
         GROUP BY channel, image, y, x)""",  # noqa: S608 - our own SQL
@@ -44,8 +44,16 @@ _MISSING_HITS = Query(
 
 
 def count_missing(
-    source: SqlSource, layer: Layer, *, channels: range | None = None
+    source: SqlSource,
+    layer: Layer,
+    *,
+    channels: range | None = None,
+    ranking: AnyRanking | None = None,
 ) -> MissingHitsRow:
-    """The hits of a layer, or of these channels, that have no projection."""
+    """The hits of a layer, or of these channels, that have no projection.
+
+    By default they are those by maximum and by mean.
+    """
     span = range(layer.channels) if channels is None else channels
-    return _MISSING_HITS.scalar(source, layer.name, span.start, span.stop - 1)
+    query = _MISSING_HITS.of(ranking or DefaultRankings())
+    return query.scalar(source, layer.name, span.start, span.stop - 1)
