@@ -1,5 +1,6 @@
 """world and demo, as somebody at a terminal meets them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ def test_a_world_is_painted_with_its_labels_and_masks(retroscope: Retroscope) ->
         np.testing.assert_array_equal(np.asarray(mask), painted(path).parts)
 
 
+def test_boxes_are_written_into_the_world(retroscope: Retroscope) -> None:
+    said = retroscope("world", "crowds", "--count", "2", "--objects", "3", "--boxes")
+    assert (said.status, said.out) == (0, "crowds\n")
+    coco = json.loads(Path("crowds/annotations.json").read_text())
+    scenes = [world_scene(0, number, objects=3) for number in range(2)]
+    assert len(coco["annotations"]) == sum(len(crowd.objects) for crowd in scenes)
+
+
 def painted(path: str) -> Scene:
     return world_scene(5, int(Path(path).stem))
 
@@ -36,6 +45,7 @@ def painted(path: str) -> Scene:
         (["world", "folder/../cat.png"], "is a file; name a new folder"),
         (["world", "new", "--count", "0"], "no world of 0 images"),
         (["world", "new", "--seed", "-1"], "no world -1; a seed is a number from 0"),
+        (["world", "new", "--objects", "9"], "no scene of 9 objects; a scene has from 1 to 6"),
         (["world", "."], "is not empty; name a new folder"),
         (["demo", "cat.png", "--no-open"], "'cat.png' is a file; name a new folder for the demo"),
         (["demo", ".", "--no-open"], "'.' has files that are not from a demo, such as 'broken.py'"),

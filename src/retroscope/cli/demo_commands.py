@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    short_help="Paint images whose parts are known.",
-    epilog=examples("world painted --count 1000", "world painted --masks --shortcut"),
+    short_help="Paint images whose objects and parts are known.",
+    epilog=examples(
+        "world painted --count 1000",
+        "world painted --objects 3 --boxes",
+        "world painted --masks --shortcut",
+    ),
 )
 @click.argument("folder")
 @click.option(
@@ -28,10 +32,32 @@ if TYPE_CHECKING:
     "--seed", type=int, default=0, show_default=True, metavar="SEED", help="Seed of the world."
 )
 @click.option(
+    "--objects",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Number of objects in each image, of different classes.",
+)
+@click.option(
+    "--boxes",
+    is_flag=True,
+    help="Also write boxes and masks of the objects as COCO JSON, to FOLDER/annotations.json.",
+)
+@click.option(
     "--masks", is_flag=True, help="Also write a map of the part under each pixel to FOLDER-parts."
 )
 @click.option("--shortcut", is_flag=True, help="Put a watermark on the images of one class.")
-def world(folder: str, *, count: int, seed: int, masks: bool, shortcut: bool) -> None:
+def world(
+    folder: str,
+    *,
+    count: int,
+    seed: int,
+    objects: int,
+    boxes: bool,
+    masks: bool,
+    shortcut: bool,
+) -> None:
     """Paint a world into FOLDER: images in a folder for each class, and labels.csv."""
     from retroscope.progress import progress_callback
     from retroscope.world import write_world
@@ -42,6 +68,8 @@ def world(folder: str, *, count: int, seed: int, masks: bool, shortcut: bool) ->
             folder,
             count=count,
             seed=seed,
+            objects=objects,
+            boxes=boxes,
             masks=masks,
             shortcut=shortcut,
             progress=progress_callback("paint", progress),

@@ -1,7 +1,15 @@
-"""A synthetic data set with known parts: scenes by seed, with their classes and part masks."""
+"""A synthetic data set with known parts: scenes by seed, with their classes, boxes and masks."""
 
 from retroscope.world.part_map import PARTS
-from retroscope.world.scene import CLASSES, LABELS, SIZE, WATERMARKED, Scene, scene
+from retroscope.world.scene import (
+    CLASSES,
+    LABELS,
+    SIZE,
+    WATERMARKED,
+    Scene,
+    SceneObject,
+    scene,
+)
 from retroscope.world.world_files import world_scene, write_world
 
 __all__ = [
@@ -11,6 +19,7 @@ __all__ = [
     "SIZE",
     "WATERMARKED",
     "Scene",
+    "SceneObject",
     "scene",
     "world_scene",
     "write_world",

@@ -1,4 +1,4 @@
-"""Paint anti-aliased, lit shapes on a canvas, and record the part that each pixel shows."""
+"""Paint anti-aliased, lit shapes on a canvas, and record what each pixel shows of which object."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -76,9 +76,10 @@ class Material:
 
 
 class SceneCanvas:
-    """Colours (3, side, side) from 0 to 1, and a part map (side, side).
+    """Colours (3, side, side) from 0 to 1, a part map and an object map (side, side).
 
-    Parts in `omitted` are not painted, nor are their shadows.
+    What is painted belongs to the object of number `object_number`; 0 is none. Parts in `omitted`
+    are not painted, nor are their shadows.
     """
 
     def __init__(
@@ -93,6 +94,8 @@ class SceneCanvas:
         self.omitted = frozenset(omitted)
         self.colours = np.zeros((3, side, side), np.float32)
         self.parts = np.zeros((side, side), np.uint8)
+        self.objects = np.zeros((side, side), np.uint8)
+        self.object_number = 0
         self._pixel_centres = np.arange(side, dtype=np.float32) + np.float32(0.5)
 
     @property
@@ -117,7 +120,9 @@ class SceneCanvas:
         if material.rim:
             lit -= material.rim * np.maximum(1 + distance / (3 * self.pixel), 0)
         self._blend(window, cover, material, lit)
-        self.parts[window][cover > 0.5] = PART_NUMBERS[part]
+        covered = cover > 0.5
+        self.parts[window][covered] = PART_NUMBERS[part]
+        self.objects[window][covered] = self.object_number
 
     def shadow(
         self,
