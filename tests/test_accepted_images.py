@@ -88,7 +88,10 @@ def test_the_channels_are_those_that_the_network_runs(
             lambda: Flat(1, 28, 28),
             "images of 1 channel and 28x28 pixels; give one value in mean and in std and input_siz",
         ),
-        (TwoImages, "it takes 2 inputs (left, right); wrap it in a module that takes one image"),
+        (
+            TwoImages,
+            "it takes 2 inputs (left, right); declare them, as in inputs={'left': 'image', ",
+        ),
         (lambda: ChannelsLast(3, 4, 3), "images of (16, 16, 3); wrap it in a module that permutes"),
         (
             lambda: nn.Sequential(nn.Conv3d(3, 4, 3)),

@@ -45,7 +45,7 @@ def infer_channels(module: torch.nn.Module, size: Size) -> int:
     Those of its first convolution if image files have as many. Otherwise the network is run: its
     code may rearrange the pixels first, or the convolution that it registers first runs later.
     """
-    channels = _first_convolution_channels(module)
+    channels = first_convolution_channels(module)
     if channels in IMAGE_CHANNELS:
         return channels
     fitting = (
@@ -58,13 +58,13 @@ def infer_channels(module: torch.nn.Module, size: Size) -> int:
 
 def infer_size(module: torch.nn.Module) -> Size:
     """The size of the images that a network takes: one that it states, or the first usual one."""
-    channels = _first_convolution_channels(module) or IMAGE_CHANNELS[0]
+    channels = first_convolution_channels(module) or IMAGE_CHANNELS[0]
     usual = [(side, side) for side in USUAL_SIDES]
     sizes = (*_stated_sizes(module), *usual)
     return next((size for size in sizes if accepts(module, channels, *size)), usual[0])
 
 
-def _first_convolution_channels(module: torch.nn.Module) -> int:
+def first_convolution_channels(module: torch.nn.Module) -> int:
     """The input channels of the first convolution; 0 if there is none."""
     parts = (part for part in module.modules() if isinstance(part, torch.nn.Conv2d))
     return next((convolution.in_channels for convolution in parts), 0)
@@ -92,9 +92,11 @@ def advise_on_input(
     """
     inputs = _required_inputs(module)
     if len(inputs) > 1:
-        names = ", ".join(inputs)
+        example = ", ".join(f"{name!r}: ..." for name in inputs[1:])
         return InputAdvice(
-            f"it takes {len(inputs)} inputs ({names}); wrap it in a module that takes one image"
+            f"it takes {len(inputs)} inputs ({', '.join(inputs)}); declare them, as in "
+            f"inputs={{{inputs[0]!r}: 'image', {example}}}",
+            "inputs",
         )
     if size != usual_size and accepts(module, channels, *usual_size):
         return InputAdvice(f"it runs {_pixels(usual_size)}; resize the image to that")
@@ -108,22 +110,22 @@ def advise_on_input(
 
 
 def _required_inputs(module: torch.nn.Module) -> list[str]:
-    """The positional parameters of `forward` that have no default, if its signature is known."""
+    """The parameters of `forward` that have no default, if its signature is known."""
     try:
         parameters = signature(module.forward).parameters.values()
     except (TypeError, ValueError):
         return []
-    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    variable = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     return [
         parameter.name
         for parameter in parameters
-        if parameter.kind in kinds and parameter.default is Parameter.empty
+        if parameter.kind not in variable and parameter.default is Parameter.empty
     ]
 
 
 def _candidates(module: torch.nn.Module, channels: int, size: Size) -> Iterator[tuple[int, Size]]:
     """Channels and sizes to try: this size, those that the modules state, and the usual ones."""
-    counts = dict.fromkeys((channels, *IMAGE_CHANNELS, _first_convolution_channels(module)))
+    counts = dict.fromkeys((channels, *IMAGE_CHANNELS, first_convolution_channels(module)))
     sizes = dict.fromkeys((size, *_stated_sizes(module), *((side, side) for side in USUAL_SIDES)))
     for candidate, count in product(sizes, counts):
         if count and (count, candidate) != (channels, size):

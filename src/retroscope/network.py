@@ -1,24 +1,31 @@
 """A network: a module, its preprocessing, its labels and its layers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import replace
 from pathlib import Path
+from typing import IO, Unpack
 
 import numpy as np
-import numpy.typing as npt
 import PIL.Image
 import torch
 
-from retroscope.accepted_images import advise_on_input, infer_channels, infer_size
+from retroscope.accepted_images import infer_channels, infer_size
 from retroscope.engine.batching import NetworkInput, Size
 from retroscope.engine.isolation import EXCLUSIVE_USE, device_of, dtype_of, unwrap
-from retroscope.engine.memory import is_out_of_memory
 from retroscope.engine.program import Survey
-from retroscope.engine.survey import survey
-from retroscope.errors import ImageError, ModelError, RetroscopeError, UnitError, describe_error
+from retroscope.errors import ImageError, ModelError, UnitError
 from retroscope.imaging.decoding import RGB
-from retroscope.imaging.image import Fit, HasPixels, Image, fit_source
+from retroscope.imaging.image import Fit, HasPixels, open_path
+from retroscope.input_binding import (
+    bind_images,
+    bind_module,
+    hold_for_all,
+    infer_image_channels,
+    prepare_inputs,
+)
+from retroscope.module_inputs import ImageInput, InputDeclaration, ModuleInputs, declare_inputs
+from retroscope.network_survey import survey_network
+from retroscope.preprocessing import Preprocessing, ReadLimits, state_preprocessing
 from retroscope.results.caveats import range_caveats
 from retroscope.results.layer_lookup import find_layer
 from retroscope.results.layers import Layer, UnlistedLayer, describe_unlisted, layer_name
@@ -28,75 +35,16 @@ from retroscope.user_modules import (
     describe_non_module,
     stated_options,
     timm_options,
+    usual_fit,
 )
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """From an image to the network's input: fit, scale to 0-1, subtract mean, divide by std.
-
-    A single mean is for grey networks, three for colour.
-    """
-
-    fit: Fit
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-
-    def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std):
-            raise ModelError(
-                f"mean has {len(self.mean)} values and std {len(self.std)}; give one of each for "
-                "every channel that the network takes"
-            )
-        if not all(isfinite(value) for value in (*self.mean, *self.std)) or 0 in self.std:
-            raise ModelError(
-                f"mean {self.mean} and std {self.std} must be finite, and no std may be zero, "
-                "since pixels are divided by it"
-            )
-
-    @property
-    def channels(self) -> int:
-        return len(self.mean)
-
-    def to_input(self, pixels: RGB) -> npt.NDArray[np.float32]:
-        """The network's input for these pixels: channels, height, width."""
-        if self.channels not in (1, 3):
-            raise ImageError(
-                f"this network takes {self.channels} channels, which image files do not have; give "
-                f"a float tensor of ({self.channels}, height, width)"
-            )
-        colours = pixels if self.channels == 3 else pixels.mean(axis=2, keepdims=True)
-        planes = np.array(colours.transpose(2, 0, 1), np.float32, order="C")
-        planes /= np.float32(255)
-        planes -= _float32(self.mean)[:, None, None]
-        planes /= _float32(self.std)[:, None, None]
-        return planes
-
-    def to_rgb(self, values: npt.NDArray[np.float32]) -> RGB:
-        """The pixels of an input (channels, height, width), clipped to what a screen can show."""
-        scaled = values.transpose(1, 2, 0) * _float32(self.std) + _float32(self.mean)
-        levels = np.clip(np.nan_to_num(scaled), 0, 1) * 255
-        if levels.shape[2] != 3:
-            levels = np.repeat(levels.mean(axis=2, keepdims=True), 3, axis=2)
-        pixels: RGB = np.rint(levels).astype(np.uint8)
-        return pixels
-
-    def level(self, value: float) -> torch.Tensor:
-        """The input for a grey level from 0 (black) to 1 (white): channels, 1, 1."""
-        return ((value - torch.tensor(self.mean)) / torch.tensor(self.std))[:, None, None]
-
-
-def _float32(values: tuple[float, ...]) -> npt.NDArray[np.float32]:
-    return np.array(values, np.float32)
-
 
 AnyArray = RGB | torch.Tensor
 """An image as an array, or a batch of them: a uint8 array or tensor is pixels, a float tensor the
 network's input.
 """
 
-OneImage = str | Path | PIL.Image.Image | HasPixels | NetworkInput
-"""What is always a single image."""
+OneImage = str | Path | PIL.Image.Image | HasPixels | NetworkInput | Mapping[str, object]
+"""What is always a single image; a mapping has the inputs of a network that takes several."""
 
 AnyImage = OneImage | AnyArray
 
@@ -114,8 +62,15 @@ class Network:
     single thread. Calls that run a network take turns in a process; to run networks in parallel,
     start a process for each. The module must not be run or trained by other code meanwhile.
 
-    `mean` and `std` are per channel, for pixels scaled to 0-1. `remarks` are added to the notes of
-    every projection; `inferred` lists what was found out while the network was opened.
+    `mean` and `std` are per channel, for pixels scaled to 0-1; with a `value_range`, the values
+    that become 0 and 1, they are in the units of that. `bands` are the three channels that are
+    shown of many, counted from 1; by default the first. `input_size` is 224x224 by default;
+    detectors of torchvision take images whole and resize them themselves. `remarks` are added to
+    the notes of every projection; `inferred` lists what was found out while the network was opened.
+
+    `inputs` has an entry for each argument of a module that takes several: `image`, an
+    `ImageInput`, a `NumberInput`, or a value that is held. All methods look back to the image
+    `look_at`, by default the first. An image is then a dictionary of the inputs by name.
 
     >>> net = Network(torch.nn.Conv2d(3, 8, 3), input_size=(32, 32), name="tiny")
     >>> net.layers[0].channels, str(net.layers[0].field)
@@ -126,35 +81,51 @@ class Network:
         self,
         module: torch.nn.Module,
         *,
-        input_size: Size = (224, 224),
+        input_size: Size | None = None,
         mean: Sequence[float] = (),
         std: Sequence[float] = (),
+        bands: Sequence[int] = (),
+        value_range: Sequence[float] | None = None,
         labels: Sequence[str] = (),
         name: str = "",
         fit: Fit | None = None,
         remarks: Sequence[str] = (),
         inferred: Sequence[str] = (),
+        inputs: InputDeclaration = None,
+        look_at: str = "",
     ) -> None:
-        self.module = as_module(module)
-        mean, std = _channel_values("mean", mean), _channel_values("std", std)
-        fit = fit or Fit(input_size)
-        channels = len(mean) or len(std) or infer_channels(self.module, fit.size)
-        self.preprocessing = Preprocessing(
-            fit,
-            mean or (0.0,) * channels,
-            std or (1.0,) * channels,
+        self.module, self.inputs = declare_inputs(as_module(module), inputs, look_at)
+        own = self.inputs.own if self.inputs else ImageInput()
+        mean = _channel_values("mean", mean) or _channel_values("mean", own.mean)
+        std = _channel_values("std", std) or _channel_values("std", own.std)
+        fit = fit or own.fit or usual_fit(self.module, own.input_size or input_size)
+        channels = len(mean) or len(std) or self._infer_channels(fit)
+        self.preprocessing = state_preprocessing(
+            fit, channels, mean=mean, std=std, bands=bands, value_range=value_range
         )
+        if self.inputs:
+            self.module = bind_module(self.module, self.inputs)
         self.labels = tuple(labels)
         self.name = name or type(self.module).__name__
         self.remarks = tuple(remarks)
         self.inferred = tuple(inferred)
         self._surveys: dict[tuple[int, ...], Survey] = {}
 
+    def _infer_channels(self, fit: Fit) -> int:
+        if self.inputs is not None:
+            return infer_image_channels(self, fit)
+        return infer_channels(self.module, fit.size)
+
     def with_module(
-        self, module: torch.nn.Module, fit: Fit, *, remarks: Sequence[str] = ()
+        self,
+        module: torch.nn.Module,
+        fit: Fit,
+        *,
+        remarks: Sequence[str] = (),
+        inputs: ModuleInputs | None = None,
     ) -> "Network":
         """The same network with another module, or with images fitted in another way."""
-        return Network(
+        network = Network(
             module,
             mean=self.preprocessing.mean,
             std=self.preprocessing.std,
@@ -163,7 +134,36 @@ class Network:
             fit=fit,
             remarks=(*self.remarks, *remarks),
             inferred=self.inferred,
+            inputs=inputs or self.inputs,
         )
+        network.preprocessing = replace(self.preprocessing, fit=fit)
+        return network
+
+    @property
+    def for_batches(self) -> "Network":
+        """The network with images of one size, for one that takes images of any size whole."""
+        fit = self.preprocessing.fit
+        is_whole = fit.of_one_size != fit
+        return self.with_module(self.module, fit.of_one_size) if is_whole else self
+
+    def hold(self, **values: object) -> "Network":
+        """The network with values of its other inputs that are the same for all images.
+
+        An image, numbers, or whatever the module takes: `net.hold(right="b.jpg", age=40)`.
+        """
+        return hold_for_all(self, values)
+
+    def for_images(self, images: Sequence[NetworkInput]) -> "Network":
+        """The network for a batch of these images, or for any batch of one image: their other
+        inputs are held. A network that takes an image alone is itself.
+        """
+        return self if self.inputs is None else bind_images(self, images)
+
+    @property
+    def sample_names(self) -> tuple[str, ...]:
+        """The entries of a sample that come together; none if the network takes an image alone."""
+        inputs = self.inputs
+        return (inputs.image, *inputs.given) if inputs and inputs.given else ()
 
     def __repr__(self) -> str:
         height, width = self.input_size
@@ -198,27 +198,8 @@ class Network:
         if shape not in self._surveys:
             with EXCLUSIVE_USE:
                 if shape not in self._surveys:  # another thread may have run it meanwhile
-                    self._surveys[shape] = self._run_survey(shape)
+                    self._surveys[shape] = survey_network(self, shape)
         return self._surveys[shape]
-
-    def _run_survey(self, shape: tuple[int, int, int]) -> Survey:
-        try:
-            return survey(self.module, shape)
-        except RetroscopeError:
-            raise
-        except Exception as error:  # whatever the network's own code raises
-            if is_out_of_memory(error):
-                raise
-            channels, height, width = shape
-            advice = advise_on_input(
-                self.module, channels, (height, width), usual_size=self.input_size
-            )
-            reason = describe_error(error)
-            raise ModelError(
-                f"{self.name} cannot run an image of {channels} channels and "
-                f"{height}x{width} pixels: {f'{advice.text} ({reason})' if advice else reason}",
-                parameter=advice.parameter if advice else "",
-            ) from error
 
     def layer(self, name: AnyLayer, size: Size | None = None) -> Layer:
         """The layer of this name, alias or module, for images of this size."""
@@ -268,17 +249,25 @@ class Network:
         """
         if isinstance(image, NetworkInput):
             return image
+        if self.inputs is not None:
+            return prepare_inputs(self, image)
         if isinstance(image, torch.Tensor):
             if image.dtype != torch.uint8:
                 return self._prepare_tensor(image)
-            image = _pixels_of(image)
-        return self.prepare_fitted(fit_source(image, self.preprocessing.fit))
+            image = _pixels_of(image, self.preprocessing)
+        if isinstance(image, str | Path):
+            with open_path(image) as file:
+                return self.prepare_file(file, str(image))
+        return self._in_dtype(self.preprocessing.prepare(image))
 
-    def prepare_fitted(self, image: Image) -> NetworkInput:
-        """The network's input for an image that its fit has resized and cropped already."""
-        tensor = torch.from_numpy(self.preprocessing.to_input(image.pixels))
-        fit = self.preprocessing.fit
-        return NetworkInput(tensor.to(dtype_of(self.module)), image.pixels, image.source, fit)
+    def prepare_file(
+        self, file: IO[bytes], source: str, **limits: Unpack[ReadLimits]
+    ) -> NetworkInput:
+        """The network's input for an image in an open file, whose name is `source`."""
+        return self._in_dtype(self.preprocessing.read(file, source, **limits))
+
+    def _in_dtype(self, image: NetworkInput) -> NetworkInput:
+        return replace(image, tensor=image.tensor.to(dtype_of(self.module)))
 
     def _prepare_tensor(self, tensor: torch.Tensor) -> NetworkInput:
         channels = self.preprocessing.channels
@@ -289,8 +278,8 @@ class Network:
                 f"{tensor.dtype} of {tuple(tensor.shape)}{batch}"
             )
         values = tensor.detach().to(dtype_of(self.module), copy=True)
-        rgb = self.preprocessing.to_rgb(values.float().cpu().numpy())
-        return NetworkInput(values, rgb, "", caveats=self._range_caveats(values))
+        rgb, notes = self.preprocessing.show_input(values.float().cpu().numpy())
+        return NetworkInput(values, rgb, "", caveats=(*self._range_caveats(values), *notes))
 
     def _range_caveats(self, values: torch.Tensor) -> tuple[str, ...]:
         if not values.numel():
@@ -308,8 +297,10 @@ AnyNetwork = Network | torch.nn.Module
 """A network, or a module that is wrapped with what it states and what is usual."""
 
 
-def _pixels_of(tensor: torch.Tensor) -> RGB:
+def _pixels_of(tensor: torch.Tensor, preprocessing: Preprocessing) -> RGB:
     """The pixels of a uint8 tensor (channels, height, width), channels last."""
+    if not preprocessing.takes_photos:
+        return tensor.cpu().movedim(0, -1).numpy()
     if tensor.dim() != 3 or tensor.shape[0] not in (1, 3):
         raise ImageError(
             "a uint8 tensor is an image of (3, height, width) or (1, height, width); this one has "
@@ -337,6 +328,10 @@ def as_network(net: object) -> Network:
         raise ModelError(f"{description.name} is not a Network; {advice}")
     module = as_module(net)
     stated = timm_options(module) | stated_options(module, type(module).__name__)
+    fit = usual_fit(module, stated.get("input_size"))
+    if fit.mode == "whole":  # it resizes and normalises images itself
+        stated = {**stated, "fit": fit}
+        return Network(module, **stated, remarks=_assumptions(module, fit.size, stated))
     size = stated.get("input_size") or infer_size(module)
     return Network(
         module, **{**stated, "input_size": size}, remarks=_assumptions(module, size, stated)
@@ -347,8 +342,8 @@ def _assumptions(module: torch.nn.Module, size: Size, stated: Mapping[str, objec
     """One sentence on what a module does not state, or none."""
     kind = type(module).__name__
     texts = {
-        f"{size[0]}x{size[1]} pixels": {"input_size"},
-        "mean 0 and std 1 for pixels from 0 to 1": {"mean", "std"},
+        f"{size[0]}x{size[1]} pixels": {"input_size", "fit"},
+        "mean 0 and std 1 for pixels from 0 to 1": {"mean", "std", "fit"},
         "no labels": {"labels"},
     }
     assumed = [text for text, options in texts.items() if not options & stated.keys()]

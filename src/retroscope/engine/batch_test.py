@@ -4,6 +4,9 @@ No table can say it: `x * x.mean()` mixes the images of a batch, and so does cod
 number out of the tensors.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 import torch
 
 from retroscope.engine.call_arguments import tensors_in
@@ -20,10 +23,17 @@ _TOLERANCE = 1e-3
 """Relative to the largest value of a layer. A batch may be computed in another order."""
 
 
-def mixes_images(module: torch.nn.Module, shape: Shape, survey: Survey) -> bool:
+def mixes_images(
+    module: torch.nn.Module,
+    shape: Shape,
+    survey: Survey,
+    *,
+    single: Sequence[torch.nn.Module] = (),
+) -> bool:
     """Whether the maps of an image change when another image runs beside it.
 
-    A network whose code does not take a batch of two counts as one that does.
+    A network whose code does not take a batch of two counts as one that does. If other inputs are
+    held, `single` are the modules for the first and for the second image alone.
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, *shape, generator=generator)
@@ -32,7 +42,10 @@ def mixes_images(module: torch.nn.Module, shape: Shape, survey: Survey) -> bool:
     if survey.channels_last:
         images = images.to(memory_format=torch.channels_last)
     with preserve_state(module), torch.no_grad():
-        alone = [_sample_layers(module, survey, image[None].clone())[0] for image in images]
+        alone = [
+            _sample_layers(part, survey, image[None].clone())[0]
+            for part, image in zip(single or (module, module), images, strict=True)
+        ]
         try:
             together = _sample_layers(module, survey, images)
         except ModelError:
@@ -49,12 +62,13 @@ Samples = dict[int, torch.Tensor]
 
 
 def _sample_layers(module: torch.nn.Module, survey: Survey, images: torch.Tensor) -> list[Samples]:
-    """The samples of each image of a batch."""
+    """The samples of each image of a batch, up to the step that is not the surveyed one.
+
+    A detector runs the same steps on every image only until it has found boxes.
+    """
     sampler = _Sampler(survey, len(images))
-    try:
+    with suppress(CannotFollow):
         run(module, images, sampler)
-    except CannotFollow:
-        return [{} for _ in images]
     return sampler.samples
 
 

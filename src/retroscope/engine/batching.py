@@ -6,8 +6,8 @@ through the network side by side.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from math import inf, prod
 
@@ -29,7 +29,8 @@ Size = tuple[int, int]
 class NetworkInput:
     """An image as the network takes it (channels, height, width), as it looks, and its source.
 
-    `fit` is how it was fitted to the network; None if it was given as the network's input.
+    `fit` is how it was fitted to the network; None if it was given as the network's input. `others`
+    are the other inputs that come with it, by name.
     """
 
     tensor: torch.Tensor
@@ -37,6 +38,7 @@ class NetworkInput:
     source: str
     fit: Fit | None = None
     caveats: tuple[str, ...] = ()
+    others: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def size(self) -> Size:
@@ -202,10 +204,11 @@ def depends_on_position(survey: Survey, target: int) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class ImageStack:
-    """Images of one size on the device, ready to be cropped many at a time."""
+    """Images of one size on the device, ready to be cropped many at a time; `inputs` by slot."""
 
     tensor: torch.Tensor
     slots: dict[int, int]
+    inputs: Sequence[NetworkInput]
     channels_last: bool = True
 
     @classmethod
@@ -218,7 +221,8 @@ class ImageStack:
         stack = first.new_empty(len(unique), height, width, channels, device=device)
         for slot, image in enumerate(unique.values()):
             stack[slot] = image.tensor.permute(1, 2, 0)
-        return cls(stack, {key: slot for slot, key in enumerate(unique)}, channels_last)
+        slots = {key: slot for slot, key in enumerate(unique)}
+        return cls(stack, slots, list(unique.values()), channels_last)
 
     def slot(self, image: NetworkInput) -> int:
         """The row of an image."""

@@ -18,6 +18,7 @@ from typing import cast
 import torch
 
 from retroscope.engine.call_arguments import Function, tensors_in
+from retroscope.engine.held_inputs import held_tensors
 from retroscope.engine.intercept import Handler, run
 from retroscope.engine.interpreter import Call, CannotFollow, ProgramInterpreter
 from retroscope.engine.map_regions import MapRegion, Span, cut, known_outputs
@@ -51,10 +52,15 @@ def run_region(
     region: MapRegion,
     execute: Handler,
 ) -> RegionOutput | None:
-    """The output of step `target` on these crops; None if it cannot be computed from them."""
+    """The output of step `target` on these crops; None if it cannot be computed from them.
+
+    What depends on other inputs, which are held, cannot: they differ from image to image.
+    """
     runner = _RegionRunner(survey, target, execute)
     runner.batch = len(crops)
     runner.regions[crops] = region
+    for tensor in held_tensors(module).values():
+        runner.regions[tensor] = None
     try:
         run(module, crops, runner)
     except CannotFollow:

@@ -10,6 +10,7 @@ from retroscope.engine.call_arguments import Args, Function, Kwargs, positional
 from retroscope.engine.forward import run_forward
 from retroscope.engine.intercept import execute_plainly
 from retroscope.engine.isolation import preserve_state
+from retroscope.input_binding import blank_module
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 
@@ -42,8 +43,9 @@ def convolution_weights(net: Network, layers: Iterable[Layer]) -> dict[str, Conv
     }
     if listeners:
         batch = torch.zeros(1, net.preprocessing.channels, *net.input_size, device=net.device)
-        with preserve_state(net.module), torch.no_grad():
-            run_forward(net.module, net.survey(), batch.to(net.dtype), listeners, execute=execute)
+        module = blank_module(net, net.input_size)
+        with preserve_state(module), torch.no_grad():
+            run_forward(module, net.survey(), batch.to(net.dtype), listeners, execute=execute)
     return calls
 
 

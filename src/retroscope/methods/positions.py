@@ -38,7 +38,8 @@ def resolve_positions(
 
     def work(slots: Sequence[int]) -> None:
         groups = [open_requests[slot] for slot in slots]
-        positions.update(_request_positions(net, survey, images.images_at(slots), groups))
+        bound = net.for_images([images.inputs[slot] for slot in slots])
+        positions.update(_request_positions(bound, survey, images.images_at(slots), groups))
 
     for _ in in_batches(list(open_requests), size, work):
         pass

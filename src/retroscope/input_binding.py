@@ -1,0 +1,224 @@
+"""Holds the other inputs of a network, for all images or for those of a batch."""
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from retroscope.accepted_images import IMAGE_CHANNELS, accepts, first_convolution_channels
+from retroscope.argument_types import shorten
+from retroscope.engine.batching import NetworkInput, Size
+from retroscope.engine.held_inputs import held_forward, hold_inputs, missing_inputs_error
+from retroscope.engine.isolation import device_of, dtype_of
+from retroscope.errors import ImageError, ModelError, RetroscopeError, did_you_mean
+from retroscope.imaging.image import Fit
+from retroscope.module_inputs import ImageInput, ModuleInputs, OtherInput, batch_of_one
+from retroscope.preprocessing import state_preprocessing
+
+if TYPE_CHECKING:
+    from retroscope.network import Network
+
+Values = Mapping[str, object]
+
+
+def bind_module(
+    module: torch.nn.Module, inputs: ModuleInputs, values: Values | None = None
+) -> torch.nn.Module:
+    """The user's module as one that takes the image alone, with these values for other inputs."""
+    forward = inputs.bind(module, values)
+    forward.values = {name: _to_module(value, module) for name, value in forward.values.items()}
+    return hold_inputs(forward)
+
+
+def _to_module(value: object, module: torch.nn.Module) -> object:
+    """A tensor on the module's device, and in its floating-point type."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    dtype = dtype_of(module) if value.is_floating_point() else value.dtype
+    return value.to(device_of(module), dtype)
+
+
+def infer_image_channels(net: "Network", fit: Fit) -> int:
+    """The channels of the image that is looked back to: colour, grey, or those of the first
+    convolution, whichever the network runs with its other inputs blank.
+    """
+    assert net.inputs is not None
+    candidate = copy(net)
+    candidate.module = bind_module(net.module, net.inputs)
+    first = first_convolution_channels(net.module)
+    for count in dict.fromkeys((*IMAGE_CHANNELS, first)):
+        candidate.preprocessing = state_preprocessing(
+            fit, count, mean=(), std=(), bands=(), value_range=None
+        )
+        if count and accepts(blank_module(candidate, fit.size), count, *fit.size):
+            return count
+    return first or IMAGE_CHANNELS[0]
+
+
+def bind_images(net: "Network", images: Sequence[NetworkInput]) -> "Network":
+    """The network as it runs these images, one for each row of its batches, or one for all rows.
+
+    A network that takes an image alone is itself.
+    """
+    inputs = net.inputs
+    if inputs is None or not inputs.given:
+        return net
+    for image in images:
+        missing = tuple(name for name in inputs.given if name not in image.others)
+        if missing:
+            raise missing_inputs_error(net.name, inputs.image, missing)
+    values = {name: torch.stack([image.others[name] for image in images]) for name in inputs.given}
+    return _rebind(net, values)
+
+
+def _rebind(net: "Network", values: Values) -> "Network":
+    bound = copy(net)
+    assert net.inputs is not None
+    bound.module = bind_module(_original(net), net.inputs, values)
+    return bound
+
+
+def _original(net: "Network") -> torch.nn.Module:
+    """The module of several arguments that a network runs."""
+    forward = held_forward(net.module)
+    assert forward is not None
+    return forward.module
+
+
+def blank_module(net: "Network", size: Size) -> torch.nn.Module:
+    """The module with black images and zeros for what comes with each image of this size."""
+    if net.inputs is None or not net.inputs.given:
+        return net.module
+    values = {name: _blank(net, spec, size)[None] for name, spec in net.inputs.given.items()}
+    return _rebind(net, values).module
+
+
+def _blank(net: "Network", spec: OtherInput, size: Size) -> torch.Tensor:
+    if isinstance(spec, ImageInput):
+        preparing = preparing_network(net, spec)
+        shape = preparing.preprocessing.channels, *_size_beside(net, preparing, size)
+        return torch.zeros(shape, dtype=net.dtype)
+    return torch.zeros(spec.size, dtype=spec.dtype or net.dtype)
+
+
+def random_modules(net: "Network", size: Size) -> Sequence[torch.nn.Module]:
+    """The module with two sets of other inputs: with the first, with the second, and with both."""
+    if net.inputs is None or not net.inputs.given:
+        return ()
+    generator = torch.Generator().manual_seed(1)
+    pairs: dict[str, torch.Tensor] = {}
+    for name, spec in net.inputs.given.items():
+        blank = _blank(net, spec, size)
+        pairs[name] = blank[None].repeat(2, *(1 for _ in blank.shape))
+        if blank.is_floating_point():
+            noise = torch.randn(pairs[name].shape, generator=generator).to(blank.dtype)
+            noise[1] = 3 * noise[1] + 1
+            pairs[name] = noise
+    rows = [{name: pair[row : row + 1] for name, pair in pairs.items()} for row in (0, 1)]
+    return [_rebind(net, values).module for values in (*rows, pairs)]
+
+
+def preparing_network(net: "Network", spec: ImageInput) -> "Network":
+    """The network as one that prepares another image: with its preprocessing, and no inputs."""
+    preparing, own = copy(net), net.preprocessing
+    fit = spec.fit or (Fit(spec.input_size) if spec.input_size else own.fit)
+    preparing.inputs, preparing.preprocessing = None, replace(own, fit=fit)
+    if spec.mean or spec.std or spec.value_range:
+        preparing.preprocessing = state_preprocessing(
+            fit,
+            len(spec.mean) or len(spec.std) or own.channels,
+            mean=tuple(spec.mean),
+            std=tuple(spec.std),
+            bands=(),
+            value_range=spec.value_range,
+        )
+    return preparing
+
+
+def _size_beside(net: "Network", preparing: "Network", size: Size) -> Size:
+    """The size of another image beside one of this size, which may be given as a tensor."""
+    is_alike = preparing.input_size == net.input_size
+    return size if is_alike else preparing.input_size
+
+
+def prepare_inputs(net: "Network", image: object) -> NetworkInput:
+    """The network's input for an image with those that come with it, as a dictionary by name."""
+    assert net.inputs is not None
+    looked_at, others = net.inputs.sort(image, net.name)
+    preparing = copy(net)
+    preparing.inputs = None
+    return attach_others(net, preparing.prepare(looked_at), others)  # type: ignore[arg-type]
+
+
+def attach_others(net: "Network", image: NetworkInput, others: Values) -> NetworkInput:
+    """An image with the other inputs that come with it, prepared."""
+    if net.inputs is None:
+        return image
+    prepared = {
+        name: _prepare_other(net, name, value, image.size) for name, value in others.items()
+    }
+    return replace(image, others=prepared) if prepared else image
+
+
+def _prepare_other(net: "Network", name: str, value: object, size: Size) -> torch.Tensor:
+    assert net.inputs is not None
+    spec = net.inputs.kinds[name]
+    if not isinstance(spec, ImageInput):
+        return spec.tensor_of(name, value).to(spec.dtype or net.dtype)
+    preparing = preparing_network(net, spec)
+    try:
+        tensor = preparing.prepare(value).tensor  # type: ignore[arg-type]
+    except RetroscopeError as error:
+        error.args = (f"{name}: {error}",)
+        raise
+    expected, actual = _size_beside(net, preparing, size), tuple(tensor.shape[1:])
+    if actual != expected:
+        raise ImageError(
+            f"{name} has {actual[0]}x{actual[1]} pixels beside {net.inputs.image} of "
+            f"{size[0]}x{size[1]}; it must have {expected[0]}x{expected[1]}"
+        )
+    return tensor
+
+
+def hold_for_all(net: "Network", values: Values) -> "Network":
+    """The network with values of its other inputs that are the same for all images."""
+    inputs = net.inputs
+    if inputs is None:
+        raise ModelError(
+            f"{net.name} takes an image alone; declare its inputs with rs.Network(module, "
+            "inputs=...)",
+            parameter="inputs",
+        )
+    for name, value in values.items():
+        if name == inputs.image:
+            raise ModelError(
+                f"{name!r} is the image that is looked back to; hold the others, or look at "
+                "another one with rs.Network(module, inputs=..., look_at=...)",
+                parameter="inputs",
+            )
+        known = dict.fromkeys((*inputs.kinds, *inputs.held))
+        if name not in known:
+            hint = did_you_mean(name, known) or f"it has {', '.join(known)}"
+            raise ModelError(f"no input {name!r} of {net.name}; {hint}", parameter="inputs")
+        inputs = inputs.hold(name, _prepare_held(net, name, value))
+    holding = net.with_module(net.module, net.preprocessing.fit, inputs=inputs)
+    holding.remarks = _held_remarks(net, values)
+    return holding
+
+
+def _prepare_held(net: "Network", name: str, value: object) -> object:
+    """A value as it is held: prepared if its kind was declared, otherwise as it is."""
+    assert net.inputs is not None
+    if name in net.inputs.kinds:
+        return _prepare_other(net, name, value, net.input_size)[None]
+    return batch_of_one(value)
+
+
+def _held_remarks(net: "Network", values: Values) -> tuple[str, ...]:
+    """What the notes of results say of what is held."""
+    before = tuple(f"{name} is held at " for name in values)
+    remarks = [remark for remark in net.remarks if not remark.startswith(before)]
+    held = (f"{name} is held at {shorten(value)}" for name, value in values.items())
+    return *remarks, *held

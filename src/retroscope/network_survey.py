@@ -1,0 +1,53 @@
+"""The survey of a network for images of one size; a network that does not run is refused."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from retroscope.accepted_images import advise_on_input
+from retroscope.engine.batch_test import mixes_images
+from retroscope.engine.memory import is_out_of_memory
+from retroscope.engine.program import Survey
+from retroscope.engine.survey import survey
+from retroscope.errors import ModelError, RetroscopeError, describe_error
+from retroscope.input_binding import blank_module, random_modules
+
+if TYPE_CHECKING:
+    from retroscope.network import Network
+
+
+def survey_network(net: "Network", shape: tuple[int, int, int]) -> Survey:
+    """The program of a network for black images of this shape (channels, height, width).
+
+    What comes with each image is black or zero.
+    """
+    channels, height, width = shape
+    module = blank_module(net, (height, width))
+    try:
+        surveyed = survey(module, shape)
+    except RetroscopeError:
+        raise
+    except Exception as error:  # whatever the network's own code raises
+        if is_out_of_memory(error):
+            raise
+        advice = advise_on_input(module, channels, (height, width), usual_size=net.input_size)
+        reason = describe_error(error)
+        raise ModelError(
+            f"{net.name} cannot run an image of {channels} channels and "
+            f"{height}x{width} pixels: {f'{advice.text} ({reason})' if advice else reason}",
+            parameter=advice.parameter if advice else "",
+        ) from error
+    return _with_batch_test(surveyed, shape, random_modules(net, (height, width)))
+
+
+def _with_batch_test(
+    surveyed: Survey, shape: tuple[int, int, int], modules: Sequence[torch.nn.Module]
+) -> Survey:
+    """The survey of a network whose images come with other inputs, which must not mix either."""
+    if not modules:
+        return surveyed
+    *single, together = modules
+    return replace(surveyed, batch_test=partial(mixes_images, together, shape, single=single))

@@ -1,0 +1,129 @@
+"""Networks of several inputs from the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import retroscope as rs
+from tests.cli.terminal import Retroscope, picture
+
+NETWORK = """
+import retroscope as rs
+import torch
+from torch import nn
+from tests.reference.several_inputs import Conditioned, Pair
+
+
+def pair():
+    torch.manual_seed(0)
+    inputs = {"left": "image", "right": "image"}
+    return rs.Network(Pair(), input_size=(24, 24), inputs=inputs)
+
+
+def conditioned():
+    torch.manual_seed(0)
+    inputs = {"image": "image", "numbers": rs.NumberInput(2)}
+    return rs.Network(Conditioned(), input_size=(24, 24), inputs=inputs)
+"""
+
+
+@pytest.fixture
+def several(desk: Path) -> Path:
+    (desk / "several.py").write_text(NETWORK, "utf-8")
+    for seed, folder in enumerate(("left", "right")):
+        (desk / folder).mkdir()
+        for number in range(2):
+            picture(seed=10 * seed + number).save(desk / folder / f"{number}.png")
+    return desk
+
+
+def test_other_images_are_given_by_name(several: Path, retroscope: Retroscope) -> None:
+    said = retroscope(
+        *("saliency", "several.py:pair", "cat.png", "--input", "right=dog.png", "--json"),
+        *("--target", "1", "--device", "cpu"),
+    )
+    assert said.status == 0, said.err
+    net = rs.open_model(f"{several / 'several.py'}:pair", device="cpu")
+    heat = rs.saliency(net, {"left": "cat.png", "right": "dog.png"}, target=1)
+    assert json.loads(said.out)["score"] == pytest.approx(heat.score)
+
+
+@pytest.mark.parametrize(
+    ("value", "note"), [("0.5,2", "[0.5, 2.0]"), ("numbers.npy", "array([0.5, 2. ])")]
+)
+def test_numbers_are_given_by_name(
+    several: Path, retroscope: Retroscope, value: str, note: str
+) -> None:
+    np.save(several / "numbers.npy", np.array([0.5, 2.0]))
+    said = retroscope(
+        *("activations", "several.py:conditioned", "last", "cat.png", "--json"),
+        *("--input", f"numbers={value}", "--device", "cpu"),
+    )
+    assert said.status == 0, said.err
+    net = rs.open_model(f"{several / 'several.py'}:conditioned", device="cpu")
+    pair = {"image": "cat.png", "numbers": [0.5, 2.0]}
+    shown = json.loads(said.out)
+    assert shown["layer"] == "last"
+    expected = json.loads(json.dumps(rs.as_json(rs.activations(net, "last", pair))))
+    assert {**shown, "notes": [], "source": ""} == {**expected, "notes": [], "source": ""}
+    assert shown["notes"] == [f"numbers is held at {note}"]
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (
+            ["cam", "several.py:pair", "cat.png"],
+            "Pair takes left and right; give {'left': ..., 'rig",
+        ),
+        (
+            ["cam", "several.py:pair", "cat.png", "--input", "rigth=dog.png"],
+            "no input 'rigth' of Pair; did you mean 'right'? (--input)",
+        ),
+        (["cam", "several.py:pair", "cat.png", "--input", "right"], "'right' is not NAME=VALUE"),
+        (
+            ["cam", "nets.py:tiny", "cat.png", "--input", "right=dog.png"],
+            "an image alone; declare its inputs with rs.Network(module, inputs=...) (--input)",
+        ),
+        (
+            ["cam", "several.py:conditioned", "cat.png", "--input", "numbers=old"],
+            "numbers is 'old'; write a number, several as 1,2.5, or a .npy file (--input)",
+        ),
+        (
+            ["scan", "several.py:pair", "left", "--to", "a.atlas"],
+            "Pair takes 'right' with each image; give a folder or a CSV file of them",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(
+    several: Path, retroscope: Retroscope, words: list[str], advice: str
+) -> None:
+    assert several.is_dir()
+    said = retroscope(*words)
+    assert said.status == 2
+    assert advice in said.err
+    assert "Traceback" not in said.err
+
+
+def test_two_folders_are_scanned(several: Path, retroscope: Retroscope) -> None:
+    said = retroscope(
+        *("scan", "several.py:pair", "left", "--to", "pairs.atlas", "--layers", "compare"),
+        *("--input", "right=right", "--projections", "1", "--device", "cpu"),
+    )
+    assert said.status == 0, said.err
+    net = rs.open_model(f"{several / 'several.py'}:pair", device="cpu")
+    pairs = [{"left": f"left/{n}.png", "right": f"right/{n}.png"} for n in range(2)]
+    with rs.open_atlas("pairs.atlas") as atlas:
+        best = max(rs.activations(net, "compare", pair).maps[0].max() for pair in pairs)
+        assert atlas.plate("compare:0").patches[0].score == pytest.approx(best, rel=1e-4)
+
+
+def test_the_table_of_layers_names_what_reads_other_inputs(
+    several: Path, retroscope: Retroscope
+) -> None:
+    assert several.is_dir()
+    said = retroscope("layers", "several.py:pair")
+    assert said.status == 0, said.err
+    assert "1 conv is not listed (reads right, and nothing of left): right_stem" in said.err

@@ -1,0 +1,225 @@
+"""Scans of networks of several inputs: what comes with each image is found by the image's name."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import retroscope as rs
+from retroscope.engine.held_inputs import held_forward
+from retroscope.errors import ImageError, ModelError, RetroscopeError
+from retroscope.network import Network
+from tests.conftest import built
+from tests.reference.several_inputs import Conditioned, Pair
+from tests.scanning.scans import MEAN, STD, Maps, check_channel, smooth_image, write_images
+
+SIDE, COUNT = 24, 5
+PAIR: dict[str, Any] = {"left": "image", "right": "image"}
+
+
+def pair_network(**options: Any) -> Network:
+    """In float64, so that a batch ranks as its images one by one."""
+    module = built(Pair).double()
+    return Network(
+        module, input_size=(SIDE, SIDE), mean=MEAN, std=STD, inputs=PAIR, name="pair", **options
+    )
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Two parallel folders; the partners are of the same names with another ending."""
+    left, right = write_images(tmp_path / "left", COUNT), tmp_path / "right"
+    right.mkdir()
+    for seed in range(COUNT):
+        smooth_image(seed + 50, SIDE).save(right / f"{seed:02}.bmp")
+    return left, right
+
+
+def maps_of(net: Network, layer: str, images: Sequence[Any]) -> Maps:
+    """The output of a part of the user's module for each image, by torch's own hook."""
+    forward, found = held_forward(net.module), list[torch.Tensor]()
+    assert forward is not None
+    part = forward.module.get_submodule(layer)
+    hook = part.register_forward_hook(lambda _part, _inputs, output: found.append(output))
+    with torch.no_grad():
+        for image in images:
+            prepared = net.prepare(image)
+            others = {name: value[None] for name, value in prepared.others.items()}
+            held = {name: value for name, value in forward.values.items() if name not in others}
+            forward.module(**{forward.image: prepared.tensor[None], **held, **others})
+    hook.remove()
+    return torch.cat(found).numpy()
+
+
+def scanned(net: Network, images: Any, to: Path | None = None, **options: Any) -> rs.Atlas:
+    to = to or images.parent / "pairs.atlas"
+    return rs.scan(net, images, to=to, layers=["left_stem", "compare"], top=3, workers=1, **options)
+
+
+def test_a_scan_of_two_folders_finds_what_each_pair_gives(folders: tuple[Path, Path]) -> None:
+    left, right = folders
+    net = pair_network()
+    pairs = [
+        {"left": left / f"{seed:02}.png", "right": right / f"{seed:02}.bmp"}
+        for seed in range(COUNT)
+    ]
+    with closing(scanned(net, left, inputs={"right": right}, projections=1)) as atlas:
+        for layer in ("left_stem", "compare"):
+            maps = maps_of(net, layer, pairs)
+            for channel in range(2):
+                check_channel(atlas, f"{layer}:{channel}", maps[:, channel], top=3)
+        best = atlas.plate("compare:0").patches[0]
+        key = Path(best.source).stem
+        unit = f"compare:0@{best.position[0]},{best.position[1]}"
+        pair = {"left": left / f"{key}.png", "right": right / f"{key}.bmp"}
+        assert best.projection is not None
+        expected = rs.deconv(net, unit, pair).pixels
+        shown = best.projection.pixels
+        np.testing.assert_allclose(shown, expected, atol=0.02 * np.abs(expected).max())
+
+
+def test_a_scan_is_illustrated_from_the_folders_that_it_recorded(
+    folders: tuple[Path, Path],
+) -> None:
+    left, right = folders
+    with closing(
+        scanned(pair_network(), left, inputs={"right": right}, projections=False)
+    ) as atlas:
+        path = atlas.path
+    rs.illustrate(path, pair_network(), projections=1)
+    with closing(rs.open_atlas(path)) as atlas:
+        assert atlas.plate("compare:0").patches[0].projection is not None
+
+
+@pytest.mark.parametrize("what", ["a partner", "the declaration"])
+def test_a_scan_goes_on_with_the_same_pairs_alone(folders: tuple[Path, Path], what: str) -> None:
+    left, right = folders
+    scanned(pair_network(), left, inputs={"right": right}, projections=False).close()
+    if what == "a partner":
+        smooth_image(99, SIDE).save(right / "02.bmp")
+        with pytest.raises(
+            RetroscopeError, match=r"'.*02\.png' has changed since the scan read it"
+        ):
+            scanned(pair_network(), left, inputs={"right": right}, projections=False)
+    else:
+        held = pair_network().hold(right=right / "00.bmp")
+        with pytest.raises(RetroscopeError, match=r"the inputs of the model, or what is held for"):
+            scanned(held, left, projections=False)
+
+
+def test_missing_partners_are_counted_in_one_line(folders: tuple[Path, Path]) -> None:
+    left, right = folders
+    for name in ("01.bmp", "03.bmp"):
+        (right / name).unlink()
+    with pytest.raises(
+        ImageError, match=r"2 of 5 images have no right in '.*right', such as '01\.p"
+    ):
+        scanned(pair_network(), left, inputs={"right": right})
+
+
+def test_partners_that_cannot_be_read_leave_their_images_out(folders: tuple[Path, Path]) -> None:
+    left, right = folders
+    (right / "02.bmp").write_bytes(b"no image")
+    with closing(
+        scanned(pair_network(), left, inputs={"right": right}, projections=False)
+    ) as atlas:
+        (row,) = atlas.sql("SELECT key, error FROM images WHERE error IS NOT NULL")
+        assert row[0] == "02.png"
+        assert str(row[1]).startswith("right: ")
+
+
+def test_numbers_and_paths_come_from_a_table(folders: tuple[Path, Path]) -> None:
+    left, _ = folders
+    table = left.parent / "numbers.csv"
+    rows = [f"{seed:02}.png,{seed}.5 {-seed}" for seed in range(COUNT)]
+    table.write_text("\n".join(["image,numbers", *rows]))
+    module = built(Conditioned).double()
+    net = Network(
+        module,
+        input_size=(SIDE, SIDE),
+        inputs={"image": "image", "numbers": rs.NumberInput(2)},
+        name="conditioned",
+    )
+    to = left.parent / "numbers.atlas"
+    layers = ["last"]
+    with closing(
+        rs.scan(net, left, to=to, layers=layers, inputs={"numbers": table}, projections=False)
+    ) as atlas:
+        images = [
+            {"image": left / f"{seed:02}.png", "numbers": [seed + 0.5, -seed]}
+            for seed in range(COUNT)
+        ]
+        check_channel(atlas, "last:0", maps_of(net, "last", images)[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "advice"),
+    [
+        (
+            None,
+            "pair takes 'right' with each image; give a folder or a CSV file of them, as in inp",
+        ),
+        ({"rigth": "right"}, "pair takes no 'rigth' with each image; did you mean 'right'?"),
+        ({"right": "nowhere"}, "right is not at 'nowhere'; give a folder of files named as the im"),
+        ({"right": "no.csv"}, "cannot read 'no.csv'"),
+    ],
+)
+def test_a_scan_without_its_partners_is_refused(
+    folders: tuple[Path, Path], inputs: Any, advice: str
+) -> None:
+    with pytest.raises(RetroscopeError) as caught:
+        scanned(pair_network(), folders[0], inputs=inputs)
+    assert advice in str(caught.value)
+    assert not (folders[0].parent / "pairs.atlas").exists()
+
+
+def test_a_table_without_the_column_is_refused_with_its_columns(
+    folders: tuple[Path, Path],
+) -> None:
+    left, _ = folders
+    table = left.parent / "pairs.csv"
+    table.write_text("image,other\n00.png,right/00.bmp\n")
+    with pytest.raises(
+        ImageError, match=r"has no column 'right' after the first; its first line is"
+    ):
+        scanned(pair_network(), left, inputs={"right": table})
+
+
+def test_workers_are_refused(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(ModelError, match="takes several inputs, and is scanned in one process"):
+        scanned(pair_network(), folders[0], inputs={"right": folders[1]}, on="processes")
+
+
+def test_a_network_whose_other_inputs_are_held_scans_a_folder_as_any_other(
+    folders: tuple[Path, Path],
+) -> None:
+    left, right = folders
+    held = pair_network().hold(right=right / "00.bmp")
+    with closing(scanned(held, left, projections=1)) as atlas:
+        maps = maps_of(held, "compare", [left / f"{n:02}.png" for n in range(COUNT)])
+        check_channel(atlas, "compare:0", maps[:, 0], top=3)
+    other = pair_network().hold(right=torch.zeros(3, SIDE, SIDE))
+    with pytest.raises(RetroscopeError, match="with other values held for them; give the same"):
+        rs.illustrate(atlas.path, other)
+
+
+class Samples(torch.utils.data.Dataset[Any]):
+    """Samples as training has them: a dictionary, and a label."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> tuple[dict[str, Any], int]:
+        return {"left": smooth_image(index, SIDE), "right": smooth_image(index + 9, SIDE)}, 0
+
+
+def test_a_data_set_of_pairs_is_scanned(tmp_path: Path) -> None:
+    net, pairs = pair_network(), Samples()
+    with closing(scanned(net, pairs, to=tmp_path / "pairs.atlas", projections=1)) as atlas:
+        maps = maps_of(net, "compare", [pairs[number][0] for number in range(3)])
+        check_channel(atlas, "compare:0", maps[:, 0], top=3)
+        assert atlas.plate("compare:0").patches[0].projection is not None
