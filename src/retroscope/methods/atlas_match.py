@@ -9,9 +9,15 @@ import torch
 from retroscope.engine.isolation import EXCLUSIVE_USE
 from retroscope.engine.rule_choice import AUTO, choose_rules
 from retroscope.errors import RetroscopeError
-from retroscope.network import Network, Preprocessing
+from retroscope.input_binding import preparing_network
+from retroscope.module_inputs import ImageInput
+from retroscope.network import Network
+from retroscope.preprocessing import Preprocessing
 from retroscope.results.as_json import JsonObject
 from retroscope.results.layers import Layer
+
+ASSUMED_RANGES = "0 to 255 of uint8, 0 to 65535 of uint16, 0 to 1 of floating point"
+"""What counts as 0 to 1 in images of many channels, unless it is stated."""
 
 
 class ScannedAtlas(Protocol):
@@ -128,6 +134,12 @@ def check_same_scan(atlas: ScannedAtlas, net: Network, name: str = "the atlas") 
     stored = atlas.meta.get("preprocessing")
     if stored is not None and not is_same_preprocessing(stored, net.preprocessing):
         raise RetroscopeError(f"{name} was scanned with different preprocessing; give the same")
+    if atlas.meta.get("inputs") != (None if net.inputs is None else inputs_json(net)):
+        raise RetroscopeError(
+            f"{name} was scanned with other inputs, or with other values held for them; give the "
+            "same",
+            parameter="inputs",
+        )
 
 
 def rules_of_atlas(atlas: ScannedAtlas, net: Network) -> str:
@@ -136,9 +148,28 @@ def rules_of_atlas(atlas: ScannedAtlas, net: Network) -> str:
     return AUTO if stored in (None, chosen.book.name) else str(stored)
 
 
+def inputs_json(net: Network) -> JsonObject:
+    """The inputs of a network of several as an atlas records them, with digests of what is held."""
+    inputs = net.inputs
+    assert inputs is not None
+    given: JsonObject = {}
+    for name, spec in inputs.given.items():
+        if isinstance(spec, ImageInput):
+            given[name] = preprocessing_json(preparing_network(net, spec).preprocessing)
+        else:
+            given[name] = {"shape": list(spec.size)}
+    held: JsonObject = {}
+    for name, value in sorted(inputs.held.items()):
+        digest = blake2b(digest_size=16)
+        for part in _fingerprint_parts(name, value):
+            digest.update(part)
+        held[name] = digest.hexdigest()
+    return {"image": inputs.image, "given": given, "held": held}
+
+
 def preprocessing_json(preprocessing: Preprocessing) -> JsonObject:
     """The preprocessing as an atlas records it."""
-    fit = preprocessing.fit
+    fit = preprocessing.fit.of_one_size
     return {
         "size": list(fit.size),
         "mode": fit.mode,
@@ -146,17 +177,34 @@ def preprocessing_json(preprocessing: Preprocessing) -> JsonObject:
         "resample": fit.resample,
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
+        **_channel_facts(preprocessing),
     }
+
+
+def _channel_facts(preprocessing: Preprocessing) -> JsonObject:
+    """What an atlas records of images that are no photographs."""
+    facts: JsonObject = {}
+    if preprocessing.shown_bands:
+        facts["bands"] = list(preprocessing.shown_bands)
+    if not preprocessing.takes_photos:
+        span = preprocessing.value_range
+        facts["value_range"] = list(span) if span else ASSUMED_RANGES
+    return facts
 
 
 def is_same_preprocessing(stored: object, preprocessing: Preprocessing) -> bool:
     """Whether an atlas records this preprocessing, as JSON or as the text of the first atlases."""
-    return stored in (preprocessing_json(preprocessing), _preprocessing_text(preprocessing))
+    current = preprocessing_json(preprocessing)
+    same: list[object] = [current, _preprocessing_text(preprocessing)]
+    if not preprocessing.bands and preprocessing.value_range is None:
+        facts = _channel_facts(preprocessing)  # once nothing of these was recorded
+        same.append({key: fact for key, fact in current.items() if key not in facts})
+    return stored in same
 
 
 def _preprocessing_text(preprocessing: Preprocessing) -> str:
     """What atlases recorded before they recorded JSON: a `repr` of that time."""
-    fit = preprocessing.fit
+    fit = preprocessing.fit.of_one_size
     return (
         f"Preprocessing(fit=Fit(size={fit.size!r}, mode={fit.mode!r}, shorter={fit.shorter!r}, "
         f"resample={fit.resample!r}), mean={preprocessing.mean!r}, std={preprocessing.std!r})"

@@ -1,6 +1,6 @@
 """Several images where a function takes one: a list, a batch in one array, or a data set."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -67,7 +67,7 @@ def is_image_list(image: object) -> "TypeIs[AnyImageList]":
 
 def prepare_list(net: Network, images: object) -> Iterator[NetworkInput]:
     """The network's input for each image, one at a time. An error names the image's position."""
-    for position, image in enumerate(_iterate(images)):
+    for position, image in enumerate(_iterate(images, net.sample_names)):
         try:
             network_input = net.prepare(image)
         except RetroscopeError as error:
@@ -83,28 +83,31 @@ def map_images(
     return list(map(explain_image, prepare_list(net, images)))
 
 
-def _iterate(images: object) -> Iterator[AnyImage]:
-    """The images of whatever holds several of them."""
+def _iterate(images: object, names: Sequence[str] = ()) -> Iterator[AnyImage]:
+    """The images of whatever holds several of them; of samples, the entries with these names."""
     match images:
         case DataLoader():
             for batch in images:
-                yield from _images_of_batch(batch)
+                yield from _images_of_batch(batch, names)
         case IterableDataset():
-            yield from map(image_of_sample, images)
+            yield from (image_of_sample(sample, names) for sample in images)
         case torch.Tensor() | np.ndarray() | list() | tuple() | Iterator():
             yield from images
         case Dataset():
-            yield from (read_image_of(images, index) for index in range(len(images)))
+            yield from (read_image_of(images, index, names) for index in range(len(images)))
         case _:
             raise ImageError(f"{type(images).__name__} has no length; give a list of its images")
 
 
-def _images_of_batch(batch: object) -> Iterator[AnyImage]:
+def _images_of_batch(batch: object, names: Sequence[str] = ()) -> Iterator[AnyImage]:
     """The images in what a DataLoader returns: a batch, a pair of one and its labels, or a sample.
 
     What `collate_fn` makes may also be a list of images, or of images and their targets.
     """
-    if is_image_list(batch) and not isinstance(batch, list | tuple):
+    entries = _named_entries(batch, names)
+    if entries is not None:
+        yield from _rows_of_entries(entries)
+    elif is_image_list(batch) and not isinstance(batch, list | tuple):
         yield from _iterate(batch)
     elif isinstance(batch, list | tuple) and batch and is_image_list(batch[0]):
         yield from _iterate(batch[0])
@@ -116,14 +119,31 @@ def _images_of_batch(batch: object) -> Iterator[AnyImage]:
         yield image_of_sample(batch)
 
 
+def _named_entries(sample: object, names: Sequence[str]) -> dict[str, Any] | None:
+    """The entries with these names in a dictionary, or in one that labels follow."""
+    entries = sample[0] if isinstance(sample, tuple | list) and sample else sample
+    if not names or not isinstance(entries, Mapping) or any(name not in entries for name in names):
+        return None
+    return {name: entries[name] for name in names}
+
+
+def _rows_of_entries(entries: dict[str, Any]) -> Iterator[AnyImage]:
+    """Each image of a batch in one dictionary with what comes with it, or the one image."""
+    if not is_image_list(next(iter(entries.values()))):
+        yield entries
+        return
+    for row in zip(*entries.values(), strict=True):
+        yield dict(zip(entries, row, strict=True))
+
+
 def _is_single_image(value: object) -> bool:
     if isinstance(value, torch.Tensor | np.ndarray):
         return value.ndim == _BATCH_DIMENSIONS - 1
     return isinstance(value, PIL.Image.Image)
 
 
-def read_image_of(dataset: Dataset, index: int) -> AnyImage:
-    """The image at an index of a data set, without its label.
+def read_image_of(dataset: Dataset, index: int, names: Sequence[str] = ()) -> AnyImage:
+    """The image at an index of a data set, without its label; the entries with these `names`.
 
     A file that cannot be read is an unreadable image; any other error is the data set's own.
     """
@@ -131,19 +151,24 @@ def read_image_of(dataset: Dataset, index: int) -> AnyImage:
         sample = dataset[index]
     except OSError as error:
         raise ImageError(f"the data set cannot read image {index} ({error})") from error
-    return image_of_sample(sample)
+    return image_of_sample(sample, names)
 
 
 IMAGE_KEYS = ("image", "img", "pixel_values")
 """Where data sets whose samples are dictionaries hold the image."""
 
 
-def image_of_sample(sample: object) -> AnyImage:
+def image_of_sample(sample: object, names: Sequence[str] = ()) -> AnyImage:
     """The image in a sample of a data set: an image, a tuple that begins with one, or a dictionary.
+
+    Of a dictionary with all of these `names`, the entries under them.
 
     >>> image_of_sample((PIL.Image.new("L", (4, 3)), 7)).size
     (4, 3)
     """
+    entries = _named_entries(sample, names)
+    if entries is not None:
+        return entries
     image = sample[0] if isinstance(sample, tuple | list) and sample else sample
     if isinstance(sample, Mapping):
         image = _image_entry(sample)
@@ -161,11 +186,15 @@ def _image_entry(sample: Mapping[object, object]) -> object:
     return next((sample[key] for key in IMAGE_KEYS if key in sample), sample)
 
 
-def _to_pil(pixels: npt.NDArray[np.generic]) -> PIL.Image.Image:
+def _to_pil(pixels: npt.NDArray[np.generic]) -> PIL.Image.Image | npt.NDArray[Any]:
+    """The pixels for Pillow, or as they are if it has no images of their type and channels."""
     try:
         return PIL.Image.fromarray(pixels)
     except (TypeError, ValueError) as error:
+        if pixels.ndim in (2, 3) and pixels.dtype.kind in "buif":
+            return pixels
         raise ImageError(
             f"the data set returns an array of {pixels.dtype} and shape {pixels.shape}; pixels "
-            "are uint8 of (height, width) or (height, width, 3)"
+            "are uint8 of (height, width) or (height, width, 3), or numbers in as many channels as "
+            "the network takes"
         ) from error

@@ -1,33 +1,30 @@
 """The second pass, over the hits only: it stores their images and their projections."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf
 from pathlib import Path
 
 from retroscope.argument_types import check_arguments
-from retroscope.atlas.layer_selection import atlas_layers, split_names
+from retroscope.atlas.layer_selection import split_names
 from retroscope.atlas.queries.rankings import HitRanking
 from retroscope.atlas.queries.table_rows import StoredImageRow
 from retroscope.atlas.queries.writer_queries import ImageFileRow
-from retroscope.atlas.ranking_lookup import find_ranking
+from retroscope.atlas.ranking_lookup import find_rankings
 from retroscope.atlas.reader import Atlas
 from retroscope.atlas.row_encoding import stored_image_row
 from retroscope.atlas.schema import Ranking, ScanState
-from retroscope.atlas.writer import AtlasWriter, MissingProjection, extend_atlas
+from retroscope.atlas.writer import AtlasWriter, extend_atlas
 from retroscope.engine.rule_choice import AUTO, choose_rules
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_scan
 from retroscope.network import AnyNetwork, Network, as_network
 from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
-from retroscope.results.layer_lookup import check_unit
 from retroscope.scanning.background_writer import BackgroundWriter
 from retroscope.scanning.distributed.projection_workers import projection_workers
 from retroscope.scanning.distributed.second_pass import (
     ProjectionWorkers,
-    hit_unit,
     project_on_workers,
     rules_of_rows,
 )
@@ -41,10 +38,12 @@ from retroscope.scanning.image_files import (
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.local_projections import in_time, project_locally
 from retroscope.scanning.merging.joined_sources import list_joined_images
+from retroscope.scanning.missing_hits import MissingHits, select_units
 from retroscope.scanning.sources import ImageList, ImageSource, list_images, list_shards
 from retroscope.scanning.sources.known_images import list_known_images
 from retroscope.scanning.sources.left_out import LeftOutShards
-from retroscope.unit import Unit, as_unit
+from retroscope.scanning.sources.paired_images import pair_scanned_images, refuse_several_inputs
+from retroscope.unit import Unit
 
 CACHED_IMAGES, IMAGES_PER_TRANSACTION = 384, 32
 
@@ -57,14 +56,14 @@ class Ranks:
     """Which hits get a projection: the first `limit` of each ranking, or all of them.
 
     Without `by_mean`, only those of the ranking by maximum. `is_timed`: as many as there is time
-    for, which `time_for_projections` says. With a `ranking`, only the hits of that ranking;
-    otherwise those by maximum and by mean.
+    for, which `time_for_projections` says. With `rankings`, the hits of these; otherwise
+    those by maximum and by mean.
     """
 
     limit: int | None = None
     by_mean: bool = True
     is_timed: bool = False
-    ranking: HitRanking | None = None
+    rankings: tuple[HitRanking, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -97,7 +96,7 @@ def parse_ranks(option: RanksOption) -> Ranks:
     """The hits that an option selects.
 
     >>> parse_ranks("max"), parse_ranks(False).limit
-    (Ranks(limit=None, by_mean=False, is_timed=False, ranking=None), 0)
+    (Ranks(limit=None, by_mean=False, is_timed=False, rankings=()), 0)
     """
     if isinstance(option, bool):
         return ALL_RANKS if option else NO_RANKS
@@ -123,8 +122,8 @@ def illustrate(
     units: Sequence[str | Unit] | None = None,
     projections: RanksOption = "all",
     rules: str = AUTO,
-    ranked_by: str | None = None,
-    label: str | None = None,
+    ranked_by: str | Sequence[str] | None = None,
+    label: str | Sequence[str] | None = None,
     labels: str | Path | None = None,
     glob: str | None = None,
     workers: int | None = None,
@@ -140,26 +139,30 @@ def illustrate(
     `layers` (names, aliases, globs and kinds) and `units` (channels, or single positions) select
     a part of the atlas. `projections` is `all`, `max` (the hits by maximum), how many hits of each
     channel, or `auto`: as many as two minutes are enough for. They are the hits by maximum and by
-    mean; with `ranked_by`, those of one ranking (`max`, `mean`, `min` or `sample`); with `label`,
-    the best images of that class. `images` are those of the scan; by default, those that the atlas
-    records. The images stored in the atlas would not do: the little that WebP loses changes
-    switches, and with them the projections of deep layers.
+    mean; with `ranked_by`, those of one ranking or of several (`max`, `mean`, `min`, `sample`);
+    with `label`, the best images of that class or of these. `images` are those of the scan; by
+    default, those that the atlas records. The images stored in the atlas would not do: the little
+    that WebP loses changes switches, and with them the projections of deep layers.
 
     `on` does it on several workers: `processes`, `ray`, or the `ray://HOST:PORT` of a cluster. Then
     `workers` is their number, and each has so many `gpus_per_worker`.
     """
-    net = as_network(net)
+    net = as_network(net).for_batches
     ranks = parse_ranks(projections)
     options = None
     if on is not None:
+        refuse_several_inputs(net)
         options = WorkerOptions.parse(on, workers=workers, gpus_per_worker=gpus_per_worker)
     with extend_atlas(atlas) as (scanned, writer):
         image_list = list_scanned_images(scanned, images, glob=glob, labels=labels)
+        image_list = pair_scanned_images(net, image_list, scanned.meta)
         check_scan_and_images(scanned, net, image_list)
-        selection = _select_units(scanned, split_names(layers), units)
+        selection = select_units(scanned, split_names(layers), units)
         if ranked_by is not None or label is not None:
-            ranking = find_ranking(scanned, ranked_by or Ranking.MAX, label)
-            ranks = replace(ranks, by_mean=True, ranking=ranking)
+            rankings = find_rankings(
+                scanned, Ranking.MAX if ranked_by is None else ranked_by, label
+            )
+            ranks = replace(ranks, by_mean=True, rankings=rankings)
         threads = default_workers() if options else workers or default_workers()
         store_winning_images(writer, net, image_list, workers=threads, progress=progress)
         with _projection_workers(net, options, writer.path) as projecting:
@@ -220,18 +223,6 @@ def list_scanned_images(
         )
     glob = glob or (str(recorded_glob) if recorded_glob else None)
     return list_known_images(source, keys, glob=glob, left_out=left_out)
-
-
-def _select_units(
-    atlas: Atlas, layers: Sequence[str], units: Sequence[str | Unit] | None
-) -> frozenset[Unit] | None:
-    """The selected layers, channels and positions under the layers' own names; None for all."""
-    if not layers and units is None:
-        return None
-    selection = {Unit(layer.name) for layer in (atlas_layers(atlas, layers) if layers else ())}
-    for unit in map(as_unit, units or ()):
-        selection.add(replace(check_unit(unit, atlas.layer(unit.layer)), whole_map=False))
-    return frozenset(selection)
 
 
 def check_scan_and_images(atlas: Atlas, net: Network, image_list: ImageList) -> None:
@@ -314,13 +305,13 @@ def project_hits(
         with writer.transaction():
             writer.put_meta({"rules": choice.book.name, "rules_reason": choice.reason})
     order = HitOrder(net, choice.book)
-    hits = order.sort(_missing_projections(writer, selection, ranks=ranks, rules=choice.book.name))
+    missing = MissingHits(writer, selection, ranks.rankings, ranks.limit, ranks.by_mean)
+    hits = order.sort(missing.find(choice.book.name))
     refuse_changed_files(writer, image_list, sorted({hit.image for hit in hits}))
     reporter = ProgressReporter(
         "illustrate", len(hits), progress, max_seconds=max_seconds, parts=order.parts(hits)
     )
-    every_hit = partial(_missing_projections, writer, selection, ranks=ranks, rules=_NO_RULES)
-    portions = in_time(_portions_left(order, hits, every_hit), max_seconds)
+    portions = in_time(missing.portions_left(order, hits), max_seconds)
     if on is not None and hits:
         work = on.work(writer, net, rules)
         project_on_workers(
@@ -339,55 +330,7 @@ def project_hits(
             reporter=reporter,
         )
     covers_layers = selection is None or any(unit.channel is None for unit in selection)
-    if covers_layers and ranks.ranking is None:
+    if covers_layers and not ranks.rankings:
         with writer.transaction():
             state = ScanState.SCANNED if ranks.is_empty else ScanState.ILLUSTRATED
             writer.put_meta({"state": state})
-
-
-_NO_RULES = ""
-"""No projection is by these: all hits lack them."""
-
-
-def _portions_left(
-    order: HitOrder,
-    hits: Sequence[MissingProjection],
-    every_hit: Callable[[], Iterator[MissingProjection]],
-) -> Iterator[Sequence[MissingProjection]]:
-    """The portions of all hits, of each what is left, which are the sorted `hits`."""
-    if sum(1 for _ in every_hit()) == len(hits):
-        yield from order.portions(hits)
-        return
-    left = set(map(_place, hits))
-    for portion in order.portions(order.sort(every_hit())):
-        rest = [hit for hit in portion if _place(hit) in left]
-        if rest:
-            yield rest
-
-
-def _place(hit: MissingProjection) -> tuple[str, int, int, int, int]:
-    return hit.layer, hit.channel, hit.image, hit.y, hit.x
-
-
-def _missing_projections(
-    writer: AtlasWriter, selection: frozenset[Unit] | None, *, ranks: Ranks, rules: str
-) -> Iterator[MissingProjection]:
-    """The selected hits that lack a projection."""
-    layers = [None] if selection is None else sorted({unit.layer for unit in selection})
-    for layer in layers:
-        for hit in writer.missing_projections(
-            layer, ranks=ranks.limit, ranking=ranks.ranking, rules=rules
-        ):
-            is_selected = selection is None or _is_selected(hit, selection)
-            if is_selected and (ranks.by_mean or not _is_by_mean_alone(hit)):
-                yield hit
-
-
-def _is_by_mean_alone(hit: MissingProjection) -> bool:
-    """Only a hit by maximum has its score."""
-    return hit.score is None
-
-
-def _is_selected(hit: MissingProjection, selection: frozenset[Unit]) -> bool:
-    unit = hit_unit(hit)
-    return not selection.isdisjoint({unit, replace(unit, position=None), Unit(hit.layer)})

@@ -8,8 +8,10 @@ to store or to project it, is compared by its content in any case.
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b, file_digest
+from pathlib import Path
 from typing import IO
 
 from retroscope.atlas.queries.writer_queries import ImageFileRow
@@ -18,8 +20,7 @@ from retroscope.atlas.schema import Json
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, RetroscopeError
-from retroscope.imaging.decoding import decode_to_pil
-from retroscope.imaging.image import fit_pil
+from retroscope.input_binding import attach_others
 from retroscope.network import Network
 from retroscope.scanning.sources import ImageFiles, ImageList
 from retroscope.scanning.sources.locations import is_gone
@@ -35,12 +36,36 @@ def read_input(
     """The image as the network takes it, and its file, if it is in one."""
     files = image_list.files
     if files is None:
-        return net.prepare(image_list.load(index)), None
+        return _prepare_loaded(net, image_list, index), None
     name = files.name(index)
     with files.open(index) as image:
-        pixels = decode_to_pil(image.file, repr(name), at_least=net.preprocessing.fit.decoding_size)
+        network_input = net.prepare_file(image.file, name)
         row = ImageFileRow(index, image.size, image.modified, _digest(image.file))
-    return net.prepare_fitted(fit_pil(pixels, net.preprocessing.fit, name)), row
+    if image_list.others:
+        network_input = attach_others(net, network_input, _other_values(image_list, index))
+        row = row._replace(digest=_digest_with_others(row.digest, image_list, index))
+    return replace(network_input, caveats=()), row  # the atlas says it once for all images
+
+
+def _prepare_loaded(net: Network, image_list: ImageList, index: int) -> NetworkInput:
+    image = image_list.load(index)
+    if net.inputs is not None and image_list.others:
+        return net.prepare({net.inputs.image: image, **_other_values(image_list, index)})
+    return net.prepare(image)
+
+
+def _other_values(image_list: ImageList, index: int) -> dict[str, object]:
+    return {name: other.value(index) for name, other in image_list.others.items()}
+
+
+def _digest_with_others(digest: bytes, image_list: ImageList, index: int) -> bytes:
+    """A digest of the file of an image, joined by those of what comes with it, if anything does."""
+    if not image_list.others:
+        return digest
+    joined = blake2b(digest, digest_size=_DIGEST_BYTES)
+    for value in _other_values(image_list, index).values():
+        joined.update(Path(value).read_bytes() if isinstance(value, str) else repr(value).encode())
+    return joined.digest()
 
 
 def refuse_moved_images(atlas: Atlas, images: object = None) -> None:
@@ -73,7 +98,7 @@ def refuse_changed_files(writer: AtlasWriter, image_list: ImageList, images: Seq
     if files is None:
         return
     changed: list[int] = []
-    is_changed = partial(_is_changed, files)
+    is_changed = partial(_is_changed, files, image_list)
     with ThreadPoolExecutor(_CHECKING_THREADS) as pool:
         for start in range(0, len(images), _IMAGES_PER_QUERY):
             rows = writer.image_files(images[start : start + _IMAGES_PER_QUERY])
@@ -104,17 +129,18 @@ def _refuse(image_list: ImageList, changed: Sequence[int]) -> None:
     raise RetroscopeError(f"{message}, or scan again with restart", parameter="restart")
 
 
-def _is_changed(files: ImageFiles, row: ImageFileRow) -> bool:
+def _is_changed(files: ImageFiles, image_list: ImageList, row: ImageFileRow) -> bool:
+    """Of what comes with an image only the content counts, so it is read."""
     try:
         status = files.status(row.image)
         if status is None:
             return False
         if status.size is not None and status.size != row.size:
             return True
-        if status.modified == row.modified:
+        if status.modified == row.modified and not image_list.others:
             return False
         with files.open(row.image) as image:
-            return _digest(image.file) != row.digest
+            return _digest_with_others(_digest(image.file), image_list, row.image) != row.digest
     except (OSError, ImageError):
         return False
 

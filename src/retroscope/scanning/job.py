@@ -40,6 +40,11 @@ from retroscope.scanning.precision import (
     to_bfloat16,
 )
 from retroscope.scanning.sources import ImageSource, list_images
+from retroscope.scanning.sources.paired_images import (
+    OtherSources,
+    pair_images,
+    refuse_several_inputs,
+)
 
 
 @check_arguments
@@ -48,6 +53,7 @@ def scan(
     images: ImageSource,
     *,
     to: str | Path,
+    inputs: OtherSources | None = None,
     layers: str | Sequence[str] | None = None,
     top: int = 9,
     per_class: int | None = None,
@@ -75,12 +81,16 @@ def scan(
     `classes=False`, the atlas has the classes of the images, but no statistics of them: with
     thousands of classes, these take most of the memory.
 
+    `inputs` says where the other inputs of a network of several are, by their names: in a folder of
+    files that are called as the images, or in a CSV file whose first column names the images.
+
     `layers` takes names, aliases, globs and kinds; a string may list several. By default, each
     convolution is ranked by its output that goes on: after its norm and its rectifier, unless
     something else reads the output in between.
 
     `per_class` images of each class are ranked for each channel, too; of all classes, or of those
-    that `ranked_classes` names. What that takes grows with the classes: a large one is refused.
+    that `ranked_classes` names, by a label or one of its synonyms; a text may list several. What
+    that takes grows with the classes: a large one is refused.
 
     `projections` selects the hits of each channel that get a projection: `all`, `max` (those by
     maximum), `none`, or how many. `auto` projects the best hit of every channel, then the second,
@@ -94,12 +104,13 @@ def scan(
     share the work by a plan, in a folder beside the atlas until that is finished, and give the
     atlas that one process would have given.
     """
-    net = as_network(net)
+    net = as_network(net).for_batches
     pass_precision = Precision.parse(precision)
     refuse_slow_precision(pass_precision, net.device)
     refuse_less_than_one(top=top, per_class=per_class, batch_size=batch_size, workers=workers)
     class_rankings = ClassRankingRequest.parse(per_class, ranked_classes, classes=classes)
     if on is not None:
+        refuse_several_inputs(net, inputs)
         distributed = DistributedScan(
             net,
             ScanSource(images, glob, labels, class_folder),
@@ -114,6 +125,7 @@ def scan(
         )
         return distributed.run(ranks=parse_ranks(projections), restart=restart, progress=progress)
     image_list = list_images(images, glob=glob, labels=labels, class_folder=class_folder)
+    image_list = pair_images(net, image_list, inputs)
     chosen_layers = scan_layers(net, layers)
     ranks = parse_ranks(projections)
     plan = ScanPlan(
@@ -124,12 +136,12 @@ def scan(
         batch_size=batch_size or choose_batch_size(net, chosen_layers),
         precision=pass_precision,
         classes_wanted=classes,
-        class_rankings=class_rankings,
+        class_rankings=class_rankings.resolve(image_list.class_names),
     )
     plan.refuse_too_large()
     workers = workers or default_workers()
     with AtlasWriter(to, restart=restart) as writer:
-        _start_or_resume(writer, plan, source=_source_facts(images, glob))
+        _start_or_resume(writer, plan, source=_source_facts(images, glob, inputs))
         start = perf_counter()
         _run_passes(writer, plan, workers=workers, progress=progress)
         max_seconds = time_for_projections(perf_counter() - start) if ranks.is_timed else inf
@@ -146,9 +158,13 @@ def scan(
     return open_atlas(to)
 
 
-def _source_facts(images: ImageSource, glob: str | None) -> dict[str, Json]:
+def _source_facts(
+    images: ImageSource, glob: str | None, inputs: OtherSources | None
+) -> dict[str, Json]:
     """Where the images are, to find them again; a list or a data set is not in one place."""
-    return {"source": str(images), "glob": glob} if isinstance(images, str | Path) else {}
+    others: Json = {name: str(source) for name, source in (inputs or {}).items()}
+    facts: dict[str, Json] = {"input_sources": others} if others else {}
+    return facts | ({"source": str(images), "glob": glob} if isinstance(images, str | Path) else {})
 
 
 def _start_or_resume(writer: AtlasWriter, plan: ScanPlan, *, source: dict[str, Json]) -> None:

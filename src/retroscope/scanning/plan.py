@@ -8,6 +8,7 @@ from retroscope.atlas.schema import AtlasError, Json
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import (
     fingerprint,
+    inputs_json,
     is_same_preprocessing,
     preprocessing_json,
 )
@@ -52,10 +53,9 @@ class ScanPlan:
         return self.class_rankings.labels(self.image_list.class_names)
 
     def refuse_too_large(self) -> None:
-        """Raises if the scan would accumulate more than there is place for, or lacks classes."""
+        """Raises if the scan would accumulate more than there is place for."""
         names, ranked = self.image_list.class_names, self.class_rankings
         refuse_too_many_hits(self.max_hits, self.layers)
-        ranked.refuse_unknown_classes(names)
         count = ranked.count(names)
         if count:
             refuse_large_class_rankings(ranked.per_class, count, self.layers, self.net.device)
@@ -73,6 +73,7 @@ class ScanPlan:
             "model": self.net.name,
             "weights": fingerprint(self.net.module),
             "preprocessing": preprocessing_json(self.net.preprocessing),
+            **({} if self.net.inputs is None else {"inputs": inputs_json(self.net)}),
             "images": len(self.image_list.keys),
             "image_list": self.image_list.fingerprint,
             "layers": [layer.name for layer in self.layers],
@@ -111,6 +112,7 @@ FACT_LABELS = {
     "model": "the model",
     "weights": "the weights of the model",
     "preprocessing": "the preprocessing",
+    "inputs": "the inputs of the model, or what is held for them",
     "images": "the number of images",
     "image_list": "the list of images",
     "layers": "the choice of layers",

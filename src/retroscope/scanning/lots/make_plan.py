@@ -33,6 +33,7 @@ from retroscope.scanning.size_limits import (
 )
 from retroscope.scanning.sources import ImageSource, Shard, list_shards
 from retroscope.scanning.sources.class_rules import sort_classes
+from retroscope.scanning.sources.paired_images import refuse_several_inputs
 from retroscope.scanning.sources.shards import IMAGES_PER_SHARD, ShardKind
 
 LOT_SECONDS = 120.0
@@ -69,8 +70,9 @@ def make_plan(
     The same call again finds the plan. Another one is refused, unless `restart` discards the plan
     and all that was swept.
     """
-    net, folder = as_network(net), PlanFolder(Path(to))
+    net, folder = as_network(net).for_batches, PlanFolder(Path(to))
     _refuse_no_source(opened)
+    refuse_several_inputs(net)
     refuse_less_than_one(
         top=top,
         per_class=per_class,
@@ -80,6 +82,9 @@ def make_plan(
     )
     class_rankings = ClassRankingRequest.parse(per_class, ranked_classes, classes=classes)
     source = list_shards(images, glob=glob, labels=labels, class_folder=class_folder)
+    class_names = _known_classes(source.shards) if class_rankings.per_class else None
+    if class_names is not None:
+        class_rankings = class_rankings.resolve(class_names)
     existing = _open_existing(folder, restart=restart)
     plan = SweepPlan.make(
         net,
@@ -103,7 +108,7 @@ def make_plan(
         starts = list(_lot_starts(source.shards, size))
         plan = replace(plan, lot_starts=starts, lot_images=_lot_images(source.shards, starts))
     if existing is None:
-        _check(net, plan, source.shards)
+        _check(net, plan, class_names)
         _write(folder, plan, source.shards, net=net)
         return plan
     _refuse_change(folder, existing, plan)
@@ -206,21 +211,21 @@ def _shard_images(shards: Sequence[Shard]) -> list[int]:
     return [IMAGES_PER_SHARD if shard.images is None else shard.images for shard in shards]
 
 
-def _check(net: Network, plan: SweepPlan, shards: Sequence[Shard]) -> None:
+def _check(net: Network, plan: SweepPlan, class_names: Sequence[str] | None) -> None:
     """Refuses what workers would refuse."""
     refuse_too_many_hits(min(plan.top, plan.images or plan.top), plan.layers)
-    if plan.per_class and all(shard.kind is ShardKind.FILES for shard in shards):
-        _check_class_rankings(net, plan, shards)
+    if class_names is not None:
+        count = plan.class_rankings.count(class_names)
+        refuse_large_class_rankings(plan.per_class, count, plan.layers, net.device)
     if plan.precision != Precision.FULL:
         to_bfloat16(net)
 
 
-def _check_class_rankings(net: Network, plan: SweepPlan, shards: Sequence[Shard]) -> None:
-    """The classes of files are known without reading them; those in archives are not."""
-    names = sort_classes(list({name for shard in shards for name in list_shard(shard).class_names}))
-    request = plan.class_rankings
-    request.refuse_unknown_classes(names)
-    refuse_large_class_rankings(plan.per_class, request.count(names), plan.layers, net.device)
+def _known_classes(shards: Sequence[Shard]) -> list[str] | None:
+    """The classes of files, known without reading them; None if some are in archives."""
+    if any(shard.kind is not ShardKind.FILES for shard in shards):
+        return None
+    return sort_classes(list({name for shard in shards for name in list_shard(shard).class_names}))
 
 
 def _write(folder: PlanFolder, plan: SweepPlan, shards: Sequence[Shard], *, net: Network) -> None:

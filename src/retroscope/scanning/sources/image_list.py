@@ -3,7 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -111,12 +111,26 @@ class JoinedFiles(ImageFiles):
 
 
 @dataclass(frozen=True)
+class OtherList:
+    """What comes with each image of a list: the paths of files below a folder, or numbers."""
+
+    names: Sequence[str]
+    root: str = ""
+    numbers: Sequence[Sequence[float]] = ()
+
+    def value(self, index: int) -> str | Sequence[float]:
+        """The path or the numbers for an image."""
+        return self.numbers[index] if self.numbers else str(Path(self.root) / self.names[index])
+
+
+@dataclass(frozen=True)
 class ImageList:
     """The images of a scan, by index: the key and class of each, and a function that loads it.
 
     A label is an index into `class_names`, or -1. `files` are the bytes, unless a data set loads
     the images. `notes` say how files were read, where that may surprise. `shard_starts` are the
-    first indices of the shards, in ascending order.
+    first indices of the shards, in ascending order. `others` are the other inputs of the network
+    that come with each image, by name. `load_entries` loads entries of a sample of a data set.
     """
 
     keys: Sequence[str]
@@ -126,12 +140,16 @@ class ImageList:
     files: ImageFiles | None = None
     notes: Sequence[ListNote] = ()
     shard_starts: Sequence[int] = field(default=(0,))
+    others: Mapping[str, OtherList] = field(default_factory=dict)
+    load_entries: Callable[[int, Sequence[str]], AnyImage] | None = None
 
     @property
     def fingerprint(self) -> str:
         """A digest of the keys, their order and their classes."""
         fingerprint = ListFingerprint()
         fingerprint.add(self.keys, self.labels, self.class_names)
+        for name, other in sorted(self.others.items()):
+            fingerprint.add([name, *other.names], [-1] * (len(other.names) + 1), ())
         return fingerprint.digest
 
     def batches(self, indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -15,10 +15,12 @@ from retroscope.scanning.label_files import labels_version
 from retroscope.scanning.sources.archives import ARCHIVE_KINDS, archive_kind, archive_shards
 from retroscope.scanning.sources.class_rules import ClassRule
 from retroscope.scanning.sources.folders import (
+    ARRAY_SUFFIXES,
     SUFFIXES,
     FoundFiles,
     choose_visible,
     find_files,
+    is_array_name,
     is_hidden,
     note_omitted,
     read_list,
@@ -43,7 +45,7 @@ from retroscope.scanning.sources.remote_folders import (
 from retroscope.scanning.sources.shard_images import join_shards
 from retroscope.scanning.sources.shards import IMAGES_PER_SHARD, Shard, ShardKind
 
-_SUFFIXES = SUFFIXES.union(ARCHIVE_KINDS)
+_SUFFIXES = SUFFIXES.union(ARCHIVE_KINDS, ARRAY_SUFFIXES)
 
 ImageSource = str | Path | Sequence[str | Path] | Dataset | DataLoader[object]
 """A folder, a list in a text file, archives, a URL or an `hf:` name, a list of paths, or a data
@@ -217,9 +219,12 @@ def _shards_of_list(
 def _shards_of_found(
     root: str, paths: Sequence[str], glob: str | None, rule: ClassRule
 ) -> ShardedSource:
-    """The images among files of a folder; or else the archives, if there are only these."""
+    """The images among files of a folder; or else the archives or arrays, if these are all."""
     archives = [path for path in paths if archive_kind(path) and not is_hidden(path)]
-    images = [path for path in paths if not archive_kind(path)]
+    files = [path for path in paths if not archive_kind(path)]
+    photos = [path for path in files if not is_array_name(path)]
+    images = photos if (photos or archives) and not glob else files
+    arrays = [path for path in files if is_array_name(path)] if images is photos else []
     if archives and not images:
         return _shards_of_archives([join_path(root, path) for path in archives], None, rule)
     if archives and glob:
@@ -228,7 +233,11 @@ def _shards_of_found(
             parameter="glob",
         )
     found = choose_visible(images, root, glob)
-    notes = [*found.notes, *note_omitted(archives, "archive")]
+    notes = [
+        *found.notes,
+        *note_omitted(archives, "archive"),
+        *note_omitted(arrays, "array"),
+    ]
     return _shards_of_files(replace(found, notes=notes), rule)
 
 
@@ -295,4 +304,5 @@ def _list_dataset(dataset: Dataset) -> ImageList:
         class_names,
         partial(read_image_of, dataset),
         shard_starts=range(0, len(dataset), IMAGES_PER_SHARD),
+        load_entries=partial(read_image_of, dataset),
     )
