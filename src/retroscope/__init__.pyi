@@ -19,6 +19,7 @@ from .methods.synthesis.synthesize import (
     synthesize_many,
     synthesize_varied,
 )
+from .module_inputs import ImageInput, NumberInput
 from .network import Network
 from .render.draw import draw
 from .results.as_json import as_json
@@ -63,8 +64,10 @@ __all__ = [
     "Fit",
     "HeatMap",
     "Image",
+    "ImageInput",
     "Layer",
     "Network",
+    "NumberInput",
     "Objective",
     "OcclusionMap",
     "Patch",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from retroscope.scanning.distributed.worker_options import WorkerOptions
     from retroscope.scanning.estimate import ScanEstimate
     from retroscope.scanning.sources import ImageList
+    from retroscope.scanning.sources.paired_images import OtherSources
     from retroscope.scanning.sources.sample import SourceSample
 
 _MANY_CLASS_BYTES = 100_000_000
@@ -20,12 +21,18 @@ _MANY_CLASS_BYTES = 100_000_000
 
 
 def describe_estimate(
-    net: "Network", images: str, options: "ScanOptions", *, on: "WorkerOptions | None" = None
+    net: "Network",
+    images: str,
+    options: "ScanOptions",
+    *,
+    on: "WorkerOptions | None" = None,
+    inputs: "OtherSources | None" = None,
 ) -> str:
     """What may surprise in the list of images, and what the scan will take, in a line each."""
     from retroscope.render.captions import count_noun
     from retroscope.scanning.layer_choice import scan_layers
     from retroscope.scanning.sources import list_images, list_shards
+    from retroscope.scanning.sources.paired_images import pair_images
     from retroscope.scanning.sources.sample import sample_source
 
     layers = scan_layers(net, options.layers or None)
@@ -36,6 +43,7 @@ def describe_estimate(
     glob, labels, class_folder = options.glob, options.labels, options.class_folder
     if on is None:
         image_list = list_images(images, glob=glob, labels=labels, class_folder=class_folder)
+        image_list = pair_images(net, image_list, inputs)
         count = len(image_list.keys)
         counts.insert(0, count_noun(count, "image"))
     else:

@@ -13,7 +13,14 @@ import click
 from click.core import ParameterSource
 
 from retroscope.cli.choices import COLOURS, RESIZES, RULES, TONES, VIEWS
-from retroscope.cli.parameter_types import parse_device, parse_names, parse_numbers, parse_size
+from retroscope.cli.other_inputs import hold_inputs, parse_inputs, scanned_sources
+from retroscope.cli.parameter_types import (
+    parse_bands,
+    parse_device,
+    parse_names,
+    parse_numbers,
+    parse_size,
+)
 from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
@@ -34,6 +41,9 @@ class OpenOptions:
     input_size: tuple[int, int] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    bands: tuple[int, ...] | None
+    value_range: tuple[float, ...] | None
+    inputs: dict[str, str]
     threads: int | None
 
     @property
@@ -42,11 +52,21 @@ class OpenOptions:
         return {
             entry.name: getattr(self, entry.name)
             for entry in fields(self)
-            if entry.name != "threads"
+            if entry.name not in ("threads", "inputs")
         }
 
     def open(self, model: str) -> "Network":
-        """Opens the network and reports on stderr what was inferred about it."""
+        """Opens the network, with its other inputs held, and reports what was inferred about it."""
+        net = self._open(model)
+        return hold_inputs(net, self.inputs) if self.inputs else net
+
+    def open_to_scan(self, model: str) -> "Network":
+        """Opens the network with those inputs held that do not come with each image."""
+        sources, net = scanned_sources(self.inputs), self._open(model)
+        held = {name: text for name, text in self.inputs.items() if name not in sources}
+        return hold_inputs(net, held) if held else net
+
+    def _open(self, model: str) -> "Network":
         with stdout_to_stderr(), pause_garbage_collection():
             import torch
 
@@ -55,7 +75,7 @@ class OpenOptions:
             if self.threads is not None:
                 torch.set_num_threads(self.threads)
             net = open_model(model, **self.keywords)
-        for inference in net.inferred:
+        for inference in filter(None, (*net.inferred, net.preprocessing.pixel_rule)):
             click.echo(f"{model}: {inference}", err=True)
         return net
 
@@ -212,6 +232,29 @@ open_options = packed_options(
         show_default="the network's",
         help="Per-channel standard deviation for pixels scaled to 0-1.",
     ),
+    click.option(
+        "--bands",
+        type=parse_bands,
+        metavar="R,G,B",
+        show_default="1,2,3",
+        help="Channels to show of images that have many, counted from 1; one is shown in grey.",
+    ),
+    click.option(
+        "--value-range",
+        type=parse_numbers,
+        metavar="LOW,HIGH",
+        show_default="that of the file's type",
+        help="Pixel values that count as 0 and 1; --mean and --std are then in the same units.",
+    ),
+    click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=parse_inputs,
+        help="Other input of a network that takes several: an image, numbers, or a .npy file; "
+        "for a scan also a folder of files named as the images, or a CSV file. Repeat it for more.",
+    ),
     threads_option,
 )
 
@@ -277,11 +320,16 @@ rules_option = click.option(
     "the image, else relevance. contrast: what sets the unit apart from the other channels at its "
     "position.",
 )
+TARGET_FORMS = (
+    "Class by name or number; of a detector box:N (1 is the most confident) or "
+    "box:Y0,X0,Y1,X1[:CLASS]; of a segmenter CLASS@Y,X or CLASS@MASK.png; of any network a number "
+    "among its outputs, as output[0][3]."
+)
 target_option = click.option(
     "--target",
-    metavar="CLASS",
-    show_default="the most probable",
-    help="Class to explain, by name or number.",
+    metavar="TARGET",
+    show_default="the most probable class, the most confident box or the largest segment",
+    help=TARGET_FORMS,
 )
 
 

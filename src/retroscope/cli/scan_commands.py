@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +27,7 @@ from retroscope.cli.options import (
     rules_option,
     stdout_to_stderr,
 )
+from retroscope.cli.other_inputs import scanned_sources
 from retroscope.cli.output import check_atlas_writable
 from retroscope.cli.parameter_types import parse_methods, parse_ranks
 from retroscope.cli.pattern_commands import add_patterns, recipe_option, steps_option
@@ -112,8 +113,11 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
     zip or Parquet, several as 'train-{000..146}.tar', also behind URLs, or hf:NAME:SPLIT.
     Interrupt it at any time; run the same command to resume.
     """
+    from retroscope.scanning.freed_memory import keep_freed_memory
+
     check_atlas_writable(Path(options.to))
-    net = opening.open(model)
+    keep_freed_memory()
+    net, inputs = opening.open_to_scan(model), scanned_sources(opening.inputs)
     on = parse_workers(
         options.on,
         model,
@@ -122,10 +126,10 @@ def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions)
         gpus_per_worker=options.gpus_per_worker,
     )
     with stdout_to_stderr(), show_resumable_progress(Path(options.to)) as progress:
-        describe = partial(describe_estimate, net, images, options, on=on)
+        describe = partial(describe_estimate, net, images, options, on=on, inputs=inputs)
         listener = _print_before_pass(describe, progress)
         with print_unswept_lots():
-            atlas = _scan(net, images, options, on=on, progress=listener)
+            atlas = _scan(net, images, options, on=on, inputs=inputs, progress=listener)
     with atlas:
         is_timed = options.projections == "auto"
         _print_summary(atlas, was_complete=progress.last is None, is_timed=is_timed)
@@ -136,12 +140,17 @@ class ProjectionOptions:
     """Which projections `illustrate` adds, and from what."""
 
     projections: str
-    ranked_by: str | None
-    label: str | None
+    ranked_by: tuple[str, ...]
+    label: tuple[str, ...]
     rules: str
     labels: str | None
     glob: str | None
     workers: int | None
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """All options as keywords of the library."""
+        return vars(self) | {"ranked_by": self.ranked_by or None, "label": self.label or None}
 
 
 _projection_options = packed_options(
@@ -151,10 +160,14 @@ _projection_options = packed_options(
     click.option(
         "--ranked-by",
         type=click.Choice(RANKINGS),
+        multiple=True,
         show_default="max and mean",
-        help="Ranking whose hits to project.",
+        help="Ranking whose hits to project; repeat the option for several.",
     ),
-    class_option("Project the best images of this class instead."),
+    class_option(
+        "Project the best images of this class instead; repeat the option for several.",
+        multiple=True,
+    ),
     rules_option,
     labels_option,
     glob_option,
@@ -206,8 +219,10 @@ def illustrate(
     Without IMAGES, the images are read from where the scan read them. Patterns need no images.
     """
     from retroscope.atlas.write_lock import refuse_second_writer
+    from retroscope.scanning.freed_memory import keep_freed_memory
     from retroscope.scanning.illustrate import illustrate as add_projections
 
+    keep_freed_memory()
     _refuse_unused_options(methods)
     _check_ranking(atlas, options)
     refuse_second_writer(Path(atlas))
@@ -227,7 +242,7 @@ def illustrate(
                     gpus_per_worker=gpus_per_worker,
                 ),
                 progress=progress,
-                **vars(options),
+                **options.keywords,
             )
         if progress.last is None:
             click.echo(f"{atlas} already has all of these projections", err=True)
@@ -241,7 +256,7 @@ def _check_ranking(atlas: str, options: ProjectionOptions) -> None:
 
     refuse_ranking_beside_class(options.label)
     with open_atlas(atlas) as scanned:
-        check_ranking(scanned, options.ranked_by or RANKINGS[0], options.label)
+        check_ranking(scanned, options.ranked_by or RANKINGS[0], options.label or None)
 
 
 def _refuse_unused_options(methods: Sequence[str]) -> None:
@@ -262,11 +277,12 @@ def _scan(
     options: ScanOptions,
     *,
     on: "WorkerOptions | None",
+    inputs: dict[str, str],
     progress: "Callable[[Progress], None]",
 ) -> "Atlas":
     from retroscope.scanning.job import scan as run_scan
 
-    keywords = {**options.keywords, "on": on}
+    keywords = {**options.keywords, "on": on, "inputs": inputs}
     del keywords["gpus_per_worker"]  # which `on` contains
     return run_scan(net, images, **keywords, progress=progress)
 
