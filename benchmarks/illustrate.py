@@ -14,6 +14,7 @@ from benchmarks.noise import NoiseImages
 from benchmarks.timing import at_most, describe_machine, markdown_table
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.progress import Progress
+from retroscope.scanning.freed_memory import keep_freed_memory
 from retroscope.scanning.illustrate import time_for_projections
 
 SWEEP = "scan"
@@ -50,6 +51,7 @@ class StageTimes:
 
 def report(sizes: Sizes = FULL) -> str:
     """The tables, in Markdown."""
+    keep_freed_memory()
     net = rs.open_model(sizes.model, random_weights=0, input_size=sizes.pixels)
     images, stages = NoiseImages(sizes.images, sizes.pixels), StageTimes()
     with TemporaryDirectory() as folder:
