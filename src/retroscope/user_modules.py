@@ -12,6 +12,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from retroscope.engine.isolation import unwrap
 from retroscope.errors import ModelError
+from retroscope.imaging.image import Fit
 
 Size = tuple[int, int]
 
@@ -164,7 +165,8 @@ def _named_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]
 
 def stated_options(module: torch.nn.Module, name: str) -> dict[str, Any]:
     """The options of a Network that a module states in plain attributes: `input_size`, `mean`,
-    `std` and `labels`. Parameters, buffers, submodules and methods do not count.
+    `std`, `bands`, `value_range` and `labels`. Parameters, buffers, submodules and methods do not
+    count.
     """
     registered = {*module._parameters, *module._buffers, *module._modules}  # noqa: SLF001
     settings = {name: getattr(module, name, None) for name in _PARSERS if name not in registered}
@@ -173,6 +175,23 @@ def stated_options(module: torch.nn.Module, name: str) -> dict[str, Any]:
         for attribute, setting in settings.items()
         if setting is not None and not callable(setting)
     }
+
+
+USUAL_SIZE = (224, 224)
+"""The images of a network that states nothing."""
+
+
+def usual_fit(module: torch.nn.Module, size: Size | None = None) -> Fit:
+    """How images get to a network that states no fit: to this size, if it is given.
+
+    A detector of torchvision resizes images itself and takes them whole.
+    """
+    transform = getattr(module, "transform", None)
+    if size is not None or type(transform).__name__ != "GeneralizedRCNNTransform":
+        return Fit(size or USUAL_SIZE)
+    side = int(transform.min_size[-1])
+    width, height = transform.fixed_size or (side, side)
+    return Fit((height, width), "whole")
 
 
 def timm_options(module: torch.nn.Module) -> dict[str, Any]:
@@ -209,6 +228,10 @@ def _parse_numbers(numbers: Iterable[Any]) -> tuple[float, ...]:
     return tuple(float(number) for number in numbers)
 
 
+def _parse_bands(bands: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(index(band) for band in bands)
+
+
 def _parse_labels(labels: Iterable[object]) -> tuple[str, ...]:
     texts = tuple(labels)
     if isinstance(labels, str) or not all(isinstance(text, str) for text in texts):
@@ -220,6 +243,8 @@ _PARSERS: dict[str, tuple[Callable[[Any], object], str]] = {
     "input_size": (_parse_size, "a height and a width, such as (224, 224)"),
     "mean": (_parse_numbers, "a number for each channel, such as (0.485, 0.456, 0.406)"),
     "std": (_parse_numbers, "a number for each channel, such as (0.229, 0.224, 0.225)"),
+    "bands": (_parse_bands, "the numbers of three channels, such as (4, 3, 2)"),
+    "value_range": (_parse_numbers, "the values that count as 0 and 1, such as (0, 10000)"),
     "labels": (_parse_labels, "a list of texts"),
 }
 """The attributes that are read, and what each must be."""

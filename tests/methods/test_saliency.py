@@ -198,7 +198,7 @@ class Detached(nn.Module):
     ("options", "says"),
     [
         ({"method": "gradients"}, "did you mean 'gradient'"),
-        ({"target": 1, "unit": "3:1"}, "both the class 1 and the unit '3:1'; give one"),
+        ({"target": 1, "unit": "3:1"}, "both the target 1 and the unit '3:1'; give one"),
         ({"unit": "3:99"}, "no channel 99"),
         ({"target": 99}, "no class 99"),
         ({"samples": 0}, "samples and steps must be at least 1"),

@@ -11,12 +11,13 @@ import retroscope as rs
 from retroscope.errors import ModelError
 from retroscope.zoo import torchvision_models
 
-OTHERS = sorted(set(torchvision.models.list_models()) - set(torchvision_models.names()))
+OPENED = {*torchvision_models.names(), *torchvision_models.localiser_names()}
+OTHERS = sorted(set(torchvision.models.list_models()) - OPENED)
 
 
 @pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize("source", ["", "torchvision/"])
-def test_each_network_of_torchvision_that_is_no_classifier_says_what_it_is(
+def test_each_network_of_torchvision_that_takes_no_single_image_says_what_it_is(
     name: str, source: str
 ) -> None:
     with pytest.raises(ModelError, match=rf"^torchvision's {name} is ") as refused:
@@ -27,11 +28,6 @@ def test_each_network_of_torchvision_that_is_no_classifier_says_what_it_is(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        (
-            "fcn_resnet50",
-            r"a segmentation network; .*get_model\('fcn_resnet50', weights='DEFAULT'\)",
-        ),
-        ("ssdlite320_mobilenet_v3_large", "a detector; it or its backbone can be wrapped"),
         ("r3d_18", "for videos; retroscope looks at single images"),
         ("quantized_resnet18", "in int8, which has no gradients; open the network"),
         ("https://example.org/vgg16.pt", "is an address; download the file and give its path"),
@@ -42,16 +38,6 @@ def test_each_network_of_torchvision_that_is_no_classifier_says_what_it_is(
 def test_what_a_name_is_and_what_to_do(name: str, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         rs.open_model(name)
-
-
-def test_the_module_that_the_line_about_a_segmentation_network_names_is_looked_into() -> None:
-    module = torchvision.models.get_model(
-        "lraspp_mobilenet_v3_large", weights=None, weights_backbone=None
-    )
-    net = rs.Network(module.eval(), input_size=(64, 64))
-    assert rs.deconv(net, "conv1:0", rs.Image(rs.scene(0).pixels)).pixels.any()
-    with pytest.raises(ModelError, match="not one score per class; give a unit instead"):
-        rs.cam(net, rs.Image(rs.scene(0).pixels))
 
 
 def test_a_folder_names_the_weight_file_in_it(tmp_path: Path) -> None:

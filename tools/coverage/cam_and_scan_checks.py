@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -29,21 +30,18 @@ def check_cam(subject: Subject, report: Report) -> None:
     paths = [path for path, named in subject.layers_of_modules().items() if named == layer]
     if not paths or not isinstance(heat_map.target, rs.Target):
         return
-    output, scores = _run_and_keep(subject, paths[0])
-    maps, target = as_maps(output, layer), heat_map.target.index
-    if scores is None or maps is None:
-        report.facts["cam"] = "not comparable: no vector of scores"
+    output, result = _run_and_keep(subject, paths[0])
+    maps, score = as_maps(output, layer), _plain_score(result, heat_map, heat_map.target)
+    if score is None or maps is None:
+        report.facts["cam"] = "not comparable: no scores of a known kind"
         return
-    plain_scores = scores.detach()
-    if abs(float(plain_scores[target]) - heat_map.score) > 1e-4 * float(plain_scores.abs().max()):
+    if abs(float(score.detach()) - heat_map.score) > 1e-4 * max(abs(heat_map.score), 1e-3):
         report.facts["cam"] = "not comparable: the score is not the output"
         return
-    if not scores.requires_grad:
+    if not score.requires_grad:
         report.facts["cam"] = "not comparable: torch cannot differentiate it"
         return
-    (gradient,) = torch.autograd.grad(
-        scores[target], output, allow_unused=True, materialize_grads=True
-    )
+    (gradient,) = torch.autograd.grad(score, output, allow_unused=True, materialize_grads=True)
     slopes = as_maps(gradient, layer)
     assert slopes is not None
     expected = (slopes.mean((1, 2))[:, None, None] * maps).sum(0).clamp(min=0)
@@ -53,8 +51,8 @@ def check_cam(subject: Subject, report: Report) -> None:
         report.answer_is_wrong(f"gradcam of {layer.name}: differs by {difference:.2g}")
 
 
-def _run_and_keep(subject: Subject, path: str) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The output of a module as the rest of the network reads it, and the class scores."""
+def _run_and_keep(subject: Subject, path: str) -> tuple[torch.Tensor, object]:
+    """The output of a module as the rest of the network reads it, and what the network returns."""
     kept: list[torch.Tensor] = []
 
     def keep(_module: object, _args: object, output: torch.Tensor) -> torch.Tensor:
@@ -69,15 +67,22 @@ def _run_and_keep(subject: Subject, path: str) -> tuple[torch.Tensor, torch.Tens
             result = subject.module(subject.in_survey_layout(pixels))
     finally:
         handle.remove()
-    return kept[0], _class_scores(result)
+    return kept[0], result
 
 
-def _class_scores(result: object) -> torch.Tensor | None:
+def _plain_score(result: Any, heat_map: rs.HeatMap, target: rs.Target) -> torch.Tensor | None:
+    """The score of a class, of the most confident box, or of a segment's pixels."""
     if isinstance(result, list | tuple) and result:
-        return _class_scores(result[0])
-    if isinstance(result, torch.Tensor) and result.dim() == 2 and len(result) == 1:
-        return result[0]
-    return None
+        return _plain_score(result[0], heat_map, target)
+    if isinstance(result, dict) and target.box is not None:
+        best: torch.Tensor = result["scores"].max()
+        return best
+    result = result.get("out") if isinstance(result, dict) else result
+    if not isinstance(result, torch.Tensor) or len(result) != 1:
+        return None
+    if heat_map.mask is not None:
+        return result[0, target.index][torch.from_numpy(heat_map.mask)].sum()
+    return result[0, target.index] if result.dim() == 2 else None
 
 
 def check_scan(subject: Subject, report: Report) -> None:

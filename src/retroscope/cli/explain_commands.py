@@ -9,6 +9,7 @@ import click
 
 from retroscope.cli.choices import CAM_METHODS, FILLS, SALIENCY_METHODS
 from retroscope.cli.options import (
+    TARGET_FORMS,
     HeatOptions,
     OpenOptions,
     colours_option,
@@ -147,9 +148,9 @@ def saliency(
 @click.option(
     "--target",
     multiple=True,
-    metavar="CLASS",
-    show_default="the most probable",
-    help="Class to explain, by name or number; repeat it to compare classes.",
+    metavar="TARGET",
+    show_default="the most probable class, the most confident box or the largest segment",
+    help=f"{TARGET_FORMS} Repeat it to compare targets.",
 )
 @_original_option
 @open_options
@@ -165,17 +166,20 @@ def cam(
     opening: OpenOptions,
     drawing: HeatOptions,
 ) -> None:
-    """Highlight the regions of IMAGE that support a class, by weighting the maps of a layer."""
+    """Highlight the regions of IMAGE that support a class, a box or a segment.
+
+    The maps of a layer are weighted and added up.
+    """
     from retroscope.methods.cam.cam import cam_many
 
     if len(target) > 1 and original:
         raise RetroscopeError(
-            "--original draws one class; give one --target, or leave out --original"
+            "--original draws one heat map; give one --target, or leave out --original"
         )
     _check_drawing(drawing, image)
     net = opening.open(model)
     with stdout_to_stderr():
-        requests = [(class_name, image) for class_name in target or (None,)]
+        requests = [(spec, image) for spec in target or (None,)]
         heats = list(cam_many(net, requests, method=method, layer=layer))
     if len(heats) == 1:
         heat = heats[0]
@@ -284,7 +288,9 @@ def explain(
     """Explain IMAGE on one page.
 
     It shows the most probable classes, a heat map of one of them, the units of each layer that
-    respond unusually, what made them fire, and what each adds to the others at its position.
+    respond unusually, what made them fire, and what each adds to the others at its position. Of a
+    detector it shows the most confident boxes, of a segmenter the largest segments, each with a
+    heat map.
 
     Write it as a web page with -o FILE.html.
     """

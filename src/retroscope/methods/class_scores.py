@@ -1,4 +1,4 @@
-"""Class scores and probabilities of a batch of images.
+"""What a network returns for a batch of images, and the class scores and probabilities in it.
 
 If the network ends in a softmax or a sigmoid, the scores are its input, since a probability near 1
 barely responds to changes of the image.
@@ -10,6 +10,7 @@ from functools import cached_property
 
 import torch
 
+from retroscope.engine.batching import Size
 from retroscope.engine.call_arguments import Function, tensors_in
 from retroscope.engine.forward import MapListener, notify
 from retroscope.engine.intercept import Handler, execute_plainly, run
@@ -18,6 +19,8 @@ from retroscope.engine.operations import functions_named
 from retroscope.engine.program import Survey
 from retroscope.engine.tensor_map import TensorMap
 from retroscope.errors import ModelError
+from retroscope.methods.detections import Detections, read_detections, returns_like_torchvision
+from retroscope.methods.segmentation import read_logits
 from retroscope.network import Network
 
 ProbabilityFunction = Callable[[torch.Tensor], torch.Tensor]
@@ -83,7 +86,7 @@ def read_class_scores(
             f"{'image' if batch_size == 1 else 'images'}, not one score per class; give a unit "
             "instead of a class"
         )
-    _check_label_count(net, scores.shape[1])
+    check_label_count(net, scores.shape[1])
     return ClassScores(scores.flatten(1), to_probabilities)
 
 
@@ -114,7 +117,7 @@ def _has_score_per_class(output: torch.Tensor, batch_size: int) -> bool:
     )
 
 
-def _check_label_count(net: Network, class_count: int) -> None:
+def check_label_count(net: Network, class_count: int) -> None:
     """A missing label is harmless; the label of another class is not."""
     if net.labels and len(net.labels) != class_count:
         outputs = "1 output" if class_count == 1 else f"{class_count} outputs"
@@ -140,7 +143,7 @@ def check_finite_scores(
         )
 
 
-class _ClassifierPass(Interpreter):
+class _ScoringPass(Interpreter):
     """A whole forward pass that tracks scores and shows the maps of single steps.
 
     Only a step with a listener has to be the surveyed one: scores need no program.
@@ -165,6 +168,67 @@ class _ClassifierPass(Interpreter):
         return result
 
 
+@dataclass(frozen=True, eq=False)
+class NetworkOutput:
+    """What a network returned for a batch of images of one size.
+
+    It holds class scores, detections, or logits of each pixel; of another network none of them.
+    """
+
+    net: Network
+    value: object
+    tracker: ScoreTracker
+    batch_size: int
+    size: Size
+
+    @cached_property
+    def class_scores(self) -> ClassScores:
+        """The score of each class. Raises ModelError if there is not one per class and image."""
+        return read_class_scores(
+            self.net, self.value, tracker=self.tracker, batch_size=self.batch_size
+        )
+
+    @cached_property
+    def has_class_scores(self) -> bool:
+        """Whether there is one score per class and image."""
+        if returns_like_torchvision(self.value):
+            return False
+        output = _score_output(self.net, self.value, self.batch_size)
+        return output is not None and _has_score_per_class(output, self.batch_size)
+
+    @cached_property
+    def detections(self) -> list[Detections] | None:
+        """The detections of each image; None if the network is not a detector."""
+        if self.has_class_scores:
+            return None
+        return read_detections(self.net.module, self.value, self.size)
+
+    @cached_property
+    def logits(self) -> torch.Tensor | None:
+        """The logits of each pixel (images, classes, height, width); None if not a segmenter."""
+        if self.has_class_scores or self.detections is not None:
+            return None
+        return read_logits(self.net.module, self.value, self.size)
+
+
+def run_network(
+    net: Network,
+    survey: Survey,
+    batch: torch.Tensor,
+    *,
+    listeners: Mapping[int, MapListener] | None = None,
+    execute: Handler = execute_plainly,
+) -> NetworkOutput:
+    """Runs a batch through the whole network.
+
+    `listeners` receive the maps of their step (batch, channels, height, width) and may edit them
+    in place: the network continues with the edited maps.
+    """
+    handler = _ScoringPass(survey, listeners or {}, execute)
+    value = run(net.module, batch, handler)
+    return NetworkOutput(net, value, handler.tracker, len(batch), survey.size)
+
+
 def run_classifier(
     net: Network,
     survey: Survey,
@@ -173,11 +237,5 @@ def run_classifier(
     listeners: Mapping[int, MapListener] | None = None,
     execute: Handler = execute_plainly,
 ) -> ClassScores:
-    """Runs a batch through the whole network.
-
-    `listeners` receive the maps of their step (batch, channels, height, width) and may edit them
-    in place: the network continues with the edited maps.
-    """
-    handler = _ClassifierPass(survey, listeners or {}, execute)
-    network_output = run(net.module, batch, handler)
-    return read_class_scores(net, network_output, tracker=handler.tracker, batch_size=len(batch))
+    """The class scores of a batch, as `run_network` runs it."""
+    return run_network(net, survey, batch, listeners=listeners, execute=execute).class_scores

@@ -1,4 +1,4 @@
-"""One image explained: predicted classes, a heat map, and units that respond unusually."""
+"""One image explained: what is predicted, heat maps, and units that respond unusually."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -14,8 +14,8 @@ from retroscope.engine.rule_choice import AUTO
 from retroscope.engine.rules import CONTRAST
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_network, missing_layers_error
-from retroscope.methods.cam.cam import cam
-from retroscope.methods.class_scores import check_finite_scores
+from retroscope.methods.cam.cam import cam_many
+from retroscope.methods.class_scores import NetworkOutput
 from retroscope.methods.deconv.deconv import project_requests
 from retroscope.methods.image_lists import (
     AnImage,
@@ -27,6 +27,7 @@ from retroscope.methods.image_lists import (
 )
 from retroscope.methods.observation import observe, top_predictions
 from retroscope.methods.rarity import RankedUnit, ReferenceAtlas, most_unusual_units
+from retroscope.methods.target_choice import check_scores
 from retroscope.methods.targets import TargetSpec
 from retroscope.network import (
     AnyArray,
@@ -45,6 +46,7 @@ from retroscope.progress import (
 )
 from retroscope.results.caveats import caveats_of, projection_caveats
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.heat_maps import Prediction
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 
@@ -111,6 +113,9 @@ def explain(
     the padding. The default layers are the output of the last convolution of each map size, after
     its norm and rectifier; of an atlas without convolutions, its last layer of each map size.
 
+    For a detector there is a heat map of each of its most confident boxes, for a segmenter of each
+    of its largest segments.
+
     Each unit has its projection and, with `contrast`, a second one: what it adds to what all
     channels at its position share. It takes longer than all the rest; `contrast=False` leaves it
     out. A list of images, a batch of them in one array, or a data set gives a list of explanations.
@@ -157,8 +162,13 @@ def _explain(
     resolved_layers = _resolve_layers(net, network_input, layers=layers, atlas=atlas)
     memory_bytes = _refuse_large_image(net, network_input, resolved_layers)
     observation = observe(net, network_input, resolved_layers)
-    class_scores = observation.class_scores()
-    check_finite_scores(net, class_scores)
+    check_scores(observation.output)
+    predictions = top_predictions(observation.output, _TOP_CLASSES)
+    requests = [
+        (spec, network_input)
+        for spec in (target, *_predicted_targets(observation.output, predictions))
+    ]
+    heat, *heats = cam_many(net, requests, method=method)
     units = [
         (maps.layer, most_unusual_units(maps, top, atlas, size=network_input.size))
         for maps in observation.activations
@@ -167,8 +177,9 @@ def _explain(
     found = _add_projections(net, network_input, units, contrast=contrast, report=report)
     findings = tuple(_add_names(finding, atlas) for finding in found)
     return Explanation(
-        predictions=top_predictions(net, class_scores, _TOP_CLASSES),
-        heat=cam(net, network_input, method=method, target=target),
+        predictions=predictions,
+        heat=heat,
+        heats=tuple(heats),
         findings=findings,
         network=net.name,
         compared=_RANKING_WITHOUT_ATLAS if atlas is None else _RANKING_BY_ATLAS,
@@ -177,6 +188,17 @@ def _explain(
         source=network_input.source,
         remarks=net.remarks,
     )
+
+
+def _predicted_targets(
+    output: NetworkOutput, predictions: Sequence[Prediction]
+) -> list[TargetSpec]:
+    """The targets of the boxes or segments that a network predicts; none for a classifier."""
+    if output.detections is not None:
+        return [f"box:{rank}" for rank in range(1, len(predictions) + 1)]
+    if output.logits is not None:
+        return [prediction.target.index for prediction in predictions]
+    return []
 
 
 _RANKING_BY_ATLAS = "ranked by how few images of the atlas excite them as much"

@@ -1,4 +1,4 @@
-"""Saliency: the gradient of a class score or an activation at the pixels, and methods built on it.
+"""Saliency: the gradient of a target's score or an activation at the pixels, and what builds on it.
 
 Simonyan 2014 (gradient), Smilkov 2017 (SmoothGrad), Springenberg 2015 (guided), Shrikumar 2016
 (input x gradient), Sundararajan 2017 (integrated gradients).
@@ -21,7 +21,7 @@ from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.engine.program import Survey
 from retroscope.engine.rules import GRADIENT, GUIDED, RuleBook
 from retroscope.errors import RetroscopeError, choose
-from retroscope.methods.class_scores import check_finite_scores, run_classifier
+from retroscope.methods.class_scores import run_network
 from retroscope.methods.image_lists import (
     AnImage,
     AnyImageList,
@@ -31,7 +31,8 @@ from retroscope.methods.image_lists import (
     map_images,
 )
 from retroscope.methods.positions import strongest_positions
-from retroscope.methods.targets import TargetSpec, check_target_or_unit, resolve_target
+from retroscope.methods.target_choice import check_scores, resolve_scorer
+from retroscope.methods.targets import TargetSpec, check_target_or_unit
 from retroscope.network import (
     AnyArray,
     AnyImage,
@@ -42,7 +43,7 @@ from retroscope.network import (
     as_network,
 )
 from retroscope.results.caveats import caveats_of
-from retroscope.results.heat_maps import HeatMap, Target
+from retroscope.results.heat_maps import HeatMap, Mask, Target
 from retroscope.results.layer_lookup import check_unit
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
@@ -105,6 +106,7 @@ def saliency(
 ) -> HeatMap | list[HeatMap]:
     """How the score of a class, or the activation of a unit, responds to each pixel.
 
+    The target is a class, a box, a class at a place, or a number among the outputs, as in `cam`.
     `method` is `gradient`, `smoothgrad` (the mean over `samples` images with `noise`, a share of
     the image's range, drawn with `seed`), `guided`, `input_x_gradient`, or `integrated` (from a
     black image, in `steps` steps). A list of images, a batch of them in one array, or a data set
@@ -134,6 +136,7 @@ def _saliency(
     unit: AnyUnit | None,
 ) -> HeatMap:
     saliency_method = choose("saliency method", method, SALIENCY_METHODS)
+    net = net.for_images([network_input])
     with preserve_state(net.module), torch.enable_grad():
         input_tensor = network_input.tensor.to(net.device)
         scored = _score(net, input_tensor, target=target, unit=unit)
@@ -154,6 +157,7 @@ def _saliency(
         source=network_input.source,
         fit=network_input.fit,
         notes=(*net.remarks, *result.notes),
+        mask=scored.mask,
     )
 
 
@@ -184,11 +188,15 @@ class _ScoredInput:
     score: float
     score_images: ScoreFunction
     last_step: int
+    mask: Mask | None = None
+    single_images: bool = False
 
     def gradients(self, images: torch.Tensor, rules: RuleBook = GRADIENT) -> torch.Tensor:
         """The gradient of each image's score at its pixels, in batches that fit into memory."""
         max_bytes = memory_budget(self.net.device)
         batch_size = max_batch_size(self.survey, self.last_step, self.survey.size, max_bytes)
+        if self.single_images:
+            batch_size = 1
 
         def compute(rows: Sequence[int]) -> torch.Tensor:
             batch = images[list(rows)].detach().requires_grad_()
@@ -201,31 +209,32 @@ def _score(
     net: Network, input_tensor: torch.Tensor, *, target: TargetSpec, unit: AnyUnit | None
 ) -> _ScoredInput:
     if unit is None:
-        return _score_class(net, input_tensor, target)
+        return _score_target(net, input_tensor, target)
     return _score_unit(net, input_tensor, unit)
 
 
-def _score_class(net: Network, input_tensor: torch.Tensor, target: TargetSpec) -> _ScoredInput:
+def _score_target(net: Network, input_tensor: torch.Tensor, target: TargetSpec) -> _ScoredInput:
     survey = _survey_of(net, input_tensor)
     with torch.no_grad():
-        class_scores = run_classifier(net, survey, _copy_in_format(input_tensor[None], survey))
-    check_finite_scores(net, class_scores)
-    resolved = resolve_target(net, target, class_scores.scores[0])
+        output = run_network(net, survey, _copy_in_format(input_tensor[None], survey))
+        check_scores(output)
+        scorer = resolve_scorer(output, target)
 
     def score_images(images: torch.Tensor, rules: RuleBook) -> torch.Tensor:
         batch = _copy_in_format(images, survey)
-        scores = run_classifier(net, survey, batch, execute=RuleHandler(rules)).scores
-        return scores[:, resolved.index]
+        return scorer.scores(run_network(net, survey, batch, execute=RuleHandler(rules)))
 
     return _ScoredInput(
         net=net,
         survey=survey,
         tensor=input_tensor,
-        target=resolved,
-        probability=float(class_scores.probabilities[0, resolved.index]),
-        score=float(class_scores.scores[0, resolved.index]),
+        target=scorer.target,
+        probability=scorer.probability(output),
+        score=float(scorer.score(output)),
         score_images=score_images,
         last_step=len(survey.steps) - 1,
+        mask=scorer.mask,
+        single_images=scorer.single_images,
     )
 
 

@@ -1,11 +1,11 @@
-"""Target classes by number or name, and requests for classes grouped by image size."""
+"""Target classes by number or name, and requests for targets grouped by image size."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from reprlib import repr as short_repr
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -16,11 +16,17 @@ from retroscope.errors import RetroscopeError, did_you_mean
 from retroscope.network import AnyImage, AnyUnit, Network
 from retroscope.results.heat_maps import Target
 
-TargetSpec = str | SupportsIndex | None
+ClassSpec = str | SupportsIndex | None
 """A class by name or number, also in a tensor; None for the most probable class."""
 
+TargetSpec = ClassSpec | Callable[[Any], torch.Tensor]
+"""A class, a box (`box:1`, `box:12,30,80,99:cat`), a class at a place (`cat@120,80`,
+`cat@mask.png`), a number among the outputs (`output[0][3]`), or a function of the outputs; None for
+the most probable class, the most confident box or the largest segment.
+"""
 
-def resolve_target(net: Network, target: TargetSpec, scores: torch.Tensor) -> Target:
+
+def resolve_target(net: Network, target: ClassSpec, scores: torch.Tensor) -> Target:
     """The class of this name or number, or the one with the highest score.
 
     `scores` are those of one image (classes). A name is a label or one of its comma-separated
@@ -65,9 +71,11 @@ def target_at(net: Network, index: int, class_count: int) -> Target:
 
 
 def check_target_or_unit(target: TargetSpec, unit: AnyUnit | None) -> None:
-    """A heat map explains a class or a unit, not both."""
+    """A heat map explains a target or a unit, not both."""
     if target is not None and unit is not None:
-        raise RetroscopeError(f"got both the class {target!r} and the unit {str(unit)!r}; give one")
+        raise RetroscopeError(
+            f"got both the target {target!r} and the unit {str(unit)!r}; give one"
+        )
 
 
 def _classes_named(net: Network, name: str) -> list[int]:
@@ -90,7 +98,7 @@ def _hint(net: Network, name: str, class_count: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class ImageTargets:
-    """An image and all classes requested for it, each with the index of its request."""
+    """An image and all targets requested for it, each with the index of its request."""
 
     image: NetworkInput
     targets: list[tuple[int, TargetSpec]]

@@ -24,16 +24,15 @@ from retroscope.render.layout import (
 from retroscope.render.mosaics import resize_projection, ring_place
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.panels import heading_block, image_tile, label_tile
-from retroscope.render.text import BODY, LABEL, SMALL, line, paragraphs
-from retroscope.render.theme import BAND, COOL, MUTED
+from retroscope.render.prediction_rows import draw_prediction_rows, prediction_bar, shown_image
+from retroscope.render.text import LABEL, SMALL, line, paragraphs
+from retroscope.render.theme import MUTED
 from retroscope.render.tone import DEFAULT_TONE
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
-from retroscope.results.heat_maps import Prediction
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
 
 NO_UNITS = "no channel fires for this image"
-_BAR_WIDTH, _BAR_HEIGHT = 260, 6
 _CELL_WIDTH = 296
 _PAGE_TILE_SIDE = 240
 _COLUMNS, _COLUMN_GAP = 4, 20
@@ -71,17 +70,20 @@ def draw_explanation(
     | tabby, 83 %                            |
     | [image] [heat map]  tabby      83 % == |
     |                     lynx       11 % =  |
+    | of a detector: [heat][box] cat 87 % == |
     | features.28 conv5_3 ...                |
     | [patch][projection] [patch][projection]|
     | [lit]  [added]      [lit]  [added]     |
     | notes                                  |
     +----------------------------------------+
     """
-    heat = overlay(explanation.image, explanation.heat, colours=colours, opacity=opacity)
-    factor = enlargement_factor(*explanation.image.shape[:2], visible=CLEARLY_VISIBLE)
-    predictions = [_prediction_bar(prediction) for prediction in explanation.predictions]
+    image = shown_image(explanation.image)
+    heat = overlay(image, explanation.heat, colours=colours, opacity=opacity)
+    factor = enlargement_factor(*image.shape[:2], visible=CLEARLY_VISIBLE)
+    predictions = [prediction_bar(prediction) for prediction in explanation.predictions]
+    rows = draw_prediction_rows(explanation, colours=colours, opacity=opacity)
     top_blocks = [
-        label_tile("image", image_tile(explanation.image, factor)),
+        label_tile("image", image_tile(image, factor)),
         label_tile(heat_caption(explanation), image_tile(heat, factor)),
         column(predictions, gap=2 * TIGHT),
     ]
@@ -94,11 +96,11 @@ def draw_explanation(
     heading = heading_block(title, [subtitle], width=width)
     texts = paragraphs([ranking_line(explanation), views_line(explanation)], width=width)
     notes = column(paragraphs(explanation_notes(explanation), width=width), gap=TIGHT)
-    return page([heading, top, column(texts, gap=TIGHT), *layers, notes])
+    return page([heading, top, *rows, column(texts, gap=TIGHT), *layers, notes])
 
 
 def explanation_title(explanation: Explanation) -> str:
-    """The most probable class and its probability."""
+    """The first prediction and its probability."""
     first = explanation.predictions[0]
     return f"{first.target}, {percent(first.probability)}"
 
@@ -198,14 +200,6 @@ def unit_box(unit: UnusualUnit, layer: Layer) -> Box:
     """The field of a unit, which may leave the image."""
     position = unit.unit.position
     return unit.projection.box if position is None else layer.field.box(*position)
-
-
-def _prediction_bar(prediction: Prediction) -> Image.Image:
-    """A class and its probability, above a bar of that length."""
-    bar = Image.new("RGB", (_BAR_WIDTH, _BAR_HEIGHT), BAND)
-    bar.paste(COOL, (0, 0, round(_BAR_WIDTH * prediction.probability), _BAR_HEIGHT))
-    text = f"{prediction.target}  {percent(prediction.probability)}"
-    return column([line(text, width=_BAR_WIDTH, size=BODY), bar], gap=TIGHT)
 
 
 def _has_contrast(explanation: Explanation) -> bool:

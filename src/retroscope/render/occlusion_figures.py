@@ -47,7 +47,7 @@ def draw_occlusion(
         return enlarge(loss, factor)
     labelled_images = [
         ("size of the occluder", _cover_corner(image, occlusion.occluder)),
-        ("loss of probability", loss),
+        (f"loss of {occlusion.measure}", loss),
         *_position_maps(occlusion, colours),
     ]
     tiles = row(
@@ -64,21 +64,27 @@ def draw_occlusion(
 
 
 def _title(occlusion: OcclusionMap) -> str:
-    return f"{occlusion.target}, {percent(occlusion.probability)} without an occluder"
+    measured = _measure_text(occlusion, occlusion.probability)
+    return f"{occlusion.target}, {measured} without an occluder"
+
+
+def _measure_text(occlusion: OcclusionMap, value: float) -> str:
+    """A probability in percent, or a score."""
+    return percent(value) if occlusion.measure == "probability" else f"{value:.4g}"
 
 
 def _lines(occlusion: OcclusionMap) -> list[str]:
     height, width = occlusion.occluder
-    low, high = _value_range(occlusion.probabilities)
+    low, high = (_measure_text(occlusion, end) for end in _value_range(occlusion.probabilities))
     grid = f"{len(occlusion.tops)}x{len(occlusion.lefts)} positions"
     lines = [
         join_facts(f"{occlusion.fill} occluder of {height}x{width} px", grid, occlusion.source),
-        f"probability with it: {percent(low)} (dark) to {percent(high)} (light)",
+        f"{occlusion.measure} with it: {low} (dark) to {high} (light)",
     ]
     if occlusion.unit is not None and occlusion.activations is not None:
-        low, high = _value_range(occlusion.activations)
+        least, most = _value_range(occlusion.activations)
         clean = f"{occlusion.activation:.4g}"
-        lines.append(f"total of {occlusion.unit}: {clean}; with it: {low:.4g} to {high:.4g}")
+        lines.append(f"total of {occlusion.unit}: {clean}; with it: {least:.4g} to {most:.4g}")
     return lines
 
 
@@ -88,10 +94,11 @@ def _value_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
 
 def _position_maps(occlusion: OcclusionMap, colours: str) -> list[tuple[str, RGB]]:
     """The maps over the positions of the occluder, each stretched to the size of the image."""
-    grids = {"probability": _scale_to_range(occlusion.probabilities, colours)}
+    grids = {occlusion.measure: _scale_to_range(occlusion.probabilities, colours)}
     if occlusion.activations is not None:
         grids["strongest map"] = _scale_to_range(occlusion.activations, colours)
-    grids["most probable class"] = _class_colours(occlusion)
+    if occlusion.classes is not None:
+        grids["most probable class"] = _class_colours(occlusion, occlusion.classes)
     return [(label, _stretch(grid, occlusion.size)) for label, grid in grids.items()]
 
 
@@ -109,20 +116,20 @@ def _stretch(grid: RGB, size: tuple[int, int]) -> RGB:
     return pixels
 
 
-def _class_colours(occlusion: OcclusionMap) -> RGB:
-    pixels = np.empty((*occlusion.classes.shape, 3), np.uint8)
+def _class_colours(occlusion: OcclusionMap, classes: npt.NDArray[np.int64]) -> RGB:
+    pixels = np.empty((*classes.shape, 3), np.uint8)
     for target, _, colour in _rank_classes(occlusion):
-        pixels[occlusion.classes == target.index] = colour
+        pixels[classes == target.index] = colour
     return pixels
 
 
 def _rank_classes(occlusion: OcclusionMap) -> list[tuple[Target, float, Colour]]:
     """Each class with its share of positions and its colour, by falling share."""
-    shares = {
-        target: float((occlusion.classes == target.index).mean())
-        for target in occlusion.class_names
-    }
-    targets = sorted(shares, key=lambda target: (-shares[target], target.index))
+    classes = occlusion.classes
+    if classes is None:
+        return []
+    shares = {target: float((classes == target.index).mean()) for target in occlusion.class_names}
+    targets = sorted(shares, key=lambda target: (-shares[target], target.index or 0))
     rest = len(targets) - len(CLASS_COLOURS)
     colours = [*CLASS_COLOURS, *[REMAINING_CLASSES] * rest]
     return [

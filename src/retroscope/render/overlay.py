@@ -15,6 +15,7 @@ from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB, Size
 from retroscope.imaging.image import Fit, Image, as_image, crop, resize_array, to_grey
 from retroscope.render.colours import apply_scale
+from retroscope.render.target_marks import mark_target
 from retroscope.render.tone import ROBUST_PERCENTILE, zero_non_finite
 from retroscope.results.heat_maps import HeatMap, Map
 
@@ -29,9 +30,11 @@ _OUTSIDE_OPACITY = 0.35
 def overlay(
     image: RGB, heat: HeatMap, *, colours: str = "inferno", opacity: float = OPACITY
 ) -> RGB:
-    """A heat map in colours over the network's input, at the size of the input."""
-    values = smooth(heat, (image.shape[0], image.shape[1]))
-    return _lay_over(image, values, colours, limit=scale_limit(heat), opacity=opacity)
+    """A heat map in colours over the network's input, at the size of the input, its box marked."""
+    height, width = image.shape[:2]
+    values = smooth(heat, (height, width))
+    overlaid = _lay_over(image, values, colours, limit=scale_limit(heat), opacity=opacity)
+    return mark_target(overlaid, heat, Box(0, 0, height, width))
 
 
 def overlay_on(
@@ -67,7 +70,7 @@ def overlay_on(
         limit=scale_limit(heat),
         opacity=opacity,
     )
-    return overlaid
+    return mark_target(overlaid, heat, frame)
 
 
 def smooth(heat: HeatMap, size: Size) -> Map:
@@ -99,7 +102,7 @@ def visible_box(size: tuple[int, int], fit: Fit | None) -> Box:
     Box(top=0, left=50, bottom=100, right=150)
     """
     height, width = size
-    if fit is None or fit.mode == "stretch":
+    if fit is None or fit.mode in ("stretch", "whole"):
         return Box(0, 0, height, width)
     scale = max(fit.size[0] / height, fit.size[1] / width)
     if fit.mode == "network" and fit.shorter is not None:

@@ -76,6 +76,7 @@ def layer_json(layer: Layer) -> JsonObject:
         "kind": layer.kind,
         "channels": layer.channels,
         "size": list(layer.size),
+        "extra_tokens": layer.extra_tokens,
         "field": {
             "size": [field.y.size, field.x.size],
             "stride": [_number(field.y.stride), _number(field.x.stride)],
@@ -224,12 +225,20 @@ def prediction_json(prediction: Prediction) -> JsonObject:
 
 
 def _target_json(target: Target | Unit, probability: float | None) -> JsonObject:
-    """A class by name and number; a unit has no number and no probability."""
-    return {
+    """A class by name and number, or a box with its class; a unit has no number and no probability.
+
+    `label`, `box` and `box_score` stand there for a detection or a segment only.
+    """
+    facts: JsonObject = {
         "target": str(target),
         "index": target.index if isinstance(target, Target) else None,
         "probability": number_json(probability),
     }
+    if isinstance(target, Target) and target.description:
+        facts["label"] = target.label
+    if isinstance(target, Target) and target.box is not None:
+        facts |= {"box": list(target.box), "box_score": number_json(target.score)}
+    return facts
 
 
 def heat_map_json(heat: HeatMap) -> JsonObject:
@@ -258,8 +267,9 @@ def occlusion_json(occlusion: OcclusionMap) -> JsonObject:
         "fill": occlusion.fill,
         "tops": list(occlusion.tops),
         "lefts": list(occlusion.lefts),
+        "measure": occlusion.measure,
         "probabilities": _numbers(occlusion.probabilities),
-        "classes": occlusion.classes.tolist(),
+        "classes": None if occlusion.classes is None else occlusion.classes.tolist(),
         "class_names": {str(target.index): str(target) for target in occlusion.class_names},
         "unit": None if occlusion.unit is None else str(occlusion.unit),
         "activation": number_json(occlusion.activation),
@@ -275,6 +285,7 @@ def explanation_json(explanation: Explanation) -> JsonObject:
         "network": explanation.network,
         "predictions": [prediction_json(prediction) for prediction in explanation.predictions],
         "heat": heat_map_json(explanation.heat),
+        "heats": [heat_map_json(heat) for heat in explanation.heats],
         "compared": explanation.compared,
         "layers": [finding_json(finding) for finding in explanation.findings],
         "source": explanation.source,

@@ -1,4 +1,4 @@
-"""The explanation of an image: its classes, where one is seen, and its unusual units."""
+"""The explanation of an image: what is predicted, where it is seen, and unusual units."""
 
 from dataclasses import dataclass
 from math import inf
@@ -61,6 +61,7 @@ class LayerFinding(ArraySummary):
 class Explanation(DrawableResult):
     """An image explained: its predictions, the heat map of one, and unusual units by layer.
 
+    `heats` has the heat map of each prediction of a detector or a segmenter, in their order.
     `save("page.html")` writes it as a web page that loads nothing.
     """
 
@@ -73,3 +74,4 @@ class Explanation(DrawableResult):
     image: RGB
     source: str = ""
     remarks: tuple[str, ...] = ()
+    heats: tuple[HeatMap, ...] = ()

@@ -15,6 +15,9 @@ from retroscope.unit import Unit
 Map = npt.NDArray[np.float32]
 """Height, width."""
 
+Mask = npt.NDArray[np.bool_]
+"""Height, width."""
+
 METHOD_TITLES = {
     "gradient": "Gradient",
     "smoothgrad": "SmoothGrad",
@@ -35,24 +38,42 @@ METHOD_TITLES = {
 """What the literature calls each method, by its name in options."""
 
 
+BoxEdges = tuple[float, float, float, float]
+"""Top, left, bottom, right, in pixels of the network's input; between pixels, too."""
+
+
 @dataclass(frozen=True)
 class Target:
-    """A class: its index in the network's output, and its label if it has one.
+    """What is explained: a class, a box of a detector, a segment, or a number among the outputs.
+
+    `index` is that of the class in the network's output, `label` its label if it has one. `box`
+    and `score` are those of a detection. `description` says which target it is, if the class alone
+    does not.
 
     >>> str(Target(281, "tabby")), str(Target(281))
     ('tabby', 'class 281')
+    >>> str(Target(17, "cat", (12.0, 30.0, 80.0, 99.0), 0.9, "box 1: cat at 12,30,80,99"))
+    'box 1: cat at 12,30,80,99'
     """
 
-    index: int
+    index: int | None
     label: str = ""
+    box: BoxEdges | None = None
+    score: float | None = None
+    description: str = ""
 
     def __str__(self) -> str:
+        return self.description or self.class_name
+
+    @property
+    def class_name(self) -> str:
+        """The label of the class, or its number if it has no label."""
         return self.label or f"class {self.index}"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class, and the probability that the network gives it."""
+    """A class, a box or a segment, and the probability that the network gives it."""
 
     target: Target
     probability: float
@@ -64,8 +85,9 @@ class HeatMap(ArrayResult):
 
     `values` have the layer's resolution, or that of the image if there is no `layer`. `pixels` is
     signed, in the space of the network's input, for methods that attribute every pixel. The
-    `probability` is None for a unit. As an array or a tensor it is `values`; `full()` has the size
-    of the image.
+    `probability` is None for a unit, and for a number among the outputs. `mask` marks the pixels
+    whose scores are explained, for a segmenter. As an array or a tensor it is `values`; `full()`
+    has the size of the image.
     """
 
     values: Map
@@ -81,6 +103,7 @@ class HeatMap(ArrayResult):
     source: str = ""
     fit: Fit | None = None
     notes: tuple[str, ...] = ()
+    mask: Mask | None = None
 
     def resize(self, height: int, width: int) -> Map:
         """The values at another size, interpolated between the centres of positions.
@@ -117,13 +140,15 @@ class OcclusionMap(ArrayResult):
     """The network's response while an occluder covers each position (Zeiler & Fergus, Fig. 7).
 
     For each position of the occluder, in rows and columns: the probability of the target, the most
-    probable class, and the total activation of the map that is strongest in the clean image (None
-    for a network without maps). `tops` and `lefts` are the occluder's positions; the last ones are
-    moved in to the border. As an array or a tensor it is `heat.values`: the loss at every pixel.
+    probable class (None if the target is not a class of an image), and the total activation of the
+    map that is strongest in the clean image (None for a network without maps). A number among the
+    outputs has no probability: `measure` is then "score", and the score stands in its place.
+    `tops` and `lefts` are the occluder's positions; the last ones are moved in to the border. As an
+    array or a tensor it is `heat.values`: the loss at every pixel.
     """
 
     probabilities: Map
-    classes: npt.NDArray[np.int64]
+    classes: npt.NDArray[np.int64] | None
     activations: Map | None
     tops: tuple[int, ...]
     lefts: tuple[int, ...]
@@ -140,6 +165,8 @@ class OcclusionMap(ArrayResult):
     source: str = ""
     fit: Fit | None = None
     notes: tuple[str, ...] = ()
+    measure: str = "probability"
+    mask: Mask | None = None
 
     def _array(self) -> Map:
         return self.heat.values
@@ -154,7 +181,7 @@ class OcclusionMap(ArrayResult):
             values=_spread(self, self.probability - self.probabilities),
             layer="",
             target=self.target,
-            probability=self.probability,
+            probability=self.probability if self.measure == "probability" else None,
             score=self.probability,
             method="occlusion",
             caveats=self.caveats,
@@ -162,6 +189,7 @@ class OcclusionMap(ArrayResult):
             image=self.image,
             source=self.source,
             fit=self.fit,
+            mask=self.mask,
         )
 
 

@@ -54,6 +54,8 @@ def open_model(
     input_size: int | tuple[int, int] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    bands: Sequence[int] | None = None,
+    value_range: Sequence[float] | None = None,
 ) -> Network:
     """The network of this name, with its weights, preprocessing and labels, in evaluation mode.
 
@@ -61,7 +63,8 @@ def open_model(
     `imagenet`, `package.module:factory`, `file.py:factory`, or the path of a weight file. `arch`
     names the network of a weight file that does not identify it. `random_weights` is a seed: the
     network is initialised from it and nothing is downloaded. `resize` is the mode of `Fit`.
-    `input_size`, `mean` and `std` (for pixels from 0 to 1) replace the network's.
+    `input_size`, `mean` and `std` (for pixels from 0 to 1), `bands` and `value_range` are those of
+    `Network` and replace the network's.
 
     >>> open_model("squeezenet1_1", random_weights=0, device="cpu")
     <Network squeezenet1_1: 224x224 on cpu>
@@ -76,7 +79,9 @@ def open_model(
     else:
         with _seed_torch(random_weights):
             net = _open_by_name(name, None, trained=False)
-    net = _replace_preprocessing(net, input_size, mean=mean, std=std)
+    net = _replace_preprocessing(
+        net, input_size, mean=mean, std=std, bands=bands, value_range=value_range
+    )
     fit = net.preprocessing.fit
     if resize != "network":
         fit = replace(fit, mode=resize)
@@ -128,7 +133,7 @@ def _check_options(name: str, arch: str | None, seed: int | None) -> None:
 def _replace_preprocessing(
     net: Network, size: int | tuple[int, int] | None, **statistics: Any
 ) -> Network:
-    """The same network with this input size, mean and std, where they are not None."""
+    """The same network with what is stated about its images, where it is not None."""
     replaced = {name: numbers for name, numbers in statistics.items() if numbers is not None}
     if size is None and not replaced:
         return net
@@ -144,13 +149,15 @@ def _replace_preprocessing(
         name=net.name,
         remarks=net.remarks,
         inferred=net.inferred,
-        **{"mean": preprocessing.mean, "std": preprocessing.std, **replaced},
+        **{**preprocessing.stated(replaced.get("value_range")), **replaced},
     )
 
 
 def _scale_fit(fit: Fit, size: int | tuple[int, int]) -> Fit:
     """A fit to another size that crops the same share of an image."""
     resized = replace(fit, size=(size, size) if isinstance(size, int) else size)
+    if fit.mode == "whole":
+        return replace(resized, shorter=min(resized.size))
     scale = min(resized.size) / min(fit.size)
     return replace(resized, shorter=fit.shorter and max(1, round(fit.shorter * scale)))
 
@@ -186,7 +193,7 @@ def _open_by_name(name: str, arch: str | None, *, trained: bool) -> Network:
 def _check_bare_name(name: str) -> None:
     """Raises unless torchvision has this network; the hint covers the other sources."""
     torchvision_names = torchvision_models.names()
-    if name in torchvision_names:
+    if name in torchvision_names or name in torchvision_models.localiser_names():
         return
     torchvision_models.refuse_other_task(name)
     weight_file_networks.refuse_location(name)

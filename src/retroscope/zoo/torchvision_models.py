@@ -1,4 +1,4 @@
-"""torchvision's classification networks.
+"""torchvision's networks: classifiers, detectors and segmenters.
 
 torchvision is imported when one is asked for: that takes as long as importing torch.
 """
@@ -18,16 +18,12 @@ from retroscope.engine.isolation import EXCLUSIVE_USE
 from retroscope.errors import ModelError, choose, describe_error
 from retroscope.imaging.image import Fit
 from retroscope.network import Network
+from retroscope.user_modules import usual_fit
 from retroscope.zoo.source_conventions import (
     NAME_FORMS,
     build_error,
     download_error,
     split_arguments,
-)
-
-_WRAP = (
-    "it or its backbone can be wrapped, as in "
-    "rs.Network(torchvision.models.get_model({name!r}, weights='DEFAULT'))"
 )
 
 UNTRAINED_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -47,7 +43,8 @@ def open_named(name: str, trained: bool) -> Network:
     """
     name, arguments = split_arguments(name)
     refuse_other_task(name)
-    choose("torchvision model", name, dict.fromkeys(names()), error=ModelError, advice=NAME_FORMS)
+    every_name = dict.fromkeys([*names(), *localiser_names()])
+    choose("torchvision model", name, every_name, error=ModelError, advice=NAME_FORMS)
     weights = _models().get_model_weights(name).DEFAULT
     if trained:
         module = _build_trained(name, weights, **arguments)
@@ -55,23 +52,54 @@ def open_named(name: str, trained: bool) -> Network:
         module = _build_zero(name, **arguments)
     else:
         module = _build_untrained(name, **arguments)
-    transforms = weights.transforms()
-    (size,), (shorter,) = transforms.crop_size, transforms.resize_size
-    size = arguments.get("image_size", size)
     labels = weights.meta["categories"]
     return Network(
         module,
-        fit=Fit((size, size), shorter=max(shorter, size), resample=transforms.interpolation.value),
-        mean=transforms.mean,
-        std=transforms.std,
+        **_preprocessing(name, module, weights.transforms(), arguments),
         labels=labels if arguments.get("num_classes", len(labels)) == len(labels) else (),
         name=name,
     )
 
 
+def _preprocessing(
+    name: str, module: torch.nn.Module, transforms: Any, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """Fit, mean and std. Detectors resize and normalise images themselves; segmenters take images
+    of any proportions.
+    """
+    if _task(name) == "detection":
+        return {"fit": usual_fit(module)}
+    statistics = {"mean": transforms.mean, "std": transforms.std}
+    (shorter,) = transforms.resize_size
+    resample = transforms.interpolation.value
+    if _task(name) == "segmentation":
+        return {"fit": Fit((shorter, shorter), "whole", shorter, resample), **statistics}
+    (size,) = transforms.crop_size
+    size = arguments.get("image_size", size)
+    fit = Fit((size, size), shorter=max(shorter, size), resample=resample)
+    return {"fit": fit, **statistics}
+
+
 def names() -> list[str]:
     """All of torchvision's classification networks."""
     return list(_models().list_models(module=_models()))
+
+
+LOCALISERS = ("detection", "segmentation")
+"""torchvision's packages of networks that say where things are."""
+
+
+def localiser_names() -> list[str]:
+    """All of torchvision's detectors and segmenters."""
+    models = _models()
+    modules = [getattr(models, package) for package in LOCALISERS]
+    return [name for module in modules for name in models.list_models(module=module)]
+
+
+def _task(name: str) -> str:
+    """The package of torchvision's models that a network is in; empty for classifiers."""
+    parts = _models().get_model_builder(name).__module__.split(".")
+    return parts[2] if len(parts) > 3 else ""
 
 
 def _models() -> Any:
@@ -81,8 +109,6 @@ def _models() -> Any:
 
 
 OTHER_TASKS = {
-    "detection": f"a detector; {_WRAP}",
-    "segmentation": f"a segmentation network; {_WRAP}",
     "optical_flow": "for pairs of images; retroscope looks at single images",
     "video": "for videos; retroscope looks at single images",
     "quantization": "in int8, which has no gradients; open the network that it was made from",
@@ -91,11 +117,10 @@ OTHER_TASKS = {
 
 
 def refuse_other_task(name: str) -> None:
-    """Raises if torchvision has a network of this name that does not classify images."""
-    if name not in _models().list_models() or name in names():
+    """Raises if torchvision has a network of this name for something else than single images."""
+    if name not in _models().list_models() or _task(name) not in OTHER_TASKS:
         return
-    package = _models().get_model_builder(name).__module__.split(".")[2]
-    raise ModelError(f"torchvision's {name} is {OTHER_TASKS[package].format(name=name)}")
+    raise ModelError(f"torchvision's {name} is {OTHER_TASKS[_task(name)]}")
 
 
 @cache
@@ -171,7 +196,8 @@ def _untouched_zeros(like: torch.Tensor) -> torch.Tensor:
 
 
 def _build_untrained(name: str, **arguments: Any) -> torch.nn.Module:
-    defaults = UNTRAINED_ARGUMENTS.get(name, {})
+    backbone = {"weights_backbone": None} if _task(name) in LOCALISERS else {}
+    defaults = UNTRAINED_ARGUMENTS.get(name, backbone)
     try:
         module: torch.nn.Module = _models().get_model(
             name, weights=None, **{**defaults, **arguments}

@@ -1,4 +1,4 @@
-"""Class activation maps: where a class is seen in an image, from the maps of a layer."""
+"""Class activation maps: where a target is seen in an image, from the maps of a layer."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,6 @@ from itertools import islice
 from typing import overload
 
 import numpy as np
-import torch
 
 from retroscope.argument_types import check_arguments
 from retroscope.engine.batching import max_batch_size
@@ -17,7 +16,6 @@ from retroscope.errors import choose
 from retroscope.methods.activations import resolve_spatial_layer
 from retroscope.methods.cam.cam_methods import CAM_METHODS, CamMethod
 from retroscope.methods.cam.split_forward import SplitForward, split_forward
-from retroscope.methods.class_scores import check_finite_scores
 from retroscope.methods.image_lists import (
     AnImage,
     AnyImageList,
@@ -27,13 +25,9 @@ from retroscope.methods.image_lists import (
     prepare_list,
 )
 from retroscope.methods.saliency import saliency
-from retroscope.methods.targets import (
-    ImageTargets,
-    TargetSpec,
-    group_by_size,
-    resolve_target,
-    stack_inputs,
-)
+from retroscope.methods.target_choice import check_scores, needs_single_images, resolve_scorer
+from retroscope.methods.target_scorer import TargetScorer
+from retroscope.methods.targets import ImageTargets, TargetSpec, group_by_size, stack_inputs
 from retroscope.network import (
     AnyArray,
     AnyImage,
@@ -90,6 +84,11 @@ def cam(
 ) -> HeatMap | list[HeatMap]:
     """Where a class is seen in an image: the most probable class, if none is given.
 
+    The target may also be a box of a detector (`box:1`, `box:12,30,80,99:cat`), a class of a
+    segmenter at a place (`cat@120,80`, `cat@mask.png`), a number among the outputs
+    (`output[0][3]`), or a function of what the network returns for one image. Without a target it
+    is the most confident box, or the largest segment; the result says which.
+
     The default layer is the last one before the head that has maps; the result names it. A list of
     images, a batch of them in one array, or a data set gives a list of heat maps.
 
@@ -136,9 +135,9 @@ def cam_many(
                 spatial_layer = resolve_spatial_layer(net, layer, size)
                 run = _CamRun(net, net.survey(size), spatial_layer, method, cam_method)
                 heat_maps |= run.compute(images, max_bytes)
-        for index, (_, image) in enumerate(chunk):
+        for index, (target, image) in enumerate(chunk):
             heat_map = heat_maps[index]
-            yield _guide(net, heat_map, image) if cam_method.guided else heat_map
+            yield _guide(net, heat_map, target, image) if cam_method.guided else heat_map
 
 
 @dataclass(frozen=True)
@@ -155,50 +154,52 @@ class _CamRun:
         """The heat map of each request, by the index of the request."""
         last_step = len(self.survey.steps) - 1
         batch_size = max_batch_size(self.survey, last_step, self.survey.size, max_bytes)
+        if self.net.inputs is not None:  # a method runs many variants of one image
+            batch_size = 1
+        if any(needs_single_images(target) for image in images for _, target in image.targets):
+            batch_size = 1
         heat_maps: dict[int, HeatMap] = {}
         for batch_heat_maps in in_batches(images, batch_size, self._compute_batch):
             heat_maps |= batch_heat_maps
         return heat_maps
 
     def _compute_batch(self, images: Sequence[ImageTargets]) -> dict[int, HeatMap]:
-        """One forward pass for all images, then one backward pass for the n-th class of each."""
+        """One forward pass for all images, then one backward pass for the n-th target of each."""
         inputs = [image_targets.image for image_targets in images]
-        batch = stack_inputs(self.net, inputs, channels_last=self.survey.channels_last)
-        split = split_forward(self.net, self.layer, batch)
-        sources = [network_input.source for network_input in inputs]
-        check_finite_scores(self.net, split.class_scores, sources)
+        net = self.net.for_images(inputs)
+        batch = stack_inputs(net, inputs, channels_last=self.survey.channels_last)
+        split = split_forward(net, self.layer, batch)
+        check_scores(split.output, [network_input.source for network_input in inputs])
         heat_maps: dict[int, HeatMap] = {}
         for turn in range(max(len(image_targets.targets) for image_targets in images)):
-            targets = [
-                self._target(image_targets, split.class_scores.scores[row], turn)
-                for row, image_targets in enumerate(images)
+            scorers = [
+                _scorer(split, row, image_targets, turn) for row, image_targets in enumerate(images)
             ]
-            heat = self.method.heat(split, [target.index for target in targets])
+            heat = self.method.heat(split, scorers)
             values = heat.detach().clamp(min=0).float().cpu().numpy()
             for row, image_targets in enumerate(images):
                 if turn < len(image_targets.targets):
                     heat_maps[image_targets.targets[turn][0]] = self._heat_map(
-                        split, row, image=image_targets, target=targets[row], values=values[row]
+                        split, row, image=image_targets, scorer=scorers[row], values=values[row]
                     )
         return heat_maps
 
-    def _target(self, image_targets: ImageTargets, scores: torch.Tensor, turn: int) -> Target:
-        """The n-th class requested for an image; its last one, if other images have more."""
-        targets = image_targets.targets
-        target = targets[min(turn, len(targets) - 1)][1]
-        return resolve_target(self.net, target, scores)
-
     def _heat_map(
-        self, split: SplitForward, row: int, *, image: ImageTargets, target: Target, values: Map
+        self,
+        split: SplitForward,
+        row: int,
+        *,
+        image: ImageTargets,
+        scorer: TargetScorer,
+        values: Map,
     ) -> HeatMap:
-        scores, probabilities = split.class_scores.scores, split.class_scores.probabilities
-        no_evidence = f"no evidence for {target} in {self.layer.name} by this method"
+        no_evidence = f"no evidence for {scorer.target} in {self.layer.name} by this method"
         return HeatMap(
             values=values.copy(),
             layer=self.layer.name,
-            target=target,
-            probability=float(probabilities[row, target.index]),
-            score=float(scores[row, target.index].detach()),
+            target=scorer.target,
+            probability=scorer.probability(split.output, row),
+            score=float(scorer.score(split.output, row).detach()),
             method=self.name,
             caveats=(*image.image.caveats, *caveats_of(self.name)),
             size=image.image.size,
@@ -206,13 +207,21 @@ class _CamRun:
             source=image.image.source,
             fit=image.image.fit,
             notes=(*self.net.remarks, *(() if values.any() else (no_evidence,))),
+            mask=scorer.mask,
         )
 
 
-def _guide(net: Network, heat_map: HeatMap, image: AnyImage) -> HeatMap:
-    """The guided gradient of the class, times the heat (Selvaraju 2017, 3.2)."""
-    assert isinstance(heat_map.target, Target)
-    guided = saliency(net, image, method="guided", target=heat_map.target.index).pixels
+def _scorer(split: SplitForward, row: int, image: ImageTargets, turn: int) -> TargetScorer:
+    """The scorer of an image's n-th target; of its last one, if other images have more."""
+    targets = image.targets
+    return resolve_scorer(split.output, targets[min(turn, len(targets) - 1)][1], row)
+
+
+def _guide(net: Network, heat_map: HeatMap, target: TargetSpec, image: AnyImage) -> HeatMap:
+    """The guided gradient of the target, times the heat (Selvaraju 2017, 3.2)."""
+    if isinstance(heat_map.target, Target) and not heat_map.target.description:
+        target = heat_map.target.index
+    guided = saliency(net, image, method="guided", target=target).pixels
     assert guided is not None
     pixels = guided * heat_map.full()[..., None]
     return replace(heat_map, values=np.abs(pixels).max(axis=2), pixels=pixels)

@@ -1,6 +1,6 @@
 """The class activation map methods: one function and one row of `CAM_METHODS` each.
 
-A method gets a `SplitForward` and one class per image, and returns the heat of each image (images,
+A method gets a `SplitForward` and one target per image, and returns the heat of each image (images,
 height, width). Negative heat is clamped to zero afterwards.
 """
 
@@ -14,44 +14,45 @@ from retroscope.engine.batching import max_batch_size
 from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.methods.cam.replay import replay_from_layer, run_with_edited_maps
 from retroscope.methods.cam.split_forward import SplitForward
-from retroscope.methods.class_scores import run_classifier
+from retroscope.methods.class_scores import run_network
+from retroscope.methods.target_scorer import TargetScorer
 
 SPATIAL = (2, 3)
 """The dimensions of maps that are height and width."""
 
 
-def _gradcam(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+def _gradcam(split: SplitForward, scorers: Sequence[TargetScorer]) -> torch.Tensor:
     """Weights each map by the mean of its gradient (Selvaraju 2017)."""
-    return _weighted_sum(split.gradients(classes).mean(SPATIAL), split)
+    return _weighted_sum(split.gradients(scorers).mean(SPATIAL), split)
 
 
-def _gradcam_plus_plus(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+def _gradcam_plus_plus(split: SplitForward, scorers: Sequence[TargetScorer]) -> torch.Tensor:
     """Weights positions by g^2 / (2 g^2 + sum(A) g^3) (Chattopadhay 2018, eq. 19)."""
-    gradients = split.gradients(classes)
+    gradients = split.gradients(scorers)
     denominators = 2 + split.maps.sum(SPATIAL, keepdim=True) * gradients
     is_defined = (gradients != 0) & (denominators != 0)
     alphas = torch.where(is_defined, 1 / denominators, 0)
     return _weighted_sum((alphas * gradients.clamp(min=0)).sum(SPATIAL), split)
 
 
-def _xgradcam(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+def _xgradcam(split: SplitForward, scorers: Sequence[TargetScorer]) -> torch.Tensor:
     """Weights the gradient at each position by the position's share of its map (Fu 2020)."""
     totals = split.maps.sum(SPATIAL)
-    products = (split.gradients(classes) * split.maps).sum(SPATIAL)
+    products = (split.gradients(scorers) * split.maps).sum(SPATIAL)
     return _weighted_sum(torch.where(totals != 0, products / totals, 0), split)
 
 
-def _hirescam(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+def _hirescam(split: SplitForward, scorers: Sequence[TargetScorer]) -> torch.Tensor:
     """Gradient times map at each position (Draelos 2020)."""
-    return (split.gradients(classes) * split.maps).sum(dim=1)
+    return (split.gradients(scorers) * split.maps).sum(dim=1)
 
 
-def _layercam(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+def _layercam(split: SplitForward, scorers: Sequence[TargetScorer]) -> torch.Tensor:
     """As HiResCAM, with positive gradients only (Jiang 2021)."""
-    return (split.gradients(classes).clamp(min=0) * split.maps).sum(dim=1)
+    return (split.gradients(scorers).clamp(min=0) * split.maps).sum(dim=1)
 
 
-def _eigencam(split: SplitForward, _classes: Sequence[int]) -> torch.Tensor:
+def _eigencam(split: SplitForward, _scorers: Sequence[TargetScorer]) -> torch.Tensor:
     """The maps projected on their first principal component (Muhammad 2020), for any class.
 
     The sign of a component is arbitrary: here it points to where the maps are large.
@@ -65,21 +66,21 @@ def _eigencam(split: SplitForward, _classes: Sequence[int]) -> torch.Tensor:
     return heat
 
 
-def _scorecam(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+def _scorecam(split: SplitForward, scorers: Sequence[TargetScorer]) -> torch.Tensor:
     """Weights each map by the score of the image masked with it (Wang 2020)."""
     weights = [
-        _scores_of_masked_images(split, row, target).softmax(dim=0)
-        for row, target in enumerate(classes)
+        _scores_of_masked_images(split, row, scorer).softmax(dim=0)
+        for row, scorer in enumerate(scorers)
     ]
     return _weighted_sum(torch.stack(weights), split)
 
 
-def _ablationcam(split: SplitForward, classes: Sequence[int]) -> torch.Tensor:
+def _ablationcam(split: SplitForward, scorers: Sequence[TargetScorer]) -> torch.Tensor:
     """Weights each map by the share of the score that is lost without it (Desai 2020)."""
     weights = []
-    for row, target in enumerate(classes):
-        score = split.class_scores.scores[row, target].detach()
-        loss = score - _scores_without_each_map(split, row, target)
+    for row, scorer in enumerate(scorers):
+        score = scorer.score(split.output, row).detach()
+        loss = score - _scores_without_each_map(split, row, scorer)
         weights.append(torch.where(score != 0, loss / score, loss))
     return _weighted_sum(torch.stack(weights), split)
 
@@ -89,8 +90,8 @@ def _weighted_sum(weights: torch.Tensor, split: SplitForward) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _scores_of_masked_images(split: SplitForward, row: int, target: int) -> torch.Tensor:
-    """The class score of one image of the batch, masked with each map scaled to 0-1 in turn."""
+def _scores_of_masked_images(split: SplitForward, row: int, scorer: TargetScorer) -> torch.Tensor:
+    """The score of one image of the batch, masked with each map scaled to 0-1 in turn."""
     input_tensor, maps = split.batch[row : row + 1], split.maps[row].detach()
 
     def score(channels: Sequence[int]) -> torch.Tensor:
@@ -102,14 +103,14 @@ def _scores_of_masked_images(split: SplitForward, row: int, target: int) -> torc
         )
         low, high = masks.amin(SPATIAL, keepdim=True), masks.amax(SPATIAL, keepdim=True)
         masked = input_tensor * (masks - low) / (high - low + 1e-8)
-        return run_classifier(split.net, split.survey, masked).scores[:, target]
+        return scorer.scores(run_network(split.net, split.survey, masked))
 
-    return _score_channels(split, score)
+    return _score_channels(split, scorer, score)
 
 
 @torch.no_grad()
-def _scores_without_each_map(split: SplitForward, row: int, target: int) -> torch.Tensor:
-    """The class score of one image of the batch, with each map set to zero in turn."""
+def _scores_without_each_map(split: SplitForward, row: int, scorer: TargetScorer) -> torch.Tensor:
+    """The score of one image of the batch, with each map set to zero in turn."""
     net, survey, layer = split.net, split.survey, split.layer
     input_tensor, maps = split.batch[row : row + 1], split.maps[row : row + 1].detach()
 
@@ -121,22 +122,23 @@ def _scores_without_each_map(split: SplitForward, row: int, target: int) -> torc
 
         edited = maps.expand(copies, -1, -1, -1).clone()
         zero_channels(edited)
-        scores = replay_from_layer(net, survey, layer, input_tensor=input_tensor, maps=edited)
-        if scores is None:
-            scores = run_with_edited_maps(
+        output = replay_from_layer(net, survey, layer, input_tensor=input_tensor, maps=edited)
+        if output is None:
+            output = run_with_edited_maps(
                 net, survey, layer, input_tensor=input_tensor, copies=copies, edit=zero_channels
             )
-        return scores[:, target]
+        return scorer.scores(output)
 
-    return _score_channels(split, score)
+    return _score_channels(split, scorer, score)
 
 
 def _score_channels(
-    split: SplitForward, score: Callable[[Sequence[int]], torch.Tensor]
+    split: SplitForward, scorer: TargetScorer, score: Callable[[Sequence[int]], torch.Tensor]
 ) -> torch.Tensor:
     """The scores for all channels of the maps, in batches that fit into memory."""
     survey, max_bytes = split.survey, memory_budget(split.net.device)
     batch_size = max_batch_size(survey, len(survey.steps) - 1, survey.size, max_bytes)
+    batch_size = 1 if scorer.single_images else batch_size
     return torch.cat(list(in_batches(range(split.maps.shape[1]), batch_size, score)))
 
 
@@ -144,7 +146,7 @@ def _score_channels(
 class CamMethod:
     """How a method computes heat; `guided` multiplies it by the guided gradient at the pixels."""
 
-    heat: Callable[[SplitForward, Sequence[int]], torch.Tensor]
+    heat: Callable[[SplitForward, Sequence[TargetScorer]], torch.Tensor]
     guided: bool = False
 
 

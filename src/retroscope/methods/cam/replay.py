@@ -10,7 +10,7 @@ from retroscope.engine.interpreter import Call, CannotFollow, ProgramInterpreter
 from retroscope.engine.placeholders import placeholder, refuse_layout_query
 from retroscope.engine.program import Step, Survey, to_channel_maps
 from retroscope.engine.tensor_map import TensorMap, substitute_for
-from retroscope.methods.class_scores import ScoreTracker, read_class_scores, run_classifier
+from retroscope.methods.class_scores import NetworkOutput, ScoreTracker, run_network
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 
@@ -20,8 +20,8 @@ MapEdit = Callable[[torch.Tensor], None]
 
 def replay_from_layer(
     net: Network, survey: Survey, layer: Layer, *, input_tensor: torch.Tensor, maps: torch.Tensor
-) -> torch.Tensor | None:
-    """The class scores for these maps (batch, channels, height, width) of the layer.
+) -> NetworkOutput | None:
+    """What the network returns for these maps (batch, channels, height, width) of the layer.
 
     Nothing before the layer is computed. None if the part after it reads more than the layer's
     maps, as a skip connection around the layer does.
@@ -35,8 +35,7 @@ def replay_from_layer(
         result = run(net.module, batch, handler)
     except CannotFollow:
         return None
-    class_scores = read_class_scores(net, result, tracker=handler.tracker, batch_size=len(maps))
-    return class_scores.scores
+    return NetworkOutput(net, result, handler.tracker, len(maps), survey.size)
 
 
 def run_with_edited_maps(
@@ -47,10 +46,10 @@ def run_with_edited_maps(
     input_tensor: torch.Tensor,
     copies: int,
     edit: MapEdit,
-) -> torch.Tensor:
-    """The class scores of `copies` of one input, run end to end with the layer's maps edited."""
+) -> NetworkOutput:
+    """What the network returns for `copies` of one input, run with the layer's maps edited."""
     batch = input_tensor.expand(copies, *input_tensor.shape[1:]).clone()
-    return run_classifier(net, survey, batch, listeners={layer.index: edit}).scores
+    return run_network(net, survey, batch, listeners={layer.index: edit})
 
 
 class _LayerReplay(ProgramInterpreter):
@@ -108,9 +107,12 @@ class _LayerReplay(ProgramInterpreter):
         """The layer's output, made from the maps; no later step may need a placeholder."""
         if self.count != self.start or step.form is not torch.Tensor or step.field is None:
             raise CannotFollow
+        tokens = step.field.tokens
+        if tokens is not None and (tokens.extra or len(step.shapes[0]) > len("btc")):
+            raise CannotFollow  # the maps are not all of the output
         shape = (len(self.maps), *step.shapes[0][1:]) if step.shapes else ()
         layer_output = torch.empty(shape, dtype=self.maps.dtype, device=self.maps.device)
-        to_channel_maps(layer_output, step.field.axes).copy_(self.maps)
+        to_channel_maps(layer_output, step.field.positions).copy_(self.maps)
         if call.target is not None:
             self.replacements[call.target] = layer_output
         return layer_output

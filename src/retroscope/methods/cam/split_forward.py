@@ -9,26 +9,30 @@ from retroscope.engine.gradients import RuleHandler, gradients
 from retroscope.engine.program import Survey
 from retroscope.engine.rules import GRADIENT
 from retroscope.errors import ModelError
-from retroscope.methods.class_scores import ClassScores, run_classifier
+from retroscope.methods.class_scores import NetworkOutput, run_network
+from retroscope.methods.target_scorer import TargetScorer
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 
 
 @dataclass(frozen=True, eq=False)
 class SplitForward:
-    """A layer's maps for a batch (images, channels, height, width), and the class scores."""
+    """A layer's maps for a batch (images, channels, height, width), and the network's output."""
 
     net: Network
     survey: Survey
     layer: Layer
     batch: torch.Tensor
     maps: torch.Tensor
-    class_scores: ClassScores
+    output: NetworkOutput
 
-    def gradients(self, classes: Sequence[int]) -> torch.Tensor:
-        """The gradient of each image's class score at its maps; one class per image."""
-        target_scores = self.class_scores.scores[range(len(classes)), list(classes)]
-        return gradients(target_scores, self.maps, retain_graph=True)
+    def scores(self, scorers: Sequence[TargetScorer]) -> torch.Tensor:
+        """The score of each image's target; one target per image."""
+        return torch.stack([scorer.score(self.output, row) for row, scorer in enumerate(scorers)])
+
+    def gradients(self, scorers: Sequence[TargetScorer]) -> torch.Tensor:
+        """The gradient of each image's score at its maps; one target per image."""
+        return gradients(self.scores(scorers), self.maps, retain_graph=True)
 
 
 @torch.enable_grad()
@@ -52,11 +56,11 @@ def split_forward(net: Network, layer: Layer, batch: torch.Tensor) -> SplitForwa
                 "of their own; give the layer before or after it"
             ) from error
 
-    class_scores = run_classifier(
+    output = run_network(
         net,
         survey,
         batch.clone(),
         listeners={layer.index: insert_leaf},
         execute=RuleHandler(GRADIENT),
     )
-    return SplitForward(net, survey, layer, batch, leaves[0], class_scores)
+    return SplitForward(net, survey, layer, batch, leaves[0], output)

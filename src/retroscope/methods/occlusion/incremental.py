@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from retroscope.engine.call_arguments import tensors_in
+from retroscope.engine.call_arguments import tensors_in, with_tensors
 from retroscope.engine.intercept import execute_plainly, run
 from retroscope.engine.interpreter import Call, CannotFollow, ProgramInterpreter
 from retroscope.engine.map_regions import Cut, Span
@@ -22,7 +22,7 @@ from retroscope.engine.placeholders import placeholder, refuse_layout_query
 from retroscope.engine.program import Step, Survey, to_channel_maps
 from retroscope.engine.tensor_map import TensorMap
 from retroscope.engine.window_ops import REDUCTIONS, PartialWindows
-from retroscope.methods.class_scores import ClassScores, ScoreTracker, read_class_scores
+from retroscope.methods.class_scores import NetworkOutput, ScoreTracker
 from retroscope.methods.occlusion.patched_maps import BatchSpan, PatchedMaps, covering_spans
 from retroscope.network import Network
 
@@ -54,17 +54,15 @@ def run_patched(
     *,
     clean: CleanResults,
     listeners: Mapping[int, PatchedMapListener],
-) -> ClassScores | None:
-    """The class scores of the patched images; None if placeholders cannot follow the network."""
+) -> NetworkOutput | None:
+    """What the network returns for the patched images; None if placeholders cannot follow it."""
     handler = _PatchedPass(survey, clean, listeners)
     try:
         result = run(net.module, handler.placeholder_for(batch), handler)
     except CannotFollow:
         return None
-    output = next(tensors_in(result), None)
-    network_output = result if output is None else handler.full_maps_of(output)
-    batch_size = len(batch.patch)
-    return read_class_scores(net, network_output, tracker=handler.tracker, batch_size=batch_size)
+    value = with_tensors(result, handler.full_maps_of)
+    return NetworkOutput(net, value, handler.tracker, len(batch.patch), survey.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,9 +146,10 @@ class _PatchedPass(ProgramInterpreter):
     def _notify_listener(self, step: Step, result: object) -> None:
         if self.count not in self.listeners:
             return
-        first, axes = next(tensors_in(result)), step.field.axes if step.field else None
+        first, field = next(tensors_in(result)), step.field
         patched_maps = self.patched.get(first)
-        maps = patched_maps or to_channel_maps(self.full_maps_of(first), axes)
+        positions = None if field is None else field.positions
+        maps = patched_maps or to_channel_maps(self.full_maps_of(first), positions)
         self.listeners[self.count](maps)
 
     def _run_step(self, call: _PatchedCall) -> object:

@@ -1,4 +1,4 @@
-"""Occlusion maps: class scores while a square covers each part of an image in turn.
+"""Occlusion maps: a target's probability while a square covers each part of an image in turn.
 
 Zeiler & Fergus 2014, 4.2. Only what the occluder can change is computed again; every number equals
 that of a full forward pass.
@@ -20,7 +20,7 @@ from retroscope.engine.memory import in_batches, memory_budget, refuse_too_large
 from retroscope.engine.program import Survey
 from retroscope.errors import ModelError
 from retroscope.methods.activations import last_spatial_layer
-from retroscope.methods.class_scores import ClassScores, check_finite_scores, run_classifier
+from retroscope.methods.class_scores import NetworkOutput, run_network
 from retroscope.methods.image_lists import (
     AnImage,
     AnyImageList,
@@ -32,7 +32,9 @@ from retroscope.methods.image_lists import (
 from retroscope.methods.occlusion.incremental import CleanResults, run_patched
 from retroscope.methods.occlusion.occluders import OccluderGrid, occluder_pixels
 from retroscope.methods.occlusion.patched_maps import BatchSpan, PatchedMaps
-from retroscope.methods.targets import TargetSpec, resolve_target, stack_inputs, target_at
+from retroscope.methods.target_choice import check_scores, resolve_scorer
+from retroscope.methods.target_scorer import TargetScorer
+from retroscope.methods.targets import TargetSpec, stack_inputs, target_at
 from retroscope.network import (
     AnyArray,
     AnyImage,
@@ -97,6 +99,9 @@ def occlusion(
 ) -> OcclusionMap | list[OcclusionMap]:
     """How class scores change while a square covers each part of the image in turn.
 
+    The target is a class, a box, a class at a place, or a number among the outputs, as in `cam`. A
+    box that is no longer found where the square is has probability 0 there.
+
     `fill` is `grey`, `mean` (the mean colour of the image), `blur`, or a number in the space of
     the network's input. A list of images, a batch of them in one array, or a data set gives a list
     of maps. `progress` counts the positions of the square.
@@ -122,6 +127,7 @@ def _occlude(
     fill: str | float,
     progress: ProgressListener,
 ) -> OcclusionMap:
+    net = net.for_images([network_input])
     occluders = OccluderGrid.covering(network_input.size, size=size, stride=stride)
     input_tensor = network_input.tensor.to(net.device)
     pixels = occluder_pixels(input_tensor, fill, net.preprocessing)
@@ -143,13 +149,13 @@ def _occlude(
     grid = len(occluders.tops), len(occluders.lefts)
     return OcclusionMap(
         probabilities=rows[:, 0].reshape(grid).astype(np.float32),
-        classes=rows[:, 1].reshape(grid).astype(np.int64),
+        classes=rows[:, 1].reshape(grid).astype(np.int64) if clean.class_count else None,
         activations=rows[:, 2].reshape(grid).astype(np.float32) if clean.unit else None,
         tops=occluders.tops,
         lefts=occluders.lefts,
         occluder=(size, size),
         fill=str(fill),
-        target=clean.target,
+        target=clean.scorer.target,
         probability=clean.probability,
         unit=clean.unit,
         activation=clean.activation,
@@ -160,11 +166,16 @@ def _occlude(
         source=network_input.source,
         fit=network_input.fit,
         notes=net.remarks,
+        measure="score" if clean.scorer.probabilities is None else "probability",
+        mask=clean.scorer.mask,
     )
 
 
 OcclusionRows = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-"""For each occluder: probability of the target, most probable class, total activation."""
+"""For each occluder: probability of the target, most probable class, total activation.
+
+The target's score, if it has no probability; 0 for the class of a network that has no classes.
+"""
 _NO_ROWS: OcclusionRows = np.empty((0, 3))
 
 
@@ -173,13 +184,13 @@ class _CleanRun:
     """The result for the image without an occluder: the target, and the unit to record.
 
     The unit is the map of the last spatial layer with the largest total activation; it is None in
-    a network without such a layer.
+    a network without such a layer. `class_count` is 0 unless the target is a class of the image.
     """
 
     net: Network
     survey: Survey
     batch: torch.Tensor
-    target: Target
+    scorer: TargetScorer
     probability: float
     class_count: int
     layer: Layer | None
@@ -188,6 +199,8 @@ class _CleanRun:
 
     def targets_at(self, indices: OcclusionRows) -> tuple[Target, ...]:
         """The classes at these indices of the network's output."""
+        if not self.class_count:
+            return ()
         return tuple(target_at(self.net, int(index), self.class_count) for index in indices)
 
     @classmethod
@@ -197,16 +210,17 @@ class _CleanRun:
         survey, layer = net.survey((height, width)), _layer_to_record(net, (height, width))
         totals: list[torch.Tensor] = []
         listeners = {layer.index: lambda maps: totals.append(_sum_maps(maps)[0])} if layer else {}
-        class_scores = run_classifier(net, survey, batch.clone(), listeners=listeners)
-        check_finite_scores(net, class_scores)
-        resolved = resolve_target(net, target, class_scores.scores[0])
+        output = run_network(net, survey, batch.clone(), listeners=listeners)
+        check_scores(output)
+        scorer = resolve_scorer(output, target)
+        has_classes = output.has_class_scores and not scorer.single_images
         return cls(
             net=net,
             survey=survey,
             batch=batch,
-            target=resolved,
-            probability=float(class_scores.probabilities[0, resolved.index]),
-            class_count=class_scores.scores.shape[1],
+            scorer=scorer,
+            probability=float(_measure(scorer, output)[0]),
+            class_count=output.class_scores.scores.shape[1] if has_classes else 0,
             layer=layer,
             unit=Unit(layer.name, int(totals[0].argmax()), whole_map=True) if layer else None,
             activation=float(totals[0].max()) if totals else 0.0,
@@ -225,7 +239,7 @@ class _OcclusionRun:
     def compute(self) -> OcclusionRows:
         """The rows of all occluders, in reading order."""
         positions, survey = self.occluders.positions, self.clean.survey
-        if _needs_single_images(survey):
+        if _needs_single_images(survey) or self.clean.scorer.single_images:
             return self._concatenate(in_batches(positions, 1, self._run_full))
         run_incremental = partial(self._run_incremental, CleanResults())
         batches = in_batches(positions, _BATCH_SIZE, run_incremental)
@@ -257,14 +271,14 @@ class _OcclusionRun:
             else:
                 totals.append(_sum_maps(maps)[:, self._recorded_channel])
 
-        class_scores = run_patched(
+        output = run_patched(
             clean.net,
             clean.survey,
             self._cover(positions),
             clean=clean_results,
             listeners={clean.layer.index: record} if clean.layer else {},
         )
-        return _NO_ROWS if class_scores is None else self._rows(class_scores, totals)
+        return _NO_ROWS if output is None else self._rows(output, totals)
 
     def _run_full(self, positions: Sequence[tuple[int, int]]) -> OcclusionRows:
         """The rows of a batch of occluders, from a full forward pass."""
@@ -275,8 +289,8 @@ class _OcclusionRun:
 
         images = self._cover(positions).full_maps()
         listeners = {clean.layer.index: record} if clean.layer else {}
-        class_scores = run_classifier(clean.net, clean.survey, images, listeners=listeners)
-        return self._rows(class_scores, totals)
+        output = run_network(clean.net, clean.survey, images, listeners=listeners)
+        return self._rows(output, totals)
 
     @property
     def _recorded_channel(self) -> int:
@@ -293,11 +307,18 @@ class _OcclusionRun:
         y, x = BatchSpan(tops, size, height), BatchSpan(lefts, size, width)
         return PatchedMaps(batch, torch.stack(patches), y, x, (2, 3))
 
-    def _rows(self, class_scores: ClassScores, totals: Sequence[torch.Tensor]) -> OcclusionRows:
-        probabilities = class_scores.probabilities[:, self.clean.target.index].double()
-        top_classes = class_scores.scores.argmax(dim=1).double()
-        activations = totals[0].double() if totals else torch.zeros_like(probabilities)
-        return torch.stack([probabilities, top_classes, activations], dim=1).cpu().numpy()
+    def _rows(self, output: NetworkOutput, totals: Sequence[torch.Tensor]) -> OcclusionRows:
+        probabilities = _measure(self.clean.scorer, output).double()
+        zeros = torch.zeros_like(probabilities)
+        has_classes = self.clean.class_count > 0
+        classes = output.class_scores.scores.argmax(dim=1).double() if has_classes else zeros
+        activations = totals[0].double() if totals else zeros
+        return torch.stack([probabilities, classes, activations], dim=1).cpu().numpy()
+
+
+def _measure(scorer: TargetScorer, output: NetworkOutput) -> torch.Tensor:
+    """The probability of the target in each image; its score, if it has no probability."""
+    return (scorer.probabilities or scorer.scores)(output)
 
 
 def _layer_to_record(net: Network, size: Size) -> Layer | None:

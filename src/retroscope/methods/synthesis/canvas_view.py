@@ -27,12 +27,12 @@ from retroscope.engine.region import run_region
 from retroscope.engine.rules import GRADIENT, RuleBook
 from retroscope.errors import ModelError
 from retroscope.geometry import Field
-from retroscope.methods.class_scores import run_classifier
+from retroscope.methods.class_scores import NetworkOutput, run_network
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 
 CLASS_SCORES = -1
-"""The step that stands for the class scores of the network."""
+"""The step that stands for the class scores of the network, at each pixel for a segmenter."""
 Position = tuple[int, int]
 MapsListener = Callable[[torch.Tensor, Position], object]
 """Called with the maps of a step, and the position in the full map of their first value."""
@@ -96,10 +96,10 @@ class CanvasView:
         if CLASS_SCORES not in listeners:
             run_forward(self.net.module, self.survey, batch, hooks, execute=RuleHandler(book))
             return
-        classes = run_classifier(
+        output = run_network(
             self.net, self.survey, batch, listeners=hooks, execute=RuleHandler(book)
         )
-        listeners[CLASS_SCORES](classes.scores[:, :, None, None], (0, 0))
+        listeners[CLASS_SCORES](_class_maps(output), (0, 0))
 
     def copy_as_input(self, pixels: torch.Tensor) -> torch.Tensor:
         """A copy in the network's dtype and memory format, which the network may overwrite."""
@@ -110,6 +110,12 @@ class CanvasView:
         """How many canvases can run to a step together in this much memory."""
         last = len(self.survey.steps) - 1 if step == CLASS_SCORES else step
         return max_batch_size(self.survey, last, self.size, max_bytes)
+
+
+def _class_maps(output: NetworkOutput) -> torch.Tensor:
+    """The scores of classes as maps: of one position, or a segmenter's logits at all pixels."""
+    logits = None if output.has_class_scores else output.logits
+    return output.class_scores.scores[:, :, None, None] if logits is None else logits
 
 
 def _from_origin(listener: MapsListener) -> Callable[[torch.Tensor], object]:

@@ -11,6 +11,7 @@ import torch
 from retroscope.engine.batching import Size
 from retroscope.engine.rules import GRADIENT, RuleBook
 from retroscope.errors import RetroscopeError
+from retroscope.methods.segment_targets import class_and_pixel, split_place
 from retroscope.methods.synthesis.canvas_view import CLASS_SCORES, CanvasView, Position
 from retroscope.methods.synthesis.objectives import (
     ClassTerm,
@@ -181,8 +182,26 @@ def _score_classes(
     del origin
     targets = [term.target for term in group.terms if isinstance(term, ClassTerm)]
     scores = maps[0, 0, :, 0, 0]
+    if maps.shape[3:] != (1, 1):
+        return torch.stack(
+            [
+                _score_class_in_maps(net, maps[row], target)
+                for row, target in zip(group.rows.tolist(), targets, strict=True)
+            ]
+        )
     classes = [resolve_target(net, target, scores).index for target in targets]
     return maps[group.rows, :, classes].mean((1, 2, 3))
+
+
+def _score_class_in_maps(net: Network, maps: torch.Tensor, target: str | int) -> torch.Tensor:
+    """The mean logit of a segmenter's class over all pixels, or that at one pixel.
+
+    `maps` are those of the copies of one pattern (copies, classes, height, width).
+    """
+    size = maps.shape[2], maps.shape[3]
+    index, pixel = class_and_pixel(net, target, maps[0, :, 0, 0], size)
+    chosen = maps[:, index]
+    return (chosen if pixel is None else chosen[:, pixel[0], pixel[1]]).mean()
 
 
 def _score_diversity(
@@ -219,6 +238,9 @@ def _label_class(net: Network, term: Term) -> Term:
     if not isinstance(term, ClassTerm):
         return term
     if not net.labels:
-        return ClassTerm(int(term.target))
-    target = resolve_target(net, term.target, torch.zeros(len(net.labels)))
-    return ClassTerm(target.label or target.index)
+        return term if "@" in str(term.target) else ClassTerm(int(term.target))
+    spec, place = split_place(net, term.target)
+    target = resolve_target(net, spec, torch.zeros(len(net.labels)))
+    name = target.label or target.index
+    assert name is not None
+    return ClassTerm(f"{name}@{place}" if place else name)

@@ -1,5 +1,6 @@
 """The analyses of an uploaded image. Each yields one JSON object after another."""
 
+import re
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,12 +31,13 @@ from retroscope.results.as_json import (
     prediction_json,
     projection_json,
 )
-from retroscope.results.heat_maps import HeatMap
+from retroscope.results.heat_maps import HeatMap, Prediction
 from retroscope.results.layers import Layer
 from retroscope.results.lighting import light_patch
 from retroscope.results.plates import HALF, place_in_image
 from retroscope.unit import Unit
 from retroscope.web.live.channel_stats_cache import ChannelStatsCache
+from retroscope.web.live.scanned_images import ScannedImages
 from retroscope.web.site.pages.page_facts import unit_facts
 from retroscope.web.site.site import Facts, Params, Site
 from retroscope.web.site.urls import url_for
@@ -61,6 +63,7 @@ class LiveSession:
     site: Site
     net: Network
     stats: ChannelStatsCache
+    images: ScannedImages
     lock: Lock
     slots: BoundedSemaphore
 
@@ -70,10 +73,10 @@ Analysis = Callable[[LiveSession, NetworkInput, Params], Results]
 
 def _overview(session: LiveSession, image: NetworkInput, _params: Params) -> Results:
     """The image as the network receives it, the predictions, and unusual units by layer."""
-    yield {"image": png_url(image.rgb), "size": list(image.size)}
+    yield {"image": png_url(image.rgb), "size": list(image.size), "notes": list(image.caveats)}
     layers = _layers_to_inspect(session, image)
     observation = observe(session.net, image, layers)
-    yield from _predictions(session.net, observation)
+    yield from _predictions(observation)
     for maps in observation.activations:
         ranked_units = most_unusual_units(maps, _UNITS_PER_LAYER, session.stats, size=image.size)
         units = [
@@ -84,12 +87,12 @@ def _overview(session: LiveSession, image: NetworkInput, _params: Params) -> Res
 
 def _classify(session: LiveSession, image: NetworkInput, _params: Params) -> Results:
     """The predictions only, for the images of a camera."""
-    yield from _predictions(session.net, observe(session.net, image, []))
+    yield from _predictions(observe(session.net, image, []))
 
 
 def _cam(session: LiveSession, image: NetworkInput, params: Params) -> Results:
     """The class activation map of a class."""
-    heat = cam(session.net, image, target=_target_index(params))
+    heat = cam(session.net, image, target=_target(params))
     yield _heat_map_facts(heat, image, f"{heat.target}: {heat.method_title} of {heat.layer}")
 
 
@@ -97,7 +100,7 @@ def _occlusion(session: LiveSession, image: NetworkInput, params: Params) -> Res
     """How much the probability of a class drops when a part of the image is covered."""
     side = max(min(image.size) // _OCCLUDER_SIZE, 1)
     stride = max(min(image.size) // _OCCLUDER_STEPS, 1)
-    target = _target_index(params)
+    target = _target(params)
     heat = occlusion(session.net, image, target=target, size=side, stride=stride).heat
     title = f"{heat.target}: drop in probability under a grey {side} px square, stride {stride}"
     yield _heat_map_facts(heat, image, title)
@@ -116,7 +119,8 @@ def _unit(session: LiveSession, image: NetworkInput, params: Params) -> Results:
     box = layer.field.box(*_position(projection.unit))
     window = box.clip(*image.size)
     pixels = crop(projection.full(), window, fill=0)
-    contrast = deconv(session.net, projection.unit, image, rules="contrast").full()
+    shown = crop(projection.in_bands().full(), window, fill=0)
+    contrast = deconv(session.net, projection.unit, image, rules="contrast").in_bands().full()
     yield projection_json(projection) | {
         "field": box_json(box),
         "middle": place_in_image(box, image.size, share=HALF),
@@ -124,7 +128,7 @@ def _unit(session: LiveSession, image: NetworkInput, params: Params) -> Results:
         "map": png_url(colour_map(maps)),
         "map_size": list(maps.shape),
         "patch": png_url(ring_place(fromarray(crop(image.rgb, window)), box, image.size)),
-        "projection": png_url(apply_tone(pixels)),
+        "projection": png_url(apply_tone(shown)),
         "lit": png_url(light_patch(crop(image.rgb, window), pixels)),
         "contrast": png_url(apply_tone(crop(contrast, window, fill=0))),
     }
@@ -150,11 +154,18 @@ def _layers_to_inspect(session: LiveSession, image: NetworkInput) -> list[Layer]
     return inspected_layers(layers)[::-1]
 
 
-def _predictions(net: Network, observation: Observation) -> Results:
-    """The predictions, if the network is a classifier."""
+def _predictions(observation: Observation) -> Results:
+    """The predictions: classes, boxes or segments, if the network returns any of them."""
     with suppress(ModelError):
-        best = top_predictions(net, observation.class_scores(), _MAX_PREDICTIONS)
-        yield {"predictions": [prediction_json(prediction) for prediction in best]}
+        best = top_predictions(observation.output, _MAX_PREDICTIONS)
+        yield {"predictions": [_prediction_facts(*numbered) for numbered in enumerate(best, 1)]}
+
+
+def _prediction_facts(rank: int, prediction: Prediction) -> Facts:
+    """A prediction with the target that explains it."""
+    target = prediction.target
+    spec = target.index if target.box is None else f"box:{rank}"
+    return prediction_json(prediction) | {"spec": spec}
 
 
 def _heat_map_facts(heat: HeatMap, image: NetworkInput, title: str) -> Facts:
@@ -184,9 +195,13 @@ def _position(unit: Unit) -> tuple[int, int]:
     return unit.position
 
 
-def _target_index(params: Params) -> int | None:
-    """The number of a class; None stands for the most probable one."""
+_TARGETS = re.compile(r"[0-9]{1,8}|box:[0-9., -]{1,80}(:[^@]{1,80})?|[^@]{1,80}@[0-9 ]+,[0-9 ]+")
+"""A class by number, a box, or a class at a pixel: nothing that names a file on this machine."""
+
+
+def _target(params: Params) -> str | int | None:
+    """What is explained; None stands for the most probable class or the most confident box."""
     text = params.get("target", "")
-    if text and not (text.isascii() and text.isdecimal() and len(text) < 9):
-        raise UnitError(f"{text!r} is not the number of a class")
-    return int(text) if text else None
+    if text and not (_TARGETS.fullmatch(text) and text.isprintable()):
+        raise UnitError(f"{text!r} is not the number of a class, a box or a class at Y,X")
+    return int(text) if text.isdecimal() else text or None

@@ -17,6 +17,7 @@ from retroscope.render.explanation_figures import (
     views_line,
 )
 from retroscope.render.overlay import OPACITY, overlay
+from retroscope.render.prediction_rows import prediction_rows, predictions_title
 from retroscope.render.tone import DEFAULT_TONE
 from retroscope.results.as_json import box_json, layer_json, prediction_json
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
@@ -46,6 +47,16 @@ def explanation_html(
         "heat": png_url(heat),
         "heat_caption": heat_caption(explanation),
         "predictions": list(map(prediction_json, explanation.predictions)),
+        "predictions_title": predictions_title(explanation),
+        "rows": [
+            prediction_json(row.prediction)
+            | {
+                "heat": png_url(row.overlaid),
+                "part": png_url(row.part),
+                "part_size": list(row.part.shape[:2]),
+            }
+            for row in prediction_rows(explanation, colours=colours, opacity=opacity)
+        ],
         "compared": explanation.compared,
         "views": views_line(explanation),
         "layers": [

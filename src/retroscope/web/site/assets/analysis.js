@@ -81,9 +81,9 @@
   };
   retroscope.pause = pause;
 
-  // A list of predicted classes as buttons, for a list of the class `bars`.
+  // A list of predicted classes, boxes or segments as buttons, for a list of the class `bars`.
   retroscope.predictionItems = (predictions, target = "") =>
-    predictions.map(({ index, target: label, probability }) => {
+    predictions.map(({ index, spec = index, target: label, probability }) => {
       const item = document.createElement("li");
       const button = document.createElement("button");
       const bar = document.createElement("progress");
@@ -91,8 +91,8 @@
       button.type = "button";
       button.className = "quiet";
       button.textContent = button.title = label;
-      button.dataset.target = index;
-      button.setAttribute("aria-pressed", String(String(index) === target));
+      button.dataset.target = spec;
+      button.setAttribute("aria-pressed", String(String(spec) === target));
       bar.max = 1;
       bar.value = probability;
       bar.setAttribute("aria-label", `Probability of ${label}`);
