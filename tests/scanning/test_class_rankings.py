@@ -213,3 +213,63 @@ def test_the_atlas_grows_by_about_what_the_estimate_says(folder: Path, tmp_path:
     rows = sum(layer.channels for layer in layers) * 3
     grown = (sizes[30][1] - sizes[1][1]) / (sizes[30][0] - sizes[1][0])
     assert grown == pytest.approx(said / rows, rel=0.6)
+
+
+LABELS = ("tabby, tabby cat", "crane, bird", "crane, machine", "dog")
+
+
+@pytest.fixture(scope="module")
+def commas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of classes with commas in their names."""
+    root = tmp_path_factory.mktemp("commas")
+    for number, image in enumerate(sorted(write_images(root / "flat", 8).iterdir())):
+        place = root / "photos" / LABELS[number % 4]
+        place.mkdir(parents=True, exist_ok=True)
+        image.rename(place / image.name)
+    return root / "photos"
+
+
+@pytest.mark.parametrize(
+    ("ranked_classes", "labels"),
+    [
+        ("tabby, tabby cat", ["tabby, tabby cat"]),
+        (["tabby, tabby cat", "dog"], ["dog", "tabby, tabby cat"]),
+        ("Tabby,dog", ["dog", "tabby, tabby cat"]),
+        (["dog,crane, bird"], ["crane, bird", "dog"]),
+        (["tabby", "tabby cat"], ["tabby, tabby cat"]),
+    ],
+    ids=str,
+)
+def test_a_class_may_have_commas_in_its_name(
+    commas: Path, tmp_path: Path, ranked_classes: str | list[str], labels: list[str]
+) -> None:
+    """In one process and in lots; the atlas records the labels."""
+    with run(commas, tmp_path / "a", per_class=1, ranked_classes=ranked_classes) as atlas:
+        assert [label.name for label in atlas.ranked_classes] == labels
+        assert atlas.meta["ranked_classes"] == labels
+        assert {label for _, label, _ in class_hits(atlas)} == set(labels)
+    options: dict[str, Any] = {"layers": OF_TINY, "per_class": 1, "ranked_classes": ranked_classes}
+    assert make_plan(tiny(), commas, to=tmp_path / "plan", **options).ranked_classes == labels
+
+
+def test_a_synonym_of_two_classes_is_refused(commas: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        RetroscopeError,
+        match="2 classes are called 'crane'; write 'crane, bird' or 'crane, machine'",
+    ) as caught:
+        run(commas, tmp_path / "a", per_class=1, ranked_classes=["dog,crane"])
+    assert caught.value.parameter == "ranked_classes"
+
+
+def test_a_part_of_the_classes_has_those_that_the_whole_has() -> None:
+    """A lot may have images of some classes alone."""
+    for texts in ({"tabby, tabby cat,dog"}, {"tabby", "dog"}, {"crane, bird", "tabby cat,dog"}):
+        request = ClassRankingRequest(1, tuple(texts))
+        ranked = {LABELS[label] for label in request.labels(LABELS)}
+        for some in (LABELS[:1], LABELS[3:], LABELS[::3], LABELS):
+            assert {some[label] for label in request.labels(some)} == ranked & set(some)
+        assert request.with_labels(LABELS).ranked_classes == tuple(sorted(ranked))
+        assert not request.missing_names(LABELS)
+    unknown = ClassRankingRequest(1, ("dog,wolf",))
+    assert unknown.missing_names(LABELS) == ["wolf"]
+    assert unknown.with_labels(LABELS).ranked_classes == ("dog", "wolf")

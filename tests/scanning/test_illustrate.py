@@ -440,3 +440,55 @@ def test_an_error_while_projections_are_stored_stops_the_pass_and_keeps_what_is_
     assert atlas.meta["state"] == "scanned"
     illustrate(atlas.path, tiny(), folder)
     assert hits_and_projections(atlas)[1] == hits
+
+
+def places(atlas: Atlas, query: str) -> set[object]:
+    return set(atlas.sql(f"SELECT layer, channel, image, y, x FROM {query}"))  # noqa: S608
+
+
+def test_several_rankings_are_projected_together_and_each_place_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers="conv", projections="none")
+    asked = record_requests(monkeypatch)
+    illustrate(atlas.path, tiny(), folder, ranked_by=["min", "sample", "max"])
+    wanted = places(atlas, "hits WHERE ranked_by IN ('min', 'sample', 'max')")
+    kept = places(atlas, "projections")
+    assert kept == wanted
+    assert len(asked) == len(set(asked)) == len(wanted)
+    assert atlas.meta["state"] == "scanned", "those by mean are missing"
+
+
+def test_the_best_images_of_several_classes_are_projected(folder: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    rows = (f"{file.name},{'abc'[n % 3]}" for n, file in enumerate(sorted(folder.iterdir())))
+    labels.write_text("\n".join(["path,class", *rows]))
+    options: dict[str, Any] = {"layers": "conv", "projections": "none", "per_class": 3}
+    atlas = scan(tiny(), folder, to=tmp_path / "a", labels=labels, **options)
+    numbers = {label.name: label.id for label in atlas.labels}
+    illustrate(atlas.path, tiny(), folder, labels=labels, label=["a", "c"], units=["first:2"])
+    layer = "(SELECT id FROM layers WHERE name = 'first') AND channel = 2"
+    chosen = f"class_hits WHERE layer = {layer} AND label IN ({numbers['a']}, {numbers['c']})"
+    assert places(atlas, "projections") == places(atlas, chosen)
+    for label, is_projected in (("a", True), ("b", False), ("c", True)):
+        patches = atlas.plate("first:2", label=label).patches
+        assert {patch.projection is not None for patch in patches} == {is_projected}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"ranked_by": []}, "ranked_by is an empty list; name one, or leave it out"),
+        ({"label": []}, "label is an empty list; name one, or leave it out"),
+        ({"ranked_by": ["min", "maen"]}, "no ranking 'maen'; did you mean 'mean'"),
+        ({"ranked_by": ["min"], "label": "a"}, "ranked by max, not by min"),
+    ],
+    ids=str,
+)
+def test_rankings_that_there_are_not_are_refused(
+    folder: Path, tmp_path: Path, options: dict[str, Any], reason: str
+) -> None:
+    atlas = scan(tiny(), folder, to=tmp_path / "a", layers="first", projections="none")
+    with pytest.raises(RetroscopeError, match=reason):
+        illustrate(atlas.path, tiny(), folder, **options)
+    assert not places(atlas, "projections")

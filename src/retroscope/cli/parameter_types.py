@@ -37,6 +37,18 @@ def parse_numbers(text: str) -> tuple[float, ...]:
         raise click.BadParameter(f"{text!r} is not a list of numbers; write .5,.5,.5") from error
 
 
+def parse_bands(text: str) -> tuple[int, ...]:
+    """The numbers of the channels that are shown as red, green and blue.
+
+    >>> parse_bands("4,3,2")
+    (4, 3, 2)
+    """
+    try:
+        return tuple(int(band) for band in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not a list of channels; write 4,3,2") from error
+
+
 def parse_channels(text: str) -> tuple[int, ...]:
     """Channel numbers, in the order written, each once.
 
@@ -136,8 +148,10 @@ def parse_names(
 def parse_classes(
     _context: click.Context, _parameter: click.Parameter, texts: Sequence[str]
 ) -> tuple[str, ...]:
-    """The names of classes, which may contain spaces, with commas between."""
-    names = tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+    """Names of classes in a repeatable option, as they are written: only with the classes of the
+    images at hand does a comma say whether it is part of a name.
+    """
+    names = tuple(text for text in texts if text.replace(",", " ").strip())
     if texts and not names:
         raise click.BadParameter(f"{texts[0]!r} contains no name")
     return names

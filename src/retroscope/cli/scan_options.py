@@ -76,7 +76,7 @@ SWEEP_OPTIONS = (
         metavar="CLASSES",
         callback=parse_classes,
         show_default="all classes",
-        help="Classes for --per-class, separated by commas.",
+        help="Classes for --per-class, separated by commas; repeat the option for more.",
     ),
     labels_option,
     click.option(

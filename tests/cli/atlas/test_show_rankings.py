@@ -314,11 +314,12 @@ def test_the_commands_and_the_python_of_the_page_run(
         "conv7": "conv1",
         ":42": ":3",
         "dog": "b",
+        "--class cat": "--class a",
         "vgg16": TINY,
     }.items():
         page = page.replace(name, ours)
     commands = re.findall(r"^\$ retroscope (.*?)(?: {2,}#.*)?$", page, re.MULTILINE)
-    assert len(commands) == 8
+    assert len(commands) == 9
     for command in commands:
         assert retroscope(*command.split()).status == 0, command
     names: dict[str, Any] = {}
@@ -346,3 +347,22 @@ def test_a_ranking_is_illustrated_if_asked_for(
         assert set(atlas.sql("SELECT channel, image, y, x FROM projections")) == places
         assert atlas.meta["state"] == "scanned", "the default rankings are not projected yet"
     assert "already has all of these projections" in retroscope(*words).err
+
+
+def test_illustrate_takes_several_rankings_and_classes(
+    retroscope: Retroscope, atlas_path: str
+) -> None:
+    words = ["illustrate", atlas_path, TINY, "--layers", "conv1"]
+    said = retroscope(*words, "--ranked-by", "min", "--ranked-by", "sample")
+    assert said.status == 0, said.err
+    with rs.open_atlas(atlas_path) as atlas:
+        for ranking, is_projected in (("min", True), ("sample", True), ("max", False)):
+            patches = atlas.plate("conv1:3", ranked_by=ranking).patches
+            assert all(patch.projection is not None for patch in patches) == is_projected
+    assert retroscope(*words, "--class", "a", "--class", "b").status == 0
+    with rs.open_atlas(atlas_path) as atlas:
+        for label in ("a", "b"):
+            patches = atlas.plate("conv1:3", label=label).patches
+            assert all(patch.projection is not None for patch in patches)
+    both = retroscope(*words, "--class", "a", "--ranked-by", "min")
+    assert (both.status, "--ranked-by has no effect with --class" in both.err) == (2, True)

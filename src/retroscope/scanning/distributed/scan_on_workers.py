@@ -179,7 +179,7 @@ class DistributedScan:
             batch_size=1,
             precision=Precision.parse(self.precision),
             classes_wanted=self.classes,
-            class_rankings=self.class_rankings,
+            class_rankings=self.class_rankings.resolve(image_list.class_names),
         )
         plan.refuse_change(meta, str(self.to))
 

@@ -229,7 +229,7 @@ class _Merger:
             "top": plan.top,
             "precision": plan.precision,
             "with_classes": plan.with_classes and bool(folded.class_names),
-            **plan.class_rankings.facts,
+            **plan.class_rankings.with_labels(folded.class_names).facts,
             "version": version("retroscope"),
             "batch_size": plan.batch_size,
             **plan.source,
@@ -267,7 +267,7 @@ class _Merger:
 
 def _warn_of_missing_classes(plan: SweepPlan, class_names: Sequence[str]) -> None:
     """Says which classes cannot be ranked, since no image is of them."""
-    missing = [name for name in plan.ranked_classes or () if name not in class_names]
+    missing = plan.class_rankings.missing_names(class_names)
     if plan.per_class and (missing or not class_names):
         classes = f"class {missing[0]!r}" if missing else "any class"
         warnings.warn(
