@@ -22,6 +22,7 @@ MAX_LOSSLESS_PIXELS = 64 * 64
 MAX_IMAGE_PIXELS = 2**24
 """The largest stored image that is read: 4096 x 4096, far above the input of any network."""
 _HEADER_BYTES = 25
+_MAX_WEBP_SIDE = 2**14 - 1
 MAX_LEVEL = 127
 """Grey levels between zero, the middle grey, and the peak on either side."""
 
@@ -67,6 +68,16 @@ def encode_projection(pixels: Pixels) -> tuple[bytes, float]:
     sheet = _stack_channels(levels)
     blob = encode_webp(sheet, quality=PROJECTION_QUALITY, lossless_up_to=MAX_LOSSLESS_PIXELS)
     return blob, peak
+
+
+def fits_stack(pixels: Pixels) -> bool:
+    """Whether the channels of a projection can be stacked in one WebP.
+
+    >>> fits_stack(np.zeros((224, 224, 12), np.float32))
+    True
+    """
+    height, width, depth = pixels.shape
+    return _stored_size(height, width)[0] * depth <= _MAX_WEBP_SIDE
 
 
 def decode_projection(blob: bytes, peak: float, *, size: Size, depth: int) -> Pixels:

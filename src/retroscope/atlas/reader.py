@@ -15,6 +15,7 @@ from retroscope.atlas.queries.reader_queries import Label
 from retroscope.atlas.ranking_lookup import find_ranking, refuse_layer_sample
 from retroscope.atlas.row_decoding import (
     HitRow,
+    bands_of,
     check_layers,
     class_stats_from_row,
     hit_from_row,
@@ -167,7 +168,7 @@ class Atlas:
         return Plate(
             channel.unit,
             channel.layer,
-            patches_from_rows(channel.layer, rows, ranking.ranked_by),
+            patches_from_rows(channel.layer, rows, ranking.ranked_by, bands=bands_of(self.meta)),
             stats,
             ranking.ranked_by.value,
             names=self.names(unit),
@@ -247,7 +248,7 @@ class Atlas:
             ranking=ranking,
             rules=rules or self.rules,
         )
-        patches = patches_from_rows(scanned, rows, ranking.ranked_by)
+        patches = patches_from_rows(scanned, rows, ranking.ranked_by, bands=bands_of(self.meta))
         units = (Unit(scanned.name, row.channel, (row.y, row.x)) for row in rows)
         return tuple(zip(units, patches, strict=True))
 

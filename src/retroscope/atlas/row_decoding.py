@@ -26,8 +26,9 @@ from retroscope.atlas.queries.table_rows import (
     PatternRow,
     SampleRow,
 )
-from retroscope.atlas.schema import AtlasError, Ranking, Value
+from retroscope.atlas.schema import AtlasError, Json, Ranking, Value
 from retroscope.geometry import Field, ReceptiveField, simplest
+from retroscope.imaging.bands import Bands
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY, crop
 from retroscope.results.layers import FROM_IMAGE, GraphStep, Layer
@@ -229,20 +230,45 @@ def hit_from_row(layer: Layer, row: NamedHitRow) -> HitRow:
     return HitRow(unit, row.score, row.image, row.key, row.label)
 
 
+class StoredBands(NamedTuple):
+    """The bands of its images that an atlas shows, of so many channels."""
+
+    numbers: Bands
+    channels: int
+
+
+ALL_BANDS = StoredBands((), 0)
+
+
+def bands_of(meta: Mapping[str, Json]) -> StoredBands:
+    """The bands that an atlas shows; none of images that are shown as they are."""
+    facts = meta.get("preprocessing")
+    numbers, mean = (
+        (facts.get("bands"), facts.get("mean")) if isinstance(facts, Mapping) else (0, 0)
+    )
+    if not isinstance(numbers, list) or not isinstance(mean, list):
+        return ALL_BANDS
+    bands = tuple(band for band in numbers if isinstance(band, int) and 0 < band <= len(mean))
+    return StoredBands(bands, len(mean))
+
+
 def patches_from_rows(
-    layer: Layer, rows: Sequence[PlateRow], ranked_by: Ranking
+    layer: Layer, rows: Sequence[PlateRow], ranked_by: Ranking, *, bands: StoredBands = ALL_BANDS
 ) -> tuple[Patch, ...]:
     """The patches of hits in a ranking, of a sample with their quantiles."""
     check_plate_size(layer, len(rows))
     is_sample = ranked_by == Ranking.SAMPLE
     quantiles = [sample_quantile(row.rank) if is_sample else None for row in rows]
     return tuple(
-        patch_from_row(layer, row, quantile) for row, quantile in zip(rows, quantiles, strict=True)
+        patch_from_row(layer, row, quantile, bands=bands)
+        for row, quantile in zip(rows, quantiles, strict=True)
     )
 
 
-def patch_from_row(layer: Layer, row: PlateRow, quantile: float | None) -> Patch:
-    """The patch of a hit, all grey if its image is not stored."""
+def patch_from_row(
+    layer: Layer, row: PlateRow, quantile: float | None, *, bands: StoredBands = ALL_BANDS
+) -> Patch:
+    """The patch of a hit, all grey if its image is not stored. `bands` are those that are shown."""
     position = (row.y, row.x)
     for coordinate in position:
         _check_range(coordinate, 0, MAX_SIDE, f"position of a hit of {layer.name!r}")
@@ -251,13 +277,13 @@ def patch_from_row(layer: Layer, row: PlateRow, quantile: float | None) -> Patch
         grey = np.full((box.height, box.width, 3), GREY, np.uint8)
         return Patch(row.score, row.key, position, box, grey, quantile=quantile)
     image = decode_image(row.image_blob)
-    projection = _projection(layer, row, image)
+    projection = _projection(layer, row, image, bands)
     size = image.shape[0], image.shape[1]
     pixels = crop(image, box.clip(*size))
     return Patch(row.score, row.key, position, box, pixels, projection, size, quantile)
 
 
-def _projection(layer: Layer, row: PlateRow, image: RGB) -> Projection | None:
+def _projection(layer: Layer, row: PlateRow, image: RGB, bands: StoredBands) -> Projection | None:
     """The projection of a hit, or None if it has none."""
     if row.rules is None:
         return None
@@ -278,6 +304,7 @@ def _projection(layer: Layer, row: PlateRow, image: RGB) -> Projection | None:
         patch=crop(image, clipped),
         source=row.key,
         notes=tuple(stored.note.splitlines()),
+        bands=bands.numbers if bands.channels == stored.depth else (),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.atlas.database import encode_text
-from retroscope.atlas.image_blobs import encode_image, encode_projection
+from retroscope.atlas.image_blobs import encode_image, encode_projection, fits_stack
 from retroscope.atlas.queries.query import Row
 from retroscope.atlas.queries.table_rows import (
     ClassStatsRow,
@@ -150,13 +150,16 @@ def stored_image_row(image: int, pixels: RGB) -> StoredImageRow:
 
 def projection_row(layer: int, image: int, projection: Projection) -> ProjectionRow:
     """A projection of a unit that has a channel and a position."""
-    unit, pixels = projection.unit, projection.pixels
+    unit, notes = projection.unit, [*projection.notes]
+    if not fits_stack(projection.pixels) and projection.bands:
+        projection = projection.in_bands()
+        notes.append("only the bands that are shown are stored")
+    pixels = projection.pixels
     assert unit.channel is not None
     assert unit.position is not None
     blob, peak = encode_projection(pixels)
     height, width, depth = pixels.shape
     non_finite = int(pixels.size - np.isfinite(pixels).sum())
-    notes = [*projection.notes]
     if non_finite:
         notes.append(f"{non_finite} values that were not finite are stored as zero")
     return ProjectionRow(

@@ -2,6 +2,7 @@
 
 from PIL import Image
 
+from retroscope.imaging.bands import describe_bands, select_bands
 from retroscope.render.layout import column, enlarge, enlargement_factor, grid, page
 from retroscope.render.panels import heading_block, notes_block
 from retroscope.render.text import LABEL, line
@@ -27,7 +28,8 @@ def draw_filters(
     `bare` leaves out all text.
     """
     factor = enlargement_factor(*filters.weights.shape[1:3], visible=_VISIBLE, scale=scale)
-    tiles = [_filter_tile(weights, factor, tone) for weights in filters.weights]
+    shown = select_bands(filters.weights, filters.bands, axis=3)
+    tiles = [_filter_tile(weights, factor, tone) for weights in shown]
     if columns > 0:
         columns = max(min(columns, len(tiles)), 1)
     if bare:
@@ -51,4 +53,6 @@ def _filter_tile(weights: Pixels, factor: int, tone: str) -> Image.Image:
 def _description(filters: Filters) -> str:
     count, height, width, channels = filters.weights.shape
     colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels, summed")
+    if filters.bands:
+        colour = describe_bands(filters.bands, channels)
     return f"{count} filters of {height}x{width} in {colour}; mid-grey is 0, each on its own scale"

@@ -98,8 +98,13 @@ def _separate_images(heat: HeatMap, colours: str) -> list[tuple[str, RGB]]:
         ("heat map", apply_scale(smooth(heat, heat.size), colours, limit=scale_limit(heat))),
     ]
     if heat.pixels is not None:
-        images.append(("signed, in colour", apply_tone(heat.pixels, "percentile")))
+        images.append((_signed_title(heat.pixels.shape[2]), apply_tone(heat.pixels, "percentile")))
     return images
+
+
+def _signed_title(channels: int) -> str:
+    names = {1: "signed, in grey", 3: "signed, in colour"}
+    return names.get(channels, f"signed, summed over {channels} channels")
 
 
 def _lines(heat: HeatMap, colours: str) -> tuple[str, ...]:

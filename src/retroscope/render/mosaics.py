@@ -208,7 +208,7 @@ def _patch_tile(patch: Patch, factor: float, tone: str) -> Image.Image | None:
 def _projection_tile(patch: Patch, factor: float, tone: str) -> Image.Image | None:
     if patch.projection is None:
         return None
-    return resize_projection(visible_projection(patch, patch.projection), factor, tone)
+    return resize_projection(visible_projection(patch, patch.projection.in_bands()), factor, tone)
 
 
 def _lit_tile(patch: Patch, factor: float, tone: str) -> Image.Image | None:

@@ -20,7 +20,7 @@ from retroscope.results.projections import Projection
 
 VIEWS_NOTE = "each patch, its projection, and the patch lit by it"
 VIEWS: dict[str, Callable[[Projection, str], RGB]] = {
-    "projection": lambda projection, tone: apply_tone(projection.pixels, tone),
+    "projection": lambda projection, tone: apply_tone(projection.in_bands().pixels, tone),
     "lit": lambda projection, _tone: projection.lit(),
 }
 """What a figure without text can show of a projection, drawn from that and a tone."""
@@ -146,7 +146,7 @@ def _projection_panel(
         _box_line(projection.box, projection.size),
         source,
     )
-    images = {"projection": apply_tone(projection.pixels, tone)}
+    images = {"projection": apply_tone(projection.in_bands().pixels, tone)}
     if projection.patch is not None:
         images = {"patch": projection.patch, **images, "lit patch": projection.lit()}
     return Panel(
@@ -169,7 +169,7 @@ def _patch_panel(
         image = _pixels_with_place(patch)
         return Panel((("patch", image),), title, (score, *lines) if name else lines)
     canvas_box = patch.visible.union(projection.box)
-    tinted = apply_tone(projection.pixels, tone)
+    tinted = apply_tone(projection.in_bands().pixels, tone)
     images = {
         "patch": _paste_on_grey(_pixels_with_place(patch), patch.visible, canvas_box),
         "projection": _paste_on_grey(tinted, projection.box, canvas_box),

@@ -1,12 +1,13 @@
 """What an image does in a network: activations, and projections back to its pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
+from retroscope.imaging.bands import Bands, select_bands
 from retroscope.imaging.decoding import RGB
 from retroscope.results.display import ArrayResult
 from retroscope.results.layers import Layer
@@ -24,8 +25,9 @@ class Projection(ArrayResult):
     """What in the image made a unit fire, in the space of the network's input.
 
     `pixels` is signed and covers `box`, which is clipped to the image; zero means that a pixel
-    played no part. `patch` is the image under the same box. As an array it is `full()`, as a tensor
-    the same with the channels first, as the network's input.
+    played no part. `patch` is the image under the same box. Of many channels, `bands`
+    are shown, counted from 1. As an array it is `full()`, as a tensor the same with the channels
+    first, as the network's input.
     """
 
     unit: Unit
@@ -37,12 +39,19 @@ class Projection(ArrayResult):
     patch: RGB | None = None
     source: str = ""
     notes: tuple[str, ...] = ()
+    bands: Bands = ()
 
     def full(self) -> Pixels:
         """The projection on the whole image, zero outside the box."""
         full = np.zeros((*self.size, self.pixels.shape[2]), self.pixels.dtype)
         full[self.box.top : self.box.bottom, self.box.left : self.box.right] = self.pixels
         return full
+
+    def in_bands(self) -> "Projection":
+        """The projection in the bands alone that are shown, if they were chosen."""
+        if not self.bands:
+            return self
+        return replace(self, pixels=select_bands(self.pixels, self.bands), bands=())
 
     def contribution(self) -> npt.NDArray[np.float64]:
         """How much each pixel of the box contributes, from 0 to 1, whatever its sign."""
@@ -105,6 +114,7 @@ class Filters(ArrayResult):
     layer: Layer
     weights: npt.NDArray[np.float32]
     notes: tuple[str, ...] = ()
+    bands: Bands = ()
 
     def _array(self) -> npt.NDArray[np.float32]:
         return self.weights
