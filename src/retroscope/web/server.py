@@ -157,10 +157,14 @@ def _network_routes(
     from retroscope.web.live.live_routes import live_routes
     from retroscope.web.live.projection_jobs import ProjectionJobs
     from retroscope.web.live.projection_routes import projection_routes
+    from retroscope.web.live.scanned_images import ScannedImages
 
-    routes = live_routes(site, net)
+    reading = ScannedImages(site.atlas, net, images, glob)
+    routes = live_routes(site, net, reading)
     with ProjectionJobs(site.atlas, net, images, glob=glob) as jobs:
-        yield [*routes, *(projection_routes(site, net, jobs) if site.can_project else ())]
+        if site.can_project:
+            routes += projection_routes(site, net, jobs, images=reading)
+        yield routes
 
 
 def _answer_queries(site: Site) -> Site:

@@ -15,6 +15,9 @@ SUFFIXES = frozenset(
     )
 )
 
+ARRAY_SUFFIXES = frozenset((".npy",))
+"""Of arrays, which are images where a folder has no others: they may be features or masks."""
+
 
 @dataclass(frozen=True)
 class FoundFiles:
@@ -28,6 +31,11 @@ class FoundFiles:
 def is_image_name(path: str) -> bool:
     """Whether a file's name ends as that of an image."""
     return PurePath(path).suffix.lower() in SUFFIXES
+
+
+def is_array_name(path: str) -> bool:
+    """Whether a file's name ends as that of an array."""
+    return PurePath(path).suffix.lower() in ARRAY_SUFFIXES
 
 
 def is_hidden(path: str) -> bool:
@@ -76,7 +84,7 @@ def no_images(source: str, glob: str | None, *, hidden: int = 0) -> ImageError:
         return ImageError(
             f"no file in {source!r} matches {glob!r}; try another pattern", parameter="glob"
         )
-    endings = ", ".join(sorted(SUFFIXES))
+    endings = ", ".join(sorted(SUFFIXES | ARRAY_SUFFIXES))
     return ImageError(
         f"no images in {source!r}; no file ends in {endings}; a glob such as '*.xyz' selects "
         "other files",

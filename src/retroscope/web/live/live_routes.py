@@ -7,24 +7,24 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, suppress
+from io import BytesIO
 from threading import BoundedSemaphore, Lock
 
-import torch
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
-from retroscope.atlas.reader import Atlas
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, RetroscopeError, UnitError, choose
-from retroscope.imaging.decoding import Size, TooLargeError
-from retroscope.imaging.image import Image, decode_image
+from retroscope.imaging.decoding import TooLargeError
+from retroscope.imaging.reading import holds_numbers
 from retroscope.methods.atlas_match import check_same_network
 from retroscope.network import Network
 from retroscope.web.live.channel_stats_cache import ChannelStatsCache
 from retroscope.web.live.image_analyses import ANALYSES, LiveSession, Results
+from retroscope.web.live.scanned_images import ScannedImages
 from retroscope.web.site.pages.page_facts import assignment_script
 from retroscope.web.site.routes import MEDIA_TYPES
 from retroscope.web.site.site import Facts, Site
@@ -32,8 +32,8 @@ from retroscope.web.site.urls import url_for
 
 MAX_BYTES = 24 * 2**20
 MAX_PIXELS = 50_000_000
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-"""What browsers and cameras produce."""
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""What browsers, cameras and scientific instruments produce, beside NPY."""
 _MAX_REQUESTS = 8
 """Requests at a time; each holds its image in memory."""
 _UPLOAD_SECONDS = 30.0
@@ -41,17 +41,19 @@ _UPLOAD_SECONDS = 30.0
 _STALLED_SECONDS = 30.0
 """How long a client may leave a part of its response unread."""
 _MAX_DIGITS = 10
+_UPLOAD = "the image"
 
 
 class UploadTimeoutError(ImageError):
     """An image that does not arrive in time."""
 
 
-def live_routes(site: Site, net: Network) -> list[BaseRoute]:
-    """The routes of a server with a network attached."""
+def live_routes(site: Site, net: Network, images: ScannedImages | None = None) -> list[BaseRoute]:
+    """The routes of a server with a network attached. `images` reads those of the scan."""
     check_same_network(site.atlas, net, net.layers)
     stats, slots = ChannelStatsCache(site.atlas), BoundedSemaphore(_MAX_REQUESTS)
-    session = LiveSession(site, net, stats, Lock(), slots)
+    images = images or ScannedImages(site.atlas, net)
+    session = LiveSession(site, net, stats, images, Lock(), slots)
 
     async def model_script(_request: Request) -> Response:
         facts = {"name": net.name, "labels": len(net.labels)}
@@ -98,7 +100,7 @@ async def _analyze(session: LiveSession, request: Request, slot: ExitStack) -> R
     number = request.query_params.get("image")
     body = await read_body(request.stream())
     image = await (
-        run_in_threadpool(_prepare_image, session, body)
+        run_in_threadpool(read_upload, session.net, body)
         if number is None
         else run_in_threadpool(_stored_image, session, number)
     )
@@ -124,42 +126,23 @@ async def read_body(stream: AsyncIterator[bytes]) -> bytes:
     return bytes(body)
 
 
-def decode_upload(body: bytes, *, at_least: Size | None = None) -> Image:
-    """The image in an uploaded file, upright.
-
-    A JPEG may be decoded at a reduced size, not below `at_least`.
-
-    >>> decode_upload(b"not an image")
-    Traceback (most recent call last):
-    retroscope.errors.ImageError: not a valid JPEG, PNG, WEBP, GIF or BMP file
-    """
+def read_upload(net: Network, body: bytes) -> NetworkInput:
+    """The same network input as from the file of the image, upright."""
     try:
-        return decode_image(body, at_least=at_least, formats=_FORMATS, max_pixels=MAX_PIXELS)
+        return net.prepare_file(BytesIO(body), _UPLOAD, formats=_FORMATS, max_pixels=MAX_PIXELS)
     except TooLargeError:
         raise
     except ImageError as error:
-        kinds = f"{', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}"
-        raise ImageError(f"not a valid {kinds} file") from error
-
-
-def _prepare_image(session: LiveSession, body: bytes) -> NetworkInput:
-    """The same network input as from the image's file."""
-    net = session.net
-    return net.prepare(decode_upload(body, at_least=net.preprocessing.fit.decoding_size))
+        if holds_numbers(body) or not net.preprocessing.takes_photos:
+            raise
+        raise ImageError(f"not a valid {', '.join(_FORMATS)} or NPY file") from error
 
 
 def _stored_image(session: LiveSession, number: str) -> NetworkInput:
-    """An image of the atlas. It is stored as the network received it, so it is not fitted again."""
+    """An image of the atlas as the network takes it."""
     if not (number.isascii() and number.isdecimal() and len(number) < _MAX_DIGITS):
         raise UnitError(f"{number!r} is not the number of an image")
-    return stored_input(session.site.atlas, session.net, int(number))
-
-
-def stored_input(atlas: Atlas, net: Network, number: int) -> NetworkInput:
-    """An image of an atlas as the network takes it."""
-    pixels = atlas.image_pixels(number)
-    values = torch.from_numpy(net.preprocessing.to_input(pixels))
-    return NetworkInput(values.to(net.dtype), pixels, atlas.images[number].key)
+    return session.images.read(int(number))
 
 
 def _next_result(session: LiveSession, results: Results) -> Facts | None:

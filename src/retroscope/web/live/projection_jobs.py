@@ -59,10 +59,16 @@ class _StoppedError(RetroscopeError):
 
 @dataclass(frozen=True)
 class ProjectionTask:
-    """A layer or a channel, by the layer's own name, and how many hits of each ranking."""
+    """A layer or a channel, by the layer's own name, and how many hits of each ranking.
+
+    The rankings are those by maximum and by mean, unless one is named, or the best images of some
+    classes.
+    """
 
     unit: Unit
     hits: int
+    ranked_by: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 class ProjectionJob:
@@ -205,6 +211,8 @@ class ProjectionJobs:
             self._images,
             units=[job.request.unit],
             projections=job.request.hits,
+            ranked_by=job.request.ranked_by,
+            label=job.request.labels or None,
             rules=rules_of_atlas(self._atlas, self._net),
             glob=self._glob,
             progress=job.listen,

@@ -4,7 +4,7 @@ Only a server for this machine alone has them, because they write the atlas. A s
 a page without scripts sends a form and is led to a page that renews itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +13,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from retroscope.atlas.queries.projection_queries import PLATE_SIZE, count_missing
+from retroscope.atlas.queries.rankings import AnyRanking, DefaultRankings
+from retroscope.atlas.ranking_lookup import find_rankings
+from retroscope.atlas.schema import Ranking
 from retroscope.errors import RetroscopeError, UnitError, choose
 from retroscope.network import Network
 from retroscope.render.captions import count_noun
@@ -25,19 +28,27 @@ from retroscope.web.live.projection_jobs import (
     ProjectionTask,
 )
 from retroscope.web.live.projection_timer import ProjectionTimer
+from retroscope.web.live.scanned_images import ScannedImages
 from retroscope.web.site.pages.missing_projections import command_facts
 from retroscope.web.site.routes import MEDIA_TYPES, projection_job_page
 from retroscope.web.site.site import Facts, PageNotFoundError, Site
 from retroscope.web.site.urls import json_url, url_for, url_template
 
+FormFields = Mapping[str, Sequence[str]]
+"""The values of each field."""
 HITS = {"best": 1, "all": PLATE_SIZE}
 """The hits of each ranking that a form asks for, by its word."""
-_MAX_BYTES = 4096
+_MAX_BYTES, _MAX_FIELDS = 16_384, 32
+"""Of a form, which names up to nine classes."""
 
 
-def projection_routes(site: Site, net: Network, jobs: ProjectionJobs) -> list[BaseRoute]:
+def projection_routes(
+    site: Site, net: Network, jobs: ProjectionJobs, *, images: ScannedImages | None = None
+) -> list[BaseRoute]:
     """The routes of a site whose missing projections can be made."""
-    desk = _ProjectionDesk(site, jobs, ProjectionTimer(site.atlas, net))
+    desk = _ProjectionDesk(
+        site, jobs, ProjectionTimer(site.atlas, net, images or ScannedImages(site.atlas, net))
+    )
     page = "/" + url_template(site, "projection_job")
     return [
         Route("/" + url_for(site, "projection_estimate"), desk.estimate, methods=["POST"]),
@@ -75,8 +86,11 @@ class _ProjectionDesk:
     def _estimate(self, request: ProjectionTask) -> Facts:
         layer, channel = self._site.atlas.layer(request.unit.layer), request.unit.channel
         channels = None if channel is None else range(channel, channel + 1)
-        counts = count_missing(self._site.atlas, layer, channels=channels)
-        count = counts.best_hits if request.hits == 1 else counts.hits
+        counts = [
+            count_missing(self._site.atlas, layer, channels=channels, ranking=ranking)
+            for ranking in _rankings(self._site, request)
+        ]
+        count = sum(row.best_hits if request.hits == 1 else row.hits for row in counts)
         seconds = self._jobs.seconds_per_projection(layer.name)
         if seconds is None and self._jobs.is_idle:
             seconds = self._timer.seconds_per_projection(layer)
@@ -154,27 +168,44 @@ def _message(job: ProjectionJob) -> str:
             return f"{error}.{hint if job.has_image_error else ''}"
 
 
-def _parse_request(site: Site, form: Mapping[str, str]) -> ProjectionTask:
-    """The layer or channel, and the hits, that a form names."""
-    address = Unit.parse(form.get("unit", ""))
+def _parse_request(site: Site, form: FormFields) -> ProjectionTask:
+    """The layer or channel, the hits and the rankings that a form names."""
+    address = Unit.parse(_field(form, "unit"))
     if address.position is not None or address.whole_map:
         raise UnitError(f"{address} has a position; projections are made for channels and layers")
     layer = site.atlas.layer(address.layer)
     if address.channel is not None and address not in site.atlas:
         raise UnitError(f"{site.atlas.path.name!r} has no channel {str(address)!r}")
-    hits = choose("choice of hits", form.get("hits", ""), HITS)
-    return ProjectionTask(Unit(layer.name, address.channel), hits)
+    hits = choose("choice of hits", _field(form, "hits"), HITS)
+    unit, labels = Unit(layer.name, address.channel), tuple(dict.fromkeys(form.get("class", ())))
+    task = ProjectionTask(unit, hits, _field(form, "ranked_by") or None, labels)
+    _rankings(site, task)
+    return task
 
 
-async def _read_form(request: Request) -> Mapping[str, str]:
-    """The fields of a form; the first value of each."""
+def _rankings(site: Site, task: ProjectionTask) -> Sequence[AnyRanking]:
+    """The rankings of a task. Raises if the atlas does not have one."""
+    if task.ranked_by is None and not task.labels:
+        return (DefaultRankings(),)
+    return find_rankings(site.atlas, task.ranked_by or Ranking.MAX, task.labels or None)
+
+
+def _field(form: FormFields, name: str) -> str:
+    """The first value of a field; empty if there is none."""
+    return next(iter(form.get(name, ())), "")
+
+
+async def _read_form(request: Request) -> FormFields:
+    """The fields of a form."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > _MAX_BYTES:
             raise RetroscopeError(f"the request is larger than {_MAX_BYTES // 1024} KB")
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=16)
-    return {name: values[0] for name, values in fields.items()}
+    try:
+        return parse_qs(body.decode("utf-8", "replace"), max_num_fields=_MAX_FIELDS)
+    except ValueError as error:
+        raise RetroscopeError(f"the request has more than {_MAX_FIELDS} fields") from error
 
 
 def _error_response(error: RetroscopeError | ClientDisconnect) -> Response:

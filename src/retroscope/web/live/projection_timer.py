@@ -6,14 +6,14 @@ from time import perf_counter
 
 from retroscope.atlas.image_blobs import encode_projection
 from retroscope.atlas.reader import Atlas
-from retroscope.atlas.schema import AtlasError
 from retroscope.engine.batching import NetworkInput
 from retroscope.engine.isolation import EXCLUSIVE_USE
+from retroscope.errors import RetroscopeError
 from retroscope.methods.deconv.deconv import deconv_many
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
-from retroscope.web.live.live_routes import stored_input
+from retroscope.web.live.scanned_images import ScannedImages
 
 _TRIALS, _REPEATS = 3, 3
 _PATIENCE = 2.0
@@ -23,8 +23,8 @@ _PATIENCE = 2.0
 class ProjectionTimer:
     """Measures each layer once."""
 
-    def __init__(self, atlas: Atlas, net: Network) -> None:
-        self._atlas, self._net = atlas, net
+    def __init__(self, atlas: Atlas, net: Network, images: ScannedImages) -> None:
+        self._atlas, self._net, self._images = atlas, net, images
         self._seconds: dict[str, float] = {}
         self._guard = Lock()
 
@@ -61,6 +61,6 @@ class ProjectionTimer:
         """The strongest hits of a layer on the stored images, which take as long as the files."""
         hits = self._atlas.hits(Unit(layer.name), _TRIALS)
         try:
-            return [(hit.unit, stored_input(self._atlas, self._net, hit.image)) for hit in hits]
-        except AtlasError:  # an image that is not stored
+            return [(hit.unit, self._images.read(hit.image)) for hit in hits]
+        except RetroscopeError:  # an image that is neither stored nor where the scan has read it
             return []

@@ -76,6 +76,7 @@
     if (facts.image) {
       networkInput = facts.image;
       size = facts.size;
+      inputNotes = facts.notes;
       byId("analysis").hidden = false;
       showInput();
     }
@@ -83,7 +84,9 @@
     if (facts.layer) showLayer(facts);
   };
   let inputTitle = "";
-  const showInput = () => showImage({ src: networkInput, title: inputTitle, view: "image" });
+  let inputNotes = [];
+  const showInput = () =>
+    showImage({ src: networkInput, title: inputTitle, view: "image", notes: inputNotes });
   const showImage = ({ src, title, view, notes = [], unit = null }) => {
     inputImage.src = src;
     byId("notes").textContent = notes.join(" ");
@@ -217,14 +220,14 @@
     const file = files?.[0];
     if (!file) return;
     stopCamera();
-    if (file.type.startsWith("image/")) {
+    if (file.type.startsWith("image/") || /\.(npy|tiff?)$/i.test(file.name)) {
       openImage(file);
       return;
     }
     startSession();
     clearResults();
     byId("file").value = "";
-    say(`${file.name} is not an image; choose a JPEG, PNG, WebP, GIF or BMP file.`, true);
+    say(`${file.name} is not an image; choose a JPEG, PNG, WebP, GIF, BMP, TIFF or NPY file.`, true);
   };
   byId("file").addEventListener("change", (event) => openFile(event.target.files));
   addEventListener("paste", (event) => openFile(event.clipboardData.files));
