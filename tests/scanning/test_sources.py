@@ -219,7 +219,7 @@ def test_a_data_set_returns_images_arrays_and_tensors() -> None:
 
 
 @pytest.mark.parametrize(
-    "item", ["text", 7, np.zeros((3, 4, 5, 6)), np.zeros((2, 2, 3), np.float64), None]
+    "item", ["text", 7, np.zeros((3, 4, 5, 6)), np.zeros((2, 2, 3), complex), None]
 )
 def test_an_invalid_sample_of_a_data_set_is_an_unreadable_image(item: object) -> None:
     with pytest.raises(ImageError, match="the data set returns a"):

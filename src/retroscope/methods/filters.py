@@ -25,7 +25,9 @@ def filters(net: AnyNetwork, layer: AnyLayer | None = None) -> Filters:
             "'synthesize' show what deeper layers respond to"
         )
     displayed = call.weights.detach().permute(0, 2, 3, 1).float().cpu().numpy().copy()
-    return Filters(conv, displayed, _notes(net, call.weights))
+    reads_all = displayed.shape[3] == net.preprocessing.channels
+    bands = net.preprocessing.shown_bands if reads_all else ()
+    return Filters(conv, displayed, _notes(net, call.weights), bands)
 
 
 def _require_layer_address(layer: AnyLayer) -> AnyLayer:

@@ -18,11 +18,13 @@ from retroscope.methods.deconv.deconv import deconv_many
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 from retroscope.scanning.hit_order import HitOrder
+from retroscope.scanning.image_files import read_input
 from retroscope.scanning.one_pass import LayerSweeps, choose_batch_size, sweep_batch
 from retroscope.scanning.sources import ImageList
 from retroscope.scanning.statistics.batch_images import SweptImage
 from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.statistics.topk import TopK
+from retroscope.scanning.table_sizes import stored_image_bytes, stored_projection_bytes
 from retroscope.unit import Unit
 
 Item = TypeVar("Item")
@@ -40,12 +42,12 @@ _WHOLE_SAMPLES, _CROPPED_SAMPLES = 16, 5
 
 @dataclass(frozen=True, eq=False)
 class ImageTrial:
-    """A few images as the network takes them, and what one takes to read and to encode."""
+    """A few images as the network takes them; what one takes to read, to encode, and on disk."""
 
     inputs: Sequence[NetworkInput]
     read_seconds: float
     encode_seconds: float
-    encoded_bytes: float
+    stored_bytes: float
 
 
 def try_images(net: Network, image_list: ImageList, *, clock: Clock) -> ImageTrial:
@@ -55,18 +57,18 @@ def try_images(net: Network, image_list: ImageList, *, clock: Clock) -> ImageTri
     for index in dict.fromkeys(np.linspace(0, count - 1, min(_IMAGES, count)).round().astype(int)):
         start = clock()
         try:
-            inputs.append(net.prepare(image_list.load(int(index))))
+            inputs.append(read_input(net, image_list, int(index))[0])
         except ImageError:  # the scan counts it and reports why
             continue
         times.append(clock() - start)
     start = clock()
-    sizes = [len(encode_image(image.rgb)) for image in inputs[:_ENCODED_IMAGES]]
+    sizes = [stored_image_bytes(len(encode_image(image.rgb))) for image in inputs[:_ENCODED_IMAGES]]
     encode_seconds = (clock() - start) / max(len(sizes), 1)
     return ImageTrial(
         [image for image in inputs if image.size == net.input_size],
         read_seconds=median(times) if times else 0.0,
         encode_seconds=encode_seconds,
-        encoded_bytes=sum(sizes) / max(len(sizes), 1),
+        stored_bytes=sum(sizes) / max(len(sizes), 1),
     )
 
 
@@ -321,7 +323,8 @@ class _Sampler:
         start = self._clock()
         blobs = [encode_projection(result.pixels)[0] for result in deconv_many(self._net, requests)]
         seconds = self._clock() - start
-        return ProjectionCost(seconds / len(hits), sum(map(len, blobs)) / len(hits))
+        size = sum(stored_projection_bytes(len(blob)) for blob in blobs)
+        return ProjectionCost(seconds / len(hits), size / len(hits))
 
     def _image(self, number: int) -> NetworkInput:
         """A trial image as if it were one of its own."""

@@ -26,6 +26,7 @@ from retroscope.engine.rule_choice import RuleChoice, depends_on_image
 from retroscope.engine.rules import DECONVNET, RELEVANCE, RuleBook
 from retroscope.errors import ModelError
 from retroscope.geometry import Box
+from retroscope.input_binding import blank_module
 from retroscope.methods.deconv.signal_origins import RowRequest, SignalOrigins
 from retroscope.network import Network
 from retroscope.results.projections import NOT_ACTIVE, Pixels, Projection
@@ -106,7 +107,7 @@ class Projector:
         with torch.enable_grad():
             pixels = self.images.crop(batch).requires_grad_()
             maps = run_region(
-                self.net.module,
+                blank_module(self.net, self.survey.size),
                 self.survey,
                 pixels.clone(),
                 target=target,
@@ -167,7 +168,8 @@ class Projector:
             pixels = self.images.images_at(slots).requires_grad_()
             origins = SignalOrigins([request for turn in rounds for request in turn], pixels)
             handler = RuleHandler(self.book, from_units=True)
-            module, listeners = self.net.module, origins.listeners
+            bound = self.net.for_images([self.images.inputs[slot] for slot in slots])
+            module, listeners = bound.module, origins.listeners
             run_forward(module, self.survey, pixels.clone(), listeners, execute=handler)
             for turn in rounds:
                 handler.record.signals.start_from(self._unit_depths(turn, rows=len(slots)))
@@ -233,6 +235,7 @@ class Projector:
                 *_notes(request, activation),
                 *self._notes_on_rules(request.layer.index),
             ),
+            bands=self.net.preprocessing.shown_bands,
         )
 
 

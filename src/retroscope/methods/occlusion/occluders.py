@@ -9,7 +9,7 @@ import torch
 from retroscope.engine.batching import Size
 from retroscope.errors import RetroscopeError, choose
 from retroscope.methods.gaussian_blur import Border, gaussian_blur
-from retroscope.network import Preprocessing
+from retroscope.preprocessing import Preprocessing
 
 _BLUR_SHARE = 1 / 8
 """The standard deviation of the blur, as a share of the image's shorter side."""

@@ -13,7 +13,7 @@ from retroscope.methods.synthesis.objective_scorer import ObjectiveScorer
 from retroscope.methods.synthesis.parametrisation import FourierCanvas, Shape
 from retroscope.methods.synthesis.recipes import Opacity, Recipe
 from retroscope.methods.synthesis.transforms import GREY, apply_transforms
-from retroscope.network import Preprocessing
+from retroscope.preprocessing import Preprocessing
 
 REDIRECT_STEPS = 16
 """For this many steps, a canvas without a gradient gets one that passes inactive rectifiers."""

@@ -14,6 +14,7 @@ from retroscope.engine.batching import Size
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, is_out_of_memory, memory_budget
 from retroscope.errors import RetroscopeError
+from retroscope.imaging.bands import select_bands
 from retroscope.imaging.decoding import RGB
 from retroscope.methods.synthesis.canvas_cost import (
     batch_lengths,
@@ -262,7 +263,8 @@ class _PatternRenderer:
         levels = (optimisation.composite_over_grey(parameters).clamp(0, 1) * 255).round()
         images = levels.permute(0, 2, 3, 1).cpu().numpy().astype(np.uint8)
         network_input = standardise(levels / 255, self.net.preprocessing)
-        return [_as_rgb(image) for image in images], network_input
+        bands = self.net.preprocessing.shown_bands
+        return [_as_rgb(select_bands(image, bands)) for image in images], network_input
 
     def _collect(
         self,
@@ -371,7 +373,7 @@ def _resize_pixels(pixels: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def _as_rgb(levels: RGB) -> RGB:
-    """RGB unchanged; any other number of channels as its mean in grey."""
+    """RGB unchanged; a single channel in grey."""
     if levels.shape[2] == 3:
         return levels
     grey = np.rint(levels.mean(axis=2, keepdims=True)).astype(np.uint8)

@@ -57,6 +57,7 @@ def pickle_network(net: Network, folder: Path) -> NetworkSource:
         "fit": preprocessing.fit,
         "mean": preprocessing.mean,
         "std": preprocessing.std,
+        "preprocessing": preprocessing,
         "labels": net.labels,
         "name": net.name,
         "remarks": net.remarks,
@@ -76,8 +77,8 @@ def pickle_network(net: Network, folder: Path) -> NetworkSource:
 def _unpickle_network(path: Path, device: str) -> Network:
     try:
         facts = torch.load(path, map_location=device, weights_only=False)
-        module = facts.pop("module")
-        return Network(module, **facts)
+        module, preprocessing = facts.pop("module"), facts.pop("preprocessing", None)
+        net = Network(module, **facts)
     except OSError as error:
         raise PlanError(f"cannot read {str(path)!r} ({error.strerror}); plan again") from error
     except Exception as error:  # whatever a class of the user raises
@@ -85,3 +86,5 @@ def _unpickle_network(path: Path, device: str) -> Network:
             f"cannot unpickle {str(path)!r} ({describe_error(error)}); its classes must be "
             "importable where it is opened"
         ) from error
+    net.preprocessing = preprocessing or net.preprocessing
+    return net
