@@ -154,6 +154,7 @@ CALLS: dict[str, Call] = {
     "shuffled channels": lambda x: F.channel_shuffle(x, 2),
     "a rounded map": torch.round,
     "sorted batches": torch.msort,
+    "a product of batches": lambda x: torch.bmm(x[0], x[0].mT),
     "attention in front": lambda x: F.scaled_dot_product_attention(
         x.permute(0, 2, 3, 1)[..., None], MAP.permute(0, 2, 3, 1)[..., None], ONES[:, None]
     ),

@@ -43,6 +43,7 @@ def test_a_layer_survives_json() -> None:
         "kind": "conv",
         "channels": 32,
         "size": [112, 56],
+        "extra_tokens": 0,
         "field": {
             "size": [11, 7],
             "stride": [2, 4],

@@ -46,6 +46,7 @@ def layers(model: str, *, opening: OpenOptions, as_json: bool, output: Path | No
     """List the layers of MODEL with their names, kind, channels, size and receptive field.
 
     A field is SIZE/STRIDE/START in pixels: unit i sees SIZE pixels, starting at START + i * STRIDE.
+    A size of 14x14 +1 means one token besides the maps, such as a class token.
     """
     from retroscope.results.as_json import layer_json
     from retroscope.results.layers import describe_unlisted

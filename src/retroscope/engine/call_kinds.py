@@ -1,5 +1,7 @@
 """What kind of call it is: one that asks, creates, writes or computes; and what it reads."""
 
+from types import EllipsisType
+
 import torch
 
 from retroscope.engine.call_arguments import Args, Function, Kwargs, positional, tensors_in
@@ -42,6 +44,19 @@ def creates_from_shape(function: Function, args: Args, kwargs: Kwargs) -> bool:
 def writes_to_part(function: Function) -> bool:
     """Whether a function overwrites a tensor, or a part of it, with the values of another."""
     return function in (torch.Tensor.copy_, torch.Tensor.__setitem__)
+
+
+def written_part(
+    function: Function, args: Args, kwargs: Kwargs
+) -> tuple[torch.Tensor | None, object]:
+    """The part of a tensor that a call overwrites, and with what; None if tensors select it."""
+    if function is torch.Tensor.copy_:
+        return args[0], args[1] if len(args) > 1 else kwargs["src"]
+    target, key, value = args
+    keys = key if isinstance(key, tuple) else (key,)
+    is_basic = all(isinstance(entry, int | slice | None | EllipsisType) for entry in keys)
+    is_basic = is_basic and not any(isinstance(entry, bool) for entry in keys)
+    return (target[key] if is_basic else None), value
 
 
 _SIZED_BY_VALUES = set(

@@ -66,6 +66,15 @@ def matmul(at: Place, first: Any, other: Any) -> Motion:
     return Stay() if not at.touches(-2) or (is_first and other.dim() == 2) else Mix()
 
 
+def batched_matmul(_at: Place, *_args: object, **_kwargs: object) -> Motion:
+    return Mix()
+
+
+def multi_head_attention(_at: Place, *_args: object, **_kwargs: object) -> Motion:
+    """Tokens are the first dimension, and all of them read each other."""
+    return Mix()
+
+
 def attention(at: Place, *_args: object, **_kwargs: object) -> Motion:
     """Tokens and their features are the last two dimensions; positions in front of them stay."""
     return Mix() if at.touches(-1, -2) else Stay()

@@ -152,6 +152,7 @@ class PassRecord:
     def __init__(self, unit_depths: Sequence[int]) -> None:
         self._linear_calls = TensorMap[tuple[int, LinearCall]]()
         self.gates = TensorMap[bool]()
+        self.weights = TensorMap[bool]()
         self.signals = UnitSignals(unit_depths)
 
     def add_linear_call(self, result: Tensor, call: LinearCall) -> None:

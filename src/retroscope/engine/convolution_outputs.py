@@ -7,6 +7,9 @@ image ─────────────────────add ── 
 conv ──┬── relu                                ranked: conv, since two steps read it
        └── sigmoid
 ```
+
+In a transformer it is also the hidden layer of each perceptron, after its rectifier: those channels
+respond to patterns that people recognise, which queries and keys do not (Ghiasi et al. 2022).
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,6 +48,7 @@ def convolution_outputs(survey: Survey) -> tuple[Layer, ...]:
     layers = {layer.index: layer for layer in survey.layers}
     convolutions = [layer for layer in survey.layers if layer.kind == "conv"]
     outputs = [_output_of(survey, convolution, layers) for convolution in convolutions]
+    outputs += _hidden_layers(survey, layers)
     return tuple(sorted(outputs, key=lambda layer: layer.index))
 
 
@@ -52,6 +56,15 @@ def layers_with_outputs(survey: Survey) -> tuple[Layer, ...]:
     """All layers in running order, with the outputs of convolutions described as such."""
     outputs = {layer.index: layer for layer in convolution_outputs(survey)}
     return tuple(outputs.get(layer.index, layer) for layer in survey.layers)
+
+
+def _hidden_layers(survey: Survey, layers: dict[int, Layer]) -> list[Layer]:
+    """Of a network with attention, what goes on from linear layers at positions to a rectifier."""
+    if not survey.has_attention:
+        return []
+    linear = [layer for layer in survey.layers if layer.kind == "linear" and min(layer.size) > 1]
+    outputs = [_output_of(survey, layer, layers) for layer in linear]
+    return [output for output, layer in zip(outputs, linear, strict=True) if output != layer]
 
 
 def _output_of(survey: Survey, convolution: Layer, layers: dict[int, Layer]) -> Layer:

@@ -1,10 +1,22 @@
 """The receptive field of a tensor's elements, and how it flows through an operation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from retroscope.engine.axis_fields import AxisField, resample, spread, through, union
-from retroscope.engine.motion import Axes, Motion, Move, Resample, Shape, Slide, Stack, Stay
+from retroscope.engine.motion import (
+    Axes,
+    Motion,
+    Move,
+    Positions,
+    Resample,
+    Shape,
+    Slide,
+    Stack,
+    Stay,
+    TokenAxis,
+)
+from retroscope.engine.position_labels import PositionLabels
 
 Fields = tuple[AxisField, AxisField]
 
@@ -14,6 +26,8 @@ class TensorField:
     """What a tensor's elements see of the image, and which of its dimensions are y and x.
 
     `uniform`: all positions hold the same value, like a gate expanded to the size of a map.
+    `labels` say where each element is if no two dimensions do; `fields` are those of their grid.
+    `tokens` is the dimension that lists the grid, if one does.
     """
 
     fields: Fields
@@ -21,6 +35,19 @@ class TensorField:
     global_context: bool = False
     note: str = ""
     uniform: bool = False
+    tokens: TokenAxis | None = None
+    labels: PositionLabels | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def positions(self) -> Positions | None:
+        """Where its positions are; None if they are not known, or in no simple order."""
+        return self.axes or self.tokens
+
+    def grid(self, shape: Shape) -> tuple[int, int] | None:
+        """The height and width of what has positions in a tensor of this shape."""
+        if self.axes is not None:
+            return shape[self.axes[0]], shape[self.axes[1]]
+        return None if self.labels is None else self.labels.grid
 
 
 Operand = tuple[TensorField, Shape]
@@ -40,7 +67,7 @@ def field_after(
         )
     if isinstance(motion, Stay):
         return _field_of_aligned_maps(operands, result, gated=motion.gated)
-    return replace(_field_of_all_positions(operands), uniform=motion.uniform)
+    return replace(field_of_all_positions(operands), uniform=motion.uniform)
 
 
 def _field_of_windows(
@@ -64,12 +91,12 @@ def _field_of_moved_maps(motion: Move, operands: Sequence[Operand], main: Operan
     if len(operands) == 1:
         return replace(field, axes=motion.axes)
     if any((other.axes, size) != (field.axes, shape) for other, size in operands):
-        return _field_of_all_positions(operands)
+        return field_of_all_positions(operands)
     met = _field_of_aligned_maps(operands, shape, gated=False)
     return replace(met, axes=motion.axes)
 
 
-def _field_of_all_positions(operands: Sequence[Operand]) -> TensorField:
+def field_of_all_positions(operands: Sequence[Operand]) -> TensorField:
     """All positions of all operands at once: one interval for every element."""
     hulls = [_hull(field, shape) for field, shape in operands]
     y, x = (union([fields[axis] for fields in hulls], 1) for axis in (0, 1))
@@ -77,10 +104,10 @@ def _field_of_all_positions(operands: Sequence[Operand]) -> TensorField:
 
 
 def _hull(field: TensorField, shape: Shape) -> Fields:
-    if field.axes is None:
+    grid = field.grid(shape)
+    if grid is None:
         return field.fields
-    axes = zip(field.fields, field.axes, strict=True)
-    y, x = (spread(along, shape[axis]) for along, axis in axes)
+    y, x = (spread(*axis) for axis in zip(field.fields, grid, strict=True))
     return y, x
 
 
@@ -107,7 +134,7 @@ def _field_of_aligned_maps(
     aligned = [(_align_axes(field, shape, result), shape) for field, shape in operands]
     maps = [field for field, shape in aligned if _spans(field, shape, result)]
     if not maps or len({field.axes for field in maps}) > 1:
-        return _field_of_all_positions(operands)
+        return field_of_all_positions(operands)
     axes = maps[0].axes
     assert axes is not None
     rest = [(field, shape) for field, shape in aligned if not _spans(field, shape, result)]
@@ -116,8 +143,38 @@ def _field_of_aligned_maps(
     ]
     fields = _common_fields([field.fields for field in maps], (result[axes[0]], result[axes[1]]))
     if len(gates) < len(rest):
-        return replace(_field_of_all_positions(operands), axes=axes)
+        return replace(field_of_all_positions(operands), axes=axes)
     return _combine([field for field, _ in aligned], fields, axes, gated=gated or bool(gates))
+
+
+def field_of_labels(
+    labels: PositionLabels, operands: Sequence[Operand], *, mixes: bool, gated: bool
+) -> TensorField:
+    """The field of a result whose elements are at these positions.
+
+    Operands that have positions meet one by one. One with a single position is a gate; any other
+    that has none is seen by all.
+    """
+    rank, grid = labels.numbers.dim(), labels.grid
+    placed = [part for part, shape in operands if part.grid(shape) == grid]
+    rest = [operand for operand in operands if operand[0].grid(operand[1]) != grid]
+    gates = [part.uniform or _is_single(shape, labels.varying, rank) for part, shape in rest]
+    if mixes or not placed or not all(gates):
+        result = field_of_all_positions(operands)
+    else:
+        fields = _common_fields([part.fields for part in placed], grid)
+        gated = gated or bool(gates)
+        result = _combine([part for part, _ in operands], fields, None, gated=gated)
+    axes = labels.axes()
+    if axes is not None:
+        return replace(result, axes=axes)
+    return replace(result, tokens=labels.token_axis(), labels=labels)
+
+
+def _is_single(shape: Shape, dims: Sequence[int], rank: int) -> bool:
+    """Whether a tensor that broadcasts to this rank has one value along the dimensions."""
+    added = rank - len(shape)
+    return all(dim < added or shape[dim - added] == 1 for dim in dims)
 
 
 def _unsqueeze(operand: Operand, motion: Stack) -> Operand:
@@ -144,8 +201,7 @@ def _spans(field: TensorField, shape: Shape, result: Shape) -> bool:
 
 
 def _has_one_position(shape: Shape, axes: Axes, result: Shape) -> bool:
-    added = len(result) - len(shape)
-    return all(axis < added or shape[axis - added] == 1 for axis in axes)
+    return _is_single(shape, axes, len(result))
 
 
 def _common_fields(fields: Sequence[Fields], lengths: tuple[int, int]) -> Fields:

@@ -8,7 +8,8 @@ import torch
 from retroscope.engine.call_arguments import tensors_in
 from retroscope.engine.intercept import Handler, execute_plainly, run
 from retroscope.engine.interpreter import Call, ProgramInterpreter, refuse_divergence
-from retroscope.engine.program import Step, Survey, to_channel_maps
+from retroscope.engine.program import Step, Survey, to_channel_maps, tokens_of_grid
+from retroscope.engine.tensor_map import address_of
 
 MapListener = Callable[[torch.Tensor], object]
 
@@ -34,7 +35,18 @@ def notify(listener: MapListener, step: Step, result: object) -> None:
     output = next(tensors_in(result), None)
     if output is not None and step.field is not None:
         values = output.dequantize() if output.is_quantized else output
-        listener(to_channel_maps(values, step.field.axes))
+        maps = to_channel_maps(values, step.field.positions)
+        version = maps._version
+        listener(maps)
+        if maps._version != version and address_of(maps) != address_of(values):
+            _write_back(maps, values, step)
+
+
+def _write_back(maps: torch.Tensor, output: torch.Tensor, step: Step) -> None:
+    """Puts maps that a listener has changed into the output of which they are a copy."""
+    if step.field is not None and step.field.tokens is not None:
+        tokens = tokens_of_grid(output, step.field.tokens)
+        tokens.copy_(maps.reshape(tokens.shape))
 
 
 class _Forward(ProgramInterpreter):

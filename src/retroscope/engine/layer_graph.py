@@ -50,7 +50,7 @@ def _sources(step: Step, sources: list[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def _has_maps(step: Step) -> bool:
-    return step.field is not None and step.field.axes is not None
+    return step.field is not None and step.field.positions is not None
 
 
 def _operation(step: Step) -> str:

@@ -14,6 +14,28 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class TokenAxis:
+    """A dimension that lists the positions of a grid row by row, maybe between other tokens.
+
+    class  register  0,0  0,1  0,2  1,0  1,1  1,2        grid (2, 3), start 2, length 8
+    """
+
+    dim: int
+    grid: tuple[int, int]
+    start: int
+    length: int
+
+    @property
+    def extra(self) -> int:
+        """The number of tokens without a position, such as class and register tokens."""
+        return self.length - self.grid[0] * self.grid[1]
+
+
+Positions = Axes | TokenAxis
+"""Where the positions of a tensor are: along two dimensions, or listed along one."""
+
+
+@dataclass(frozen=True)
 class Stay:
     """Each output position reads the same position of every input.
 

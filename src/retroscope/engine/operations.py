@@ -27,6 +27,9 @@ class Role(Enum):
     RESPONSE_NORM = "local response norm"
     PRODUCT = "product"
     SQUASHER = "function into the interval from 0 to 1"
+    SOFTMAX = "softmax"
+    MATRIX_PRODUCT = "matrix product"
+    ATTENTION = "attention"
 
 
 class WindowReduction(Enum):
@@ -194,7 +197,8 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     ),
     (Operation("sigmoid", call_motions.stay), functions_named("logsigmoid")),
     (Operation("tanh", call_motions.stay), functions_named("tanh", "softsign")),
-    (Operation("softmax", call_motions.along_dim), functions_named("softmax", "log_softmax")),
+    (Operation("softmax", call_motions.along_dim, Role.SOFTMAX), functions_named("softmax")),
+    (Operation("softmax", call_motions.along_dim), functions_named("log_softmax")),
     (Operation("norm", call_motions.batch_norm, Role.BATCH_NORM), functions_named("batch_norm")),
     (
         Operation("norm", call_motions.response_norm, Role.RESPONSE_NORM),
@@ -241,9 +245,18 @@ ROWS: list[tuple[Operation, list[Function]]] = [
             "chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split"
         ),
     ),
-    (Operation("matmul", call_motions.matmul), functions_named("matmul", "__matmul__")),
-    (Operation("attention", call_motions.mix), [F.multi_head_attention_forward]),
-    (Operation("attention", call_motions.attention), [F.scaled_dot_product_attention]),
+    (
+        Operation("matmul", call_motions.matmul, Role.MATRIX_PRODUCT),
+        functions_named("matmul", "__matmul__"),
+    ),
+    (
+        Operation("attention", call_motions.multi_head_attention, Role.ATTENTION),
+        [F.multi_head_attention_forward],
+    ),
+    (
+        Operation("attention", call_motions.attention, Role.ATTENTION),
+        [F.scaled_dot_product_attention],
+    ),
     (
         _unlisted(call_motions.combine),
         functions_named(
@@ -340,7 +353,11 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     (_unlisted(shape_motions.stack), functions_named("stack")),
     (_unlisted(shape_motions.unfold), [torch.Tensor.unfold]),
     (_unlisted(call_motions.einsum), functions_named("einsum")),
-    (_unlisted(call_motions.mix), functions_named("bmm", "rot90", "msort")),
+    (
+        Operation("", call_motions.batched_matmul, Role.MATRIX_PRODUCT, is_layer=False),
+        functions_named("bmm"),
+    ),
+    (_unlisted(call_motions.mix), functions_named("rot90", "msort")),
 ]
 
 TABLE: dict[Function, Operation] = {

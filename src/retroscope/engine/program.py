@@ -4,15 +4,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import torch
 
 from retroscope.engine.call_arguments import Args, Function, Kwargs, positional, tensors_in
 from retroscope.engine.field_flow import TensorField
-from retroscope.engine.motion import Axes, Motion, Move, Shape, Stay
+from retroscope.engine.motion import Axes, Motion, Move, Positions, Shape, Stay, TokenAxis
 from retroscope.engine.operations import Operation
 from retroscope.results.layers import Layer, UnlistedLayer
+
+
+class Mixing(Enum):
+    """How an operation mixes the positions of its input."""
+
+    ATTENTION = "each position reads all, and keeps its place"
+    POOLING = "the result has no positions"
 
 
 class Argument(Enum):
@@ -92,7 +100,8 @@ class Step:
     signature of its arguments. `lengths` is the size of the map that its windows slide over.
     `is_inside_function`: a custom `torch.autograd.Function` runs it, and has a backward of its own.
     `inputs` are the numbers of the steps whose results it reads. `depth` is the number of linear
-    operations, such as convolutions, on the longest path from the pixels to its results.
+    operations, such as convolutions, on the longest path from the pixels to its results. `mixing`
+    is how it mixes positions, if it does.
     """
 
     function: Function
@@ -106,6 +115,7 @@ class Step:
     is_inside_function: bool = False
     inputs: tuple[int, ...] = ()
     depth: int = 0
+    mixing: Mixing | None = None
 
     def has_arguments(self, args: Args, kwargs: Kwargs) -> bool:
         """Whether these are, tensors aside, the arguments of the surveyed call."""
@@ -160,6 +170,11 @@ class Survey:
     """Runs a batch to find out whether its images are mixed."""
 
     @cached_property
+    def has_attention(self) -> bool:
+        """Whether positions attend to each other somewhere, as in a transformer."""
+        return has_attention(self.steps)
+
+    @cached_property
     def readers(self) -> tuple[tuple[int, ...], ...]:
         """For each step the numbers of the steps that read its results."""
         readers: list[list[int]] = [[] for _ in self.steps]
@@ -176,6 +191,11 @@ class Survey:
         return takes_apart or self.batch_test(self)
 
 
+def has_attention(steps: Sequence[Step]) -> bool:
+    """Whether positions attend to each other in one of these steps."""
+    return any(step.mixing is Mixing.ATTENTION for step in steps)
+
+
 def inplace_target(function: Function, args: Args, kwargs: Kwargs) -> torch.Tensor | None:
     """The tensor that a call changes in place, by its name or its arguments."""
     name = getattr(function, "__name__", "")
@@ -186,23 +206,35 @@ def inplace_target(function: Function, args: Args, kwargs: Kwargs) -> torch.Tens
     return target if isinstance(target, torch.Tensor) else None
 
 
-def channel_shape(shape: Shape, axes: Axes | None) -> Shape:
+def channel_shape(shape: Shape, positions: Positions | None) -> Shape:
     """Channels, height, width of a batch: maps, tokens with their channels last, or a vector."""
+    if isinstance(positions, TokenAxis):
+        return prod(shape[1:]) // positions.length, *positions.grid
     if len(shape) == 4:
-        channel, y, x = _channel_first(axes)
+        channel, y, x = _channel_first(positions)
         return shape[channel], shape[y], shape[x]
-    if axes == (1, 2):
+    if positions == (1, 2):
         return 1, shape[1], shape[2]
     return (shape[-1], shape[1], 1) if len(shape) == 3 else (shape[1], 1, 1)
 
 
-def to_channel_maps(output: torch.Tensor, axes: Axes | None) -> torch.Tensor:
-    """A layer's output as (batch, channels, height, width)."""
+def to_channel_maps(output: torch.Tensor, positions: Positions | None) -> torch.Tensor:
+    """A layer's output as (batch, channels, height, width). Tokens without a position are left out.
+
+    The result is a view, unless tokens have several dimensions of channels.
+    """
+    if isinstance(positions, TokenAxis):
+        return torch.unflatten(tokens_of_grid(output, positions).flatten(1, -2), -1, positions.grid)
     if output.dim() == 4:
-        return output.permute(0, *_channel_first(axes))
-    if axes == (1, 2):
+        return output.permute(0, *_channel_first(positions))
+    if positions == (1, 2):
         return output[:, None]
     return output.transpose(1, 2)[..., None] if output.dim() == 3 else output[:, :, None, None]
+
+
+def tokens_of_grid(output: torch.Tensor, axis: TokenAxis) -> torch.Tensor:
+    """A view of the tokens that have a position, which are moved to the last dimension."""
+    return output.narrow(axis.dim, axis.start, prod(axis.grid)).movedim(axis.dim, -1)
 
 
 def _channel_first(axes: Axes | None) -> tuple[int, int, int]:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from retroscope.engine.autograd_calls import without_parameters
+from retroscope.engine.autograd_calls import call_with_gradient, without_parameters
+from retroscope.engine.call_arguments import tensors_in, with_others
 from retroscope.engine.call_rules import FunctionCall, LinearCall, PassRecord, SignalMap
 from retroscope.engine.linear_rules import as_mask, attach_rectifier
 from retroscope.engine.transposed_convolution import SignalBox
@@ -22,6 +23,8 @@ _NEAR_ZERO = 1e-6
 """Inputs nearer to zero than this count as zero where a rule divides by them."""
 _SMALLEST = 1e-9
 """The smallest sum of contributions that a rule divides by."""
+_VALUE = 2
+"""The place of the values among the arguments of attention, behind queries and keys."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,46 @@ class MarkedGate:
         if isinstance(result, Tensor):
             record.gates[result] = True
         return result
+
+
+@dataclass(frozen=True)
+class MarkedWeights:
+    """Passes the gradient, and remembers the result as possible weights of attention."""
+
+    def run(self, call: FunctionCall, record: PassRecord) -> object:
+        result = call.run()
+        if isinstance(result, Tensor):
+            record.weights[result] = True
+        return result
+
+
+@dataclass(frozen=True)
+class ConstantWeights:
+    """In the product of a softmax and values the softmax is a constant (Ali et al. 2022)."""
+
+    def run(self, call: FunctionCall, record: PassRecord) -> object:
+        factors = [factor for factor in tensors_in(call.args, call.kwargs) if factor.requires_grad]
+        weights = [factor for factor in factors if factor in record.weights]
+        if len(weights) == len(factors):
+            return call.run()
+        constants = {id(factor): factor.detach() for factor in weights}
+        args, kwargs = with_others(call.args, constants), with_others(call.kwargs, constants)
+        return call_with_gradient(call.function, args, kwargs)
+
+
+@dataclass(frozen=True)
+class ConstantAttention:
+    """Attention in one call passes the signal to the values; its weights are constants."""
+
+    def run(self, call: FunctionCall, record: PassRecord) -> object:
+        del record
+        args = tuple(
+            value.detach() if place < _VALUE else value for place, value in enumerate(call.args)
+        )
+        kwargs = {
+            name: value.detach() if name == "key" else value for name, value in call.kwargs.items()
+        }
+        return call_with_gradient(call.function, args, kwargs)
 
 
 def _size(tensor: Tensor) -> int:

@@ -31,6 +31,9 @@ def choose_rules(rules: str | RuleBook, survey: Survey) -> RuleChoice:
     if rules != AUTO:
         return RuleChoice(rule_book(rules))
     reductions = list(_reductions(survey))
+    if not reductions and survey.has_attention:
+        reason = "attention mixes the positions, and a deconvnet has no rule for it"
+        return RuleChoice(RELEVANCE, reason)
     if not reductions:
         reason = f"without max pooling {_NO_IMAGE}"
         return RuleChoice(RELEVANCE, reason)
@@ -52,10 +55,10 @@ def depends_on_image(survey: Survey, target: int) -> bool:
     False only if all that the step reads, directly or not, is linear, or a rectifier or response
     norm, which on the way back do not ask what the image was.
     """
-    return not all(_ignores_image(survey.steps[number]) for number in _ancestors(survey, target))
+    return not all(_ignores_image(survey.steps[number]) for number in ancestors(survey, target))
 
 
-def _ancestors(survey: Survey, target: int) -> set[int]:
+def ancestors(survey: Survey, target: int) -> set[int]:
     """The step and all whose results it depends on."""
     pending, ancestors = [target], set[int]()
     while pending:

@@ -12,11 +12,14 @@ from retroscope.engine.call_rules import CallRule
 from retroscope.engine.linear_rules import ByWeights, FoldedNorm, as_mask
 from retroscope.engine.operations import Role
 from retroscope.engine.relevance import (
+    ConstantAttention,
     ConstantDeviation,
     ConstantGate,
+    ConstantWeights,
     Epsilon,
     Gamma,
     MarkedGate,
+    MarkedWeights,
     Secant,
 )
 from retroscope.errors import choose
@@ -97,6 +100,9 @@ RELEVANCE = RuleBook(
         Role.LAYER_NORM: ConstantDeviation(),
         Role.SQUASHER: MarkedGate(),
         Role.PRODUCT: ConstantGate(),
+        Role.SOFTMAX: MarkedWeights(),
+        Role.MATRIX_PRODUCT: ConstantWeights(),
+        Role.ATTENTION: ConstantAttention(),
     },
 )
 """Layer-wise relevance propagation, epsilon above and gamma below (Montavon 2019).

@@ -71,3 +71,16 @@ def _starts(view: torch.Tensor, base: torch.Tensor) -> dict[int, int]:
         starts[dim] = int(offset // base.stride(dim)) if is_step else 0
         offset -= starts[dim] * base.stride(dim)
     return starts
+
+
+def twin_of(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The tensor that this one is under a new name, as autograd returns a function's input."""
+    base = tensor._base
+    if base is None or (base.shape, base.stride()) != (tensor.shape, tensor.stride()):
+        return None
+    return base if base.storage_offset() == tensor.storage_offset() else None
+
+
+def is_from_numpy(tensor: torch.Tensor) -> bool:
+    """Whether its memory is an array's, whose values can only come from a tensor by a leak."""
+    return not tensor.untyped_storage().resizable()

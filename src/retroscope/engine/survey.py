@@ -8,7 +8,6 @@ from a crop.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from types import EllipsisType
 
 import torch
 
@@ -21,6 +20,7 @@ from retroscope.engine.call_kinds import (
     value_arguments,
     warns_of_layout,
     writes_to_part,
+    written_part,
 )
 from retroscope.engine.data_flow import DataFlow
 from retroscope.engine.field_flow import Operand, TensorField, field_after
@@ -31,8 +31,10 @@ from retroscope.engine.layer_fields import layer_of_step
 from retroscope.engine.layer_names import LayerNamer
 from retroscope.engine.motion import Mix, Motion, Move, Place, Resample, Shape, Slide, Stay
 from retroscope.engine.operations import TABLE, name_of
-from retroscope.engine.program import Step, Survey, argument_signature
-from retroscope.engine.shared_memory import field_of_base
+from retroscope.engine.other_inputs import OtherInputFlow
+from retroscope.engine.position_flow import PlacedResults, mixing_of, place_results
+from retroscope.engine.program import Step, Survey, argument_signature, has_attention
+from retroscope.engine.shared_memory import field_of_base, is_from_numpy, twin_of
 from retroscope.engine.tensor_map import TensorMap, address_of
 from retroscope.engine.unlisted_layers import (
     is_layer_shape,
@@ -58,7 +60,7 @@ def survey(module: torch.nn.Module, shape: Shape) -> Survey:
 
 def _run_survey(module: torch.nn.Module, shape: Shape, *, channels_last: bool) -> Survey:
     recorder = _ArgumentRecorder(channels_last=channels_last)
-    surveyor = _Surveyor(shape, recorder.addresses)
+    surveyor = _Surveyor(shape, recorder.addresses, OtherInputFlow(module))
     layout = torch.channels_last if channels_last else torch.contiguous_format
     image = torch.zeros(1, *shape, device=device_of(module), dtype=dtype_of(module))
     image = image.to(memory_format=layout)
@@ -109,8 +111,11 @@ class _Surveyor(Interpreter):
     a tensor whose memory such a call exchanges, as `set_` does. Nothing is known of what it reads.
     """
 
-    def __init__(self, shape: Shape, addresses: TensorMap[int]) -> None:
+    def __init__(
+        self, shape: Shape, addresses: TensorMap[int], other_inputs: OtherInputFlow
+    ) -> None:
         super().__init__()
+        self.other_inputs = other_inputs
         self.addresses = addresses
         self.has_hidden_calls = False
         self.size = (shape[1], shape[2])
@@ -141,26 +146,28 @@ class _Surveyor(Interpreter):
         result = call.run(self.execute)
         outputs = list(tensors_in(result))
         shapes = tuple(tuple(output.shape) for output in outputs)
-        motion, field = self._flow(call, operands, constants, outputs)
+        motion, field, placed = self._flow(call, operands, constants, outputs)
         lengths = (0, 0) if motion is None else _lengths(operands)
         step = Step(
             call.function,
             row,
             motion,
             shapes,
-            field,
+            field and replace(field, labels=None),
             type(result),
             signature,
             lengths,
             is_inside_custom_function(),
             inputs,
             depth,
+            mixing_of(motion, operands, placed, shapes[0] if shapes else ()),
         )
         for tensor in (*call.tensors(), *outputs):
             self.addresses[tensor] = address_of(tensor)
         if field is not None:
             written = [] if call.target is None else [call.target]
             self.data_flow.record(len(self.steps), depth, [*outputs, *written])
+        self.other_inputs.record(step, call.tensors(), outputs, self.namer.module)
         self._record(step, outputs)
         if row is not None and row.keeps_values:
             for source, copy in zip(tensors_in(call.args[:1]), outputs, strict=False):
@@ -172,11 +179,11 @@ class _Surveyor(Interpreter):
             recorded = self.addresses.get(tensor)
             if recorded == address_of(tensor) or (recorded is None and tensor in self.fields):
                 continue
-            twin = _twin(tensor) if recorded is None else None
+            twin = twin_of(tensor) if recorded is None else None
             if twin is not None and twin in self.fields:
                 self.fields[tensor] = self.fields[twin]
                 continue
-            if _is_from_numpy(tensor):
+            if is_from_numpy(tensor):
                 continue
             self.has_hidden_calls = True
             self.fields[tensor] = self._whole_image(_HIDDEN)
@@ -192,19 +199,23 @@ class _Surveyor(Interpreter):
         operands: Sequence[Operand],
         constants: tuple[Shape, ...],
         outputs: Sequence[torch.Tensor],
-    ) -> tuple[Motion | None, TensorField | None]:
+    ) -> tuple[Motion | None, TensorField | None, PlacedResults | None]:
         """The motion of a call, and the field of its results, which is recorded."""
         target = call.target
         changed = outputs[0] if outputs else target
         if operands and changed is None:
             self.leak = f"{name_of(call.function)} takes values out of the tensors"
-            return None, None
+            return None, None, None
         if operands:
             assert changed is not None
             if writes_to_part(call.function):
-                return self._write_to_part(call, outputs)
+                return *self._write_to_part(call, outputs), None
             motion, field = self._motion_and_field(call, operands, constants, tuple(changed.shape))
+            placed = self._place(call, field, constants, outputs)
+            field = placed.fields[0] if placed else field
             self._mark(field, outputs, target)
+            for output, own in zip(outputs, placed.fields if placed else (), strict=False):
+                self.fields[output] = own
             if target is None:
                 for written in tensors_in(call.kwargs.get("out")):
                     self._write_through(
@@ -212,12 +223,12 @@ class _Surveyor(Interpreter):
                     )
             if has_size_of_values(call.function, call.args):
                 self.leak = f"the size of what {name_of(call.function)} returns depends on values"
-            return motion, field
+            return motion, field, placed
         if self.leak and outputs:
             field = self._whole_image(self.leak)
             self._mark(field, outputs, target)
-            return None, field
-        return None, None
+            return None, field, None
+        return None, None, None
 
     def _motion_and_field(
         self,
@@ -236,9 +247,22 @@ class _Surveyor(Interpreter):
             field = field_after(motion, list(operands), main, result)
         if self.leak:
             field = replace(field, global_context=True, note=field.note or self.leak)
-        if field.axes is None and has_channels_last(call.function) and len(result) == 4:
-            field = replace(field, axes=(1, 2))
         return motion, field
+
+    def _place(
+        self,
+        call: Call,
+        field: TensorField,
+        constants: tuple[Shape, ...],
+        outputs: Sequence[torch.Tensor],
+    ) -> PlacedResults | None:
+        """Where the results are, if it takes more than two dimensions to say it."""
+        if field.axes is not None or self.leak or field.note == _HIDDEN:
+            return None
+        placed = place_results(call, self.fields, constants=constants, outputs=outputs)
+        if placed is None and has_channels_last(call.function) and outputs[0].dim() == 4:
+            placed = PlacedResults([replace(field, axes=(1, 2))])
+        return placed
 
     def _verify(self, motion: Motion, call: Call, main: Operand, result: Shape) -> Motion:
         """The motion if it predicts the result's size; otherwise the call is not understood."""
@@ -279,7 +303,7 @@ class _Surveyor(Interpreter):
         self, call: Call, outputs: Sequence[torch.Tensor]
     ) -> tuple[Motion, TensorField]:
         """`copy_`, or `x[...] = value`. Its motion is unknown: no part of it can run on a crop."""
-        part, value = _written_part(call)
+        part, value = written_part(call.function, call.args, call.kwargs)
         if part is None:
             field = self._whole_image("it is written to at positions that a tensor holds")
             part = call.args[0]
@@ -311,9 +335,10 @@ class _Surveyor(Interpreter):
         self.steps.append(step)
 
     def layers(self) -> tuple[Layer, ...]:
+        layer_of = partial(layer_of_step, has_attention=has_attention(self.steps))
         return tuple(
             replace(
-                layer_of_step(self.steps[names.step], self.size),
+                layer_of(self.steps[names.step], self.size),
                 name=names.name,
                 aliases=names.aliases,
                 index=names.step,
@@ -326,19 +351,8 @@ class _Surveyor(Interpreter):
         modules = unlisted_modules(module, self.namer)
         skipped = skipped_modules(module, self.namer, self.steps)
         unnamed = (layer for layer in modules if layer.name not in named)
-        return (*self.unlisted, *unnamed, *skipped)
-
-
-def _written_part(call: Call) -> tuple[torch.Tensor | None, object]:
-    """The part of a tensor that a call overwrites, and with what; None if tensors select it."""
-    if call.function is torch.Tensor.copy_:
-        value = call.args[1] if len(call.args) > 1 else call.kwargs["src"]
-        return call.args[0], value
-    target, key, value = call.args
-    keys = key if isinstance(key, tuple) else (key,)
-    is_basic = all(isinstance(entry, int | slice | None | EllipsisType) for entry in keys)
-    is_basic = is_basic and not any(isinstance(entry, bool) for entry in keys)
-    return (target[key] if is_basic else None), value
+        others = self.other_inputs.unlisted(self.steps)
+        return (*self.unlisted, *others, *unnamed, *skipped)
 
 
 def _lengths(operands: Sequence[Operand]) -> tuple[int, int]:
@@ -355,19 +369,6 @@ def _output_lengths(motion: Slide | Resample | Move, lengths: tuple[int, int]) -
     if isinstance(motion, Resample):
         return len(motion.y), len(motion.x)
     return lengths
-
-
-def _twin(tensor: torch.Tensor) -> torch.Tensor | None:
-    """The tensor that this one is under a new name, as autograd returns a function's input."""
-    base = tensor._base
-    if base is None or (base.shape, base.stride()) != (tensor.shape, tensor.stride()):
-        return None
-    return base if base.storage_offset() == tensor.storage_offset() else None
-
-
-def _is_from_numpy(tensor: torch.Tensor) -> bool:
-    """Whether its memory is an array's, whose values can only come from a tensor by a leak."""
-    return not tensor.untyped_storage().resizable()
 
 
 def _value_tensors(call: Call) -> Iterator[torch.Tensor]:

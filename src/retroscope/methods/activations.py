@@ -12,9 +12,11 @@ import torch
 
 from retroscope.engine.batching import NetworkInput, Size, max_batch_size
 from retroscope.engine.forward import run_forward
+from retroscope.engine.heat_layer import layer_for_heat
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.errors import ModelError
+from retroscope.methods.detections import detector_of
 from retroscope.methods.image_lists import (
     AnImage,
     AnyImageList,
@@ -23,6 +25,7 @@ from retroscope.methods.image_lists import (
     is_image_list,
     prepare_list,
 )
+from retroscope.methods.segmentation import segmenter_of
 from retroscope.methods.targets import stack_inputs
 from retroscope.network import (
     AnyArray,
@@ -86,6 +89,7 @@ def _activations_of_batch(
     net: Network, layer: Layer, inputs: Sequence[NetworkInput]
 ) -> list[Activations]:
     """The maps of a layer for images of one size, which run together."""
+    net = net.for_images(inputs)
     recorded: list[npt.NDArray[np.float32]] = []
     with preserve_state(net.module), torch.no_grad():
         survey = net.survey(inputs[0].size)
@@ -121,9 +125,15 @@ def last_spatial_layer(net: Network, size: Size) -> Layer:
     """The last layer whose maps have the size of the last convolution's maps.
 
     It includes the batch norm, the skip connection and the rectifier that follow the convolution,
-    but not the pool that shrinks its maps.
+    but not the pool that shrinks its maps. Of a known detector or segmenter, it is the last one of
+    the backbone: what follows has maps of several sizes, or of single boxes. Of a transformer, it
+    is the last one that the output reads.
     """
-    layers = net.survey(size).layers
+    survey = net.survey(size)
+    layers = _layers_of_backbone(net, survey.layers)
+    of_transformer = layer_for_heat(survey) if layers is survey.layers else None
+    if of_transformer is not None:
+        return of_transformer
     convolutions = [layer for layer in layers if layer.kind == "conv" and _is_spatial(layer)]
     if not convolutions:
         raise ModelError(
@@ -132,6 +142,20 @@ def last_spatial_layer(net: Network, size: Size) -> Layer:
         )
     last = convolutions[-1]
     return [layer for layer in layers if layer.size == last.size and layer.index >= last.index][-1]
+
+
+def _layers_of_backbone(net: Network, layers: Sequence[Layer]) -> Sequence[Layer]:
+    """The layers in the backbone of a detector or a segmenter; all of them for other networks."""
+    kind = detector_of(net.module) or segmenter_of(net.module)
+    if kind is None:
+        return layers
+    parts = dict(net.module.named_modules())
+    for backbone in kind.backbones:
+        paths = [path for path in parts if f".{path}".endswith(f".{backbone}")]
+        inside = [layer for layer in layers for path in paths if layer.name.startswith(f"{path}.")]
+        if inside:
+            return inside
+    return layers
 
 
 def _is_spatial(layer: Layer) -> bool:

@@ -21,14 +21,17 @@ _MIN_WIDTH = 480
 
 
 def layer_cells(layer: Layer) -> tuple[str, ...]:
-    """One layer as text, with a cell for each of `LAYER_COLUMNS`."""
+    """One layer as text, with a cell for each of `LAYER_COLUMNS`.
+
+    Behind the size is the number of tokens without a position, such as class tokens.
+    """
     height, width = layer.size
     return (
         layer.name,
         ", ".join(layer.aliases),
         layer.kind,
         str(layer.channels),
-        f"{height}x{width}",
+        f"{height}x{width}" + (f" +{layer.extra_tokens}" if layer.extra_tokens else ""),
         str(layer.field),
     )
 

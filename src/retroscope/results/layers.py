@@ -11,7 +11,9 @@ from retroscope.geometry import ReceptiveField
 class Layer:
     """One operation of a network.
 
-    `size` is the height and width of its maps; (1, 1) for a vector, (tokens, 1) for a transformer.
+    `size` is the height and width of its maps; (1, 1) for a vector, (tokens, 1) for tokens of which
+    it is not known where they are. `extra_tokens` have no position, such as class and register
+    tokens, and are not among the maps.
     `index` is the step of the network's program that computes it. `convolution` has the names of a
     convolution of which it is the output that goes on; an atlas finds the layer by them too.
     """
@@ -25,6 +27,7 @@ class Layer:
     index: int = 0
     note: str = ""
     convolution: tuple[str, ...] = ()
+    extra_tokens: int = 0
 
     @property
     def search_names(self) -> tuple[str, ...]:

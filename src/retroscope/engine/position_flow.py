@@ -1,0 +1,95 @@
+"""Where the positions of a call's results are, beyond what the motions of maps say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+
+from retroscope.engine.call_arguments import tensors_in
+from retroscope.engine.call_kinds import value_arguments
+from retroscope.engine.field_flow import (
+    Operand,
+    TensorField,
+    field_of_all_positions,
+    field_of_labels,
+)
+from retroscope.engine.interpreter import Call
+from retroscope.engine.label_rules import LabelledCall, follow_labels, rearranges_or_attends
+from retroscope.engine.motion import Mix, Motion, Resample, Shape, Slide
+from retroscope.engine.operations import TABLE
+from retroscope.engine.position_labels import PositionLabels
+from retroscope.engine.program import Mixing
+from retroscope.engine.tensor_map import TensorMap
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedResults:
+    """The field of each output of a call, and whether its positions attended to each other."""
+
+    fields: Sequence[TensorField]
+    attends: bool = False
+
+
+def place_results(
+    call: Call,
+    fields: TensorMap[TensorField],
+    *,
+    constants: tuple[Shape, ...],
+    outputs: Sequence[torch.Tensor],
+) -> PlacedResults | None:
+    """What is known of where the results are, from labels; None if nothing is.
+
+    It is asked where no two dimensions of the results are known to run along y and x.
+    """
+    operation = TABLE.get(call.function)
+    arguments = value_arguments(call.function, call.args, call.kwargs)
+    tensors = [tensor for tensor in tensors_in(*arguments) if tensor in fields]
+    has_labels = any(fields[tensor].labels for tensor in tensors)
+    if operation is None or not (has_labels or rearranges_or_attends(operation)):
+        return None
+    labels = {id(tensor): own for tensor in tensors if (own := _labels(fields, tensor))}
+    if not labels or not outputs:
+        return None
+    of_image = frozenset(map(id, tensors))
+    result = follow_labels(LabelledCall(call, operation, labels, of_image, constants, outputs))
+    if result is None:
+        return None
+    operands: list[Operand] = [(fields[tensor], tuple(tensor.shape)) for tensor in tensors]
+    placed = [
+        None
+        if numbers is None
+        else PositionLabels.of(numbers, result.grid, is_pairs=result.is_pairs)
+        for numbers in result.numbers
+    ]
+    return PlacedResults(
+        [
+            field_of_all_positions(operands)
+            if each is None
+            else field_of_labels(each, operands, mixes=result.mixes, gated=result.gated)
+            for each in placed
+        ],
+        result.attends,
+    )
+
+
+def _labels(fields: TensorMap[TensorField], tensor: torch.Tensor) -> PositionLabels | None:
+    field, shape = fields[tensor], tuple(tensor.shape)
+    if field.labels is not None:
+        return field.labels
+    if field.axes is None or field.uniform or prod(field.grid(shape) or ()) <= 1:
+        return None
+    return PositionLabels.of_map(field.axes, shape)
+
+
+def mixing_of(
+    motion: Motion | None, operands: Sequence[Operand], placed: PlacedResults | None, result: Shape
+) -> Mixing | None:
+    """How a call mixes positions, of which its operands have more than one."""
+    grids = [grid for field, shape in operands if (grid := field.grid(shape)) and prod(grid) > 1]
+    if not grids:
+        return None
+    if placed is not None:
+        return Mixing.ATTENTION if placed.attends else None
+    is_one = isinstance(motion, Slide | Resample) and result[-2:] == (1, 1)
+    return Mixing.POOLING if isinstance(motion, Mix) or is_one else None

@@ -1,0 +1,333 @@
+"""Positions of tokens: by what perturbing a patch changes, and by reshaping by hand."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import SwinTransformer, VisionTransformer
+
+from retroscope.engine.forward import run_forward
+from retroscope.engine.motion import TokenAxis
+from retroscope.engine.position_labels import PositionLabels
+from retroscope.engine.program import Mixing, Survey
+from retroscope.engine.survey import survey
+from retroscope.geometry import Field
+from retroscope.methods.activations import activations
+from retroscope.network import Network
+from retroscope.results.layers import Layer
+from tests.conftest import built, numbers
+from tests.reference.transformers import ATTENTION, GRID, PATCH, SIZE, TinyViT
+
+EVERY_ATTENTION = [*ATTENTION, "torch"]
+
+
+def maps_of(net: nn.Module, program: Survey, images: Tensor) -> dict[str, Tensor]:
+    """The maps of every layer, by its name."""
+    maps: dict[str, list[Tensor]] = {}
+
+    def keep(name: str, output: Tensor) -> None:
+        maps.setdefault(name, []).append(output.clone())
+
+    listeners = {layer.index: partial(keep, layer.name) for layer in program.layers}
+    with torch.no_grad():
+        for image in images:
+            run_forward(net, program, image[None], listeners)
+    return {name: torch.cat(outputs) for name, outputs in maps.items()}
+
+
+def of_grid(program: Survey) -> list[Layer]:
+    return [layer for layer in program.layers if layer.size == GRID]
+
+
+def changed_positions(maps: dict[str, Tensor], name: str) -> list[list[int]]:
+    """Where the second image's maps differ from the first one's."""
+    places: list[list[int]] = (maps[name][0] != maps[name][1]).any(0).nonzero().tolist()
+    return places
+
+
+def with_another_patch(place: tuple[int, ...]) -> Tensor:
+    images = numbers(1, 3, *SIZE).repeat(2, 1, 1, 1)
+    y, x = (index * PATCH for index in place)
+    images[1, :, y : y + PATCH, x : x + PATCH] += 1
+    return images
+
+
+# The definition: a token is at the patch that alone changes it
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 0), (2, 3), (0, 1)])
+def test_before_attention_a_patch_changes_its_own_position_alone(before: int, after: int) -> None:
+    net = built(partial(TinyViT, before=before, after=after)).double()
+    program = survey(net, (3, *SIZE))
+    first = next(n for n, step in enumerate(program.steps) if step.mixing is Mixing.ATTENTION)
+    local = [layer for layer in of_grid(program) if layer.index < first]
+    assert {"patches", "add", "blocks.0.norm1", "blocks.0.attn.qkv"} <= {one.name for one in local}
+    assert {layer.extra_tokens for layer in local} == {0, before + after}
+    for place in product(*map(range, GRID)):
+        maps = maps_of(net, program, with_another_patch(place))
+        for layer in local:
+            assert changed_positions(maps, layer.name) == [list(place)], layer.name
+            assert layer.field.y == layer.field.x == Field(PATCH, PATCH, 0)
+
+
+@pytest.mark.parametrize("attention", EVERY_ATTENTION)
+def test_a_residual_stream_keeps_its_positions_beside_attention(attention: str) -> None:
+    """With no attention in the sum, every block works on each patch by itself."""
+    net = built(partial(TinyViT, attention)).double()
+    for name, weights in net.named_parameters():
+        if "attn.proj" in name or "out_proj" in name:
+            nn.init.zeros_(weights)
+    program = survey(net, (3, *SIZE))
+    stream = [one for one in of_grid(program) if one.kind in ("add", "norm", "gelu")]
+    assert len(stream) == 1 + 2 * 5 + 1
+    for place in [(0, 0), (1, 3), (2, 0)]:
+        maps = maps_of(net, program, with_another_patch(place))
+        for layer in stream:
+            assert changed_positions(maps, layer.name) == [list(place)], layer.name
+
+
+@pytest.mark.parametrize("attention", EVERY_ATTENTION)
+def test_behind_attention_every_position_sees_the_whole_image(attention: str) -> None:
+    net = built(partial(TinyViT, attention)).double()
+    program = survey(net, (3, *SIZE))
+    first = next(n for n, step in enumerate(program.steps) if step.mixing is Mixing.ATTENTION)
+    behind = [layer for layer in of_grid(program) if layer.index >= first]
+    assert behind
+    maps = maps_of(net, program, with_another_patch((1, 1)))
+    for layer in behind:
+        assert layer.field.whole, layer.name
+        if layer.kind in ("add", "norm", "gelu"):
+            assert len(changed_positions(maps, layer.name)) == GRID[0] * GRID[1]
+
+
+def test_a_token_without_a_position_is_not_among_the_maps() -> None:
+    net = built(partial(TinyViT, before=2, after=1)).double()
+    program = survey(net, (3, *SIZE))
+    stream = next(layer for layer in program.layers if layer.name == "blocks.1.norm1")
+    assert (stream.size, stream.channels, stream.extra_tokens) == (GRID, 8, 3)
+    head = program.layers[-1]
+    assert (head.size, head.extra_tokens) == ((1, 1), 0)
+
+
+class Rearranged(nn.Module):
+    """A map that becomes tokens, is rearranged, and becomes a map again."""
+
+    def __init__(self, rearrange: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.patches, self.rearrange = nn.Conv2d(3, 8, PATCH, PATCH), rearrange
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.rearrange(self.patches(x)))
+
+
+def in_windows(maps: Tensor) -> Tensor:
+    """Cut into windows of 3x2 and put together, as Swin does on channels last."""
+    x = maps.permute(0, 2, 3, 1)
+    x = torch.roll(x, (1, -1), (1, 2))
+    x = x.view(1, 1, 3, 2, 2, 8).permute(0, 1, 3, 2, 4, 5).reshape(-1, 6, 8) * 2
+    x = x.view(1, 1, 2, 3, 2, 8).permute(0, 1, 3, 2, 4, 5).reshape(1, 3, 4, 8)
+    return torch.roll(x, (-1, 1), (1, 2)).permute(0, 3, 1, 2)
+
+
+REARRANGED: dict[str, Callable[[Tensor], Tensor]] = {
+    "tokens and back": lambda m: m.flatten(2).mT.reshape(1, 3, 4, 8).permute(0, 3, 1, 2),
+    "channels in groups": lambda m: m.flatten(2).view(1, 2, 4, 12).flatten(1, 2).mT,
+    "columns first": lambda m: m.permute(0, 1, 3, 2).flatten(2).view(1, 8, 4, 3).mT,
+    "halves joined": lambda m: torch.cat(m.flatten(2).chunk(2, 2), 2),
+    "padded tokens": lambda m: F.pad(m.flatten(2).mT, (0, 0, 2, 1)),
+    "rolled there and back": lambda m: m.flatten(2).roll(5, 2).roll(-5, 2),
+    "picked by numbers": lambda m: m.flatten(2)[:, :, torch.arange(12)],
+    "in stacks": lambda m: torch.stack([m.flatten(2)[:, :4], m.flatten(2)[:, 4:]], 1).flatten(1, 2),
+    "windows": in_windows,
+}
+
+
+@pytest.mark.parametrize("name", REARRANGED)
+def test_positions_are_followed_through_rearrangements(name: str) -> None:
+    net = built(lambda: Rearranged(REARRANGED[name])).double()
+    program = survey(net, (3, *SIZE))
+    layer = program.layers[-1]
+    assert (layer.name, layer.size, layer.channels) == ("tanh", GRID, 8)
+    for place in product(*map(range, GRID)):
+        maps = maps_of(net, program, with_another_patch(place))
+        assert changed_positions(maps, "tanh") == [list(place)]
+    assert layer.field.y == Field(PATCH, PATCH, 0)
+
+
+SCRAMBLED: dict[str, Callable[[Tensor], Tensor]] = {
+    "flipped": lambda m: m.flatten(2).flip(2).mT,
+    "columns before rows": lambda m: m.mT.flatten(2).mT,
+    "some left out": lambda m: m.flatten(2)[:, :, 1:].mT,
+    "some twice": lambda m: torch.cat([m.flatten(2), m.flatten(2)[:, :, :3]], 2).mT,
+    "numbers of values": lambda m: m.flatten(2)[:, :, m.flatten(2)[0, 0].argsort()].mT,
+}
+
+
+@pytest.mark.parametrize("name", SCRAMBLED)
+def test_tokens_in_another_order_are_not_taken_for_maps(name: str) -> None:
+    """Their number alone would say that they are a grid."""
+    net = built(lambda: Rearranged(SCRAMBLED[name])).double()
+    layer = survey(net, (3, *SIZE)).layers[-1]
+    assert layer.name == "tanh"
+    assert layer.size[1] == 1
+    assert layer.extra_tokens == 0
+
+
+# The same, for labels alone
+
+
+def test_labels_say_along_which_dimension_a_grid_is_listed() -> None:
+    grid = torch.arange(6, dtype=torch.int32)
+    tokens = torch.cat([torch.tensor([-1, -1]), grid, torch.tensor([-1])]).view(1, 9, 1)
+    labels = PositionLabels.of(tokens.expand(1, 9, 5).contiguous(), (2, 3))
+    assert labels is not None
+    assert labels.varying == (1,)
+    assert labels.numbers.stride(2) == 0
+    assert labels.token_axis() == TokenAxis(1, (2, 3), start=2, length=9)
+    assert labels.axes() is None
+    assert PositionLabels.of(torch.full((1, 4, 2), -1), (2, 3)) is None
+
+
+@pytest.mark.parametrize("axes", [(2, 3), (1, 2), (3, 1), (0, 2)])
+def test_labels_of_a_map_have_its_axes(axes: tuple[int, int]) -> None:
+    shape = [5, 5, 5, 5]
+    shape[axes[0]], shape[axes[1]] = 2, 3
+    labels = PositionLabels.of_map(axes, tuple(shape))
+    assert labels.axes() == axes
+    assert {*labels.numbers.flatten().tolist()} == {*range(6)}
+
+
+# Families: the maps equal those of a reshape by hand
+
+
+def torchvisions() -> nn.Module:
+    make: Callable[..., nn.Module] = VisionTransformer
+    return make(
+        image_size=64, patch_size=16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32,
+        num_classes=3,
+    )  # fmt: skip
+
+
+def torchvisions_swin() -> nn.Module:
+    make: Callable[..., nn.Module] = SwinTransformer
+    return make(
+        patch_size=[4, 4], embed_dim=8, depths=[2, 2], num_heads=[2, 2], window_size=[4, 4],
+        num_classes=3,
+    )  # fmt: skip
+
+
+def of_timm(name: str, **options: Any) -> nn.Module:
+    timm: Any = pytest.importorskip("timm")
+    net: nn.Module = timm.create_model(name, num_classes=3, **options)
+    return net
+
+
+Family = tuple[Callable[[], nn.Module], dict[str, int]]
+PLAIN = {"img_size": 64, "depth": 2, "embed_dim": 24, "num_heads": 2}
+FAMILIES: dict[str, Family] = {
+    "vit of torchvision": (
+        torchvisions,
+        {"encoder.layers.encoder_layer_1.ln_1": 1, "encoder.layers.encoder_layer_0": 1,
+         "encoder.ln": 1},
+    ),
+    "vit": (
+        partial(of_timm, "vit_tiny_patch16_224", **PLAIN),
+        {"blocks.0.norm1": 1, "blocks.0.attn.qkv": 1, "blocks.0.attn.proj": 1,
+         "blocks.1.mlp.act": 1, "blocks.1": 1, "norm": 1},
+    ),
+    "deit with two tokens": (
+        partial(of_timm, "deit_tiny_distilled_patch16_224", **PLAIN),
+        {"blocks.0.norm1": 2, "blocks.1.norm2": 2, "norm": 2},
+    ),
+    "registers": (
+        partial(of_timm, "vit_small_patch14_reg4_dinov2", **PLAIN | {"img_size": 56}),
+        {"blocks.0.norm1": 5, "blocks.1.ls1": 5, "blocks.1": 5},
+    ),
+    "beit": (
+        partial(of_timm, "beit_base_patch16_224", **PLAIN),
+        {"blocks.0.norm1": 1, "blocks.1.attn.proj": 1, "blocks.1": 1},
+    ),
+    "eva": (
+        partial(of_timm, "eva02_tiny_patch14_224", **PLAIN | {"img_size": 56}),
+        {"blocks.0.norm1": 1, "blocks.1.attn.proj": 1, "blocks.1": 1},
+    ),
+    "cait": (
+        partial(of_timm, "cait_xxs24_224", depth_token_only=1, **PLAIN),
+        {"blocks.0.norm1": 0, "blocks.1.attn.proj": 0, "blocks_token_only.0.norm1": 1, "norm": 1},
+    ),
+    "xcit": (
+        partial(of_timm, "xcit_nano_12_p16_224", **PLAIN),
+        {"blocks.0.norm1": 0, "blocks.1.attn.proj": 0, "blocks.1": 0,
+         "cls_attn_blocks.0.norm1": 1, "norm": 1},
+    ),
+    "hybrid": (
+        partial(of_timm, "vit_tiny_r_s16_p8_224", **PLAIN),
+        {"blocks.0.norm1": 1, "blocks.1": 1},
+    ),
+}  # fmt: skip
+
+
+def outputs_of(module: nn.Module, names: Sequence[str], image: Tensor) -> dict[str, Tensor]:
+    """The outputs of modules, by their names, from hooks of torch's own."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, output: outputs.update({name: output.detach().clone()})
+
+    handles = [module.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+    with torch.no_grad():
+        module(image[None])
+    for handle in handles:
+        handle.remove()
+    return outputs
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_maps_are_those_of_a_reshape_by_hand(family: str) -> None:
+    make, layers = FAMILIES[family]
+    module = built(make).double()
+    side = 56 if family in ("registers", "eva") else 64
+    image = numbers(3, side, side)
+    outputs = outputs_of(module, [*layers], image)
+    net = Network(module, input_size=(side, side))
+    for name, extra in layers.items():
+        tokens = outputs[name][0, extra:]
+        grid = int(len(tokens) ** 0.5)
+        expected = tokens.reshape(grid, grid, -1).permute(2, 0, 1)
+        result = activations(net, name, image)
+        np.testing.assert_allclose(result.maps, expected, rtol=1e-6, atol=1e-7)
+        assert result.layer.extra_tokens == extra
+
+
+@pytest.mark.parametrize(
+    "make", [torchvisions_swin, partial(of_timm, "swin_tiny_patch4_window7_224",
+             img_size=64, window_size=4, embed_dim=8, depths=(2, 2), num_heads=(2, 2))],
+    ids=["torchvision", "timm"],
+)  # fmt: skip
+def test_maps_of_swin_are_its_channels_last_maps(make: Callable[[], nn.Module]) -> None:
+    module, image = built(make).double(), numbers(3, 64, 64)
+    net = Network(module, input_size=(64, 64))
+    known = {name for layer in net.layers for name in (layer.name, *layer.aliases)}
+    kinds = ("SwinTransformerBlock", "LayerNorm", "Linear")
+    parts = {path: type(part).__name__ for path, part in module.named_modules() if path in known}
+    names = [path for path, kind in parts.items() if kind in kinds and "head" not in path]
+    outputs = outputs_of(module, names, image)
+    assert len(names) >= 5
+    for name in names:
+        result = activations(net, name, image)
+        expected = outputs[name][0].reshape(*result.layer.size, -1).permute(2, 0, 1)
+        np.testing.assert_allclose(result.maps, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_a_network_without_attention_has_no_tokens() -> None:
+    net = built(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 140, 2)))
+    program = survey(net, (3, *SIZE))
+    assert not program.has_attention
+    assert {layer.extra_tokens for layer in program.layers} == {0}
+    assert [layer.size for layer in program.layers] == [(10, 14), (1, 1)]
