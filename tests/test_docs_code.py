@@ -33,6 +33,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the images of the guides, which their code runs in."""
     for seed, name in enumerate(("cat.jpg", "bird.jpg", "wren.jpg", "a.png", "b.png")):
         rs.Image(rs.scene(seed).pixels).to_pil().save(tmp_path / name)
+    for name in ("earlier", "later"):
+        (tmp_path / name).mkdir()
+        for seed in range(2):
+            rs.Image(rs.scene(seed).pixels).to_pil().save(tmp_path / name / f"{seed}.png")
+    (tmp_path / "seasons.csv").write_text("image,season\n0.png,0 1\n1.png,1 0\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -96,11 +96,18 @@ class ModuleInputs:
         """The inputs that come with each image."""
         return {name: kind for name, kind in self.kinds.items() if name not in self.held}
 
+    @property
+    def holds_maps(self) -> bool:
+        """Whether something of the size of an image is held, beside which no other size fits."""
+        tensors = (value for value in self.held.values() if isinstance(value, torch.Tensor))
+        return any(tensor.dim() > 3 for tensor in tensors)
+
     def bind(self, module: torch.nn.Module, values: Mapping[str, object] | None) -> HeldForward:
         """The forward of a module with these values for what is given; None if there are none."""
         missing = () if values is not None else tuple(self.given)
         held = {**self.held, **(values or {})}
-        return HeldForward(module, self.pattern, self.image, held, missing, self)
+        by_image = tuple(self.given)
+        return HeldForward(module, self.pattern, self.image, held, by_image, missing, self)
 
     def hold(self, name: str, value: object) -> "ModuleInputs":
         """The same inputs, one of them held for all images."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import retroscope as rs
+from retroscope.engine.region import RegionOutput
 from retroscope.errors import ModelError, UnitError
 from retroscope.methods.cam.cam_methods import CAM_METHODS
 from retroscope.methods.saliency import SALIENCY_METHODS
@@ -186,9 +187,9 @@ def test_a_pattern_is_made_with_the_others_held(name: str) -> None:
     specimen = SPECIMENS[name]
     net, reference = specimen.network(), specimen.reference(specimen.others)
     held = net.hold(**specimen.others)
-    recipe: dict[str, Any] = {"recipe": "plain", "steps": 2, "size": SIDE}
+    recipe: dict[str, Any] = {"recipe": "plain", "steps": 2}
     ours = rs.synthesize(held, f"{specimen.layer}:0", **recipe)
-    theirs = rs.synthesize(reference, f"module.{specimen.layer}:0", **recipe)
+    theirs = rs.synthesize(reference, f"module.{specimen.layer}:0", size=len(ours.image), **recipe)
     assert np.array_equal(ours.image, theirs.image)
     with pytest.raises(ModelError, match=r"hold one value for all images with net\.hold\("):
         rs.synthesize(net, f"{specimen.layer}:0", **recipe)
@@ -304,3 +305,35 @@ def test_samples_of_a_data_set_have_all_inputs(batched: bool) -> None:
         pair = {"left": image(index), "right": image(index + 10)}
         same(heat.values, rs.saliency(net, pair, target=0).values)
     assert len(heats) == 3
+
+
+def test_units_are_seen_from_crops_where_what_they_read_beside_them_is_held(
+    looks: list[RegionOutput | None],
+) -> None:
+    """Many crops at once, each with the numbers that are held, give what whole images do."""
+    specimen = SPECIMENS["numbers"]
+    held, looked_at = specimen.network().hold(**specimen.others), specimen.looked_at()
+    units = [(f"last:{channel}@3,{column}", looked_at) for channel in range(3) for column in (3, 4)]
+    projections = list(rs.deconv_many(held, units, rules="gradient"))
+    assert looks
+    assert None not in looks
+    reference = specimen.reference(specimen.others)
+    for projection, (unit, _) in zip(projections, units, strict=True):
+        same(
+            projection.pixels,
+            rs.deconv(reference, f"module.{unit}", looked_at, rules="gradient").pixels,
+        )
+
+
+def test_units_that_meet_an_input_of_each_image_are_not_seen_from_crops(
+    looks: list[RegionOutput | None],
+) -> None:
+    """In one batch, crops of images with different numbers would share those of none of them."""
+    net = SPECIMENS["numbers"].network()
+    images = [{"image": image(seed), "numbers": numbers(2, seed=seed)} for seed in range(3)]
+    together = list(
+        rs.deconv_many(net, [("last:0@3,3", given) for given in images], rules="gradient")
+    )
+    assert set(looks) == {None}
+    for projection, given in zip(together, images, strict=True):
+        same(projection.pixels, rs.deconv(net, "last:0@3,3", given, rules="gradient").pixels)

@@ -56,14 +56,15 @@ class HeldForward:
     """Runs a module on an image and on what is held for its other inputs.
 
     `values` has a tensor for each of them, with a row for each image, or one row for all of them;
-    what is not a tensor is passed as it is. `missing` are the inputs without a value. `declaration`
-    is what the inputs were declared as.
+    what is not a tensor is passed as it is. `by_image` are those that differ from image to image,
+    and `missing` those without a value. `declaration` is what the inputs were declared as.
     """
 
     module: torch.nn.Module
     pattern: CallPattern
     image: str
     values: Mapping[str, object]
+    by_image: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     declaration: Any = None
 
@@ -128,8 +129,22 @@ def held_forward(module: torch.nn.Module) -> HeldForward | None:
     return forward if isinstance(forward, HeldForward) else None
 
 
-def held_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The tensors that are held for the other inputs of a module, by name."""
+@dataclass(frozen=True, eq=False)
+class HeldTensor:
+    """A tensor that is held for an input, and whether it differs from image to image."""
+
+    name: str
+    tensor: torch.Tensor
+    is_by_image: bool
+
+
+def held_tensors(module: torch.nn.Module) -> list[HeldTensor]:
+    """The tensors that are held for the other inputs of a module."""
     forward = held_forward(module)
-    values = {} if forward is None else forward.values
-    return {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+    if forward is None:
+        return []
+    return [
+        HeldTensor(name, value, name in forward.by_image)
+        for name, value in forward.values.items()
+        if isinstance(value, torch.Tensor)
+    ]

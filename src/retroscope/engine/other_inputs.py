@@ -20,8 +20,8 @@ class OtherInputFlow:
         self._image = "" if forward is None else forward.image
         self._names = TensorMap[Names]()
         self._layers: list[tuple[Step, UnlistedLayer]] = []
-        for name, tensor in held_tensors(module).items():
-            self._names[tensor] = frozenset([name])
+        for held in held_tensors(module):
+            self._names[held.tensor] = frozenset([held.name])
 
     def record(
         self,

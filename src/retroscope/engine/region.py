@@ -54,13 +54,16 @@ def run_region(
 ) -> RegionOutput | None:
     """The output of step `target` on these crops; None if it cannot be computed from them.
 
-    What depends on other inputs, which are held, cannot: they differ from image to image.
+    What depends on other inputs cannot, if they differ from image to image.
     """
     runner = _RegionRunner(survey, target, execute)
     runner.batch = len(crops)
     runner.regions[crops] = region
-    for tensor in held_tensors(module).values():
-        runner.regions[tensor] = None
+    for held in held_tensors(module):
+        if held.is_by_image:
+            runner.regions[held.tensor] = None
+        else:
+            runner.held[held.tensor] = True
     try:
         run(module, crops, runner)
     except CannotFollow:
@@ -77,11 +80,16 @@ def run_region(
 
 
 class _RegionRunner(ProgramInterpreter):
-    """`regions` has an entry for each tensor of the image: what it holds, or None if unknown."""
+    """`regions` has an entry for each tensor of the image: what it holds, or None if unknown.
+
+    `held` are the tensors that are held for all images, `rows` what is computed from them:
+    constants with a row for each crop.
+    """
 
     def __init__(self, survey: Survey, target: int, execute: Handler) -> None:
         super().__init__(survey, last=target, execute=execute)
         self.regions = TensorMap[MapRegion | None]()
+        self.held, self.rows = TensorMap[bool](), TensorMap[bool]()
         self.stand_ins = TensorMap[torch.Tensor]()
         self.has_views = TensorMap[bool]()
         self.copies_of_views = TensorMap[bool]()
@@ -121,11 +129,17 @@ class _RegionRunner(ProgramInterpreter):
         return result
 
     def _compute_constant(self, step: Step, call: Call) -> object:
-        if step.field is not None or not step.has_arguments(call.args, call.kwargs):
+        is_repeated = any(tensor in self.held for tensor in call.tensors())  # for each crop
+        has_rows = is_repeated or any(tensor in self.rows for tensor in call.tensors())
+        is_surveyed = is_repeated or step.has_arguments(call.args, call.kwargs)
+        if step.field is not None or not is_surveyed:
             raise CannotFollow
         result = call.run(self.execute)
-        if tuple(tuple(tensor.shape) for tensor in tensors_in(result)) != step.shapes:
+        shapes = tuple(map(self._batched, step.shapes)) if has_rows else step.shapes
+        if tuple(tuple(tensor.shape) for tensor in tensors_in(result)) != shapes:
             raise CannotFollow
+        for tensor in tensors_in(result) if has_rows else ():
+            self.rows[tensor] = True
         return result
 
     def _compute_from_image(self, step: Step, call: Call, inputs: Sequence[torch.Tensor]) -> object:

@@ -103,7 +103,8 @@ def _common_position(terms: Sequence[Term], layer: Layer | None) -> Position | N
 
 def _default_size(net: Network, layer: Layer | None, *, interior: bool) -> Size:
     height, width = net.input_size
-    if layer is None or layer.field.whole:
+    is_fixed = net.inputs is not None and net.inputs.holds_maps
+    if layer is None or layer.field.whole or is_fixed:
         return height, width
     if not interior:
         return min(WHOLE_MAP_SIDE, height), min(WHOLE_MAP_SIDE, width)
