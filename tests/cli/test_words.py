@@ -101,6 +101,7 @@ OPTIONS_ONLY: dict[str, dict[str, str]] = {
 
 PARAMETERS_ONLY: dict[str, dict[str, str]] = {
     "every command": {"progress": "the command shows a bar"},
+    "scan": {"inputs": "--input, which opens the network"},
     "illustrate": {"units": "show --model projects the units it shows"},
     "plan": {
         "opened": "MODEL and the options that open it",
@@ -199,7 +200,7 @@ def test_options_have_the_defaults_of_the_parameters(command: str) -> None:
 def test_the_options_that_open_a_network_are_the_keywords_of_open_model() -> None:
     keywords = inspect.signature(rs.open_model).parameters.values()
     names = {entry.name for entry in keywords if entry.kind is entry.KEYWORD_ONLY}
-    assert names | {"threads"} == OPENING
+    assert names | {"threads", "inputs"} == OPENING  # of torch, and of Network.hold
 
 
 def test_no_exception_is_out_of_date() -> None:
