@@ -116,7 +116,7 @@ def test_without_a_target_the_largest_segment_is_explained_and_named() -> None:
     heat = cam(net, image)
     assert isinstance(heat.target, Target)
     assert heat.target.index == index
-    share = f"{100 * mask.mean():.2g} % of the image"
+    share = f"{100 * mask.mean():.0f} % of the image"
     assert str(heat.target) == f"largest segment: {LABELS[index]}, {share}"
     np.testing.assert_array_equal(heat.mask, mask)
     with torch.no_grad():

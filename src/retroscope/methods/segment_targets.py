@@ -127,8 +127,16 @@ def _largest_segment(output: NetworkOutput, winners: torch.Tensor) -> tuple[Targ
 
 def _segment(net: Network, index: int, prefix: str, share: float) -> Target:
     target = _class_target(net, index)
-    description = f"{prefix}{target}, {100 * share:.2g} % of the image"
+    description = f"{prefix}{target}, {_percent(share)} of the image"
     return Target(index, target.label, description=description)
+
+
+def _percent(share: float) -> str:
+    """
+    >>> _percent(0.342), _percent(0.004)
+    ('34 %', '0.4 %')
+    """
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"
 
 
 def segment_predictions(output: NetworkOutput, count: int) -> tuple[Prediction, ...]:

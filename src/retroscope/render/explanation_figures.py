@@ -85,7 +85,7 @@ def draw_explanation(
     top_blocks = [
         label_tile("image", image_tile(image, factor)),
         label_tile(heat_caption(explanation), image_tile(heat, factor)),
-        column(predictions, gap=2 * TIGHT),
+        *([] if rows else [column(predictions, gap=2 * TIGHT)]),
     ]
     top = row(top_blocks, gap=_TOP_GAP)
     layout = _FOUR_TILES if _has_contrast(explanation) else _THREE_TILES

@@ -9,7 +9,7 @@ from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import crop
 from retroscope.render.captions import percent
-from retroscope.render.layout import TIGHT, add_border, column, row
+from retroscope.render.layout import TIGHT, add_border, column, pad, row
 from retroscope.render.overlay import overlay
 from retroscope.render.text import BODY, LABEL, line
 from retroscope.render.theme import BAND, COOL, MUTED
@@ -19,7 +19,7 @@ from retroscope.results.heat_maps import HeatMap, Prediction, Target
 SHOWN_SIDE = 640
 """The longer side of an image that is drawn among others; networks may take much larger ones."""
 
-_ROW_SIDE, _GAP = 200, 16
+_HEAT_SIDE, _PART_SIDE, _GAP = 240, 120, 16
 _BAR_WIDTH, _BAR_HEIGHT = 260, 6
 
 
@@ -77,11 +77,18 @@ def draw_prediction_rows(
         return []
     heading = line(predictions_title(explanation))
     blocks = [
-        row([_tile(entry.overlaid), _tile(entry.part), prediction_bar(entry.prediction)], gap=_GAP)
+        row(
+            [
+                _tile(entry.overlaid, _HEAT_SIDE),
+                pad(_tile(entry.part, _PART_SIDE), width=_PART_SIDE + 2),
+                prediction_bar(entry.prediction),
+            ],
+            gap=_GAP,
+        )
         for entry in rows
     ]
     method = f"{explanation.heat.method_title} of {explanation.heat.layer}"
-    caption = line(f"{method}; beside it the box alone", size=LABEL, colour=MUTED)
+    caption = line(f"{method}; beside it the part that is meant", size=LABEL, colour=MUTED)
     return [column([heading, caption, *blocks], gap=2 * TIGHT)]
 
 
@@ -103,9 +110,10 @@ def predictions_title(explanation: Explanation) -> str:
     return "Predicted classes"
 
 
-def _tile(pixels: RGB) -> Image.Image:
+def _tile(pixels: RGB, side: int) -> Image.Image:
+    """The pixels in a square of this side; small ones are enlarged."""
     tile = Image.fromarray(pixels)
-    scale = _ROW_SIDE / max(tile.size)
+    scale = side / max(tile.size)
     size = max(round(tile.width * scale), 1), max(round(tile.height * scale), 1)
     resample = Image.Resampling.NEAREST if scale > 4 else Image.Resampling.LANCZOS
     return add_border(tile.resize(size, resample))
