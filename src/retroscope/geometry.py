@@ -136,6 +136,18 @@ class Box:
             max(min(self.right, width), 0),
         )
 
+    def visible(self, height: int, width: int) -> "Box":
+        """The part of the box that lies in an image; if there is none, the pixels nearest to it.
+
+        A unit over the padding of a network sees no pixel of the image.
+
+        >>> Box(-4, 2, -1, 6).visible(8, 8)
+        Box(top=0, left=2, bottom=1, right=6)
+        """
+        inside = self.clip(height, width)
+        top, left = min(inside.top, height - 1), min(inside.left, width - 1)
+        return Box(top, left, max(inside.bottom, top + 1), max(inside.right, left + 1))
+
     def union(self, other: "Box") -> "Box":
         """The smallest box around both."""
         return Box(

@@ -8,7 +8,6 @@ field is read: the smallest `Field` that holds them all.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,13 @@ from retroscope.geometry import Field, Interval, Window, simplest
 Integers = npt.NDArray[np.int64]
 
 
+NOTHING: Interval = (0, 0)
+"""The interval of a position that sees no pixel, as those that a network pads its images with."""
+
+
 @dataclass(frozen=True)
 class ListedField:
-    """The interval that each position sees."""
+    """The interval that each position sees; `NOTHING` for one that sees no pixel."""
 
     intervals: tuple[Interval, ...]
 
@@ -36,7 +39,7 @@ def through(field: AxisField, window: Window, length: int) -> AxisField:
     if isinstance(field, Field):
         return field.through(window)
     reads = [window.reads(output) for output in range(window.outputs(length))]
-    return resample(field, [_clip(interval, length) for interval in reads])
+    return resample(field, [_inside(interval, length) for interval in reads])
 
 
 def resample(field: AxisField, reads: Sequence[Interval]) -> ListedField:
@@ -46,8 +49,7 @@ def resample(field: AxisField, reads: Sequence[Interval]) -> ListedField:
     ListedField(intervals=((0, 4), (0, 4), (4, 8)))
     """
     if isinstance(field, Field):
-        ends = [(field.at(first)[0], field.at(stop - 1)[1]) for first, stop in reads]
-        return ListedField(tuple(ends))
+        return ListedField(tuple(_seen_through(field, *interval) for interval in reads))
     return ListedField(tuple(_hull(field.intervals[first:stop]) for first, stop in reads))
 
 
@@ -68,7 +70,7 @@ def union(fields: Sequence[AxisField], length: int) -> AxisField:
 def spread(field: AxisField, length: int) -> Field:
     """One interval that holds those of all units."""
     first, stop = _hull([field.at(index) for index in range(length)])
-    return Field(stop - first, 0, first)
+    return Field(max(stop - first, 1), 0, first)
 
 
 def bound(field: AxisField, length: int, pixels: int) -> Field:
@@ -82,10 +84,13 @@ def bound(field: AxisField, length: int, pixels: int) -> Field:
     """
     if isinstance(field, Field):
         return field
-    intervals: Any = [_clip(interval, pixels) for interval in field.intervals[:length]]
-    ends: Integers = np.array(intervals, np.int64)
+    seen = [n for n, interval in enumerate(field.intervals[:length]) if interval != NOTHING]
+    if not seen:
+        return Field(1, 0, 0)
+    positions: Integers = np.array(seen, np.int64)
+    ends: Integers = np.array([_clip(field.intervals[n], pixels) for n in seen], np.int64)
     strides = {Fraction(pixels, length), *_likely_strides(ends)}
-    candidates = [_field_of_stride(ends, stride) for stride in strides]
+    candidates = [_field_of_stride(positions, ends, stride) for stride in strides]
     return min(candidates, key=lambda one: (one.size, Fraction(one.stride).denominator))
 
 
@@ -94,6 +99,7 @@ def is_exact(field: AxisField, bounding: Field, pixels: int) -> bool:
     return isinstance(field, Field) or all(
         _clip(bounding.at(index), pixels) == _clip(interval, pixels)
         for index, interval in enumerate(field.intervals)
+        if interval != NOTHING
     )
 
 
@@ -104,8 +110,21 @@ def _clip(interval: Interval, length: int) -> Interval:
     return first, max(min(stop, length), first + 1)
 
 
+def _inside(interval: Interval, length: int) -> Interval:
+    """The part of an interval that lies on the axis."""
+    first, stop = max(interval[0], 0), min(interval[1], length)
+    return (first, stop) if first < stop else NOTHING
+
+
+def _seen_through(field: Field, first: int, stop: int) -> Interval:
+    """What is seen by reading these positions."""
+    return (field.at(first)[0], field.at(stop - 1)[1]) if first < stop else NOTHING
+
+
 def _hull(intervals: Sequence[Interval]) -> Interval:
-    return min(first for first, _ in intervals), max(stop for _, stop in intervals)
+    """The smallest interval around these."""
+    seen = [interval for interval in intervals if interval != NOTHING]
+    return (min(first for first, _ in seen), max(stop for _, stop in seen)) if seen else NOTHING
 
 
 def _union_of_one_stride(fields: Sequence[Field]) -> Field:
@@ -117,9 +136,9 @@ def _union_of_one_stride(fields: Sequence[Field]) -> Field:
     return total
 
 
-def _field_of_stride(ends: Integers, stride: Fraction) -> Field:
-    """The smallest field of this stride around the intervals."""
-    steps = np.arange(len(ends)) * stride.numerator // stride.denominator
+def _field_of_stride(positions: Integers, ends: Integers, stride: Fraction) -> Field:
+    """The smallest field of this stride around the intervals of these positions."""
+    steps = positions * stride.numerator // stride.denominator
     start, stop = int((ends[:, 0] - steps).min()), int((ends[:, 1] - steps).max())
     return Field(stop - start, simplest(stride), start)
 

@@ -60,7 +60,7 @@ class ProjectionRequest:
         height, width = self.image.size
         if self.unit.position is None or not self.is_local:
             return Box(0, 0, height, width)
-        return self.layer.field.box(*self.unit.position).clip(height, width)
+        return self.layer.field.box(*self.unit.position).visible(height, width)
 
     @property
     def is_local(self) -> bool:
