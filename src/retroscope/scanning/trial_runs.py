@@ -140,23 +140,22 @@ def try_sweep(
 
 @dataclass(frozen=True)
 class HitTrial:
-    """The best hit of every channel among the trial images, and how much its rankings agree.
-
-    The overlap of a layer is 1 if its best images by mean are those by maximum, 0 if by chance.
+    """The best hit of every channel among the trial images, and for each layer how fast its
+    rankings by maximum and by mean grow apart, as `divergence` says.
     """
 
     hits: Sequence[MissingProjection]
-    overlaps: Mapping[str, float]
+    divergences: Mapping[str, float]
 
-    def share_by_mean_alone(self, layer: str, chance: float) -> float:
-        """The share of the hits by mean that are none by maximum; by chance, `chance` are."""
-        return (1 - self.overlaps[layer]) * (1 - chance)
+    def share_by_mean_alone(self, layer: str, *, images: int, ranks: int) -> float:
+        """The share of the first hits by mean that are none of the first hits by maximum."""
+        return 1 - max(images / max(ranks, 1), 1.0) ** -self.divergences[layer]
 
 
 def find_hits(layers: Sequence[Layer], trial: SweepTrial) -> HitTrial:
     """The hits of a trial, as a scan would record them."""
     hits: list[MissingProjection] = []
-    overlaps: dict[str, float] = {}
+    divergences: dict[str, float] = {}
     for layer in layers:
         sweep = trial.sweeps.layer_sweep(layer.index)
         by_mean = sweep.by_mean.image[:, 0].tolist()
@@ -168,9 +167,9 @@ def find_hits(layers: Sequence[Layer], trial: SweepTrial) -> HitTrial:
             if image >= 0 and score != 0
         ]
         same = sum(by_mean[hit.channel] == hit.image for hit in of_layer)
-        overlaps[layer.name] = overlap(same / max(len(of_layer), 1), images=trial.images)
+        divergences[layer.name] = divergence(same, len(of_layer), images=trial.images)
         hits += of_layer
-    return HitTrial(hits, overlaps)
+    return HitTrial(hits, divergences)
 
 
 def _best(ranking: TopK) -> list[tuple[float, int, int]]:
@@ -179,14 +178,18 @@ def _best(ranking: TopK) -> list[tuple[float, int, int]]:
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def overlap(share: float, *, images: int) -> float:
-    """How much more than by chance rankings agree whose best image is the same in this share.
+def divergence(same: int, channels: int, *, images: int) -> float:
+    """The exponent with which two rankings grow apart: 0 if they are alike, 1 if unrelated.
 
-    >>> overlap(1.0, images=4), overlap(0.25, images=4)
-    (1.0, 0.0)
+    The best image is the same in a share of `images ** -exponent` of the channels. That holds
+    roughly for correlated Gaussian scores, of any number of images and any correlation.
+
+    >>> divergence(8, 8, images=4), divergence(2, 8, images=4)
+    (0.0, 1.0)
     """
-    chance = 1 / max(images, 1)
-    return max((share - chance) / (1 - chance), 0.0) if images > 1 else 0.0
+    if images < 2 or channels == 0:
+        return 0.0
+    return min(log(channels / max(same, 0.5)) / log(images), 1.0)
 
 
 @dataclass(frozen=True)
@@ -256,15 +259,16 @@ def _choose_samples(
     whole_samples = _low_discrepancy(by_depth, _WHOLE_SAMPLES)
     cropped_samples = _spaced(cropped, _CROPPED_SAMPLES)
     ends, middle = cropped_samples[:1] + cropped_samples[1:][-1:], cropped_samples[1:-1]
-    turns = zip_longest(whole_samples[1:], middle)
+    turns = zip_longest(whole_samples[2:], middle)
     others = [portion for turn in turns for portion in turn if portion is not None]
-    return whole_samples[:1] + ends, others
+    return whole_samples[:2] + ends, others
 
 
 def _low_discrepancy(items: Sequence[Item], count: int) -> list[Item]:
-    """At most `count` items, of which the first few, however many, come from all over."""
+    """At most `count` items: two of which the middle is that of all, and more from all over."""
     golden_ratio = (5**0.5 - 1) / 2
-    shares = ((0.5 + number * golden_ratio) % 1 for number in range(min(count, len(items))))
+    start = 0.5 - golden_ratio / 2
+    shares = ((start + number * golden_ratio) % 1 for number in range(min(count, len(items))))
     return [items[int(share * len(items))] for share in shares]
 
 
