@@ -208,6 +208,20 @@ def test_the_whole_fit_crops_nothing(source: tuple[int, int], shorter: int | Non
     assert np.array_equal(fit_image(image, fit).pixels, expected.pixels)
 
 
+@given(source=st.tuples(SIDES, SIDES), size=st.tuples(SIDES, SIDES))
+def test_the_letterbox_fit_is_the_whole_image_between_grey_bars(
+    source: tuple[int, int], size: tuple[int, int]
+) -> None:
+    """As ultralytics' LetterBox counts: sizes are rounded, and an odd bar is longer at the end."""
+    scale = min(size[0] / source[0], size[1] / source[1])
+    inner = tuple(max(1, round(side * scale)) for side in source)
+    bars = [(round(gap / 2 - 0.1), round(gap / 2 + 0.1)) for gap in np.subtract(size, inner)]
+    image = Image(picture(*source))
+    resized = resize(image, (inner[0], inner[1])).pixels
+    expected = np.pad(resized, (*bars, (0, 0)), constant_values=114)
+    assert np.array_equal(fit_image(image, Fit(size, "letterbox")).pixels, expected)
+
+
 def test_the_whole_fit_may_be_decoded_coarsely_only_if_it_resizes() -> None:
     assert Fit((8, 8), "whole").decoding_size is None
     assert Fit((8, 8), "whole", shorter=20).decoding_size == (40, 40)

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from retroscope.errors import RetroscopeError
+from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import Fit, Image, fit_image, resize_array
 from retroscope.render.colours import UNIFORM_SCALES, apply_scale
@@ -203,6 +204,12 @@ FITS = [
     Fit((30, 70), "stretch"),
     Fit((48, 48), "network"),
 ]
+
+
+def test_the_frame_of_a_letterbox_is_the_image_and_its_bars() -> None:
+    fit = Fit((50, 50), "letterbox")
+    assert visible_box((100, 200), fit) == Box(-50, 0, 150, 200)
+    assert visible_box((30, 10), fit) == Box(0, -10, 30, 20)
 
 
 @pytest.mark.parametrize("fit", FITS)

@@ -29,7 +29,8 @@ def cover_of(side: int, pose: Pose, shape: Shape, material: Material) -> npt.NDA
     black = SceneCanvas(side, FLAT_LIGHT)
     flat = replace(material, colour=(1, 1, 1), bulge=0, rim=0, gloss=0, texture="")
     PAINT(black, pose, shape, flat)
-    return black.colours[0]
+    cover: npt.NDArray[np.float32] = black.colours[0]
+    return cover
 
 
 PAINT = SceneCanvas.paint

@@ -100,7 +100,7 @@ def test_torchvisions_names_need_no_source() -> None:
         ("vgg61", "no model 'vgg61'; did you mean 'vgg19', 'vgg16' or"),
         (
             "",
-            "no model ''; write torchvision/NAME, timm/NAME, keras/NAME, caffe/NAME, package",
+            "no model ''; write torchvision/NAME, timm/NAME, ultralytics/NAME, smp/ARCHI",
         ),
         ("nets.py", "'nets.py' is not a function; write package.module:factory or file.py:factory"),
     ],

@@ -4,7 +4,7 @@ The tables that the library looks these names up in are elsewhere; a test compar
 """
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-RESIZES = ("network", "stretch", "crop")
+RESIZES = ("network", "stretch", "crop", "whole", "letterbox")
 RULE_BOOKS = ("deconvnet", "relevance", "contrast", "guided", "gradient")
 RULES = ("auto", *RULE_BOOKS)
 SALIENCY_METHODS = ("gradient", "smoothgrad", "guided", "input_x_gradient", "integrated")

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(
     short_help="Paint images whose objects and parts are known.",
-    epilog=examples(
-        "world painted --count 1000",
-        "world painted --objects 3 --boxes",
-        "world painted --masks --shortcut",
-    ),
+    epilog=examples("world painted --objects 3 --boxes", "world painted --masks --shortcut"),
 )
 @click.argument("folder")
 @click.option(

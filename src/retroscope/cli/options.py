@@ -209,7 +209,7 @@ open_options = packed_options(
         default="network",
         show_default=True,
         help="How images are fitted to the input size: as the network's preprocessing does, by "
-        "stretching, or by cropping.",
+        "stretching, by cropping, whole at their own size, or between grey bars.",
     ),
     click.option(
         "--input-size",

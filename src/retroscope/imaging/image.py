@@ -35,8 +35,8 @@ from retroscope.imaging.source_interval import source_interval
 Scalar = TypeVar("Scalar", bound=np.generic)
 Values = npt.NDArray[np.float32]
 
-GREY = 128
-"""Fills what lies outside of an image."""
+GREY, LETTERBOX_GREY = 128, 114
+"""Fill what lies outside of an image; the second is that of ultralytics."""
 
 MAX_RESIZED_PIXELS = 2**24
 """Above this size only the part that is cropped is resized: about 256 x 65,536 pixels."""
@@ -122,6 +122,9 @@ class Fit:
     shorter side becomes `shorter`, if given. It is for networks that resize images themselves;
     `size` is then that of images that run as a batch.
 
+    `letterbox`: the whole image is resized to fit inside `size`, and grey bars fill the rest, as
+    ultralytics does.
+
     >>> Fit(size=(224, 224), shorter=256).mode
     'network'
     """
@@ -147,6 +150,11 @@ class Fit:
         'network'
         """
         return replace(self, mode="network") if self.mode == "whole" else self
+
+    @property
+    def outside(self) -> int:
+        """The level of what lies outside of the image."""
+        return LETTERBOX_GREY if self.mode == "letterbox" else 0
 
     @property
     def decoding_size(self) -> Size | None:
@@ -295,7 +303,7 @@ def fit_image(image: Image, fit: Fit) -> Image:
     >>> fit_image(Image(np.zeros((20, 30, 3), np.uint8)), Fit((8, 8), shorter=9)).pixels.shape
     (8, 8, 3)
     """
-    return Image(fit_array(image.pixels, fit, image.source), image.source)
+    return Image(fit_array(image.pixels, fit, image.source, fill=fit.outside), image.source)
 
 
 def fit_array(
@@ -320,7 +328,7 @@ def fit_pil(image: PIL.Image.Image, fit: Fit, source: str) -> Image:
     if size[0] * size[1] > MAX_RESIZED_PIXELS:
         return fit_image(Image(np.array(image), source), fit)
     resized = np.array(_resize_pil(image, size, fit.resample, source))
-    return Image(crop(resized, _frame(size, fit), fill=0), source)
+    return Image(crop(resized, _frame(size, fit), fill=fit.outside), source)
 
 
 def fit_source(image: "PIL.Image.Image | RGB | HasPixels", fit: Fit) -> Image:
@@ -391,11 +399,18 @@ def _whole_size(image: _Sized, fit: Fit) -> Size:
     return (image.height, image.width) if fit.shorter is None else _network_size(image, fit)
 
 
+def _inner_size(image: _Sized, fit: Fit) -> Size:
+    """The largest size of the same proportions that fits inside the size of the fit."""
+    scale = min(fit.size[0] / image.height, fit.size[1] / image.width)
+    return max(1, round(image.height * scale)), max(1, round(image.width * scale))
+
+
 _RESIZED_SIZE: dict[str, Callable[[_Sized, Fit], Size]] = {
     "network": _network_size,
     "crop": _covering_size,
     "stretch": lambda _, fit: fit.size,
     "whole": _whole_size,
+    "letterbox": _inner_size,
 }
 
 

@@ -18,6 +18,13 @@ from functools import cached_property
 import torch
 
 from retroscope.engine.batching import Size
+from retroscope.methods.dense_detectors import (
+    BoxTensors,
+    is_demo_detector,
+    is_yolo,
+    read_demo_detector,
+    read_yolo,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +104,22 @@ def _is_from_torchvision(module: torch.nn.Module) -> bool:
 
 TORCHVISION = Detector("torchvision", _is_from_torchvision, read_torchvision)
 
-DETECTORS: tuple[Detector, ...] = (TORCHVISION,)
+
+def _as_reader(
+    read: Callable[[torch.nn.Module, object], list[BoxTensors]],
+) -> Reader:
+    """The reader of a function that returns boxes, scores and classes of each image."""
+
+    def read_boxes(module: torch.nn.Module, output: object, _size: Size) -> list[Detections]:
+        return [Detections(*tensors) for tensors in read(module, output)]
+
+    return read_boxes
+
+
+DEMO = Detector("demo-detector", is_demo_detector, _as_reader(read_demo_detector), ("encoder",))
+YOLO = Detector("ultralytics", is_yolo, _as_reader(read_yolo), ("model.9", "model.8"))
+
+DETECTORS: tuple[Detector, ...] = (TORCHVISION, DEMO, YOLO)
 """The known kinds of detectors; the first that fits is used."""
 
 

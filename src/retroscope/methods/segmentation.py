@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from retroscope.engine.batching import Size
 from retroscope.engine.call_arguments import tensors_in
+from retroscope.zoo.demo_localisers import DemoSegmenter
 
 Reader = Callable[[torch.nn.Module, object], torch.Tensor | None]
 """Reads the logits (images, classes, height, width) from a module and what it returned."""
@@ -45,12 +46,18 @@ def read_maps(_module: torch.nn.Module, output: object) -> torch.Tensor | None:
     return first if first is not None and first.dim() == 4 else None
 
 
-def _is_from_torchvision(module: torch.nn.Module) -> bool:
-    package = "torchvision.models.segmentation."
-    return any(kind.__module__.startswith(package) for kind in type(module).__mro__)
+def _is_from(package: str) -> Callable[[torch.nn.Module], bool]:
+    """Whether a module is of a class of this package, or derived from one."""
+    return lambda module: any(
+        kind.__module__.startswith(f"{package}.") for kind in type(module).__mro__
+    )
 
 
-SEGMENTERS: tuple[Segmenter, ...] = (Segmenter("torchvision", _is_from_torchvision, read_maps),)
+SEGMENTERS: tuple[Segmenter, ...] = (
+    Segmenter("torchvision", _is_from("torchvision.models.segmentation"), read_maps),
+    Segmenter("segmentation_models_pytorch", _is_from("segmentation_models_pytorch"), read_maps),
+    Segmenter("demo-segmenter", lambda module: isinstance(module, DemoSegmenter), read_maps),
+)
 """The known kinds of segmenters; the first that fits is used."""
 
 

@@ -104,7 +104,8 @@ def visible_box(size: tuple[int, int], fit: Fit | None) -> Box:
     height, width = size
     if fit is None or fit.mode in ("stretch", "whole"):
         return Box(0, 0, height, width)
-    scale = max(fit.size[0] / height, fit.size[1] / width)
+    covering = min if fit.mode == "letterbox" else max
+    scale = covering(fit.size[0] / height, fit.size[1] / width)
     if fit.mode == "network" and fit.shorter is not None:
         scale = fit.shorter / min(size)
     down, across = fit.size[0] / scale, fit.size[1] / scale

@@ -1,10 +1,13 @@
 """The small networks that come with the package, trained on the synthetic world.
 
 `demo` is the trained network, `demo@STEP` a checkpoint of its training. `demo-shortcut` has the
-same architecture and was trained on images in which one class bears a watermark.
+same architecture and was trained on images in which one class bears a watermark. `demo-detector`
+finds the objects of a scene, `demo-segmenter` their pixels.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 
 from torch import nn
@@ -12,6 +15,12 @@ from torch import nn
 from retroscope.errors import ModelError, choose
 from retroscope.network import Network
 from retroscope.world import LABELS, SIZE
+from retroscope.zoo.demo_localisers import (
+    BACKGROUND_LABELS,
+    LOCALISER_SIZE,
+    DemoDetector,
+    DemoSegmenter,
+)
 from retroscope.zoo.source_conventions import refuse_arguments
 from retroscope.zoo.weights.state_dict_files import read_safetensors
 
@@ -22,21 +31,43 @@ MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 _FOLDER, _SUFFIX = files("retroscope.world") / "weights", ".safetensors"
 
 
+@dataclass(frozen=True)
+class DemoArchitecture:
+    """How a network is built, the side of its images in pixels, and its classes."""
+
+    build: Callable[[], nn.Module]
+    size: int
+    labels: Sequence[str]
+
+
+LOCALISERS = {
+    "demo-detector": DemoArchitecture(DemoDetector, LOCALISER_SIZE, LABELS),
+    "demo-segmenter": DemoArchitecture(DemoSegmenter, LOCALISER_SIZE, BACKGROUND_LABELS),
+}
+"""The networks that say where things are. All others are classifiers of one architecture."""
+
+
 def open_named(name: str, trained: bool) -> Network:
-    """`demo`, `demo-shortcut` or `demo@STEP`, with its weights or initialised at random.
+    """One of `names()`, with its weights or initialised at random.
 
     >>> open_named("demo", False)
     <Network demo: 96x96 on cpu>
     """
     refuse_arguments(name)
     _check_name(name)
-    module = demo_module()
+    architecture = LOCALISERS.get(name) or DemoArchitecture(demo_module, SIZE, LABELS)
+    module = architecture.build()
     if trained:
         with as_file(_FOLDER / f"{name}{_SUFFIX}") as file:
             tensors = read_safetensors(file).tensors
             module.load_state_dict({key: half.float() for key, half in tensors.items()})
     return Network(
-        module.eval(), input_size=(SIZE, SIZE), mean=MEAN, std=STD, labels=LABELS, name=name
+        module.eval(),
+        input_size=(architecture.size, architecture.size),
+        mean=MEAN,
+        std=STD,
+        labels=architecture.labels,
+        name=name,
     )
 
 

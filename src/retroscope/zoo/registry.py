@@ -21,8 +21,10 @@ from retroscope.zoo import (
     factory,
     imagenet_network,
     keras_models,
+    smp_models,
     timm_models,
     torchvision_models,
+    ultralytics_models,
     weight_file_networks,
 )
 from retroscope.zoo.source_conventions import NAME_FORMS
@@ -33,6 +35,8 @@ Opener = Callable[[str, bool], Network]
 SOURCES: dict[str, Opener] = {
     "torchvision": torchvision_models.open_named,
     "timm": timm_models.open_named,
+    "ultralytics": ultralytics_models.open_named,
+    "smp": smp_models.open_named,
     "caffe": caffe_models.open_named,
     "keras": keras_models.open_named,
 }
@@ -59,10 +63,11 @@ def open_model(
 ) -> Network:
     """The network of this name, with its weights, preprocessing and labels, in evaluation mode.
 
-    `name` is `torchvision/NAME` or just `NAME`, `timm/NAME`, `keras/NAME`, `caffe/NAME`, `demo`,
-    `imagenet`, `package.module:factory`, `file.py:factory`, or the path of a weight file. `arch`
-    names the network of a weight file that does not identify it. `random_weights` is a seed: the
-    network is initialised from it and nothing is downloaded. `resize` is the mode of `Fit`.
+    `name` is `torchvision/NAME` or just `NAME`, `timm/NAME`, `ultralytics/NAME`,
+    `smp/ARCHITECTURE/ENCODER`, `keras/NAME`, `caffe/NAME`, `demo`, `imagenet`,
+    `package.module:factory`, `file.py:factory`, or the path of a weight file. `arch` names
+    the network of a weight file that does not identify it. `random_weights` is a seed: the network
+    is initialised from it and nothing is downloaded. `resize` is the mode of `Fit`.
     `input_size`, `mean` and `std` (for pixels from 0 to 1), `bands` and `value_range` are those of
     `Network` and replace the network's.
 

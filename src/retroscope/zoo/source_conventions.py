@@ -18,8 +18,9 @@ UNKNOWN_PREPROCESSING = (
 )
 
 NAME_FORMS = (
-    "write torchvision/NAME, timm/NAME, keras/NAME, caffe/NAME, package.module:factory, "
-    "file.py:factory, demo or imagenet, or give the path of a weight file"
+    "write torchvision/NAME, timm/NAME, ultralytics/NAME, smp/ARCHITECTURE/ENCODER, keras/NAME, "
+    "caffe/NAME, package.module:factory, file.py:factory, demo or imagenet, or give the path of a "
+    "weight file"
 )
 
 
