@@ -15,10 +15,11 @@ from PIL import Image
 from retroscope.render.mosaics import draw_tiles
 from retroscope.web.site.site import Site
 from tests.web.conftest import Looks, wait_for_pictures
+from tests.web.packs import packed_address, packed_twin, served_addresses
 from tests.web.sample_atlases import odd_atlas
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"
 PAGES = (
@@ -44,14 +45,19 @@ PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_opens_and_its_pictures_are_there(address: str, look: Looks, path: str) -> None:
-    page = look(address + path, viewport=DESK)
+    page = look(page_at(address, path), viewport=DESK)
     assert page.locator("h1").count() == 1
     page.evaluate(
         "for (const one of document.images) if (one.hasAttribute('src')) one.loading = 'eager'"
     )
+    page.evaluate(
+        """Promise.all([...document.querySelectorAll("[data-packed]")]
+        .map((image) => retroscope.loadPacked(image)))"""
+    )
     wait_for_pictures(page)
     broken = page.evaluate(
-        "[...document.images].filter((one) => one.src && !one.naturalWidth).map((one) => one.src)"
+        "[...document.images].filter((one) => one.src && one.naturalWidth < 2)"
+        ".map((one) => one.src)"
     )
     assert not broken
 
@@ -109,7 +115,7 @@ def choose_range(page: "Page", name: str, value: str) -> None:
 def sources(page: "Page") -> list[str]:
     """What the first plate of a layer shows, as the ends of the paths."""
     images = page.locator(".plate").first.locator("img").all()
-    return [str(image.get_attribute("src")).rpartition("/")[2] for image in images]
+    return [source(image).rpartition("/")[2] for image in images]
 
 
 def test_a_layer_is_shown_by_each_view_and_by_all_of_them(address: str, look: Looks) -> None:
@@ -165,35 +171,33 @@ def test_a_plate_under_the_pointer_is_lit(address: str, look: Looks) -> None:
     page = layer_page(address, look)
     page.locator(".plate .thumbnail").nth(3).hover()
     lit = page.locator(".plate").nth(3).locator(".lit-hover")
-    assert str(lit.get_attribute("src")).endswith("3.max.lit.webp")
+    assert source(lit).endswith("3.max.lit.webp")
     page.keyboard.press("d")
     page.locator(".plate .thumbnail").nth(4).hover()
     assert page.locator(".plate").nth(4).locator(".lit-hover").count() == 0
 
 
 def test_a_patch_under_the_pointer_shows_its_own_lit_patch(address: str, look: Looks) -> None:
-    page = look(f"{address}unit/features.0/3.html", viewport=DESK)
+    page = look(page_at(address, "unit/features.0/3.html"), viewport=DESK)
     ranking = page.locator("[data-ranking=max]")
     ranking.locator(".patches .tile").nth(4).hover()
     shown = ranking.locator(".patches .tile").nth(4).locator(".lit-hover svg")
     expected = ranking.locator(".lit .tile").nth(4).locator(".crop svg")
     assert shown.get_attribute("viewBox") == expected.get_attribute("viewBox")
-    assert "lit.webp" in str(shown.locator("image").get_attribute("href"))
+    assert "lit.webp" in source(shown.locator("image"))
 
 
 @pytest.mark.parametrize("path", ["layer/features.0.html", "unit/features.0/3.html"])
 def test_the_tone_of_projections_is_a_choice_kept_in_the_address(
     address: str, look: Looks, path: str
 ) -> None:
-    page = look(f"{address}{path}#show=projections&tone=gamma", viewport=DESK)
+    page = look(page_at(address, f"{path}#show=projections&tone=gamma"), viewport=DESK)
     plate = page.locator(".thumbnail.projections img, .projections .crop image").first
     plate.wait_for(state="attached")
-    source = plate.get_attribute("src") or plate.get_attribute("href")
-    assert str(source).endswith(".max.projections-gamma.webp")
+    assert source(plate).endswith(".max.projections-gamma.webp")
     page.locator("[name=tone][value=robust]").check()
     plate = page.locator(".thumbnail.projections img, .projections .crop image").first
-    source = plate.get_attribute("src") or plate.get_attribute("href")
-    assert str(source).endswith(".max.projections.webp")
+    assert source(plate).endswith(".max.projections.webp")
     assert "tone" not in page.url
 
 
@@ -214,7 +218,7 @@ def test_the_tone_tile_is_what_draw_gives_for_it(served: str, site: Site, look: 
 
 
 def test_a_tile_is_zoomed_by_click_key_and_link(address: str, look: Looks) -> None:
-    page = look(f"{address}unit/features.0/3.html", viewport=DESK)
+    page = look(page_at(address, "unit/features.0/3.html"), viewport=DESK)
     hits = facts("unit/features.0/3.json", address)["rankings"]["max"]["hits"]
     dialog = page.locator("dialog.zoom")
     page.locator("[data-ranking=max] .patches .tile").nth(4).click()
@@ -236,7 +240,7 @@ def test_a_tile_is_zoomed_by_click_key_and_link(address: str, look: Looks) -> No
     page.goto("about:blank")
     page.goto(link)
     check_zoom(page, hits[2])
-    assert page.url.endswith("unit/features.0/3.html#patch=3")
+    assert served_addresses(page.url).endswith("unit/features.0/3.html#patch=3")
 
 
 def check_zoom(page: "Page", hit: dict[str, Any]) -> None:
@@ -246,7 +250,7 @@ def check_zoom(page: "Page", hit: dict[str, Any]) -> None:
     patch = dialog.locator(".patches .crop svg")
     top, left, bottom, right = hit["window"]
     assert patch.get_attribute("viewBox") == f"{left} {top} {right - left} {bottom - top}"
-    assert str(patch.locator("image").get_attribute("href")).endswith(hit["src"])
+    assert source(patch.locator("image")).endswith(hit["src"])
     assert dialog.locator("dd a").inner_text() == hit["source"]
 
 
@@ -292,7 +296,7 @@ def test_the_plate_on_show_is_saved_as_png(served: str, look: Looks) -> None:
 
 
 def test_a_page_in_a_folder_says_why_it_cannot_save(written: Path, look: Looks) -> None:
-    page = look(f"{written.as_uri()}/unit/features.0/3.html", viewport=DESK)
+    page = look(page_at(f"{written.as_uri()}/", "unit/features.0/3.html"), viewport=DESK)
     page.locator("#save-plate").click()
     assert "retroscope show one.atlas features.0:3" in page.locator("#save-note").inner_text()
 
@@ -340,11 +344,11 @@ def test_a_score_is_on_a_unit_page_once(served: str, look: Looks) -> None:
 
 def plates_of(page: "Page", number: int) -> list[str]:
     images = page.locator(".comparison-plates .plate").nth(number).locator("img").all()
-    return [str(image.get_attribute("src")).partition("features.0/")[2] for image in images]
+    return [source(image).partition("features.0/")[2] for image in images]
 
 
 def test_a_comparison_is_shown_by_each_view(address: str, look: Looks) -> None:
-    page = look(f"{address}compare/features.0.html", viewport=DESK)
+    page = look(page_at(address, "compare/features.0.html"), viewport=DESK)
     units = facts("compare/features.0.json", address)["units"]
     number = next(n for n, unit in enumerate(units) if all(one["plates"] for one in unit["sides"]))
     channel = units[number]["channel"]
@@ -370,7 +374,7 @@ def test_a_comparison_is_filtered_by_layer(address: str, look: Looks) -> None:
 
 
 def test_a_patch_of_either_atlas_is_zoomed(address: str, look: Looks) -> None:
-    page = look(f"{address}compare/features.0/3.html", viewport=DESK)
+    page = look(page_at(address, "compare/features.0/3.html"), viewport=DESK)
     hits = facts("compare/features.0/3.json", address)["sides"][1]["rankings"]["max"]["hits"]
     page.locator("[data-gallery='2'] .patches .tile").nth(2).click()
     check_zoom(page, hits[2])
@@ -386,10 +390,10 @@ def test_a_layer_is_shown_by_its_patterns_where_there_are_any(address: str, look
     page = layer_page(address, look)
     page.keyboard.press("s")
     plates = page.locator(".plate")
-    assert str(plates.nth(2).locator("img").get_attribute("src")).endswith("features.0/2.webp")
+    assert source(plates.nth(2).locator("img")).endswith("features.0/2.webp")
     assert plates.nth(3).inner_text().startswith("no pattern")
     plates.nth(2).locator("a").click()
-    page.wait_for_url(re.compile("/unit/features.0/2.html"))
+    wait_for_page(page, "/unit/features.0/2.html")
     assert page.get_by_alt_text("Synthetic pattern that excites features.0:2").is_visible()
 
 
@@ -463,13 +467,13 @@ def test_a_layer_of_many_channels_has_pages_without_scripts(served: str, look: L
 
 
 def test_keys_lead_from_unit_to_unit_and_up(address: str, look: Looks) -> None:
-    page = look(f"{address}unit/features.0/3.html", viewport=DESK)
+    page = look(page_at(address, "unit/features.0/3.html"), viewport=DESK)
     page.keyboard.press("ArrowRight")
-    page.wait_for_url("**/unit/features.0/4.html*")
+    wait_for_page(page, "/unit/features.0/4.html")
     page.keyboard.press("ArrowLeft")
-    page.wait_for_url("**/unit/features.0/3.html*")
+    wait_for_page(page, "/unit/features.0/3.html")
     page.go_back()
-    page.wait_for_url("**/unit/features.0/4.html*")
+    wait_for_page(page, "/unit/features.0/4.html")
     page.keyboard.press("u")
     page.wait_for_url("**/layer/features.0.html")
     page.keyboard.press("u")
@@ -477,7 +481,7 @@ def test_keys_lead_from_unit_to_unit_and_up(address: str, look: Looks) -> None:
 
 
 def test_pointing_at_a_patch_frames_it_in_its_picture(address: str, look: Looks) -> None:
-    page = look(f"{address}unit/features.0/3.html", viewport=DESK)
+    page = look(page_at(address, "unit/features.0/3.html"), viewport=DESK)
     hits = facts("unit/features.0/3.json", address)["rankings"]["max"]["hits"]
     eye = page.locator("[data-ranking=max]")
     for number in (0, 4, 8):
@@ -494,7 +498,7 @@ def test_a_ring_marks_the_middle_of_a_field_larger_than_the_image(
     address: str, look: Looks
 ) -> None:
     path = "unit/add_2_b_~2/3"
-    page = look(f"{address}{path}.html", viewport=DESK)
+    page = look(page_at(address, f"{path}.html"), viewport=DESK)
     hits = facts(f"{path}.json", address)["rankings"]["max"]["hits"]
     eye = page.locator("[data-ranking=max]")
     for number in (0, 4, 8):
@@ -600,7 +604,7 @@ def test_a_tap_zooms_and_stays(served: str, look: Looks) -> None:
 
 
 def test_a_unit_is_ranked_by_the_mean_too(address: str, look: Looks) -> None:
-    page = look(f"{address}unit/features.0/3.html", viewport=DESK)
+    page = look(page_at(address, "unit/features.0/3.html"), viewport=DESK)
     assert page.locator("[data-ranking=max]").is_visible()
     page.keyboard.press("m")
     assert page.locator("[data-ranking=mean]").is_visible()
@@ -657,12 +661,12 @@ def check_pixels(page: "Page", site: Site) -> None:
 def test_the_search_box_leads_to_any_address(
     address: str, look: Looks, text: str, leads_to: str
 ) -> None:
-    page = look(f"{address}unit/features.0/3.html", viewport=DESK)
+    page = look(page_at(address, "unit/features.0/3.html"), viewport=DESK)
     page.keyboard.press("/")
     page.keyboard.type(text)
     page.wait_for_selector("#search-results [aria-selected=true]")
     page.keyboard.press("Enter")
-    page.wait_for_url(f"**{leads_to}")
+    wait_for_page(page, leads_to)
 
 
 @pytest.mark.parametrize(
@@ -724,7 +728,7 @@ def test_the_address_and_the_commands_can_be_copied(served: str, look: Looks) ->
 
 
 def test_pointing_at_a_unit_frames_what_it_saw_in_an_image(address: str, look: Looks) -> None:
-    page = look(f"{address}image/3.html", viewport=DESK)
+    page = look(page_at(address, "image/3.html"), viewport=DESK)
     link = page.locator("[data-box]").first
     link.hover()
     top, left, bottom, right = map(float, str(link.get_attribute("data-box")).split())
@@ -762,13 +766,34 @@ def test_a_finger_can_hit_every_button_of_a_page(served: str, look: Looks, path:
     assert not small
 
 
+def page_at(address: str, path: str) -> str:
+    """The URL of a page, by its path on a server: an export has pages of units in packs."""
+    return address + (path if is_served(address) else packed_address(path))
+
+
+def is_served(address: str) -> bool:
+    """By our own server, which has no other folder."""
+    return urlparse(address).path == "/"
+
+
+def wait_for_page(page: "Page", path: str) -> None:
+    page.wait_for_url(lambda url: path in served_addresses(url))
+
+
+def source(image: "Locator") -> str:
+    """The path of an image as a server has it."""
+    names = ("data-packed", "src", "href")
+    return served_addresses(next(filter(None, map(image.get_attribute, names)), ""))
+
+
 def facts(path: str, address: str) -> dict[str, Any]:
     """What the JSON twin says; read here, since a page in a folder may not."""
-    url = address + path
+    file, number = (path, None) if is_served(address) else packed_twin(path)
+    url = address + file
     if url.startswith("file:"):
         text = Path(unquote(urlparse(url).path)).read_text("utf-8")
     else:
         with urlopen(url) as answer:  # noqa: S310 - our own server
             text = answer.read().decode()
-    found: dict[str, Any] = json.loads(text)
-    return found
+    found: dict[str, Any] = json.loads(served_addresses(text))
+    return found if number is None else found[number]

@@ -13,9 +13,10 @@ from retroscope.atlas.reader import Atlas
 from retroscope.errors import RetroscopeError
 from retroscope.unit import Unit
 from retroscope.web.export import estimate_size, export, open_selection
+from retroscope.web.site.export_files import file_content, list_files
 from retroscope.web.site.notes import Note, notes_of
 from retroscope.web.site.routes import list_paths, respond
-from retroscope.web.site.site import Site, open_site
+from retroscope.web.site.site import Site, open_site, pack_site
 from retroscope.world import write_world
 from tests.web.sample_atlases import odd_atlas
 from tests.web.test_site import links_of, paths_in, script_facts
@@ -174,7 +175,7 @@ def test_a_selection_that_cannot_be_shown_is_refused(atlas: Atlas, tmp_path: Pat
 def assert_announced_size_is_right(atlas: Atlas, **selection: int | str) -> None:
     with open_selection(atlas, **selection) as site:  # type: ignore[arg-type]
         files, size = estimate_size(site)
-        sizes = [len(respond(site, path).body) for path in list_paths(site)]
+        sizes = [len(file_content(file)) for file in list_files(pack_site(site))]
     assert files == len(sizes)
     assert 0.9 < size / sum(sizes) < 1.1
 

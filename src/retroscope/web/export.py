@@ -1,9 +1,10 @@
-"""Exports a site as files: the response to every URL, written once."""
+"""Exports a site as files: the pages and files of a server, those of units in packs."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory, TemporaryFile
 
@@ -12,13 +13,13 @@ from retroscope.atlas.excerpt import write_excerpt
 from retroscope.atlas.layer_selection import atlas_layers, split_names
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.errors import RetroscopeError
-from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
+from retroscope.progress import ProgressListener, ProgressReporter, StagePart, ignore_progress
+from retroscope.web.site.export_files import ExportFile, file_content, list_files, take_member
 from retroscope.web.site.notes import notes_of
-from retroscope.web.site.routes import list_paths, respond
-from retroscope.web.site.site import Site, open_site
+from retroscope.web.site.site import Site, open_site, pack_site
 
 _SAMPLES = 24
-"""Files of each kind that the estimate of the size is from."""
+"""Pages or files of each kind that the estimate of the size is from."""
 FILE_LIST = ".retroscope-site"
 """Lists the files of an export, which a later export may remove."""
 
@@ -110,15 +111,18 @@ def _write_excerpt(
 def write_site(site: Site, folder: Path, *, progress: ProgressListener = ignore_progress) -> None:
     """Writes every page and file of a site."""
     check_folder(folder)
-    paths = list(list_paths(site))
-    reporter = ProgressReporter("export", len(paths), progress)
+    packed = pack_site(site)
+    parts = _work(packed)
+    reporter = ProgressReporter("export", sum(part.items for part in parts), progress, parts=parts)
+    paths: list[str] = []
     try:
         earlier_paths = _prepare_folder(folder)
-        for number, path in enumerate(paths, start=1):
-            file = _file_in(folder, path)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(respond(site, path).body)
-            reporter.update(number)
+        for file in list_files(packed):
+            target = _file_in(folder, file.location)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file_content(file))
+            paths.append(file.location)
+            reporter.update(len(paths))
         _remove_files(folder, earlier_paths - set(paths))
         (folder / FILE_LIST).write_text("\n".join(paths), "utf-8")
     except OSError as error:
@@ -126,6 +130,15 @@ def write_site(site: Site, folder: Path, *, progress: ProgressListener = ignore_
             f"cannot write the site {str(folder)!r} ({error.strerror or error}); free some space "
             "or fix the permissions, then export again"
         ) from error
+
+
+def _work(packed: Site) -> list[StagePart]:
+    """The files by kind, in order; a pack takes as long as its members."""
+    parts = []
+    for name, files in groupby(list_files(packed), key=lambda file: file.name):
+        sizes = [max(len(file.members), 1) for file in files]
+        parts.append(StagePart(name, len(sizes), sum(sizes) / len(sizes)))
+    return parts
 
 
 def check_folder(folder: Path) -> None:
@@ -149,22 +162,29 @@ def check_folder(folder: Path) -> None:
 def estimate_size(site: Site) -> tuple[int, int]:
     """The number of files of an export, and about how many bytes, from a sample of each kind.
 
-    A kind is a folder and the suffixes of a name: `unit/conv5/3.html` and `unit/conv7/1.html` are
-    of one kind. The files of a kind are in the order of layers and channels, and the sample is
-    spread evenly over them.
+    What is in a pack is sampled one by one. The pages or images of a kind are in the order of
+    layers and channels, and the sample is spread evenly over them.
     """
-    paths_by_kind: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for path in list_paths(site):
-        folder, _, rest = path.partition("/")
-        paths_by_kind[folder, rest.rpartition("/")[2].partition(".")[2]].append(path)
-    total = sum(_mean_size(site, paths) * len(paths) for paths in paths_by_kind.values())
-    return sum(map(len, paths_by_kind.values())), round(total)
+    members_by_kind: dict[tuple[object, ...], list[tuple[ExportFile, str]]] = defaultdict(list)
+    count = 0
+    for file in list_files(pack_site(site)):
+        count += 1
+        members_by_kind[_kind(file)] += [(file, key) for key in file.members or [""]]
+    total = sum(_mean_size(members) * len(members) for members in members_by_kind.values())
+    return count, round(total)
 
 
-def _mean_size(site: Site, paths: list[str]) -> float:
-    step = max(len(paths) / _SAMPLES, 1)
-    samples = [paths[int((number + 0.5) * step)] for number in range(min(_SAMPLES, len(paths)))]
-    return sum(len(respond(site, path).body) for path in samples) / len(samples)
+def _kind(file: ExportFile) -> tuple[object, ...]:
+    """What files with members of about one size have in common, such as the content of plates."""
+    member = next(iter(file.members.values()), file.path)
+    return file.name, file.form, member.rpartition("/")[2].partition(".")[2]
+
+
+def _mean_size(members: list[tuple[ExportFile, str]]) -> float:
+    step = max(len(members) / _SAMPLES, 1)
+    numbers = [int((number + 0.5) * step) for number in range(min(_SAMPLES, len(members)))]
+    samples = [take_member(*members[number]) for number in numbers]
+    return sum(len(file_content(sample)) for sample in samples) / len(samples)
 
 
 def _prepare_folder(folder: Path) -> set[str]:

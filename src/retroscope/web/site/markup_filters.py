@@ -12,6 +12,8 @@ _TILES = 3
 _SHARP = 64
 """Smaller cells show single pixels, which stay sharp."""
 Hit = Mapping[str, Any]
+Gallery = Mapping[str, Any]
+"""The hits of a ranking, with their plates."""
 
 
 def bar_path(heights: Sequence[float], *, top: float, base: float) -> str:
@@ -42,59 +44,116 @@ def ring(place: Sequence[float] | None, side: float) -> Markup:
     return Markup(f'<circle class="halo" {circle}<circle class="ring" {circle}')  # noqa: S704
 
 
-def crop(hit: Hit, cell: int, root: str, label: str) -> Markup:
+def image_source(address: str, attribute: str = "src") -> Markup:
+    """The attribute that shows an image: a file, or one of a pack, which a script reads.
+
+    >>> image_source("image/3.webp")
+    Markup('src="image/3.webp"')
+    >>> image_source("pattern/conv5/0-63.js#3")
+    Markup('data-packed="pattern/conv5/0-63.js#3"')
+    """
+    name = "data-packed" if "#" in address else attribute
+    return Markup(f'{name}="{escape(address)}"')  # noqa: S704 - escaped
+
+
+def tiles(
+    gallery: Gallery, kind: str, noun: str, root: str, *, has_captions: bool = True
+) -> Markup:
+    """The tiles of a figure of a unit: its patches, or those of a plate of projections."""
+    plate = "" if kind == "patches" else gallery[kind] and root + gallery[kind]
+    items = (
+        _item(hit, gallery["cell"], noun, root=root, plate=plate, has_caption=has_captions)
+        for hit in gallery["hits"]
+    )
+    return Markup("\n".join(items))  # noqa: S704 - made below
+
+
+def _item(
+    hit: Hit, cell: int, noun: str, *, root: str, plate: str | None, has_caption: bool
+) -> str:
+    """A tile that leads to the page of its image; of a plate, or of the image if that is empty."""
+    rank = hit["rank"]
+    label = f"{noun} {rank + 1}"
+    if plate == "":
+        remark = _remark(hit)
+        label += f", score {format_number(hit['score'])}" + (f", {remark}" if remark else "")
+        content = _crop(hit, cell, root, label)
+    else:
+        content = _projection(hit, cell, plate, label)
+    href = f' href="{root}{hit["href"]}"' if hit["href"] else ""
+    caption = _hit_caption(hit) if has_caption else ""
+    return f'<li><a class="tile" data-hit="{rank}"{href}>{content}{caption}</a></li>'
+
+
+def _remark(hit: Hit) -> str:
+    """The class of a hit, or what else is to be said of it, as markup."""
+    return escape(hit["remark"] or hit["class"] or "")
+
+
+def _crop(hit: Hit, cell: int, root: str, label: str) -> str:
     """What a unit sees of an image, in the middle of a cell; a ring where it is, if that is nearly
     all.
     """
+    if not hit["src"]:
+        name = f"{label}: image not in the atlas"
+        return f'<span class="crop missing" role="img" aria-label="{name}">not in the atlas</span>'
     top, left, bottom, right = hit["window"]
     height, width = hit["size"]
     box = f"{left} {top} {right - left} {bottom - top}"
-    image = f'<image href="{escape(root + hit["src"])}" width="{width}" height="{height}"/>'
+    image = f'<image href="{root}{hit["src"]}" width="{width}" height="{height}"/>'
     return _tile(hit, cell, label, box=box, content=f"{image}{ring(hit['place'], cell)}")
 
 
-def plate_tile(hit: Hit, cell: int, plate: str, label: str) -> Markup:
-    """The tile of a hit of a plate, three by three, in the middle of a cell."""
+def _projection(hit: Hit, cell: int, plate: str | None, label: str) -> str:
+    """The tile of a hit of a plate, three by three; a promise where there is none yet."""
+    if not (hit["projected"] and plate):
+        name = f"{label}: not made yet"
+        return f'<span class="crop missing promised" role="img" aria-label="{name}"></span>'
     top, left, bottom, right = hit["window"]
     row, column = divmod(hit["rank"], _TILES)
     x = column * cell + (cell - right + left) // 2
     y = row * cell + (cell - bottom + top) // 2
     side = _TILES * cell
-    image = f'<image href="{escape(plate)}" width="{side}" height="{side}"/>'
+    source = image_source(plate, "href")
+    image = f'<image {source} width="{side}" height="{side}"/>'
     box = f"{x} {y} {right - left} {bottom - top}"
     return _tile(hit, cell, label, box=box, content=image)
 
 
-def _tile(hit: Hit, cell: int, label: str, *, box: str, content: str) -> Markup:
+def _tile(hit: Hit, cell: int, label: str, *, box: str, content: str) -> str:
     """A part of an image, as large as the window of a hit, in the middle of a square."""
     top, left, bottom, right = hit["window"]
     width, height = right - left, bottom - top
     sharp = " pixels" if cell < _SHARP else ""
-    return Markup(  # noqa: S704 - numbers, and text that is escaped
+    return (
         f'<svg class="crop{sharp}" viewBox="0 0 {cell} {cell}" role="img" '
-        f'aria-label="{escape(label)}"><svg x="{(cell - width) / 2}" y="{(cell - height) / 2}" '
+        f'aria-label="{label}"><svg x="{(cell - width) / 2}" y="{(cell - height) / 2}" '
         f'width="{width}" height="{height}" viewBox="{box}">{content}</svg></svg>'
     )
 
 
-def hit_caption(hit: Hit) -> Markup:
+def _hit_caption(hit: Hit) -> str:
     """The score of a hit, and its class or what else is to be said of it."""
-    remark = escape(hit.get("remark") or hit["class"] or "")
+    remark = _remark(hit)
     title = f' title="{remark}"' if remark else ""
     score = format_number(hit["score"])
-    return Markup(  # noqa: S704 - a number, and text that is escaped
+    return (
         f'<span class="caption" aria-hidden="true"><b>{score}</b> '
         f"<span{title}>{remark}</span></span>"
     )
 
 
-def hit_row(hit: Hit, address: str, root: str) -> Markup:
-    """A row of a table of hits; `address` is that of its patches, but for their numbers."""
+def hit_rows(hits: Sequence[Hit], address: str, root: str) -> Markup:
+    """Rows of a table of hits; `address` is that of their patches, but for their numbers."""
+    return Markup("\n".join(_hit_row(hit, address, root) for hit in hits))  # noqa: S704 - made below
+
+
+def _hit_row(hit: Hit, address: str, root: str) -> str:
     source = add_breaks(hit["source"])
     if hit["href"]:
         source = Markup(f'<a href="{escape(root + hit["href"])}">{source}</a>')  # noqa: S704
     number, (y, x) = hit["rank"] + 1, hit["position"]
-    return Markup(  # noqa: S704 - numbers, and text that is escaped
+    return (
         f'<tr><td><a href="{escape(address)}{number}">{number}</a></td>'
         f'<td class="figure">{format_number(hit["score"])}</td>'
         f'<td class="name">{escape(hit["class"] or "")}</td><td>{source}</td>'

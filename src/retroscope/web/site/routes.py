@@ -26,7 +26,9 @@ from retroscope.web.site.urls import (
     from_first,
     json_url,
     match_url,
+    page_path,
     site_folder,
+    twin_url,
 )
 
 
@@ -149,14 +151,20 @@ def not_found_page(site: Site, reason: str) -> SiteResponse:
 
 def projection_job_page(site: Site, facts: Facts) -> bytes:
     """The page about projections at work, which a server with a network has; `path` is its own."""
-    return render_page("projection_job.html", facts, site=site, path=str(facts["path"]))
+    path, twin = str(facts["path"]), str(facts["json"])
+    return render_page("projection_job.html", facts, site=site, path=path, twin=twin)
+
+
+def opener_page(site: Site, facts: Facts, path: str) -> bytes:
+    """The page of an exported site that opens those in the packs beside it."""
+    return render_page("opener.html", facts, site=site, path=path)
 
 
 def list_paths(site: Site) -> Iterator[str]:
     """The path of every page and file of a site."""
     for page in PAGES:
         for params in page.list_params(site):
-            path = f"{PAGE_URLS[page.name].format_map(params)}.html"
+            path = page_path(page.name, params)
             yield from (path, json_url(path))
     for file in FILES:
         pattern = FILE_URLS[file.name]
@@ -178,7 +186,8 @@ def _body(site: Site, path: str, query: Params) -> bytes | None:
             facts = page.facts(site, {**options, **params} if page.reads_query else params)
             if ending == "json":
                 return _encode_json(facts)
-            return render_page(page.template, facts, site=site, path=path)
+            twin = twin_url(site, page.name, params)
+            return render_page(page.template, facts, site=site, path=path, twin=twin)
     return None
 
 

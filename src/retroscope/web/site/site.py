@@ -30,7 +30,7 @@ class Site:
     this one. `compared` are all atlases of a comparison, none for an atlas alone; this is the one
     with the number `number`. `notes` are shown if there are any. `can_project` says that a network
     behind the pages makes missing projections, `answers_queries` that a server reads what follows
-    the `?` of a URL.
+    the `?` of a URL, `is_packed` that it is written as files, with many units in each.
     """
 
     atlas: Atlas
@@ -41,6 +41,7 @@ class Site:
     notes: Notes | None = None
     can_project: bool = False
     answers_queries: bool = False
+    is_packed: bool = False
 
 
 def make_site(atlas: Atlas, *others: Atlas) -> Site:
@@ -56,6 +57,12 @@ def make_site(atlas: Atlas, *others: Atlas) -> Site:
         ),
         compared=compared,
     )
+
+
+def pack_site(site: Site) -> Site:
+    """The site as it is written to files."""
+    others = tuple(replace(other, is_packed=True) for other in site.others)
+    return replace(site, others=others, is_packed=True)
 
 
 @contextmanager

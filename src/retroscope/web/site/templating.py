@@ -1,7 +1,7 @@
 """Renders the facts of a page with its Jinja template."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from shlex import quote
@@ -11,14 +11,7 @@ from markupsafe import Markup
 
 from retroscope import __version__
 from retroscope.render.captions import count_noun
-from retroscope.web.site.markup_filters import (
-    bar_path,
-    crop,
-    hit_caption,
-    hit_row,
-    plate_tile,
-    ring,
-)
+from retroscope.web.site.markup_filters import bar_path, hit_rows, image_source, ring, tiles
 from retroscope.web.site.site import Facts, Site
 from retroscope.web.site.text_filters import (
     add_breaks,
@@ -27,7 +20,7 @@ from retroscope.web.site.text_filters import (
     format_percent,
     format_settings,
 )
-from retroscope.web.site.urls import json_url, to_first, url_for
+from retroscope.web.site.urls import PACK_SIZES, to_first, url_for
 
 _FIRST_PAGES = frozenset({"comparison"})
 """Pages that only the first of several compared atlases has."""
@@ -39,9 +32,12 @@ def load_templates() -> None:
         _environment().get_template(name)
 
 
-def render_page(template: str, facts: Facts, *, site: Site, path: str) -> bytes:
-    """The HTML of the page at `path`; its links are relative to that path."""
-    json_link = json_url(path).rpartition("/")[2]
+def render_page(template: str, facts: Facts, *, site: Site, path: str, twin: str = "") -> bytes:
+    """The HTML of the page at `path`; its links are relative to that path.
+
+    `twin` is the file with its facts, in the same folder.
+    """
+    json_link = twin.rpartition("/")[2]
     return _render(template, facts, site, root="../" * path.count("/"), path=path, json=json_link)
 
 
@@ -67,6 +63,8 @@ def _render(template: str, facts: Facts, site: Site, *, root: str, path: str, js
             has_notes=site.notes is not None,
             can_project=site.can_project,
             answers_queries=site.answers_queries,
+            is_packed=site.is_packed,
+            pack_sizes=PACK_SIZES,
             version=__version__,
         )
     )
@@ -90,9 +88,18 @@ def _link_maker(site: Site, root: str) -> Callable[..., str]:
     return link
 
 
-def _script_json(facts: object) -> Markup:
-    """JSON inside a script element: no `<` in it can end the element."""
-    return Markup(json.dumps(facts).replace("<", "\\u003c"))  # noqa: S704 - no tag can end it
+_SCRIPT_KEYS = (
+    *("rank", "score", "class", "source", "notes", "position"),
+    *("box", "middle", "size", "href", "src"),
+)
+"""What the scripts of a page read of a hit."""
+
+
+def _script_hits(hits: Sequence[Facts]) -> Markup:
+    """Hits as JSON inside a script element: no `<` in it can end the element."""
+    facts = [{key: hit[key] for key in _SCRIPT_KEYS} for hit in hits]
+    text = json.dumps(facts, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - no tag can end it
 
 
 @lru_cache(maxsize=1)
@@ -113,12 +120,11 @@ def _environment() -> Environment:
         "settings": format_settings,
         "shell": quote,
         "bar_path": bar_path,
-        "crop": crop,
-        "plate_tile": plate_tile,
+        "tiles": tiles,
         "ring": ring,
-        "hit_caption": hit_caption,
-        "hit_row": hit_row,
-        "script_json": _script_json,
+        "image_source": image_source,
+        "hit_rows": hit_rows,
+        "script_hits": _script_hits,
     }
     environment.globals |= {"count_noun": count_noun}
     return environment

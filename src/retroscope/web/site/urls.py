@@ -1,11 +1,13 @@
 """URLs of the viewer: the table of patterns, and the paths made from it and read by it.
 
-A path is relative to the root of the site and is also a file name, valid on any system. Pages,
-templates and scripts get every path from here.
+A path is relative to the root of the site and is also a file name, valid on any system. An exported
+site has pages and images of units in packs, and addresses in them. Pages, templates and scripts get
+every path from here.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from retroscope.atlas.queries.reader_queries import Label
@@ -53,9 +55,61 @@ LIVE_URLS = {
     "projection_stop": "project/{job}/stop",
 }
 """What only a server answers: any, one with a network attached, or one for this machine alone."""
+JSON_ENDING = ".json"
 OTHER_FOLDER = "other{number}/"
 """The folder with the site of an atlas that the first one is compared with. The first of these has
 no number.
+"""
+
+
+@dataclass(frozen=True)
+class PackedPages:
+    """Pages that an exported site has in packs, `size` in each; `key` is what tells them apart.
+
+    All packs of a folder have a page that opens them: its address names a page by its key.
+    """
+
+    folder: str
+    key: str
+    size: int
+
+    @property
+    def opener(self) -> str:
+        return f"{self.folder}index.html"
+
+    @property
+    def address(self) -> str:
+        return f"{self.opener}?{self.key}={{{self.key}}}"
+
+    @property
+    def script(self) -> str:
+        return f"{self.folder}{{pack}}.js"
+
+    @property
+    def facts(self) -> str:
+        return f"{self.folder}{{pack}}{JSON_ENDING}"
+
+    def pack(self, params: Params) -> str:
+        """The numbers of the pages that share a pack with one."""
+        return pack_range(int(params[self.key]), self.size)
+
+
+PACKED_PAGES = {
+    "unit": PackedPages("unit/{layer}/", "channel", 32),
+    "image": PackedPages("image/", "image", 8),
+    "unit_comparison": PackedPages("compare/{layer}/", "channel", 32),
+}
+"""The pages of an exported site that are in packs, by name."""
+PACKED_IMAGES = {
+    "plate": "plate/{layer}/{ranked_by}.{kind}.{pack}.js",
+    "pattern": "pattern/{layer}/{pack}.js",
+}
+"""The packs with the images of an exported site, by name. The address of an image has its channel
+after a `#`.
+"""
+PACK_SIZES = {"max.patches": 16, "other": 64}
+"""Channels of a pack of images, by ranking and kind. Pages show patches of single units of many
+layers; the smaller their packs, the less of them is read in vain.
 """
 
 PARAM_PATTERNS = {
@@ -72,7 +126,10 @@ PARAM_PATTERNS = {
 """Regular expressions of the variable parts; a URL with anything else is not found."""
 
 _PATTERNS = {name: f"{path}.html" for name, path in PAGE_URLS.items()} | FILE_URLS | LIVE_URLS
-JSON_ENDING = ".json"
+_PACKED_PATTERNS = _PATTERNS | {
+    **{name: pages.address for name, pages in PACKED_PAGES.items()},
+    **{name: f"{pack}#{{channel}}" for name, pack in PACKED_IMAGES.items()},
+}
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 _MAX_SLUG = 80
@@ -83,12 +140,40 @@ def url_for(site: Site, name: str, **values: object) -> str:
 
     `url_for(site, "unit", layer="features.0", channel=3)` is `unit/features.0/3.html`.
     """
-    return _PATTERNS[name].format_map(_parts(site, values))
+    parts = _parts(site, values)
+    if site.is_packed and name in PACKED_IMAGES:
+        parts["pack"] = image_pack(int(parts["channel"]), parts.get("ranked_by"), parts.get("kind"))
+    return _patterns(site)[name].format_map(parts)
 
 
 def url_template(site: Site, name: str, **values: object) -> str:
-    """A path for a script to complete: a part without a value stays `{channel}`."""
-    return _PATTERNS[name].format_map(_OpenParts(_parts(site, values)))
+    """A path to complete: a part without a value stays `{channel}`.
+
+    Scripts do, and `complete_url`.
+    """
+    return _patterns(site)[name].format_map(_OpenParts(_parts(site, values)))
+
+
+def complete_url(template: str, channel: int, **parts: str) -> str:
+    """The path of an image by its template; the pack of an exported site follows from the rest."""
+    if "{pack}" in template:
+        parts["pack"] = image_pack(channel, parts.get("ranked_by"), parts.get("kind"))
+    return template.format(channel=channel, **parts)
+
+
+def image_pack(channel: int, ranked_by: str | None = None, kind: str | None = None) -> str:
+    """The channels whose images share a pack.
+
+    >>> image_pack(70), image_pack(70, "max", "patches")
+    ('64-127', '64-79')
+    """
+    return pack_range(channel, PACK_SIZES.get(f"{ranked_by}.{kind}", PACK_SIZES["other"]))
+
+
+def pack_range(number: int, size: int) -> str:
+    """The numbers that share a pack of this size with one."""
+    first = number - number % size
+    return f"{first}-{first + size - 1}"
 
 
 def page_url(site: Site, name: str, page: int, **values: object) -> str:
@@ -104,6 +189,11 @@ def label_urls(site: Site) -> dict[str, str]:
     return {name: pattern.format(label=slug) for name, slug in label_slugs(site).items()}
 
 
+def page_path(name: str, params: Params) -> str:
+    """The path of a page from a server, by the variable parts of its URL."""
+    return f"{PAGE_URLS[name].format_map(params)}.html"
+
+
 def json_url(path: str) -> str:
     """The JSON twin of a page.
 
@@ -111,6 +201,14 @@ def json_url(path: str) -> str:
     'unit/features.0/3.json'
     """
     return path.removesuffix(".html") + JSON_ENDING
+
+
+def twin_url(site: Site, name: str, params: Params) -> str:
+    """The file with the facts of a page; an exported site has those of a pack in one."""
+    if site.is_packed and name in PACKED_PAGES:
+        pages = PACKED_PAGES[name]
+        return pages.facts.format_map({**params, "pack": pages.pack(params)})
+    return json_url(page_path(name, params))
 
 
 def site_folder(site: Site) -> str:
@@ -195,6 +293,10 @@ class _OpenParts(dict[str, str]):
 
     def __missing__(self, key: str) -> str:
         return f"{{{key}}}"
+
+
+def _patterns(site: Site) -> Mapping[str, str]:
+    return _PACKED_PATTERNS if site.is_packed else _PATTERNS
 
 
 def _parts(site: Site, values: Mapping[str, object]) -> dict[str, str]:

@@ -9,8 +9,21 @@
   };
   retroscope.root = root;
   retroscope.announce = announce;
+  // The channels whose images share a pack of an exported site with one, such as 0-63.
+  const packSizes = JSON.parse(document.body.dataset.packSizes ?? "{}");
+  const imagePack = ({ channel, ranked_by: ranking, kind }) => {
+    const size = packSizes[`${ranking}.${kind}`] ?? packSizes.other;
+    const first = channel - (channel % size);
+    return `${first}-${first + size - 1}`;
+  };
   // Completes a path such as unit/conv5/{channel}.html from the facts of a page.
-  retroscope.fillPath = (template, values) => root + template.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  retroscope.fillPath = (template, values) =>
+    root + template.replace(/\{(\w+)\}/g, (_, name) => (name === "pack" ? imagePack(values) : values[name]));
+  // Shows an image: a file, or one of a pack, whose address has a #.
+  retroscope.showImage = (element, address) => {
+    const source = element instanceof SVGElement ? "href" : "src";
+    element.setAttribute(address.includes("#") ? "data-packed" : source, address);
+  };
 
   // -- the options of a page, stored in the fragment: links and the back button keep them. A query, as a
   // form without scripts sends it, stands for what the fragment leaves out.

@@ -11,10 +11,11 @@
   // -- lists of units: each side gets the images of a view
   const ALT = { patches: "Patches", projections: "Projections", lit: "Lit patches", contrast: "Contrasts" };
   const { placeholder, promisedPlate } = retroscope;
+  const plateValues = (side, kind) => ({ channel: Number(side.dataset.channel), ranked_by: "max", kind });
   const plateImage = (side, view, tone) => {
     const frame = document.createElement("span");
     const kind = retroscope.tones.plateKind(view, tone);
-    const path = retroscope.fillPath(side.dataset.plate, { kind });
+    const path = retroscope.fillPath(side.dataset.plate, plateValues(side, kind));
     const image = retroscope.plateImage(path, ALT[view]);
     frame.className = `thumbnail ${view}`;
     image.classList.toggle("pixels", Boolean(side.closest(".pixelated")));
@@ -38,7 +39,7 @@
   const litPlate = (frame) => {
     const side = frame.closest(".side");
     if (!shown.startsWith("patches") || !side.dataset.views.includes("lit")) return null;
-    return retroscope.plateImage(retroscope.fillPath(side.dataset.plate, { kind: "lit" }), "");
+    return retroscope.plateImage(retroscope.fillPath(side.dataset.plate, plateValues(side, "lit")), "");
   };
   const fillSides = (values) => {
     const wanted = `${values.show} ${values.tone}`;

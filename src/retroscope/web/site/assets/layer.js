@@ -18,6 +18,7 @@
   let { columns } = retroscope.layer;
   const { units, plates, patterns, scores, names } = retroscope.layer;
   const showCount = (text) => (document.getElementById("count").textContent = text);
+  const promises = document.querySelectorAll(".promise[data-by]");
   const ranges = [...form.elements].filter((control) => control.type === "number");
   const defaults = {
     show: "patches", by: "max", size: "medium", tone: "robust", sort: "channel", "top-class": "",
@@ -204,6 +205,7 @@
     grid.dataset.show = values.show;
     grid.dataset.size = values.size;
     if (!classChoice?.value) grid.dataset.rows = values.by === "sample" ? 2 : 3;
+    for (const promise of promises) promise.hidden = values.by !== promise.dataset.by || ["patches", "patterns"].includes(values.show);
     layOut();
     const total = columns.channel.length;
     showCount(rows.length === total ? `${total} channels` : `${rows.length} of ${total} channels`);

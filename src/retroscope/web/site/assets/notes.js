@@ -19,15 +19,16 @@
 
   // -- stars on links to units
   const starred = new Set();
+  const addressOf = ({ pathname, search }) => pathname + search;
   const readStars = () => {
     starred.clear();
     for (const [star, , href] of Object.values(units)) {
-      if (star) starred.add(new URL(retroscope.root + href, location.href).pathname);
+      if (star) starred.add(addressOf(new URL(retroscope.root + href, location.href)));
     }
   };
   const markPlates = (element) => {
     for (const link of element.querySelectorAll(".plate a[href], .strip a[href]")) {
-      link.classList.toggle("starred", starred.has(link.pathname));
+      link.classList.toggle("starred", starred.has(addressOf(link)));
     }
   };
   readStars();

@@ -41,6 +41,7 @@
     const scale = TILE / crop.viewBox.baseVal.width;
     const [x, y, width, height] = numbers(inner).map((value) => Math.round(value * scale));
     const picture = inner.querySelector("image");
+    if (picture.dataset.packed) await retroscope.loadPacked(picture);
     const image = await loadImage(picture.href.baseVal);
     const window = inner.viewBox.baseVal;
     const across = image.naturalWidth / picture.width.baseVal.value;

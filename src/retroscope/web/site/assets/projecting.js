@@ -4,7 +4,8 @@
   const POLL = 800;
   const LONGEST_ESTIMATE = 3600;
   let version = 0;
-  let stopPath = null;
+  // The paths that stop the work of forms.
+  const stopPaths = new Map();
 
   const post = (path, body) => fetch(path, { method: "POST", body, headers: { accept: "application/json" } });
   const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -13,16 +14,25 @@
     if (seconds < 60) return `${Math.max(Math.round(seconds), 1)} s`;
     return seconds < LONGEST_ESTIMATE ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
   };
+  // The unit and the rankings of a form, and how many hits.
+  const request = (form, hits) => {
+    const fields = new URLSearchParams(new FormData(form));
+    fields.set("hits", hits);
+    return fields;
+  };
 
   // -- how long each choice takes, measured while nobody waits for it
   const estimate = async (form) => {
-    const { unit } = Object.fromEntries(new FormData(form));
     for (const choice of form.querySelectorAll("[data-hits]")) {
-      const response = await post(form.dataset.estimate, new URLSearchParams({ unit, hits: choice.dataset.hits }));
+      const response = await post(form.dataset.estimate, request(form, choice.dataset.hits));
       if (!response.ok) return;
       const { seconds } = await response.json();
       if (seconds !== null) choice.querySelector(".offer-seconds").textContent = `, about ${formatSeconds(seconds)}`;
     }
+  };
+  // One after the other: the server measures one layer at a time.
+  const estimateAll = async (forms) => {
+    for (const form of forms) await estimate(form);
   };
 
   // -- one job: its progress until it ends, and what became of it
@@ -67,7 +77,16 @@
     const response = await fetch(location.pathname + location.search);
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     await retroscope.renewPage(page, (path) => (/\/(plate|layer)\//.test(`/${path}`) ? path + (path.includes("?") ? "&" : "?") + suffix : path));
-    return page.querySelector(".offer");
+    return page;
+  };
+  // Hits of one ranking may be those of another, so all forms change.
+  const renewChoices = (page) => {
+    const forms = [...document.querySelectorAll(".offer")];
+    for (const form of forms) {
+      const newForm = page.querySelector(`.offer[data-offer="${form.dataset.offer}"]`);
+      part(form, "choices").innerHTML = newForm ? part(newForm, "choices").innerHTML : "";
+    }
+    estimateAll(forms);
   };
   const setWorking = (form, working) => {
     part(form, "choices").hidden = working;
@@ -79,38 +98,37 @@
     part(form, "stop").disabled = false;
   };
   const finish = async (form, job) => {
-    const newForm = await renew();
+    const page = await renew();
     const hadFocus = form.contains(document.activeElement);
     setWorking(form, false);
-    part(form, "choices").innerHTML = newForm ? part(newForm, "choices").innerHTML : "";
+    renewChoices(page);
     const result = showResult(form, job);
     retroscope.announce(result.textContent);
     if (hadFocus || document.activeElement === document.body) result.focus({ preventScroll: true });
-    if (newForm) estimate(form);
   };
 
   const run = async (form, hits) => {
-    const { unit } = Object.fromEntries(new FormData(form));
     setWorking(form, true);
     part(form, "stop").focus({ preventScroll: true });
     try {
-      const response = await post(form.action, new URLSearchParams({ unit, hits }));
+      const response = await post(form.action, request(form, hits));
       const job = await response.json();
       if (!response.ok) throw new Error(job.error);
-      stopPath = retroscope.root + job.stop;
-      retroscope.announce(`Projecting ${unit}`);
+      stopPaths.set(form, retroscope.root + job.stop);
+      retroscope.announce(`Projecting ${job.unit}`);
       await finish(form, await follow(form, job));
     } catch (error) {
       setWorking(form, false);
       const message = error instanceof TypeError ? "The server does not answer; start it again." : error.message;
       retroscope.announce(showResult(form, { message }).textContent);
     } finally {
-      stopPath = null;
+      stopPaths.delete(form);
     }
   };
-  const stop = () => stopPath && navigator.sendBeacon(stopPath);
+  const stop = (form) => stopPaths.has(form) && navigator.sendBeacon(stopPaths.get(form));
 
-  for (const form of document.querySelectorAll(".offer")) {
+  const forms = [...document.querySelectorAll(".offer")];
+  for (const form of forms) {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       run(form, event.submitter.value);
@@ -118,10 +136,10 @@
     part(form, "stop").addEventListener("click", (event) => {
       event.target.disabled = true;
       part(form, "progress").textContent = "stops after the projections at work";
-      stop();
+      stop(form);
     });
-    estimate(form);
   }
+  estimateAll(forms);
   // Whoever leaves a page no longer waits for its projections; what is made stays.
-  addEventListener("pagehide", stop);
+  addEventListener("pagehide", () => [...stopPaths.keys()].forEach(stop));
 })();

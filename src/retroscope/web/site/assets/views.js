@@ -103,7 +103,7 @@
       container.dataset.tone = tone;
       for (const figure of container.querySelectorAll("[data-gamma]")) {
         const source = tone === "robust" ? figure.dataset.robust : figure.dataset.gamma;
-        for (const image of figure.querySelectorAll("image")) image.setAttribute("href", source);
+        for (const image of figure.querySelectorAll("image")) retroscope.showImage(image, source);
       }
     },
   };
@@ -141,7 +141,8 @@
   };
   retroscope.plateImage = (src, alt) => {
     const image = document.createElement("img");
-    Object.assign(image, { loading: "lazy", decoding: "async", width: 160, height: 160, alt, src });
+    Object.assign(image, { loading: "lazy", decoding: "async", width: 160, height: 160, alt });
+    retroscope.showImage(image, src);
     return image;
   };
 })();

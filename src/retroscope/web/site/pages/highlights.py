@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from retroscope.atlas.queries import channel_queries, reader_queries
+from retroscope.atlas.queries import channel_queries, hit_queries, reader_queries
+from retroscope.atlas.queries.rankings import HitRanking
 from retroscope.atlas.reader import Atlas
 from retroscope.results.layers import Layer
 from retroscope.web.site.channel_metrics import class_selectivity, decode_class_means
@@ -35,7 +36,9 @@ def example_unit(site: Site, highlights: tuple[Highlight, ...]) -> Facts | None:
     """The first of these units that has all projections of its plate, with its plates."""
     for unit in highlights:
         layer = site.atlas.layer(unit.layer)
-        hits = channel_queries.unit_hits(site.atlas, layer, unit.channel, ranked_by="max")
+        (hits,) = hit_queries.unit_hits(
+            site.atlas, layer, unit.channel, rankings=[HitRanking()]
+        ).values()
         if all(hit.activation is not None for hit in hits):
             plates = {
                 kind: plate_url(site, unit.layer, unit.channel, kind=kind)

@@ -19,7 +19,7 @@ from retroscope.web.site.pages.channel_table import (
 )
 from retroscope.web.site.pages.charts import distribution
 from retroscope.web.site.pages.layer_options import LayerOptions, parse_options, select_rows
-from retroscope.web.site.pages.missing_projections import missing_of_layer
+from retroscope.web.site.pages.missing_projections import command_facts, missing_of_layer
 from retroscope.web.site.pages.number_facts import unit_names
 from retroscope.web.site.pages.page_facts import (
     assignment_script,
@@ -63,7 +63,8 @@ def layer(site: Site, params: Params) -> Facts:
         "views": _layer_views(site, layer),
         "options": _option_facts(params, options, columns),
         "distributions": _distributions(columns, options),
-        "missing": missing_of_layer(site, layer),
+        "missing": missing_of_layer(site, layer, label=options.label),
+        "command": command_facts(site),
         "classes": [label.name for label in site.atlas.labels],
         "ranked_classes": [label.name for label in site.atlas.ranked_classes],
         "page": page,

@@ -1,8 +1,10 @@
 """Hits that are not projected yet: how many, and what the command that makes them needs."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from retroscope.atlas.queries import projection_queries, reader_queries
+from retroscope.atlas.queries.rankings import HitRanking
 from retroscope.atlas.queries.reader_queries import ProjectionCounts
 from retroscope.atlas.reader import Atlas
 from retroscope.results.layers import Layer
@@ -10,13 +12,20 @@ from retroscope.web.site.site import Facts, Site
 
 
 def missing_of_ranking(
-    site: Site, layer: Layer, channel: int, *, ranked_by: str, hits: int
+    unit: str,
+    command: Facts,
+    *,
+    hits: int,
+    ranked_by: str | None = None,
+    labels: Sequence[str] = (),
 ) -> Facts | None:
-    """What a plate lacks, if `hits` of its hits have no projection; None if they all have one."""
+    """What a plate lacks, or those of classes, if so many hits have no projection.
+
+    `command` are the `command_facts`.
+    """
     if not hits:
         return None
-    unit = f"{layer.name}:{channel}"
-    return {"hits": hits, "unit": unit, "ranked_by": ranked_by, **command_facts(site)}
+    return _missing(unit, hits, command) | {"ranked_by": ranked_by, "labels": list(labels)}
 
 
 def missing_of_unit(site: Site, layer: Layer, channel: int) -> Facts | None:
@@ -25,15 +34,25 @@ def missing_of_unit(site: Site, layer: Layer, channel: int) -> Facts | None:
     counts = projection_queries.count_missing(site.atlas, layer, channels=span)
     if not counts.hits:
         return None
-    return {"hits": counts.hits, "unit": f"{layer.name}:{channel}", **command_facts(site)}
+    return _missing(f"{layer.name}:{channel}", counts.hits, command_facts(site))
 
 
-def missing_of_layer(site: Site, layer: Layer) -> Facts | None:
-    """What the plates of a layer lack: in all, and of the best hit of each channel."""
-    counts = projection_queries.count_missing(site.atlas, layer)
+def missing_of_layer(site: Site, layer: Layer, *, label: str = "") -> Facts | None:
+    """What the plates of a layer lack, in all and of the best hit of each channel.
+
+    With a `label`, those of the best images of that class.
+    """
+    ranking = HitRanking(label=site.atlas.label(label).id) if label else None
+    counts = projection_queries.count_missing(site.atlas, layer, ranking=ranking)
     if not counts.hits:
         return None
-    return {**counts._asdict(), "unit": layer.name, **command_facts(site)}
+    facts = {"best_hits": counts.best_hits, "labels": [label] if label else []}
+    return _missing(layer.name, counts.hits, command_facts(site)) | facts
+
+
+def _missing(unit: str, hits: int, command: Facts) -> Facts:
+    """Of the hits by maximum and by mean, unless a ranking or classes are named."""
+    return {"hits": hits, "unit": unit, "ranked_by": None, "labels": [], **command}
 
 
 def missing_of_atlas(site: Site) -> Facts | None:

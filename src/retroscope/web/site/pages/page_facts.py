@@ -7,7 +7,7 @@ from retroscope.atlas.schema import DEFAULT_RANKINGS
 from retroscope.results.as_json import layer_json
 from retroscope.results.layers import Layer
 from retroscope.web.site.site import Facts, Site
-from retroscope.web.site.urls import page_url, url_for, url_template
+from retroscope.web.site.urls import complete_url, page_url, url_for, url_template
 
 ITEMS_PER_PAGE = 240
 """Channels or images on a page; a multiple of most numbers of columns."""
@@ -35,7 +35,7 @@ def channels_facts(site: Site, layer: Layer, channels: Iterable[int]) -> list[Fa
             "unit": f"{layer.name}:{channel}",
             "channel": channel,
             "href": href.format(channel=channel),
-            "plate": plate.format(channel=channel),
+            "plate": complete_url(plate, channel, **kind),
             "pixelated": pixelated,
         }
         for channel in channels

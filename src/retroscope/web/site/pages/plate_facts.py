@@ -8,7 +8,7 @@ from retroscope.atlas.queries.channel_queries import FirstHitRow
 from retroscope.atlas.schema import DEFAULT_RANKINGS
 from retroscope.results.layers import Layer
 from retroscope.web.site.site import Facts, Site
-from retroscope.web.site.urls import from_first, url_template
+from retroscope.web.site.urls import complete_url, from_first, url_template
 
 VIEW_LETTERS = {"patches": "p", "projections": "d", "lit": "l", "contrast": "c"}
 """The views of a unit with a plate of their own, and the letters of their keys."""
@@ -66,7 +66,7 @@ def plate_urls(
     if not names:
         return {}
     template = url_template(site, "plate", layer=layer.name, channel=channel, ranked_by=ranked_by)
-    return {view: template.format(kind=view) for view in names}
+    return {view: complete_url(template, channel, ranked_by=ranked_by, kind=view) for view in names}
 
 
 def class_plate_urls(
@@ -87,17 +87,17 @@ def read_sides(site: Site, layer: Layer, channels: Sequence[int]) -> dict[int, F
     views: dict[int, tuple[str, ...]] = {}
     for span in _spans(channels):
         views |= plate_views(site, own_layer, span)
-    plate = from_first(
-        site, url_template(site, "plate", layer=layer.name, ranked_by=DEFAULT_RANKINGS[0])
-    )
+    ranking = {"ranked_by": str(DEFAULT_RANKINGS[0])}
+    plate = from_first(site, url_template(site, "plate", layer=layer.name, **ranking))
     pattern = from_first(site, url_template(site, "pattern", layer=layer.name))
     return {
         channel: {
             "plates": {
-                view: plate.format(channel=channel, kind=view) for view in views.get(channel, ())
+                view: complete_url(plate, channel, kind=view, **ranking)
+                for view in views.get(channel, ())
             },
             "template": plate.replace("{channel}", str(channel)),
-            "pattern": pattern.format(channel=channel) if channel in patterns else None,
+            "pattern": complete_url(pattern, channel) if channel in patterns else None,
         }
         for channel in channels
     }

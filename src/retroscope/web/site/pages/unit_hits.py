@@ -1,111 +1,168 @@
-"""The hits of a unit in a ranking, or of a class, with the plates that show them."""
+"""The hits of a unit in its rankings, and of classes, with the plates that show them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from retroscope.atlas.image_blobs import stored_image_sizes
-from retroscope.atlas.queries import channel_queries
-from retroscope.atlas.queries.channel_queries import UnitHitRow
-from retroscope.atlas.queries.reader_queries import Label
+from retroscope.atlas.queries import channel_queries, hit_queries
+from retroscope.atlas.queries.hit_queries import UnitHitRow
+from retroscope.atlas.queries.rankings import HitRanking
+from retroscope.atlas.queries.reader_queries import data_version
+from retroscope.atlas.reader import Atlas
 from retroscope.atlas.schema import DEFAULT_RANKINGS
-from retroscope.geometry import Box
 from retroscope.imaging.decoding import Size
 from retroscope.render.mosaics import cell_size
 from retroscope.results.as_json import box_json
 from retroscope.results.layers import Layer
 from retroscope.results.plates import HALF, place_in_image
-from retroscope.web.site.pages.image_pages import image_links
-from retroscope.web.site.pages.missing_projections import missing_of_ranking
-from retroscope.web.site.pages.plate_facts import VIEW_LETTERS, plate_urls
+from retroscope.web.site.pages.missing_projections import command_facts, missing_of_ranking
+from retroscope.web.site.pages.plate_facts import VIEW_LETTERS, class_plate_urls, plate_urls
 from retroscope.web.site.site import Facts, Site
 from retroscope.web.site.site_files import PLATE_KINDS
+from retroscope.web.site.urls import url_template
 
 _TONE = "-gamma"
 
 
-def ranking(
-    site: Site, layer: Layer, channel: int, *, ranked_by: str, label: Label | None = None
-) -> Facts:
-    """The hits of a channel, and the plates of projections and lit patches, in the same order.
+def galleries(
+    site: Site, layer: Layer, channel: int, *, rankings: Sequence[HitRanking]
+) -> dict[HitRanking, Facts]:
+    """The hits of a channel in each of these rankings, and the plates that show them.
 
-    `gamma` are the plates of projections by that tone. `cell` is the side of a square that holds
-    the window of any of the hits: all are shown at one scale. Of a class, which has the best
-    hits of its images, there are patches alone.
+    The plates are those of projections and lit patches, in the same order; `gamma` those of
+    projections by that tone. `cell` is the side of a square that holds the window of any of the
+    hits: all are shown at one scale. An export has no plates of classes.
     """
-    number = None if label is None else label.id
-    rows = channel_queries.unit_hits(site.atlas, layer, channel, ranked_by=ranked_by, label=number)
-    sizes = stored_image_sizes(site.atlas, [row.image for row in rows])
-    windows = [_visible(layer.field.box(row.y, row.x), sizes.get(row.image)) for row in rows]
-    plates: Facts = {**dict.fromkeys(VIEW_LETTERS), "gamma": {}}
-    if label is None:
-        plates = _plates(site, layer, channel, rows, ranked_by=ranked_by)
-    return plates | {
-        "missing": None if label else _missing(site, layer, channel, rows, ranked_by=ranked_by),
-        "cell": max(cell_size((window.height, window.width) for window in windows)),
-        "hits": [_hit_facts(site, layer, row, sizes=sizes) for row in rows],
-    }
+    rows = hit_queries.unit_hits(site.atlas, layer, channel, rankings=rankings)
+    images = {row.image for hits in rows.values() for row in hits}
+    reader = _GalleryReader(
+        site,
+        layer,
+        channel,
+        sizes=_image_sizes(site, images),
+        has_contrast=_has_contrast(site, layer, channel),
+        href=url_template(site, "image"),
+        src=url_template(site, "image_file"),
+        labels={label.id: label.name for label in site.atlas.labels},
+        command=command_facts(site),
+    )
+    return {ranking: reader.gallery(ranking, rows[ranking]) for ranking in rankings}
 
 
-def _missing(
-    site: Site, layer: Layer, channel: int, rows: list[UnitHitRow], *, ranked_by: str
-) -> Facts | None:
-    """The hits without a projection; None for rankings that a scan does not project."""
-    if ranked_by not in DEFAULT_RANKINGS:
-        return None
-    unprojected = sum(row.activation is None for row in rows)
-    return missing_of_ranking(site, layer, channel, ranked_by=ranked_by, hits=unprojected)
+def _image_sizes(site: Site, images: Collection[int]) -> dict[int, Size]:
+    """Height and width of those images that are stored; each is read once."""
+    sizes = _known_sizes(site.atlas, data_version(site.atlas))
+    unknown = [image for image in images if image not in sizes]
+    if unknown:
+        sizes |= dict.fromkeys(unknown) | stored_image_sizes(site.atlas, unknown)
+    return {image: size for image in images if (size := sizes[image]) is not None}
 
 
-def _plates(
-    site: Site, layer: Layer, channel: int, rows: list[UnitHitRow], *, ranked_by: str
-) -> Facts:
-    """The paths of the plates that there are; None for the others."""
+@lru_cache(maxsize=8)
+def _known_sizes(_atlas: Atlas, _version: int) -> dict[int, Size | None]:
+    return {}
+
+
+def _has_contrast(site: Site, layer: Layer, channel: int) -> bool:
     span = range(channel, channel + 1)
-    kinds: list[str] = []
-    if any(row.activation is not None for row in rows):
-        kinds += ["projections", "lit"]
-    is_default = ranked_by in DEFAULT_RANKINGS
-    if kinds or is_default:
-        contrasts = channel_queries.channels_with_rules(
-            site.atlas, layer, "contrast", channels=span
+    return bool(channel_queries.channels_with_rules(site.atlas, layer, "contrast", channels=span))
+
+
+@dataclass(frozen=True, eq=False)
+class _GalleryReader:
+    """What the galleries of a channel share: sizes of images, and paths but for their numbers."""
+
+    site: Site
+    layer: Layer
+    channel: int
+    sizes: Mapping[int, Size]
+    has_contrast: bool
+    href: str
+    src: str
+    labels: Mapping[int, str]
+    command: Facts
+
+    def gallery(self, ranking: HitRanking, rows: Sequence[UnitHitRow]) -> Facts:
+        """The hits of a ranking, their plates, and how many lack a projection."""
+        hits = list(map(self._hit, rows))
+        windows = [hit["window"] for hit in hits]
+        sides = cell_size((bottom - top, right - left) for top, left, bottom, right in windows)
+        return {
+            **self._plates(ranking, rows),
+            "missing": self._missing(ranking, rows),
+            "cell": max(sides),
+            "hits": hits,
+        }
+
+    def _missing(self, ranking: HitRanking, rows: Sequence[UnitHitRow]) -> Facts | None:
+        """What the hits lack, where a plate of their projections could be shown."""
+        if not self._has_plates(ranking):
+            return None
+        label = self._label(ranking)
+        return missing_of_ranking(
+            f"{self.layer.name}:{self.channel}",
+            self.command,
+            hits=sum(row.activation is None for row in rows),
+            ranked_by=str(ranking.ranked_by) if label is None else None,
+            labels=[] if label is None else [label],
         )
-        kinds += ["contrast"] if contrasts else []
-    tones = {view: view + _TONE for view in kinds if view + _TONE in PLATE_KINDS}
-    views = [*kinds, *tones.values()]
-    urls = plate_urls(site, layer, channel, views, ranked_by=ranked_by)
-    return {
-        **{view: urls.get(view) for view in VIEW_LETTERS},
-        "gamma": {view: urls[tone] for view, tone in tones.items()},
-    }
 
+    def _has_plates(self, ranking: HitRanking) -> bool:
+        """One for each channel and class would be too many files for an export."""
+        return ranking.label is None or self.site.answers_queries
 
-def _visible(box: Box, size: Size | None) -> Box:
-    """The part of a field in an image; the field, if the image is not stored."""
-    return box if size is None else box.clip(*size)
+    def _plates(self, ranking: HitRanking, rows: Sequence[UnitHitRow]) -> Facts:
+        """The paths of the plates that there are; None for the others."""
+        kinds: list[str] = []
+        if self._has_plates(ranking) and any(row.activation is not None for row in rows):
+            kinds += ["projections", "lit"]
+        if self.has_contrast and ranking.label is None:
+            kinds += ["contrast"] if kinds or ranking.ranked_by in DEFAULT_RANKINGS else []
+        tones = {view: view + _TONE for view in kinds if view + _TONE in PLATE_KINDS}
+        urls = self._plate_urls(ranking, [*kinds, *tones.values()])
+        return {
+            **{view: urls.get(view) for view in VIEW_LETTERS},
+            "gamma": {view: urls[tone] for view, tone in tones.items()},
+        }
 
+    def _plate_urls(self, ranking: HitRanking, views: Sequence[str]) -> Facts:
+        if not views:
+            return {}
+        site, layer, channel, label = self.site, self.layer, self.channel, self._label(ranking)
+        if label is None:
+            return plate_urls(site, layer, channel, views, ranked_by=str(ranking.ranked_by))
+        return class_plate_urls(site, layer, channel, views, label=label)
 
-def _hit_facts(site: Site, layer: Layer, row: UnitHitRow, *, sizes: Mapping[int, Size]) -> Facts:
-    """A hit with the keys of `patch_json`, its rank, its class, and its image if it is stored.
+    def _label(self, ranking: HitRanking) -> str | None:
+        """The name of the class whose images are ranked; None for those of all classes."""
+        return None if ranking.label is None else self.labels[ranking.label]
 
-    `place` is the middle of a field whose patch looks like the image; `middle`, to be marked in
-    the image, also that of fields half as large.
-    """
-    box = layer.field.box(row.y, row.x)
-    size = sizes.get(row.image)
-    return {
-        "rank": row.rank,
-        "score": row.score,
-        "quantile": None,
-        "remark": "",
-        "position": [row.y, row.x],
-        "box": box_json(box),
-        "window": box_json(_visible(box, size)),
-        "place": place_in_image(box, size) if size else None,
-        "middle": place_in_image(box, size, share=HALF) if size else None,
-        "image": row.image,
-        "source": row.key,
-        "class": row.label,
-        **(image_links(site, row.image) if size else {"href": None, "src": None}),
-        "size": list(size) if size else None,
-        "projected": row.activation is not None,
-        "notes": row.note.splitlines() if row.note else [],
-    }
+    def _hit(self, row: UnitHitRow) -> Facts:
+        """A hit with the keys of `patch_json`, its rank, its class, and its image if it is stored.
+
+        `place` is the middle of a field whose patch looks like the image; `middle`, to be marked in
+        the image, also that of fields half as large.
+        """
+        box, size = self.layer.field.box(row.y, row.x), self.sizes.get(row.image)
+        visible = box if size is None else box.clip(*size)
+        middle = None if size is None or visible == box else place_in_image(box, size, share=HALF)
+        return {
+            "rank": row.rank,
+            "score": row.score,
+            "quantile": None,
+            "remark": "",
+            "position": [row.y, row.x],
+            "box": box_json(box),
+            "window": box_json(visible),
+            "place": place_in_image(box, size) if size and middle else None,
+            "middle": middle,
+            "image": row.image,
+            "source": row.key,
+            "class": row.label,
+            "href": self.href.format(image=row.image) if size else None,
+            "src": self.src.format(image=row.image) if size else None,
+            "size": list(size) if size else None,
+            "projected": row.activation is not None,
+            "notes": row.note.splitlines() if row.note else [],
+        }

@@ -1,10 +1,12 @@
 """The page of a unit: its hits, its statistics, and the channels similar to it."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from shlex import quote
 
 from retroscope.atlas.excerpt import listed_channels
 from retroscope.atlas.queries import channel_queries
+from retroscope.atlas.queries.rankings import HitRanking
 from retroscope.atlas.schema import DEFAULT_RANKINGS, AtlasError, Ranking
 from retroscope.results.as_json import number_json, stats_json
 from retroscope.results.caveats import projection_caveats
@@ -23,8 +25,8 @@ from retroscope.web.site.pages.number_facts import number_facts
 from retroscope.web.site.pages.page_facts import channels_facts, layer_facts, neighbours
 from retroscope.web.site.pages.plate_facts import VIEW_LETTERS
 from retroscope.web.site.pages.ranking_facts import ranking_facts
-from retroscope.web.site.pages.unit_hits import ranking
-from retroscope.web.site.pages.unit_rows import class_choice, unit_rows
+from retroscope.web.site.pages.unit_hits import galleries
+from retroscope.web.site.pages.unit_rows import class_choice, missing_of_rows, unit_rows
 from retroscope.web.site.site import Facts, Params, Site, make_site
 from retroscope.web.site.urls import (
     find_layer_by_slug,
@@ -47,6 +49,7 @@ def unit(site: Site, params: Params) -> Facts:
     return facts | {
         "rows": rows,
         "class_choice": choice,
+        "missing_of_classes": missing_of_rows(site, layer, channel, rows),
         "marks": maxima_marks(facts["histogram"], *samples),
         "similar": _similar(site, layer, channel),
         "around": _neighbour_channels(site, layer, channel),
@@ -57,7 +60,8 @@ def describe_unit(site: Site, layer: Layer, channel: int) -> Facts:
     """What the page of a unit and that of its comparison show."""
     unit = Unit(layer.name, channel)
     stats = _read_stats(site, unit)
-    rankings = {name: ranking(site, layer, channel, ranked_by=name) for name in DEFAULT_RANKINGS}
+    hits = galleries(site, layer, channel, rankings=list(map(HitRanking, DEFAULT_RANKINGS)))
+    rankings = {ranking.ranked_by: facts for ranking, facts in hits.items()}
     return {
         "unit": str(unit),
         "aliases": [f"{alias}:{channel}" for alias in layer.aliases],
@@ -164,7 +168,7 @@ def _comparison_url(site: Site, layer: Layer, channel: int) -> str | None:
         common.name for common in common_layers(*site.compared)
     }:
         return None
-    first = make_site(site.compared[0])
+    first = replace(make_site(site.compared[0]), is_packed=site.is_packed)
     return to_first(site, url_for(first, "unit_comparison", layer=layer.name, channel=channel))
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+from retroscope.atlas.queries.rankings import HitRanking
 from retroscope.atlas.queries.reader_queries import Label
 from retroscope.atlas.schema import DEFAULT_RANKINGS, Ranking
 from retroscope.results.layers import Layer
 from retroscope.results.plates import sample_quantile
+from retroscope.web.site.pages.missing_projections import command_facts, missing_of_ranking
 from retroscope.web.site.pages.ranking_facts import class_words, ranking_facts
-from retroscope.web.site.pages.unit_hits import ranking
+from retroscope.web.site.pages.unit_hits import galleries
 from retroscope.web.site.site import Facts, Site
 from retroscope.web.site.urls import label_slugs
 
@@ -17,28 +19,37 @@ MAX_CLASS_ROWS = 8
 
 def unit_rows(site: Site, layer: Layer, channel: int, labels: Sequence[Label]) -> list[Facts]:
     """A row for each ranking of the atlas but the two at the top, and for these classes."""
-    rankings = [name for name in site.atlas.rankings if name not in DEFAULT_RANKINGS]
-    rows = [
-        words
-        | {"gallery": words["name"], "class": None}
-        | ranking(site, layer, channel, ranked_by=words["name"])
-        for words in ranking_facts(rankings)
-    ]
+    names = [name for name in site.atlas.rankings if name not in DEFAULT_RANKINGS]
+    words = {
+        HitRanking(Ranking(facts["name"])): facts | {"gallery": facts["name"], "class": None}
+        for facts in ranking_facts(names)
+    }
+    slugs = label_slugs(site)
+    for label in labels:
+        gallery = {"gallery": f"class-{slugs[label.name]}", "class": label.name}
+        words[HitRanking(label=label.id)] = class_words(label.name) | gallery
+    hits = galleries(site, layer, channel, rankings=list(words))
+    rows = [facts | hits[ranking] for ranking, facts in words.items()]
     for row in rows:
         for hit in row["hits"] if row["name"] == Ranking.SAMPLE else ():
             hit["quantile"] = sample_quantile(hit["rank"])
             hit["remark"] = _describe_quantile(hit["quantile"])
-    return rows + [_class_row(site, layer, channel, label) for label in labels]
-
-
-def _class_row(site: Site, layer: Layer, channel: int, label: Label) -> Facts:
-    gallery = f"class-{label_slugs(site)[label.name]}"
-    hits = ranking(site, layer, channel, ranked_by=Ranking.MAX, label=label)
-    return class_words(label.name) | {"gallery": gallery, "class": label.name} | hits
+    return rows
 
 
 def _describe_quantile(quantile: float | None) -> str:
     return "random image" if quantile is None else f"quantile {quantile:g}"
+
+
+def missing_of_rows(site: Site, layer: Layer, channel: int, rows: Sequence[Facts]) -> Facts | None:
+    """What the rows of classes lack together; they show different images."""
+    lacking = [row for row in rows if row["class"] and row["missing"]]
+    return missing_of_ranking(
+        f"{layer.name}:{channel}",
+        command_facts(site),
+        hits=sum(row["missing"]["hits"] for row in lacking),
+        labels=[row["class"] for row in lacking],
+    )
 
 
 def class_choice(site: Site, stats: Facts | None, asked: str) -> tuple[list[Label], Facts]:
