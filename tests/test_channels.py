@@ -13,6 +13,8 @@ from torch import nn
 import retroscope as rs
 from retroscope.errors import ImageError, ModelError
 from retroscope.network import Network
+from retroscope.render.explanation_figures import unit_images
+from retroscope.render.tone import apply_tone
 from tests.conftest import built
 from tests.imaging.channel_files import WRITERS, numbers, write_chunky, write_npy_channels_first
 from tests.imaging.image_files import picture
@@ -269,3 +271,15 @@ def test_everything_can_be_drawn(image: Path, tmp_path: Path) -> None:
     for number, result in enumerate(results):
         assert result.save(tmp_path / f"{number}.png").stat().st_size > 0
     assert "bands 1, 2, 3 of 5" in " ".join(rs.cam(net, image).caveats)
+
+
+def test_an_explanation_shows_projections_in_colours(image: Path) -> None:
+    explanation = rs.explain(network(5, bands=(5, 1, 3)), image)
+    unit = explanation.findings[0].units[0]
+    projection, *others = unit_images(unit, "robust")
+    expected = apply_tone(unit.projection.in_bands().pixels, "robust")
+    np.testing.assert_array_equal(projection.pixels, expected)
+    assert unit.contrast is not None
+    np.testing.assert_array_equal(
+        others[-1].pixels, apply_tone(unit.contrast.in_bands().pixels, "robust")
+    )

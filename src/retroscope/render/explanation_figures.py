@@ -188,7 +188,7 @@ def unit_images(unit: UnusualUnit, tone: str, *, side: int = _PAGE_TILE_SIDE) ->
 
 def _tint(projection: Projection, tone: str, side: int) -> RGB:
     factor = min(side / max(*projection.pixels.shape[:2], 1), 1)
-    return np.asarray(resize_projection(projection.pixels, factor, tone))
+    return np.asarray(resize_projection(projection.in_bands().pixels, factor, tone))
 
 
 def _added_caption(unit: UnusualUnit) -> str:
