@@ -104,9 +104,13 @@ def _blank(net: "Network", spec: OtherInput, size: Size) -> torch.Tensor:
 
 
 def random_modules(net: "Network", size: Size) -> Sequence[torch.nn.Module]:
-    """The module with two sets of other inputs: with the first, with the second, and with both."""
-    if net.inputs is None or not net.inputs.given:
-        return ()
+    """The module with two sets of other inputs: with the first, with the second, and with both.
+
+    Of a network that holds them all, what is held and something else in its place.
+    """
+    assert net.inputs is not None
+    if not net.inputs.given:
+        return net.module, _with_other_values(net)
     generator = torch.Generator().manual_seed(1)
     pairs: dict[str, torch.Tensor] = {}
     for name, spec in net.inputs.given.items():
@@ -118,6 +122,18 @@ def random_modules(net: "Network", size: Size) -> Sequence[torch.nn.Module]:
             pairs[name] = noise
     rows = [{name: pair[row : row + 1] for name, pair in pairs.items()} for row in (0, 1)]
     return [_rebind(net, values).module for values in (*rows, pairs)]
+
+
+def _with_other_values(net: "Network") -> torch.nn.Module:
+    """The module with other numbers in place of those that are held."""
+    assert net.inputs is not None
+    generator = torch.Generator().manual_seed(1)
+    inputs = net.inputs
+    for name, value in inputs.held.items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            noise = torch.randn(value.shape, generator=generator).to(value)
+            inputs = inputs.hold(name, value + noise)
+    return bind_module(_original(net), inputs)
 
 
 def preparing_network(net: "Network", spec: ImageInput) -> "Network":

@@ -251,6 +251,11 @@ class Network:
             return image
         if self.inputs is not None:
             return prepare_inputs(self, image)
+        if isinstance(image, Mapping):
+            raise ImageError(
+                f"{self.name} takes an image, not {type(image).__name__}; of a sample of a data "
+                "set, give the image alone"
+            )
         if isinstance(image, torch.Tensor):
             if image.dtype != torch.uint8:
                 return self._prepare_tensor(image)

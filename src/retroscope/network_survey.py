@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from retroscope.accepted_images import advise_on_input
+from retroscope.blind_layers import unlist_blind_layers
 from retroscope.engine.batch_test import mixes_images
 from retroscope.engine.memory import is_out_of_memory
 from retroscope.engine.program import Survey
@@ -40,14 +41,16 @@ def survey_network(net: "Network", shape: tuple[int, int, int]) -> Survey:
             f"{height}x{width} pixels: {f'{advice.text} ({reason})' if advice else reason}",
             parameter=advice.parameter if advice else "",
         ) from error
-    return _with_batch_test(surveyed, shape, random_modules(net, (height, width)))
+    if net.inputs is None:
+        return surveyed
+    modules = random_modules(net, (height, width))
+    seeing = unlist_blind_layers(surveyed, modules, shape, image=net.inputs.image)
+    return _with_batch_test(seeing, shape, modules) if net.inputs.given else seeing
 
 
 def _with_batch_test(
     surveyed: Survey, shape: tuple[int, int, int], modules: Sequence[torch.nn.Module]
 ) -> Survey:
     """The survey of a network whose images come with other inputs, which must not mix either."""
-    if not modules:
-        return surveyed
     *single, together = modules
     return replace(surveyed, batch_test=partial(mixes_images, together, shape, single=single))

@@ -16,7 +16,7 @@ from retroscope.methods.cam.cam_methods import CAM_METHODS
 from retroscope.methods.saliency import SALIENCY_METHODS
 from retroscope.network import Network
 from tests.conftest import always_crops, built, no_trace, numbers
-from tests.reference.several_inputs import SIDE, ByName, Centred, Conditioned, Held, Pair
+from tests.reference.several_inputs import SIDE, ByName, Centred, Conditioned, Held, Pair, Stacked
 
 PAIR = {"left": "image", "right": "image"}
 RGB_DEPTH = {"batch": {"rgb": "image", "depth": rs.ImageInput(mean=(0.0,), std=(1.0,))}}
@@ -337,3 +337,32 @@ def test_units_that_meet_an_input_of_each_image_are_not_seen_from_crops(
     assert set(looks) == {None}
     for projection, given in zip(together, images, strict=True):
         same(projection.pixels, rs.deconv(net, "last:0@3,3", given, rules="gradient").pixels)
+
+
+@pytest.mark.parametrize("looked_at", ["left", "right"])
+@pytest.mark.parametrize("is_held", [False, True])
+def test_images_that_are_stacked_are_told_apart_by_running(looked_at: str, is_held: bool) -> None:
+    """What is listed changes with the image that is looked back to, and the rest is named."""
+    net = Network(built(Stacked).double(), input_size=(SIDE, SIDE), inputs=PAIR, look_at=looked_at)
+    other = "right" if looked_at == "left" else "left"
+    if is_held:
+        net = net.hold(**{other: image(1)})
+    names = {layer.name for layer in net.layers}
+    of_other = {"left": {"of_left"}, "right": {"of_right", "norm"}}
+    assert names >= {*of_other[looked_at], "compare"}
+    assert names.isdisjoint(of_other[other])
+    unlisted = {layer.name: layer.reason for layer in net.unlisted}
+    assert unlisted.keys() >= of_other[other]
+    for name in of_other[other]:
+        assert unlisted[name] == f"reads other inputs, and nothing of {looked_at}"
+    for name in of_other[looked_at]:
+        pair = {looked_at: image(0), other: image(1)}
+        given = pair[looked_at] if is_held else pair
+        ours = rs.deconv(net, f"{name}:1@4,4", given, rules="gradient")
+        held = Network(
+            Held(built(Stacked).double(), looked_at, **{other: image(1)}),
+            input_size=(SIDE, SIDE),
+            mean=MEAN[3],
+        )
+        theirs = rs.deconv(held, f"module.{name}:1@4,4", image(0), rules="gradient")
+        same(ours.pixels, theirs.pixels)

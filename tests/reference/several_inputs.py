@@ -80,3 +80,20 @@ class Held(nn.Module):
         }
         values = {self.image: image, **rows}
         return self.module(values) if isinstance(self.module, ByName) else self.module(**values)
+
+
+class Stacked(nn.Module):
+    """A siamese encoder that takes both images as one batch, which is taken apart again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.of_left, self.of_right = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.compare = nn.Conv2d(4, 3, 1)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        maps = F.relu(self.encoder(torch.cat([left, right])))
+        first, second = maps.chunk(2)
+        first, second = self.of_left(first), self.norm(self.of_right(second))
+        compared: Tensor = self.compare(first - second)
+        return compared.mean((2, 3))
