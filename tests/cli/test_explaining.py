@@ -206,7 +206,7 @@ def test_explain_leaves_out_what_units_add_on_request(retroscope: Retroscope) ->
         ),
         (["cam", TINY, "cat.png", "-o", "heat.html"], "only `retroscope explain` writes web pages"),
         (["cam", TINY, "cat.png", "--colours", "hot"], "'hot' is not one of 'inferno', "),
-        (["cam", TINY, "cat.png", "--original", *TWO], "--original draws one class"),
+        (["cam", TINY, "cat.png", "--original", *TWO], "--original draws one heat map"),
         (["cam", TINY, "cat.png", *TWO, "--target", "4"], "no class 4"),
         (["saliency", TINY, "cat.png", "--method", "grad"], "'grad' is not one of 'gradient', "),
         (["saliency", TINY, "cat.png", "--unit", "conv2:9"], "no channel 9"),
@@ -230,3 +230,59 @@ def test_a_mistake_is_one_line_and_status_2(
     assert said.err.startswith("retroscope: ")
     assert len(said.err.splitlines()) == 1
     assert says in said.err
+
+
+# Detectors
+
+DETECTOR = """
+import torch
+from torch import nn
+
+
+class Detector(nn.Module):
+    input_size = (32, 40)
+    labels = ["cat", "dog"]
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 2, 3)
+
+    def forward(self, images):
+        boxes = torch.tensor([[2.0, 4.0, 12.0, 20.0], [20.0, 8.0, 36.0, 30.0]])
+        scores = self.conv(images).mean((2, 3)).sigmoid()
+        labels = torch.tensor([0, 1])
+        return [{"boxes": boxes, "labels": labels, "scores": score} for score in scores]
+
+
+def make():
+    return Detector()
+"""
+BOXES = "boxes.py:make"
+
+
+@pytest.fixture
+def detector(desk: Path) -> rs.Network:
+    (desk / "boxes.py").write_text(DETECTOR, "utf-8")
+    return rs.open_model(BOXES, device="cpu")
+
+
+def test_boxes_of_a_detector_are_targets(retroscope: Retroscope, detector: rs.Network) -> None:
+    said = retroscope("cam", BOXES, "cat.png", "--target", "box:4,2,20,12:cat", "-o", "box.png")
+    assert (said.status, said.err) == (0, "")
+    heat = cam(detector, "cat.png", target="cat")
+    check_is_drawing(Path("box.png"), heat)
+    facts = json.loads(retroscope("cam", BOXES, "cat.png", "--target", "cat", "--json").out)
+    assert (facts["target"], facts["label"]) == (str(heat.target), "cat")
+    assert facts["box"] == [4, 2, 20, 12]
+    assert retroscope("explain", BOXES, "cat.png", "-o", "boxes.html").status == 0
+    page = Path("boxes.html").read_text("utf-8")
+    assert page.count("box 1: ") >= 2
+    assert "Boxes, the most confident first" in page
+
+
+@pytest.mark.usefixtures("detector")
+def test_a_box_that_is_not_there_is_one_line(retroscope: Retroscope) -> None:
+    said = retroscope("saliency", BOXES, "cat.png", "--target", "box:7")
+    assert said.status != 0
+    assert "no box 7 in this image: boxes.py:make finds 2 boxes" in said.err
