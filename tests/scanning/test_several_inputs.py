@@ -13,6 +13,7 @@ import retroscope as rs
 from retroscope.engine.held_inputs import held_forward
 from retroscope.errors import ImageError, ModelError, RetroscopeError
 from retroscope.network import Network
+from retroscope.web.live.scanned_images import ScannedImages
 from tests.conftest import built
 from tests.reference.several_inputs import Conditioned, Pair
 from tests.scanning.scans import MEAN, STD, Maps, check_channel, smooth_image, write_images
@@ -223,3 +224,16 @@ def test_a_data_set_of_pairs_is_scanned(tmp_path: Path) -> None:
         maps = maps_of(net, "compare", [pairs[number][0] for number in range(3)])
         check_channel(atlas, "compare:0", maps[:, 0], top=3)
         assert atlas.plate("compare:0").patches[0].projection is not None
+
+
+def test_the_viewer_reads_what_comes_with_an_image_from_where_the_scan_did(
+    folders: tuple[Path, Path],
+) -> None:
+    left, right = folders
+    net = pair_network()
+    with closing(scanned(net, left, inputs={"right": right}, projections=False)) as atlas:
+        read = ScannedImages(atlas, net).read(3)
+        expected = net.prepare({"left": left / "03.png", "right": right / "03.bmp"})
+        torch.testing.assert_close(read.tensor, expected.tensor)
+        torch.testing.assert_close(read.others["right"], expected.others["right"])
+        assert rs.saliency(net, read, target=0).values.shape == (SIDE, SIDE)

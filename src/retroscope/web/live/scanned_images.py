@@ -11,6 +11,7 @@ from retroscope.network import Network
 from retroscope.scanning.illustrate import list_scanned_images
 from retroscope.scanning.image_files import read_input, refuse_moved_images
 from retroscope.scanning.sources import ImageList
+from retroscope.scanning.sources.paired_images import pair_scanned_images
 
 _NUMBER_SUFFIXES = frozenset((".npy", ".tif", ".tiff"))
 """Of files that may hold more than their stored image shows."""
@@ -20,7 +21,8 @@ class ScannedImages:
     """Reads images of an atlas by number: photographs from the atlas, others from their files.
 
     A photograph is stored as the network received it. Of other images only three channels are
-    stored, in 8 bits. `images` and `glob` are those of the scan, if its files have moved.
+    stored, in 8 bits, and nothing of what comes with an image. `images` and `glob` are those of the
+    scan, if its files have moved.
     """
 
     def __init__(
@@ -31,7 +33,8 @@ class ScannedImages:
     def read(self, number: int) -> NetworkInput:
         """The image as the network takes it."""
         stored, preprocessing = self._atlas.images[number], self._net.preprocessing
-        if preprocessing.takes_photos and not _may_hold_numbers(stored.key):
+        is_alone = not self._net.sample_names
+        if is_alone and preprocessing.takes_photos and not _may_hold_numbers(stored.key):
             pixels = self._atlas.image_pixels(number)
             values = torch.from_numpy(preprocessing.to_input(pixels))
             return NetworkInput(values.to(self._net.dtype), pixels, stored.key)
@@ -40,7 +43,8 @@ class ScannedImages:
     @cached_property
     def _list(self) -> ImageList:
         refuse_moved_images(self._atlas, self._images)
-        return list_scanned_images(self._atlas, self._images, glob=self._glob, labels=None)
+        images = list_scanned_images(self._atlas, self._images, glob=self._glob, labels=None)
+        return pair_scanned_images(self._net, images, self._atlas.meta)
 
 
 def _may_hold_numbers(key: str) -> bool:
