@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -17,15 +18,19 @@ from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
 from retroscope.scanning import estimate as estimate_module
 from retroscope.scanning import image_pass, local_projections, trial_runs
+from retroscope.scanning.class_ranking_request import ClassRankingRequest
 from retroscope.scanning.estimate import ScanEstimate, estimate_scan
 from retroscope.scanning.illustrate import Ranks, parse_ranks
 from retroscope.scanning.job import scan
+from retroscope.scanning.layer_choice import scan_layers
 from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
 from retroscope.scanning.sources import ImageList, list_images
 from retroscope.scanning.statistics.class_sums import ClassRow
 from retroscope.scanning.statistics.sweep import Sweep
 from retroscope.scanning.trial_runs import HitTrial, SweepTrial
 from retroscope.unit import Unit
+from retroscope.world.scene import LABELS, scene
+from retroscope.zoo import open_model
 from tests.conftest import no_trace
 from tests.scanning.scans import OF_TINY, tiny, write_images
 
@@ -160,23 +165,26 @@ def test_hits_are_of_as_many_images_as_draws_at_random(draws: int, images: int) 
     assert estimate_module._distinct(draws, images) == pytest.approx(np.mean(counts), rel=0.03)
 
 
-@pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
-def test_hits_by_mean_alone_are_as_many_as_the_trial_lets_expect(alike: float) -> None:
-    """Of channels whose two rankings are the same, or else have nothing to do with each other."""
-    random, channels, images, top = np.random.default_rng(0), 4000, 60, 6
+@pytest.mark.parametrize(("images", "top"), [(40, 1), (40, 9), (500, 1), (500, 9)])
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.6, 0.8, 1.0])
+def test_hits_by_mean_alone_are_as_many_as_the_trial_lets_expect(
+    correlation: float, images: int, top: int
+) -> None:
+    """Maxima and means are Gaussian, with a correlation."""
+    random, channels = np.random.default_rng(0), 2000
 
-    def rankings(count: int) -> tuple[Any, Any]:
-        by_max = random.random((channels, count)).argsort(axis=1)
-        others = random.random((channels, count)).argsort(axis=1)
-        same = random.random(channels)[:, None] < alike
-        return by_max, np.where(same, by_max, others)
+    def rankings(count: int, channels: int) -> tuple[Any, Any]:
+        maxima, noise = random.standard_normal((2, channels, count))
+        means = correlation * maxima + (1 - correlation**2) ** 0.5 * noise
+        return (-maxima).argsort(axis=1), (-means).argsort(axis=1)
 
-    by_max, by_mean = rankings(8)
-    overlap = trial_runs.overlap((by_max[:, 0] == by_mean[:, 0]).mean(), images=8)
-    by_max, by_mean = (ranking[:, :top] for ranking in rankings(images))
+    by_max, by_mean = rankings(8, channels)
+    same = int((by_max[:, 0] == by_mean[:, 0]).sum())
+    trial = HitTrial((), {"layer": trial_runs.divergence(same, channels, images=8)})
+    by_max, by_mean = (ranking[:, :top] for ranking in rankings(images, 400))
     alone = 1 - np.mean([np.isin(b, a).mean() for a, b in zip(by_max, by_mean, strict=True)])
-    trial = HitTrial((), {"layer": overlap})
-    assert trial.share_by_mean_alone("layer", top / images) == pytest.approx(alone, abs=0.03)
+    expected = trial.share_by_mean_alone("layer", images=images, ranks=top)
+    assert expected == pytest.approx(alone, abs=0.12)
 
 
 @pytest.mark.parametrize(("top", "ranks"), [(9, None), (3, None), (9, 2), (3, 9), (20, None)])
@@ -284,3 +292,33 @@ def test_estimating_leaves_no_trace_on_the_network(
     with no_trace(net.module):
         said = estimate_tiny(net, list_images(folder))
     assert said.projection_seconds > 0
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some scenes of the painted world, in a folder for each class."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for number in range(64):
+        label = LABELS[number % len(LABELS)]
+        path = folder / label / f"{number:06}.png"
+        path.parent.mkdir(exist_ok=True)
+        PIL.Image.fromarray(scene(2**44 + number, label=label).pixels).save(path)
+    return folder
+
+
+@pytest.mark.parametrize(("per_class", "projections"), [(0, 1), (9, "none")])
+def test_an_atlas_is_as_large_as_its_estimate_says(
+    scenes: Path, tmp_path: Path, *, per_class: int, projections: str | int
+) -> None:
+    """Within 10 %, though a class has fewer images than are asked for, and pages are not full."""
+    net, listed, layers = open_model("demo"), list_images(scenes), ["features.1", "features.4"]
+    options: dict[str, Any] = {"layers": layers, "projections": projections}
+    scan(net, scenes, to=tmp_path / "a", per_class=per_class or None, **options).close()
+    said = estimate_scan(
+        net,
+        scan_layers(net, layers),
+        listed,
+        ranks=parse_ranks(projections),
+        class_rankings=ClassRankingRequest(per_class),
+    )
+    assert said.disk_bytes == pytest.approx((tmp_path / "a").stat().st_size, rel=0.1)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp, inf
 from time import perf_counter
 
@@ -22,7 +22,6 @@ from retroscope.scanning.illustrate import (
     time_for_projections,
 )
 from retroscope.scanning.loading import default_workers
-from retroscope.scanning.persist import RECTIFIER_KINDS
 from retroscope.scanning.precision import Precision, candidate_count, to_bfloat16
 from retroscope.scanning.sources import ImageList
 from retroscope.scanning.table_sizes import TableSizes, table_sizes
@@ -94,9 +93,10 @@ def estimate_scan(
     trial = try_images(net, image_list, clock=clock)
     sizes = table_sizes(
         layers,
-        image_list.class_names if classes else (),
+        image_list,
         images=images,
         top=top,
+        classes=classes,
         class_rankings=class_rankings,
     )
     sweep = try_sweep(net, layers, trial.inputs, top=sizes.hits, clock=clock)
@@ -109,7 +109,7 @@ def estimate_scan(
     projections = job.projections(limit, by_mean=ranks.by_mean, max_seconds=max_seconds)
     projection_seconds = projections.seconds / processes
     share = min(max_seconds / projection_seconds, 1.0) if projection_seconds else 1.0
-    stored_bytes = job.stored_images * (trial.encoded_bytes or IMAGE_BYTES)
+    stored_bytes = job.stored_images * (trial.stored_bytes or IMAGE_BYTES)
     return ScanEstimate(
         images=images,
         channels=sizes.channels,
@@ -143,14 +143,10 @@ class _Job:
         return _distinct(self._draws(self.sizes.hits) + self.sizes.sampled, self.images)
 
     def _draws(self, ranks: int) -> float:
-        """How many hits there are in all rankings, if each has so many ranks.
-
-        After a rectifier a minimum of zero is no hit.
-        """
-        rankings = sum(
-            layer.channels * (2 + (layer.kind not in RECTIFIER_KINDS)) for layer in self.layers
+        """How many hits there are in all rankings, if each has so many ranks."""
+        return replace(self.sizes, hits=ranks).ranked_hits + self.sizes.stored_class_hits * (
+            self.sizes.channels
         )
-        return ranks * rankings + self.sizes.class_hits * self.sizes.channels
 
     def pass_seconds(self) -> float:
         """The time of a pass over all images, and of writing what it found."""
@@ -190,10 +186,11 @@ class _Job:
     def projections(self, limit: int, *, by_mean: bool, max_seconds: float) -> ProjectionCost:
         """What the projections take, of the first `limit` hits of each ranking."""
         found = find_hits(self.layers, self.sweep)
-        chance, hits_per_channel = self.sizes.hits / max(self.images, 1), dict[str, float]()
+        hits_per_channel = dict[str, float]()
         for layer in self.layers:
-            alone = found.share_by_mean_alone(layer.name, chance) if by_mean else 0.0
-            hits_per_channel[layer.name] = limit * (1 + alone)
+            name, images = layer.name, self.images
+            alone = found.share_by_mean_alone(name, images=images, ranks=limit) if by_mean else 0.0
+            hits_per_channel[name] = limit * (1 + alone)
         count = sum(hits_per_channel[hit.layer] for hit in found.hits)
         if not self.trial.inputs:
             count = sum(hits_per_channel[layer.name] * layer.channels for layer in self.layers)

@@ -100,7 +100,7 @@ def test_rankings_by_class_have_a_price_and_are_in_the_atlas(retroscope: Retrosc
     said = retroscope(*words)
     assert said.status == 0
     assert (
-        "the rankings by class have up to 24 hits, which take 576 bytes of the memory and 768 bytes"
+        "the rankings by class have up to 24 hits, which take 576 bytes of the memory and 744 bytes"
         " on disk"
     ) in said.err
     with rs.open_atlas("new.atlas") as atlas:
