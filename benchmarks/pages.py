@@ -27,6 +27,7 @@ class Sizes:
     images: int = 500
     pixels: int = 224
     units: int = 25
+    per_class: int = 9
 
 
 FULL, TINY = Sizes(), Sizes("demo", images=12, pixels=48, units=2)
@@ -38,7 +39,14 @@ def report(sizes: Sizes = FULL) -> str:
     largest = max(layer.channels for layer in layers)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "synthetic.atlas"
-        write_atlas(path, layers, images=sizes.images, pixels=sizes.pixels, projected_ranks=0)
+        write_atlas(
+            path,
+            layers,
+            images=sizes.images,
+            pixels=sizes.pixels,
+            projected_ranks=0,
+            per_class=sizes.per_class,
+        )
         times = _measure(path, layers, sizes.units)
     rows = [
         [_describe(row, largest), *_cells(times[row]), _judge(target, times[row])]
@@ -54,7 +62,8 @@ def report(sizes: Sizes = FULL) -> str:
             "`retroscope serve` in a process of its own, asked over HTTP; a browser takes further "
             "time to draw. The first page is counted from the start of the command. Every unit "
             "and layer is asked for once; a layer is its page and the file of its columns. The "
-            "atlas is synthetic.",
+            "atlas is synthetic; the page of a unit has rows of the middle, the least, and eight "
+            "classes.",
         )
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import PIL.Image
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import Layer
+from retroscope.results.plates import SAMPLE_QUANTILES
 from retroscope.results.projections import Projection
 from retroscope.results.statistics import stored_statistics
 from retroscope.unit import Unit
@@ -28,8 +30,12 @@ def write_atlas(
     pixels: int = 224,
     top: int = 9,
     projected_ranks: int = 1,
+    per_class: int = 0,
 ) -> None:
-    """Writes an atlas with invented statistics, hits, images and projections of these layers."""
+    """Writes an atlas with invented statistics, hits, images and projections of these layers.
+
+    With `per_class`, there are also hits by minimum, a sample, and the best images of each class.
+    """
     random = np.random.default_rng(0)
     with AtlasWriter(path) as writer, writer.transaction():
         writer.put_meta({"model": "synthetic", "state": "illustrated", "top": top, "version": "0"})
@@ -43,6 +49,10 @@ def write_atlas(
             writer.put_image_pixels(image, _smooth_image(random, pixels))
         for layer in layers:
             _put_layer(writer, layer, random, images=images, top=top)
+            if per_class:
+                _put_more_rankings(
+                    writer, layer, random, images=images, top=top, per_class=per_class
+                )
         _put_projections(writer, layers, random, pixels=pixels, ranks=projected_ranks)
 
 
@@ -69,12 +79,42 @@ def _put_layer(
     }
     writer.put_channels(layer.name, {**columns, **invented})
     for ranked_by in ("max", "mean"):
-        ranks = min(top, images)
-        hits = np.argsort(random.random((channels, images)), axis=1)[:, :ranks]
-        scores = np.sort(random.gamma(2, 2, (channels, ranks)), axis=1)[:, ::-1]
-        ys, xs = (random.integers(0, length, (channels, ranks)) for length in layer.size)
-        writer.put_hits(layer.name, ranked_by, scores, images=hits, ys=ys, xs=xs)
+        hits = _draw_hits(layer, random, range(images), ranks=top)
+        writer.put_hits(layer.name, ranked_by, **hits)
     writer.put_class_stats(layer.name, means, means.clip(0, 1))
+
+
+def _put_more_rankings(
+    writer: AtlasWriter,
+    layer: Layer,
+    random: np.random.Generator,
+    *,
+    images: int,
+    top: int,
+    per_class: int,
+) -> None:
+    lowest = _draw_hits(layer, random, range(images), ranks=top)
+    writer.put_hits(layer.name, "min", **(lowest | {"scores": -lowest["scores"]}))
+    sample = _draw_hits(layer, random, range(images), ranks=len(SAMPLE_QUANTILES) + 1)
+    writer.put_hits(layer.name, "sample", **sample)
+    for label in range(CLASSES):
+        of_class = range(label, images, CLASSES)
+        hits = _draw_hits(layer, random, of_class, ranks=per_class)
+        writer.put_class_hits(layer.name, label, **hits)
+
+
+def _draw_hits(
+    layer: Layer, random: np.random.Generator, images: range, *, ranks: int
+) -> dict[str, npt.NDArray[Any]]:
+    """So many of these images for each channel, each once, with scores and positions."""
+    channels, ranks = layer.channels, min(ranks, len(images))
+    chosen = np.argsort(random.random((channels, len(images))), axis=1)[:, :ranks]
+    return {
+        "scores": np.sort(random.gamma(2, 2, (channels, ranks)), axis=1)[:, ::-1],
+        "images": np.array(images)[chosen],
+        "ys": random.integers(0, layer.size[0], (channels, ranks)),
+        "xs": random.integers(0, layer.size[1], (channels, ranks)),
+    }
 
 
 def _put_projections(

@@ -246,7 +246,7 @@ def test_an_atlas_that_cannot_be_served_is_an_error(tmp_path: Path) -> None:
 def test_the_synthetic_atlas_has_what_a_real_one_has(tmp_path: Path) -> None:
     layers = scan_layers(open_model("demo", input_size=48))
     path = tmp_path / "synthetic.atlas"
-    write_atlas(path, layers, images=12, pixels=48, top=9, projected_ranks=1)
+    write_atlas(path, layers, images=30, pixels=48, top=9, projected_ranks=1, per_class=2)
     with open_atlas(path) as atlas:
         assert len(atlas) == sum(layer.channels for layer in layers)
         assert atlas.layers == tuple(layers)
@@ -254,3 +254,7 @@ def test_the_synthetic_atlas_has_what_a_real_one_has(tmp_path: Path) -> None:
             plate = atlas.plate(unit)
             assert len(plate.patches) == 9
             assert plate.patches[0].projection is not None
+            assert len(atlas.plate(unit, ranked_by="min").patches) == 9
+            assert len(atlas.plate(unit, ranked_by="sample").patches) == 6
+            of_class = atlas.plate(unit, label="class 3").patches
+            assert [patch.source.partition("/")[0] for patch in of_class] == ["3", "3"]

@@ -330,7 +330,9 @@ def test_the_viewer_asks_for_the_same_hits(atlas: Atlas) -> None:
 def test_hits_of_several_rankings_are_those_of_each(atlas: Atlas) -> None:
     """With the class of the image, and the projection that the atlas has of one of them."""
     layer = atlas.layer("conv1")
-    named = [("max", None), ("mean", None), ("min", None), ("sample", None)]
+    named: list[tuple[str, str | None]] = [
+        (ranking, None) for ranking in ("max", "mean", "min", "sample")
+    ]
     named += [("max", label.name) for label in atlas.ranked_classes]
     rankings = {find_ranking(atlas, *names): names for names in named}
     projected = set()

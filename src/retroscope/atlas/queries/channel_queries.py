@@ -7,7 +7,6 @@ from typing import NamedTuple
 from retroscope.atlas.queries.projection_queries import (
     HAS_PROJECTION,
     PLATE_SIZE,
-    SHOWN_RULES,
 )
 from retroscope.atlas.queries.query import Query, SqlSource, as_list, check_lengths, has_table
 from retroscope.atlas.queries.rankings import HitRanking, RankedQuery
@@ -64,20 +63,6 @@ class HistogramRow(NamedTuple):
     maximum: float | None
     fired_images: int | None
     histogram: bytes | None
-
-
-class UnitHitRow(NamedTuple):
-    """A hit of a channel, with the class of its image; activation and note of its projection."""
-
-    rank: int
-    score: float
-    image: int
-    y: int
-    x: int
-    key: str
-    label: str | None
-    activation: float | None
-    note: str | None
 
 
 class FirstHitRow(NamedTuple):
@@ -172,20 +157,6 @@ _STRONGEST_CHANNELS = Query(
     f"""
     SELECT channel FROM channels WHERE layer = ? AND NOT dead AND {_HAS_HITS}
     ORDER BY maximum DESC, channel LIMIT ?""",  # noqa: S608 - our own SQL
-)
-_UNIT_HITS = RankedQuery(
-    UnitHitRow,
-    f"""
-    SELECT hits.rank, hits.score, hits.image, hits.y, hits.x, images.key, labels.name AS label,
-        projections.activation, projections.note
-    FROM (SELECT hits.* FROM {{rows}} AND hits.layer = ? AND hits.channel = ?) AS hits
-    JOIN images ON images.id = hits.image
-    LEFT JOIN labels ON labels.id = images.label
-    LEFT JOIN projections ON projections.layer = hits.layer
-        AND projections.channel = hits.channel AND projections.image = hits.image
-        AND projections.y = hits.y AND projections.x = hits.x
-        AND projections.rules = {SHOWN_RULES}
-    ORDER BY hits.rank LIMIT ?""",  # noqa: S608 - our own SQL
 )
 _FIRST_HITS = RankedQuery(
     FirstHitRow,
@@ -290,20 +261,6 @@ def _by_layer(rows: Iterable[NamedChannelRow]) -> dict[str, list[int]]:
 def strongest_channels(source: SqlSource, layer: Layer, count: int) -> list[int]:
     """The live channels of a layer with the highest maxima."""
     return _STRONGEST_CHANNELS(source, _layer_id(source, layer), count)
-
-
-def unit_hits(
-    source: SqlSource,
-    layer: Layer,
-    channel: int,
-    *,
-    ranked_by: str = Ranking.MAX,
-    label: int | None = None,
-    count: int = 9,
-) -> list[UnitHitRow]:
-    """The hits of a channel by rank, or those of the images of a class."""
-    ranking = HitRanking(Ranking(ranked_by), label)
-    return _UNIT_HITS.of(ranking)(source, _layer_id(source, layer), channel, count)
 
 
 def first_hits(
