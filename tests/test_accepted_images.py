@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import pixel_unshuffle
 
 import retroscope as rs
-from retroscope.errors import ModelError
+from retroscope.errors import ModelError, RetroscopeError
 from tests.conftest import built
 
 
@@ -137,3 +137,28 @@ def test_a_trial_leaves_no_trace() -> None:
     assert module.training
     assert module.stem.training
     assert torch.equal(state, torch.get_rng_state())
+
+
+class Volumes(nn.Module):
+    """A classifier of (1, depth, height, width)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(1, 2, 3, padding=1)
+        self.head = nn.Linear(2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.head(self.first(x).mean((2, 3, 4)))
+        return scores
+
+
+@pytest.mark.parametrize("size", [(1, 8, 16, 16), (1, 1, 8, 16, 16)])
+def test_volumes_are_refused_by_what_takes_them(size: tuple[int, ...]) -> None:
+    with pytest.raises(RetroscopeError, match="its first layer, first, is 3-D and takes video"):
+        rs.cam(Volumes(), torch.zeros(size))
+
+
+def test_a_3_d_layer_that_would_take_a_batch_for_channels_is_refused() -> None:
+    net = rs.Network(nn.Sequential(nn.Conv3d(1, 2, 3)), input_size=(16, 16))
+    with pytest.raises(RetroscopeError, match=r"no layer that sees an image.* 3-D and takes video"):
+        net.survey()

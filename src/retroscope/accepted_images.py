@@ -106,7 +106,7 @@ def advise_on_input(
     if accepts(module, *size, channels):
         shape = (*size, channels)
         return InputAdvice(f"it runs images of {shape}; wrap it in a module that permutes images")
-    return _advise_on_first_layer(module)
+    return advise_on_first_layer(module)
 
 
 def _required_inputs(module: torch.nn.Module) -> list[str]:
@@ -160,7 +160,7 @@ def _pixels(size: Size) -> str:
     return f"{size[0]}x{size[1]} pixels"
 
 
-def _advise_on_first_layer(module: torch.nn.Module) -> InputAdvice | None:
+def advise_on_first_layer(module: torch.nn.Module) -> InputAdvice | None:
     """That the first layer takes no images, if that is so."""
     for name, part in module.named_modules():
         if isinstance(part, _IMAGE_LAYERS):

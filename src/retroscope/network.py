@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import torch
 
-from retroscope.accepted_images import infer_channels, infer_size
+from retroscope.accepted_images import advise_on_first_layer, infer_channels, infer_size
 from retroscope.engine.batching import NetworkInput, Size
 from retroscope.engine.isolation import EXCLUSIVE_USE, device_of, dtype_of, unwrap
 from retroscope.engine.program import Survey
@@ -277,10 +277,12 @@ class Network:
     def _prepare_tensor(self, tensor: torch.Tensor) -> NetworkInput:
         channels = self.preprocessing.channels
         if tensor.dim() != 3 or tensor.shape[0] != channels or not tensor.is_floating_point():
-            batch = "; it is a batch, give one image of it" if tensor.dim() == 4 else ""
+            advice = "; it is a batch, give one image of it" if tensor.dim() == 4 else ""
+            if other := advise_on_first_layer(self.module):
+                advice = f"; {other.text}"
             raise ImageError(
                 f"{self.name} takes a float tensor of ({channels}, height, width); this one is "
-                f"{tensor.dtype} of {tuple(tensor.shape)}{batch}"
+                f"{tensor.dtype} of {tuple(tensor.shape)}{advice}"
             )
         values = tensor.detach().to(dtype_of(self.module), copy=True)
         rgb, notes = self.preprocessing.show_input(values.float().cpu().numpy())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from retroscope.accepted_images import advise_on_input
+from retroscope.accepted_images import advise_on_first_layer, advise_on_input
 from retroscope.blind_layers import unlist_blind_layers
 from retroscope.engine.batch_test import mixes_images
 from retroscope.engine.memory import is_out_of_memory
@@ -41,6 +41,9 @@ def survey_network(net: "Network", shape: tuple[int, int, int]) -> Survey:
             f"{height}x{width} pixels: {f'{advice.text} ({reason})' if advice else reason}",
             parameter=advice.parameter if advice else "",
         ) from error
+    other = None if surveyed.layers else advise_on_first_layer(net.module)
+    if other is not None:  # it has run because a batch of images looks like one of its inputs
+        raise ModelError(f"{net.name} has no layer that sees an image: {other.text}")
     if net.inputs is None:
         return surveyed
     modules = random_modules(net, (height, width))
