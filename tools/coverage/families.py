@@ -79,10 +79,10 @@ def _build_torchvision(family: str, name: str, size: Size) -> nn.Module:
         options["quantize"] = True
     if family == "detection" and "ssd" not in name:
         options |= {"min_size": size[0], "max_size": size[0]}
-    if "rcnn" in name:
-        options["rpn_post_nms_top_n_test"] = 8
+    if "rcnn" in name:  # with random weights, no box is above the usual threshold
+        options |= {"rpn_post_nms_top_n_test": 8, "box_score_thresh": 0.0}
     elif family == "detection":
-        options |= {"topk_candidates": 8, "detections_per_img": 8}
+        options |= {"topk_candidates": 8, "detections_per_img": 8, "score_thresh": 0.0}
     if name.startswith("vit_"):
         options["image_size"] = size[0] if name != "vit_h_14" else 56
     module: nn.Module = torchvision.models.get_model(name, **options)
