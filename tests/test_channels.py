@@ -16,7 +16,13 @@ from retroscope.network import Network
 from retroscope.render.explanation_figures import unit_images
 from retroscope.render.tone import apply_tone
 from tests.conftest import built
-from tests.imaging.channel_files import WRITERS, numbers, write_chunky, write_npy_channels_first
+from tests.imaging.channel_files import (
+    WRITERS,
+    Numbers,
+    numbers,
+    write_chunky,
+    write_npy_channels_first,
+)
 from tests.imaging.image_files import picture
 
 SIDE = 16
@@ -119,10 +125,8 @@ def test_the_order_of_channels_changes_nothing(
     permuted_path = write_chunky(tmp_path / "b", values[..., order])
     np.testing.assert_array_equal(prepared(net, path)[order], prepared(permuted, permuted_path))
     for method in (rs.cam, rs.saliency):
-        first, second = (
-            np.asarray(method(net, path, target=1)),
-            np.asarray(method(permuted, permuted_path, target=1)),
-        )
+        first: Numbers = np.asarray(method(net, path, target=1))
+        second: Numbers = np.asarray(method(permuted, permuted_path, target=1))
         np.testing.assert_allclose(first, second, rtol=1e-6, atol=1e-9)
     plain = rs.deconv(net, "second:3", path).pixels
     other_pixels = rs.deconv(permuted, "second:3", permuted_path).pixels

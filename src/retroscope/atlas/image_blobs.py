@@ -76,8 +76,8 @@ def fits_stack(pixels: Pixels) -> bool:
     >>> fits_stack(np.zeros((224, 224, 12), np.float32))
     True
     """
-    height, width, depth = pixels.shape
-    return _stored_size(height, width)[0] * depth <= _MAX_WEBP_SIDE
+    rows: int = _stored_size(*pixels.shape[:2])[0] * pixels.shape[2]
+    return rows <= _MAX_WEBP_SIDE
 
 
 def decode_projection(blob: bytes, peak: float, *, size: Size, depth: int) -> Pixels:
