@@ -169,7 +169,7 @@ def test_three_bands_are_shown_from_their_1st_to_their_99th_percentile(tmp_path:
         low, high = np.percentile(plane, (1, 99))
         expected = np.rint(((plane - low) / (high - low)).clip(0, 1) * 255)
         np.testing.assert_array_equal(image.rgb[..., colour], expected)
-        assert f"{low:.4g} to {high:.4g}" in image.caveats[1]
+        assert f"{low:.5g} to {high:.5g}" in image.caveats[1]
     assert "bands 4, 3, 2 of 12 as red, green, blue" in image.caveats[1]
     assert "divided by 65535" in image.caveats[0]
     from_tensor = net.prepare(image.tensor)

@@ -129,7 +129,7 @@ def _describe(bands: Bands, channels: int, limits: Limits, *, is_stretched: bool
     >>> _describe((4, 3, 2), 12, [(0, 1), (0, 2), (0, 2)], is_stretched=True)[:62]
     'shown: bands 4, 3, 2 of 12 as red, green, blue, black to white'
     """
-    spans = [f"{low:.4g} to {high:.4g}" for low, high in limits]
+    spans = [f"{low:.5g} to {high:.5g}" for low, high in limits]
     texts = spans if len(set(spans)) > 1 else spans[:1]
     reason = " (1st to 99th percentile of this image)" if is_stretched else ""
     return f"shown: {describe_bands(bands, channels)}, black to white is {', '.join(texts)}{reason}"

@@ -40,10 +40,15 @@ def read_npy(file: IO[bytes], name: str, *, channels: int) -> AnyValues:
     return channels_last(np.load(file, allow_pickle=False), channels, name)
 
 
+def _refuse_version(_file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    raise ValueError("a version of the format that has no plain arrays")
+
+
 def _read_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     try:
-        shape, _, dtype = _READ_HEADER[npy.read_magic(file)](file)
-    except (ValueError, LookupError, EOFError, OSError) as error:
+        version = npy.read_magic(file)
+        shape, _, dtype = _READ_HEADER.get(version, _refuse_version)(file)
+    except (ValueError, EOFError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(
             f"cannot read the header of {name} ({reason}); save it again with numpy.save"

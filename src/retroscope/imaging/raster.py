@@ -169,7 +169,7 @@ def assumed_range(dtype: np.dtype[np.generic], name: str) -> ValueRange:
 def describe_assumed_range(raster: Raster, planes: Values) -> str:
     """The note on the range that is assumed for an image; `planes` are its values."""
     dtype = raster.values.dtype
-    extremes = f"{float(planes.min()):g} to {float(planes.max()):g}"
+    extremes = f"{float(planes.min()):.5g} to {float(planes.max()):.5g}"
     scale = _FULL_SCALES.get(dtype.name, 1)
     rule = "used as they are" if scale == 1 else f"divided by {scale:g}"
     return (

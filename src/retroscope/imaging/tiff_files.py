@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from logging import NullHandler
 from math import prod
 from types import ModuleType
 from typing import IO, Any
@@ -195,6 +196,8 @@ def _import_tifffile(name: str) -> ModuleType:
             f"{name} is a TIFF that needs the package tifffile; pip install 'retroscope[tiff]', or "
             "save the channels as .npy"
         ) from error
+    if not tifffile.logger().handlers:
+        tifffile.logger().addHandler(NullHandler())  # what it logs, our errors say
     return tifffile
 
 
