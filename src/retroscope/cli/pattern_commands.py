@@ -106,7 +106,11 @@ _synthesis_options = packed_options(
 )
 @click.argument("model")
 @click.argument("unit", required=False)
-@click.option("--target", metavar="CLASS", help="Class to maximise instead of a unit.")
+@click.option(
+    "--target",
+    metavar="TARGET",
+    help="Class to maximise instead of a unit, by name or number; of a segmenter also CLASS@Y,X.",
+)
 @click.option(
     "--channels",
     type=parse_channels,

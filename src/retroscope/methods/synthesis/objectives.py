@@ -123,7 +123,10 @@ def excite_direction(layer: str, direction: tuple[float, ...]) -> Objective:
 
 
 def excite_class(target: str | int) -> Objective:
-    """The score of a class, by name or number."""
+    """The score of a class, by name or number.
+
+    Of a segmenter, the mean logit of the class over all pixels, or that at one: `cat@120,80`.
+    """
     if not isinstance(target, str | Integral):
         raise RetroscopeError(f"a class is a name or a number, not {target!r}; give one at a time")
     return _single_term(ClassTerm(target))
