@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import retroscope as rs
 from retroscope.errors import ImageError, ModelError
 from retroscope.network import Network
+from retroscope.scanning.precision import to_bfloat16
 from tests.conftest import built, numbers
 from tests.reference.several_inputs import SIDE, ByName, Conditioned, Pair
 
@@ -110,6 +111,12 @@ def shape_of(value: Any) -> Any:
         ),
         (Pair, ["left", "right"], "", "inputs has an entry for each argument of forward, as in"),
         (ByName, {"batch": {"a": "image"}, "a": "image"}, "", "two inputs are called 'a'"),
+        (
+            Pair,
+            {"left": "image", "right": ["image"]},
+            "",
+            "right is a list of inputs, which have no n",
+        ),
         (Pair, None, "left", "look_at names one of the inputs; give inputs, too"),
     ],
 )
@@ -261,3 +268,26 @@ def test_whole_numbers_are_numbers_of_the_network() -> None:
     prepared = net.prepare({"image": torch.ones(3, SIDE, SIDE), "numbers": [1, 2]})
     assert prepared.others["numbers"].dtype == torch.float32
     assert rs.saliency(net, prepared).values.shape == (SIDE, SIDE)
+
+
+def test_a_batch_of_other_images_than_those_that_are_held_is_refused(pair: Network) -> None:
+    image = {"left": numbers(3, SIDE, SIDE).float(), "right": numbers(3, SIDE, SIDE).float()}
+    bound = pair.for_images([pair.prepare(image)] * 2)
+    with torch.no_grad():
+        assert bound.module(torch.zeros(2, 3, SIDE, SIDE)).shape == (2, 3)
+        with pytest.raises(
+            ModelError, match="2 values of an input are held for a batch of 3 images"
+        ):
+            bound.module(torch.zeros(3, 3, SIDE, SIDE))
+        with pytest.raises(ModelError, match=r"pair needs 'right' with each 'left'|Pair needs"):
+            pair.module(torch.zeros(1, 3, SIDE, SIDE))
+
+
+def test_a_copy_in_bfloat16_takes_the_same_inputs(pair: Network) -> None:
+    image = {
+        "left": numbers(3, SIDE, SIDE).float(),
+        "right": numbers(3, SIDE, SIDE, seed=1).float(),
+    }
+    narrow = rs.activations(to_bfloat16(pair), "compare", image).maps
+    exact = rs.activations(pair, "compare", image).maps
+    np.testing.assert_allclose(narrow, exact, atol=0.05 * np.abs(exact).max())

@@ -211,6 +211,13 @@ def _refuse_repeated(names: Sequence[str]) -> None:
 
 def _parse(name: str, spec: object) -> object:
     """An input as it is declared: a kind of input, or the value that is held for it."""
+    kinds = (str, ImageInput, NumberInput)
+    if isinstance(spec, list | tuple) and any(isinstance(member, kinds) for member in spec):
+        raise ModelError(
+            f"{name} is a list of inputs, which have no names; wrap the module in one that takes "
+            "them by name",
+            parameter="inputs",
+        )
     if isinstance(spec, str) and spec == IMAGE:
         return ImageInput()
     if isinstance(spec, str):

@@ -129,8 +129,10 @@ class _RegionRunner(ProgramInterpreter):
         return result
 
     def _compute_constant(self, step: Step, call: Call) -> object:
-        is_repeated = any(tensor in self.held for tensor in call.tensors())  # for each crop
-        has_rows = is_repeated or any(tensor in self.rows for tensor in call.tensors())
+        holds_inputs = len(self.held) > 0
+        is_repeated = holds_inputs and any(tensor in self.held for tensor in call.tensors())
+        has_rows = holds_inputs and any(tensor in self.rows for tensor in call.tensors())
+        has_rows = has_rows or is_repeated
         is_surveyed = is_repeated or step.has_arguments(call.args, call.kwargs)
         if step.field is not None or not is_surveyed:
             raise CannotFollow
