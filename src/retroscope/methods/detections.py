@@ -14,6 +14,7 @@ differentiable.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -123,10 +124,17 @@ DETECTORS: tuple[Detector, ...] = (TORCHVISION, DEMO, YOLO)
 """The known kinds of detectors; the first that fits is used."""
 
 
+_KNOWN_MODULES = WeakKeyDictionary[torch.nn.Module, Detector | None]()
+"""What each module is: to look at all parts of a large one takes milliseconds."""
+
+
 def detector_of(module: torch.nn.Module) -> Detector | None:
     """The kind of detector that a module is, or that it wraps; None if it is not a known one."""
-    kinds = ((kind, part) for part in module.modules() for kind in DETECTORS)
-    return next((kind for kind, part in kinds if kind.is_kind(part)), None)
+    if module not in _KNOWN_MODULES:
+        kinds = ((kind, part) for part in module.modules() for kind in DETECTORS)
+        found = next((kind for kind, part in kinds if kind.is_kind(part)), None)
+        _KNOWN_MODULES[module] = found
+    return _KNOWN_MODULES[module]
 
 
 def read_detections(module: torch.nn.Module, output: object, size: Size) -> list[Detections] | None:

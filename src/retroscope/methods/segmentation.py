@@ -7,6 +7,7 @@ without a row is read too if it returns maps of the size of its images, one for 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -61,10 +62,17 @@ SEGMENTERS: tuple[Segmenter, ...] = (
 """The known kinds of segmenters; the first that fits is used."""
 
 
+_KNOWN_MODULES = WeakKeyDictionary[torch.nn.Module, Segmenter | None]()
+"""What each module is: to look at all parts of a large one takes milliseconds."""
+
+
 def segmenter_of(module: torch.nn.Module) -> Segmenter | None:
     """The kind of segmenter that a module is, or that it wraps; None if it is not a known one."""
-    kinds = ((kind, part) for part in module.modules() for kind in SEGMENTERS)
-    return next((kind for kind, part in kinds if kind.is_kind(part)), None)
+    if module not in _KNOWN_MODULES:
+        kinds = ((kind, part) for part in module.modules() for kind in SEGMENTERS)
+        found = next((kind for kind, part in kinds if kind.is_kind(part)), None)
+        _KNOWN_MODULES[module] = found
+    return _KNOWN_MODULES[module]
 
 
 def read_logits(module: torch.nn.Module, output: object, size: Size) -> torch.Tensor | None:
