@@ -1,5 +1,6 @@
 """Scans of images with many channels: what a loop over the files finds, shown in three bands."""
 
+import tarfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 import retroscope as rs
 from retroscope.atlas.image_blobs import decode_projection
@@ -18,7 +20,7 @@ from retroscope.network import Network
 from retroscope.results.projections import Projection
 from retroscope.scanning.sources import list_images
 from retroscope.unit import Unit
-from tests.imaging.channel_files import numbers, write_chunky, write_npy_channels_first
+from tests.imaging.channel_files import Numbers, numbers, write_chunky, write_npy_channels_first
 from tests.scanning.same_atlas import assert_same_atlas
 from tests.test_channels import SIDE, network
 
@@ -159,3 +161,36 @@ def test_an_image_of_another_size_is_resized_in_floating_point(net: Network) -> 
     found = net.prepare(values).tensor
     rounded = net.prepare(np.rint(values * 20).astype(np.float32) / 20).tensor
     assert not torch.equal(found, rounded)
+
+
+class Arrays(Dataset[tuple[Numbers, int]]):
+    """What a data set of torch may return of images with many channels."""
+
+    def __getitem__(self, index: int) -> tuple[Numbers, int]:
+        return np.moveaxis(numbers(CHANNELS, 20, 24, seed=index), 2, 0), 0
+
+    def __len__(self) -> int:
+        return IMAGES
+
+
+def test_a_tar_and_a_data_set_are_scanned_as_a_folder(net: Network, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for seed in range(IMAGES):
+        write_npy_channels_first(folder / f"{seed}", numbers(CHANNELS, 20, 24, seed=seed))
+    with tarfile.open(tmp_path / "all.tar", "w") as tar:
+        for path in sorted(folder.iterdir()):
+            tar.add(path, path.name)
+    options: dict[str, Any] = {"layers": "second", "top": 2, "projections": 1}
+    plates = []
+    for number, (source, glob) in enumerate(
+        [(folder, None), (tmp_path / "all.tar", "*.npy"), (Arrays(), None)]
+    ):
+        saved = rs.scan(net, source, to=tmp_path / f"{number}.atlas", glob=glob, **options)
+        with closing(saved) as atlas:
+            plates.append(atlas.plate("second:1").patches)
+    for patches in plates[1:]:
+        for first, second in zip(plates[0], patches, strict=True):
+            assert first.score == second.score
+            np.testing.assert_array_equal(first.pixels, second.pixels)
+    assert plates[1][0].projection is not None
