@@ -287,3 +287,11 @@ def test_an_explanation_shows_projections_in_colours(image: Path) -> None:
     np.testing.assert_array_equal(
         others[-1].pixels, apply_tone(unit.contrast.in_bands().pixels, "robust")
     )
+
+
+def test_grey_bars_are_as_grey_in_numbers_as_in_a_photograph(tmp_path: Path) -> None:
+    fit = rs.Fit((SIDE, SIDE), "letterbox")
+    photo = Network(nn.Conv2d(3, 2, 3), fit=fit).prepare(picture(SIDE // 2, SIDE))
+    values = numbers(5, SIDE // 2, SIDE)
+    image = Network(nn.Conv2d(5, 2, 3), fit=fit).prepare(write_chunky(tmp_path / "a", values))
+    assert photo.tensor[0, 0, 0] == image.tensor[4, 0, 0] == torch.tensor(114 / 255)

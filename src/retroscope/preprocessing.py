@@ -41,7 +41,8 @@ AnyPhoto = PIL.Image.Image | RGB | HasPixels
 InMemory = AnyPhoto | AnyValues
 """An image in memory: a photograph, or an array in the units of a file."""
 
-_BYTE_LIMITS = (0.0, 255.0)
+BYTE_MAX = 255
+_BYTE_LIMITS = (0.0, float(BYTE_MAX))
 
 
 class ReadLimits(TypedDict, total=False):
@@ -165,7 +166,8 @@ class Preprocessing:
         refuse_other_count(raster.channels, self.channels, repr(raster.source))
         dtype = raster.values.dtype
         low, high = self.value_range or assumed_range(dtype, repr(raster.source))
-        planes = fit_raster(raster, self.fit, fill=low)
+        fill = low + self.fit.outside / BYTE_MAX * (high - low)
+        planes = fit_raster(raster, self.fit, fill=fill)
         notes = [] if self.value_range else [describe_assumed_range(raster, planes)]
         is_bytes = dtype == np.uint8 and self.value_range is None
         shown = self._show(planes, [_BYTE_LIMITS] * 3 if is_bytes else None)

@@ -18,7 +18,7 @@ from retroscope.cli import choices, main
 from retroscope.cli.main import CONTEXT_SETTINGS
 from retroscope.cli.options import OpenOptions
 from retroscope.engine.rules import RULE_BOOKS
-from retroscope.imaging.image import _RESIZED_SIZE
+from retroscope.imaging.fit_sizes import RESIZED_SIZES
 from retroscope.methods.cam.cam_methods import CAM_METHODS
 from retroscope.methods.occlusion.occluders import FILLS
 from retroscope.methods.saliency import SALIENCY_METHODS
@@ -115,7 +115,7 @@ PARAMETERS_ONLY: dict[str, dict[str, str]] = {
 
 CLOSED_SETS: dict[str, tuple[Iterable[str], Iterable[str]]] = {
     "devices": (choices.DEVICES, DEVICES),
-    "resizes": (choices.RESIZES, _RESIZED_SIZE),
+    "resizes": (choices.RESIZES, RESIZED_SIZES),
     "rules": (choices.RULE_BOOKS, RULE_BOOKS),
     "saliency methods": (choices.SALIENCY_METHODS, SALIENCY_METHODS),
     "class activation maps": (choices.CAM_METHODS, CAM_METHODS),

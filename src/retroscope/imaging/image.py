@@ -2,7 +2,7 @@
 width).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from numbers import Integral
@@ -30,6 +30,7 @@ from retroscope.imaging.decoding import (
     to_rgb,
     to_rgb_pil,
 )
+from retroscope.imaging.fit_sizes import RESIZED_SIZES, frame_of
 from retroscope.imaging.source_interval import source_interval
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -135,7 +136,7 @@ class Fit:
     resample: str = "bilinear"
 
     def __post_init__(self) -> None:
-        choose("resize mode", self.mode, _RESIZED_SIZE, error=ImageError)
+        choose("resize mode", self.mode, RESIZED_SIZES, error=ImageError)
         choose("resampling filter", self.resample, _RESAMPLING, error=ImageError)
         _refuse_invalid_size(self.size)
         refuse_impossible_size(self.size, "the network's input is")
@@ -310,8 +311,8 @@ def fit_array(
     pixels: npt.NDArray[Scalar], fit: Fit, source: str, *, fill: float = 0
 ) -> npt.NDArray[Scalar]:
     """The same for an array that Pillow takes: uint8 with three channels, or a float32 plane."""
-    size = _RESIZED_SIZE[fit.mode](Box(0, 0, *pixels.shape[:2]), fit)
-    centre = _frame(size, fit)
+    size = RESIZED_SIZES[fit.mode](Box(0, 0, *pixels.shape[:2]), fit)
+    centre = frame_of(size, fit)
     if size[0] * size[1] <= MAX_RESIZED_PIXELS:
         resized = _resize_pil(PIL.Image.fromarray(pixels), size, fit.resample, source)
         return crop(np.array(resized), centre, fill=fill)
@@ -324,11 +325,11 @@ def fit_array(
 
 def fit_pil(image: PIL.Image.Image, fit: Fit, source: str) -> Image:
     """A PIL image of mode RGB as the network takes it, without an array of all its pixels."""
-    size = _RESIZED_SIZE[fit.mode](image, fit)
+    size = RESIZED_SIZES[fit.mode](image, fit)
     if size[0] * size[1] > MAX_RESIZED_PIXELS:
         return fit_image(Image(np.array(image), source), fit)
     resized = np.array(_resize_pil(image, size, fit.resample, source))
-    return Image(crop(resized, _frame(size, fit), fill=fit.outside), source)
+    return Image(crop(resized, frame_of(size, fit), fill=fit.outside), source)
 
 
 def fit_source(image: "PIL.Image.Image | RGB | HasPixels", fit: Fit) -> Image:
@@ -373,59 +374,6 @@ def crop(pixels: npt.NDArray[Scalar], box: Box, *, fill: float = GREY) -> npt.ND
     columns = slice(inside.left - box.left, inside.right - box.left)
     patch[rows, columns] = pixels[inside.top : inside.bottom, inside.left : inside.right]
     return patch
-
-
-_Sized = Box | PIL.Image.Image
-
-
-def _network_size(image: _Sized, fit: Fit) -> Size:
-    """torchvision's rule: the longer side is truncated to whole pixels, not rounded."""
-    if fit.shorter is None:
-        return _covering_size(image, fit)
-    short, long = sorted((image.height, image.width))
-    longer = int(fit.shorter * long / short)
-    return (fit.shorter, longer) if image.height <= image.width else (longer, fit.shorter)
-
-
-def _covering_size(image: _Sized, fit: Fit) -> Size:
-    """The smallest size of the same proportions that covers the size of the fit."""
-    height, width = fit.size
-    if height * image.width >= width * image.height:
-        return height, image.width * height // image.height
-    return image.height * width // image.width, width
-
-
-def _whole_size(image: _Sized, fit: Fit) -> Size:
-    return (image.height, image.width) if fit.shorter is None else _network_size(image, fit)
-
-
-def _inner_size(image: _Sized, fit: Fit) -> Size:
-    """The largest size of the same proportions that fits inside the size of the fit."""
-    scale = min(fit.size[0] / image.height, fit.size[1] / image.width)
-    return max(1, round(image.height * scale)), max(1, round(image.width * scale))
-
-
-_RESIZED_SIZE: dict[str, Callable[[_Sized, Fit], Size]] = {
-    "network": _network_size,
-    "crop": _covering_size,
-    "stretch": lambda _, fit: fit.size,
-    "whole": _whole_size,
-    "letterbox": _inner_size,
-}
-
-
-def _frame(size: Size, fit: Fit) -> Box:
-    """What is kept of a resized image."""
-    return Box(0, 0, *size) if fit.mode == "whole" else _centre(size, fit.size)
-
-
-def _centre(image_size: Size, size: Size) -> Box:
-    """The box of this size in the middle of an image, rounded like CenterCrop."""
-    top, left = (
-        round((length - side) / 2) if length >= side else -((side - length) // 2)
-        for length, side in zip(image_size, size, strict=True)
-    )
-    return Box(top, left, top + size[0], left + size[1])
 
 
 def _refuse_invalid_size(size: object) -> None:
