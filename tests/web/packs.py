@@ -45,9 +45,12 @@ def packed_address(path: str) -> str:
 
 
 def read_pages(script: Path) -> dict[str, str]:
-    """The pages of a pack by their numbers: texts between backquotes, with escapes."""
-    pages = re.findall(r'"(\d+)":`((?:[^`\\]|\\.)*)`', script.read_text("utf-8"), re.DOTALL)
-    return {number: re.sub(r"\\(.)", _unescape, page) for number, page in pages}
+    """The pages of a pack by their numbers: lists of lines, which are between backquotes."""
+    head, _, rest = script.read_text("utf-8").partition(", [\n")
+    texts = re.findall(r"`((?:[^`\\]|\\.)*)`", rest, re.DOTALL)
+    lines = [re.sub(r"\\(.)", _unescape, text) for text in texts]
+    pages: dict[str, list[int]] = json.loads(head.partition("(")[2] or "{}")
+    return {number: "\n".join(lines[line] for line in page) for number, page in pages.items()}
 
 
 def _unescape(escape: re.Match[str]) -> str:

@@ -37,6 +37,8 @@ def exported_pages(written: Path) -> Iterator[tuple[str, str]]:
     for file in written.rglob("*.html"):
         yield file.relative_to(written).as_posix(), file.read_text("utf-8")
     for file in written.rglob("*-*.js"):
+        if "plate" in file.parts or "pattern" in file.parts:
+            continue
         for number, page in read_pages(file).items():
             yield f"{file.parent.relative_to(written).as_posix()}/{number}.html", page
 

@@ -14,12 +14,19 @@ from retroscope.atlas.layer_selection import atlas_layers, split_names
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.errors import RetroscopeError
 from retroscope.progress import ProgressListener, ProgressReporter, StagePart, ignore_progress
-from retroscope.web.site.export_files import ExportFile, file_content, list_files, take_member
+from retroscope.web.site.export_files import (
+    ExportFile,
+    FileForm,
+    file_content,
+    list_files,
+    take_members,
+)
 from retroscope.web.site.notes import notes_of
 from retroscope.web.site.site import Site, open_site, pack_site
 
 _SAMPLES = 24
 """Pages or files of each kind that the estimate of the size is from."""
+_SHARING_PAGES = 4
 FILE_LIST = ".retroscope-site"
 """Lists the files of an export, which a later export may remove."""
 
@@ -183,8 +190,13 @@ def _kind(file: ExportFile) -> tuple[object, ...]:
 def _mean_size(members: list[tuple[ExportFile, str]]) -> float:
     step = max(len(members) / _SAMPLES, 1)
     numbers = [int((number + 0.5) * step) for number in range(min(_SAMPLES, len(members)))]
-    samples = [take_member(*members[number]) for number in numbers]
-    return sum(len(file_content(sample)) for sample in samples) / len(samples)
+    return sum(_member_size(*members[number]) for number in numbers) / len(numbers)
+
+
+def _member_size(file: ExportFile, key: str) -> float:
+    """The bytes that a member takes in its pack. Pages share lines with others."""
+    sample = take_members(file, key, _SHARING_PAGES if file.form is FileForm.PAGES else 1)
+    return len(file_content(sample)) / max(len(sample.members), 1)
 
 
 def _prepare_folder(folder: Path) -> set[str]:

@@ -3,6 +3,7 @@
 Packs are scripts, as a page that is opened from a folder can load nothing else.
 """
 
+import json
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -77,15 +78,27 @@ def file_content(file: ExportFile) -> bytes:
     return _ENCODERS[file.form](members)
 
 
-def take_member(file: ExportFile, key: str) -> ExportFile:
-    """The file with one of its members; a file without any as it is."""
-    return replace(file, members={key: file.members[key]}) if file.members else file
+def take_members(file: ExportFile, key: str, count: int) -> ExportFile:
+    """The file with some of its members from this one on; a file without any as it is."""
+    keys = list(file.members)
+    start = max(min(keys.index(key), len(keys) - count), 0) if keys else 0
+    return replace(file, members={name: file.members[name] for name in keys[start : start + count]})
 
 
 def encode_pages(members: Members) -> bytes:
-    """A script that hands pages to the one that opens them; see `pages.js`."""
-    entries = ",\n".join(f'"{key}":`{_escape(page.decode())}`' for key, page in members)
-    return f"retroscope.showPage({{{entries}}});\n".encode()
+    """A script that hands pages to the one that opens them; see `pages.js`.
+
+    A page is a list of the numbers of its lines, since pages of a pack share many.
+    """
+    numbers: dict[str, int] = {}
+    pages = {
+        key: [numbers.setdefault(line, len(numbers)) for line in page.decode().split("\n")]
+        for key, page in members
+    }
+    lines = ",\n".join(f"`{_escape(line)}`" for line in numbers)
+    return (
+        f"retroscope.showPage({json.dumps(pages, separators=(',', ':'))}, [\n{lines}]);\n".encode()
+    )
 
 
 def _escape(text: str) -> str:

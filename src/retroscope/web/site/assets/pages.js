@@ -8,10 +8,10 @@
   const number = Number(text);
   const first = number - (number % size);
   globalThis.retroscope = {
-    // Called by a pack, with its pages by their numbers.
-    showPage(pages) {
+    // Called by a pack: its pages by their numbers, each as the numbers of its lines.
+    showPage(pages, lines) {
       if (!(number in pages)) return;
-      document.write(pages[number]);
+      document.write(pages[number].map((line) => lines[line]).join("\n"));
       addEventListener("DOMContentLoaded", () => document.getElementById("no-page").remove());
     },
   };
