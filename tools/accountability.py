@@ -240,10 +240,10 @@ def insert(page: Path, tables: Mapping[str, str]) -> None:
     page.write_text(update(page.read_text("utf-8"), tables), "utf-8")
 
 
-def update(text: str, tables: Mapping[str, str]) -> str:
-    """The page with each table between its marks."""
+def update(text: str, tables: Mapping[str, str], *, maker: str = "tools/accountability.py") -> str:
+    """The page with each table between its marks, which name the script that makes it."""
     for name, content in tables.items():
-        begin = re.escape(f"<!-- {name}, made by tools/accountability.py -->\n")
+        begin = re.escape(f"<!-- {name}, made by {maker} -->\n")
         text, replaced = re.subn(
             f"({begin}).*?(<!-- end -->)", partial(_insert, content), text, count=1, flags=re.DOTALL
         )

@@ -1,6 +1,7 @@
 """segmentation_models_pytorch: opened, looked back through, explained at a class and a pixel."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,14 @@ def test_the_heat_of_a_pixel_is_the_gradient_times_the_maps(net: rs.Network) -> 
     (gradient,) = torch.autograd.grad(logits[0, 1, 20, 33], maps[0])
     expected = (gradient * maps[0]).sum(dim=1).clamp(min=0)[0].detach().numpy()
     np.testing.assert_allclose(heat.values, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_weight_file_goes_into_the_named_architecture(net: rs.Network, tmp_path: Path) -> None:
+    torch.save(net.module.state_dict(), tmp_path / "roads.pt")
+    opened = rs.open_model(tmp_path / "roads.pt", arch=NAME, device="cpu")
+    with torch.no_grad():
+        batch = image()[None]
+        assert torch.equal(opened.module(batch), net.module(batch))
 
 
 def test_architectures_take_their_arguments() -> None:

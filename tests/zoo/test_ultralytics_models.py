@@ -122,6 +122,13 @@ def test_without_a_target_the_most_confident_box_is_explained(net: rs.Network) -
     assert str(rs.cam(net, image()).target).startswith("box 1: ")
 
 
+def test_a_module_of_ones_own_is_a_detector_too(net: rs.Network) -> None:
+    own = rs.Network(net.module, fit=rs.Fit((SIZE, SIZE), mode="letterbox"), labels=["a", "b", "c"])
+    heats = [rs.cam(network, image(), target="box:1") for network in (net, own)]
+    np.testing.assert_array_equal(heats[0].values, heats[1].values)
+    assert heats[1].target.label == "a"
+
+
 def test_a_layer_of_the_neck_is_scanned(net: rs.Network, tmp_path: Path) -> None:
     folder = rs.write_world(tmp_path / "world", count=4)
     with rs.scan(net, folder, to=tmp_path / "yolo.atlas", layers="model.15") as atlas:
