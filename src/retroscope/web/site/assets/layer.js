@@ -19,6 +19,8 @@
   const { units, plates, patterns, scores, names } = retroscope.layer;
   const showCount = (text) => (document.getElementById("count").textContent = text);
   const promises = document.querySelectorAll(".promise[data-by]");
+  // It is of the best images.
+  const offer = document.querySelector(".offer, .promise:not([data-by])");
   const ranges = [...form.elements].filter((control) => control.type === "number");
   const defaults = {
     show: "patches", by: "max", size: "medium", tone: "robust", sort: "channel", "top-class": "",
@@ -205,6 +207,7 @@
     grid.dataset.show = values.show;
     grid.dataset.size = values.size;
     if (!classChoice?.value) grid.dataset.rows = values.by === "sample" ? 2 : 3;
+    if (offer) offer.hidden = [...promises].some((promise) => promise.dataset.by === values.by);
     for (const promise of promises) promise.hidden = values.by !== promise.dataset.by || ["patches", "patterns"].includes(values.show);
     layOut();
     const total = columns.channel.length;
