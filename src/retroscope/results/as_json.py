@@ -4,9 +4,8 @@ A unit is its address, a box `[top, left, bottom, right]`, a position or a size 
 that is not finite is null. Pixels are left out; `draw` shows them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,9 @@ from retroscope.geometry import Box
 from retroscope.results.audit_json import AUDIT_CONVERSIONS
 from retroscope.results.comparisons import AtlasComparison, LayerComparison, UnitComparison
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
-from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction, Target
+from retroscope.results.heat_json import heat_map_json, occlusion_json, prediction_json
+from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction
+from retroscope.results.json_numbers import nested_numbers, number_json
 from retroscope.results.layers import Layer, UnlistedLayer
 from retroscope.results.patterns import Pattern
 from retroscope.results.plates import MaximaSample, Patch, Plate
@@ -48,15 +49,6 @@ def _convert(result: object) -> JsonObject:
             return convert(result)
     kinds = ", ".join(kind.__name__ for kind in CONVERSIONS)
     raise RetroscopeError(f"no JSON for {type(result).__name__!r}; there is JSON for {kinds}")
-
-
-def number_json(value: float | None) -> float | None:
-    """A number; null if it is not finite.
-
-    >>> number_json(0.5), number_json(float("nan"))
-    (0.5, None)
-    """
-    return value if value is not None and isfinite(value) else None
 
 
 def _number(stride: int | Fraction) -> float:
@@ -117,7 +109,7 @@ def filters_json(filters: Filters) -> JsonObject:
     """The weights as nested lists: filter, y, x, channel."""
     return {
         "layer": filters.layer.name,
-        "weights": _numbers(filters.weights),
+        "weights": nested_numbers(filters.weights),
         "notes": list(filters.notes),
     }
 
@@ -189,7 +181,7 @@ def sample_json(sample: MaximaSample) -> JsonObject:
     """A sample as lists; of a layer, scores and positions have one for each channel."""
     return {
         "images": sample.images.tolist(),
-        "scores": _numbers(sample.scores),
+        "scores": nested_numbers(sample.scores),
         "positions": sample.positions.tolist(),
     }
 
@@ -217,66 +209,6 @@ def class_stats_json(stats: ClassStats) -> JsonObject:
         "images": stats.images,
         "mean_maximum": number_json(stats.mean_maximum),
         "fired_share": number_json(stats.fired_share),
-    }
-
-
-def prediction_json(prediction: Prediction) -> JsonObject:
-    return _target_json(prediction.target, prediction.probability)
-
-
-def _target_json(target: Target | Unit, probability: float | None) -> JsonObject:
-    """A class by name and number, or a box with its class; a unit has no number and no probability.
-
-    `label`, `box` and `box_score` stand there for a detection or a segment only.
-    """
-    facts: JsonObject = {
-        "target": str(target),
-        "index": target.index if isinstance(target, Target) else None,
-        "probability": number_json(probability),
-    }
-    if isinstance(target, Target) and target.description:
-        facts["label"] = target.label
-    if isinstance(target, Target) and target.box is not None:
-        facts |= {"box": list(target.box), "box_score": number_json(target.score)}
-    return facts
-
-
-def heat_map_json(heat: HeatMap) -> JsonObject:
-    """A heat map. Its `values` are included if they are a layer's, not one per pixel."""
-    peak = divmod(int(heat.full().argmax()), heat.size[1])
-    return {
-        **_target_json(heat.target, heat.probability),
-        "score": number_json(heat.score),
-        "method": heat.method,
-        "layer": heat.layer,
-        "peak": list(peak),
-        "maximum": number_json(float(heat.values.max())),
-        "values": _numbers(heat.values) if heat.layer and heat.pixels is None else None,
-        "source": heat.source,
-        "notes": list(heat.notes),
-        "caveats": list(heat.caveats),
-    }
-
-
-def occlusion_json(occlusion: OcclusionMap) -> JsonObject:
-    """An occlusion: in each grid, a row for each of `tops` and a column for each of `lefts`."""
-    activations = occlusion.activations
-    return {
-        **_target_json(occlusion.target, occlusion.probability),
-        "occluder": list(occlusion.occluder),
-        "fill": occlusion.fill,
-        "tops": list(occlusion.tops),
-        "lefts": list(occlusion.lefts),
-        "measure": occlusion.measure,
-        "probabilities": _numbers(occlusion.probabilities),
-        "classes": None if occlusion.classes is None else occlusion.classes.tolist(),
-        "class_names": {str(target.index): str(target) for target in occlusion.class_names},
-        "unit": None if occlusion.unit is None else str(occlusion.unit),
-        "activation": number_json(occlusion.activation),
-        "activations": None if activations is None else _numbers(activations),
-        "source": occlusion.source,
-        "notes": list(occlusion.notes),
-        "caveats": list(occlusion.caveats),
     }
 
 
@@ -371,14 +303,6 @@ def unit_comparison_json(comparison: UnitComparison) -> JsonObject:
         "class_similarities": list(map(number_json, comparison.class_similarities)),
         "dead": list(comparison.dead),
     }
-
-
-def _numbers(array: npt.NDArray[np.floating]) -> Sequence[Any]:
-    """An array as nested lists; null for each value that is not finite."""
-    values = array.astype(object)
-    values[~np.isfinite(array)] = None
-    nested: Sequence[Any] = values.tolist()
-    return nested
 
 
 CONVERSIONS: dict[type, Callable[[Any], JsonObject]] = {

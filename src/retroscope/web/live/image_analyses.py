@@ -24,14 +24,10 @@ from retroscope.network import Network
 from retroscope.render.mosaics import ring_place
 from retroscope.render.overlay import overlay
 from retroscope.render.tone import apply_tone, colour_map
-from retroscope.results.as_json import (
-    box_json,
-    heat_map_json,
-    number_json,
-    prediction_json,
-    projection_json,
-)
+from retroscope.results.as_json import box_json, projection_json
+from retroscope.results.heat_json import heat_map_json, prediction_json
 from retroscope.results.heat_maps import HeatMap, Prediction
+from retroscope.results.json_numbers import number_json
 from retroscope.results.layers import Layer
 from retroscope.results.lighting import light_patch
 from retroscope.results.plates import HALF, place_in_image

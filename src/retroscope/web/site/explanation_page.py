@@ -19,8 +19,9 @@ from retroscope.render.explanation_figures import (
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.prediction_rows import prediction_rows, predictions_title
 from retroscope.render.tone import DEFAULT_TONE
-from retroscope.results.as_json import box_json, layer_json, prediction_json
+from retroscope.results.as_json import box_json, layer_json
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.heat_json import prediction_json
 from retroscope.results.plates import HALF, place_in_image
 from retroscope.web.site.site import Facts
 from retroscope.web.site.templating import render_file

@@ -11,7 +11,7 @@ from retroscope.atlas.queries.channel_queries import ChannelRow, FirstHitRow
 from retroscope.atlas.queries.reader_queries import Label
 from retroscope.atlas.reader import Atlas
 from retroscope.atlas.schema import Ranking
-from retroscope.results.as_json import number_json
+from retroscope.results.json_numbers import number_json
 from retroscope.results.layers import Layer
 from retroscope.results.unit_numbers import NUMBERS
 from retroscope.web.site.channel_metrics import class_selectivity, decode_class_means

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from heapq import nlargest
 
-from retroscope.results.as_json import number_json
+from retroscope.results.json_numbers import number_json
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 from retroscope.web.site.comparison import (

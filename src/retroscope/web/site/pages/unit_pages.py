@@ -8,8 +8,9 @@ from retroscope.atlas.excerpt import listed_channels
 from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.queries.rankings import HitRanking
 from retroscope.atlas.schema import DEFAULT_RANKINGS, AtlasError, Ranking
-from retroscope.results.as_json import number_json, stats_json
+from retroscope.results.as_json import stats_json
 from retroscope.results.caveats import projection_caveats
+from retroscope.results.json_numbers import number_json
 from retroscope.results.layers import Layer
 from retroscope.results.statistics import ChannelStats
 from retroscope.unit import Unit
