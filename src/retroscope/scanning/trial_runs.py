@@ -149,7 +149,8 @@ class HitTrial:
 
     def share_by_mean_alone(self, layer: str, *, images: int, ranks: int) -> float:
         """The share of the first hits by mean that are none of the first hits by maximum."""
-        return 1 - max(images / max(ranks, 1), 1.0) ** -self.divergences[layer]
+        shared: float = max(images / max(ranks, 1), 1.0) ** -self.divergences[layer]
+        return 1 - shared
 
 
 def find_hits(layers: Sequence[Layer], trial: SweepTrial) -> HitTrial:
