@@ -14,6 +14,7 @@ from retroscope.argument_types import unpack_pair
 from retroscope.engine.batching import NetworkInput, Size
 from retroscope.errors import RetroscopeError, did_you_mean
 from retroscope.network import AnyImage, AnyUnit, Network
+from retroscope.results.class_names import classes_named
 from retroscope.results.heat_maps import Target
 
 ClassSpec = str | SupportsIndex | None
@@ -41,7 +42,7 @@ def resolve_target(net: Network, target: ClassSpec, scores: torch.Tensor) -> Tar
         text = " ".join(short_repr(target).split())
         raise RetroscopeError(f"a class is a name or a number, not {text}; give one at a time")
     name = target.strip()
-    matches = _classes_named(net, name)
+    matches = classes_named(net.labels, name)
     if len(matches) > 1:
         raise RetroscopeError(
             f"{len(matches)} classes of {net.name} are called {target!r}; give the number, "
@@ -76,17 +77,6 @@ def check_target_or_unit(target: TargetSpec, unit: AnyUnit | None) -> None:
         raise RetroscopeError(
             f"got both the target {target!r} and the unit {str(unit)!r}; give one"
         )
-
-
-def _classes_named(net: Network, name: str) -> list[int]:
-    """The classes with exactly this label; if there are none, those with this synonym."""
-    exact = [index for index, label in enumerate(net.labels) if label == name]
-    lower = name.lower()
-    return exact or [index for index, label in enumerate(net.labels) if lower in _synonyms(label)]
-
-
-def _synonyms(label: str) -> set[str]:
-    return {name.strip().lower() for name in (label, *label.split(","))}
 
 
 def _hint(net: Network, name: str, class_count: int) -> str:
