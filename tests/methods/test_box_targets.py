@@ -166,6 +166,12 @@ def test_occlusion_is_the_score_of_the_same_box_in_each_covered_image() -> None:
                 entry = run_plainly(net, covered)
             expected = score_of_same_box(entry, list(box), label)
             assert result.probabilities[row, column] == pytest.approx(expected, abs=1e-6)
+    lost = int((result.probabilities == 0).sum())
+    assert 0 < lost < result.probabilities.size
+    assert result.notes == (
+        f"the box is not found at {lost} of {result.probabilities.size} positions, where its "
+        "probability is 0",
+    )
     assert result.classes is None
     facts: Any = as_json(result)
     assert facts["classes"] is None

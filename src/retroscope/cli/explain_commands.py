@@ -288,9 +288,8 @@ def explain(
     """Explain IMAGE on one page.
 
     It shows the most probable classes, a heat map of one of them, the units of each layer that
-    respond unusually, what made them fire, and what each adds to the others at its position. Of a
-    detector it shows the most confident boxes, of a segmenter the largest segments, each with a
-    heat map.
+    respond unusually, what made them fire, and what each adds to the others at its position. The
+    boxes of a detector, and the segments of a segmenter, have a heat map each.
 
     Write it as a web page with -o FILE.html.
     """
@@ -319,10 +318,8 @@ def explain(
     if output is None and as_json:
         return
     path = output or default_path(Path(image).stem, model_name(model), "explained")
-    if path.suffix.lower() in PAGE_SUFFIXES:
-        _write_page(explanation, path, to_stderr=as_json, colours=colours, tone=tone)
-    else:
-        write_drawing(explanation, path, to_stderr=as_json, colours=colours, tone=tone)
+    write = _write_page if path.suffix.lower() in PAGE_SUFFIXES else write_drawing
+    write(explanation, path, to_stderr=as_json, colours=colours, tone=tone)
 
 
 def _check_drawing(drawing: HeatOptions, image: str) -> None:

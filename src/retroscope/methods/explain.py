@@ -113,13 +113,11 @@ def explain(
     the padding. The default layers are the output of the last convolution of each map size, after
     its norm and rectifier; of an atlas without convolutions, its last layer of each map size.
 
-    For a detector there is a heat map of each of its most confident boxes, for a segmenter of each
-    of its largest segments.
-
-    Each unit has its projection and, with `contrast`, a second one: what it adds to what all
-    channels at its position share. It takes longer than all the rest; `contrast=False` leaves it
-    out. A list of images, a batch of them in one array, or a data set gives a list of explanations.
-    `progress` counts the projections of each.
+    A detector has a heat map for each of its most confident boxes, a segmenter for each of its
+    largest segments. Each unit has its projection and, with `contrast`, a second one: what it adds
+    to what all channels at its position share. It takes longer than all the rest; `contrast=False`
+    leaves it out. A list of images, a batch of them in one array, or a data set gives a list of
+    explanations. `progress` counts the projections of each.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))

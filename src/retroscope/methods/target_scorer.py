@@ -28,6 +28,11 @@ class TargetScorer:
     mask: Mask | None = None
     single_images: bool = False
 
+    @property
+    def measure(self) -> str:
+        """What can be compared between images: the probability, or the score if there is none."""
+        return "score" if self.probabilities is None else "probability"
+
     def score(self, output: NetworkOutput, row: int = 0) -> torch.Tensor:
         """The score in one image of a batch: a single number, differentiable."""
         return self.scores(output)[row]

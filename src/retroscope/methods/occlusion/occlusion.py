@@ -132,13 +132,7 @@ def _occlude(
     input_tensor = network_input.tensor.to(net.device)
     pixels = occluder_pixels(input_tensor, fill, net.preprocessing)
     survey = net.survey(network_input.size)
-    memory_bytes = pass_bytes(survey, len(survey.steps) - 1, survey.size)
-    refuse_too_large(
-        memory_bytes,
-        net.device,
-        work=f"an image of {survey.size[0]}x{survey.size[1]} pixels",
-        parameter="input_size",
-    )
+    memory_bytes = _refuse_large_image(net, survey)
     with preserve_state(net.module), torch.no_grad():
         batch = stack_inputs(net, [network_input], channels_last=survey.channels_last)
         clean = _CleanRun.start(net, batch, target)
@@ -165,10 +159,18 @@ def _occlude(
         image=network_input.rgb,
         source=network_input.source,
         fit=network_input.fit,
-        notes=net.remarks,
-        measure="score" if clean.scorer.probabilities is None else "probability",
+        notes=(*net.remarks, *_notes_on_lost_boxes(clean.scorer, rows)),
+        measure=clean.scorer.measure,
         mask=clean.scorer.mask,
     )
+
+
+def _refuse_large_image(net: Network, survey: Survey) -> int:
+    """About the bytes that a pass needs; raises if there are not as many."""
+    needed = pass_bytes(survey, len(survey.steps) - 1, survey.size)
+    work = f"an image of {survey.size[0]}x{survey.size[1]} pixels"
+    refuse_too_large(needed, net.device, work=work, parameter="input_size")
+    return needed
 
 
 OcclusionRows = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -177,6 +179,14 @@ OcclusionRows = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 The target's score, if it has no probability; 0 for the class of a network that has no classes.
 """
 _NO_ROWS: OcclusionRows = np.empty((0, 3))
+
+
+def _notes_on_lost_boxes(scorer: TargetScorer, rows: OcclusionRows) -> list[str]:
+    """At how many positions a detector no longer finds the box; their probability is 0."""
+    lost = int((rows[:, 0] == 0).sum())
+    if scorer.target.box is None or not lost:
+        return []
+    return [f"the box is not found at {lost} of {len(rows)} positions, where its probability is 0"]
 
 
 @dataclass(frozen=True, eq=False)
