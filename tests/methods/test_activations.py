@@ -67,15 +67,15 @@ def test_a_vector_is_one_map_of_one_position_per_entry() -> None:
     np.testing.assert_allclose(result.maps[:, 0, 0], expected, atol=1e-6)
 
 
-def test_tokens_are_positions_and_their_features_are_channels() -> None:
+def test_tokens_are_at_positions_of_the_map_that_they_come_from() -> None:
     def tokens() -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(2), ChannelsLast(), nn.LayerNorm(8))
 
     net = network(tokens)
     result = activations(net, "norm1", random_image())
-    assert result.maps.shape == (8, 16 * 13, 1)
+    assert result.maps.shape == (8, 16, 13)
     expected = net.module(random_image()[None])[0].detach().numpy()
-    np.testing.assert_allclose(result.maps[:, :, 0], expected.T, atol=1e-6)
+    np.testing.assert_allclose(result.maps, expected.T.reshape(8, 16, 13), atol=1e-6)
 
 
 class ChannelsLast(nn.Module):

@@ -62,10 +62,21 @@ def _refuse_absent_modules(subject: Subject, report: Report) -> None:
             report.answer_is_wrong(f"values: {layer.name} has maps, but that module does not run")
 
 
+def tokens_as_maps(output: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """The last tokens (1, tokens, channels) as maps; those in front have no position."""
+    channels, height, width = shape
+    count = height * width
+    is_grid = output.dim() == 3 and output.shape[2] == channels and width > 1
+    if not is_grid or output.shape[1] < count:
+        return output
+    return output[:, -count:].transpose(1, 2).reshape(1, channels, height, width)
+
+
 def same_maps(output: torch.Tensor, maps: torch.Tensor, *, precise: bool) -> bool:
     """Whether a module's output has these maps (channels, height, width), in any layout."""
     if output.is_quantized:
         output = output.dequantize()
+    output = tokens_as_maps(output, tuple(maps.shape))
     if output.dim() not in (2, 3, 4) or len(output) != 1 or output.numel() != maps.numel():
         return False
     padded = output[0].reshape(*output.shape[1:], *(1,) * (4 - output.dim()))
@@ -189,6 +200,7 @@ def plain_projection(
 def as_maps(output: torch.Tensor, layer: Layer) -> torch.Tensor | None:
     """A module's output as (channels, height, width), if its layout is plain to see."""
     shape = layer.channels, *layer.size
+    output = tokens_as_maps(output, shape)
     if output.dim() not in (2, 3, 4) or len(output) != 1:
         return None
     padded = output[0].reshape(*output.shape[1:], *(1,) * (4 - output.dim()))

@@ -7,7 +7,7 @@
 
 A network that reads its class token does not read the positions behind the last attention: the
 gradient is zero there. It is the input of that attention, after its norm. A network that takes the
-mean of all positions reads the layer that is pooled (`docs/decisions/0028`).
+mean of all positions reads the layer that is pooled (`docs/decisions/0030`).
 """
 
 from retroscope.engine.motion import TokenAxis
