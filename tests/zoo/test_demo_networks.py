@@ -72,12 +72,12 @@ def test_a_shipped_file_is_small_and_in_half_precision(name: str) -> None:
     assert all(one.isfinite().all() for one in numbers)
 
 
-def test_the_names_are_the_twins_and_the_checkpoints_from_early_to_late() -> None:
-    twins, steps = (
-        demo_networks.names()[:2],
-        [name.partition("@")[2] for name in demo_networks.names()[2:]],
+def test_the_names_are_the_networks_and_the_checkpoints_from_early_to_late() -> None:
+    networks, steps = (
+        demo_networks.names()[:4],
+        [name.partition("@")[2] for name in demo_networks.names()[4:]],
     )
-    assert twins == ["demo", "demo-shortcut"]
+    assert networks == ["demo", "demo-detector", "demo-segmenter", "demo-shortcut"]
     assert 6 <= len(steps) <= 8
     assert [int(step) for step in steps] == sorted(map(int, steps))
 
@@ -113,7 +113,10 @@ def test_without_its_weights_it_is_initialised_by_the_seed() -> None:
         ("demo@../demo", "no demo checkpoint '../demo'; choose from 0"),
         ("demo-shortcut@0", "no demo model 'demo-shortcut@0'; did you mean 'demo-shortcut'"),
         ("dmo", "no demo model 'dmo'; did you mean 'demo'"),
-        ("xyzzy", "no demo model 'xyzzy'; choose from demo, demo-shortcut"),
+        (
+            "xyzzy",
+            "no demo model 'xyzzy'; choose from demo, demo-detector, demo-segmenter, demo-sh",
+        ),
     ],
 )
 def test_an_unknown_name_is_told_what_there_is(name: str, message: str) -> None:
