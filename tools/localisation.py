@@ -32,7 +32,7 @@ from retroscope.world import LABELS, Scene, SceneObject, scene
 from retroscope.zoo.demo_localisers import LOCALISER_SIZE
 
 MAKER = "tools/localisation.py"
-FIRST_SEED, SCENES, MIN_OVERLAP, MIN_PIXELS = 5 * 10**9, 60, 0.5, 60
+FIRST_SEED, SCENES, MIN_OVERLAP, MIN_PIXELS = 5 * 10**9, 12, 0.5, 60
 """The first scene; how many there are; the overlap of what is found with the object; the visible
 pixels of an object that counts."""
 
