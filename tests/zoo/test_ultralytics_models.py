@@ -131,7 +131,9 @@ def test_a_module_of_ones_own_is_a_detector_too(net: rs.Network) -> None:
 
 def test_a_layer_of_the_neck_is_scanned(net: rs.Network, tmp_path: Path) -> None:
     folder = rs.write_world(tmp_path / "world", count=4)
-    with rs.scan(net, folder, to=tmp_path / "yolo.atlas", layers="model.15") as atlas:
+    with rs.scan(
+        net, folder, to=tmp_path / "yolo.atlas", layers="model.15", projections="none"
+    ) as atlas:
         assert len(atlas.images) == 4
         assert atlas.layers[0].channels == net.layer("model.15").channels
 
