@@ -320,7 +320,7 @@ WHOLE: dict[str, tuple[str, Forward | nn.Module]] = {
     ),
     "a flip": ("^$", lambda net, x: F.relu(torch.flip(net.a(x), [2]) + net.a(x))),
     "running sums": ("^$", lambda net, x: F.relu(net.a(x).cumsum(2))),
-    "rows in another order": ("indexing", lambda net, x: F.relu(net.a(x)[:, :, [3, 1]])),
+    "rows in another order": ("^$", lambda net, x: F.relu(net.a(x)[:, :, [3, 1]])),
     "a roll": ("^$", lambda net, x: F.relu(net.a(x) + torch.roll(net.a(x), 5, 2))),
     "einsum": ("^$", lambda net, x: F.relu(torch.einsum("nchw,hg->ncgw", net.a(x), EDGE))),
     "a product with a matrix": ("^$", lambda net, x: F.relu(EDGE @ net.a(x))),

@@ -171,6 +171,17 @@ def field_of_labels(
     return replace(result, tokens=labels.token_axis(), labels=labels)
 
 
+def field_of_layer(field: TensorField, *, axes: Axes | None, note: str) -> TensorField:
+    """A field as a layer shows it. Where elements are in no simple order, each sees what all see.
+
+    `axes` and `note` are for such a layer.
+    """
+    if field.labels is None or field.tokens is not None:
+        return replace(field, labels=None)
+    fields = _hull(field, ())
+    return replace(field, fields=fields, axes=axes, note=field.note or note, labels=None)
+
+
 def _is_single(shape: Shape, dims: Sequence[int], rank: int) -> bool:
     """Whether a tensor that broadcasts to this rank has one value along the dimensions."""
     added = rank - len(shape)

@@ -23,7 +23,7 @@ from retroscope.engine.call_kinds import (
     written_part,
 )
 from retroscope.engine.data_flow import DataFlow
-from retroscope.engine.field_flow import Operand, TensorField, field_after
+from retroscope.engine.field_flow import Operand, TensorField, field_after, field_of_layer
 from retroscope.engine.intercept import is_inside_custom_function, module_calls, run
 from retroscope.engine.interpreter import Call, Interpreter
 from retroscope.engine.isolation import device_of, dtype_of, preserve_state
@@ -147,13 +147,14 @@ class _Surveyor(Interpreter):
         outputs = list(tensors_in(result))
         shapes = tuple(tuple(output.shape) for output in outputs)
         motion, field, placed = self._flow(call, operands, constants, outputs)
+        unplaced = motion.note if isinstance(motion, Mix) else ""
         lengths = (0, 0) if motion is None else _lengths(operands)
         step = Step(
             call.function,
             row,
             motion,
             shapes,
-            field and replace(field, labels=None),
+            field and self._field_of_layer(call, field, unplaced, shapes),
             type(result),
             signature,
             lengths,
@@ -248,6 +249,13 @@ class _Surveyor(Interpreter):
         if self.leak:
             field = replace(field, global_context=True, note=field.note or self.leak)
         return motion, field
+
+    def _field_of_layer(
+        self, call: Call, field: TensorField, note: str, shapes: tuple[Shape, ...]
+    ) -> TensorField:
+        """What the layer of this step sees, if it is one."""
+        is_last = has_channels_last(call.function) and [*map(len, shapes)][:1] == [4]
+        return field_of_layer(field, axes=(1, 2) if is_last else None, note=note)
 
     def _place(
         self,
