@@ -64,3 +64,10 @@ def test_a_folder_of_files_is_scanned(retroscope: Retroscope, desk: Path) -> Non
     assert "left out 1 array, such as 'mask.npy'" in said.err + said.out
     with rs.open_atlas(desk / "a.atlas") as atlas:
         assert len(atlas.images) == 3
+
+
+def test_an_image_of_too_few_channels_is_refused(retroscope: Retroscope, desk: Path) -> None:
+    said = retroscope("deconv", MODEL, "conv1:1", "cat.png")
+    assert said.status == 2
+    assert said.err.splitlines()[-1].startswith("retroscope: 'cat.png' has 3 channels")
+    assert not list(desk.glob("*deconv*"))

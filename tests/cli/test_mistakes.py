@@ -85,7 +85,6 @@ MISTAKES: list[tuple[list[str], str]] = [
         ["deconv", TINY, "conv2:1", "cat.png", "-o", "none/unit.png"],
         "the folder 'none' does not exist",
     ),
-    (["deconv", "nets.py:four_channels", "conv", "cat.png"], "takes 4 channels"),
     (["deconv", "nets.py:without_layers", "conv1", "cat.png"], "no layer 'conv1'"),
     (["activations", TINY, "conv2"], "Missing argument 'IMAGE'"),
     (["activations", TINY, "conv2:1", "cat.png"], "give the layer 'conv2'"),

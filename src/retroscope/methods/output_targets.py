@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from retroscope.argument_types import shorten
-from retroscope.errors import ModelError, RetroscopeError
+from retroscope.engine.memory import is_out_of_memory
+from retroscope.errors import ModelError, RetroscopeError, describe_error
 from retroscope.methods.class_scores import NetworkOutput
 from retroscope.methods.target_scorer import TargetScorer
 from retroscope.results.heat_maps import Target
@@ -124,7 +125,18 @@ def function_scorer(output: NetworkOutput, function: OutputFunction) -> TargetSc
 
 
 def _apply(function: OutputFunction, output: NetworkOutput) -> torch.Tensor:
-    value: object = function(output.value)
+    try:
+        value: object = function(output.value)
+    except RetroscopeError:
+        raise
+    except Exception as error:  # whatever the user's own code raises
+        if is_out_of_memory(error):
+            raise
+        raise RetroscopeError(
+            f"the target {_name_of(function)} fails on the outputs, {_describe(output.value)}: "
+            f"{describe_error(error)}",
+            parameter="target",
+        ) from error
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
         raise RetroscopeError(
             f"the target {_name_of(function)} returned {_describe(value)}; it must return a tensor "

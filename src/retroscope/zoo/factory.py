@@ -1,8 +1,9 @@
 """A network from a user's own function: `package.module:factory` or `file.py:factory`.
 
 `file.py:make?width=2&name=x` calls `make(width=2, name="x")`. The function returns an `nn.Module`
-or a `Network`. The plain attributes `input_size`, `mean`, `std` and `labels` of a module, if it has
-them, become those of the network; parameters, buffers, submodules and methods do not.
+or a `Network`. The plain attributes `input_size`, `mean`, `std`, `bands`, `value_range` and
+`labels` of a module, if it has them, become those of the network; parameters, buffers, submodules
+and methods do not.
 """
 
 import importlib

@@ -49,14 +49,16 @@ def open_state_dict(
     tensors = _select_tensors(net.module, state.tensors, tensors)
     tensors, mean, oxford_sentences = _convert_oxford_vgg(state.path, tensors)
     load_tensors(net.module, tensors, path=state.path)
+    stated = net.preprocessing.stated()
+    if mean:
+        stated |= {"mean": scale_mean(mean), "std": byte_std(mean)}
     return Network(
         net.module,
         fit=net.preprocessing.fit,
         labels=net.labels,
         name=state.path,
         inferred=(*sentences, *oxford_sentences),
-        mean=scale_mean(mean) or net.preprocessing.mean,
-        std=byte_std(mean) or net.preprocessing.std,
+        **stated,
     )
 
 

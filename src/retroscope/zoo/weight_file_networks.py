@@ -148,12 +148,14 @@ def _load_in_order(weights: ImportedWeights, arch: str, net: Network) -> Network
     weights = convert_to_rgb(convert_to_channels_first(weights))
     layer_names = dict(zip(modules, weights.layers, strict=True))
     load_layers(net.module, weights.layers, layer_names, path=weights.path)
+    stated = net.preprocessing.stated()
+    if weights.mean:
+        stated |= {"mean": scale_mean(weights.mean), "std": byte_std(weights.mean)}
     return Network(
         net.module,
         fit=net.preprocessing.fit,
         labels=net.labels or _infer_labels(weights),
         name=weights.path,
         inferred=(*weights.inferred, f"its layers are loaded into {arch} in order"),
-        mean=scale_mean(weights.mean) or net.preprocessing.mean,
-        std=byte_std(weights.mean) or net.preprocessing.std,
+        **stated,
     )

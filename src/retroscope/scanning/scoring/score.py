@@ -87,7 +87,7 @@ def score(
     which flatters it. `hits` is how many hits of a channel are looked at. Numbers computed from the
     same are not computed again, so that an interrupted run can be resumed.
     """
-    net = as_network(net)
+    net = as_network(net).for_batches
     refuse_less_than_one(hits=hits, workers=workers)
     groups = _choose_groups(numbers, has_masks=masks is not None)
     with extend_atlas(atlas) as (scanned, writer):
