@@ -22,6 +22,10 @@ AVERAGED = (
     "Like Grad-CAM, this method weights each map as a whole and can highlight positions that the "
     "class score does not use (Draelos 2020)."
 )
+BOX = (
+    "A box reads the maps at its place, and this method weights each map as a whole, so the heat "
+    "may lie on other objects; layercam and hirescam keep to the place of the box."
+)
 COARSE = "The heat map has the resolution of the layer; smooth edges are interpolated."
 CLASSLESS = "Eigen-CAM shows what the layer as a whole responds to, the same for every class."
 MASKED = (
@@ -103,13 +107,15 @@ CAVEATS: dict[str, tuple[str, ...]] = {
 """The caveats of each method, by its name."""
 
 
-def caveats_of(method: str) -> tuple[str, ...]:
-    """The caveats to show beside a result of this method.
+def caveats_of(method: str, *, of_box: bool = False) -> tuple[str, ...]:
+    """The caveats to show beside a result of this method, maybe for a box of a detector.
 
     >>> caveats_of("hirescam")
     ('The heat map has the resolution of the layer; smooth edges are interpolated.',)
     """
-    return CAVEATS[method]
+    caveats = CAVEATS[method]
+    weights_whole_maps = UNUSED in caveats or AVERAGED in caveats
+    return (BOX, *caveats) if of_box and weights_whole_maps else caveats
 
 
 def range_caveats(lowest: float, highest: float, *, black: float, white: float) -> tuple[str, ...]:

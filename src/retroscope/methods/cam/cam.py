@@ -193,6 +193,7 @@ class _CamRun:
         scorer: TargetScorer,
         values: Map,
     ) -> HeatMap:
+        is_box = scorer.target.box is not None
         no_evidence = f"no evidence for {scorer.target} in {self.layer.name} by this method"
         return HeatMap(
             values=values.copy(),
@@ -201,7 +202,7 @@ class _CamRun:
             probability=scorer.probability(split.output, row),
             score=float(scorer.score(split.output, row).detach()),
             method=self.name,
-            caveats=(*image.image.caveats, *caveats_of(self.name)),
+            caveats=(*image.image.caveats, *caveats_of(self.name, of_box=is_box)),
             size=image.image.size,
             image=image.image.rgb,
             source=image.image.source,
