@@ -228,11 +228,13 @@ PARTS = ("decode", "digest", "resize and crop", "normalise")
 def _time_parts(net: rs.Network, images: ImageList, sizes: Sizes) -> list[float]:
     """Milliseconds of each part of reading a file."""
     path, fit = _path(images), net.preprocessing.fit
-    draft = _decode_draft(path, fit.decoding_size)
+    at_least = fit.decoding_size
+    assert at_least is not None
+    draft = _decode_draft(path, at_least)
     fitted = fit_pil(draft, fit, path).pixels
     with open_image_file(Path(path), path) as file:
         parts = (
-            partial(_decode_draft, path, fit.decoding_size),
+            partial(_decode_draft, path, at_least),
             partial(_digest, file),
             partial(fit_pil, draft, fit, path),
             partial(net.preprocessing.to_input, fitted),

@@ -186,7 +186,7 @@ def usual_fit(module: torch.nn.Module, size: Size | None = None) -> Fit:
 
     A detector of torchvision resizes images itself and takes them whole.
     """
-    transform = getattr(module, "transform", None)
+    transform: Any = getattr(module, "transform", None)
     if size is not None or type(transform).__name__ != "GeneralizedRCNNTransform":
         return Fit(size or USUAL_SIZE)
     side = int(transform.min_size[-1])

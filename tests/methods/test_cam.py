@@ -15,6 +15,7 @@ from retroscope.methods.cam import cam_methods
 from retroscope.methods.cam.cam import cam, cam_many
 from retroscope.methods.cam.cam_methods import CAM_METHODS
 from retroscope.methods.cam.replay import replay_from_layer
+from retroscope.methods.class_scores import NetworkOutput
 from retroscope.methods.deconv.deconv import deconv
 from retroscope.methods.saliency import SALIENCY_METHODS
 from retroscope.network import Network
@@ -127,7 +128,7 @@ def test_ablationcam_replays_only_what_follows_the_layer_unless_it_reads_more(
 ) -> None:
     replayed: set[bool] = set()
 
-    def record_replay(*args: Any, **options: Any) -> Tensor | None:
+    def record_replay(*args: Any, **options: Any) -> NetworkOutput | None:
         scores = replay_from_layer(*args, **options)
         replayed.add(scores is not None)
         return scores

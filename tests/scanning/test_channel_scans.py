@@ -183,9 +183,10 @@ def test_a_tar_and_a_data_set_are_scanned_as_a_folder(net: Network, tmp_path: Pa
             tar.add(path, path.name)
     options: dict[str, Any] = {"layers": "second", "top": 2, "projections": 1}
     plates = []
-    for number, (source, glob) in enumerate(
-        [(folder, None), (tmp_path / "all.tar", "*.npy"), (Arrays(), None)]
-    ):
+    sources: list[tuple[Any, str | None]] = [
+        *((folder, None), (tmp_path / "all.tar", "*.npy"), (Arrays(), None))
+    ]
+    for number, (source, glob) in enumerate(sources):
         saved = rs.scan(net, source, to=tmp_path / f"{number}.atlas", glob=glob, **options)
         with closing(saved) as atlas:
             plates.append(atlas.plate("second:1").patches)
