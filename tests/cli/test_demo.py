@@ -55,7 +55,7 @@ def painted(path: str) -> Scene:
         (["layers", "demo@7"], "no demo checkpoint '7'; choose from 0, "),
         (
             ["layers", "demo-shortcuts"],
-            "no demo model 'demo-shortcuts'; did you mean 'demo-shortcut'?",
+            "no demo model 'demo-shortcuts'; did you mean 'demo-shortcut', 'demo-",
         ),
     ],
 )

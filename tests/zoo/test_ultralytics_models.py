@@ -1,6 +1,6 @@
 """ultralytics' YOLO: opened with random weights, fields, projections, scans, and heat of boxes."""
 
-import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ import torch
 import retroscope as rs
 from retroscope.errors import ModelError
 from retroscope.methods.detections import read_detections
+from retroscope.zoo.ultralytics_models import unchanged_process
 
-os.environ.setdefault("YOLO_OFFLINE", "true")
-os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-ultralytics: Any = pytest.importorskip("ultralytics", reason="the extra yolo is not installed")
+with unchanged_process(offline=True):
+    ultralytics: Any = pytest.importorskip("ultralytics", reason="the extra yolo is not installed")
 NAME, SIZE = "ultralytics/yolov8n?nc=3", 64
 CONFIDENT = 3.0
 
@@ -219,3 +219,18 @@ def test_boxes_of_a_head_without_suppression_are_read_as_they_come() -> None:
     assert len(read[0]) == len(rows) > 1
     torch.testing.assert_close(read[0].boxes, rows[:, [1, 0, 3, 2]])
     torch.testing.assert_close(read[0].scores, rows[:, 4])
+
+
+def test_importing_it_changes_nothing_in_the_process() -> None:
+    code = """
+import os, numpy, torch
+import retroscope as rs
+def settings():
+    return dict(os.environ), numpy.get_printoptions(), str(torch.tensor([0.1234567, 1e9])), (
+        torch.get_num_threads()
+    )
+before = settings()
+rs.open_model("ultralytics/yolov8n", random_weights=0, device="cpu")
+assert settings() == before, (before, settings())
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,7 +1,7 @@
 """What a scan will take, estimated before it starts: small parts of it are run and scaled up."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, inf
 from time import perf_counter
@@ -24,7 +24,7 @@ from retroscope.scanning.illustrate import (
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.precision import Precision, candidate_count, to_bfloat16
 from retroscope.scanning.sources import ImageList
-from retroscope.scanning.table_sizes import TableSizes, table_sizes
+from retroscope.scanning.table_sizes import TableSizes, stored_projection_bytes, table_sizes
 from retroscope.scanning.trial_runs import (
     Clock,
     ImageTrial,
@@ -37,6 +37,8 @@ from retroscope.scanning.trial_runs import (
 )
 
 IMAGE_BYTES, PROJECTION_BYTES = 20_000, 2_500
+_LEAST_BLOB, _BYTES_PER_PIXEL = 50, 2.7
+"""Of an encoded projection of a unit that sees little."""
 """About what an image and a projection take on disk, where none can be tried."""
 _ROW_SECONDS = 7e-6
 """To write a hit or the statistics of a channel."""
@@ -197,7 +199,7 @@ class _Job:
         forward = self.sweep.other_seconds
         longest = count * _PASSES_PER_PROJECTION * forward
         if longest < _NEGLIGIBLE:
-            return ProjectionCost(longest, count * PROJECTION_BYTES)
+            return ProjectionCost(longest, self._untried_bytes(hits_per_channel))
         order = HitOrder(self.net, choose_rules(AUTO, self.net.survey(self.net.input_size)).book)
         ranks = count / len(found.hits)  # those by mean alone are fewer, but of as many images
         costs = try_projections(
@@ -215,6 +217,17 @@ class _Job:
             + ranks * rereading / self.threads,
             sum(hits_per_channel[hit.layer] * costs[hit.layer].size for hit in found.hits),
         )
+
+    def _untried_bytes(self, hits_per_channel: Mapping[str, float]) -> float:
+        """What projections take on disk, by the pixels that their units see."""
+        height, width = self.net.input_size
+        total = 0.0
+        for layer in self.layers:
+            pixels = min(layer.field.y.size, height) * min(layer.field.x.size, width)
+            blob = min(_LEAST_BLOB + _BYTES_PER_PIXEL * pixels, PROJECTION_BYTES)
+            hits = hits_per_channel[layer.name] * layer.channels
+            total += hits * stored_projection_bytes(blob)
+        return total
 
     def _images_to_read(self, order: HitOrder, hits: Sequence[MissingProjection]) -> float:
         """How many images the hits of a rank need that are not in the cache."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
 from retroscope.errors import ModelError, choose, describe_error
@@ -17,7 +18,6 @@ from retroscope.zoo.source_conventions import build_error, download_error, split
 SOURCE, SIZE = "ultralytics", 640
 _NAME = re.compile(r"yolov?\d+[a-z]\w*(-(seg|pose|obb|cls))?")
 _OFFLINE = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
-"""So that importing ultralytics neither connects to the internet nor installs packages."""
 
 
 def open_named(name: str, trained: bool) -> Network:
@@ -26,7 +26,7 @@ def open_named(name: str, trained: bool) -> Network:
     The argument of `yolov8n?nc=3` is the number of classes, for random weights.
     """
     base, arguments = split_arguments(name)
-    with _environment({} if trained else _OFFLINE):
+    with unchanged_process(offline=not trained):
         ultralytics = _import_ultralytics()
         advice = "write one such as yolov8n, yolo11n or yolov8n-seg"
         names = dict.fromkeys(_names())
@@ -95,12 +95,19 @@ def _import_ultralytics() -> ModuleType:
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """These variables of the environment inside the context, unless they are set already."""
-    added = {key: value for key, value in values.items() if key not in os.environ}
-    os.environ.update(added)
+def unchanged_process(offline: bool = False) -> Iterator[None]:
+    """Restores what importing ultralytics changes in a process, for child processes too.
+
+    It sets variables of the environment, such as the number of threads, and how numpy and torch
+    print. `offline`: it neither connects to the internet nor installs packages.
+    """
+    variables, torch_options = dict(os.environ), vars(torch._tensor_str.PRINT_OPTS).copy()  # type: ignore[attr-defined]  # noqa: SLF001
+    for key, value in _OFFLINE.items() if offline else ():
+        os.environ.setdefault(key, value)
     try:
-        yield
+        with np.printoptions():
+            yield
     finally:
-        for key in added:
-            del os.environ[key]
+        os.environ.clear()
+        os.environ.update(variables)
+        torch.set_printoptions(**torch_options)
