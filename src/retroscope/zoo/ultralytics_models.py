@@ -101,7 +101,7 @@ def unchanged_process(offline: bool = False) -> Iterator[None]:
     It sets variables of the environment, such as the number of threads, and how numpy and torch
     print. `offline`: it neither connects to the internet nor installs packages.
     """
-    variables, torch_options = dict(os.environ), vars(torch._tensor_str.PRINT_OPTS).copy()  # type: ignore[attr-defined]  # noqa: SLF001
+    variables, torch_options = dict(os.environ), vars(torch._tensor_str.PRINT_OPTS).copy()  # noqa: SLF001
     for key, value in _OFFLINE.items() if offline else ():
         os.environ.setdefault(key, value)
     try:
@@ -110,4 +110,4 @@ def unchanged_process(offline: bool = False) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(variables)
-        torch.set_printoptions(**torch_options)
+        torch.set_printoptions(**torch_options)  # type: ignore[no-untyped-call]
