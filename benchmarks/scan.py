@@ -55,14 +55,14 @@ class Sizes:
 
     models: Sequence[Model]
     crp_model: str
-    batches: int = 24
+    batches: int = 44
     pixels: int = 224
     crp_batch: int = 8
     rounds: int = 5
 
 
 # the batch sizes that a scan chooses on a processor
-FULL = Sizes([Model("vgg16", 6, 1.04), Model("resnet50", 26, 1.12)], crp_model="vgg16")
+FULL = Sizes([Model("vgg16", 4, 1.04), Model("resnet50", 14, 1.12)], crp_model="vgg16")
 TINY = Sizes(
     [Model("squeezenet1_1", 2, 1.12)],
     crp_model="squeezenet1_1",

@@ -1,9 +1,14 @@
-"""A scan keeps the memory that it frees."""
+"""A scan keeps the memory that it frees, and shares its batches evenly among threads."""
 
 import subprocess
 import sys
 
 import pytest
+import torch
+from torch import nn
+
+from retroscope.network import Network
+from retroscope.scanning import one_pass
 
 COUNT_PAGE_FAULTS = """
 import resource, sys
@@ -31,3 +36,20 @@ def page_faults(how: str) -> int:
 
 def test_memory_that_is_freed_is_taken_again_without_fresh_pages() -> None:
     assert page_faults("keep") * 4 < page_faults("as usual")
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("images", [1, 2, 13, 30])
+def test_each_thread_has_as_many_images_of_a_batch(
+    monkeypatch: pytest.MonkeyPatch, threads: int, images: int
+) -> None:
+    net = Network(nn.Conv2d(3, 4, 1), input_size=(10, 10))
+    floats = 3 * 4 * 10 * 10  # of three maps of four channels
+    monkeypatch.setattr(one_pass, "memory_budget", lambda _device: 4 * floats * images)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    size = one_pass.choose_batch_size(net, net.layers)
+    if images <= threads:
+        assert size == images
+    else:
+        assert size % threads == 0
+        assert images <= size < images + threads

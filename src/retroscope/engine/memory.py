@@ -20,11 +20,11 @@ SIZE_ERRORS = (RuntimeError, ValueError, LookupError, TypeError, AssertionError)
 """What a network's own code raises if it insists on the size of its input."""
 
 
-def memory_budget(device: torch.device, *, cpu_maximum: int = _CPU_MAXIMUM) -> int:
+def memory_budget(device: torch.device) -> int:
     """How many bytes a batch may take on this device now."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * _DEVICE_SHARE)
-    return min(int(available_memory(device) * _CPU_SHARE), cpu_maximum)
+    return min(int(available_memory(device) * _CPU_SHARE), _CPU_MAXIMUM)
 
 
 def available_memory(device: torch.device) -> int:

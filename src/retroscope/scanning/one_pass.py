@@ -19,8 +19,6 @@ from retroscope.scanning.statistics.sweep import Sweep, SweepBatch
 
 MAX_BATCH_SIZE = 64
 _BYTES_PER_ELEMENT, _LIVE_MAPS = 4, 3
-_CPU_MAXIMUM = 256 << 20
-"""More than elsewhere, since a sweep has work for each batch, whatever its size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,5 +135,8 @@ def choose_batch_size(net: Network, layers: Sequence[Layer]) -> int:
     shapes = (shape for step in survey.steps[: last + 1] for shape in step.shapes)
     largest = max(torch.Size(shape).numel() for shape in shapes)
     bytes_per_image = _BYTES_PER_ELEMENT * _LIVE_MAPS * largest
-    budget = memory_budget(net.device, cpu_maximum=_CPU_MAXIMUM)
-    return max(1, min(MAX_BATCH_SIZE, budget // bytes_per_image))
+    size = memory_budget(net.device) // bytes_per_image
+    threads = torch.get_num_threads() if net.device.type == "cpu" else 1
+    if size > threads:  # as many images for each thread
+        size = -(-size // threads) * threads
+    return max(1, min(MAX_BATCH_SIZE, size))
