@@ -63,13 +63,15 @@ def bind_images(net: "Network", images: Sequence[NetworkInput]) -> "Network":
     A network that takes an image alone is itself.
     """
     inputs = net.inputs
-    if inputs is None or not inputs.given:
+    if inputs is None or not inputs.per_image:
         return net
     for image in images:
-        missing = tuple(name for name in inputs.given if name not in image.others)
+        missing = tuple(name for name in inputs.per_image if name not in image.others)
         if missing:
             raise missing_inputs_error(net.name, inputs.image, missing)
-    values = {name: torch.stack([image.others[name] for image in images]) for name in inputs.given}
+    values = {
+        name: torch.stack([image.others[name] for image in images]) for name in inputs.per_image
+    }
     return _rebind(net, values)
 
 
@@ -89,9 +91,9 @@ def _original(net: "Network") -> torch.nn.Module:
 
 def blank_module(net: "Network", size: Size) -> torch.nn.Module:
     """The module with black images and zeros for what comes with each image of this size."""
-    if net.inputs is None or not net.inputs.given:
+    if net.inputs is None or not net.inputs.per_image:
         return net.module
-    values = {name: _blank(net, spec, size)[None] for name, spec in net.inputs.given.items()}
+    values = {name: _blank(net, spec, size)[None] for name, spec in net.inputs.per_image.items()}
     return _rebind(net, values).module
 
 
@@ -109,11 +111,11 @@ def random_modules(net: "Network", size: Size) -> Sequence[torch.nn.Module]:
     Of a network that holds them all, what is held and something else in its place.
     """
     assert net.inputs is not None
-    if not net.inputs.given:
+    if not net.inputs.per_image:
         return net.module, _with_other_values(net)
     generator = torch.Generator().manual_seed(1)
     pairs: dict[str, torch.Tensor] = {}
-    for name, spec in net.inputs.given.items():
+    for name, spec in net.inputs.per_image.items():
         blank = _blank(net, spec, size)
         pairs[name] = blank[None].repeat(2, *(1 for _ in blank.shape))
         if blank.is_floating_point():

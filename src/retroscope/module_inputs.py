@@ -92,7 +92,7 @@ class ModuleInputs:
     pattern: CallPattern
 
     @property
-    def given(self) -> dict[str, OtherInput]:
+    def per_image(self) -> dict[str, OtherInput]:
         """The inputs that come with each image."""
         return {name: kind for name, kind in self.kinds.items() if name not in self.held}
 
@@ -103,10 +103,10 @@ class ModuleInputs:
         return any(tensor.dim() > 3 for tensor in tensors)
 
     def bind(self, module: torch.nn.Module, values: Mapping[str, object] | None) -> HeldForward:
-        """The forward of a module with these values for what is given; None if there are none."""
-        missing = () if values is not None else tuple(self.given)
+        """The forward of a module with these values of what comes with each image, if there are."""
+        missing = () if values is not None else tuple(self.per_image)
         held = {**self.held, **(values or {})}
-        by_image = tuple(self.given)
+        by_image = tuple(self.per_image)
         return HeldForward(module, self.pattern, self.image, held, by_image, missing, self)
 
     def hold(self, name: str, value: object) -> "ModuleInputs":
@@ -116,30 +116,30 @@ class ModuleInputs:
     def sort(self, image: object, network: str) -> tuple[object, dict[str, object]]:
         """The image that is looked back to, and the others by name."""
         if not isinstance(image, Mapping):
-            if self.given:
-                first = next(iter(self.given))
+            if self.per_image:
+                first = next(iter(self.per_image))
                 raise ImageError(
                     f"{network} takes {self._listing()}; give {{{self.image!r}: ..., {first!r}: "
                     "...} as the image",
                     parameter="inputs",
                 )
             return image, {}
-        unknown = [name for name in image if name != self.image and name not in self.given]
+        unknown = [name for name in image if name != self.image and name not in self.per_image]
         if unknown:
             name = str(unknown[0])
-            known = (self.image, *self.given)
+            known = (self.image, *self.per_image)
             hint = did_you_mean(name, known) or f"it takes {self._listing()}"
             reason = "is held" if name in self.held else "is not an input"
             raise ImageError(f"{name!r} {reason} of {network}; {hint}", parameter="inputs")
-        for name in (self.image, *self.given):
+        for name in (self.image, *self.per_image):
             if name not in image:
                 raise ImageError(
                     f"{network} takes {self._listing()}; {name!r} is missing", parameter="inputs"
                 )
-        return image[self.image], {name: image[name] for name in self.given}
+        return image[self.image], {name: image[name] for name in self.per_image}
 
     def _listing(self) -> str:
-        return " and ".join((self.image, *self.given))
+        return " and ".join((self.image, *self.per_image))
 
 
 InputDeclaration = Mapping[str, object] | ModuleInputs | None

@@ -163,7 +163,7 @@ class Network:
     def sample_names(self) -> tuple[str, ...]:
         """The entries of a sample that come together; none if the network takes an image alone."""
         inputs = self.inputs
-        return (inputs.image, *inputs.given) if inputs and inputs.given else ()
+        return (inputs.image, *inputs.per_image) if inputs and inputs.per_image else ()
 
     def __repr__(self) -> str:
         height, width = self.input_size

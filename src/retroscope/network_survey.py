@@ -48,7 +48,7 @@ def survey_network(net: "Network", shape: tuple[int, int, int]) -> Survey:
         return surveyed
     modules = random_modules(net, (height, width))
     seeing = unlist_blind_layers(surveyed, modules, shape, image=net.inputs.image)
-    return _with_batch_test(seeing, shape, modules) if net.inputs.given else seeing
+    return _with_batch_test(seeing, shape, modules) if net.inputs.per_image else seeing
 
 
 def _with_batch_test(

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from retroscope.cli.choices import COLOURS, RESIZES, RULES, TONES, VIEWS
-from retroscope.cli.other_inputs import hold_inputs, parse_inputs, scanned_sources
+from retroscope.cli.input_values import hold_inputs, parse_inputs, scanned_sources
 from retroscope.cli.parameter_types import (
     parse_bands,
     parse_device,

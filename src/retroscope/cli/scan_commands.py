@@ -10,6 +10,7 @@ import click
 
 from retroscope.cli.choices import ILLUSTRATION_METHODS, RANKINGS, RANKS
 from retroscope.cli.estimate_lines import describe_estimate
+from retroscope.cli.input_values import scanned_sources
 from retroscope.cli.on_workers import (
     gpus_per_worker_option,
     on_option,
@@ -27,7 +28,6 @@ from retroscope.cli.options import (
     rules_option,
     stdout_to_stderr,
 )
-from retroscope.cli.other_inputs import scanned_sources
 from retroscope.cli.output import check_atlas_writable
 from retroscope.cli.parameter_types import parse_methods, parse_ranks
 from retroscope.cli.pattern_commands import add_patterns, recipe_option, steps_option

@@ -153,7 +153,7 @@ def inputs_json(net: Network) -> JsonObject:
     inputs = net.inputs
     assert inputs is not None
     given: JsonObject = {}
-    for name, spec in inputs.given.items():
+    for name, spec in inputs.per_image.items():
         if isinstance(spec, ImageInput):
             given[name] = preprocessing_json(preparing_network(net, spec).preprocessing)
         else:

@@ -21,7 +21,7 @@ TABLE_SUFFIX = ".csv"
 
 def pair_images(net: Network, image_list: ImageList, sources: OtherSources | None) -> ImageList:
     """The list with what the network takes beside each image."""
-    given = {} if net.inputs is None else net.inputs.given
+    given = {} if net.inputs is None else net.inputs.per_image
     sources = sources or {}
     for name in sources:
         if name not in given:
