@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -85,13 +86,11 @@ def _build_trained(
 
 def _import_ultralytics() -> ModuleType:
     try:
-        import ultralytics
+        return import_module(SOURCE)
     except ImportError as error:
         raise ModelError(
             "ultralytics' networks need the package ultralytics; pip install 'retroscope[yolo]'"
         ) from error
-    else:
-        return ultralytics
 
 
 @contextmanager
