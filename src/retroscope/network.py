@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Unpack
+from typing import Unpack
 
 import numpy as np
 import PIL.Image
@@ -15,7 +15,8 @@ from retroscope.engine.isolation import EXCLUSIVE_USE, device_of, dtype_of, unwr
 from retroscope.engine.program import Survey
 from retroscope.errors import ImageError, ModelError, UnitError
 from retroscope.imaging.decoding import RGB
-from retroscope.imaging.image import Fit, HasPixels, open_path
+from retroscope.imaging.image import Fit, HasPixels
+from retroscope.imaging.slice_files import AnyFile, open_source
 from retroscope.input_binding import (
     bind_images,
     bind_module,
@@ -261,14 +262,17 @@ class Network:
                 return self._prepare_tensor(image)
             image = _pixels_of(image, self.preprocessing)
         if isinstance(image, str | Path):
-            with open_path(image) as file:
+            with open_source(image, takes_volumes=self.preprocessing.takes_volumes) as file:
                 return self.prepare_file(file, str(image))
         return self._in_dtype(self.preprocessing.prepare(image))
 
     def prepare_file(
-        self, file: IO[bytes], source: str, **limits: Unpack[ReadLimits]
+        self, file: AnyFile, source: str, **limits: Unpack[ReadLimits]
     ) -> NetworkInput:
-        """The network's input for an image in an open file, whose name is `source`."""
+        """The network's input for an image in an open file, or in the frames of a folder.
+
+        `source` is its name.
+        """
         return self._in_dtype(self.preprocessing.read(file, source, **limits))
 
     def _in_dtype(self, image: NetworkInput) -> NetworkInput:

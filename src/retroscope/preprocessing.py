@@ -1,9 +1,9 @@
 """From an image to the network's input, and back to what a screen shows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
-from typing import IO, Any, TypedDict, Unpack, cast
+from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import PIL.Image
 import torch
 
 from retroscope.engine.batching import NetworkInput
-from retroscope.errors import ModelError
+from retroscope.errors import ImageError, ModelError
 from retroscope.imaging.bands import (
     BYTES_AS_THEY_ARE,
     STRETCH,
@@ -23,7 +23,8 @@ from retroscope.imaging.bands import (
     describe_bands,
     show_bands,
 )
-from retroscope.imaging.decoding import RGB
+from retroscope.imaging.decoding import FORMATS, RGB
+from retroscope.imaging.frames import FrameFolder
 from retroscope.imaging.image import Fit, HasPixels, Image, Values, fit_pil, fit_source
 from retroscope.imaging.raster import (
     PHOTO_CHANNELS,
@@ -35,7 +36,9 @@ from retroscope.imaging.raster import (
     fit_raster,
     refuse_other_count,
 )
-from retroscope.imaging.reading import as_raster, read_pixels
+from retroscope.imaging.reading import as_photo, as_raster, read_pixels
+from retroscope.imaging.slice_files import AnyFile, open_slices, slices_in_memory
+from retroscope.imaging.slices import Slice, Slices, choose_slices, describe_choice
 
 AnyPhoto = PIL.Image.Image | RGB | HasPixels
 InMemory = AnyPhoto | AnyValues
@@ -91,6 +94,11 @@ class Preprocessing:
         return self.channels in PHOTO_CHANNELS and self.value_range is None
 
     @property
+    def takes_volumes(self) -> bool:
+        """Whether its images are volumes or clips, of `fit.depth` slices."""
+        return bool(self.fit.depth)
+
+    @property
     def shown_bands(self) -> Bands:
         """The channels of an image that are shown; none if it is shown as it is."""
         is_photo = self.channels in PHOTO_CHANNELS
@@ -128,8 +136,17 @@ class Preprocessing:
             "value_range": value_range or self.value_range,
         }
 
-    def read(self, file: IO[bytes], source: str, **limits: Unpack[ReadLimits]) -> NetworkInput:
-        """The network's input for an image in an open file. JPEGs may be decoded coarsely."""
+    def read(self, file: AnyFile, source: str, **limits: Unpack[ReadLimits]) -> NetworkInput:
+        """The network's input for an image in an open file. JPEGs may be decoded coarsely.
+
+        A volume or a clip may also be the frames of a folder.
+        """
+        if self.fit.depth:
+            formats = limits.get("formats", FORMATS)
+            slices = open_slices(file, repr(source), channels=self.channels, formats=formats)
+            return self._prepare_volume(slices, source, depth=self.fit.depth)
+        if isinstance(file, FrameFolder):
+            raise ImageError(f"{source!r} is a folder, and the network takes images; give a file")
         pixels = read_pixels(
             file,
             repr(source),
@@ -144,6 +161,9 @@ class Preprocessing:
 
     def prepare(self, image: InMemory) -> NetworkInput:
         """The network's input for an image in memory."""
+        if self.fit.depth:
+            slices = slices_in_memory(image, self.channels)
+            return self._prepare_volume(slices, "memory", depth=self.fit.depth)
         if self.takes_photos:
             return self._prepare_photo(fit_source(cast("AnyPhoto", image), self.fit))
         return self._prepare_raster(as_raster(image, self.channels))
@@ -153,22 +173,69 @@ class Preprocessing:
         tensor = torch.from_numpy(self.to_input(image.pixels))
         return NetworkInput(tensor, self._in_bands(image.pixels), image.source, self.fit)
 
+    def _prepare_volume(self, slices: Slices, source: str, *, depth: int) -> NetworkInput:
+        """The network's input for evenly spaced slices of a volume or a clip."""
+        numbers, notes = choose_slices(slices.count, depth), describe_choice(slices.count, depth)
+        photos, rasters = list[RGB](), list[Values]()
+        first: Raster | None = None
+        for number, piece in zip(numbers, slices.read(numbers), strict=True):
+            name = f"{source}, slice {number + 1}"
+            photo = self._as_photo(piece)
+            if photo is not None:
+                photos.append(fit_pil(photo, self.fit, name).pixels)
+                continue
+            raster = Raster(np.asarray(piece), name)
+            first = first or raster
+            rasters.append(fit_raster(raster, self.fit, fill=self._fill(first)))
+        if first is None:
+            pixels = np.stack(photos)
+            tensor = torch.from_numpy(self.to_input(pixels))
+            return NetworkInput(tensor, self._in_bands(pixels), source, self.fit, notes)
+        planes = np.stack(rasters, axis=1)
+        return self._input_of_planes(replace(first, source=source), planes, notes)
+
+    def _as_photo(self, piece: Slice) -> PIL.Image.Image | None:
+        """A slice for Pillow in mode RGB, if 255 is white in it; None for other numbers."""
+        if self.value_range is not None or self.channels not in PHOTO_CHANNELS:
+            return None
+        if isinstance(piece, np.ndarray):
+            return as_photo(piece) if piece.dtype == np.uint8 else None
+        return piece
+
     def to_input(self, pixels: RGB) -> npt.NDArray[np.float32]:
-        """The network's input for these pixels: channels, height, width."""
+        """The network's input for these pixels: channels, then (slices,) height, width."""
         refuse_other_count(3, self.channels, "the image")
-        colours = pixels if self.channels == 3 else pixels.mean(axis=2, keepdims=True)
-        planes = np.array(colours.transpose(2, 0, 1), np.float32, order="C")
+        colours = pixels if self.channels == 3 else pixels.mean(axis=-1, keepdims=True)
+        planes = np.array(np.moveaxis(colours, -1, 0), np.float32, order="C")
         planes /= np.float32(255)
         return self._normalise(planes)
 
     def _prepare_raster(self, raster: Raster) -> NetworkInput:
         """The network's input for an image of any number of channels, in its own units."""
         refuse_other_count(raster.channels, self.channels, repr(raster.source))
+        planes = fit_raster(raster, self.fit, fill=self._fill(raster))
+        return self._input_of_planes(raster, planes)
+
+    def _limits(self, raster: Raster) -> ValueRange:
+        """The values that become 0 and 1."""
+        return self.value_range or assumed_range(raster.values.dtype, repr(raster.source))
+
+    def _fill(self, raster: Raster) -> float:
+        """The value outside of an image."""
+        low, high = self._limits(raster)
+        return low + self.fit.outside / BYTE_MAX * (high - low)
+
+    def _input_of_planes(
+        self, raster: Raster, planes: Values, notes: Sequence[str] = ()
+    ) -> NetworkInput:
+        """The network's input for planes (channels, height, width), or slices of each channel.
+
+        They are fitted already; the raster has their type and their source.
+        """
         dtype = raster.values.dtype
-        low, high = self.value_range or assumed_range(dtype, repr(raster.source))
-        fill = low + self.fit.outside / BYTE_MAX * (high - low)
-        planes = fit_raster(raster, self.fit, fill=fill)
-        notes = [] if self.value_range else [describe_assumed_range(raster, planes)]
+        low, high = self._limits(raster)
+        if not self.value_range:
+            notes = [*notes, describe_assumed_range(raster, planes)]
         is_bytes = dtype == np.uint8 and self.value_range is None
         shown = self._show(planes, [_BYTE_LIMITS] * 3 if is_bytes else None)
         planes -= np.float32(low)
@@ -182,20 +249,20 @@ class Preprocessing:
         return NetworkInput(tensor, shown.pixels, raster.source, self.fit, caveats)
 
     def show_input(self, values: npt.NDArray[np.float32]) -> tuple[RGB, tuple[str, ...]]:
-        """The pixels of an input (channels, height, width), and notes on what is shown of it."""
+        """The pixels of an input (channels, (slices,) height, width), and notes on them."""
         if self.takes_photos:
             return self._in_bands(self.to_rgb(values)), ()
         low, high = self.value_range or (0, 1)
-        planes = values * _float32(self.std)[:, None, None] + _float32(self.mean)[:, None, None]
+        planes = values * _per_channel(self.std, values) + _per_channel(self.mean, values)
         shown = self._show(planes * np.float32(high - low) + np.float32(low), None)
         return shown.pixels, (shown.note,)
 
     def to_rgb(self, values: npt.NDArray[np.float32]) -> RGB:
-        """The pixels of an input (channels, height, width), clipped to what a screen can show."""
-        scaled = values.transpose(1, 2, 0) * _float32(self.std) + _float32(self.mean)
+        """The pixels of an input (channels, (slices,) height, width), as a screen can show them."""
+        scaled = np.moveaxis(values, 0, -1) * _float32(self.std) + _float32(self.mean)
         levels = np.clip(np.nan_to_num(scaled), 0, 1) * 255
-        if levels.shape[2] != 3:
-            levels = np.repeat(levels.mean(axis=2, keepdims=True), 3, axis=2)
+        if levels.shape[-1] != 3:
+            levels = np.repeat(levels.mean(axis=-1, keepdims=True), 3, axis=-1)
         pixels: RGB = np.rint(levels).astype(np.uint8)
         return pixels
 
@@ -204,8 +271,8 @@ class Preprocessing:
         return ((value - torch.tensor(self.mean)) / torch.tensor(self.std))[:, None, None]
 
     def _normalise(self, planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        planes -= _float32(self.mean)[:, None, None]
-        planes /= _float32(self.std)[:, None, None]
+        planes -= _per_channel(self.mean, planes)
+        planes /= _per_channel(self.std, planes)
         return planes
 
     def _show(self, planes: Values, limits: Limits | None) -> ShownBands:
@@ -277,3 +344,8 @@ def check_value_range(value_range: object) -> ValueRange:
 
 def _float32(values: tuple[float, ...]) -> npt.NDArray[np.float32]:
     return np.array(values, np.float32)
+
+
+def _per_channel(values: tuple[float, ...], planes: Values) -> Values:
+    """A number for each channel, for planes whose first dimension is that of the channels."""
+    return _float32(values).reshape(-1, *(1,) * (planes.ndim - 1))

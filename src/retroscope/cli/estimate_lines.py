@@ -42,7 +42,13 @@ def describe_estimate(
     ]
     glob, labels, class_folder = options.glob, options.labels, options.class_folder
     if on is None:
-        image_list = list_images(images, glob=glob, labels=labels, class_folder=class_folder)
+        image_list = list_images(
+            images,
+            glob=glob,
+            labels=labels,
+            class_folder=class_folder,
+            takes_volumes=net.preprocessing.takes_volumes,
+        )
         image_list = pair_images(net, image_list, inputs)
         count = len(image_list.keys)
         counts.insert(0, count_noun(count, "image"))

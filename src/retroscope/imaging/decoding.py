@@ -50,6 +50,9 @@ _UPRIGHT: dict[int, Transpose] = {
 }
 """The turn that undoes each EXIF orientation; from 5 on it swaps height and width."""
 
+DEEP_MODES = frozenset(("I;16", "I;16L", "I;16B", "I;16N", "I", "F"))
+"""Pillow's modes of grey in more than 8 bits."""
+
 _WHITE_LEVELS: dict[str, tuple[float, ...]] = {
     "I": (2**8 - 1, 2**16 - 1, 2**31 - 1),
     "F": (1, 2**8 - 1, 2**16 - 1),
@@ -88,24 +91,15 @@ def decode(
 ) -> RGB:
     """The pixels of an open file, which errors call `name`."""
     with report_damage(name):
-        return np.array(
-            decode_to_pil(file, name, formats=formats, max_pixels=max_pixels, at_least=at_least)
-        )
-
-
-def decode_to_pil(
-    file: IO[bytes],
-    name: str,
-    *,
-    formats: Sequence[str] = FORMATS,
-    max_pixels: int | None = None,
-    at_least: Size | None = None,
-) -> PIL.Image.Image:
-    """The same for Pillow, in mode RGB, which saves copies if it is resized anyway."""
-    with report_damage(name):
-        return to_rgb_pil(
+        return to_rgb(
             decode_in_mode(file, name, formats=formats, max_pixels=max_pixels, at_least=at_least)
         )
+
+
+def decode_to_pil(file: IO[bytes], name: str) -> PIL.Image.Image:
+    """The same for Pillow, in mode RGB, which saves copies if it is resized anyway."""
+    with report_damage(name):
+        return to_rgb_pil(decode_in_mode(file, name))
 
 
 def decode_in_mode(
@@ -118,12 +112,25 @@ def decode_in_mode(
 ) -> PIL.Image.Image:
     """The same in the mode of the file, which may be deep grey or have transparency."""
     with report_damage(name):
-        image = _read_header(file, name, formats)
-        refuse_impossible_size((image.height, image.width), f"{name} is", max_pixels)
+        image = open_undecoded(file, name, formats=formats, max_pixels=max_pixels)
         if at_least:
             _use_draft(image, at_least)
         image.load()
         return turn_upright(image)
+
+
+def open_undecoded(
+    file: IO[bytes],
+    name: str,
+    *,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int | None = None,
+) -> PIL.Image.Image:
+    """The image of an open file, of which nothing is decoded yet: it may have several frames."""
+    with report_damage(name):
+        image = _read_header(file, name, formats)
+        refuse_impossible_size((image.height, image.width), f"{name} is", max_pixels)
+        return image
 
 
 @contextmanager
@@ -213,3 +220,12 @@ def refuse_impossible_size(size: Size, subject: str, max_pixels: int | None = No
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     if size[0] * size[1] > limit:
         raise TooLargeError(f"{pixels}, over the limit of {limit:,}; make it smaller")
+
+
+def refuse_impossible_depth(depth: int, size: Size) -> None:
+    """Refuses an input of volumes with fewer than no slices, or with too many pixels."""
+    shape = f"the network's input is {depth} slices of {size[0]} x {size[1]} pixels"
+    if depth < 0:
+        raise ImageError(f"{shape}; the depth must be 1 or more")
+    if depth * size[0] * size[1] > MAX_PIXELS:
+        raise ImageError(f"{shape}, over the limit of {MAX_PIXELS:,} in all; make it smaller")

@@ -25,6 +25,7 @@ from retroscope.imaging.decoding import (
     Size,
     decode,
     open_image_file,
+    refuse_impossible_depth,
     refuse_impossible_size,
     report_damage,
     to_rgb,
@@ -126,22 +127,38 @@ class Fit:
     `letterbox`: the whole image is resized to fit inside `size`, and grey bars fill the rest, as
     ultralytics does.
 
+    A network that takes volumes or clips takes `depth` slices of `size`: evenly spaced ones of an
+    image that has more, and repeated ones of an image that has fewer. A depth of 0 is that of a
+    signal, which has no rows.
+
     >>> Fit(size=(224, 224), shorter=256).mode
     'network'
+    >>> Fit((112, 112), depth=16).shape
+    (16, 112, 112)
     """
 
     size: Size
     mode: str = "network"
     shorter: int | None = None
     resample: str = "bilinear"
+    depth: int | None = None
 
     def __post_init__(self) -> None:
         choose("resize mode", self.mode, RESIZED_SIZES, error=ImageError)
         choose("resampling filter", self.resample, _RESAMPLING, error=ImageError)
         _refuse_invalid_size(self.size)
         refuse_impossible_size(self.size, "the network's input is")
+        if self.depth is not None:
+            refuse_impossible_depth(self.depth, self.size)
         if self.shorter is not None:
             refuse_impossible_size((self.shorter, self.shorter), "a square of the shorter side is")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What the network takes of each channel: height and width, of a volume after the depth."""
+        if self.depth is None:
+            return self.size
+        return (self.depth, *self.size) if self.depth else self.size[1:]
 
     @property
     def of_one_size(self) -> "Fit":

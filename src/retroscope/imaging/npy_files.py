@@ -1,4 +1,4 @@
-"""Images in `.npy` files: numbers alone, in as many channels as a network takes."""
+"""Images and volumes in `.npy` files: numbers alone, in as many channels as a network takes."""
 
 from math import prod
 from typing import IO
@@ -14,6 +14,7 @@ from retroscope.imaging.raster import (
     refuse_impossible_raster,
     refuse_unusable_type,
 )
+from retroscope.imaging.slices import refuse_impossible_volume, volume_shape
 
 NPY_MAGIC = b"\x93NUMPY"
 
@@ -29,6 +30,21 @@ def read_npy(file: IO[bytes], name: str, *, channels: int) -> AnyValues:
     shape, dtype = _read_header(file, name)
     refuse_unusable_type(dtype, name)
     refuse_impossible_raster(channels_last_shape(shape, channels, name), name)
+    return channels_last(_load(file, name, shape, dtype), channels, name)
+
+
+def read_npy_volume(file: IO[bytes], name: str, *, channels: int) -> AnyValues:
+    """The volume in an open file, in the order of its dimensions, for so many channels."""
+    shape, dtype = _read_header(file, name)
+    refuse_unusable_type(dtype, name)
+    refuse_impossible_volume(volume_shape(shape, channels, name), name)
+    return _load(file, name, shape, dtype)
+
+
+def _load(
+    file: IO[bytes], name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]
+) -> AnyValues:
+    """The array after a header."""
     start = file.tell()
     stored, promised = file.seek(0, 2) - start, prod(shape) * dtype.itemsize
     if stored < promised:
@@ -37,7 +53,8 @@ def read_npy(file: IO[bytes], name: str, *, channels: int) -> AnyValues:
             f"{promised:,}; copy it again"
         )
     file.seek(0)
-    return channels_last(np.load(file, allow_pickle=False), channels, name)
+    values: AnyValues = np.load(file, allow_pickle=False)
+    return values
 
 
 def _refuse_version(_file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:

@@ -7,14 +7,20 @@ import numpy as np
 import PIL.Image
 
 from retroscope.errors import ImageError
-from retroscope.imaging.decoding import FORMATS, Size, decode_in_mode, report_damage, to_rgb_pil
+from retroscope.imaging.decoding import (
+    DEEP_MODES,
+    FORMATS,
+    Size,
+    decode_in_mode,
+    report_damage,
+    to_rgb_pil,
+)
 from retroscope.imaging.image import HasPixels, as_image
 from retroscope.imaging.npy_files import NPY_MAGIC, read_npy
 from retroscope.imaging.raster import PHOTO_CHANNELS, AnyValues, Raster, channels_last
 from retroscope.imaging.tiff_files import is_tiff, read_tiff
 
 _MAGIC_BYTES = 8
-_DEEP_MODES = frozenset(("I;16", "I;16L", "I;16B", "I;16N", "I", "F"))
 _NAMED_CHANNELS = {2: "LA", 4: "RGBA"}
 """The modes of Pillow whose channels a network takes that takes as many."""
 
@@ -52,9 +58,14 @@ def read_pixels(
             return to_rgb_pil(image)
         return _channels_of(image, channels, name)
     if values.dtype == np.uint8 and channels in PHOTO_CHANNELS and not is_scaled:
-        pixels = values[..., 0] if values.shape[2] == 1 else values
-        return PIL.Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
+        return as_photo(values)
     return values
+
+
+def as_photo(values: AnyValues) -> PIL.Image.Image:
+    """Bytes of one or three channels in mode RGB."""
+    pixels = values[..., 0] if values.shape[2] == 1 else values
+    return PIL.Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
 
 
 def _read_numbers(
@@ -87,7 +98,7 @@ def as_raster(image: PIL.Image.Image | AnyValues | HasPixels, channels: int) -> 
 def _channels_of(image: PIL.Image.Image, channels: int, name: str) -> AnyValues:
     """The channels of a photograph as they are stored."""
     if channels in PHOTO_CHANNELS:
-        if image.mode in _DEEP_MODES:
+        if image.mode in DEEP_MODES:
             return np.array(image)[..., None]
         return np.array(to_rgb_pil(image))
     if image.mode != _NAMED_CHANNELS.get(channels):

@@ -27,10 +27,12 @@ from retroscope.imaging.decoding import (
 from retroscope.imaging.raster import (
     PHOTO_CHANNELS,
     AnyValues,
+    accepted_counts,
     refuse_impossible_raster,
     refuse_other_count,
     refuse_unusable_type,
 )
+from retroscope.imaging.slices import ArraySlices, refuse_impossible_volume
 
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -75,7 +77,7 @@ def read_tiff(
     A photograph has 8 bits and up to four channels, and is for a network that takes one or three:
     any reader of images will do for it.
     """
-    pages = _open_with_pillow(file)
+    pages = open_tiff_pages(file)
     if pages is not None:
         with report_damage(name):
             if pages.is_photo(channels):
@@ -88,7 +90,7 @@ def read_tiff(
 
 
 @dataclass(frozen=True, eq=False)
-class _Pages:
+class TiffPages:
     """The pages of a TIFF as Pillow sees them, of which it decodes nothing yet."""
 
     image: TiffImageFile
@@ -128,6 +130,11 @@ class _Pages:
         is_plain = self.image.mode in _PLAIN_MODES and photometric not in _REFUSED_PHOTOMETRICS
         return is_plain and self.samples == 1 and self.dtype in _PILLOW_TYPES
 
+    @property
+    def description(self) -> str:
+        """What the writer of the file says of it."""
+        return str(self.image.tag_v2.get(Tag.ImageDescription, ""))
+
     @cached_property
     def full_pages(self) -> Sequence[int]:
         """The pages that are neither a smaller version of another one nor its mask."""
@@ -140,34 +147,41 @@ class _Pages:
         return pages
 
 
-def _open_with_pillow(file: IO[bytes]) -> _Pages | None:
+def open_tiff_pages(file: IO[bytes]) -> TiffPages | None:
     """The pages of an open file; None if Pillow does not know the layout of its pixels."""
     try:
-        return _Pages(TiffImageFile(file, ""))
+        return TiffPages(TiffImageFile(file, ""))
     except DAMAGE:
         return None
 
 
-def _read_pages(pages: _Pages, channels: int, name: str) -> AnyValues:
+def _read_pages(pages: TiffPages, channels: int, name: str) -> AnyValues:
     """Pages of one channel as the channels of an image."""
-    count, kind = len(pages.full_pages), (pages.size, pages.dtype)
+    count = len(pages.full_pages)
     if count > 1 and count != channels:
         raise ImageError(
             f"{name} has {count} pages, which are its channels, and the network takes {channels}; "
             "save the pages of one image"
         )
     refuse_other_count(count, channels, name)
-    refuse_impossible_raster((*pages.size, count), name)
+    return np.moveaxis(read_pages_as_arrays(pages, name), 0, 2)
+
+
+def read_pages_as_arrays(pages: TiffPages, name: str) -> AnyValues:
+    """Pages of one channel, one after the other: (pages, height, width)."""
+    kind = pages.size, pages.dtype
+    refuse_impossible_volume((len(pages.full_pages), *pages.size, 1), name)
     planes = []
     for page in pages.full_pages:
         pages.image.seek(page)
         if (pages.size, pages.dtype) != kind or not pages.is_readable:
             raise ImageError(
-                f"{name} has pages of different sizes or types; save the channels of one image"
+                f"{name} has pages of different sizes or types; save the pages of one image or one "
+                "volume"
             )
         pages.image.load()
         planes.append(np.array(turn_upright(pages.image)).astype(pages.dtype))
-    return np.stack(planes, axis=2)
+    return np.stack(planes)
 
 
 def _read_with_tifffile(
@@ -186,6 +200,57 @@ def _read_with_tifffile(
         orientation = series.keyframe.tags.get(Tag.Orientation.value)
         values: AnyValues = series.asarray().transpose(order).reshape(shape)
     return values if orientation is None else _TURNS.get(orientation.value, np.asarray)(values)
+
+
+def read_volume_with_tifffile(file: IO[bytes], name: str, *, channels: int) -> ArraySlices:
+    """The slices of a TIFF that says itself what its pages are."""
+    tifffile = _import_tifffile(name)
+    with _report_damage(name, tifffile), tifffile.TiffFile(file) as tiff:
+        series = _only_image(tiff, name)
+        order, shape = _volume_layout(series.axes, series.shape, channels, name)
+        refuse_impossible_volume(shape, name)
+        refuse_unusable_type(np.dtype(series.dtype), name)
+        _refuse_photometric(int(series.keyframe.photometric), name)
+        _refuse_truncated(series, file.seek(0, 2), name)
+        return ArraySlices(series.asarray().transpose(order).reshape(shape))
+
+
+def _volume_layout(
+    axes: str, shape: Sequence[int], channels: int, name: str
+) -> tuple[tuple[int, ...], tuple[int, int, int, int]]:
+    """The order of the axes that puts slices first and channels last, and the shape then.
+
+    >>> _volume_layout("ZCYX", (16, 2, 10, 8), 2, "a.tif")
+    ((0, 2, 3, 1), (16, 10, 8, 2))
+    """
+    sizes = ", ".join(f"{axis} {length}" for axis, length in zip(axes, shape, strict=True))
+    if "Y" not in axes or "X" not in axes:
+        raise ImageError(f"{name} has the axes {axes}, and a volume has Y and X")
+    y, x = axes.index("Y"), axes.index("X")
+    others = [axis for axis in range(len(axes)) if axis not in (y, x)]
+    named = [axis for axis in others if axes[axis] in _CHANNEL_AXES]
+    long = [axis for axis in others if shape[axis] > 1]
+    if not named and len(long) == _AXES_WITH_CHANNELS:
+        named = [axis for axis in long if shape[axis] in accepted_counts(channels)]
+    slices = [axis for axis in others if axis not in named]
+    count = prod(shape[axis] for axis in named)
+    if len(named) > 1 or sum(shape[axis] > 1 for axis in slices) != 1:
+        raise ImageError(
+            f"{name} is not a volume of slices ({sizes}), and the network takes volumes; save its "
+            "slices, or its slices and channels"
+        )
+    if count not in accepted_counts(channels):
+        raise ImageError(
+            f"{name} has {count} channels in {sizes}, and the network takes volumes of {channels}"
+        )
+    depth = prod(shape[axis] for axis in slices)
+    return (*slices, y, x, *named), (depth, shape[y], shape[x], count)
+
+
+_CHANNEL_AXES = "CS"
+"""How tifffile calls the axes of channels and of samples."""
+_AXES_WITH_CHANNELS = 2
+"""Besides height and width: slices and channels."""
 
 
 def _import_tifffile(name: str) -> ModuleType:

@@ -21,6 +21,7 @@ from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import check_same_scan
 from retroscope.network import AnyNetwork, Network, as_network
 from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
+from retroscope.results.slice_stacks import volume_size
 from retroscope.scanning.background_writer import BackgroundWriter
 from retroscope.scanning.distributed.projection_workers import projection_workers
 from retroscope.scanning.distributed.second_pass import (
@@ -201,12 +202,13 @@ def list_scanned_images(
 ) -> ImageList:
     """The given images, or those that the atlas records, without those that it leaves out."""
     meta = atlas.meta
+    takes_volumes = volume_size(meta.get("preprocessing")) is not None
     left_out = LeftOutShards.from_facts(meta)
     if images is not None and not left_out.numbers:
-        return list_images(images, glob=glob, labels=labels)
+        return list_images(images, glob=glob, labels=labels, takes_volumes=takes_volumes)
     keys = [image.key for image in atlas.images]
     if images is not None:
-        shards = list_shards(images, glob=glob, labels=labels)
+        shards = list_shards(images, glob=glob, labels=labels, takes_volumes=takes_volumes)
         return left_out.remove_from(shards, keys).list_images()
     sources = meta.get("sources")
     if isinstance(sources, list):
@@ -215,14 +217,17 @@ def list_scanned_images(
                 f"{str(atlas.path)!r} records the pattern of each of its parts; leave glob out",
                 parameter="glob",
             )
-        return list_joined_images(sources, keys, repr(str(atlas.path)))
+        name = repr(str(atlas.path))
+        return list_joined_images(sources, keys, name, takes_volumes=takes_volumes)
     source, recorded_glob = meta.get("source"), meta.get("glob")
     if not isinstance(source, str):
         raise RetroscopeError(
             f"{str(atlas.path)!r} does not record where its images are; give them as for the scan"
         )
     glob = glob or (str(recorded_glob) if recorded_glob else None)
-    return list_known_images(source, keys, glob=glob, left_out=left_out)
+    return list_known_images(
+        source, keys, glob=glob, left_out=left_out, takes_volumes=takes_volumes
+    )
 
 
 def check_scan_and_images(atlas: Atlas, net: Network, image_list: ImageList) -> None:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import IO
 
 from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.atlas.reader import Atlas
@@ -20,6 +19,8 @@ from retroscope.atlas.schema import Json
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, RetroscopeError
+from retroscope.imaging.frames import FrameFolder
+from retroscope.imaging.slice_files import AnyFile
 from retroscope.input_binding import attach_others
 from retroscope.network import Network
 from retroscope.scanning.sources import ImageFiles, ImageList
@@ -145,6 +146,8 @@ def _is_changed(files: ImageFiles, image_list: ImageList, row: ImageFileRow) -> 
         return False
 
 
-def _digest(file: IO[bytes]) -> bytes:
+def _digest(file: AnyFile) -> bytes:
+    if isinstance(file, FrameFolder):
+        return file.digest()
     file.seek(0)
     return file_digest(file, partial(blake2b, digest_size=_DIGEST_BYTES)).digest()  # type: ignore[arg-type]

@@ -124,7 +124,13 @@ def scan(
             batch_size=batch_size,
         )
         return distributed.run(ranks=parse_ranks(projections), restart=restart, progress=progress)
-    image_list = list_images(images, glob=glob, labels=labels, class_folder=class_folder)
+    image_list = list_images(
+        images,
+        glob=glob,
+        labels=labels,
+        class_folder=class_folder,
+        takes_volumes=net.preprocessing.takes_volumes,
+    )
     image_list = pair_images(net, image_list, inputs)
     chosen_layers = scan_layers(net, layers)
     ranks = parse_ranks(projections)

@@ -10,12 +10,14 @@ from retroscope.scanning.sources.image_list import JoinedFiles, first_indices
 from retroscope.scanning.sources.left_out import LeftOutShards
 
 
-def list_joined_images(sources: Sequence[object], keys: Sequence[str], name: str) -> ImageList:
+def list_joined_images(
+    sources: Sequence[object], keys: Sequence[str], name: str, *, takes_volumes: bool = False
+) -> ImageList:
     """The images of all sources that an atlas records, under their `keys` in the atlas.
 
     A key may begin with the name of its source. `name` is what errors call the atlas.
     """
-    parts = [_list_source(source, name) for source in sources]
+    parts = [_list_source(source, name, takes_volumes=takes_volumes) for source in sources]
     listed = [key for part in parts for key in part.keys]
     if len(listed) == len(keys):
         pairs = zip(listed, keys, strict=True)
@@ -36,7 +38,7 @@ def list_joined_images(sources: Sequence[object], keys: Sequence[str], name: str
     )
 
 
-def _list_source(facts: object, name: str) -> ImageList:
+def _list_source(facts: object, name: str, *, takes_volumes: bool) -> ImageList:
     facts = facts if isinstance(facts, dict) else {}
     source, glob, count = facts.get("source"), facts.get("glob"), facts.get("images")
     if not isinstance(source, str):
@@ -44,7 +46,7 @@ def _list_source(facts: object, name: str) -> ImageList:
             f"{name} does not record where all its images are; give them as a list of paths, in "
             "the order of the atlas"
         )
-    shards = list_shards(source, glob=str(glob) if glob else None)
+    shards = list_shards(source, glob=str(glob) if glob else None, takes_volumes=takes_volumes)
     images = LeftOutShards.from_facts(facts).remove_from(shards).list_images()
     if len(images.keys) != count:
         raise RetroscopeError(

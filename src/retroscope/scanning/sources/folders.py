@@ -6,14 +6,8 @@ from os.path import join, normpath
 from pathlib import Path, PurePath
 
 from retroscope.errors import ImageError, RetroscopeError
+from retroscope.imaging.frames import SUFFIXES
 from retroscope.scanning.sources.image_list import ListNote
-
-SUFFIXES = frozenset(
-    (
-        *(".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm"),
-        *(".pgm", ".jp2", ".avif", ".heic", ".jxl"),
-    )
-)
 
 ARRAY_SUFFIXES = frozenset((".npy",))
 """Of arrays, which are images where a folder has no others: they may be features or masks."""

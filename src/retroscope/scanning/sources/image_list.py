@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
-from typing import IO
+from stat import S_ISDIR
 
 from retroscope.errors import ImageError
 from retroscope.imaging.decoding import open_image_file
+from retroscope.imaging.frames import FrameFolder
+from retroscope.imaging.slice_files import AnyFile
 from retroscope.network import AnyImage
 
 
@@ -38,9 +40,12 @@ class FileStatus:
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """The bytes of an image, their number, and when their file was modified."""
+    """The bytes of an image, their number, and when their file was modified.
 
-    file: IO[bytes]
+    The file is that of an image, or a folder of frames.
+    """
+
+    file: AnyFile
     size: int
     modified: int
 
@@ -63,7 +68,10 @@ class ImageFiles(ABC):
 
 @dataclass(frozen=True)
 class LocalFiles(ImageFiles):
-    """Files by their paths; `names` are what errors call them, if that is something else."""
+    """Files by their paths; `names` are what errors call them, if that is something else.
+
+    A path of a folder is that of its frames, which are one clip or volume.
+    """
 
     paths: Sequence[str]
     names: Sequence[str] = field(default=(), repr=False)
@@ -74,6 +82,10 @@ class LocalFiles(ImageFiles):
     @contextmanager
     def open(self, index: int) -> Iterator[OpenedImage]:
         name = repr(self.name(index))
+        if Path(self.paths[index]).is_dir():
+            frames = FrameFolder.open(Path(self.paths[index]), name)
+            yield OpenedImage(frames, frames.size, frames.modified)
+            return
         with open_image_file(Path(self.paths[index]), name) as file:
             before = os.fstat(file.fileno())
             yield OpenedImage(file, before.st_size, before.st_mtime_ns)
@@ -83,6 +95,9 @@ class LocalFiles(ImageFiles):
 
     def status(self, index: int) -> FileStatus:
         status = Path(self.paths[index]).stat()
+        if S_ISDIR(status.st_mode):
+            frames = FrameFolder.open(Path(self.paths[index]), repr(self.name(index)))
+            return FileStatus(frames.size, frames.modified)
         return FileStatus(status.st_size, status.st_mtime_ns)
 
 

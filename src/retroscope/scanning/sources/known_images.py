@@ -33,9 +33,12 @@ def list_known_images(
     *,
     glob: str | None = None,
     left_out: LeftOutShards = _WHOLE,
+    takes_volumes: bool = False,
 ) -> ImageList:
     """The images of a source whose keys an atlas records, without their classes."""
-    sharded = list_shards(source, glob=glob, class_folder=_CLASS_FOLDER)
+    sharded = list_shards(
+        source, glob=glob, class_folder=_CLASS_FOLDER, takes_volumes=takes_volumes
+    )
     return known_images(left_out.remove_from(sharded, keys), keys)
 
 

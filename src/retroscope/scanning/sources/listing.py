@@ -14,6 +14,7 @@ from retroscope.scanning.dataset_facts import sample_classes, sample_keys
 from retroscope.scanning.label_files import labels_version
 from retroscope.scanning.sources.archives import ARCHIVE_KINDS, archive_kind, archive_shards
 from retroscope.scanning.sources.class_rules import ClassRule
+from retroscope.scanning.sources.clips import find_clips
 from retroscope.scanning.sources.folders import (
     ARRAY_SUFFIXES,
     SUFFIXES,
@@ -93,6 +94,7 @@ def list_images(
     glob: str | None = None,
     labels: str | Path | None = None,
     class_folder: str | None = None,
+    takes_volumes: bool = False,
 ) -> ImageList:
     """The images that a source names.
 
@@ -103,9 +105,13 @@ def list_images(
     `labels` is a CSV file of paths and classes. Without it, classes are those that an archive
     states, or else folders: of an image, the `first` below the source, which is the default, the
     `last`, which it lies in, or `all` of them.
+
+    For a network that `takes_volumes`, they are volumes and clips, of which a folder of frames is
+    one.
     """
     if _names_files(source):
-        return _shards(source, glob, _class_rule(labels, class_folder)).list_images()
+        rule = _class_rule(labels, class_folder)
+        return _shards(source, glob, rule, takes_volumes=takes_volumes).list_images()
     if glob or labels or class_folder:
         raise RetroscopeError(
             "glob, labels and class_folder are for files; a data set has its own images and classes"
@@ -124,6 +130,7 @@ def list_shards(
     glob: str | None = None,
     labels: str | Path | None = None,
     class_folder: str | None = None,
+    takes_volumes: bool = False,
 ) -> ShardedSource:
     """The shards of a source of files, as `list_images` takes it.
 
@@ -134,7 +141,8 @@ def list_shards(
         raise RetroscopeError(
             f"cannot split {type(source).__name__} into shards; give a folder or a list of paths"
         )
-    sharded = _shards(source, glob, _class_rule(labels, class_folder))
+    rule = _class_rule(labels, class_folder)
+    sharded = _shards(source, glob, rule, takes_volumes=takes_volumes)
     if labels is not None:
         sharded.list_images()
     return sharded
@@ -150,7 +158,9 @@ def _names_files(source: object) -> TypeGuard[FileSource]:
     )
 
 
-def _shards(source: FileSource, glob: str | None, rule: ClassRule) -> ShardedSource:
+def _shards(
+    source: FileSource, glob: str | None, rule: ClassRule, *, takes_volumes: bool
+) -> ShardedSource:
     if not isinstance(source, str | Path):
         if glob and not all(archive_kind(str(path)) for path in source):
             raise RetroscopeError("a list names its files; leave glob out", parameter="glob")
@@ -161,14 +171,18 @@ def _shards(source: FileSource, glob: str | None, rule: ClassRule) -> ShardedSou
     if location.startswith(HUB_PREFIX) and not Path(location).exists():
         return _shards_of_archives(resolve_hub_name(location), glob, rule)
     if Path(location).is_dir():
-        return _shards_of_folder(location, glob, rule)
+        return _shards_of_folder(location, glob, rule, takes_volumes=takes_volumes)
     if Path(location).exists():
         return _shards_of_file(location, glob, rule)
     return _shards_of_list(expand_pattern(location), "", glob, rule)
 
 
-def _shards_of_folder(folder: str, glob: str | None, rule: ClassRule) -> ShardedSource:
-    """Its images, or else its archives."""
+def _shards_of_folder(
+    folder: str, glob: str | None, rule: ClassRule, *, takes_volumes: bool
+) -> ShardedSource:
+    """Its images, or else its archives; its volumes and clips, for a network that takes these."""
+    if takes_volumes:
+        return _shards_of_files(find_clips(folder, glob), rule)
     paths = find_files(Path(folder), glob, _SUFFIXES)
     if glob and not paths:  # then it may be meant for the members of archives
         archives = find_files(Path(folder), None, frozenset(ARCHIVE_KINDS))

@@ -9,6 +9,7 @@ import PIL.Image
 
 from retroscope.errors import ImageError
 from retroscope.imaging.decoding import decode_to_pil
+from retroscope.imaging.frames import FrameFolder
 from retroscope.network import AnyImage
 from retroscope.scanning.label_files import LabelledPath
 from retroscope.scanning.sources.class_rules import ClassRule, sort_classes
@@ -130,4 +131,6 @@ def _loader(files: ImageFiles) -> Callable[[int], AnyImage]:
 def load_from(files: ImageFiles, index: int) -> PIL.Image.Image:
     """An image of files, decoded."""
     with files.open(index) as image:
+        if isinstance(image.file, FrameFolder):
+            raise ImageError(f"{files.name(index)!r} is a folder of frames, not an image")
         return decode_to_pil(image.file, repr(files.name(index)))
