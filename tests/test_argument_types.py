@@ -36,6 +36,7 @@ CALLS: dict[str, dict[str, object]] = {
     "excite": {"unit": "conv1:0"},
     "excite_class": {"target": 1},
     "excite_direction": {"layer": "conv1", "direction": (1, 0, 0, 0)},
+    "excite_output": {"output": "output[0]"},
     "explain": {"image": IMAGE},
     "export": {"atlas": "net.atlas", "site": "site"},
     "filters": {},
@@ -84,7 +85,7 @@ def results_of(function: Callable[..., object], arguments: dict[str, Any]) -> ob
 def is_allowed(parameter: str, value: object) -> bool:
     """Whether the value may be right: by its type, or by its length, as a data set's."""
     if callable(value):
-        return parameter in ("progress", "on_ready", "before")
+        return parameter in ("progress", "on_ready", "before", "output")
     if isinstance(value, float):
         return parameter in ("timeout", "noise", "weight")
     if isinstance(value, torch.Tensor):

@@ -1,14 +1,16 @@
 """Measure where the heat of each method lies, for each object that a network finds in a crowd.
 
-    python -m tools.localisation docs/localisation.md [SCENES] [NETWORK]
+    python -m tools.localisation docs/localisation.md [TABLE] [SCENES]
 
-Writes the tables between the marks in the file. The objects are those that `demo-detector` and
-`demo-segmenter` find in scenes of two to four objects that neither was trained on.
+Writes the tables between the marks in the file: `detector` and `segmenter` compare all methods,
+`default` those that a default for boxes and segments was chosen from, in more scenes. The objects
+are those that `demo-detector` and `demo-segmenter` find in scenes of two to four objects that
+neither was trained on.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -32,9 +34,11 @@ from retroscope.world import LABELS, Scene, SceneObject, scene
 from retroscope.zoo.demo_localisers import LOCALISER_SIZE
 
 MAKER = "tools/localisation.py"
-FIRST_SEED, SCENES, MIN_OVERLAP, MIN_PIXELS = 5 * 10**9, 12, 0.5, 60
-"""The first scene; how many there are; the overlap of what is found with the object; the visible
-pixels of an object that counts."""
+FIRST_SEED, MIN_OVERLAP, MIN_PIXELS = 5 * 10**9, 0.5, 60
+"""The first scene; the overlap of what is found with the object; the visible pixels of an object
+that counts."""
+SCENES, MANY_SCENES = 12, 100
+"""How many scenes: for all methods, and for those that cost one pass back."""
 
 LAST_MAP_METHODS = ("gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "ablationcam")
 RULES = ("deconvnet", "guided", "gradient", "relevance", "contrast")
@@ -64,16 +68,34 @@ Explain = Callable[[rs.Network, FoundObject], Map]
 
 
 def main() -> None:
-    """Write the tables into the page."""
+    """Write the tables, or one of them, into the page."""
     page = Path(sys.argv[1])
-    number = int(sys.argv[2]) if sys.argv[2:] else SCENES
+    number = int(sys.argv[3]) if sys.argv[3:] else None
     torch.set_num_threads(1)
-    for name in sys.argv[3:] or FINDERS:
+    for name in sys.argv[2:3] or TABLES:
+        TABLES[name](page, number)
+
+
+def write_comparison(name: str, page: Path, number: int | None) -> None:
+    """The table of all methods for a network."""
+    net = rs.open_model(f"demo-{name}", device="cpu")
+    scenes = list(islice(found_scenes(net, FINDERS[net.name]), number or SCENES))
+    insert(page, {f"facts of the {name}": describe(net.name, scenes)})
+    insert(page, {name: scores_table(score_methods(net, scenes, COMPARISONS | EXPLAINERS))})
+
+
+def write_defaults(page: Path, number: int | None) -> None:
+    """The table of the methods that may be the default, for each kind of target."""
+    facts, rows = "", {}
+    for kind, (name, aim) in KINDS.items():
         net = rs.open_model(name, device="cpu")
-        scenes = list(islice(found_scenes(net, FINDERS[name]), number))
-        table_name = name.removeprefix("demo-")
-        insert(page, {f"facts of the {table_name}": describe(name, scenes)})
-        insert(page, {table_name: scores_table(score_methods(net, scenes))})
+        found = islice(found_scenes(net, FINDERS[name]), number or MANY_SCENES)
+        scenes = [[aim(item) for item in group] for group in found]
+        facts += describe(name, scenes) if aim is as_found else ""
+        methods = CANDIDATES | {"even": COMPARISONS["even"]}
+        scores = score_methods(net, scenes, methods)
+        rows |= {f"{kind}: {method}": values for method, values in scores.items()}
+    insert(page, {"facts of the default": facts, "default": scores_table(rows)})
 
 
 # Objects that are found
@@ -143,6 +165,25 @@ def segmented_objects(net: rs.Network, painted: Scene) -> list[FoundObject]:
 
 
 FINDERS = {"demo-detector": detected_objects, "demo-segmenter": segmented_objects}
+
+
+def as_found(found: FoundObject) -> FoundObject:
+    return found
+
+
+def at_its_pixel(found: FoundObject) -> FoundObject:
+    """The class at the pixel of the object with the highest score."""
+    assert found.unit.position is not None
+    y, x = (2 * coordinate for coordinate in found.unit.position)
+    return replace(found, target=f"{found.truth.label}@{y},{x}")
+
+
+KINDS = {
+    "box": ("demo-detector", as_found),
+    "segment": ("demo-segmenter", as_found),
+    "pixel": ("demo-segmenter", at_its_pixel),
+}
+"""Targets whose scores depend on the maps near their place: the network, and what is explained."""
 
 
 # Methods
@@ -228,16 +269,22 @@ EXPLAINERS: dict[str, Explain] = {
 }
 """Every method of the library that explains a target, or a unit."""
 
+CANDIDATES = {
+    name: EXPLAINERS[name]
+    for name in ("gradcam", "gradcam++", "hirescam", "layercam", "xgradcam", "eigencam")
+}
+"""Class activation maps that cost one pass back, as a default has to."""
+
 
 # Scores
 
 
 def score_methods(
-    net: rs.Network, scenes: Sequence[Sequence[FoundObject]]
+    net: rs.Network, scenes: Sequence[Sequence[FoundObject]], methods: Mapping[str, Explain]
 ) -> dict[str, npt.NDArray[np.float64]]:
     """The scores of each method (scenes, scores): means over the objects of a scene."""
     scores = {}
-    for name, explain in (COMPARISONS | EXPLAINERS).items():
+    for name, explain in methods.items():
         scores[name] = np.array(
             [
                 np.nanmean([score(explain(net, found), found) for found in objects], axis=0)
@@ -311,6 +358,12 @@ def cell(values: npt.NDArray[np.float64]) -> str:
 def insert(page: Path, tables: Mapping[str, str]) -> None:
     page.write_text(update(page.read_text("utf-8"), tables, maker=MAKER), "utf-8")
 
+
+TABLES: dict[str, Callable[[Path, int | None], None]] = {
+    "detector": partial(write_comparison, "detector"),
+    "segmenter": partial(write_comparison, "segmenter"),
+    "default": write_defaults,
+}
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,13 @@ from .methods.explain import explain
 from .methods.filters import filters
 from .methods.occlusion.occlusion import occlusion
 from .methods.saliency import saliency
-from .methods.synthesis.objectives import Objective, excite, excite_class, excite_direction
+from .methods.synthesis.objectives import (
+    Objective,
+    excite,
+    excite_class,
+    excite_direction,
+    excite_output,
+)
 from .methods.synthesis.recipes import RECIPES, Recipe
 from .methods.synthesis.synthesize import (
     synthesize,
@@ -95,6 +101,7 @@ __all__ = [
     "excite",
     "excite_class",
     "excite_direction",
+    "excite_output",
     "explain",
     "export",
     "filters",

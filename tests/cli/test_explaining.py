@@ -198,7 +198,7 @@ def test_explain_leaves_out_what_units_add_on_request(retroscope: Retroscope) ->
     ("words", "says"),
     [
         (["cam", TINY, "cat.png", "--target", "tabbi"], "did you mean 'tabby'?"),
-        (["cam", TINY, "cat.png", "--method", "camgrad"], "'camgrad' is not one of 'gradcam', "),
+        (["cam", TINY, "cat.png", "--method", "camgrad"], "'camgrad' is not one of 'auto', 'grad"),
         (["cam", "nets.py:vector", "cat.png"], "no convolution with maps"),
         (
             ["cam", TINY, "cat.png", "-o", "cat.png"],

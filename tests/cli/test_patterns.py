@@ -196,7 +196,7 @@ def test_filters_are_drawn(retroscope: Retroscope, net: rs.Network) -> None:
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
-    "nothing": (["synthesize", TINY], "no unit and no class given"),
+    "nothing": (["synthesize", TINY], "no unit and no target given"),
     "both": (["synthesize", TINY, "conv1:0", "--target", "pier"], "both 'conv1:0' and a class"),
     "a unit": (["synthesize", TINY, "conv1:0", "--channels", "0-3"], "give the layer 'conv1'"),
     "no numbers": (

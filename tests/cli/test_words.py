@@ -74,7 +74,7 @@ OPTIONS_ONLY: dict[str, dict[str, str]] = {
     },
     "deconv": {"top": "activations(net, layer, image).strongest(top)"},
     "synthesize": {
-        "target": "excite_class(target) as the unit",
+        "target": "excite_class(target) or excite_output(target) as the unit",
         "channels": "synthesize_many",
         "diversity": "synthesize_varied",
         "atlas": "atlas.stats(unit).maximum beside the pattern",
@@ -118,7 +118,7 @@ CLOSED_SETS: dict[str, tuple[Iterable[str], Iterable[str]]] = {
     "resizes": (choices.RESIZES, RESIZED_SIZES),
     "rules": (choices.RULE_BOOKS, RULE_BOOKS),
     "saliency methods": (choices.SALIENCY_METHODS, SALIENCY_METHODS),
-    "class activation maps": (choices.CAM_METHODS, CAM_METHODS),
+    "class activation maps": (choices.CAM_METHODS, ("auto", *CAM_METHODS)),
     "fills": (choices.FILLS, FILLS),
     "recipes": (choices.RECIPES, rs.RECIPES),
     "precisions": (choices.PRECISIONS, tuple(Precision)),

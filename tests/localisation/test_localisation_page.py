@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from tools.explainers import Map
 from tools.localisation import (
+    CANDIDATES,
     COMPARISONS,
     EXPLAINERS,
     FINDERS,
+    KINDS,
     FoundObject,
+    at_its_pixel,
     detected_objects,
     found_scenes,
     hit,
@@ -36,6 +39,20 @@ def rows(name: str) -> list[str]:
 @pytest.mark.parametrize("network", FINDERS)
 def test_each_table_has_all_methods_and_comparisons(network: str) -> None:
     assert rows(network.removeprefix("demo-")) == [*COMPARISONS, *EXPLAINERS]
+
+
+def test_the_table_of_the_default_has_all_candidates_for_each_kind_of_target() -> None:
+    methods = [*CANDIDATES, "even"]
+    assert rows("default") == [f"{kind}: {method}" for kind in KINDS for method in methods]
+
+
+def test_a_pixel_is_on_the_object() -> None:
+    net = rs.open_model("demo-segmenter", device="cpu")
+    for item in next(found_scenes(net, segmented_objects)):
+        label, _, place = at_its_pixel(item).target.rpartition("@")
+        y, x = map(int, place.split(","))
+        assert label == item.truth.label
+        assert item.truth.mask[y : y + 2, x : x + 2].any()
 
 
 @pytest.fixture(scope="module")

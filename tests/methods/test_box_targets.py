@@ -15,6 +15,7 @@ from retroscope.methods.occlusion.occlusion import occlusion
 from retroscope.methods.saliency import saliency
 from retroscope.network import Network
 from retroscope.results.as_json import as_json
+from retroscope.results.caveats import LAYERCAM_BY_DEFAULT
 from retroscope.results.heat_maps import Target
 from tests.conftest import no_trace, numbers
 from tests.methods.localisers import (
@@ -99,7 +100,9 @@ def test_the_gradient_is_that_of_the_score_of_the_box_that_overlaps_most(
 
 
 @every_detector
-def test_gradcam_of_a_box_is_its_definition(make: Callable[[], nn.Module]) -> None:
+def test_class_activation_maps_of_a_box_are_their_definitions(
+    make: Callable[[], nn.Module],
+) -> None:
     net, image = network(make), random_image()
     backbone: Any = net.module.backbone
     recorded: list[Tensor] = []
@@ -107,11 +110,22 @@ def test_gradcam_of_a_box_is_its_definition(make: Callable[[], nn.Module]) -> No
     entry = run_plainly(net, image.clone().requires_grad_())
     hook.remove()
     (gradient,) = torch.autograd.grad(entry["scores"].max(), recorded[0])
-    expected = cams.gradcam(recorded[0][0].detach().numpy(), gradient[0].numpy())
-    heat = cam(net, image)
-    assert heat.layer == "backbone.body.3"
-    assert expected.max() > 0
-    np.testing.assert_allclose(heat.values, expected, rtol=0, atol=1e-6 * expected.max())
+    for method in ("gradcam", "layercam"):
+        expected = getattr(cams, method)(recorded[0][0].detach().numpy(), gradient[0].numpy())
+        heat = cam(net, image, method=method)
+        assert heat.layer == "backbone.body.3"
+        assert expected.max() > 0
+        np.testing.assert_allclose(heat.values, expected, rtol=0, atol=1e-6 * expected.max())
+
+
+def test_the_default_method_of_a_box_keeps_to_its_place_and_says_so() -> None:
+    net, image = network(faster_rcnn), random_image()
+    default, chosen = cam(net, image), cam(net, image, method="layercam")
+    np.testing.assert_array_equal(default.values, chosen.values)
+    assert (default.method, default.caveats) == ("layercam", chosen.caveats)
+    assert [note for note in default.notes if note not in chosen.notes] == [LAYERCAM_BY_DEFAULT]
+    explanation = explain(net, image, top=1, contrast=False, layers=["backbone.body.3"])
+    assert {heat.method for heat in explanation.heats} == {"layercam"}
 
 
 def test_a_class_narrows_the_boxes() -> None:
@@ -275,9 +289,12 @@ def test_a_box_without_an_area_is_itself() -> None:
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("box:0", r"no box 0 in this image: fixed finds 2 boxes; box:1 is the most confident"),
+        ("box:0", r"no box 0: boxes count from 1, only classes from 0; box:1 is the most confid"),
         ("box:3", r"no box 3 in this image: fixed finds 2 boxes"),
         ("box:-1", "no box -1"),
+        ("mask:1", r"fixed finds boxes without masks; give box:1"),
+        ("mask:one", r"'mask:one' is not a mask; give mask:N, the mask of box:N"),
+        ("mask:0", r"no box 0: boxes count from 1"),
         ("box:one", r"'box:one' is not a box; give box:N .* or box:Y0,X0,Y1,X1"),
         ("box:1,2,3", "is not a box"),
         ("box:0,0,nan,4", "is not a box"),
@@ -310,11 +327,13 @@ def test_an_image_without_boxes_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_a_classifier_has_no_boxes() -> None:
+def test_a_classifier_has_neither_boxes_nor_masks() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     net = Network(module, input_size=(16, 16), name="plain")
     with pytest.raises(RetroscopeError, match="'box:1' is a box, and plain is not a detector"):
         cam(net, BLACK, target="box:1")
+    with pytest.raises(RetroscopeError, match="'mask:1' is a mask, and plain is not a detector"):
+        cam(net, BLACK, target="mask:1")
 
 
 def test_a_detector_without_labels_has_numbers() -> None:

@@ -172,6 +172,17 @@ def test_gradcam_equals_cam_for_a_linear_head_on_average_pooling() -> None:
             )
 
 
+def test_the_default_method_of_a_class_is_gradcam_without_a_note() -> None:
+    net, image = network(), random_image()
+    for target in (1, None, "output[0, 1]", lambda output: output[0, 1] - output[0, 2]):
+        default = cam(net, image, target=target)
+        chosen = cam(net, image, method="gradcam", target=target)
+        np.testing.assert_array_equal(default.values, chosen.values)
+        assert (default.method, default.notes) == ("gradcam", chosen.notes)
+    automatic = cam(net, image, method="auto", target=1)
+    np.testing.assert_array_equal(automatic.values, cam(net, image, target=1).values)
+
+
 def test_hirescam_and_gradcam_agree_for_uniform_gradients() -> None:
     net = network(average_pooling)
     gradcam = cam(net, random_image(), method="gradcam", target=1)

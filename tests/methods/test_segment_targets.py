@@ -26,6 +26,7 @@ from retroscope.methods.synthesis.objective_scorer import (
 from retroscope.methods.synthesis.objectives import excite_class
 from retroscope.network import Network
 from retroscope.results.as_json import as_json
+from retroscope.results.caveats import LAYERCAM_BY_DEFAULT
 from retroscope.results.heat_maps import Target
 from tests.conftest import no_trace, numbers
 from tests.methods.localisers import LABELS, SEGMENTERS, fcn, network
@@ -84,7 +85,7 @@ def test_the_score_of_a_mask_is_the_sum_of_its_logits(
 ) -> None:
     net, image = network(make), random_image()
     mask = blob()
-    heat = cam(net, image, target=f"2@{mask_file(tmp_path, mask)}")
+    heat = cam(net, image, method="gradcam", target=f"2@{mask_file(tmp_path, mask)}")
     recorded: list[Tensor] = []
     backbone: Any = net.module.backbone
     last = dict(net.module.named_modules())[heat.layer] if heat.layer else backbone
@@ -126,6 +127,16 @@ def test_without_a_target_the_largest_segment_is_explained_and_named() -> None:
     assert (facts["index"], facts["label"]) == (index, LABELS[index])
     named = cam(net, image, target=LABELS[index])
     assert named.score == heat.score
+
+
+def test_the_default_method_of_a_segment_and_a_pixel_keeps_to_the_place() -> None:
+    net, image = network(fcn), random_image()
+    for target in (None, "cat@3,4", "output[out][0, 1, 3, 4]"):
+        default = cam(net, image, target=target)
+        assert default.method == "layercam"
+        assert LAYERCAM_BY_DEFAULT in default.notes
+        expected = cam(net, image, method="layercam", target=target).values
+        np.testing.assert_array_equal(default.values, expected)
 
 
 def test_methods_that_change_the_image_score_the_same_mask(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Patterns of networks with known optima, and properties of every pattern."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from retroscope.methods.synthesis.objectives import (
     excite,
     excite_class,
     excite_direction,
+    excite_output,
 )
 from retroscope.methods.synthesis.parametrisation import FourierCanvas
 from retroscope.methods.synthesis.recipes import (
@@ -250,6 +252,45 @@ def test_a_class_is_scored_before_its_softmax() -> None:
     assert pattern.unit is None
     assert pattern.activation == pytest.approx(float(scores[0, 1]), rel=1e-4)
     assert pattern.score > pattern.started_at
+
+
+@pytest.mark.parametrize(
+    "output",
+    ["output[0, 1]", lambda output: output[0, 1] - output[0].square().mean()],
+    ids=["path", "function"],
+)
+def test_a_pattern_climbs_a_number_among_the_outputs(output: Any) -> None:
+    net = planted()
+    pattern = synthesize(net, excite_output(output), steps=20)
+    with torch.no_grad():
+        outputs = net.module(torch.from_numpy(pixels_of(pattern)).permute(2, 0, 1)[None])
+    expected = outputs[0, 1] if isinstance(output, str) else output(outputs)
+    assert pattern.size == (32, 32)
+    assert pattern.activation == pytest.approx(float(expected), rel=1e-4)
+    assert pattern.score > pattern.started_at
+    name = output if isinstance(output, str) else "a function of the outputs"
+    assert pattern.objective == name
+
+
+def test_a_class_and_its_number_among_the_outputs_have_the_same_pattern() -> None:
+    net = planted()
+    of_class, of_output = synthesize_many(
+        net, [excite_class(1), excite_output("output[0, 1]")], steps=6, recipe="olah"
+    )
+    np.testing.assert_allclose(
+        of_class.image.astype(int), of_output.image.astype(int), rtol=0, atol=1
+    )
+
+
+def test_numbers_among_the_outputs_add_to_units() -> None:
+    net = planted()
+    both = excite_output("output[0, 1]") + 2 * excite("first:0@*")
+    pattern = synthesize(net, both, steps=3)
+    pixels = pixels_of(pattern)
+    with torch.no_grad():
+        score = net.module(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0, 1]
+    first = maps_of(net, pixels, "first")[0].mean()
+    assert pattern.score == pytest.approx(float(score) + 2 * float(first), rel=1e-4)
 
 
 def test_objectives_add_up() -> None:

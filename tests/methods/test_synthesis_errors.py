@@ -6,17 +6,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from retroscope.errors import RetroscopeError, UnitError
+from retroscope.errors import ModelError, RetroscopeError, UnitError
 from retroscope.methods.synthesis.objectives import (
     Objective,
     diversity,
     excite,
     excite_class,
     excite_direction,
+    excite_output,
 )
 from retroscope.methods.synthesis.recipes import ZOOM, Opacity
 from retroscope.methods.synthesis.synthesize import synthesize, synthesize_varied
 from retroscope.network import Network
+from tests.methods.localisers import faster_rcnn, network
 from tests.methods.planted import planted
 
 INVALID_CALLS: dict[str, tuple[Callable[[Network], object], type[RetroscopeError], str]] = {
@@ -32,6 +34,41 @@ INVALID_CALLS: dict[str, tuple[Callable[[Network], object], type[RetroscopeError
         "leave out the size",
     ),
     "class": (lambda net: synthesize(net, excite_class("cow")), RetroscopeError, "no class 'cow'"),
+    "box": (
+        lambda net: synthesize(net, excite_class("box:1")),
+        RetroscopeError,
+        r"'box:1' is what a detector finds in an image, and a pattern begins as noise; give a unit",
+    ),
+    "detector": (
+        lambda _: synthesize(network(faster_rcnn), excite_class("cat"), size=48),
+        ModelError,
+        r"faster_rcnn is a detector, which scores a class only where it finds a box; give a unit",
+    ),
+    "no path": (
+        lambda net: synthesize(net, excite_output("dog")),
+        RetroscopeError,
+        r"'dog' is not a number among the outputs; give a path such as output\[0\]\[3\]",
+    ),
+    "broken path": (
+        lambda net: synthesize(net, excite_output("output[0")),
+        RetroscopeError,
+        "a path has a key or an index in each pair of brackets",
+    ),
+    "path to nothing": (
+        lambda net: synthesize(net, excite_output("output[0, 99]")),
+        ModelError,
+        r"no 99 in output\[0\] of .*; give an index from 0 to",
+    ),
+    "function without a gradient": (
+        lambda net: synthesize(net, excite_output(lambda output: output.detach()[0, 1])),
+        ModelError,
+        "no gradient leads back from here",
+    ),
+    "function that fails": (
+        lambda net: synthesize(net, excite_output(lambda output: output["logits"])),
+        RetroscopeError,
+        "the target a function fails on the outputs, a tensor of",
+    ),
     "count": (lambda net: synthesize_varied(net, "first:0", 0), RetroscopeError, "1 or more"),
     "diversity": (
         lambda net: synthesize_varied(net, excite_class(0), 2),

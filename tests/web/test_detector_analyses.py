@@ -44,11 +44,41 @@ def test_boxes_are_listed_and_explained(
         assert shown(answer["image"]).shape == (*detector.prepare(mine).size, 3)
 
 
-@pytest.mark.parametrize("target", ["cat@/etc/passwd", "cat@mask.png", "box:1\n", "-1", "dog"])
+@pytest.mark.parametrize("target", ["dog", "box:2", 'output[0]["scores"][1]', " box:1 "])
+def test_typed_targets_are_those_of_the_library(
+    client: TestClient, detector: rs.Network, mine: Path, target: str
+) -> None:
+    (answer,) = analyze(client, mine.read_bytes(), "cam", target=target)
+    expected = rs.cam(detector, mine, target=target.strip())
+    assert (answer["target"], answer["method"]) == (str(expected.target), "layercam")
+    assert answer["score"] == pytest.approx(expected.score)
+    (occluded,) = analyze(client, mine.read_bytes(), "occlusion", target=target)
+    measure = "score" if "output" in target else "probability"
+    assert f": drop in {measure} under" in occluded["title"]
+
+
+@pytest.mark.parametrize("target", ["cat@/etc/passwd", "cat@mask.png", "box:1\n", "@", "a" * 201])
 def test_targets_that_might_name_a_file_are_refused(
     client: TestClient, mine: Path, target: str
 ) -> None:
     query = {"analysis": "cam", "target": target}
     answer = client.post("/analyze", params=query, content=mine.read_bytes())
-    text = f"{answer.status_code} {answer.text}"
-    assert "is not the number of a class, a box or a class at Y,X" in text
+    assert answer.status_code == 400
+    assert "is not a target here; give a class, box:N, CLASS@Y,X or output[...]" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("-1", "no class -1 in detector"),
+        ("box:0", "no box 0: boxes count from 1, only classes from 0"),
+        ("output[0", "a path has a key or an index in each pair of brackets"),
+    ],
+)
+def test_a_target_that_is_not_there_is_refused_in_one_line(
+    client: TestClient, mine: Path, target: str, says: str
+) -> None:
+    query = {"analysis": "cam", "target": target}
+    answer = client.post("/analyze", params=query, content=mine.read_bytes())
+    assert answer.status_code == 400
+    assert says in answer.json()["error"]

@@ -28,6 +28,11 @@ def image(seed: int = 0) -> torch.Tensor:
 def net() -> rs.Network:
     """A YOLO whose head is sure of itself; with random weights it would find nothing."""
     opened = rs.open_model(NAME, random_weights=0, device="cpu", input_size=SIZE)
+    be_confident(opened)
+    return opened
+
+
+def be_confident(opened: rs.Network) -> None:
     for branch in opened.module.get_submodule("model.22.cv3").children():
         last = branch.get_submodule("2")
         assert isinstance(last, torch.nn.Conv2d)
@@ -35,7 +40,6 @@ def net() -> rs.Network:
         with torch.no_grad():
             last.weight.mul_(20)
             last.bias.copy_(torch.tensor([CONFIDENT, -CONFIDENT, -CONFIDENT]))
-    return opened
 
 
 def test_every_convolution_is_a_layer(net: rs.Network) -> None:
@@ -136,6 +140,33 @@ def test_a_layer_of_the_neck_is_scanned(net: rs.Network, tmp_path: Path) -> None
     ) as atlas:
         assert len(atlas.images) == 4
         assert atlas.layers[0].channels == net.layer("model.15").channels
+
+
+@torch.no_grad()
+def test_masks_are_those_of_ultralytics() -> None:
+    """By its own non-maximum suppression and combination of prototypes."""
+    from ultralytics.utils.nms import non_max_suppression
+    from ultralytics.utils.ops import process_mask
+
+    net = rs.open_model(
+        "ultralytics/yolov8n-seg?nc=3", random_weights=0, device="cpu", input_size=SIZE
+    )
+    be_confident(net)
+    output = net.module.eval()(image()[None])
+    (predictions, prototypes), _ = output
+    (expected,) = non_max_suppression(predictions.clone(), conf_thres=0.25, iou_thres=0.7, nc=3)
+    masks = process_mask(
+        prototypes[0], expected[:, 6:], expected[:, :4].clone(), (SIZE, SIZE), upsample=True
+    ).bool()
+    read = read_detections(net.module, output, (SIZE, SIZE))
+    assert read is not None
+    (ours,) = read
+    assert len(ours) == len(masks) > 1
+    assert masks.any()
+    assert not masks.all()
+    for number, mask in zip(ours.order, masks, strict=True):
+        np.testing.assert_array_equal(ours.mask(number), mask.numpy())
+    np.testing.assert_array_equal(rs.cam(net, image(), target="box:2").mask, masks[1].numpy())
 
 
 def test_without_detections_the_target_is_refused() -> None:

@@ -9,6 +9,7 @@ RULE_BOOKS = ("deconvnet", "relevance", "contrast", "guided", "gradient")
 RULES = ("auto", *RULE_BOOKS)
 SALIENCY_METHODS = ("gradient", "smoothgrad", "guided", "input_x_gradient", "integrated")
 CAM_METHODS = (
+    "auto",
     *("gradcam", "gradcam++", "hirescam", "layercam", "xgradcam"),
     *("eigencam", "scorecam", "ablationcam", "guided-gradcam"),
 )

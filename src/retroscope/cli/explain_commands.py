@@ -49,9 +49,10 @@ _original_option = click.option(
 _cam_method_option = click.option(
     "--method",
     type=click.Choice(CAM_METHODS),
-    default="gradcam",
+    default="auto",
     show_default=True,
-    help="Class activation map to compute.",
+    help="Class activation map to compute. auto: gradcam for a class of the image, layercam for a "
+    "box, a segment or a pixel.",
 )
 
 
@@ -189,7 +190,8 @@ def cam(
         _report(heat, path, drawing, over=image if original else None)
     else:
         classes = f"{len(heats)}-classes"
-        path = default_path(Path(image).stem, model_name(model), classes, layer or "", method)
+        methods = "-".join(dict.fromkeys(heat.method for heat in heats))
+        path = default_path(Path(image).stem, model_name(model), classes, layer or "", methods)
         _report(heats, path, drawing)
 
 

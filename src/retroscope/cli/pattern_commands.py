@@ -109,7 +109,8 @@ _synthesis_options = packed_options(
 @click.option(
     "--target",
     metavar="TARGET",
-    help="Class to maximise instead of a unit, by name or number; of a segmenter also CLASS@Y,X.",
+    help="Class to maximise instead of a unit, by name or number; of a segmenter also CLASS@Y,X; "
+    "of any network a number among its outputs, as output[0][3].",
 )
 @click.option(
     "--channels",
@@ -225,19 +226,20 @@ def _default_path(
 def _parse_objectives(
     unit: str | None, target: str | None, channels: Sequence[int] | None
 ) -> "list[Unit | Objective]":
-    """What to maximise: a class, a unit, or several channels of a layer."""
-    from retroscope.methods.synthesis.objectives import excite_class
+    """What to maximise: a class, a number, a unit, or several channels of a layer."""
+    from retroscope.methods.output_targets import is_path
+    from retroscope.methods.synthesis.objectives import excite_class, excite_output
     from retroscope.unit import Unit
 
     if unit is not None and target is not None:
-        raise RetroscopeError(f"got both {unit!r} and a class; give a unit, or --target CLASS")
+        raise RetroscopeError(f"got both {unit!r} and a target; give a unit, or --target TARGET")
     if target is not None:
         if channels is not None:
             raise RetroscopeError("--channels picks channels of a layer; leave out --target")
-        return [excite_class(target)]
+        return [excite_output(target) if is_path(target) else excite_class(target)]
     if unit is None:
         raise RetroscopeError(
-            "no unit and no class given; give LAYER:CHANNEL, a LAYER, or --target CLASS"
+            "no unit and no target given; give LAYER:CHANNEL, a LAYER, or --target TARGET"
         )
     address = Unit.parse(unit)
     if channels is None:

@@ -1,6 +1,11 @@
-"""Boxes of a detector as targets: `box:1`, `box:12,30,80,99`, `box:12,30,80,99:cat`, or a class."""
+"""Boxes of a detector as targets: `box:1`, `box:12,30,80,99`, `box:12,30,80,99:cat`, or a class.
+
+Of a detector that predicts masks also `mask:1`, the mask of the first box.
+"""
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -20,7 +25,11 @@ MIN_OVERLAP = 0.5
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 _RANK = re.compile(r"box:\s*(-?\d+)\s*")
 _EDGES = re.compile(rf"box:{','.join([_NUMBER] * 4)}(?::(.+))?")
-BOX_FORMS = "box:N (1 is the most confident) or box:Y0,X0,Y1,X1, with :CLASS if it matters"
+_MASK = re.compile(r"mask:\s*(-?\d+)\s*")
+BOX_FORMS = (
+    "box:N (from 1, the most confident) or box:Y0,X0,Y1,X1, with :CLASS behind the edges if it "
+    "matters"
+)
 
 
 def box_scorer(output: NetworkOutput, spec: ClassSpec, row: int = 0) -> TargetScorer:
@@ -37,9 +46,16 @@ def box_scorer(output: NetworkOutput, spec: ClassSpec, row: int = 0) -> TargetSc
             f"{output.net.name} finds no box in this image; give an image with an object that it "
             "knows, a lower score threshold, or a unit instead of a box"
         )
-    target = target_of(output.net, detections, _choose(output, spec, detections))
+    if isinstance(spec, str) and spec.startswith("mask:"):
+        return _mask_scorer(output.net, spec, detections)
+    number = _choose(output, spec, detections)
+    target = target_of(output.net, detections, number)
     return TargetScorer(
-        target, scores=partial(_scores, target), probabilities=partial(_probabilities, target)
+        target,
+        scores=partial(_scores, target),
+        probabilities=partial(_probabilities, target),
+        mask=detections.mask(number),
+        is_local=True,
     )
 
 
@@ -98,6 +114,63 @@ def _probabilities(target: Target, output: NetworkOutput) -> torch.Tensor:
     return _scores(target, output).detach().float()
 
 
+def _mask_scorer(net: Network, spec: str, detections: Detections) -> TargetScorer:
+    """The scorer of the mask of a detection: the sum of the logits inside it.
+
+    In a changed image it is that of the detection that matches the box, at the same pixels.
+    """
+    rank = _MASK.fullmatch(spec)
+    if rank is None:
+        raise RetroscopeError(f"{spec!r} is not a mask; give mask:N, the mask of box:N")
+    number = _at_rank(net, int(rank[1]), detections)
+    mask = detections.mask(number)
+    if mask is None:
+        raise RetroscopeError(f"{net.name} finds boxes without masks; give box:{rank[1]}")
+    if not mask.any():
+        raise RetroscopeError(
+            f"the mask of box {rank[1]} has no pixel in this image; give box:{rank[1]}"
+        )
+    target = target_of(net, detections, number)
+    pixels = torch.from_numpy(mask).to(detections.scores.device)
+    return TargetScorer(
+        replace(target, description=target.description.replace("box", "mask", 1)),
+        scores=partial(_mask_scores, target, pixels),
+        probabilities=partial(_mask_probabilities, target, pixels),
+        mask=mask,
+        is_local=True,
+    )
+
+
+def _mask_scores(target: Target, pixels: torch.Tensor, output: NetworkOutput) -> torch.Tensor:
+    return torch.stack([logits.sum() for logits in _logits_in_mask(target, pixels, output)])
+
+
+def _mask_probabilities(
+    target: Target, pixels: torch.Tensor, output: NetworkOutput
+) -> torch.Tensor:
+    """The mean probability of the pixels to be in the mask (images)."""
+    return torch.stack(
+        [
+            logits.detach().float().sigmoid().mean() if len(logits) else torch.tensor(0.0)
+            for logits in _logits_in_mask(target, pixels, output)
+        ]
+    )
+
+
+def _logits_in_mask(
+    target: Target, pixels: torch.Tensor, output: NetworkOutput
+) -> Iterator[torch.Tensor]:
+    """The logits of the matching detection at these pixels of each image; none without one."""
+    assert output.detections is not None
+    assert target.box is not None
+    for detections in output.detections:
+        number = _match(detections, target.box, target.index)
+        if number is None or detections.mask_logits is None:
+            yield detections.scores[:0]
+        else:
+            yield detections.mask_logits(number)[pixels]
+
+
 def _choose(output: NetworkOutput, spec: ClassSpec, detections: Detections) -> int:
     """The number of the detection that a target asks for."""
     if spec is None:
@@ -125,8 +198,13 @@ def _choose(output: NetworkOutput, spec: ClassSpec, detections: Detections) -> i
 
 
 def _at_rank(net: Network, rank: int, detections: Detections) -> int:
-    if not 1 <= rank <= len(detections):
-        found = "1 box" if len(detections) == 1 else f"{len(detections)} boxes"
+    found = "1 box" if len(detections) == 1 else f"{len(detections)} boxes"
+    if rank < 1:
+        raise RetroscopeError(
+            f"no box {rank}: boxes count from 1, only classes from 0; box:1 is the most confident, "
+            f"and {net.name} finds {found} in this image"
+        )
+    if rank > len(detections):
         raise RetroscopeError(
             f"no box {rank} in this image: {net.name} finds {found}; box:1 is the most confident"
         )

@@ -1,22 +1,38 @@
 """Detectors that predict a box at every position of their maps: the bundled one, and YOLO.
 
-Their outputs are read as boxes (n, 4: top, left, bottom, right), scores (n) and classes (n). The
-scores stay in the graph of autograd.
+The scores, and the logits of masks, stay in the graph of autograd.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
+from retroscope.engine.batching import Size
 from retroscope.engine.call_arguments import tensors_in
 from retroscope.zoo.demo_localisers import DemoDetector
 
 LIMIT = 300
 """At most this many detections of an image, as in ultralytics."""
 
-BoxTensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Boxes, scores and classes of one image."""
+MaskReader = Callable[[int], torch.Tensor]
+"""Reads the logits of the mask of a detection, at each pixel of the image (height, width)."""
+
+
+class BoxTensors(NamedTuple):
+    """Boxes (n, 4: top, left, bottom, right), scores (n) and classes (n) of one image."""
+
+    boxes: torch.Tensor
+    scores: torch.Tensor
+    classes: torch.Tensor
+    mask_logits: MaskReader | None = None
+
+
+NO_CHANCE = 1e-6
+"""The probability of pixels outside a box to be in its mask; so near to 0 or 1 is no gradient."""
 
 _SIDES = (1, 0, 3, 2)
 """From left, top, right, bottom to top, left, bottom, right."""
@@ -61,10 +77,10 @@ def select_boxes(
     return chosen, classes[chosen]
 
 
-def _pick(boxes: torch.Tensor, scores: torch.Tensor, box_filter: BoxFilter) -> BoxTensors:
+def _pick(boxes: torch.Tensor, scores: torch.Tensor) -> BoxTensors:
     """The detections among boxes (n, 4: left, top, right, bottom) with scores (n, classes)."""
-    rows, classes = select_boxes(boxes, scores, box_filter)
-    return boxes.detach()[rows][:, _SIDES], scores[rows, classes], classes
+    rows, classes = select_boxes(boxes, scores, DEMO_FILTER)
+    return BoxTensors(boxes.detach()[rows][:, _SIDES], scores[rows, classes], classes)
 
 
 # The bundled detector
@@ -74,13 +90,13 @@ def is_demo_detector(module: torch.nn.Module) -> bool:
     return isinstance(module, DemoDetector)
 
 
-def read_demo_detector(_module: torch.nn.Module, output: object) -> list[BoxTensors]:
+def read_demo_detector(_module: torch.nn.Module, output: object, _size: Size) -> list[BoxTensors]:
     """The detections of each image in what `DemoDetector` returns."""
     assert isinstance(output, Mapping)
     scores = output["class_logits"].flatten(2).sigmoid()
     boxes = output["boxes"].flatten(2)
     pairs = zip(boxes, scores, strict=True)
-    return [_pick(corners.T, values.T, DEMO_FILTER) for corners, values in pairs]
+    return [_pick(corners.T, values.T) for corners, values in pairs]
 
 
 # ultralytics
@@ -100,33 +116,78 @@ def _head_of(module: torch.nn.Module) -> torch.nn.Module | None:
     return head if head is not None and hasattr(head, "reg_max") and hasattr(head, "nc") else None
 
 
-def read_yolo(module: torch.nn.Module, output: object) -> list[BoxTensors]:
+def read_yolo(module: torch.nn.Module, output: object, size: Size) -> list[BoxTensors]:
     """The detections of each image; scores are after the sigmoid, as ultralytics reports them.
 
     The output is (images, 4 + classes + ..., n) with centres and sizes of boxes, or, of a head that
-    needs no non-maximum suppression, (images, n, 6 + ...) with corners, scores and classes.
+    needs no non-maximum suppression, (images, n, 6 + ...) with corners, scores and classes. A head
+    for masks adds their coefficients, and returns the prototypes that these combine.
     """
     network = next(part for part in module.modules() if is_yolo(part))
     head = _head_of(network)
     assert head is not None
-    predictions = next(tensors_in(output))
-    if getattr(head, "end2end", False):
-        return [_read_final(image) for image in predictions]
-    count = int(vars(head)["nc"])
-    return [_pick(*_split(image.T, count), box_filter=YOLO_FILTER) for image in predictions]
+    predictions, *others = tensors_in(output)
+    is_final, classes = getattr(head, "end2end", False), int(vars(head)["nc"])
+    read = _read_final if is_final else partial(_read_all, classes)
+    found = [read(rows) for rows in predictions]
+    if not hasattr(head, "proto"):
+        return [boxes for boxes, _ in found]
+    prototypes = _prototypes(others, channels=int(vars(head)["nm"]))
+    pairs = zip(found, prototypes, strict=True)
+    return [_with_masks(*of_image, maps, size) for of_image, maps in pairs]
 
 
-def _read_final(rows: torch.Tensor) -> BoxTensors:
-    """Detections (n: left, top, right, bottom, score, class) that are confident enough."""
+def _prototypes(outputs: Sequence[torch.Tensor], *, channels: int) -> torch.Tensor:
+    """The maps that masks are sums of: the finest that a head for masks returns.
+
+    Releases of ultralytics return them at different places.
+    """
+    maps = [tensor for tensor in outputs if tensor.dim() == 4 and tensor.shape[1] == channels]
+    return max(maps, key=torch.Tensor.numel)
+
+
+def _read_final(rows: torch.Tensor) -> tuple[BoxTensors, torch.Tensor]:
+    """Detections (n: left, top, right, bottom, score, class) that are confident enough, and what
+    else is predicted of them.
+    """
     chosen = rows[rows.detach()[:, 4] >= YOLO_FILTER.min_score]
-    return chosen.detach()[:, _SIDES], chosen[:, 4], chosen.detach()[:, 5].long()
+    classes = chosen.detach()[:, 5].long()
+    return BoxTensors(chosen.detach()[:, _SIDES], chosen[:, 4], classes), chosen[:, 6:]
 
 
-def _split(predictions: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Boxes (left, top, right, bottom) and class scores of the predictions (n, 4 + classes)."""
-    centres, sizes, scores = (
-        predictions[:, :2],
-        predictions[:, 2:4],
-        predictions[:, 4 : 4 + classes],
-    )
-    return torch.cat([centres - sizes / 2, centres + sizes / 2], dim=1), scores
+def _read_all(count: int, predictions: torch.Tensor) -> tuple[BoxTensors, torch.Tensor]:
+    """The detections among predictions (4 + classes + ..., n), and what else is predicted of
+    them.
+    """
+    rows = predictions.T
+    centres, sizes, scores = rows[:, :2], rows[:, 2:4], rows[:, 4 : 4 + count]
+    boxes = torch.cat([centres - sizes / 2, centres + sizes / 2], dim=1)
+    chosen, classes = select_boxes(boxes, scores, YOLO_FILTER)
+    found = BoxTensors(boxes.detach()[chosen][:, _SIDES], scores[chosen, classes], classes)
+    return found, rows[chosen, 4 + count :]
+
+
+def _with_masks(
+    found: BoxTensors, coefficients: torch.Tensor, prototypes: torch.Tensor, size: Size
+) -> BoxTensors:
+    """The detections with a mask each: a sum of prototypes, cut to the box (YOLACT: Bolya 2019)."""
+
+    def read_logits(number: int) -> torch.Tensor:
+        logits = torch.einsum("c,chw->hw", coefficients[number], prototypes)
+        enlarged = F.interpolate(logits[None, None], size, mode="bilinear")[0, 0]
+        inside = _pixels_in(found.boxes[number], size)
+        return torch.where(inside, enlarged, torch.tensor(NO_CHANCE).logit().to(enlarged))
+
+    return found._replace(mask_logits=read_logits)
+
+
+def _pixels_in(box: torch.Tensor, size: Size) -> torch.Tensor:
+    """Whether each pixel begins in a box (4: top, left, bottom, right).
+
+    >>> _pixels_in(torch.tensor([0.5, 1.0, 2.0, 2.5]), (2, 4)).int().tolist()
+    [[0, 0, 0, 0], [0, 1, 1, 0]]
+    """
+    y, x = (torch.arange(length, device=box.device) for length in size)
+    top, left, bottom, right = box
+    inside: torch.Tensor = ((y >= top) & (y < bottom))[:, None] & (x >= left) & (x < right)
+    return inside

@@ -4,7 +4,7 @@ To add a kind of detector, write a function that reads its output as `Detections
 in `DETECTORS`. All else follows from the row: targets (`box:1`, `box:12,30,80,99:cat`), heat maps,
 occlusion, saliency, and the page of `explain`. A detector of your own needs no row if it returns
 what torchvision's return: for each image a dictionary with `boxes` (x0, y0, x1, y1 in pixels of the
-image), `labels` and `scores`.
+image), `labels` and `scores`; and `masks` (n, 1, height, width) if it predicts them.
 
 A reader must keep the scores in the graph of autograd: no `detach`, `item` or numpy on their way.
 What decides which boxes are returned (thresholds, non-maximum suppression) need not be
@@ -20,12 +20,15 @@ import torch
 
 from retroscope.engine.batching import Size
 from retroscope.methods.dense_detectors import (
+    NO_CHANCE,
     BoxTensors,
+    MaskReader,
     is_demo_detector,
     is_yolo,
     read_demo_detector,
     read_yolo,
 )
+from retroscope.results.heat_maps import Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +38,13 @@ class Detections:
     `boxes` are (n, 4): top, left, bottom, right, in pixels of the image that the network was given,
     before any resizing of its own. `scores` (n) are the class scores, differentiable, as the
     detector reports them. `classes` (n) are integers: the indices of the network's labels.
+    `mask_logits` reads the mask of one of them, for detectors that predict masks.
     """
 
     boxes: torch.Tensor
     scores: torch.Tensor
     classes: torch.Tensor
+    mask_logits: MaskReader | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -49,6 +54,13 @@ class Detections:
         """The numbers of the detections, the most confident first; equal ones as they come."""
         order: list[int] = self.scores.detach().argsort(descending=True, stable=True).tolist()
         return order
+
+    def mask(self, number: int) -> Mask | None:
+        """The pixels that are more likely in the mask of a detection than not."""
+        if self.mask_logits is None:
+            return None
+        mask: Mask = (self.mask_logits(number).detach() > 0).cpu().numpy()
+        return mask
 
 
 Reader = Callable[[torch.nn.Module, object, Size], list[Detections]]
@@ -74,7 +86,7 @@ _XYXY_TO_TOP_LEFT = (1, 0, 3, 2)
 _TORCHVISION_KEYS = frozenset({"boxes", "labels", "scores"})
 
 
-def read_torchvision(_module: torch.nn.Module, output: object, _size: Size) -> list[Detections]:
+def read_torchvision(_module: torch.nn.Module, output: object, size: Size) -> list[Detections]:
     """The detections in what torchvision's detectors return: a list with a dictionary per image."""
     assert isinstance(output, Sequence)
     return [
@@ -82,9 +94,18 @@ def read_torchvision(_module: torch.nn.Module, output: object, _size: Size) -> l
             boxes=entry["boxes"].detach()[:, _XYXY_TO_TOP_LEFT],
             scores=entry["scores"],
             classes=entry["labels"],
+            mask_logits=_mask_reader(entry, size),
         )
         for entry in output
     ]
+
+
+def _mask_reader(entry: Mapping[str, torch.Tensor], size: Size) -> MaskReader | None:
+    """The reader of the masks of an image, if it has any (n, 1, height, width: probabilities)."""
+    masks = entry.get("masks")
+    if masks is None or masks.shape[1:] != (1, *size) or not masks.is_floating_point():
+        return None
+    return lambda number: masks[number, 0].logit(eps=NO_CHANCE)
 
 
 def returns_like_torchvision(output: object) -> bool:
@@ -107,12 +128,12 @@ TORCHVISION = Detector("torchvision", _is_from_torchvision, read_torchvision)
 
 
 def _as_reader(
-    read: Callable[[torch.nn.Module, object], list[BoxTensors]],
+    read: Callable[[torch.nn.Module, object, Size], list[BoxTensors]],
 ) -> Reader:
     """The reader of a function that returns boxes, scores and classes of each image."""
 
-    def read_boxes(module: torch.nn.Module, output: object, _size: Size) -> list[Detections]:
-        return [Detections(*tensors) for tensors in read(module, output)]
+    def read_boxes(module: torch.nn.Module, output: object, size: Size) -> list[Detections]:
+        return [Detections(*tensors) for tensors in read(module, output, size)]
 
     return read_boxes
 

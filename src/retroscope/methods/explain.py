@@ -101,7 +101,7 @@ def explain(
     layers: Sequence[AnyLayer] = (),
     top: int = 4,
     target: TargetSpec = None,
-    method: str = "gradcam",
+    method: str = AUTO,
     contrast: bool = True,
     progress: ProgressListener = ignore_progress,
 ) -> Explanation | list[Explanation]:
@@ -114,10 +114,11 @@ def explain(
     its norm and rectifier; of an atlas without convolutions, its last layer of each map size.
 
     A detector has a heat map for each of its most confident boxes, a segmenter for each of its
-    largest segments. Each unit has its projection and, with `contrast`, a second one: what it adds
-    to what all channels at its position share. It takes longer than all the rest; `contrast=False`
-    leaves it out. A list of images, a batch of them in one array, or a data set gives a list of
-    explanations. `progress` counts the projections of each.
+    largest segments; the default `method` fits the target, as in `cam`. Each unit has its
+    projection and, with `contrast`, a second one: what it adds to what all channels at its position
+    share. It takes longer than all the rest; `contrast=False` leaves it out. A list of images, a
+    batch of them in one array, or a data set gives a list of explanations. `progress` counts the
+    projections of each.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))

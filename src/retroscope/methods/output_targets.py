@@ -61,6 +61,7 @@ def path_scorer(output: NetworkOutput, spec: str) -> TargetScorer:
         Target(None, description=spec.strip()),
         scores=lambda output: follow_path(output, spec, keys)[None],
         single_images=True,
+        is_local=not output.has_class_scores,
     )
 
 
@@ -113,14 +114,31 @@ def _describe(value: object) -> str:
     return f"{shorten(value)} ({type(value).__name__})"
 
 
+def is_path(spec: object) -> bool:
+    """Whether a target is the path of a number among the outputs.
+
+    >>> is_path("output[0][3]"), is_path("tabby")
+    (True, False)
+    """
+    return isinstance(spec, str) and spec.strip().startswith(PREFIX)
+
+
+def read_number(output: NetworkOutput, spec: str | OutputFunction) -> torch.Tensor:
+    """The number that a path or a function finds in the outputs of one image."""
+    if callable(spec):
+        return _apply(spec, output).reshape(())
+    return follow_path(output, spec, parse_path(spec.strip()))
+
+
 def function_scorer(output: NetworkOutput, function: OutputFunction) -> TargetScorer:
     """The scorer of what a function computes from the outputs of one image."""
     scores = partial(_apply, function)
     scores(output)
     return TargetScorer(
-        Target(None, description=f"{_name_of(function)} of the outputs"),
+        Target(None, description=f"{function_name(function)} of the outputs"),
         scores=scores,
         single_images=True,
+        is_local=not output.has_class_scores,
     )
 
 
@@ -133,19 +151,19 @@ def _apply(function: OutputFunction, output: NetworkOutput) -> torch.Tensor:
         if is_out_of_memory(error):
             raise
         raise RetroscopeError(
-            f"the target {_name_of(function)} fails on the outputs, {_describe(output.value)}: "
-            f"{describe_error(error)}",
+            f"the target {function_name(function)} fails on the outputs, "
+            f"{_describe(output.value)}: {describe_error(error)}",
             parameter="target",
         ) from error
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
         raise RetroscopeError(
-            f"the target {_name_of(function)} returned {_describe(value)}; it must return a tensor "
-            "with one number, computed from the outputs without detach or item"
+            f"the target {function_name(function)} returned {_describe(value)}; it must return a "
+            "tensor with one number, computed from the outputs without detach or item"
         )
     return value.reshape(1)
 
 
-def _name_of(function: OutputFunction) -> str:
+def function_name(function: OutputFunction) -> str:
     """The name of a function; one without a name is called a function."""
     name = getattr(function, "__name__", "")
     return name if name.isidentifier() else "a function"

@@ -47,6 +47,7 @@ def segment_scorer(output: NetworkOutput, spec: ClassSpec, row: int = 0) -> Targ
         scores=partial(_scores, target.index, pixels),
         probabilities=partial(_probabilities, target.index, pixels),
         mask=mask,
+        is_local=True,
     )
 
 

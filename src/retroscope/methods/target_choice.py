@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from retroscope.errors import RetroscopeError
 from retroscope.methods.box_targets import box_scorer
 from retroscope.methods.class_scores import NetworkOutput, check_finite_scores
-from retroscope.methods.output_targets import PREFIX, function_scorer, path_scorer
+from retroscope.methods.output_targets import function_scorer, is_path, path_scorer
 from retroscope.methods.segment_targets import segment_scorer
 from retroscope.methods.target_scorer import TargetScorer, class_scorer
 from retroscope.methods.targets import TargetSpec, resolve_target
+from retroscope.network import Network
 
 
 def resolve_scorer(output: NetworkOutput, spec: TargetSpec, row: int = 0) -> TargetScorer:
@@ -23,7 +24,7 @@ def resolve_scorer(output: NetworkOutput, spec: TargetSpec, row: int = 0) -> Tar
 
 
 def _resolve(output: NetworkOutput, spec: TargetSpec, row: int) -> TargetScorer:
-    if isinstance(spec, str) and spec.strip().startswith(PREFIX):
+    if isinstance(spec, str) and is_path(spec):
         return path_scorer(output, spec)
     if callable(spec):
         return function_scorer(output, spec)
@@ -31,14 +32,20 @@ def _resolve(output: NetworkOutput, spec: TargetSpec, row: int) -> TargetScorer:
         return box_scorer(output, spec, row)
     if output.logits is not None:
         return segment_scorer(output, spec, row)
-    if isinstance(spec, str) and spec.startswith("box:") and spec not in output.net.labels:
-        raise RetroscopeError(f"{spec!r} is a box, and {output.net.name} is not a detector")
+    _refuse_detections(output.net, spec)
     return class_scorer(resolve_target(output.net, spec, output.class_scores.scores[row]))
+
+
+def _refuse_detections(net: Network, spec: TargetSpec) -> None:
+    """A classifier finds no boxes, but may have a class that is called like one."""
+    for kind in ("box", "mask"):
+        if isinstance(spec, str) and spec.startswith(f"{kind}:") and spec not in net.labels:
+            raise RetroscopeError(f"{spec!r} is a {kind}, and {net.name} is not a detector")
 
 
 def needs_single_images(spec: TargetSpec) -> bool:
     """Whether a target can only be read in the outputs of a single image."""
-    return callable(spec) or (isinstance(spec, str) and spec.strip().startswith(PREFIX))
+    return callable(spec) or is_path(spec)
 
 
 def check_scores(output: NetworkOutput, sources: Sequence[str] = ()) -> None:

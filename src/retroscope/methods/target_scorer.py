@@ -18,8 +18,10 @@ class TargetScorer:
     """What is explained in an image, and how it is scored in this and in changed images.
 
     `scores` are differentiable. `probabilities` are what the network makes of them; None for a
-    number that is no probability. `mask` marks the pixels whose scores count. `single_images` says
-    that an output can only be read if it is that of one image.
+    number that is no probability. `mask` marks the pixels whose scores count, or those of the mask
+    that a detector predicts for a box. `single_images` says that an output can only be read if it
+    is that of one image, `is_local` that the score depends on the maps near its place, unlike a
+    class of the whole image.
     """
 
     target: Target
@@ -27,6 +29,7 @@ class TargetScorer:
     probabilities: ScoreReader | None = None
     mask: Mask | None = None
     single_images: bool = False
+    is_local: bool = False
 
     @property
     def measure(self) -> str:

@@ -26,6 +26,10 @@ BOX = (
     "A box reads the maps at its place, and this method weights each map as a whole, so the heat "
     "may lie on other objects; layercam and hirescam keep to the place of the box."
 )
+LAYERCAM_BY_DEFAULT = (
+    "LayerCAM is the default here, since this score depends on the maps near its place; Grad-CAM "
+    "averages the gradient over the whole image."
+)
 COARSE = "The heat map has the resolution of the layer; smooth edges are interpolated."
 CLASSLESS = "Eigen-CAM shows what the layer as a whole responds to, the same for every class."
 MASKED = (

@@ -86,8 +86,8 @@ class HeatMap(ArrayResult):
     `values` have the layer's resolution, or that of the image if there is no `layer`. `pixels` is
     signed, in the space of the network's input, for methods that attribute every pixel. The
     `probability` is None for a unit, and for a number among the outputs. `mask` marks the pixels
-    whose scores are explained, for a segmenter. As an array or a tensor it is `values`; `full()`
-    has the size of the image.
+    whose scores are explained, for a segmenter, and those of the mask that a detector predicts for
+    a box. As an array or a tensor it is `values`; `full()` has the size of the image.
     """
 
     values: Map

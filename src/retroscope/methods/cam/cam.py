@@ -6,15 +6,17 @@ from itertools import islice
 from typing import overload
 
 import numpy as np
+import torch
 
 from retroscope.argument_types import check_arguments
 from retroscope.engine.batching import max_batch_size
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.engine.program import Survey
+from retroscope.engine.rule_choice import AUTO
 from retroscope.errors import choose
 from retroscope.methods.activations import resolve_spatial_layer
-from retroscope.methods.cam.cam_methods import CAM_METHODS, CamMethod
+from retroscope.methods.cam.cam_methods import CAM_METHODS, resolve_method
 from retroscope.methods.cam.split_forward import SplitForward, split_forward
 from retroscope.methods.image_lists import (
     AnImage,
@@ -37,7 +39,7 @@ from retroscope.network import (
     OneImage,
     as_network,
 )
-from retroscope.results.caveats import caveats_of
+from retroscope.results.caveats import LAYERCAM_BY_DEFAULT, caveats_of
 from retroscope.results.heat_maps import HeatMap, Map, Target
 from retroscope.results.layers import Layer
 
@@ -78,19 +80,22 @@ def cam(
     net: AnyNetwork,
     image: AnyImage | AnyImageList,
     *,
-    method: str = "gradcam",
+    method: str = AUTO,
     layer: AnyLayer | None = None,
     target: TargetSpec = None,
 ) -> HeatMap | list[HeatMap]:
     """Where a class is seen in an image: the most probable class, if none is given.
 
-    The target may also be a box of a detector (`box:1`, `box:12,30,80,99:cat`), a class of a
-    segmenter at a place (`cat@120,80`, `cat@mask.png`), a number among the outputs
-    (`output[0][3]`), or a function of what the network returns for one image. Without a target it
-    is the most confident box, or the largest segment; the result says which.
+    The target may also be a box of a detector (`box:1`, `box:12,30,80,99:cat`) or its mask
+    (`mask:1`), a class of a segmenter at a place (`cat@120,80`, `cat@mask.png`), a number among the
+    outputs (`output[0][3]`), or a function of what the network returns for one image. Without a
+    target it is the most confident box, or the largest segment; the result says which. Boxes count
+    from 1, classes from 0.
 
-    The default layer is the last one before the head that has maps; the result names it. A list of
-    images, a batch of them in one array, or a data set gives a list of heat maps.
+    The default method is Grad-CAM for a class, and LayerCAM for a target that depends on the maps
+    near its place: a box, a segment or a pixel. The default layer is the last one before the head
+    that has maps. The result names both. A list of images, a batch of them in one array, or a data
+    set gives a list of heat maps.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
@@ -109,7 +114,7 @@ def cam_many(
     net: AnyNetwork,
     requests: Iterable[CamRequest],
     *,
-    method: str = "gradcam",
+    method: str = AUTO,
     layer: AnyLayer | None = None,
     max_bytes: int | None = None,
 ) -> Iterator[HeatMap]:
@@ -125,7 +130,8 @@ def cam_many(
     [2, 0]
     """
     net = as_network(net)
-    cam_method = choose("class activation map", method, CAM_METHODS)
+    if method != AUTO:
+        choose("class activation map", method, CAM_METHODS)
     max_bytes = max_bytes or memory_budget(net.device)
     iterator = iter(requests)
     while chunk := list(islice(iterator, _CHUNK_SIZE)):
@@ -133,22 +139,22 @@ def cam_many(
         with preserve_state(net.module):
             for size, images in group_by_size(net, chunk).items():
                 spatial_layer = resolve_spatial_layer(net, layer, size)
-                run = _CamRun(net, net.survey(size), spatial_layer, method, cam_method)
+                run = _CamRun(net, net.survey(size), spatial_layer, method)
                 heat_maps |= run.compute(images, max_bytes)
         for index, (target, image) in enumerate(chunk):
             heat_map = heat_maps[index]
-            yield _guide(net, heat_map, target, image) if cam_method.guided else heat_map
+            is_guided = CAM_METHODS[heat_map.method].guided
+            yield _guide(net, heat_map, target, image) if is_guided else heat_map
 
 
 @dataclass(frozen=True)
 class _CamRun:
-    """Heat maps of one method and layer, for images of one size."""
+    """Heat maps of one method, or of that of each target, and of one layer, for one image size."""
 
     net: Network
     survey: Survey
     layer: Layer
-    name: str
-    method: CamMethod
+    method: str
 
     def compute(self, images: Sequence[ImageTargets], max_bytes: int) -> dict[int, HeatMap]:
         """The heat map of each request, by the index of the request."""
@@ -175,12 +181,17 @@ class _CamRun:
             scorers = [
                 _scorer(split, row, image_targets, turn) for row, image_targets in enumerate(images)
             ]
-            heat = self.method.heat(split, scorers)
-            values = heat.detach().clamp(min=0).float().cpu().numpy()
+            methods = [resolve_method(self.method, scorer) for scorer in scorers]
+            values = _heat(split, scorers, methods).detach().clamp(min=0).float().cpu().numpy()
             for row, image_targets in enumerate(images):
                 if turn < len(image_targets.targets):
                     heat_maps[image_targets.targets[turn][0]] = self._heat_map(
-                        split, row, image=image_targets, scorer=scorers[row], values=values[row]
+                        split,
+                        row,
+                        image=image_targets,
+                        scorer=scorers[row],
+                        method=methods[row],
+                        values=values[row],
                     )
         return heat_maps
 
@@ -191,25 +202,39 @@ class _CamRun:
         *,
         image: ImageTargets,
         scorer: TargetScorer,
+        method: str,
         values: Map,
     ) -> HeatMap:
         is_box = scorer.target.box is not None
         no_evidence = f"no evidence for {scorer.target} in {self.layer.name} by this method"
+        is_chosen = self.method == AUTO and scorer.is_local
         return HeatMap(
             values=values.copy(),
             layer=self.layer.name,
             target=scorer.target,
             probability=scorer.probability(split.output, row),
             score=float(scorer.score(split.output, row).detach()),
-            method=self.name,
-            caveats=(*image.image.caveats, *caveats_of(self.name, of_box=is_box)),
+            method=method,
+            caveats=(*image.image.caveats, *caveats_of(method, of_box=is_box)),
             size=image.image.size,
             image=image.image.rgb,
             source=image.image.source,
             fit=image.image.fit,
-            notes=(*self.net.remarks, *(() if values.any() else (no_evidence,))),
+            notes=(
+                *self.net.remarks,
+                *((LAYERCAM_BY_DEFAULT,) if is_chosen else ()),
+                *(() if values.any() else (no_evidence,)),
+            ),
             mask=scorer.mask,
         )
+
+
+def _heat(
+    split: SplitForward, scorers: Sequence[TargetScorer], methods: Sequence[str]
+) -> torch.Tensor:
+    """The heat of each image by its own method (images, height, width)."""
+    heats = {name: CAM_METHODS[name].heat(split, scorers) for name in dict.fromkeys(methods)}
+    return torch.stack([heats[name][row] for row, name in enumerate(methods)])
 
 
 def _scorer(split: SplitForward, row: int, image: ImageTargets, turn: int) -> TargetScorer:

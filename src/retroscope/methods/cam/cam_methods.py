@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from retroscope.engine.batching import max_batch_size
 from retroscope.engine.memory import in_batches, memory_budget
+from retroscope.engine.rule_choice import AUTO
 from retroscope.methods.cam.replay import replay_from_layer, run_with_edited_maps
 from retroscope.methods.cam.split_forward import SplitForward
 from retroscope.methods.class_scores import run_network
@@ -161,3 +162,18 @@ CAM_METHODS: dict[str, CamMethod] = {
     "ablationcam": CamMethod(_ablationcam),
     "guided-gradcam": CamMethod(_gradcam, guided=True),
 }
+
+METHOD_OF_CLASSES, METHOD_OF_PLACES = "gradcam", "layercam"
+"""For a class of the whole image, and for a score that depends on the maps near its place."""
+
+
+def resolve_method(method: str, scorer: TargetScorer) -> str:
+    """The name of the method for a target.
+
+    The gradient of a class after a mean over the image is the same at all positions; that of a box
+    or a pixel is not zero at its place alone, and averaging it loses the place
+    (`docs/decisions/0032`).
+    """
+    if method != AUTO:
+        return method
+    return METHOD_OF_PLACES if scorer.is_local else METHOD_OF_CLASSES

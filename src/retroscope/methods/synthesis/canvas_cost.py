@@ -6,7 +6,7 @@ from math import prod
 from retroscope.engine.batching import Size, pass_bytes
 from retroscope.engine.memory import refuse_too_large
 from retroscope.methods.synthesis.canvas_plan import CanvasPlan
-from retroscope.methods.synthesis.canvas_view import CLASS_SCORES
+from retroscope.methods.synthesis.canvas_view import last_step
 from retroscope.methods.synthesis.recipes import Recipe
 from retroscope.network import Network
 from retroscope.progress import StagePart
@@ -53,5 +53,4 @@ def step_parts(
 def _pass_bytes(net: Network, plan: CanvasPlan, size: Size) -> int:
     """What a canvas of this size takes up to the steps that the plan reads."""
     survey = net.survey()
-    last = len(survey.steps) - 1 if CLASS_SCORES in plan.steps else max(plan.steps)
-    return pass_bytes(survey, last, size)
+    return pass_bytes(survey, last_step(survey, plan.steps), size)

@@ -7,6 +7,7 @@ from retroscope.engine.batching import Size
 from retroscope.errors import RetroscopeError, UnitError
 from retroscope.methods.synthesis.canvas_view import (
     CLASS_SCORES,
+    OUTPUTS,
     CanvasView,
     Position,
     is_local,
@@ -83,7 +84,7 @@ def plan_canvas(net: Network, objective: Objective, recipe: Recipe, size: int | 
 
 def _common_layer(net: Network, steps: frozenset[int]) -> Layer | None:
     """The layer, if all terms read the same one."""
-    if len(steps) != 1 or CLASS_SCORES in steps:
+    if len(steps) != 1 or steps & {CLASS_SCORES, OUTPUTS}:
         return None
     (step,) = steps
     return next(layer for layer in net.layers if layer.index == step)

@@ -12,7 +12,7 @@ value it has in a whole image, nothing is padded, and the network stops at the l
     +-----------------+                + - - - - - - - - +
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -31,8 +31,10 @@ from retroscope.methods.class_scores import NetworkOutput, run_network
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 
-CLASS_SCORES = -1
-"""The step that stands for the class scores of the network, at each pixel for a segmenter."""
+CLASS_SCORES, OUTPUTS = -1, -2
+"""The steps that stand for the class scores of the network, at each pixel for a segmenter, and for
+whatever it returns.
+"""
 Position = tuple[int, int]
 MapsListener = Callable[[torch.Tensor, Position], object]
 """Called with the maps of a step, and the position in the full map of their first value."""
@@ -101,6 +103,14 @@ class CanvasView:
         )
         listeners[CLASS_SCORES](_class_maps(output), (0, 0))
 
+    def run_each(self, pixels: torch.Tensor, book: RuleBook = GRADIENT) -> list[NetworkOutput]:
+        """What the network returns for each canvas alone, as functions of outputs expect it."""
+        batch = self.copy_as_input(pixels)
+        return [
+            run_network(self.net, self.survey, batch[row : row + 1], execute=RuleHandler(book))
+            for row in range(len(batch))
+        ]
+
     def copy_as_input(self, pixels: torch.Tensor) -> torch.Tensor:
         """A copy in the network's dtype and memory format, which the network may overwrite."""
         layout = torch.channels_last if self.survey.channels_last else torch.contiguous_format
@@ -108,12 +118,22 @@ class CanvasView:
 
     def max_batch_size(self, step: int, max_bytes: int) -> int:
         """How many canvases can run to a step together in this much memory."""
-        last = len(self.survey.steps) - 1 if step == CLASS_SCORES else step
+        last = last_step(self.survey, [step])
         return max_batch_size(self.survey, last, self.size, max_bytes)
+
+
+def last_step(survey: Survey, steps: Iterable[int]) -> int:
+    """The last of these steps in the survey; of the outputs, its very last."""
+    return max(len(survey.steps) - 1 if step in (CLASS_SCORES, OUTPUTS) else step for step in steps)
 
 
 def _class_maps(output: NetworkOutput) -> torch.Tensor:
     """The scores of classes as maps: of one position, or a segmenter's logits at all pixels."""
+    if output.detections is not None:
+        raise ModelError(
+            f"{output.net.name} is a detector, which scores a class only where it finds a box; "
+            "give a unit, or a number among its outputs as output[...], instead of a class"
+        )
     logits = None if output.has_class_scores else output.logits
     return output.class_scores.scores[:, :, None, None] if logits is None else logits
 

@@ -11,12 +11,20 @@ import torch
 from retroscope.engine.batching import Size
 from retroscope.engine.rules import GRADIENT, RuleBook
 from retroscope.errors import RetroscopeError
+from retroscope.methods.class_scores import NetworkOutput
+from retroscope.methods.output_targets import read_number
 from retroscope.methods.segment_targets import class_and_pixel, split_place
-from retroscope.methods.synthesis.canvas_view import CLASS_SCORES, CanvasView, Position
+from retroscope.methods.synthesis.canvas_view import (
+    CLASS_SCORES,
+    OUTPUTS,
+    CanvasView,
+    Position,
+)
 from retroscope.methods.synthesis.objectives import (
     ClassTerm,
     DirectionTerm,
     Objective,
+    OutputTerm,
     Term,
     UnitTerm,
 )
@@ -68,10 +76,23 @@ def resolve_terms(
     """Resolve an objective's names in a network, for inputs of this size."""
     for weight, term in objective.terms:
         if isinstance(term, ClassTerm):
+            _refuse_detections(net, term)
             yield ResolvedTerm(row, weight, term, CLASS_SCORES, "class")
+            continue
+        if isinstance(term, OutputTerm):
+            yield ResolvedTerm(row, weight, term, OUTPUTS, "output")
             continue
         layer = net.layer(term.unit.layer if isinstance(term, UnitTerm) else term.layer, size)
         yield ResolvedTerm(row, weight, _check_term(term, layer), layer.index, _kind(term))
+
+
+def _refuse_detections(net: Network, term: ClassTerm) -> None:
+    target = str(term.target)
+    if target.startswith(("box:", "mask:")) and target not in net.labels:
+        raise RetroscopeError(
+            f"{target!r} is what a detector finds in an image, and a pattern begins as noise; give "
+            "a unit, or a number among the outputs as output[...]"
+        )
 
 
 def _kind(term: Term) -> str:
@@ -129,10 +150,30 @@ class ObjectiveScorer:
                 values = KINDS[kind](self.view.net, batch_maps, group, origin).float()
                 (diversity if kind == "diversity" else plain).append(self._add_rows(group, values))
 
-        listeners = {step: partial(read_maps, groups) for step, groups in self.groups.items()}
-        self.view.run(pixels, listeners, book)
+        listeners = {
+            step: partial(read_maps, groups)
+            for step, groups in self.groups.items()
+            if step != OUTPUTS
+        }
+        if listeners:
+            self.view.run(pixels, listeners, book)
+        if OUTPUTS in self.groups:
+            outputs = self.view.run_each(pixels, book)
+            for _, group in self.groups[OUTPUTS]:
+                plain.append(self._add_rows(group, self._score_outputs(group, outputs)))
         score = _sum(plain, self.count, pixels)
         return score + score.detach().abs() * _sum(diversity, self.count, pixels)
+
+    def _score_outputs(self, group: TermGroup, outputs: Sequence[NetworkOutput]) -> torch.Tensor:
+        """The number of each term, as the mean over the copies of its pattern."""
+        copies = len(outputs) // self.count
+        values = []
+        for row, term in zip(group.rows.tolist(), group.terms, strict=True):
+            assert isinstance(term, OutputTerm)
+            of_row = outputs[row * copies : (row + 1) * copies]
+            numbers = [read_number(output, term.output).float() for output in of_row]
+            values.append(torch.stack(numbers).mean())
+        return torch.stack(values)
 
     def _add_rows(self, group: TermGroup, values: torch.Tensor) -> torch.Tensor:
         zeros = torch.zeros(self.count, device=values.device)

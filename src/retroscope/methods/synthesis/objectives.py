@@ -9,6 +9,7 @@ from typing import Self
 
 from retroscope.argument_types import check_arguments
 from retroscope.errors import RetroscopeError
+from retroscope.methods.output_targets import OutputFunction, function_name, is_path, parse_path
 from retroscope.unit import Unit, as_unit
 
 
@@ -46,6 +47,18 @@ class ClassTerm:
         return f"class {self.target}"
 
 
+@dataclass(frozen=True, eq=False)
+class OutputTerm:
+    """A number among the outputs by its path, or what a function computes from the outputs."""
+
+    output: str | OutputFunction
+
+    def __str__(self) -> str:
+        if isinstance(self.output, str):
+            return self.output
+        return f"{function_name(self.output)} of the outputs"
+
+
 @dataclass(frozen=True)
 class DiversityTerm:
     """How much a pattern differs from the others of its batch in the texture of a layer.
@@ -60,7 +73,7 @@ class DiversityTerm:
         return f"diversity of {self.layer}"
 
 
-Term = UnitTerm | DirectionTerm | ClassTerm | DiversityTerm
+Term = UnitTerm | DirectionTerm | ClassTerm | OutputTerm | DiversityTerm
 
 
 @dataclass(frozen=True)
@@ -130,6 +143,26 @@ def excite_class(target: str | int) -> Objective:
     if not isinstance(target, str | Integral):
         raise RetroscopeError(f"a class is a name or a number, not {target!r}; give one at a time")
     return _single_term(ClassTerm(target))
+
+
+def excite_output(output: str | OutputFunction) -> Objective:
+    """A number among what the network returns for one image.
+
+    `output` is its path, such as `output[0]["scores"][3]`, or a function of the outputs that
+    computes it in a tensor.
+
+    >>> str(excite_output("output[logits][0, 3]") - excite_output("output[logits][0, 7]"))
+    'output[logits][0, 3] - output[logits][0, 7]'
+    """
+    if callable(output):
+        return _single_term(OutputTerm(output))
+    if not is_path(output):
+        raise RetroscopeError(
+            f"{output!r} is not a number among the outputs; give a path such as output[0][3], or a "
+            "function of the outputs"
+        )
+    parse_path(output.strip())
+    return _single_term(OutputTerm(output.strip()))
 
 
 def diversity(layer: str) -> Objective:

@@ -10,7 +10,7 @@ from PIL.Image import fromarray
 
 from retroscope.engine.batching import NetworkInput
 from retroscope.engine.convolution_outputs import layers_with_outputs
-from retroscope.errors import ModelError, UnitError
+from retroscope.errors import ModelError, RetroscopeError, UnitError
 from retroscope.imaging.encoding import png_url
 from retroscope.imaging.image import crop
 from retroscope.methods.activations import activations
@@ -97,9 +97,9 @@ def _occlusion(session: LiveSession, image: NetworkInput, params: Params) -> Res
     side = max(min(image.size) // _OCCLUDER_SIZE, 1)
     stride = max(min(image.size) // _OCCLUDER_STEPS, 1)
     target = _target(params)
-    heat = occlusion(session.net, image, target=target, size=side, stride=stride).heat
-    title = f"{heat.target}: drop in probability under a grey {side} px square, stride {stride}"
-    yield _heat_map_facts(heat, image, title)
+    result = occlusion(session.net, image, target=target, size=side, stride=stride)
+    drop = f"drop in {result.measure} under a grey {side} px square, stride {stride}"
+    yield _heat_map_facts(result.heat, image, f"{result.target}: {drop}")
 
 
 def _unit(session: LiveSession, image: NetworkInput, params: Params) -> Results:
@@ -191,13 +191,16 @@ def _position(unit: Unit) -> tuple[int, int]:
     return unit.position
 
 
-_TARGETS = re.compile(r"[0-9]{1,8}|box:[0-9., -]{1,80}(:[^@]{1,80})?|[^@]{1,80}@[0-9 ]+,[0-9 ]+")
-"""A class by number, a box, or a class at a pixel: nothing that names a file on this machine."""
+_TARGETS = re.compile(r"[^@]{1,200}(@[0-9 ]{1,9},[0-9 ]{1,9})?")
+"""What `cam` takes, but for the mask of a segmenter: that names a file on this machine."""
 
 
 def _target(params: Params) -> str | int | None:
     """What is explained; None stands for the most probable class or the most confident box."""
-    text = params.get("target", "")
+    text = params.get("target", "").strip(" ")
     if text and not (_TARGETS.fullmatch(text) and text.isprintable()):
-        raise UnitError(f"{text!r} is not the number of a class, a box or a class at Y,X")
+        raise RetroscopeError(
+            f"{text!r} is not a target here; give a class, box:N, CLASS@Y,X or output[...]; for "
+            "the mask in a file, use retroscope cam"
+        )
     return int(text) if text.isdecimal() else text or None

@@ -97,6 +97,11 @@
   };
   const showPredictions = (predictions) => {
     byId("predictions").replaceChildren(...retroscope.predictionItems(predictions, target));
+    byId("top-title").textContent = titleOf(predictions);
+  };
+  const titleOf = (predictions) => {
+    if (predictions.some(({ box }) => box)) return "Boxes";
+    return predictions.some(({ label }) => label !== undefined) ? "Segments" : "Predicted classes";
   };
   const showLayer = ({ layer, units }) => {
     const section = document.createElement("section");
@@ -194,7 +199,7 @@
     showUnit(`${byId("map").dataset.unit}@${position}`);
   });
 
-  // -- heat maps of a class
+  // -- heat maps of a target
   const showHeatMap = (analysis) =>
     analyze(analysis, target === "" ? {} : { target }, ({ image, title, caveats }) =>
       showImage({ src: image, title, view: analysis, notes: caveats }),
@@ -202,12 +207,19 @@
   byId("predictions").addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button || !networkInput) return; // a frame of the camera is gone
-    target = button.dataset.target;
+    chooseTarget(button.dataset.target, button);
+  });
+  byId("other-target").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (networkInput) chooseTarget(byId("target").value.trim());
+  });
+  const chooseTarget = (chosen, pressed = null) => {
+    target = chosen;
     for (const option of byId("predictions").querySelectorAll("button")) {
-      option.setAttribute("aria-pressed", String(option === button));
+      option.setAttribute("aria-pressed", String(option === pressed));
     }
     showHeatMap("cam");
-  });
+  };
   byId("analysis").addEventListener("click", (event) => {
     const view = event.target.closest("[data-show]")?.dataset.show;
     if (!view || !networkInput) return;
