@@ -126,4 +126,4 @@ def test_the_table_of_layers_names_what_reads_other_inputs(
     assert several.is_dir()
     said = retroscope("layers", "several.py:pair")
     assert said.status == 0, said.err
-    assert "1 conv is not listed (reads right, and nothing of left): right_stem" in said.err
+    assert "1 conv layer is not listed (reads right, and nothing of left): right_stem" in said.err

@@ -234,7 +234,7 @@ FAMILIES: dict[str, Family] = {
     "vit of torchvision": (
         torchvisions,
         {"encoder.layers.encoder_layer_1.ln_1": 1, "encoder.layers.encoder_layer_0": 1,
-         "encoder.ln": 1},
+         "encoder.layers.encoder_layer_1.self_attention": 1, "encoder.ln": 1},
     ),
     "vit": (
         partial(of_timm, "vit_tiny_patch16_224", **PLAIN),
@@ -278,7 +278,11 @@ def outputs_of(module: nn.Module, names: Sequence[str], image: Tensor) -> dict[s
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[..., None]:
-        return lambda _module, _inputs, output: outputs.update({name: output.detach().clone()})
+        def record(_module: nn.Module, _inputs: object, output: Any) -> None:
+            first = output[0] if isinstance(output, tuple) else output
+            outputs[name] = first.detach().clone()
+
+        return record
 
     handles = [module.get_submodule(name).register_forward_hook(keep(name)) for name in names]
     with torch.no_grad():
@@ -303,6 +307,65 @@ def test_maps_are_those_of_a_reshape_by_hand(family: str) -> None:
         result = activations(net, name, image)
         np.testing.assert_allclose(result.maps, expected, rtol=1e-6, atol=1e-7)
         assert result.layer.extra_tokens == extra
+
+
+class TalkingHeads(nn.Module):
+    """As CaiT has it: a linear layer over the heads of attention weights (1, heads, 12, 12)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.talk = nn.Conv2d(3, 8, PATCH, PATCH), nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).view(len(x), 2, 4, 12).transpose(2, 3)
+        weights = (tokens @ tokens.transpose(2, 3)).permute(0, 2, 3, 1)
+        weights = self.talk(weights).permute(0, 3, 1, 2).softmax(-1)
+        heads = (weights @ tokens).transpose(1, 2)
+        return torch.tanh(heads.reshape(len(x), 12, 8))
+
+
+def test_attention_weights_have_no_place_in_the_image() -> None:
+    program = survey(built(TalkingHeads).double(), (3, *SIZE))
+    layers = {layer.name: layer for layer in program.layers}
+    weights = [layer for layer in program.layers if layer.size == (12, 12)]
+    assert layers["talk"] in weights
+    assert len(weights) >= 2
+    for layer in weights:
+        assert layer.field.whole
+        assert (layer.field.y.stride, layer.field.x.stride) == (0, 0), layer.name
+    assert layers["tanh"].size == GRID
+    assert (layers["tanh"].field.y.stride, layers["tanh"].field.x.stride) == (PATCH, PATCH)
+
+
+class TorchEncoder(nn.Module):
+    """nn.MultiheadAttention with the images of a batch in the first or the second dimension."""
+
+    def __init__(self, *, batch_first: bool) -> None:
+        super().__init__()
+        self.patches, self.batch_first = nn.Conv2d(3, 8, PATCH, PATCH), batch_first
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=batch_first)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).permute((0, 2, 1) if self.batch_first else (2, 0, 1))
+        attended: Tensor = self.attention(x, x, x)[0]
+        return torch.tanh(attended if self.batch_first else attended.transpose(0, 1))
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_torchs_attention_is_a_layer_whose_images_stay_apart(batch_first: bool) -> None:
+    net = built(partial(TorchEncoder, batch_first=batch_first)).double()
+    program = survey(net, (3, *SIZE))
+    layer = next(layer for layer in program.layers if layer.kind == "attention")
+    assert (layer.name, layer.size, layer.channels) == ("attention", GRID, 8)
+    assert layer.field.whole
+    assert program.unlisted == ()
+    images = numbers(3, 3, *SIZE)
+    together = list[Tensor]()
+    with torch.no_grad():
+        run_forward(net, program, images, {layer.index: lambda maps: together.append(maps.clone())})
+    alone = maps_of(net, program, images)
+    torch.testing.assert_close(together[0], alone["attention"])
+    torch.testing.assert_close(alone["tanh"], alone["attention"].tanh())
 
 
 @pytest.mark.parametrize(

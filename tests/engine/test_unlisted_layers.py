@@ -51,7 +51,7 @@ def test_layers_whose_maps_are_not_those_of_one_image_are_named() -> None:
     net = Network(built(Windows), input_size=SIZE)
     assert [layer.name for layer in net.layers] == ["embed", "relu"]
     assert describe_unlisted(net.unlisted) == (
-        "1 linear is not listed (maps stacked in the batch dimension): mix",
+        "1 linear layer is not listed (maps stacked in the batch dimension): mix",
     )
     with pytest.raises(UnitError, match=r"mix; choose another layer"):
         net.layer("mix")
@@ -152,7 +152,7 @@ class Branches(nn.Module):
 def test_a_module_that_does_not_run_for_a_black_image_is_named() -> None:
     net = Network(built(Branches), input_size=SIZE, mean=(0,) * 3, std=(1,) * 3)
     assert describe_unlisted(net.unlisted) == (
-        "1 Conv2d is not listed (not run for a black image): light",
+        "1 Conv2d layer is not listed (not run for a black image): light",
     )
     with pytest.raises(UnitError, match=r"light; choose another layer"):
         net.layer("light")

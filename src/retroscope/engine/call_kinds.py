@@ -92,6 +92,12 @@ def warns_of_layout(function: Function) -> bool:
     return function in _WARN_OF_LAYOUT
 
 
+def batch_dim_of(function: Function) -> int:
+    """The dimension of a call's result along which the images of a batch are."""
+    row = TABLE.get(function)
+    return 0 if row is None else row.batch_dim
+
+
 def has_channels_last(function: Function) -> bool:
     """Whether a function works along the last dimension, which therefore holds the channels."""
     row = TABLE.get(function)

@@ -27,7 +27,8 @@ class TensorField:
 
     `uniform`: all positions hold the same value, like a gate expanded to the size of a map.
     `labels` say where each element is if no two dimensions do; `fields` are those of their grid.
-    `tokens` is the dimension that lists the grid, if one does.
+    `tokens` is the dimension that lists the grid, if one does. `has_places`: not where the axes are
+    only those along which it is shown, as of attention weights.
     """
 
     fields: Fields
@@ -37,6 +38,7 @@ class TensorField:
     uniform: bool = False
     tokens: TokenAxis | None = None
     labels: PositionLabels | None = field(default=None, compare=False, repr=False)
+    has_places: bool = True
 
     @property
     def positions(self) -> Positions | None:
@@ -117,7 +119,8 @@ def _combine(
     """These fields, with the notes and gates of all parts."""
     note = next((part.note for part in parts if part.note), "")
     context = gated or any(part.global_context for part in parts)
-    return TensorField(fields, axes, context, note)
+    has_places = all(part.has_places for part in parts)
+    return TensorField(fields, axes, context, note, has_places=has_places)
 
 
 def _field_of_aligned_maps(
@@ -167,19 +170,23 @@ def field_of_labels(
         result = _combine([part for part, _ in operands], fields, None, gated=gated)
     axes = labels.axes()
     if axes is not None:
-        return replace(result, axes=axes)
-    return replace(result, tokens=labels.token_axis(), labels=labels)
+        return replace(result, axes=axes, has_places=True)
+    return replace(result, tokens=labels.token_axis(), labels=labels, has_places=True)
 
 
-def field_of_layer(field: TensorField, *, axes: Axes | None, note: str) -> TensorField:
+def field_of_layer(
+    field: TensorField, *, axes: Axes | None, note: str, batch_dim: int = 0
+) -> TensorField:
     """A field as a layer shows it. Where elements are in no simple order, each sees what all see.
 
     `axes` and `note` are for such a layer.
     """
+    if batch_dim and field.labels is not None:
+        field = replace(field, tokens=field.labels.token_axis(batch_dim))
     if field.labels is None or field.tokens is not None:
         return replace(field, labels=None)
-    fields = _hull(field, ())
-    return replace(field, fields=fields, axes=axes, note=field.note or note, labels=None)
+    fields, note = _hull(field, ()), field.note or note
+    return replace(field, fields=fields, axes=axes, note=note, labels=None, has_places=False)
 
 
 def _is_single(shape: Shape, dims: Sequence[int], rank: int) -> bool:

@@ -24,7 +24,8 @@ def layer_of_step(step: Step, image_size: tuple[int, int], *, has_attention: boo
     whole = all(_covers(*axis) for axis in zip((y, x), size, image_size, strict=True))
     bounds = zip(step.field.fields, (y, x), image_size, strict=True)
     exact = all(is_exact(axis, bounding, pixels) for axis, bounding, pixels in bounds)
-    if whole and has_attention and step.field.positions and not step.field.uniform:
+    has_places = step.field.has_places and step.field.positions and not step.field.uniform
+    if whole and has_attention and has_places:
         y, x = (_centred(*axis) for axis in zip(size, image_size, strict=True))
     note = step.field.note or ("" if exact else _UPPER_BOUND)
     return Layer(

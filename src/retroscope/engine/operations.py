@@ -54,6 +54,7 @@ class Operation:
     `has_size_arguments`: its arguments contain the size of the result. `reads_first_only`: further
     tensors lend their shape or type, never their values. `repeats`: it repeats values along
     dimensions of length 1. `keeps_values`: its result is its input in another layout or type.
+    `batch_dim`: the dimension of its result along which the images of a batch are.
     """
 
     kind: str
@@ -67,6 +68,7 @@ class Operation:
     reads_first_only: bool = False
     repeats: bool = False
     keeps_values: bool = False
+    batch_dim: int = 0
 
     @property
     def is_view(self) -> bool:
@@ -250,7 +252,7 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         functions_named("matmul", "__matmul__"),
     ),
     (
-        Operation("attention", call_motions.multi_head_attention, Role.ATTENTION),
+        Operation("attention", call_motions.multi_head_attention, Role.ATTENTION, batch_dim=1),
         [F.multi_head_attention_forward],
     ),
     (

@@ -75,9 +75,9 @@ class PositionLabels:
                     return axes
         return None
 
-    def token_axis(self) -> TokenAxis | None:
-        """The dimension that lists all positions row by row, if there is one behind the batch."""
-        if len(self.varying) != 1 or self.varying[0] == 0 or self.is_pairs:
+    def token_axis(self, batch_dim: int = 0) -> TokenAxis | None:
+        """The dimension that lists all positions row by row, if one beside the batch does."""
+        if len(self.varying) != 1 or self.varying[0] == batch_dim or self.is_pairs:
             return None
         (dim,), numbers, count = self.varying, self.distinct.flatten(), prod(self.grid)
         start = int((numbers >= 0).int().argmax())

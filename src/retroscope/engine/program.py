@@ -209,7 +209,7 @@ def inplace_target(function: Function, args: Args, kwargs: Kwargs) -> torch.Tens
 def channel_shape(shape: Shape, positions: Positions | None) -> Shape:
     """Channels, height, width of a batch: maps, tokens with their channels last, or a vector."""
     if isinstance(positions, TokenAxis):
-        return prod(shape[1:]) // positions.length, *positions.grid
+        return prod(shape) // positions.length, *positions.grid
     if len(shape) == 4:
         channel, y, x = _channel_first(positions)
         return shape[channel], shape[y], shape[x]

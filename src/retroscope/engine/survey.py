@@ -14,6 +14,7 @@ import torch
 from retroscope.engine.batch_test import mixes_images
 from retroscope.engine.call_arguments import positional, tensors_in
 from retroscope.engine.call_kinds import (
+    batch_dim_of,
     creates_from_shape,
     has_channels_last,
     has_size_of_values,
@@ -255,7 +256,8 @@ class _Surveyor(Interpreter):
     ) -> TensorField:
         """What the layer of this step sees, if it is one."""
         is_last = has_channels_last(call.function) and [*map(len, shapes)][:1] == [4]
-        return field_of_layer(field, axes=(1, 2) if is_last else None, note=note)
+        axes = (1, 2) if is_last else None
+        return field_of_layer(field, axes=axes, note=note, batch_dim=batch_dim_of(call.function))
 
     def _place(
         self,
@@ -269,7 +271,7 @@ class _Surveyor(Interpreter):
             return None
         placed = place_results(call, self.fields, constants=constants, outputs=outputs)
         if placed is None and has_channels_last(call.function) and outputs[0].dim() == 4:
-            placed = PlacedResults([replace(field, axes=(1, 2))])
+            placed = PlacedResults([replace(field, axes=(1, 2), has_places=False)])
         return placed
 
     def _verify(self, motion: Motion, call: Call, main: Operand, result: Shape) -> Motion:
@@ -332,11 +334,10 @@ class _Surveyor(Interpreter):
     def _record(self, step: Step, outputs: list[torch.Tensor]) -> None:
         kind = step.operation.kind if step.operation and step.operation.is_layer else ""
         has_numbers = bool(outputs) and (outputs[0].is_floating_point() or outputs[0].is_quantized)
-        is_layer = step.field is not None and has_numbers and is_layer_shape(step.shapes)
-        is_layer = is_layer and not step.is_inside_function
-        if kind and step.field is not None and has_numbers and not is_layer_shape(step.shapes):
+        of_image, has_shape = step.field is not None, is_layer_shape(step)
+        is_layer = of_image and has_numbers and has_shape and not step.is_inside_function
+        if kind and of_image and has_numbers and not has_shape:
             self.unlisted += unlisted_step(step, self.namer.module)
-        of_image = step.field is not None
         self.namer.record_step(
             len(self.steps), kind if is_layer else "", outputs, of_image=of_image
         )

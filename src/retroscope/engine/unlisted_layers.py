@@ -5,14 +5,19 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from retroscope.engine.layer_names import LayerNamer
-from retroscope.engine.motion import Shape
 from retroscope.engine.program import Step
 from retroscope.results.layers import UnlistedLayer
 
 
-def is_layer_shape(shapes: tuple[Shape, ...]) -> bool:
-    """Whether an operation gives maps, tokens or a vector of one image."""
-    return len(shapes) > 0 and len(shapes[0]) in (2, 3, 4) and shapes[0][0] == 1
+def is_layer_shape(step: Step) -> bool:
+    """Whether an operation gives maps, tokens or a vector of one image.
+
+    Tokens in front of the dimension of the batch must be known to be a grid.
+    """
+    shape = step.shapes[0] if step.shapes else ()
+    batch_dim = step.operation.batch_dim if step.operation else 0
+    is_known = batch_dim == 0 or (step.field is not None and step.field.tokens is not None)
+    return len(shape) in (2, 3, 4) and shape[batch_dim] == 1 and is_known
 
 
 def unlisted_step(step: Step, module: str) -> Iterator[UnlistedLayer]:

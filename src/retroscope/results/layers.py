@@ -67,7 +67,7 @@ def describe_unlisted(unlisted: Sequence[UnlistedLayer]) -> tuple[str, ...]:
     """One sentence for each kind and reason.
 
     >>> describe_unlisted([UnlistedLayer("a", "conv", "maps of 5 dimensions")])
-    ('1 conv is not listed (maps of 5 dimensions): a',)
+    ('1 conv layer is not listed (maps of 5 dimensions): a',)
     """
     names: dict[tuple[str, str], list[str]] = {}
     for layer in unlisted:
@@ -83,8 +83,8 @@ _NAMES_IN_SENTENCE = 3
 def _sentence(kind: str, reason: str, names: Sequence[str]) -> str:
     first = ", ".join(names[:_NAMES_IN_SENTENCE])
     more = ", ..." if len(names) > _NAMES_IN_SENTENCE else ""
-    verb = "is" if len(names) == 1 else "are"
-    return f"{len(names)} {kind} {verb} not listed ({reason}): {first}{more}"
+    are = "layer is" if len(names) == 1 else "layers are"
+    return f"{len(names)} {kind} {are} not listed ({reason}): {first}{more}"
 
 
 def layer_name(layer: str | Layer) -> str:
