@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tools.coverage.families import all_cases, preload
 from tools.coverage.page import write_page
-from tools.coverage.runner import read_rows, run_all
+from tools.coverage.runner import read_rows, run_all, source_commit
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="Processes at a time.")
     parser.add_argument("--seconds", type=float, default=5.0, help="Limit of each kind of check.")
     parser.add_argument("--output", type=Path, default=Path("coverage.jsonl"), help="Results.")
-    parser.add_argument("--again", action="store_true", help="Run those with results as well.")
+    parser.add_argument("--again", action="store_true", help="Run those of another commit too.")
     parser.add_argument("--failed", action="store_true", help="Run those with faults again.")
     parser.add_argument("--list", action="store_true", help="List the networks.")
     parser.add_argument("--table", action="store_true", help="Write docs/coverage.md.")
@@ -36,12 +36,16 @@ def main() -> None:
     cases = [case for case in all_cases() if re.search(options.only, case.key)]
     if options.failed:
         cases = [case for case in cases if _has_failed(rows.get(case.key, {}))]
-    elif not options.again:
-        cases = [case for case in cases if case.key not in rows]
+    else:
+        cases = [case for case in cases if _has_to_run(rows.get(case.key), again=options.again)]
     if options.list:
         print("\n".join(case.key for case in cases))
         return
     run_all(cases, options.output, jobs=options.jobs, seconds=options.seconds)
+
+
+def _has_to_run(row: dict[str, object] | None, *, again: bool) -> bool:
+    return row is None or (again and row.get("commit") != source_commit())
 
 
 def _has_failed(row: dict[str, object]) -> bool:

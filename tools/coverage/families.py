@@ -1,9 +1,10 @@
 """The families of networks: torchvision's, timm's, segmenters, and those written here."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -16,21 +17,26 @@ from tools.coverage import (  # noqa: F401 - importing them registers the sketch
     sketches_positions,
     sketches_resizing,
 )
-from tools.coverage.sketches import SKETCHES
+from tools.coverage.sketches import GROUPS, SKETCHES
 from tools.coverage.subject import SIZES, Case, Size
 from torch import nn
 
 import retroscope as rs
+from retroscope.zoo.ultralytics_models import unchanged_process
 
 SKETCH_SIZE = (24, 20)
 
 
-def all_cases() -> Iterator[Case]:
-    """Every network of every family that is installed."""
-    yield from sketch_cases()
-    yield from torchvision_cases()
-    yield from timm_cases()
-    yield from segmentation_cases()
+def all_cases() -> list[Case]:
+    """Every network of every family that is installed: the first of each group, then the second."""
+    families = sketch_cases, torchvision_cases, timm_cases, segmentation_cases, yolo_cases
+    turns: Counter[tuple[str, str]] = Counter()
+
+    def turn(case: Case) -> int:
+        turns[case.family, case.group] += 1
+        return turns[case.family, case.group]
+
+    return sorted((case for family in families for case in family()), key=turn)
 
 
 def sketch_cases() -> Iterator[Case]:
@@ -39,11 +45,26 @@ def sketch_cases() -> Iterator[Case]:
         channels = 1 if name == "input_grey" else 3
         is_plain = name.startswith(("tokens", "attention", "resize", "rectifier", "unet"))
         build_any = partial(_ignore_size, build)
-        yield Case("sketch", name, build_any, (SKETCH_SIZE,), channels, is_plain)
+        yield Case(
+            "sketch",
+            name,
+            build_any,
+            (SKETCH_SIZE,),
+            channels=channels,
+            has_plain_slopes=is_plain,
+            group=GROUPS[name],
+        )
 
 
 def _ignore_size(build: Callable[[], nn.Module], _size: Size) -> nn.Module:
     return build()
+
+
+TORCHVISION_SIZES: dict[str, tuple[Size, ...]] = {
+    "detection": ((128, 128),),
+    "quantized": ((64, 64), (96, 96), (224, 224)),
+    "optical flow": ((128, 128),),
+}
 
 
 def torchvision_cases() -> Iterator[Case]:
@@ -59,12 +80,12 @@ def torchvision_cases() -> Iterator[Case]:
         "optical flow": torchvision.models.optical_flow,
     }
     for family, home in homes.items():
-        for name in torchvision.models.list_models(module=home):
-            sizes = {"detection": ((128, 128),), "quantized": ((64, 64), (96, 96), (224, 224))}.get(
-                family, SIZES
-            )
+        sizes = TORCHVISION_SIZES.get(family, SIZES)
+        inputs = ("image1", "image2") if family == "optical flow" else ()
+        for name in sorted(torchvision.models.list_models(module=home), key=_declared_size):
+            group = torchvision.models.get_model_builder(name).__module__.rpartition(".")[2]
             build = partial(_build_torchvision, family, name)
-            yield Case(family, name, build, sizes)
+            yield Case(family, name, build, sizes, group=group, inputs=inputs)
 
 
 def _build_torchvision(family: str, name: str, size: Size) -> nn.Module:
@@ -89,6 +110,15 @@ def _build_torchvision(family: str, name: str, size: Size) -> nn.Module:
     return module
 
 
+TRANSFORMERS = (
+    *("vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2", "vit_base_patch16_siglip_224"),
+    *("deit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"),
+    *("beit_base_patch16_224", "beitv2_base_patch16_224", "eva02_tiny_patch14_224"),
+    *("vit_small_patch16_rope_224", "swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256"),
+    *("swin_s3_tiny_224", "cait_xxs24_224", "xcit_nano_12_p16_224", "xcit_tiny_12_p8_224"),
+    *("vit_tiny_r_s16_p8_224", "vit_small_r26_s32_224", "vit_base_r50_s16_224"),
+)
+"""Transformers of timm and hybrids with convolutions that are always among its networks."""
 TOO_LARGE = re.compile("_5b_|_1b_|enormous|giant|412m_|_large_|_huge_|_plus|_xxl")
 """Large networks of timm whose modules have smaller ones."""
 
@@ -102,9 +132,10 @@ def timm_cases() -> Iterator[Case]:
     by_module: dict[str, list[str]] = defaultdict(list)
     for name in timm.list_models():
         by_module[timm.models._registry._model_to_module[name]].append(name)  # noqa: SLF001
-    for names in by_module.values():
-        for name in _choose([name for name in names if not TOO_LARGE.search(name)]):
-            yield Case("timm", name, partial(_build_timm, name), _timm_sizes(name))
+    for module, names in by_module.items():
+        chosen = _choose([name for name in names if not TOO_LARGE.search(name)])
+        for name in dict.fromkeys([*chosen, *(name for name in TRANSFORMERS if name in names)]):
+            yield Case("timm", name, partial(_build_timm, name), _timm_sizes(name), group=module)
 
 
 def _choose(names: list[str]) -> list[str]:
@@ -179,15 +210,44 @@ def segmentation_cases() -> Iterator[Case]:
         if hasattr(smp, decoder):
             encoder = "tu-vit_tiny_patch16_224" if decoder == "DPT" else "resnet18"
             sizes = ((224, 224),) if decoder == "DPT" else ((64, 64), (128, 128))
-            yield Case("smp", decoder, partial(_build_decoder, decoder, encoder), sizes)
+            build = partial(_build_decoder, decoder, encoder)
+            yield Case("smp", decoder, build, sizes, group=decoder)
     for encoder in ("efficientnet-b0", "mobilenet_v2", "timm-regnetx_002", "densenet121"):
-        yield Case("smp", f"Unet-{encoder}", partial(_build_decoder, "Unet", encoder), ((64, 64),))
+        build = partial(_build_decoder, "Unet", encoder)
+        yield Case("smp", f"Unet-{encoder}", build, ((64, 64),), group="Unet")
 
 
 def _build_decoder(decoder: str, encoder: str, _size: Size) -> nn.Module:
     import segmentation_models_pytorch as smp
 
     module: nn.Module = getattr(smp, decoder)(encoder, encoder_weights=None, classes=3)
+    return module
+
+
+YOLO_NETWORKS = (
+    *("yolov8n", "yolov8n-seg", "yolov8n-pose", "yolov8n-obb", "yolov8n-cls", "yolov5n"),
+    *("yolov9t", "yolov10n", "yolo11n", "yolo11n-seg", "yolo12n", "yolo26n"),
+)
+
+
+def yolo_cases() -> Iterator[Case]:
+    """Networks of ultralytics with random weights."""
+    if find_spec("ultralytics") is None:
+        return
+    for name in YOLO_NETWORKS:
+        build = partial(_build_yolo, name)
+        yield Case("ultralytics", name, build, ((64, 64), (128, 128)), group=name.partition("-")[0])
+
+
+def _build_yolo(name: str, _size: Size) -> nn.Module:
+    """A network whose class scores are about a half, so that it finds boxes."""
+    with unchanged_process(offline=True):
+        from ultralytics import YOLO
+
+        module: nn.Module = YOLO(f"{name}.yaml", verbose=False).model
+    for path, part in module.named_modules():
+        if re.search(r"\.(one2one_)?cv3\.\d+\.\d+$", path) and isinstance(part, nn.Conv2d):
+            nn.init.zeros_(part.bias) if part.bias is not None else None
     return module
 
 
@@ -198,8 +258,9 @@ def preload() -> None:
     torch.set_num_threads(1)
     for name in rs.__all__:  # its names are imported when they are used
         getattr(rs, name)
-    for package in ("timm", "segmentation_models_pytorch"):
+    for package in ("timm", "segmentation_models_pytorch", "ultralytics"):
         try:
-            __import__(package)
+            with unchanged_process(offline=True):
+                __import__(package)
         except ImportError:
             print(f"{package} is not installed: its family is left out")

@@ -72,9 +72,10 @@ def missing_modules(subject: Subject) -> list[str]:
 
 
 def is_counted(module: nn.Module | None) -> bool:
-    """Whether a module is a convolution, a linear layer or a norm."""
+    """Whether a module is a convolution, a linear layer or a norm, with weights."""
     is_quantised = "quantized" in type(module).__module__ and hasattr(module, "weight")
-    return isinstance(module, COUNTED_MODULES) or is_quantised
+    has_weights = module is not None and next(module.parameters(recurse=False), None) is not None
+    return (isinstance(module, COUNTED_MODULES) and has_weights) or is_quantised
 
 
 def check_fields(subject: Subject, report: Report) -> None:
@@ -203,7 +204,7 @@ def forward(
     survey, batch = subject.net.survey(subject.net.input_size), subject.in_survey_layout(image)
     seed_randomness()
     with torch.set_grad_enabled(keep_graph):
-        run_forward(subject.module, survey, batch, listeners)
+        run_forward(subject.net.module, survey, batch, listeners)
     return outputs
 
 

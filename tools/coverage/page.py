@@ -3,11 +3,28 @@
 import platform
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tools.coverage.field_checks import clean_name
+from tools.coverage.page_tables import (
+    CHECK_HEADS,
+    COMPARED_HEADS,
+    FIELD_HEADS,
+    GROUP_HEADS,
+    GROUPS,
+    TOKEN_HEADS,
+    TOKENS,
+    VERDICT_HEADS,
+    by_check,
+    compared,
+    fields,
+    is_open,
+    operations,
+    table,
+    transformers,
+    verdicts,
+)
 from tools.coverage.runner import Row, engine_digest
 from tools.coverage.subject import Case
 
@@ -20,27 +37,39 @@ of retroscope with plain definitions:
 - **fields**: large random changes to all pixels outside a claimed field, and the gradient there,
   must not reach the unit;
 - **values**: the maps of a layer are the output of the module of that name;
+- **tokens**: the grid and the tokens without a position are as many as the module returns; where
+  each token attends to itself alone, it depends on the pixels around its place;
 - **projections**: equal to torch's own gradient, to the change that small steps make, and to guided
   backpropagation and the deconvnet written by replacing torch's rectifiers; crops equal whole
   images;
-- **Grad-CAM** and a **scan** of four images: equal to plain runs.
+- **Grad-CAM** without a target, and **targets**: Grad-CAM, HiResCAM and LayerCAM of boxes by rank,
+  classes at a pixel, classes by number and numbers among the outputs, equal to definitions with
+  plain gradients;
+- a **scan** of four images: its maxima are those of plain runs.
 
 Networks run in double precision where they can, each in a process of its own. A refusal is an
 error that names its reason; a fault is any other error, a warning, or a run out of time or memory.
 A wrong answer contradicts its definition without saying so. *Tight* are local fields whose gradient
 reaches at least 80 % of the claimed height and width. Each kind of check has a time limit, so large
 networks have fewer comparisons.
+
+A network is *right* if all answers about it were, *partly refused* if some were refused by name and
+the others right, and *refused* if it does not open.
 """
 
 
 def write_page(rows: dict[str, Row], pending: Sequence[Case], page: Path) -> None:
     """Writes the page from the last row of each network, and the networks that have none."""
     usable = [row for row in rows.values() if "unusable" not in row or row.get("refused")]
+    kinds = verdicts(usable, "family", "group")
     sections = [
         INTRODUCTION,
-        f"{environment()}\n\n{versions_of_the_engine(usable)}",
-        f"## Summary\n\n{verdict(usable)}\n\n{table(SUMMARY_HEADS, summary(usable))}",
+        f"{environment()}\n\n{versions(usable, pending)}",
+        f"## Summary\n\n{verdict(usable)}\n\n{table(VERDICT_HEADS, verdicts(usable))}",
+        f"Networks by kind of answer:\n\n{table(CHECK_HEADS, by_check(usable))}",
+        f"Layers and their fields:\n\n{table(FIELD_HEADS, fields(usable))}",
         f"Answers compared:\n\n{table(COMPARED_HEADS, compared(usable))}",
+        f"## Transformers\n\n{TOKENS}\n\n{table(TOKEN_HEADS, transformers(usable))}",
         f"## Wrong answers\n\n{findings(usable, 'wrong')}",
         f"## Faults\n\n{findings(usable, 'faults')}",
         f"## Refusals\n\n{refusals(usable)}",
@@ -48,6 +77,7 @@ def write_page(rows: dict[str, Row], pending: Sequence[Case], page: Path) -> Non
         f"## Layers that are not listed\n\n{UNLISTED}\n\n{missing(usable)}",
         f"## Networks that were not checked\n\n{unusable(rows.values())}",
         f"## Networks that have not run yet\n\n{pending_networks(pending)}",
+        f"## Kinds of networks\n\n{GROUPS}\n\n{table(GROUP_HEADS, kinds)}",
     ]
     page.write_text("\n\n".join(section.strip() for section in sections) + "\n")
 
@@ -62,12 +92,18 @@ def environment() -> str:
     )
 
 
-def versions_of_the_engine(rows: Sequence[Row]) -> str:
-    """How many results are those of the engine as it is now."""
-    current = sum(row.get("engine") == engine_digest() for row in rows)
+def versions(rows: Sequence[Row], pending: Sequence[Case]) -> str:
+    """Which commits the results are of, and whether their engine is that of the code as it is."""
+    counts = Counter((str(row.get("commit", "")), row.get("engine")) for row in rows)
+    parts = [
+        f"{count} of {len(rows)} results are of commit {commit or '(unknown)'}"
+        + ("" if engine == engine_digest() else ", whose engine is an earlier version")
+        for (commit, engine), count in counts.most_common()
+    ]
+    limits = " or ".join(sorted({f"{row.get('limit', 5.0):g}" for row in rows}))
     return (
-        f"{current} of {len(rows)} results are of the engine as it is now (its code has the digest "
-        f"{engine_digest()}); the others are of earlier versions. `--again` repeats them."
+        f"{'; '.join(parts)}. {len(pending)} networks have no result. A check of a network ends "
+        f"after {limits} seconds. `--again` repeats the results of other commits."
     )
 
 
@@ -96,77 +132,6 @@ def verdict(rows: Sequence[Row]) -> str:
         f"**{len(rows)} networks, {opened} open ({opened / max(len(rows), 1):.0%}). "
         f"Networks with a wrong answer: {wrong}. Networks with a fault: {faults}.**"
     )
-
-
-def is_open(row: Row) -> bool:
-    """Whether its layers could be listed."""
-    return "layers" in row and "unusable" not in row
-
-
-SUMMARY_HEADS = (
-    *("family", "networks", "open", "layers", "local", "gated", "whole", "whole, named"),
-    *("tight", "wrong", "faults", "refusals after opening"),
-)
-
-
-def summary(rows: Sequence[Row]) -> Iterator[list[str]]:
-    """A row for each family: what opens, and what fields its layers have."""
-    for family, members in by_family(rows):
-        layers, whole, gated = (total(members, name) for name in ("layers", "whole", "gated"))
-        opened = [row for row in members if is_open(row)]
-        tight, measured = total(members, "support_local_tight"), total(members, "support_local")
-        yield [
-            family,
-            *map(str, (len(members), len(opened), layers)),
-            *(percent(count, layers) for count in (layers - whole - gated, gated, whole)),
-            percent(total(members, "whole_with_note"), layers),
-            percent(tight, measured),
-            *(str(sum(bool(row.get(name)) for row in members)) for name in ("wrong", "faults")),
-            str(sum(bool(row.get("refused")) for row in opened)),
-        ]
-
-
-COMPARED_HEADS = (
-    *("family", "perturbations", "gradients", "values", "projections: gradient", "small steps"),
-    *("guided", "deconvnet", "crops", "Grad-CAM", "scanned layers"),
-)
-COMPARED = (
-    *("field_perturbations", "support_local", "values", "projections_gradient", "slopes"),
-    *("projections_guided", "projections_deconvnet", "crops"),
-)
-
-
-def compared(rows: Sequence[Row]) -> Iterator[list[str]]:
-    """A row for each family: how many answers were compared."""
-    for family, members in by_family(rows):
-        cams = sum(row.get("cam") == "compared" for row in members)
-        counts = [total(members, name) for name in COMPARED]
-        yield [family, *map(str, (*counts, cams, total(members, "scanned_layers")))]
-
-
-def by_family(rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[Row]]]:
-    """The rows of each family, and of all."""
-    families: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        families[row["family"]].append(row)
-    yield from families.items()
-    yield "all", rows
-
-
-def total(rows: Iterable[Row], name: str) -> int:
-    """The sum of a number over rows."""
-    return sum(int(row.get(name, 0)) for row in rows)
-
-
-def percent(part: int, whole: int) -> str:
-    """A share in whole percent."""
-    return f"{part / whole:.0%}" if whole else ""
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown."""
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def findings(rows: Sequence[Row], kind: str) -> str:
@@ -201,22 +166,6 @@ def without_specifics(text: str, row: Row) -> str:
     text = text.replace(row["name"].replace(":", "-"), "NETWORK")
     text = re.sub(r"shape \([\d, ]*\)", "shape (...)", text)
     return re.sub(r"\d+x\d+(?:x\d+)*", "HxW", text)
-
-
-def operations(rows: Sequence[Row]) -> str:
-    """The operations that notes name, by the number of networks."""
-    networks: Counter[str] = Counter()
-    layers: Counter[str] = Counter()
-    for row in rows:
-        notes: dict[str, int] = row.get("notes", {})
-        by_operation: Counter[str] = Counter()
-        for note, count in notes.items():
-            by_operation[clean_name(note)] += count
-        networks.update(by_operation.keys())
-        layers.update(by_operation)
-    ranked = networks.most_common()
-    lines = [[name, str(count), str(layers[name])] for name, count in ranked]
-    return table(("operation", "networks", "layers"), lines)
 
 
 UNLISTED = """\

@@ -32,6 +32,7 @@ class Report:
     not_comparable: list[Finding] = field(default_factory=list)
     expected_warnings: set[str] = field(default_factory=set)
     running: str = ""
+    ran: list[str] = field(default_factory=list)
 
     def state(self) -> dict[str, object]:
         """The report as JSON can hold it."""
@@ -39,7 +40,7 @@ class Report:
             name: [asdict(finding) for finding in getattr(self, name)]
             for name in ("refused", "faults", "wrong", "not_comparable")
         }
-        return {**self.facts, **findings, "running": self.running}
+        return {**self.facts, **findings, "running": self.running, "ran": list(self.ran)}
 
     def add(self, name: str, count: int = 1) -> None:
         """Adds to a number among the facts."""

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import resource
+import subprocess
 import sys
 import time
 import warnings
@@ -15,10 +16,12 @@ from typing import Any
 
 import torch
 from tools.coverage.answer_checks import check_crops, check_projections, check_values
-from tools.coverage.cam_and_scan_checks import check_cam, check_scan
 from tools.coverage.field_checks import check_fields, check_gradient_support, check_layers
+from tools.coverage.heat_checks import check_cam, check_targets
 from tools.coverage.report import Report, describe
+from tools.coverage.scan_checks import check_scan
 from tools.coverage.subject import Case, Subject, build_subject, open_network
+from tools.coverage.token_checks import check_tokens
 
 from retroscope import engine
 
@@ -32,9 +35,11 @@ CHECKS: dict[str, Callable[[Subject, Report], None]] = {
     "fields": check_fields,
     "gradient support": check_gradient_support,
     "values": check_values,
+    "tokens": check_tokens,
     "projections": check_projections,
     "crops": check_crops,
     "cam": check_cam,
+    "targets": check_targets,
     "scan": check_scan,
 }
 _FORK = multiprocessing.get_context("fork")
@@ -73,10 +78,12 @@ def check_network(case: Case, report: Report, *, seconds: float = 5.0) -> None:
         torch.manual_seed(1)
         with report.check(name):
             check(subject, report)
+        report.ran.append(name)
 
 
 def run_all(cases: Sequence[Case], output: Path, *, jobs: int, seconds: float) -> None:
     """Runs the cases that the output does not hold yet, and appends a line for each."""
+    source_commit(), engine_digest()  # as they are now, before somebody changes a file
     waiting = list(reversed(cases))
     running: dict[Connection, _Child] = {}
     while waiting or running:
@@ -97,6 +104,7 @@ class _Child:
 
     def __init__(self, case: Case, seconds: float) -> None:
         self.case, self.start, self.state, self.end = case, time.monotonic(), Row(), ""
+        self.limit = seconds
         self.connection, sender = _FORK.Pipe(duplex=False)
         self.process = _FORK.Process(target=_work, args=(case, sender, seconds))
         self.process.start()
@@ -120,8 +128,9 @@ class _Child:
 
     def row(self) -> Row:
         """The line of the results."""
-        row = {"family": self.case.family, "name": self.case.name, **self.state}
-        row["engine"] = engine_digest()
+        case = self.case
+        row = {"family": case.family, "group": case.group, "name": case.name, **self.state}
+        row |= {"engine": engine_digest(), "commit": source_commit(), "limit": self.limit}
         row["seconds"] = round(time.monotonic() - self.start, 1)
         code = self.process.exitcode
         if self.end != "finished" or code:
@@ -142,8 +151,22 @@ def _work(case: Case, sender: Connection, seconds: float) -> None:
 
 
 @cache
+def source_commit() -> str:
+    """The commit of the code, with a plus if files have been changed since."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        return run.stdout.strip()
+
+    root = git("rev-parse", "--show-toplevel")
+    changed = git("status", "--porcelain", "--", f"{root}/src", f"{root}/tools/coverage")
+    return git("rev-parse", "--short=9", "HEAD") + ("+" if changed else "")
+
+
+@cache
 def engine_digest() -> str:
-    """A digest of the engine's code, which tells results of another version."""
+    """A digest of the engine's code: results of equal digests are of one engine."""
     digest = blake2b(digest_size=6)
     for path in sorted(Path(engine.__file__ or "").parent.glob("*.py")):
         digest.update(path.read_bytes())

@@ -61,17 +61,21 @@ class Sketch(nn.Module):
 
 SKETCHES: dict[str, Build] = {}
 """Every network written here, by name."""
+GROUPS: dict[str, str] = {}
+"""What each is a sketch of: the end of its file's name."""
 
 
 def sketch(code: Code) -> Code:
     """Registers a sketch with this code between its convolutions."""
     SKETCHES[code.__name__] = lambda: Sketch(code)
+    GROUPS[code.__name__] = code.__module__.rpartition("_")[2]
     return code
 
 
 def network(build: Build) -> Build:
     """Registers the network that a function builds."""
     SKETCHES[build.__name__] = build
+    GROUPS[build.__name__] = build.__module__.rpartition("_")[2]
     return build
 
 

@@ -4,7 +4,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -29,6 +29,10 @@ class Case:
     sizes: tuple[Size, ...] = SIZES
     channels: int = 3
     has_plain_slopes: bool = True
+    group: str = ""
+    """The kind of network within the family: the module that defines it."""
+    inputs: tuple[str, ...] = ()
+    """The arguments of a network that takes several images; it is looked back to the first."""
 
     @property
     def key(self) -> str:
@@ -54,6 +58,7 @@ class PlainRun:
 class Subject:
     """The network, one image of noise, and what a plain forward pass gives."""
 
+    case: Case
     module: nn.Module
     net: Network
     image: torch.Tensor
@@ -150,20 +155,23 @@ def build_subject(case: Case, seed: int = 0) -> Subject:
 
 def _build(case: Case, size: Size, dtype: torch.dtype, seed: int) -> Subject:
     torch.manual_seed(seed)
-    module = case.build(size).eval()
+    original = case.build(size).eval()
     image = torch.randn(case.channels, *size, dtype=dtype)
+    others = {name: torch.randn_like(image) for name in case.inputs[1:]}
+    module = with_held_inputs(original, others)
     if case.family != "quantized":
-        module.to(dtype).requires_grad_(requires_grad=False)
-        draw_weights(module)
+        original.to(dtype).requires_grad_(requires_grad=False)
+        draw_weights(original)
         calibrate(module, image[None])
     with torch.no_grad():
         plain = _run_in_layout(module, image[None])
         if case.family == "sketch":
             _warn_of_batches(module, image)
-    name = case.name.replace(":", "-")
-    mean = (0.0,) * case.channels
-    net = Network(module, input_size=size, name=name, mean=mean, std=(1.0,) * case.channels)
+    net = as_declared(case, original, size)
+    if others:
+        net = net.hold(**others)
     return Subject(
+        case,
         module,
         net,
         image,
@@ -171,6 +179,33 @@ def _build(case: Case, size: Size, dtype: torch.dtype, seed: int) -> Subject:
         _draws_numbers(module, image),
         case.has_plain_slopes and dtype == torch.float64,
     )
+
+
+def as_declared(case: Case, module: nn.Module, size: Size) -> Network:
+    """The network with its inputs, and with pixels that are its input as they are."""
+    return Network(
+        module,
+        input_size=size,
+        name=case.name.replace(":", "-"),
+        mean=(0.0,) * case.channels,
+        std=(1.0,) * case.channels,
+        inputs=dict.fromkeys(case.inputs, "image") or None,
+    )
+
+
+def with_held_inputs(module: nn.Module, others: dict[str, torch.Tensor]) -> nn.Module:
+    """A module that takes the first image alone, as plain code: the others are closed over."""
+    if not others:
+        return module
+
+    class Held(type(module)):  # type: ignore[misc]
+        def forward(self, image: torch.Tensor) -> object:
+            batches = {name: other[None].to(image) for name, other in others.items()}
+            return super().forward(image, **batches)
+
+    held = copy(module)
+    held.__class__ = Held
+    return held
 
 
 def _run_in_layout(module: nn.Module, image: torch.Tensor) -> PlainRun:

@@ -1,0 +1,146 @@
+"""Tokens of transformers: how many have no position, and which part of the image each is of."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from math import prod
+from time import monotonic
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from tools.coverage.answer_checks import as_maps
+from tools.coverage.field_checks import spread
+from tools.coverage.report import Report
+from tools.coverage.rules_by_patching import mended_batch_norm
+from tools.coverage.subject import Subject, run_plainly
+from torch import Tensor
+
+from retroscope.results.layers import Layer
+
+SAMPLED_LAYERS = 6
+MOST_EXTRA_TOKENS = 8
+
+
+def check_tokens(subject: Subject, report: Report) -> None:
+    """Tokens are counted as the modules return them, and lie where their patch is."""
+    by_path = subject.layers_of_modules()
+    listed = {path: layer for path, layer in by_path.items() if _lists_tokens(subject, path)}
+    grids = {path: layer for path, layer in listed.items() if layer.size[1] > 1}
+    report.facts["token_layers"] = len(grids)
+    report.facts["token_layers_without_a_grid"] = len(listed) - len(grids)
+    report.facts["extra_tokens"] = max((layer.extra_tokens for layer in grids.values()), default=0)
+    for path, layer in grids.items():
+        _compare_count(subject, report, layer, path=path)
+    if _has_attention(subject):
+        _compare_places(subject, report)
+
+
+def _has_attention(subject: Subject) -> bool:
+    return any(layer.kind in {"attention", "softmax"} for layer in subject.net.layers)
+
+
+def _lists_tokens(subject: Subject, path: str) -> bool:
+    """Whether a module returns (1, tokens, channels)."""
+    output = subject.plain.output(path)
+    return output is not None and output.dim() == 3 and len(output) == 1 and output.shape[1] > 1
+
+
+def _compare_count(subject: Subject, report: Report, layer: Layer, *, path: str) -> None:
+    """All tokens are either of the grid or extra; the grid of a block is that of the patches."""
+    output = subject.plain.output(path)
+    assert output is not None
+    tokens, grid = output.shape[1], layer.size[0] * layer.size[1]
+    if layer.channels != output.shape[2] or tokens != grid + layer.extra_tokens:
+        report.answer_is_wrong(
+            f"tokens: {layer.name} has {layer.size} and {layer.extra_tokens} more, of {tokens}"
+        )
+    declared = getattr(getattr(subject.module, "patch_embed", None), "grid_size", None)
+    is_of_patches = declared is not None and 0 <= tokens - prod(declared) <= MOST_EXTRA_TOKENS
+    if path.startswith("blocks.") and is_of_patches and layer.size != tuple(declared):
+        report.answer_is_wrong(f"tokens: {layer.name} has {layer.size} positions, not {declared}")
+
+
+def _compare_places(subject: Subject, report: Report) -> None:
+    """Where every token attends to itself alone, it depends on the pixels around its place only."""
+    deadline = monotonic() + subject.seconds
+    with ExitStack() as stack:
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(mended_batch_norm())
+        stack.enter_context(attention_to_oneself())
+        pixels = subject.image.clone().requires_grad_()
+        run = run_plainly(subject.module, subject.in_survey_layout(pixels))
+    placed = [
+        (path, layer)
+        for path, layer in subject.layers_of_modules().items()
+        if layer.field.whole and layer.field.y.stride > 0 and min(layer.size) > 1
+    ]
+    for path, layer in spread(placed, SAMPLED_LAYERS):
+        output = run.output(path)
+        maps = None if output is None else as_maps(output, layer)
+        for y, x in _places(layer) if maps is not None and maps.requires_grad else ():
+            if monotonic() > deadline:
+                return
+            (slope,) = torch.autograd.grad(
+                maps[:, y, x].sum(), pixels, retain_graph=True, materialize_grads=True
+            )
+            _compare_place(report, layer, position=(y, x), strength=slope.abs().amax(0))
+
+
+def _places(layer: Layer) -> Iterator[tuple[int, int]]:
+    """Two positions whose y and x differ."""
+    height, width = layer.size
+    yield from dict.fromkeys(((height // 2, width - 1), (0, width // 2)))
+
+
+def _compare_place(
+    report: Report, layer: Layer, *, position: tuple[int, int], strength: Tensor
+) -> None:
+    """The pixel in the middle of a token's place reaches it, if not all pixels do."""
+    is_seen = strength > 1e-9 * strength.max()
+    if bool(is_seen.any(0).all() and is_seen.any(1).all()) or not is_seen.any():
+        report.add("token_places_whole")
+        return
+    report.add("token_places")
+    y, x = (
+        int((2 * index + 1) * pixels / (2 * length))
+        for index, pixels, length in zip(position, is_seen.shape, layer.size, strict=True)
+    )
+    if not (is_seen.any(1)[y] and is_seen.any(0)[x]):
+        rows, columns = is_seen.any(1).nonzero(), is_seen.any(0).nonzero()
+        report.answer_is_wrong(
+            f"tokens: {layer.name}@{position[0]},{position[1]} is of the pixels "
+            f"{int(rows.min())}-{int(rows.max())},{int(columns.min())}-{int(columns.max())}"
+        )
+
+
+@contextmanager
+def attention_to_oneself() -> Iterator[None]:
+    """Inside, the weights of attention are 1 for a token itself and 0 for all others.
+
+    Attention between lists of different lengths, as of a class token to patches, stays as it is.
+    """
+    with ExitStack() as stack:
+        attend = F.scaled_dot_product_attention
+        stack.enter_context(patch.object(F, "scaled_dot_product_attention", _to_oneself(attend)))
+        for home in (F, torch, Tensor):
+            softmax = home.softmax  # type: ignore[attr-defined]
+            stack.enter_context(patch.object(home, "softmax", _identity(softmax)))
+        yield
+
+
+def _to_oneself(attend: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def call(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        is_among_themselves = query.shape[-2] == value.shape[-2]
+        return value if is_among_themselves else attend(query, key, value, *args, **kwargs)
+
+    return call
+
+
+def _identity(softmax: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def call(scores: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if scores.dim() < 3 or scores.shape[-1] != scores.shape[-2]:
+            return softmax(scores, *args, **kwargs)
+        return torch.eye(scores.shape[-1], dtype=scores.dtype).expand(scores.shape)
+
+    return call
