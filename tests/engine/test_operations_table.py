@@ -45,6 +45,8 @@ def test_a_call_in_an_unknown_way_mixes_and_says_so() -> None:
     note = "turn is called in a way that the table does not know"
     assert turn.motion_of(place, (x,), {"degrees": 90}) == Mix(note)
     assert turn.motion_of(place, (x, 1, 2), {}) == Mix(note)
+    named = turn.motion_of(place, (x, 1, 2), {}, function="torch.turn")
+    assert named == Mix("torch.turn is called in a way that the table does not know")
 
 
 class Sine(nn.Module):

@@ -93,9 +93,10 @@ def along_last_dim(
 
 
 def select_along_dim(
-    at: Place, _input: object, _count: object, dim: int = -1, *_args: object, **_kwargs: object
+    at: Place, _input: object, k: int, dim: int = -1, *_args: object, **_kwargs: object
 ) -> Motion:
     """The largest values along a dimension: `topk`, `kthvalue`."""
+    del k
     return Mix() if at.touches(dim) or len(at.result) != len(at.shape) else Stay()
 
 
@@ -114,7 +115,8 @@ def along_dims(at: Place, _input: object, *dims: Any, **named_dims: Any) -> Moti
     return Mix() if at.touches(*chosen) else Stay()
 
 
-def roll(at: Place, _input: object, _shifts: object, dims: Dims = ()) -> Motion:
+def roll(at: Place, _input: object, shifts: object, dims: Dims = ()) -> Motion:
+    del shifts
     return Stay() if _dims(dims) and not at.touches(*_dims(dims)) else Mix()
 
 
@@ -227,7 +229,7 @@ def join(at: Place, tensors: object, dim: int = 0, *, axis: int | None = None) -
 
 
 def split_channels(
-    at: Place, _input: object, _size: object, dim: int = 0, **_kwargs: object
+    at: Place, _input: object, _size: object = None, dim: int = 0, **_named_size: object
 ) -> Motion:
     return Mix() if at.touches(dim) else Stay()
 
@@ -265,10 +267,11 @@ def norm(
 
 
 def similarity(
-    at: Place, _first: object, _second: object, dim: int = 1, *_args: object, **_kwargs: object
+    at: Place, x1: object, x2: object, dim: int = 1, *_args: object, **_kwargs: object
 ) -> Motion:
     """The cosine of two maps along a dimension, which is reduced."""
-    return reduce(at, _first, dim) if len(at.result) == len(at.shape) - 1 else Mix()
+    del x2
+    return reduce(at, x1, dim) if len(at.result) == len(at.shape) - 1 else Mix()
 
 
 def largest(at: Place, first: object, dim: object = None, *args: Any, **kwargs: Any) -> Motion:

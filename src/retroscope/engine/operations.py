@@ -87,15 +87,17 @@ class Operation:
         args, kwargs = positional(args, kwargs)
         return self.role if self.active(*args, **kwargs) else None
 
-    def motion_of(self, place: Place, args: Args, kwargs: Kwargs) -> Motion:
-        """How this call moves positions. A call that does not fit the row mixes them."""
+    def motion_of(self, place: Place, args: Args, kwargs: Kwargs, *, function: str = "") -> Motion:
+        """How this call moves positions. A call that does not fit the row mixes them.
+
+        `function` is what the note calls it.
+        """
         args, kwargs = positional(args, kwargs)
         try:
             bound = signature(self.motion).bind(place, *args, **kwargs)
         except TypeError:
-            return Mix(
-                f"{self.kind or 'an operation'} is called in a way that the table does not know"
-            )
+            name = function or self.kind
+            return Mix(f"{name} is called in a way that the table does not know")
         return self.motion(*bound.args, **bound.kwargs)
 
 

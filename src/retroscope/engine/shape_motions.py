@@ -120,8 +120,9 @@ def _end_of_axis(at: Place, axis: int) -> int:
     return min([*later, len(at.shape)]) + 1
 
 
-def select(at: Place, _input: object, dim: int, _index: object) -> Motion:
+def select(at: Place, _input: object, dim: int, index: object) -> Motion:
     """One entry of a dimension, which goes."""
+    del index
     if at.touches(dim):
         return Mix()
     y, x = (axis - (at.dim(dim) < axis) for axis in at.axes)

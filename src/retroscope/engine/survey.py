@@ -397,4 +397,4 @@ def _motion(call: Call, main: Operand, constants: tuple[Shape, ...], result: Sha
     if field.axes is None:
         return Mix(uniform=row.repeats and _is_unit_map(shape))
     place = Place(field.axes, shape, result, constants)
-    return row.motion_of(place, call.args, call.kwargs)
+    return row.motion_of(place, call.args, call.kwargs, function=name_of(call.function))
