@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from retroscope.atlas.queries import channel_queries, hit_queries
 from retroscope.atlas.queries.rankings import HitRanking
 from retroscope.atlas.ranking_lookup import find_ranking, find_rankings
 from retroscope.atlas.reader import Atlas, open_atlas
-from retroscope.atlas.schema import AtlasError, Ranking
+from retroscope.atlas.row_encoding import Array
+from retroscope.atlas.schema import AtlasError, ImageStatus, Ranking
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError, UnitError
 from retroscope.results.as_json import patch_json, plate_json
+from retroscope.results.unit_numbers import Subject
 from retroscope.unit import Unit
 from tests.atlas import small_atlas
 
@@ -119,6 +122,57 @@ def test_hits_are_those_of_the_plate_in_every_ranking(
         assert [(hit.unit, hit.score) for hit in hits] == [
             (unit, patch.score) for unit, patch in top
         ]
+
+
+@pytest.mark.parametrize("channels", [1, 7, 64, 200])
+def test_hits_of_any_number_of_channels_come_back_without_the_empty_slots(
+    tmp_path: Path, channels: int
+) -> None:
+    """A statement writes several rows, and a statement more the rest."""
+    random, ranks = np.random.default_rng(channels), 5
+    layer = replace(small_atlas.LAYERS[0], channels=channels)
+    arrays: dict[str, Array] = {
+        "scores": random.normal(size=(channels, ranks)).astype(np.float32),
+        "images": random.integers(-2, 4, (channels, ranks)),
+        "ys": random.integers(0, 6, (channels, ranks)),
+        "xs": random.integers(0, 6, (channels, ranks)),
+    }
+    expected = []
+    for channel in range(channels):
+        filled = [rank for rank in range(ranks) if arrays["images"][channel, rank] >= 0]
+        for number, rank in enumerate(filled):
+            row = [arrays[name][channel, rank].item() for name in arrays]
+            expected.append((channel, number, *row))
+    with AtlasWriter(tmp_path / "b.atlas") as writer, writer.transaction():
+        writer.put_layers([layer])
+        writer.put_images(small_atlas.KEYS, [])
+        writer.put_hits(layer.name, "min", **arrays)
+        writer.put_class_hits(layer.name, 1, **arrays)
+    with open_atlas(tmp_path / "b.atlas") as atlas:
+        for table in ("hits", "class_hits"):
+            columns = "channel, rank, score, image, y, x"
+            query = f"SELECT {columns} FROM {table} ORDER BY channel, rank"  # noqa: S608 - ours
+            assert atlas.sql(query) == expected
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "values"),
+    [
+        ("hits", "ranked_by", tuple(Ranking)),
+        ("images", "status", tuple(ImageStatus)),
+        ("numbers", "subject", tuple(Subject)),
+        ("names", "source", ("file", "dissection")),
+    ],
+)
+def test_a_column_of_words_takes_no_others(
+    path: Path, table: str, column: str, values: tuple[str, ...]
+) -> None:
+    with closing(sqlite3.connect(path)) as file:
+        for value in values:
+            file.execute(f"UPDATE OR REPLACE {table} SET {column} = ?", (value,))  # noqa: S608
+        for wrong in ("", "MAX", "maximum", f"{values[0]} "):
+            with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+                file.execute(f"UPDATE OR REPLACE {table} SET {column} = ?", (wrong,))  # noqa: S608
 
 
 def test_patches_of_a_sample_say_their_quantile(atlas: Atlas) -> None:

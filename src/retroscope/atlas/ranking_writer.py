@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 
 from retroscope.atlas.database import WriteConnection
 from retroscope.atlas.queries import reader_queries, writer_queries
@@ -16,6 +17,9 @@ from retroscope.atlas.queries.table_rows import (
 from retroscope.atlas.queries.writer_queries import LayerNumberRow
 from retroscope.atlas.row_encoding import Array, fact_rows, hit_rows, sample_rows
 from retroscope.atlas.schema import DEFAULT_RANKINGS, Ranking
+
+_ROWS_OF_STATEMENT = 64
+"""Of eight columns, fewer values than SQLite has ever refused."""
 
 
 class RankingWriter:
@@ -42,7 +46,7 @@ class RankingWriter:
         assert len(scores) == stored.channels
         self._connection.write(writer_queries.DELETE_HITS, [(stored.id, ranking.value)])
         rows = hit_rows(stored.id, ranking.value, scores, images=images, positions=(ys, xs))
-        self._upsert("hits", RankedHitRow._fields, rows)
+        self._upsert_many("hits", RankedHitRow._fields, rows)
         if ranking not in DEFAULT_RANKINGS:
             self._put_facts(self._facts().with_ranking(ranking))
 
@@ -54,7 +58,7 @@ class RankingWriter:
         assert len(scores) == stored.channels
         self._connection.write(writer_queries.DELETE_CLASS_HITS, [(stored.id, label)])
         rows = hit_rows(stored.id, label, scores, images=images, positions=(ys, xs))
-        self._upsert("class_hits", ClassHitRow._fields, rows)
+        self._upsert_many("class_hits", ClassHitRow._fields, rows)
         self._put_facts(self._facts().with_class(label, scores.shape[1]))
 
     def put_sample_images(self, images: Sequence[int], hashes: Sequence[int]) -> None:
@@ -98,8 +102,15 @@ class RankingWriter:
         """Drops what was read of the file, which a rollback may have changed."""
         self._layers, self._ranking_facts = {}, None
 
-    def _upsert(self, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    def _upsert(self, table: str, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
         self._connection.write(writer_queries.upsert(table, columns), rows)
+
+    def _upsert_many(self, table: str, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
+        """The same for small rows: a statement for each of them takes longer than to insert it."""
+        cells = chain.from_iterable(rows)
+        while batch := tuple(islice(cells, _ROWS_OF_STATEMENT * len(columns))):
+            statement = writer_queries.upsert(table, columns, len(batch) // len(columns))
+            self._connection.write(statement, [batch])
 
     def _layer(self, name: str) -> LayerNumberRow:
         return self._layers_by_name()[name]

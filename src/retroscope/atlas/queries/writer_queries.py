@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 from retroscope.atlas.queries.query import Query, SqlSource
@@ -34,10 +35,12 @@ DELETE_IMAGES_WITHOUT_HITS = """
         AND image NOT IN (SELECT image FROM sample_images)"""
 
 
-def upsert(table: str, columns: Sequence[str]) -> str:
-    """The statement that inserts rows with these columns, in place of rows with the same key."""
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
+@cache
+def upsert(table: str, columns: tuple[str, ...], count: int = 1) -> str:
+    """The statement that inserts so many rows, in place of those with the same keys."""
+    marks = f"({', '.join('?' * len(columns))})"
+    rows = ", ".join([marks] * count)
+    return f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES {rows}"  # noqa: S608
 
 
 class StatePartRow(NamedTuple):
