@@ -14,6 +14,7 @@ from retroscope.methods.deconv.deconv import deconv
 from retroscope.network import Network
 from retroscope.results.layers import describe_unlisted
 from tests.conftest import built, numbers
+from tests.methods.localisers import mask_rcnn, network
 
 SIZE = (8, 8)
 
@@ -55,6 +56,23 @@ def test_layers_whose_maps_are_not_those_of_one_image_are_named() -> None:
     )
     with pytest.raises(UnitError, match=r"mix; choose another layer"):
         net.layer("mix")
+
+
+def test_heads_of_proposed_boxes_are_named_with_what_to_use_instead() -> None:
+    net = network(mask_rcnn)
+    heads = {
+        name
+        for name, part in net.module.named_modules()
+        if name.startswith("roi_heads") and next(part.parameters(recurse=False), None) is not None
+    }
+    of_boxes = {
+        layer.name for layer in net.unlisted if layer.reason.startswith("one map for each proposed")
+    }
+    assert of_boxes == heads
+    assert not {layer.name for layer in net.layers} & heads
+    with pytest.raises(UnitError, match=r"use a layer of the backbone, or the target box:N") as of:
+        net.layer("roi_heads.box_head.fc6")
+    assert "\n" not in str(of.value)
 
 
 def test_modules_with_weights_that_the_table_does_not_know_are_named() -> None:

@@ -39,6 +39,7 @@ from retroscope.engine.shared_memory import field_of_base, is_from_numpy, twin_o
 from retroscope.engine.tensor_map import TensorMap, address_of
 from retroscope.engine.unlisted_layers import (
     is_layer_shape,
+    reads_regions,
     skipped_modules,
     unlisted_modules,
     unlisted_step,
@@ -124,6 +125,7 @@ class _Surveyor(Interpreter):
         self.fields = TensorMap[TensorField]()
         self.data_flow = DataFlow()
         self.steps: list[Step] = []
+        self.of_regions: set[int] = set()
         self.unlisted: list[UnlistedLayer] = []
         self.namer = LayerNamer()
 
@@ -336,8 +338,10 @@ class _Surveyor(Interpreter):
         has_numbers = bool(outputs) and (outputs[0].is_floating_point() or outputs[0].is_quantized)
         of_image, has_shape = step.field is not None, is_layer_shape(step)
         is_layer = of_image and has_numbers and has_shape and not step.is_inside_function
+        of_regions = reads_regions(step, self.of_regions)
+        self.of_regions |= {len(self.steps)} if of_regions else set()
         if kind and of_image and has_numbers and not has_shape:
-            self.unlisted += unlisted_step(step, self.namer.module)
+            self.unlisted += unlisted_step(step, self.namer.module, of_regions=of_regions)
         self.namer.record_step(
             len(self.steps), kind if is_layer else "", outputs, of_image=of_image
         )

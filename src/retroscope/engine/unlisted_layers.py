@@ -1,10 +1,11 @@
 """What has weights for the image and is not listed as a layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import torch
 
 from retroscope.engine.layer_names import LayerNamer
+from retroscope.engine.operations import name_of
 from retroscope.engine.program import Step
 from retroscope.results.layers import UnlistedLayer
 
@@ -20,12 +21,31 @@ def is_layer_shape(step: Step) -> bool:
     return len(shape) in (2, 3, 4) and shape[batch_dim] == 1 and is_known
 
 
-def unlisted_step(step: Step, module: str) -> Iterator[UnlistedLayer]:
+_REGION_FUNCTIONS = frozenset(
+    f"torchvision.{name}" for name in ("roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool")
+)
+"""Functions that cut a map for each box out of the maps of the image."""
+
+OF_REGIONS = (
+    "one map for each proposed box, not one for the image; use a layer of the backbone, or the "
+    "target box:N"
+)
+
+
+def reads_regions(step: Step, of_regions: Set[int]) -> bool:
+    """Whether a step cuts boxes out of maps, or reads the result of a step that does.
+
+    `of_regions` are the numbers of the earlier ones.
+    """
+    return name_of(step.function) in _REGION_FUNCTIONS or not of_regions.isdisjoint(step.inputs)
+
+
+def unlisted_step(step: Step, module: str, *, of_regions: bool) -> Iterator[UnlistedLayer]:
     """A step that would be a layer if its maps had another shape; nothing without weights."""
     if step.operation is None or not step.parameters:
         return
     shape = step.shapes[0]
-    stacked = "maps stacked in the batch dimension"
+    stacked = OF_REGIONS if of_regions else "maps stacked in the batch dimension"
     reason = stacked if len(shape) in (2, 3, 4) else f"maps of {len(shape)} dimensions"
     yield UnlistedLayer(module or step.operation.kind, step.operation.kind, reason)
 
