@@ -23,15 +23,15 @@ bench: $(VENV)/.bench
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/commands.py docs/reference/commands.md
-	$(BIN)/python tools/statistics_table.py docs/reference/atlas.md
-	$(BIN)/python tools/rules_table.py docs/audit.md
+	$(BIN)/python -m tools.statistics_table docs/reference/atlas.md
+	$(BIN)/python -m tools.rules_table docs/audit.md
 	$(BIN)/retroscope demo $(DEMO) --no-open
 	$(BIN)/python tools/pictures.py $(DEMO) docs/images
 	$(BIN)/python tools/gallery.py docs/images
 	$(BIN)/retroscope scan demo-shortcut $(DEMO)/world --to $(DEMO)/shortcut.atlas
 	$(BIN)/python tools/screenshots.py $(DEMO)/demo.atlas docs/images --only --model demo \
 		--compare $(DEMO)/shortcut.atlas --image $(DEMO)/world/cat/000005.png
-	$(BIN)/python tools/purity.py docs/world.md
+	$(BIN)/python -m tools.purity docs/world.md
 	$(BIN)/python -m pytest tests/test_docs.py
 
 clean:

@@ -1,21 +1,19 @@
-"""Count the findings about the bundled networks: `python -P tools/audit_table.py docs/audit.md`.
+"""Count the findings about the bundled networks: `python -m tools.audit_table docs/audit.md`.
 
 Writes a table between the marks in the file: for each painted world, outside the training set, how
 many units and classes each rule raises. With a folder as a second argument, the worlds and atlases
-are kept there and used again. `-P` keeps the folder of the tools, in which one is called
-`coverage`, off the path.
+are kept there and used again.
 """
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from tools.page_tables import main, markdown_table
 
 import retroscope as rs
 from retroscope.world.scene import WATERMARKED
 
-MARKS = "<!-- made by tools/audit_table.py -->\n", "<!-- end -->"
 _COUNTED = (
     "place-bound-units",
     "dead",
@@ -54,9 +52,7 @@ WORLDS = (
 
 def make_table(home: Path) -> str:
     """A row for each world."""
-    rows = (_row(world, _audit(world, home)) for world in WORLDS)
-    lines = [_HEADER, ["---"] * len(_HEADER), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return markdown_table(_HEADER, [_row(world, _audit(world, home)) for world in WORLDS])
 
 
 def _audit(world: World, home: Path) -> rs.AtlasAudit:
@@ -106,19 +102,5 @@ def _units(
             yield finding.units
 
 
-def update(text: str, table: Callable[[], str]) -> str:
-    """The page with the table between its marks."""
-    before, rest = text.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    return f"{before}{MARKS[0]}{table()}{MARKS[1]}{after}"
-
-
-def main() -> None:
-    page = Path(sys.argv[1])
-    with TemporaryDirectory() as folder:
-        home = Path(sys.argv[2]) if sys.argv[2:] else Path(folder)
-        page.write_text(update(page.read_text("utf-8"), lambda: make_table(home)), "utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    main("audit_table.py", make_table)

@@ -1,24 +1,22 @@
-"""Score `demo` and its untrained checkpoint: `python tools/number_table.py docs/numbers.md`.
+"""Score `demo` and its untrained checkpoint: `python -m tools.number_table docs/numbers.md`.
 
 Writes a table between the marks in the file. Both networks are scored on one painted world, whose
 images `demo` was not trained on, with the embedding of `demo` for both. Of a unit with a name, the
 share of its nine best hits is counted whose projection lies mostly on the part of this name.
 """
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import PIL.Image
+from tools.page_tables import main, markdown_table
 
 import retroscope as rs
 from retroscope.results.unit_numbers import UnitNumber
 from retroscope.world.part_map import PART_NUMBERS, dominant_part
 
 NETWORKS, IMAGES, SEED, HITS = ("demo", "demo@0"), 400, 7, 3
-MARKS = "<!-- made by tools/number_table.py -->\n", "<!-- end -->"
 PASSES = ["mis", "monosemanticity"]
 _MEDIANS = (
     "mis", "monosemanticity", "concept_iou", "faithfulness", "faithfulness_over_blob",
@@ -61,8 +59,7 @@ def make_table(home: Path) -> str:
             for layer in trained.layers
         ]
     header = ["layer", *_MEDIANS, "named units", "hits on the named part"]
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return markdown_table(header, rows)
 
 
 def _pair(name: str, layer: str, *atlases: rs.Atlas) -> str:
@@ -86,19 +83,5 @@ def _agreement(atlas: rs.Atlas, layer: str, masks: Path) -> str:
     return f"{np.mean(shares):.2f}" if shares else "-"
 
 
-def update(text: str, table: Callable[[], str]) -> str:
-    """The page with the table between its marks."""
-    before, rest = text.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    return f"{before}{MARKS[0]}{table()}{MARKS[1]}{after}"
-
-
-def main() -> None:
-    page = Path(sys.argv[1])
-    with TemporaryDirectory() as folder:
-        home = Path(sys.argv[2]) if sys.argv[2:] else Path(folder)
-        page.write_text(update(page.read_text("utf-8"), lambda: make_table(home)), "utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    main("number_table.py", make_table)

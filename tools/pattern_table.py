@@ -1,4 +1,4 @@
-"""Compare patterns with natural images: `python tools/pattern_table.py ATLAS MODEL PAGE.md`.
+"""Compare patterns with natural images: `python -m tools.pattern_table ATLAS MODEL PAGE`.
 
 Synthesizes the pattern of every live channel of the atlas, and writes a table between the marks in
 the page: in how many channels the pattern reaches a higher activation than the best image of the
@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from tools.page_tables import made_by, update_file
+
 import retroscope as rs
 from retroscope.methods.synthesis.recipes import DEFAULT_RECIPE
 from retroscope.methods.synthesis.render_patterns import StepListener, SynthesisStep
@@ -18,7 +20,6 @@ from retroscope.methods.synthesis.synthesize import synthesize_many
 from retroscope.results.layers import Layer
 from retroscope.results.patterns import Pattern
 
-MARKS = "<!-- made by tools/pattern_table.py -->\n", "<!-- end -->"
 BATCH_SIZE = 32
 
 
@@ -105,14 +106,6 @@ def _share(wins: int, live: int) -> str:
     return f"{wins} ({wins / live:.0%})" if live else "-"
 
 
-def replace_between_marks(text: str, table: str) -> str:
-    """Replace the table between the marks of a page, or append it."""
-    start, end = MARKS
-    before, mark, rest = text.partition(start)
-    after = rest.partition(end)[2] if mark else "\n"
-    return f"{before}{start}{table}{end}{after}"
-
-
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -131,9 +124,7 @@ def main() -> None:
         table = page(
             [compare_layer(net, atlas, layer, options) for layer in layers], atlas, options
         )
-    path = Path(options.page)
-    text = path.read_text("utf-8") if path.exists() else ""
-    path.write_text(replace_between_marks(text, table), "utf-8")
+    update_file(Path(options.page), made_by("pattern_table.py"), table)
     print(table)
 
 

@@ -1,4 +1,4 @@
-"""Measure how pure the units of `demo` are: `python tools/purity.py docs/world.md`.
+"""Measure how pure the units of `demo` are: `python -m tools.purity docs/world.md`.
 
 Writes a table between the marks in the file. The nine strongest scenes of each channel are
 projected back to the pixels. Each shows the part under most of the projection's absolute values, or
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import torch
+from tools.page_tables import made_by, update_file
 
 from retroscope import Layer, Network, Unit, deconv_many
 from retroscope.world import Scene, world_scene
@@ -22,7 +23,6 @@ from retroscope.world.part_map import dominant_part, most_common_part
 from retroscope.zoo.demo_networks import open_named
 
 WORLD, SCENES, TOP, PURE = 11, 1500, 9, 0.8
-MARKS = "<!-- made by tools/purity.py -->\n", "<!-- end -->"
 
 SceneNumbers = npt.NDArray[np.int64]
 Purity = tuple[str, float]
@@ -113,10 +113,7 @@ def main(file: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         untrained = open_named("demo", False)
-    text, (begin, end) = file.read_text("utf-8"), MARKS
-    before, _, rest = text.partition(begin)
-    lines = table(open_named("demo", True), untrained)
-    file.write_text(f"{before}{begin}{lines}{end}{rest.partition(end)[2]}", "utf-8")
+    update_file(file, made_by("purity.py"), table(open_named("demo", True), untrained))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Writes the rules of an audit into a page: `python tools/rules_table.py FILE`."""
+"""Writes the rules of an audit into a page: `python -m tools.rules_table FILE`."""
 
 import sys
 from pathlib import Path
+
+from tools.page_tables import replace_between
 
 from retroscope.auditing.audit_rules import RULES
 
@@ -19,9 +21,7 @@ def rules_table() -> str:
 
 def update(page: str) -> str:
     """The page with the table of today between its markers."""
-    before, rest = page.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n{rules_table()}\n{END}{after}"
+    return replace_between(page, START, f"\n{rules_table()}\n", END)
 
 
 if __name__ == "__main__":

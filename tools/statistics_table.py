@@ -1,7 +1,9 @@
-"""Writes the columns of table `channels` into a page: `python tools/statistics_table.py FILE`."""
+"""Writes the columns of table `channels` into a page: `python -m tools.statistics_table FILE`."""
 
 import sys
 from pathlib import Path
+
+from tools.page_tables import replace_between
 
 from retroscope.results.statistics import stored_statistics
 
@@ -21,9 +23,7 @@ def statistics_table() -> str:
 
 def update(page: str) -> str:
     """The page with the table of today between its markers."""
-    before, rest = page.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n{statistics_table()}\n{END}{after}"
+    return replace_between(page, START, f"\n{statistics_table()}\n", END)
 
 
 if __name__ == "__main__":
