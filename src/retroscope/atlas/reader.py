@@ -8,6 +8,7 @@ from typing import NamedTuple, Self, TypeVar, cast
 from retroscope.argument_types import check_arguments
 from retroscope.atlas.atlas_images import AtlasImages
 from retroscope.atlas.database import MAX_QUERY_SECONDS, TIMEOUT, ReadConnection
+from retroscope.atlas.file_versions import file_version
 from retroscope.atlas.image_blobs import decode_image
 from retroscope.atlas.queries import image_queries, number_queries, rankings, reader_queries
 from retroscope.atlas.queries.rankings import RankingFacts
@@ -84,6 +85,11 @@ class Atlas:
         """Facts about the scan; `docs/reference/atlas.md` lists the keys."""
         facts = self._from_cache("facts", lambda: reader_queries.read_facts(self._connection))
         return dict(facts)
+
+    @property
+    def file_version(self) -> int:
+        """A number that changes when another connection has written the file."""
+        return file_version(self._connection)
 
     @property
     def rules(self) -> str:
@@ -369,7 +375,7 @@ class Atlas:
 
     def _from_cache(self, name: str, read: Callable[[], Cached]) -> Cached:
         """What was read before, unless the file has been written since."""
-        version = reader_queries.data_version(self._connection)
+        version = self.file_version
         if version != self._cache_version:
             self._cache_version, self._cache = version, {}
         cache = self._cache

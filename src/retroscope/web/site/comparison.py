@@ -5,7 +5,7 @@ from functools import lru_cache
 from heapq import nlargest
 from math import isnan
 
-from retroscope.atlas.queries import channel_queries, reader_queries
+from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.reader import Atlas
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
@@ -61,7 +61,7 @@ def common_layers(first: Atlas, *others: Atlas) -> list[Layer]:
 
 def layer_changes(first: Atlas, second: Atlas, layer: Layer) -> tuple[UnitChange, ...]:
     """How much each channel of a layer changed, in the order of the channels."""
-    versions = tuple(reader_queries.data_version(atlas) for atlas in (first, second))
+    versions = tuple(atlas.file_version for atlas in (first, second))
     return _cached_layer_changes((first, second), layer.name, versions)
 
 
@@ -74,7 +74,7 @@ def unit_change(first: Atlas, second: Atlas, unit: Unit) -> UnitChange:
 
 def most_changed_units(atlases: tuple[Atlas, ...], layer: Layer) -> LayerChanges:
     """How much a layer changed from the first atlas, and its units that changed most."""
-    versions = tuple(reader_queries.data_version(atlas) for atlas in atlases)
+    versions = tuple(atlas.file_version for atlas in atlases)
     return _cached_most_changed(atlases, layer.name, versions)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from retroscope.atlas.file_versions import hold_versions
 from retroscope.web.site import site_files
 from retroscope.web.site.pages import (
     audit_pages,
@@ -137,7 +138,8 @@ def respond(site: Site, path: str, query: Params = NO_QUERY) -> SiteResponse:
         if path.startswith(folder := site_folder(other)):
             return respond(other, path.removeprefix(folder), query)
     media_type = MEDIA_TYPES.get(path.rpartition(".")[2])
-    body = None if media_type is None else _body(site, path, query)
+    with hold_versions():
+        body = None if media_type is None else _body(site, path, query)
     if body is None or media_type is None:
         raise PageNotFoundError(f"no page {path!r}")
     return SiteResponse(body, media_type)

@@ -5,7 +5,7 @@ from typing import Any
 
 from retroscope.atlas.excerpt import listed_channels
 from retroscope.atlas.image_blobs import stored_image_sizes
-from retroscope.atlas.queries import channel_queries, reader_queries
+from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.reader import Atlas
 from retroscope.auditing.audit import audit
 from retroscope.errors import RetroscopeError
@@ -26,7 +26,7 @@ def findings(site: Site, _params: Params) -> Facts:
     refusal = _refusal(site.atlas)
     if refusal:
         return {"refusal": refusal, "command": command_facts(site), "findings": [], "checks": []}
-    result = _cached_audit(site.atlas, reader_queries.data_version(site.atlas))
+    result = _cached_audit(site.atlas, site.atlas.file_version)
     return audit_json(result) | {
         "refusal": "",
         "command": command_facts(site),
@@ -39,7 +39,7 @@ def _refusal(atlas: Atlas) -> str:
     if any(len(listed_channels(atlas, layer)) < layer.channels for layer in atlas.layers):
         return "This site shows a part of the channels. An audit needs all of them."
     try:
-        _cached_audit(atlas, reader_queries.data_version(atlas))
+        _cached_audit(atlas, atlas.file_version)
     except RetroscopeError as error:
         return f"{error}."
     return ""

@@ -6,7 +6,7 @@ from functools import lru_cache
 from statistics import median
 
 from retroscope.atlas.excerpt import listed_channels
-from retroscope.atlas.queries import channel_queries, number_queries, reader_queries
+from retroscope.atlas.queries import channel_queries, number_queries
 from retroscope.atlas.queries.channel_queries import ChannelRow, FirstHitRow
 from retroscope.atlas.queries.reader_queries import Label
 from retroscope.atlas.reader import Atlas
@@ -108,7 +108,7 @@ _SCORE_DOCS = {
 
 def read_layer_table(site: Site, layer: Layer) -> LayerTable:
     """The table of a layer; read once for the page and the scripts of one version of the file."""
-    return _cached_table(site.atlas, layer.name, reader_queries.data_version(site.atlas))
+    return _cached_table(site.atlas, layer.name, site.atlas.file_version)
 
 
 @lru_cache(maxsize=4)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from retroscope.atlas.queries import channel_queries, hit_queries, reader_queries
+from retroscope.atlas.queries import channel_queries, hit_queries
 from retroscope.atlas.queries.rankings import HitRanking
 from retroscope.atlas.reader import Atlas
 from retroscope.results.layers import Layer
@@ -29,7 +29,7 @@ class Highlight(NamedTuple):
 
 def highlighted_units(site: Site) -> tuple[Highlight, ...]:
     """Units of three depths, deepest first: those most selective for different classes."""
-    return _cached_highlights(site.atlas, reader_queries.data_version(site.atlas))
+    return _cached_highlights(site.atlas, site.atlas.file_version)
 
 
 def example_unit(site: Site, highlights: tuple[Highlight, ...]) -> Facts | None:

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from math import isfinite
 
-from retroscope.atlas.queries import number_queries, reader_queries
+from retroscope.atlas.queries import number_queries
 from retroscope.atlas.reader import Atlas
 from retroscope.render.captions import name_line
 from retroscope.results.as_json import unit_name_json, unit_number_json
@@ -63,7 +63,7 @@ def _chart(number: UnitNumber) -> Facts | None:
 
 def number_medians(site: Site) -> list[Facts]:
     """The numbers that any layer has, each with its median of every layer that has it."""
-    return _cached_medians(site.atlas, reader_queries.data_version(site.atlas))
+    return _cached_medians(site.atlas, site.atlas.file_version)
 
 
 @lru_cache(maxsize=8)

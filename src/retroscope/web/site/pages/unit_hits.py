@@ -8,7 +8,6 @@ from retroscope.atlas.image_blobs import stored_image_sizes
 from retroscope.atlas.queries import channel_queries, hit_queries
 from retroscope.atlas.queries.hit_queries import UnitHitRow
 from retroscope.atlas.queries.rankings import HitRanking
-from retroscope.atlas.queries.reader_queries import data_version
 from retroscope.atlas.reader import Atlas
 from retroscope.atlas.schema import DEFAULT_RANKINGS
 from retroscope.imaging.decoding import Size
@@ -52,7 +51,7 @@ def galleries(
 
 def _image_sizes(site: Site, images: Collection[int]) -> dict[int, Size]:
     """Height and width of those images that are stored; each is read once."""
-    sizes = _known_sizes(site.atlas, data_version(site.atlas))
+    sizes = _known_sizes(site.atlas, site.atlas.file_version)
     unknown = [image for image in images if image not in sizes]
     if unknown:
         sizes |= dict.fromkeys(unknown) | stored_image_sizes(site.atlas, unknown)
