@@ -28,7 +28,8 @@ class TensorField:
     `uniform`: all positions hold the same value, like a gate expanded to the size of a map.
     `labels` say where each element is if no two dimensions do; `fields` are those of their grid.
     `tokens` is the dimension that lists the grid, if one does. `has_places`: not where the axes are
-    only those along which it is shown, as of attention weights.
+    only those along which it is shown, as of attention weights. `is_cut`: it was cut into windows;
+    the positions inside one are along other dimensions.
     """
 
     fields: Fields
@@ -39,6 +40,7 @@ class TensorField:
     tokens: TokenAxis | None = None
     labels: PositionLabels | None = field(default=None, compare=False, repr=False)
     has_places: bool = True
+    is_cut: bool = False
 
     @property
     def positions(self) -> Positions | None:
@@ -84,7 +86,8 @@ def _field_of_windows(
     else:
         fields = resample(y, motion.y), resample(x, motion.x)
     parts = [part for part, _ in operands]
-    return _combine(parts, fields, motion.axes or field.axes, gated=len(operands) > 1)
+    result = _combine(parts, fields, motion.axes or field.axes, gated=len(operands) > 1)
+    return replace(result, is_cut=isinstance(motion, Slide) and motion.cuts)
 
 
 def _field_of_moved_maps(motion: Move, operands: Sequence[Operand], main: Operand) -> TensorField:
@@ -120,7 +123,8 @@ def _combine(
     note = next((part.note for part in parts if part.note), "")
     context = gated or any(part.global_context for part in parts)
     has_places = all(part.has_places for part in parts)
-    return TensorField(fields, axes, context, note, has_places=has_places)
+    is_cut = any(part.is_cut for part in parts)
+    return TensorField(fields, axes, context, note, has_places=has_places, is_cut=is_cut)
 
 
 def _field_of_aligned_maps(
@@ -171,7 +175,9 @@ def field_of_labels(
     axes = labels.axes()
     if axes is not None:
         return replace(result, axes=axes, has_places=True)
-    return replace(result, tokens=labels.token_axis(), labels=labels, has_places=True)
+    is_in_windows = result.is_cut and rank > 3  # what is inside a window is not channels
+    tokens = None if is_in_windows else labels.token_axis()
+    return replace(result, tokens=tokens, labels=labels, has_places=True)
 
 
 def field_of_layer(

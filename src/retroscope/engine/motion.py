@@ -53,12 +53,14 @@ class Stay:
 class Slide:
     """Windows slide over the map: convolution, pooling, padding, strided slices.
 
-    `axes` are the dimensions of the result that hold the positions; None if they stay.
+    `axes` are the dimensions of the result that hold the positions; None if they stay. `cuts`: the
+    positions inside a window go on along other dimensions.
     """
 
     y: Window
     x: Window
     axes: Axes | None = None
+    cuts: bool = False
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ def reshape(at: Place, *_args: object, **_kwargs: object) -> Motion:
     if all(axis.repeats == axis.window == 1 for axis in (y, x)):
         return Move(axes)
     if all(axis.repeats == 1 for axis in (y, x)):
-        return Slide(Window(y.window, y.window), Window(x.window, x.window), axes)
+        windows = (Window(axis.window, axis.window) for axis in (y, x))
+        return Slide(*windows, axes, cuts=True)
     return Resample(y.reads(at.result), x.reads(at.result), axes)
 
 
@@ -158,7 +159,7 @@ def unfold(at: Place, _input: object, dimension: int, size: int, step: int) -> M
         return Move(at.axes)
     along = at.dim(dimension)
     y, x = (Window(size, step) if axis == along else Window() for axis in at.axes)
-    return Slide(y, x)
+    return Slide(y, x, cuts=True)
 
 
 def repeat(at: Place, *_args: object, **_kwargs: object) -> Motion:
