@@ -15,6 +15,7 @@ import PIL.ExifTags
 import PIL.Image
 
 from retroscope.errors import RetroscopeError
+from retroscope.imaging.frames import FrameFolder
 from retroscope.imaging.image import Fit, Image, fit_image
 from retroscope.scanning.scoring.dissection import LabelMap
 from retroscope.scanning.sources import ImageList
@@ -93,9 +94,12 @@ def refuse_other_shape(image_list: ImageList, index: int, mask: Path | None) -> 
     """Raises if the mask of an image in a file has other proportions than the image."""
     if image_list.files is None or mask is None:
         return
-    with image_list.files.open(index) as image, PIL.Image.open(image.file) as opened:
-        is_turned = opened.getexif().get(PIL.ExifTags.Base.Orientation, 1) in _TURNED
-        width, height = opened.size[::-1] if is_turned else opened.size
+    with image_list.files.open(index) as image:
+        if isinstance(image.file, FrameFolder):  # which has no masks
+            return
+        with PIL.Image.open(image.file) as opened:
+            is_turned = opened.getexif().get(PIL.ExifTags.Base.Orientation, 1) in _TURNED
+            width, height = opened.size[::-1] if is_turned else opened.size
     with PIL.Image.open(mask) as opened:
         mask_width, mask_height = opened.size
     if abs(width * mask_height - height * mask_width) > max(width, height, mask_width, mask_height):

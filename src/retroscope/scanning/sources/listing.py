@@ -9,6 +9,7 @@ from typing import TypeGuard
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
 from retroscope.errors import ImageError, RetroscopeError
+from retroscope.imaging.frames import SUFFIXES
 from retroscope.methods.image_lists import Dataset, read_image_of
 from retroscope.scanning.dataset_facts import sample_classes, sample_keys
 from retroscope.scanning.label_files import labels_version
@@ -17,7 +18,6 @@ from retroscope.scanning.sources.class_rules import ClassRule
 from retroscope.scanning.sources.clips import find_clips
 from retroscope.scanning.sources.folders import (
     ARRAY_SUFFIXES,
-    SUFFIXES,
     FoundFiles,
     choose_visible,
     find_files,

@@ -8,9 +8,10 @@ from os.path import normpath
 from pathlib import Path, PurePath
 
 from retroscope.errors import ImageError, ModelError, RetroscopeError, did_you_mean
+from retroscope.imaging.frames import SUFFIXES
 from retroscope.module_inputs import ImageInput
 from retroscope.network import AnyImage, Network
-from retroscope.scanning.sources.folders import SUFFIXES, find_files, is_hidden
+from retroscope.scanning.sources.folders import find_files, is_hidden
 from retroscope.scanning.sources.image_list import ImageList, OtherList
 
 OtherSources = Mapping[str, str | Path]
