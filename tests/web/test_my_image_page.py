@@ -1,11 +1,14 @@
 """The page of an image of the reader's own, in a real browser."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.web.conftest import Looks
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def test_the_whole_page_works(live: str, mine: Path, look: Looks) -> None:
@@ -59,6 +62,32 @@ def test_the_map_that_is_shown_is_told_by_its_button(live: str, mine: Path, look
         page.locator(f"[data-show={name}]").click()
         page.wait_for_selector(f"[data-show={name}][aria-pressed=true]")
         assert page.locator("[data-show][aria-pressed=true]").count() == 1
+
+
+def test_a_target_is_typed(live: str, mine: Path, look: Looks) -> None:
+    page = look(f"{live}mine.html")
+    page.set_input_files("#file", mine)
+    page.wait_for_selector("#predictions li")
+    page.fill("#target", "output[0, 2]")
+    page.press("#target", "Enter")
+    page.locator("#caption").filter(has_text="output[0, 2]: Grad-CAM of").wait_for()
+
+
+def test_a_mistake_in_a_target_is_said_beside_it(
+    live: str, mine: Path, chromium: "Browser"
+) -> None:
+    """A request that is refused is a complaint of the browser, so this page is no `look`."""
+    page = chromium.new_page()
+    page.goto(f"{live}mine.html")
+    page.set_input_files("#file", mine)
+    page.wait_for_selector("#predictions li")
+    page.fill("#target", "box:1")
+    page.get_by_role("button", name="Heat map", exact=True).click()
+    page.locator("#target-problem").filter(has_text="is not a detector").wait_for()
+    page.locator("#predictions button").nth(1).click()
+    page.locator("#caption").filter(has_text="Grad-CAM").wait_for()
+    assert page.locator("#target-problem").inner_text() == ""
+    page.close()
 
 
 def test_a_picture_is_dropped_or_pasted(live: str, mine: Path, look: Looks) -> None:

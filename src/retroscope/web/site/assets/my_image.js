@@ -54,6 +54,7 @@
     byId("unusual").replaceChildren();
     byId("predictions").replaceChildren();
     byId("unit").hidden = true;
+    byId("target-problem").textContent = "";
   };
   const openImage = async (blob, { number = null, title } = {}) => {
     startSession();
@@ -201,24 +202,27 @@
 
   // -- heat maps of a target
   const showHeatMap = (analysis) =>
-    analyze(analysis, target === "" ? {} : { target }, ({ image, title, caveats }) =>
-      showImage({ src: image, title, view: analysis, notes: caveats }),
+    analyze(analysis, target === "" ? {} : { target }, ({ image, title, notes, caveats }) =>
+      showImage({ src: image, title, view: analysis, notes: [...notes, ...caveats] }),
     );
   byId("predictions").addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button || !networkInput) return; // a frame of the camera is gone
     chooseTarget(button.dataset.target, button);
   });
-  byId("other-target").addEventListener("submit", (event) => {
+  byId("other-target").addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (networkInput) chooseTarget(byId("target").value.trim());
+    if (!networkInput) return;
+    const isShown = await chooseTarget(byId("target").value.trim());
+    byId("target-problem").textContent = isShown ? "" : uploadStatus.textContent;
   });
   const chooseTarget = (chosen, pressed = null) => {
     target = chosen;
     for (const option of byId("predictions").querySelectorAll("button")) {
       option.setAttribute("aria-pressed", String(option === pressed));
     }
-    showHeatMap("cam");
+    byId("target-problem").textContent = "";
+    return showHeatMap("cam");
   };
   byId("analysis").addEventListener("click", (event) => {
     const view = event.target.closest("[data-show]")?.dataset.show;
