@@ -1,7 +1,8 @@
 """Images and volumes in `.npy` files: numbers alone, in as many channels as a network takes."""
 
 from math import prod
-from typing import IO
+from threading import Lock
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -27,47 +28,59 @@ def read_npy(file: IO[bytes], name: str, *, channels: int) -> AnyValues:
 
     The header is checked before any value is read.
     """
-    shape, dtype = _read_header(file, name)
-    refuse_unusable_type(dtype, name)
-    refuse_impossible_raster(channels_last_shape(shape, channels, name), name)
-    return channels_last(_load(file, name, shape, dtype), channels, name)
+    header = _read_header(file, name)
+    refuse_unusable_type(header.dtype, name)
+    refuse_impossible_raster(channels_last_shape(header.shape, channels, name), name)
+    return channels_last(_read_values(file, name, header), channels, name)
 
 
 def read_npy_volume(file: IO[bytes], name: str, *, channels: int) -> AnyValues:
     """The volume in an open file, in the order of its dimensions, for so many channels."""
-    shape, dtype = _read_header(file, name)
-    refuse_unusable_type(dtype, name)
-    refuse_impossible_volume(volume_shape(shape, channels, name), name)
-    return _load(file, name, shape, dtype)
+    header = _read_header(file, name)
+    refuse_unusable_type(header.dtype, name)
+    refuse_impossible_volume(volume_shape(header.shape, channels, name), name)
+    return _read_values(file, name, header)
 
 
-def _load(
-    file: IO[bytes], name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]
-) -> AnyValues:
-    """The array after a header."""
+class _Header(NamedTuple):
+    """The header of a file: what the array after it is."""
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype[np.generic]
+
+
+def _read_values(file: IO[bytes], name: str, header: _Header) -> AnyValues:
+    """The array after a header that has been read."""
     start = file.tell()
-    stored, promised = file.seek(0, 2) - start, prod(shape) * dtype.itemsize
+    stored, promised = file.seek(0, 2) - start, prod(header.shape) * header.dtype.itemsize
     if stored < promised:
         raise ImageError(
             f"{name} is truncated: {stored:,} bytes of pixels, and its header promises "
             f"{promised:,}; copy it again"
         )
-    file.seek(0)
-    values: AnyValues = np.load(file, allow_pickle=False)
-    return values
+    file.seek(start)
+    values = np.frombuffer(file.read(promised), header.dtype)
+    return values.reshape(header.shape, order="F" if header.is_fortran else "C")
 
 
 def _refuse_version(_file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
     raise ValueError("a version of the format that has no plain arrays")
 
 
-def _read_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+_PARSING = Lock()
+"""numpy parses a header as Python, which CPython 3.11 does not do in two threads at once: it says
+`AST constructor recursion depth mismatch` now and then (cpython issue 106905).
+"""
+
+
+def _read_header(file: IO[bytes], name: str) -> _Header:
     try:
         version = npy.read_magic(file)
-        shape, _, dtype = _READ_HEADER.get(version, _refuse_version)(file)
+        with _PARSING:
+            return _Header(*_READ_HEADER.get(version, _refuse_version)(file))
     except (ValueError, EOFError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(
             f"cannot read the header of {name} ({reason}); save it again with numpy.save"
         ) from error
-    return shape, dtype
