@@ -160,6 +160,7 @@ CALLS: dict[str, Call] = {
     "shuffled channels": lambda x: F.channel_shuffle(x, 2),
     "a rounded map": torch.round,
     "sorted batches": torch.msort,
+    "a 1-D conv": lambda x: F.conv1d(x[0], numbers(3, 6, 3)),
     "a product of batches": lambda x: torch.bmm(x[0], x[0].mT),
     "attention in front": lambda x: F.scaled_dot_product_attention(
         x.permute(0, 2, 3, 1)[..., None], MAP.permute(0, 2, 3, 1)[..., None], ONES[:, None]

@@ -138,6 +138,11 @@ REARRANGED: dict[str, Callable[[Tensor], Tensor]] = {
     "padded tokens": lambda m: F.pad(m.flatten(2).mT, (0, 0, 2, 1)),
     "rolled there and back": lambda m: m.flatten(2).roll(5, 2).roll(-5, 2),
     "picked by numbers": lambda m: m.flatten(2)[:, :, torch.arange(12)],
+    "a 1-D convolution over channels": lambda m: (
+        F.conv1d(m.permute(0, 2, 3, 1).reshape(-1, 1, 8), numbers(1, 1, 3), padding=1)
+        .view(1, 3, 4, 8)
+        .permute(0, 3, 1, 2)
+    ),
     "in stacks": lambda m: torch.stack([m.flatten(2)[:, :4], m.flatten(2)[:, 4:]], 1).flatten(1, 2),
     "windows": in_windows,
 }

@@ -80,6 +80,11 @@ def attention(at: Place, *_args: object, **_kwargs: object) -> Motion:
     return Mix() if at.touches(-1, -2) else Stay()
 
 
+def conv_1d(at: Place, *_args: object, **_kwargs: object) -> Motion:
+    """Channels and a length are the last two dimensions; positions in front of them stay."""
+    return Mix() if at.touches(-1, -2) else Stay()
+
+
 def along_dim(
     at: Place, _input: object, dim: int | None = None, *_args: object, **_kwargs: object
 ) -> Motion:

@@ -301,7 +301,7 @@ _REARRANGE: tuple[_MotionRule, ...] = (
 _KEEP: tuple[_MotionRule, ...] = (
     *(call_motions.stay, call_motions.combine, call_motions.where, call_motions.last_dim),
     *(call_motions.response_norm, call_motions.reduce, call_motions.norm),
-    *(call_motions.similarity, call_motions.largest),
+    *(call_motions.similarity, call_motions.largest, call_motions.conv_1d),
     *_WORK_ALONG_A_DIMENSION,
 )
 

@@ -361,6 +361,7 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         Operation("", call_motions.batched_matmul, Role.MATRIX_PRODUCT, is_layer=False),
         functions_named("bmm"),
     ),
+    (_unlisted(call_motions.conv_1d), [F.conv1d]),
     (_unlisted(call_motions.mix), functions_named("rot90", "msort")),
 ]
 

@@ -51,12 +51,12 @@ def unlisted_step(step: Step, module: str, *, of_regions: bool) -> Iterator[Unli
 
 
 def unlisted_modules(module: torch.nn.Module, namer: LayerNamer) -> Iterator[UnlistedLayer]:
-    """Innermost modules with weights in which no step is in the table of operations."""
+    """Innermost modules with weights in which no step is a layer."""
     modules = dict(module.named_modules())
     for path in namer.modules_without_layers():
         part = modules.get(path)
         if path and part is not None and _has_weights(part):
-            yield UnlistedLayer(path, type(part).__name__, "not in the table of operations")
+            yield UnlistedLayer(path, type(part).__name__, "none of its operations is a layer")
 
 
 def skipped_modules(
