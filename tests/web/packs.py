@@ -4,6 +4,7 @@ import json
 import re
 from base64 import b64decode
 from pathlib import Path
+from typing import Any
 
 _CHANNEL = r"(\d+|{channel})"
 _NUMBER = r"(\d+|{image})"
@@ -45,12 +46,23 @@ def packed_address(path: str) -> str:
 
 
 def read_pages(script: Path) -> dict[str, str]:
-    """The pages of a pack by their numbers: lists of lines, which are between backquotes."""
+    """The pages of a pack by their numbers: lists of lines, whose texts are between backquotes.
+
+    The text of a line has gaps, which the values after its number fill.
+    """
     head, _, rest = script.read_text("utf-8").partition(", [\n")
     texts = re.findall(r"`((?:[^`\\]|\\.)*)`", rest, re.DOTALL)
-    lines = [re.sub(r"\\(.)", _unescape, text) for text in texts]
-    pages: dict[str, list[int]] = json.loads(head.partition("(")[2] or "{}")
-    return {number: "\n".join(lines[line] for line in page) for number, page in pages.items()}
+    pieces = [re.sub(r"\\(.)", _unescape, text).split("\x01") for text in texts]
+    pages: dict[str, list[Any]] = json.loads(head.partition("(")[2] or "{}")
+    return {
+        number: "\n".join(_fill(pieces, entry) for entry in page) for number, page in pages.items()
+    }
+
+
+def _fill(pieces: list[list[str]], entry: Any) -> str:
+    index, *values = entry if isinstance(entry, list) else [entry]
+    first, *rest = pieces[index]
+    return first + "".join(f"{value}{piece}" for value, piece in zip(values, rest, strict=True))
 
 
 def _unescape(escape: re.Match[str]) -> str:

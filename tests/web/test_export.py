@@ -214,7 +214,14 @@ def test_an_export_removes_the_files_of_an_earlier_version(site: Site, tmp_path:
     assert not (folder / "unit/features.0/3.html").exists()
 
 
-@pytest.mark.parametrize("text", ["a`b", "${x}", "\\", "\\n", "a\r\nb", "é<b> \u2028", "\\`${`"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a`b", "${x}", "\\", "\\n", "a\r\nb", "é<b> \u2028", "\\`${`", "", "\n"),
+        *("1", "-1.50 .5 5. 007 0 0.0 1e5 00.1", "1.2.3.4,0x1F", "12345678901234567890 0.00001"),
+        *("0.1234567890123456", "٣ ² 3", "\x01", "1\x012\n\x01\x01", "3\n4\n3"),
+    ],
+)
 def test_any_text_of_a_page_comes_back_from_a_script(text: str, tmp_path: Path) -> None:
     (tmp_path / "0-31.js").write_bytes(encode_pages([("3", text.encode())]))
     assert read_pages(tmp_path / "0-31.js") == {"3": text}

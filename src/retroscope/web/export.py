@@ -26,7 +26,7 @@ from retroscope.web.site.site import Site, open_site, pack_site
 
 _SAMPLES = 24
 """Pages or files of each kind that the estimate of the size is from."""
-_SHARING_PAGES = 4
+_SHARING_PAGES = 8
 FILE_LIST = ".retroscope-site"
 """Lists the files of an export, which a later export may remove."""
 

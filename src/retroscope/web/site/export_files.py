@@ -4,9 +4,11 @@ Packs are scripts, as a page that is opened from a folder can load nothing else.
 """
 
 import json
+import re
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import groupby
@@ -26,6 +28,11 @@ from retroscope.web.site.urls import (
 
 Members = Iterable[tuple[str, bytes]]
 """The keys and contents of what is in a pack."""
+GAP = "\x01"
+"""Where the text of a line has a gap."""
+_NUMBER = re.compile(rf"(\d+(?:\.\d+)?|{GAP})", re.ASCII)
+"""What fills gaps: numbers, and the mark of a gap itself, which a file name may have."""
+_EXACT_DIGITS = 15
 
 
 class FileForm(Enum):
@@ -88,17 +95,38 @@ def take_members(file: ExportFile, key: str, count: int) -> ExportFile:
 def encode_pages(members: Members) -> bytes:
     """A script that hands pages to the one that opens them; see `pages.js`.
 
-    A page is a list of the numbers of its lines, since pages of a pack share many.
+    Lines of the pages of a pack differ in little but their numbers. So a page is a list of its
+    lines: the number of a text, and what is in the gaps of the text, where the line has numbers.
     """
     numbers: dict[str, int] = {}
     pages = {
-        key: [numbers.setdefault(line, len(numbers)) for line in page.decode().split("\n")]
+        key: [_encode_line(line, numbers) for line in page.decode().split("\n")]
         for key, page in members
     }
-    lines = ",\n".join(f"`{_escape(line)}`" for line in numbers)
+    texts = ",\n".join(f"`{_escape(text)}`" for text in numbers)
     return (
-        f"retroscope.showPage({json.dumps(pages, separators=(',', ':'))}, [\n{lines}]);\n".encode()
+        f"retroscope.showPage({json.dumps(pages, separators=(',', ':'))}, [\n{texts}]);\n".encode()
     )
+
+
+def _encode_line(line: str, numbers: dict[str, int]) -> object:
+    """The number of a line's text, new or in `numbers`, with the values of its gaps if it has any.
+
+    >>> _encode_line('<b>3.5</b> of 012', numbers := {}), list(numbers)
+    ([0, 3.5, '012'], ['<b>\\x01</b> of \\x01'])
+    """
+    parts = _NUMBER.split(line)
+    number = numbers.setdefault(GAP.join(parts[::2]), len(numbers))
+    return [number, *map(_shortest, parts[1::2])] if len(parts) > 1 else number
+
+
+def _shortest(text: str) -> float | str:
+    """A number that JSON and scripts write as this text, or else the text."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            if repr(value := kind(text)) == text and len(text) <= _EXACT_DIGITS:
+                return value
+    return text
 
 
 def _escape(text: str) -> str:

@@ -7,11 +7,18 @@
   if (!/^\d{1,9}$/.test(text)) return;
   const number = Number(text);
   const first = number - (number % size);
+  const GAP = "\x01";
   globalThis.retroscope = {
-    // Called by a pack: its pages by their numbers, each as the numbers of its lines.
-    showPage(pages, lines) {
+    // Called by a pack: its pages by their numbers. A line is the number of a text, with what fills
+    // the gaps of the text.
+    showPage(pages, texts) {
       if (!(number in pages)) return;
-      document.write(pages[number].map((line) => lines[line]).join("\n"));
+      const pieces = texts.map((content) => content.split(GAP));
+      const line = (entry) => {
+        const [index, ...values] = [entry].flat();
+        return pieces[index].map((piece, n) => (n ? values[n - 1] + piece : piece)).join("");
+      };
+      document.write(pages[number].map(line).join("\n"));
       addEventListener("DOMContentLoaded", () => document.getElementById("no-page").remove());
     },
   };
