@@ -236,6 +236,88 @@ def test_without_a_network_the_commands_make_what_is_missing(
     assert "not made yet" not in unit_html(promising)
 
 
+# -- the page of a layer
+
+
+def layer_facts(site: Site) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(respond(site, f"layer/{LAYER}.json").body)
+    return facts
+
+
+def layer_html(site: Site, **options: str) -> str:
+    return respond(site, f"layer/{LAYER}.html", options).body.decode()
+
+
+def count_unprojected(atlas: Atlas, ranked_by: str, ranks: int = 9) -> int:
+    """The places among the first hits of the layer's channels that have no projection."""
+    places = {
+        (channel, patch.source, patch.position)
+        for channel in range(atlas.layer(LAYER).channels)
+        for patch in atlas.plate(f"{LAYER}:{channel}", ranked_by=ranked_by).patches[:ranks]
+        if patch.projection is None
+    }
+    return len(places)
+
+
+def test_a_layer_says_what_the_hits_of_each_ranking_lack(site: Site) -> None:
+    facts = layer_facts(site)
+    lacking = {missing["ranked_by"]: missing for missing in facts["missing_of_rankings"]}
+    assert facts["missing"] is None, "the best hits are projected"
+    assert set(lacking) == {"min", "sample"}
+    for ranked_by, missing in lacking.items():
+        assert missing["hits"] == count_unprojected(site.atlas, ranked_by) > 0
+    assert lacking["min"]["best_hits"] == count_unprojected(site.atlas, "min", ranks=1)
+    assert lacking["sample"]["best_hits"] == 0, "none of a sample is the best"
+
+
+def test_the_form_of_a_ranking_of_a_layer_makes_its_projections_and_no_others(
+    client: TestClient, site: Site
+) -> None:
+    form = offers(layer_html(site))["min"]
+    middle = count_unprojected(site.atlas, "sample")
+    lowest = count_unprojected(site.atlas, "min", ranks=1)
+    assert client.post("/project/estimate", data={"hits": "best", **form}).json()["hits"] == lowest
+    assert project(client, **form, hits="best")["completed"] == lowest
+    left = count_unprojected(site.atlas, "min")
+    job = project(client, **form)
+    assert (job["completed"], job["href"]) == (left, f"layer/{LAYER}.html?by=min")
+    assert not count_unprojected(site.atlas, "min")
+    assert 0 < count_unprojected(site.atlas, "sample") <= middle
+    assert set(offers(layer_html(site))) == {"sample"}
+
+
+def test_a_page_without_scripts_shows_the_offer_of_its_ranking_alone(site: Site) -> None:
+    for ranked_by in ("max", "mean", "min", "sample"):
+        shown = re.findall(
+            r'<div class="of-ranking" data-by="([a-z ]+)">', layer_html(site, by=ranked_by)
+        )
+        assert shown == ([ranked_by] if ranked_by in {"min", "sample"} else [])
+    of_class = layer_html(site, **{"class": "dog", "by": "min"})
+    assert offers(of_class)["layer"]["class"] == ["dog"]
+    assert 'data-by="max mean sample min">' in of_class
+
+
+def test_without_a_network_the_commands_of_a_layer_make_what_a_ranking_lacks(
+    site: Site, net: rs.Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retroscope.cli.main import main
+    from retroscope.cli.options import OpenOptions
+
+    monkeypatch.chdir(site.atlas.path.parent)
+    monkeypatch.setattr(OpenOptions, "open", lambda _self, _model: net)
+    promising = replace(site, can_project=False)
+    for ranked_by in ("min", "sample"):
+        while promised := re.search(
+            rf'data-by="{ranked_by}">\s*<p.*?data-copy="(.*?)"', layer_html(promising, by=ranked_by)
+        ):
+            program, *words = shlex.split(unescape(promised[1]))
+            assert (program, words[0]) == ("retroscope", "illustrate")
+            before = count_unprojected(site.atlas, ranked_by)
+            main(words, standalone_mode=False)
+            assert count_unprojected(site.atlas, ranked_by) < before
+        assert not count_unprojected(site.atlas, ranked_by)
+
+
 def test_an_export_shows_no_tiles_of_plates_that_it_lacks(client: TestClient, site: Site) -> None:
     """It has the plates of rankings, but not those of classes."""
     for form in offers(unit_html(site)).values():
@@ -277,6 +359,28 @@ def test_the_button_of_a_row_shows_its_projections_in_place(
     assert page.locator(".class-row .projections svg.crop image").first.is_visible()
     row.locator(".patches .tile").first.click()
     assert page.locator("dialog.zoom .zoomed.projections svg.crop").count() == 1
+
+
+def test_the_button_of_a_layer_is_about_the_ranking_on_show(
+    app: Any, look: Looks, serve: Serves
+) -> None:
+    page = look(f"{serve(app)}layer/{LAYER}.html", viewport=DESK)
+    page.wait_for_selector("#grid[data-ready]")
+    assert page.locator(".offer:visible").count() == 0, "the best hits are projected"
+    page.locator("[name=by][value=min]").check()
+    assert page.locator(".offer:visible").count() == 1
+    page.get_by_role("button", name="Project the lowest hit of each channel").click()
+    page.locator(".offer-result:visible", has_text="made").wait_for()
+    assert page.locator("#grid .thumbnail.projections img").count() > 0
+    assert page.url.endswith("#show=projections&by=min")
+    page.get_by_role("button", name="Project all hits").click()
+    page.locator(".offer:visible .offer-choices button").wait_for(state="detached")
+    page.locator("[name=by][value=sample]").check()
+    assert page.locator(".offer button:visible").count() == 1
+    page.locator("[name=by][value=max]").check()
+    assert page.locator(".offer:visible").count() == 0
+    page.get_by_label("Best images of").select_option("dog")
+    page.wait_for_url("**?class=dog*")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -5,7 +5,7 @@ a page without scripts sends a form and is led to a page that renews itself.
 """
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -128,14 +128,10 @@ class _ProjectionDesk:
 
 def job_facts(site: Site, job: ProjectionJob) -> Facts:
     """How far a job is, in numbers and in words."""
-    unit, pages = job.request.unit, {"layer": job.request.unit.layer}
-    page = "layer" if unit.channel is None else "unit"
-    if unit.channel is not None:
-        pages["channel"] = str(unit.channel)
     return {
         "scan": command_facts(site),
-        "unit": str(unit),
-        "href": url_for(site, page, **pages),
+        "unit": str(job.request.unit),
+        "href": _page_of(site, job.request),
         "json": json_url(url_for(site, "projection_job", job=job.number)),
         "path": url_for(site, "projection_job", job=job.number),
         "stop": url_for(site, "projection_stop", job=job.number),
@@ -147,6 +143,16 @@ def job_facts(site: Site, job: ProjectionJob) -> Facts:
         "message": _message(job),
         "needs_images": job.has_image_error,
     }
+
+
+def _page_of(site: Site, task: ProjectionTask) -> str:
+    """The page that shows the projections; of a layer, by the ranking or the class of the task."""
+    layer, channel = task.unit.layer, task.unit.channel
+    if channel is not None:
+        return url_for(site, "unit", layer=layer, channel=channel)
+    options = {"by": task.ranked_by, "class": next(iter(task.labels), None)}
+    query = urlencode({name: value for name, value in options.items() if value})
+    return url_for(site, "layer", layer=layer) + (f"?{query}" if query else "")
 
 
 def _message(job: ProjectionJob) -> str:

@@ -4,13 +4,10 @@
   const grid = document.getElementById("grid");
   const form = document.getElementById("view-options");
   // The plates of a class come with a page of their own, from a server.
-  const classChoice = form.elements.namedItem("class");
-  classChoice?.removeAttribute("name");
-  classChoice?.addEventListener("change", (event) => {
-    event.stopPropagation();
-    const query = classChoice.value ? `?${new URLSearchParams({ class: classChoice.value })}` : location.pathname;
-    location.assign(query + location.hash);
-  });
+  const classChoice = () => form.querySelector("[data-page-class]");
+  const excludeClass = () => classChoice()?.removeAttribute("name");
+  const openClass = ({ value }) => location.assign((value ? `?${new URLSearchParams({ class: value })}` : location.pathname) + location.hash);
+  excludeClass();
   const sent = new URLSearchParams(new FormData(form)).toString();
   // Let the browser paint the page as it was sent.
   await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
@@ -18,9 +15,7 @@
   let { columns } = retroscope.layer;
   const { units, plates, patterns, scores, names } = retroscope.layer;
   const showCount = (text) => (document.getElementById("count").textContent = text);
-  const promises = document.querySelectorAll(".promise[data-by]");
-  // It is of the best images.
-  const offer = document.querySelector(".offer, .promise:not([data-by])");
+  const offers = document.querySelectorAll(".of-ranking");
   const ranges = [...form.elements].filter((control) => control.type === "number");
   const defaults = {
     show: "patches", by: "max", size: "medium", tone: "robust", sort: "channel", "top-class": "",
@@ -206,9 +201,8 @@
     grid.dataset.tone = values.tone;
     grid.dataset.show = values.show;
     grid.dataset.size = values.size;
-    if (!classChoice?.value) grid.dataset.rows = values.by === "sample" ? 2 : 3;
-    if (offer) offer.hidden = [...promises].some((promise) => promise.dataset.by === values.by);
-    for (const promise of promises) promise.hidden = values.by !== promise.dataset.by || ["patches", "patterns"].includes(values.show);
+    if (!classChoice()?.value) grid.dataset.rows = values.by === "sample" ? 2 : 3;
+    for (const offer of offers) offer.hidden = !offer.dataset.by.split(" ").includes(values.by);
     layOut();
     const total = columns.channel.length;
     showCount(rows.length === total ? `${total} channels` : `${rows.length} of ${total} channels`);
@@ -222,6 +216,7 @@
   // Shows the plates of the same page as it is now; `renew` gives the paths of files that changed.
   retroscope.renewPage = async (page, renew) => {
     retroscope.views.renewOptions(page.getElementById("view-options"));
+    excludeClass();
     await retroscope.loadScript(renew(grid.dataset.columns));
     ({ columns } = retroscope.layer);
     renewed = renew;
@@ -235,7 +230,7 @@
     width = grid.clientWidth;
     layOut();
   }).observe(grid);
-  form.addEventListener("change", apply);
+  form.addEventListener("change", ({ target }) => (target === classChoice() ? openClass(target) : apply()));
   document.getElementById("distributions").addEventListener("change", apply);
   retroscope.lightOnHover(grid, ".thumbnail", litPlate);
   addEventListener("hashchange", restore);

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from retroscope.atlas.excerpt import listed_channels
 from retroscope.atlas.queries import channel_queries
 from retroscope.atlas.queries.rankings import RankingFacts
-from retroscope.atlas.schema import Ranking
+from retroscope.atlas.schema import DEFAULT_RANKINGS, Ranking
 from retroscope.results.layers import Layer
 from retroscope.web.site.pages.channel_table import (
     SCORE,
@@ -19,7 +19,7 @@ from retroscope.web.site.pages.channel_table import (
 )
 from retroscope.web.site.pages.charts import distribution
 from retroscope.web.site.pages.layer_options import LayerOptions, parse_options, select_rows
-from retroscope.web.site.pages.missing_projections import command_facts, missing_of_layer
+from retroscope.web.site.pages.missing_projections import missing_of_layer
 from retroscope.web.site.pages.number_facts import unit_names
 from retroscope.web.site.pages.page_facts import (
     assignment_script,
@@ -64,7 +64,7 @@ def layer(site: Site, params: Params) -> Facts:
         "options": _option_facts(params, options, columns),
         "distributions": _distributions(columns, options),
         "missing": missing_of_layer(site, layer, label=options.label),
-        "command": command_facts(site),
+        "missing_of_rankings": [] if options.label else _missing_of_rankings(site, layer),
         "classes": [label.name for label in site.atlas.labels],
         "ranked_classes": [label.name for label in site.atlas.ranked_classes],
         "page": page,
@@ -162,6 +162,13 @@ def _distributions(columns: Mapping[str, Column], options: LayerOptions) -> list
             }
         )
     return facts
+
+
+def _missing_of_rankings(site: Site, layer: Layer) -> list[Facts]:
+    """What the plates of the rankings lack that a scan does not project."""
+    others = (Ranking(name) for name in site.atlas.rankings if name not in DEFAULT_RANKINGS)
+    lacking = (missing_of_layer(site, layer, ranked_by=ranking) for ranking in others)
+    return [missing for missing in lacking if missing]
 
 
 def _plate_rows(site: Site, options: LayerOptions) -> int:

@@ -7,6 +7,7 @@ from retroscope.atlas.queries import projection_queries, reader_queries
 from retroscope.atlas.queries.rankings import HitRanking
 from retroscope.atlas.queries.reader_queries import ProjectionCounts
 from retroscope.atlas.reader import Atlas
+from retroscope.atlas.schema import Ranking
 from retroscope.results.layers import Layer
 from retroscope.web.site.site import Facts, Site
 
@@ -37,17 +38,25 @@ def missing_of_unit(site: Site, layer: Layer, channel: int) -> Facts | None:
     return _missing(f"{layer.name}:{channel}", counts.hits, command_facts(site))
 
 
-def missing_of_layer(site: Site, layer: Layer, *, label: str = "") -> Facts | None:
+def missing_of_layer(
+    site: Site, layer: Layer, *, ranked_by: Ranking | None = None, label: str = ""
+) -> Facts | None:
     """What the plates of a layer lack, in all and of the best hit of each channel.
 
-    With a `label`, those of the best images of that class.
+    By default they are those by maximum and by mean; `ranked_by` is another ranking, and with a
+    `label` they are those of the best images of that class. No hit of a sample is the best.
     """
-    ranking = HitRanking(label=site.atlas.label(label).id) if label else None
+    ranking = HitRanking(ranked_by) if ranked_by else None
+    if label:
+        ranking = HitRanking(label=site.atlas.label(label).id)
     counts = projection_queries.count_missing(site.atlas, layer, ranking=ranking)
     if not counts.hits:
         return None
-    facts = {"best_hits": counts.best_hits, "labels": [label] if label else []}
-    return _missing(layer.name, counts.hits, command_facts(site)) | facts
+    return _missing(layer.name, counts.hits, command_facts(site)) | {
+        "best_hits": 0 if ranked_by == Ranking.SAMPLE else counts.best_hits,
+        "ranked_by": ranked_by,
+        "labels": [label] if label else [],
+    }
 
 
 def _missing(unit: str, hits: int, command: Facts) -> Facts:
@@ -57,7 +66,7 @@ def _missing(unit: str, hits: int, command: Facts) -> Facts:
 
 def missing_of_atlas(site: Site) -> Facts | None:
     """What all hits of an atlas lack."""
-    counts = _cached_counts(site.atlas, reader_queries.data_version(site.atlas))
+    counts = _cached_counts(site.atlas, site.atlas.file_version)
     hits = counts.hits - counts.projected
     return {"hits": hits, "of": counts.hits, **command_facts(site)} if hits else None
 
