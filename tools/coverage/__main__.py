@@ -25,13 +25,14 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="Run those of another commit too.")
     parser.add_argument("--failed", action="store_true", help="Run those with faults again.")
     parser.add_argument("--list", action="store_true", help="List the networks.")
+    parser.add_argument("--earlier", default="", help="Commit whose page has earlier results.")
     parser.add_argument("--table", action="store_true", help="Write docs/coverage.md.")
     options = parser.parse_args()
     rows = read_rows(options.output)
     preload()
     if options.table:
         pending = [case for case in all_cases() if case.key not in rows]
-        write_page(rows, pending, Path("docs/coverage.md"))
+        write_page(rows, pending, Path("docs/coverage.md"), earlier=options.earlier)
         return
     cases = [case for case in all_cases() if re.search(options.only, case.key)]
     if options.failed:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,8 @@ def check_targets(subject: Subject, report: Report) -> None:
     for target, method in zip(_targets(subject), DEFINITIONS, strict=False):
         seed_randomness()
         heat_map = rs.cam(subject.net, subject.image, target=target, method=method)
-        outcome = _compare(
-            subject,
-            report,
-            heat_map,
-            lambda result, target=target: plain_score(subject, result, target),
-        )
+        score_of = partial(plain_score, subject, target=target)
+        outcome = _compare(subject, report, heat_map, score_of)
         report.add("targets_compared", int(outcome == "compared"))
         report.add(f"targets_{_kind(target)}", int(outcome == "compared"))
         if outcome != "compared":
@@ -176,9 +173,10 @@ def _is_dense(result: Any) -> bool:
 def _box_scores(result: Any) -> Tensor | None:
     """The scores of the boxes of one image; of YOLO's, the best class of each position."""
     if isinstance(result, list) and result and isinstance(result[0], dict):
-        return result[0].get("scores")
+        scores: Tensor | None = result[0].get("scores")
+        return scores
     if _is_dense(result) and isinstance(result[0], Tensor) and result[0].dim() == 3:
-        predictions = result[0][0]
+        predictions: Tensor = result[0][0]
         if predictions.shape[1] < 40:  # boxes in rows: edges, score, class
             return predictions[:, 4]
         return predictions[4 : 4 + YOLO_CLASSES].amax(0)

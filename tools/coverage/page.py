@@ -58,8 +58,13 @@ the others right, and *refused* if it does not open.
 """
 
 
-def write_page(rows: dict[str, Row], pending: Sequence[Case], page: Path) -> None:
-    """Writes the page from the last row of each network, and the networks that have none."""
+def write_page(
+    rows: dict[str, Row], pending: Sequence[Case], page: Path, *, earlier: str = ""
+) -> None:
+    """Writes the page from the last row of each network, and the networks that have none.
+
+    `earlier` is a commit whose page has results of those.
+    """
     usable = [row for row in rows.values() if "unusable" not in row or row.get("refused")]
     kinds = verdicts(usable, "family", "group")
     sections = [
@@ -76,7 +81,7 @@ def write_page(rows: dict[str, Row], pending: Sequence[Case], page: Path) -> Non
         f"## Operations that make fields the whole image\n\n{operations(usable)}",
         f"## Layers that are not listed\n\n{UNLISTED}\n\n{missing(usable)}",
         f"## Networks that were not checked\n\n{unusable(rows.values())}",
-        f"## Networks that have not run yet\n\n{pending_networks(pending)}",
+        f"## Networks that have not run yet\n\n{pending_networks(pending, earlier)}",
         f"## Kinds of networks\n\n{GROUPS}\n\n{table(GROUP_HEADS, kinds)}",
     ]
     page.write_text("\n\n".join(section.strip() for section in sections) + "\n")
@@ -202,8 +207,9 @@ def unusable(rows: Iterable[Row]) -> str:
     return "\n".join([head, "", *lines]) if lines else "None."
 
 
-def pending_networks(cases: Sequence[Case]) -> str:
+def pending_networks(cases: Sequence[Case], earlier: str = "") -> str:
     """The networks without results, by family."""
+    known = f"This page at commit {earlier} has results of an earlier engine for most of them.\n\n"
     families: dict[str, list[str]] = defaultdict(list)
     for case in cases:
         families[case.family].append(case.name)
@@ -211,7 +217,7 @@ def pending_networks(cases: Sequence[Case]) -> str:
         f"- {family}: {len(names)} ({listing(names, limit=200)})"
         for family, names in families.items()
     ]
-    return "\n".join(lines) or "None."
+    return (known if earlier else "") + "\n".join(lines) if lines else "None."
 
 
 def listing(names: Iterable[str], limit: int = 6) -> str:

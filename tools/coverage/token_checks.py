@@ -56,8 +56,9 @@ def _compare_count(subject: Subject, report: Report, layer: Layer, *, path: str)
             f"tokens: {layer.name} has {layer.size} and {layer.extra_tokens} more, of {tokens}"
         )
     declared = getattr(getattr(subject.module, "patch_embed", None), "grid_size", None)
-    is_of_patches = declared is not None and 0 <= tokens - prod(declared) <= MOST_EXTRA_TOKENS
-    if path.startswith("blocks.") and is_of_patches and layer.size != tuple(declared):
+    if declared is None or not 0 <= tokens - prod(declared) <= MOST_EXTRA_TOKENS:
+        return
+    if path.startswith("blocks.") and layer.size != tuple(declared):
         report.answer_is_wrong(f"tokens: {layer.name} has {layer.size} positions, not {declared}")
 
 
@@ -78,7 +79,9 @@ def _compare_places(subject: Subject, report: Report) -> None:
     for path, layer in spread(placed, SAMPLED_LAYERS):
         output = run.output(path)
         maps = None if output is None else as_maps(output, layer)
-        for y, x in _places(layer) if maps is not None and maps.requires_grad else ():
+        if maps is None or not maps.requires_grad:
+            continue
+        for y, x in _places(layer):
             if monotonic() > deadline:
                 return
             (slope,) = torch.autograd.grad(
@@ -124,7 +127,7 @@ def attention_to_oneself() -> Iterator[None]:
         attend = F.scaled_dot_product_attention
         stack.enter_context(patch.object(F, "scaled_dot_product_attention", _to_oneself(attend)))
         for home in (F, torch, Tensor):
-            softmax = home.softmax  # type: ignore[attr-defined]
+            softmax = home.softmax
             stack.enter_context(patch.object(home, "softmax", _identity(softmax)))
         yield
 

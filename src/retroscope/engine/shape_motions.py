@@ -75,8 +75,8 @@ def reshape(at: Place, *_args: object, **_kwargs: object) -> Motion:
     if all(axis.repeats == axis.window == 1 for axis in (y, x)):
         return Move(axes)
     if all(axis.repeats == 1 for axis in (y, x)):
-        windows = (Window(axis.window, axis.window) for axis in (y, x))
-        return Slide(*windows, axes, cuts=True)
+        y_window, x_window = (Window(axis.window, axis.window) for axis in (y, x))
+        return Slide(y_window, x_window, axes, cuts=True)
     return Resample(y.reads(at.result), x.reads(at.result), axes)
 
 
