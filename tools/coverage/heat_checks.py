@@ -193,7 +193,7 @@ def _logits(subject: Subject, result: Any) -> Tensor | None:
         return None
     if not isinstance(result, Tensor) or result.dim() != 4:
         return None
-    size = subject.net.input_size
-    if tuple(result.shape[2:]) != size:
-        result = F.interpolate(result, size=size, mode="bilinear", align_corners=False)
-    return result
+    size, logits = subject.net.input_size, result
+    if tuple(logits.shape[2:]) != size:
+        logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+    return logits
