@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from retroscope.geometry import Window
 Call = Callable[[torch.Tensor], Any]
 FRONT, LAST = (1, 4, 6, 5), (1, 6, 5, 4)
 """A map of 6x5 with four channels, in front and last."""
+LINE, VOLUME = (1, 4, 9), (1, 4, 4, 6, 5)
+"""A map of a signal and one of a volume, with four channels in front."""
 
 
 class Listen(TorchFunctionMode):
@@ -54,16 +57,18 @@ def heard(call: Call, x: torch.Tensor, axes: Axes) -> Heard:
 
 
 def influence(call: Call, x: torch.Tensor, axes: Axes) -> torch.Tensor:
-    """For each position (y, x) of the map, which numbers of the result can change with it."""
+    """For each position of the map, which numbers of the result can change with it."""
     before = next(tensors_in(call(x.clone()))).double()
-    lengths = x.shape[axes[0]], x.shape[axes[1]]
+    lengths = [x.shape[axis] for axis in axes]
     found = torch.zeros(*lengths, *before.shape, dtype=torch.bool)
-    ramp = torch.linspace(50, 150, x.numel() // (lengths[0] * lengths[1]), dtype=x.dtype)
-    for y, x_, sign in product(range(lengths[0]), range(lengths[1]), (1, -1)):
-        other = x.clone()
-        spot = other.select(axes[1], x_).select(axes[0], y)
-        spot.add_(sign * ramp.view_as(spot))
-        found[y, x_] |= (next(tensors_in(call(other))).double() - before).abs() > 1e-9
+    ramp = torch.linspace(50, 150, x.numel() // prod(lengths), dtype=x.dtype)
+    for position in product(*map(range, lengths)):
+        for sign in (1, -1):
+            other = x.clone()
+            places = dict(zip(axes, position, strict=True))
+            spot = other[tuple(places.get(dim, slice(None)) for dim in range(x.dim()))]
+            spot.add_(sign * ramp.view_as(spot))
+            found[position] |= (next(tensors_in(call(other))).double() - before).abs() > 1e-9
     return found
 
 
@@ -72,11 +77,12 @@ def check(call: Call, x: torch.Tensor, axes: Axes) -> Heard:
     told, found = heard(call, x, axes), influence(call, x, axes)
     if isinstance(told.motion, Mix):
         return told
-    y, x_ = _axes_of_result(told.motion, axes)
-    others = [2 + dim for dim in range(told.result.dim()) if dim not in (y, x_)]
+    rank, moved = len(axes), _axes_of_result(told.motion, axes)
+    others = [rank + dim for dim in range(told.result.dim()) if dim not in moved]
     pairs = found.any(others) if others else found
-    pairs = pairs.transpose(2, 3) if y > x_ else pairs
-    reads = _reads(told.motion, pairs.shape[2:])
+    order = [sorted(moved).index(axis) for axis in moved]
+    pairs = pairs.permute(*range(rank), *(rank + place for place in order))
+    reads = _reads(told.motion, found.shape[:rank], pairs.shape[rank:])
     if isinstance(told.motion, Stay) and told.motion.gated:
         assert (pairs | ~reads).all(), "a gate keeps the local path"
         assert (pairs & ~reads).any(), "a gate lets more through"
@@ -92,21 +98,23 @@ def _axes_of_result(motion: Motion, axes: Axes) -> Axes:
     return moved or axes
 
 
-def _reads(motion: Motion, outputs: torch.Size) -> torch.Tensor:
-    if isinstance(motion, Resample):
-        y, x = (
-            torch.tensor([[at in range(*interval) for interval in intervals] for at in range(size)])
-            for intervals, size in zip((motion.y, motion.x), (6, 5), strict=True)
-        )
-        return y[:, None, :, None] & x[None, :, None, :]
-    windows = (motion.y, motion.x) if isinstance(motion, Slide) else (Window(), Window())
-    y, x = (
-        torch.tensor([[_taps(window, output, at) for output in range(count)] for at in range(size)])
-        for window, count, size in zip(windows, outputs, (6, 5), strict=True)
-    )
-    return y[:, None, :, None] & x[None, :, None, :]
+def _reads(motion: Motion, inputs: torch.Size, outputs: torch.Size) -> torch.Tensor:
+    """For each position of the map, and each of the result, whether it is read there."""
+    rank = len(inputs)
+    windows = motion.windows if isinstance(motion, Slide) else (Window(),) * rank
+    pairs = torch.ones(*inputs, *outputs, dtype=torch.bool)
+    for axis, (size, count) in enumerate(zip(inputs, outputs, strict=True)):
+        if isinstance(motion, Resample):
+            taps = [range(*interval) for interval in motion.reads[axis]]
+        else:
+            taps = [_taps(windows[axis], output) for output in range(count)]
+        along = torch.tensor([[at in reads for reads in taps] for at in range(size)])
+        shape = [1] * (2 * rank)
+        shape[axis], shape[rank + axis] = size, count
+        pairs &= along.view(shape)
+    return pairs
 
 
-def _taps(window: Window, output: int, at: int) -> bool:
+def _taps(window: Window, output: int) -> range:
     start, stop = window.reads(output)
-    return at in range(start, stop, window.dilation)
+    return range(start, stop, window.dilation)

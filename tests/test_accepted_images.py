@@ -95,9 +95,9 @@ def test_the_channels_are_those_that_the_network_runs(
         (lambda: ChannelsLast(3, 4, 3), "images of (16, 16, 3); wrap it in a module that permutes"),
         (
             lambda: nn.Sequential(nn.Conv3d(3, 4, 3)),
-            "its first layer, 0, is 3-D and takes video or volumes; retroscope looks at single im",
+            "its first layer, 0, is 3-D and takes volumes or video; give input_size=(depth, hei",
         ),
-        (lambda: nn.Conv1d(1, 4, 3), "it is 1-D and takes signals or sequences"),
+        (lambda: nn.Conv1d(1, 4, 3), "it is 1-D and takes signals; give input_size=(length,)"),
         (lambda: nn.LSTM(28, 4), "it is recurrent and takes sequences"),
         (lambda: nn.Sequential(nn.Embedding(9, 4)), "0, is an embedding and takes the indices of"),
     ],
@@ -153,12 +153,25 @@ class Volumes(nn.Module):
 
 
 @pytest.mark.parametrize("size", [(1, 8, 16, 16), (1, 1, 8, 16, 16)])
-def test_volumes_are_refused_by_what_takes_them(size: tuple[int, ...]) -> None:
-    with pytest.raises(RetroscopeError, match="its first layer, first, is 3-D and takes video"):
+def test_volumes_of_a_module_that_states_no_size_are_refused(size: tuple[int, ...]) -> None:
+    with pytest.raises(RetroscopeError, match="its first layer, first, is 3-D and takes volumes"):
         rs.cam(Volumes(), torch.zeros(size))
 
 
 def test_a_3_d_layer_that_would_take_a_batch_for_channels_is_refused() -> None:
     net = rs.Network(nn.Sequential(nn.Conv3d(1, 2, 3)), input_size=(16, 16))
-    with pytest.raises(RetroscopeError, match=r"no layer that sees an image.* 3-D and takes video"):
+    with pytest.raises(
+        RetroscopeError, match=r"no layer that sees an image.* 3-D and takes volumes"
+    ):
         net.survey()
+
+
+def test_a_network_of_images_opened_for_volumes_is_refused_with_what_it_takes() -> None:
+    """As with an input size that begins with the channels."""
+    net = rs.Network(built(lambda: nn.Sequential(nn.Conv2d(3, 4, 3))), input_size=(3, 16, 16))
+    with pytest.raises(ModelError) as caught:
+        _ = net.layers
+    assert "cannot run a volume of 3 channels and 3x16x16 pixels" in str(caught.value)
+    assert "its first layer, 0, is 2-D and takes images; give input_size=(height, width)" in str(
+        caught.value
+    )

@@ -8,8 +8,10 @@ from itertools import product
 import torch
 
 from retroscope.engine.batching import Size
+from retroscope.engine.input_rank import CONVOLUTIONS
 from retroscope.engine.isolation import device_of, dtype_of, preserve_state
 from retroscope.engine.memory import is_out_of_memory
+from retroscope.geometry import IMAGE_RANK, format_size
 
 IMAGE_CHANNELS = (3, 1)
 """Of image files: colour and grey."""
@@ -20,15 +22,21 @@ USUAL_SIDES = (224, 32, 28, 64, 96, 128, 256, 299, 227)
 SIZE_ATTRIBUTES = ("input_size", "img_size", "image_size")
 """Where modules store the size of their input."""
 
-OTHER_INPUTS: tuple[tuple[type[torch.nn.Module], str], ...] = (
-    (torch.nn.Conv3d, "is 3-D and takes video or volumes"),
-    (torch.nn.Conv1d, "is 1-D and takes signals or sequences"),
-    (torch.nn.RNNBase, "is recurrent and takes sequences"),
-    (torch.nn.Embedding, "is an embedding and takes the indices of words"),
+RANKS = {
+    1: "is 1-D and takes signals; give input_size=(length,)",
+    2: "is 2-D and takes images; give input_size=(height, width)",
+    3: "is 3-D and takes volumes or video; give input_size=(depth, height, width)",
+}
+"""What networks take by their first convolution, and how it is stated."""
+
+_NO_IMAGES: tuple[tuple[type[torch.nn.Module], str], ...] = (
+    (torch.nn.RNNBase, "is recurrent and takes sequences; retroscope looks at single images"),
+    (
+        torch.nn.Embedding,
+        "is an embedding and takes the indices of words; retroscope looks at single images",
+    ),
 )
 """First layers of networks that do not take images, and what these take."""
-
-_IMAGE_LAYERS = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ def infer_channels(module: torch.nn.Module, size: Size) -> int:
     Those of its first convolution if image files have as many. Otherwise the network is run: its
     code may rearrange the pixels first, or the convolution that it registers first runs later.
     """
-    channels = first_convolution_channels(module)
+    channels = first_convolution_channels(module, len(size))
     if channels in IMAGE_CHANNELS:
         return channels
     fitting = (
@@ -64,10 +72,12 @@ def infer_size(module: torch.nn.Module) -> Size:
     return next((size for size in sizes if accepts(module, channels, *size)), usual[0])
 
 
-def first_convolution_channels(module: torch.nn.Module) -> int:
-    """The input channels of the first convolution; 0 if there is none."""
-    parts = (part for part in module.modules() if isinstance(part, torch.nn.Conv2d))
-    return next((convolution.in_channels for convolution in parts), 0)
+def first_convolution_channels(module: torch.nn.Module, rank: int = IMAGE_RANK) -> int:
+    """The input channels of the first convolution along so many axes; 0 if there is none."""
+    kind, _ = CONVOLUTIONS[rank]
+    parts = (part for part in module.modules() if isinstance(part, kind))
+    channels: int = next((convolution.in_channels for convolution in parts), 0)
+    return channels
 
 
 def accepts(module: torch.nn.Module, *shape: int) -> bool:
@@ -98,15 +108,19 @@ def advise_on_input(
             f"inputs={{{inputs[0]!r}: 'image', {example}}}",
             "inputs",
         )
-    if size != usual_size and accepts(module, channels, *usual_size):
+    if (
+        len(size) == len(usual_size)
+        and size != usual_size
+        and accepts(module, channels, *usual_size)
+    ):
         return InputAdvice(f"it runs {_pixels(usual_size)}; resize the image to that")
     for count, accepted_size in _candidates(module, channels, size):
         if accepts(module, count, *accepted_size):
             return _advise_to_change(channels, size, count, accepted_size)
-    if accepts(module, *size, channels):
+    if len(size) == IMAGE_RANK and accepts(module, *size, channels):
         shape = (*size, channels)
         return InputAdvice(f"it runs images of {shape}; wrap it in a module that permutes images")
-    return advise_on_first_layer(module)
+    return advise_on_first_layer(module, len(size))
 
 
 def _required_inputs(module: torch.nn.Module) -> list[str]:
@@ -125,8 +139,10 @@ def _required_inputs(module: torch.nn.Module) -> list[str]:
 
 def _candidates(module: torch.nn.Module, channels: int, size: Size) -> Iterator[tuple[int, Size]]:
     """Channels and sizes to try: this size, those that the modules state, and the usual ones."""
-    counts = dict.fromkeys((channels, *IMAGE_CHANNELS, first_convolution_channels(module)))
-    sizes = dict.fromkeys((size, *_stated_sizes(module), *((side, side) for side in USUAL_SIDES)))
+    first = first_convolution_channels(module, len(size))
+    counts = dict.fromkeys((channels, *IMAGE_CHANNELS, first))
+    usual = (*_stated_sizes(module), *((side, side) for side in USUAL_SIDES))
+    sizes = dict.fromkeys((size, *(usual if len(size) == IMAGE_RANK else ())))
     for candidate, count in product(sizes, counts):
         if count and (count, candidate) != (channels, size):
             yield count, candidate
@@ -157,16 +173,19 @@ def _advise_to_change(channels: int, size: Size, count: int, accepted_size: Size
 
 
 def _pixels(size: Size) -> str:
-    return f"{size[0]}x{size[1]} pixels"
+    return f"{format_size(size)} pixels"
 
 
-def advise_on_first_layer(module: torch.nn.Module) -> InputAdvice | None:
-    """That the first layer takes no images, if that is so."""
+def advise_on_first_layer(module: torch.nn.Module, rank: int = IMAGE_RANK) -> InputAdvice | None:
+    """That the first layer takes no input of so many axes, if that is so."""
     for name, part in module.named_modules():
-        if isinstance(part, _IMAGE_LAYERS):
+        layer = f"its first layer, {name}," if name else "it"
+        if isinstance(part, (*CONVOLUTIONS[rank], torch.nn.Linear)):
             return None
-        for kind, description in OTHER_INPUTS:
+        for other, kinds in CONVOLUTIONS.items():
+            if isinstance(part, kinds):
+                return InputAdvice(f"{layer} {RANKS[other]}", "input_size")
+        for kind, description in _NO_IMAGES:
             if isinstance(part, kind):
-                layer = f"its first layer, {name}," if name else "it"
-                return InputAdvice(f"{layer} {description}; retroscope looks at single images")
+                return InputAdvice(f"{layer} {description}")
     return None

@@ -13,9 +13,11 @@ from retroscope.engine.batching import NetworkInput, Size
 from retroscope.engine.held_inputs import held_forward, hold_inputs, missing_inputs_error
 from retroscope.engine.isolation import device_of, dtype_of
 from retroscope.errors import ImageError, ModelError, RetroscopeError, did_you_mean
+from retroscope.geometry import format_size
 from retroscope.imaging.image import Fit
 from retroscope.module_inputs import ImageInput, ModuleInputs, OtherInput, batch_of_one
 from retroscope.preprocessing import state_preprocessing
+from retroscope.user_modules import fit_to
 
 if TYPE_CHECKING:
     from retroscope.network import Network
@@ -47,12 +49,12 @@ def infer_image_channels(net: "Network", fit: Fit) -> int:
     assert net.inputs is not None
     candidate = copy(net)
     candidate.module = bind_module(net.module, net.inputs)
-    first = first_convolution_channels(net.module)
+    first = first_convolution_channels(net.module, len(fit.shape))
     for count in dict.fromkeys((*IMAGE_CHANNELS, first)):
         candidate.preprocessing = state_preprocessing(
             fit, count, mean=(), std=(), bands=(), value_range=None
         )
-        if count and accepts(blank_module(candidate, fit.size), count, *fit.size):
+        if count and accepts(blank_module(candidate, fit.shape), count, *fit.shape):
             return count
     return first or IMAGE_CHANNELS[0]
 
@@ -141,7 +143,7 @@ def _with_other_values(net: "Network") -> torch.nn.Module:
 def preparing_network(net: "Network", spec: ImageInput) -> "Network":
     """The network as one that prepares another image: with its preprocessing, and no inputs."""
     preparing, own = copy(net), net.preprocessing
-    fit = spec.fit or (Fit(spec.input_size) if spec.input_size else own.fit)
+    fit = spec.fit or (fit_to(spec.input_size) if spec.input_size else own.fit)
     preparing.inputs, preparing.preprocessing = None, replace(own, fit=fit)
     if spec.mean or spec.std or spec.value_range:
         preparing.preprocessing = state_preprocessing(
@@ -194,8 +196,8 @@ def _prepare_other(net: "Network", name: str, value: object, size: Size) -> torc
     expected, actual = _size_beside(net, preparing, size), tuple(tensor.shape[1:])
     if actual != expected:
         raise ImageError(
-            f"{name} has {actual[0]}x{actual[1]} pixels beside {net.inputs.image} of "
-            f"{size[0]}x{size[1]}; it must have {expected[0]}x{expected[1]}"
+            f"{name} has {format_size(actual)} pixels beside {net.inputs.image} of "
+            f"{format_size(size)}; it must have {format_size(expected)}"
         )
     return tensor
 

@@ -13,7 +13,7 @@ from retroscope.engine.held_inputs import CallPattern, HeldForward, InputSlot, h
 from retroscope.errors import ImageError, ModelError, did_you_mean
 from retroscope.imaging.image import Fit
 
-Size = tuple[int, int]
+Size = tuple[int, ...]
 
 IMAGE = "image"
 """Short for an `ImageInput` that is prepared as the image that is looked back to."""

@@ -14,6 +14,7 @@ from retroscope.engine.batching import NetworkInput, Size
 from retroscope.engine.isolation import EXCLUSIVE_USE, device_of, dtype_of, unwrap
 from retroscope.engine.program import Survey
 from retroscope.errors import ImageError, ModelError, UnitError
+from retroscope.geometry import IMAGE_RANK, INPUTS, format_size
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import Fit, HasPixels
 from retroscope.imaging.slice_files import AnyFile, open_source
@@ -65,9 +66,11 @@ class Network:
 
     `mean` and `std` are per channel, for pixels scaled to 0-1; with a `value_range`, the values
     that become 0 and 1, they are in the units of that. `bands` are the three channels that are
-    shown of many, counted from 1; by default the first. `input_size` is 224x224 by default;
-    detectors of torchvision take images whole and resize them themselves. `remarks` are added to
-    the notes of every projection; `inferred` lists what was found out while the network was opened.
+    shown of many, counted from 1; by default the first. `input_size` is 224x224 by default; for
+    volumes and video it has the depth in front, (16, 112, 112), for signals it is the length alone,
+    (400,). Detectors of torchvision take images whole and resize them themselves. `remarks` are
+    added to the notes of every projection; `inferred` lists what was found out while the network
+    was opened.
 
     `inputs` has an entry for each argument of a module that takes several: `image`, an
     `ImageInput`, a `NumberInput`, or a value that is held. All methods look back to the image
@@ -115,7 +118,7 @@ class Network:
     def _infer_channels(self, fit: Fit) -> int:
         if self.inputs is not None:
             return infer_image_channels(self, fit)
-        return infer_channels(self.module, fit.size)
+        return infer_channels(self.module, fit.shape)
 
     def with_module(
         self,
@@ -167,12 +170,23 @@ class Network:
         return (inputs.image, *inputs.per_image) if inputs and inputs.per_image else ()
 
     def __repr__(self) -> str:
-        height, width = self.input_size
-        return f"<Network {self.name}: {height}x{width} on {self.device}>"
+        return f"<Network {self.name}: {format_size(self.input_size)} on {self.device}>"
 
     @property
     def input_size(self) -> Size:
-        return self.preprocessing.fit.size
+        return self.preprocessing.fit.shape
+
+    @property
+    def rank(self) -> int:
+        """The number of axes of what it takes: 1 for signals, 2 for images, 3 for volumes."""
+        return self.preprocessing.rank
+
+    def require_images(self, what: str, *, instead: str) -> None:
+        """Raises unless the network takes images; `what` is made of images alone."""
+        if self.rank != IMAGE_RANK:
+            raise ModelError(
+                f"no {what} of {self.name}: it takes {INPUTS[self.rank]}s, not images; {instead}"
+            )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -280,12 +294,15 @@ class Network:
 
     def _prepare_tensor(self, tensor: torch.Tensor) -> NetworkInput:
         channels = self.preprocessing.channels
-        if tensor.dim() != 3 or tensor.shape[0] != channels or not tensor.is_floating_point():
-            advice = "; it is a batch, give one image of it" if tensor.dim() == 4 else ""
-            if other := advise_on_first_layer(self.module):
+        has_axes = tensor.dim() == self.rank + 1
+        if not has_axes or tensor.shape[0] != channels or not tensor.is_floating_point():
+            is_batch = tensor.dim() == self.rank + 2
+            advice = f"; it is a batch, give one {INPUTS[self.rank]} of it" if is_batch else ""
+            if other := advise_on_first_layer(self.module, self.rank):
                 advice = f"; {other.text}"
+            lengths = ", ".join(map(str, (channels, *_LENGTHS[self.rank])))
             raise ImageError(
-                f"{self.name} takes a float tensor of ({channels}, height, width); this one is "
+                f"{self.name} takes a float tensor of ({lengths}); this one is "
                 f"{tensor.dtype} of {tuple(tensor.shape)}{advice}"
             )
         values = tensor.detach().to(dtype_of(self.module), copy=True)
@@ -303,6 +320,9 @@ class Network:
         )
         return range_caveats(float(lowest), float(highest), black=extremes[0], white=extremes[1])
 
+
+_LENGTHS = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+"""What the lengths along the axes are called."""
 
 AnyNetwork = Network | torch.nn.Module
 """A network, or a module that is wrapped with what it states and what is usual."""
@@ -342,18 +362,32 @@ def as_network(net: object) -> Network:
     fit = usual_fit(module, stated.get("input_size"))
     if fit.mode == "whole":  # it resizes and normalises images itself
         stated = {**stated, "fit": fit}
-        return Network(module, **stated, remarks=_assumptions(module, fit.size, stated))
-    size = stated.get("input_size") or infer_size(module)
+        return Network(module, **stated, remarks=_assumptions(module, fit.shape, stated))
+    size = stated.get("input_size")
+    if size is None:
+        _refuse_unknown_size(module)
+        size = infer_size(module)
     return Network(
         module, **{**stated, "input_size": size}, remarks=_assumptions(module, size, stated)
     )
+
+
+def _refuse_unknown_size(module: torch.nn.Module) -> None:
+    """Of volumes and signals no size is usual."""
+    other = advise_on_first_layer(module)
+    if other is not None and other.parameter == "input_size":
+        raise ModelError(
+            f"the size of the inputs of {type(module).__name__} is not known: {other.text} to "
+            "rs.Network(module, ...)",
+            parameter="input_size",
+        )
 
 
 def _assumptions(module: torch.nn.Module, size: Size, stated: Mapping[str, object]) -> list[str]:
     """One sentence on what a module does not state, or none."""
     kind = type(module).__name__
     texts = {
-        f"{size[0]}x{size[1]} pixels": {"input_size", "fit"},
+        f"{format_size(size)} pixels": {"input_size", "fit"},
         "mean 0 and std 1 for pixels from 0 to 1": {"mean", "std", "fit"},
         "no labels": {"labels"},
     }

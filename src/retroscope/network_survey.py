@@ -11,22 +11,28 @@ from retroscope.accepted_images import advise_on_first_layer, advise_on_input
 from retroscope.blind_layers import unlist_blind_layers
 from retroscope.engine.batch_test import mixes_images
 from retroscope.engine.memory import is_out_of_memory
+from retroscope.engine.motion import Shape
 from retroscope.engine.program import Survey
 from retroscope.engine.survey import survey
 from retroscope.errors import ModelError, RetroscopeError, describe_error
+from retroscope.geometry import format_size
 from retroscope.input_binding import blank_module, random_modules
 
 if TYPE_CHECKING:
     from retroscope.network import Network
 
 
-def survey_network(net: "Network", shape: tuple[int, int, int]) -> Survey:
+_INPUTS = {1: "a signal", 2: "an image", 3: "a volume"}
+
+
+def survey_network(net: "Network", shape: Shape) -> Survey:
     """The program of a network for black images of this shape (channels, height, width).
 
     What comes with each image is black or zero.
     """
-    channels, height, width = shape
-    module = blank_module(net, (height, width))
+    channels, *lengths = shape
+    size = tuple(lengths)
+    module = blank_module(net, size)
     try:
         surveyed = survey(module, shape)
     except RetroscopeError:
@@ -34,26 +40,24 @@ def survey_network(net: "Network", shape: tuple[int, int, int]) -> Survey:
     except Exception as error:  # whatever the network's own code raises
         if is_out_of_memory(error):
             raise
-        advice = advise_on_input(module, channels, (height, width), usual_size=net.input_size)
+        advice = advise_on_input(module, channels, size, usual_size=net.input_size)
         reason = describe_error(error)
         raise ModelError(
-            f"{net.name} cannot run an image of {channels} channels and "
-            f"{height}x{width} pixels: {f'{advice.text} ({reason})' if advice else reason}",
+            f"{net.name} cannot run {_INPUTS[len(size)]} of {channels} channels and "
+            f"{format_size(size)} pixels: {f'{advice.text} ({reason})' if advice else reason}",
             parameter=advice.parameter if advice else "",
         ) from error
-    other = None if surveyed.layers else advise_on_first_layer(net.module)
+    other = None if surveyed.layers else advise_on_first_layer(net.module, len(size))
     if other is not None:  # it has run because a batch of images looks like one of its inputs
         raise ModelError(f"{net.name} has no layer that sees an image: {other.text}")
     if net.inputs is None:
         return surveyed
-    modules = random_modules(net, (height, width))
+    modules = random_modules(net, size)
     seeing = unlist_blind_layers(surveyed, modules, shape, image=net.inputs.image)
     return _with_batch_test(seeing, shape, modules) if net.inputs.per_image else seeing
 
 
-def _with_batch_test(
-    surveyed: Survey, shape: tuple[int, int, int], modules: Sequence[torch.nn.Module]
-) -> Survey:
+def _with_batch_test(surveyed: Survey, shape: Shape, modules: Sequence[torch.nn.Module]) -> Survey:
     """The survey of a network whose images come with other inputs, which must not mix either."""
     *single, together = modules
     return replace(surveyed, batch_test=partial(mixes_images, together, shape, single=single))

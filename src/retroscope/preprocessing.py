@@ -12,6 +12,7 @@ import torch
 
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, ModelError
+from retroscope.geometry import IMAGE_RANK
 from retroscope.imaging.bands import (
     BYTES_AS_THEY_ARE,
     STRETCH,
@@ -89,6 +90,11 @@ class Preprocessing:
         return len(self.mean)
 
     @property
+    def rank(self) -> int:
+        """The number of axes of what the network takes: 1 for signals, 2 images, 3 volumes."""
+        return len(self.fit.shape)
+
+    @property
     def takes_photos(self) -> bool:
         """Whether its images may be photographs: one channel or three, and 255 is white."""
         return self.channels in PHOTO_CHANNELS and self.value_range is None
@@ -141,6 +147,7 @@ class Preprocessing:
 
         A volume or a clip may also be the frames of a folder.
         """
+        self._refuse_signals()
         if self.fit.depth:
             formats = limits.get("formats", FORMATS)
             slices = open_slices(file, repr(source), channels=self.channels, formats=formats)
@@ -161,12 +168,20 @@ class Preprocessing:
 
     def prepare(self, image: InMemory) -> NetworkInput:
         """The network's input for an image in memory."""
+        self._refuse_signals()
         if self.fit.depth:
             slices = slices_in_memory(image, self.channels)
             return self._prepare_volume(slices, "memory", depth=self.fit.depth)
         if self.takes_photos:
             return self._prepare_photo(fit_source(cast("AnyPhoto", image), self.fit))
         return self._prepare_raster(as_raster(image, self.channels))
+
+    def _refuse_signals(self) -> None:
+        if self.rank < IMAGE_RANK:
+            raise ImageError(
+                "the network takes signals, which are read from no file; give a float tensor "
+                f"({self.channels}, length), such as torch.from_numpy(array)"
+            )
 
     def _prepare_photo(self, image: Image) -> NetworkInput:
         """The network's input for a photograph that is fitted already."""
@@ -249,7 +264,12 @@ class Preprocessing:
         return NetworkInput(tensor, shown.pixels, raster.source, self.fit, caveats)
 
     def show_input(self, values: npt.NDArray[np.float32]) -> tuple[RGB, tuple[str, ...]]:
-        """The pixels of an input (channels, (slices,) height, width), and notes on them."""
+        """The pixels of an input (channels, (slices,) height, width), and notes on them.
+
+        A signal is shown as an image of one row.
+        """
+        if self.rank < IMAGE_RANK:
+            values = values[:, None]
         if self.takes_photos:
             return self._in_bands(self.to_rgb(values)), ()
         low, high = self.value_range or (0, 1)
@@ -267,8 +287,9 @@ class Preprocessing:
         return pixels
 
     def level(self, value: float) -> torch.Tensor:
-        """The input for a grey level from 0 (black) to 1 (white): channels, 1, 1."""
-        return ((value - torch.tensor(self.mean)) / torch.tensor(self.std))[:, None, None]
+        """The input for a grey level from 0 (black) to 1 (white): channels, and 1 for each axis."""
+        levels = (value - torch.tensor(self.mean)) / torch.tensor(self.std)
+        return levels.view(-1, *[1] * self.rank)
 
     def _normalise(self, planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         planes -= _per_channel(self.mean, planes)

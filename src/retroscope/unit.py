@@ -10,7 +10,7 @@ from retroscope.errors import UnitError
 _LAYER, _NUMBER = r"[^:@\s]+", r"\d{1,18}"
 _ADDRESS = re.compile(
     rf"(?P<layer>{_LAYER})"
-    rf"(:(?P<channel>{_NUMBER})(@(?P<place>\*|(?P<y>{_NUMBER}),(?P<x>{_NUMBER})))?)?"
+    rf"(:(?P<channel>{_NUMBER})(@(?P<place>\*|{_NUMBER}(,{_NUMBER}){{0,2}}))?)?"
 )
 _FORMS = "write LAYER, LAYER:CHANNEL, LAYER:CHANNEL@Y,X or LAYER:CHANNEL@*"
 
@@ -19,8 +19,8 @@ _FORMS = "write LAYER, LAYER:CHANNEL, LAYER:CHANNEL@Y,X or LAYER:CHANNEL@*"
 class Unit:
     """A place to look back from: a layer, a channel of it, or one position of that channel.
 
-    Positions are `(y, x)` in the layer's map. Without a position, a channel stands for its
-    strongest one; `whole_map` stands for all of them at once.
+    Positions are `(y, x)` in the layer's map; of a volume `(z, y, x)`, of a signal `(x,)`. Without
+    a position, a channel stands for its strongest one; `whole_map` stands for all of them at once.
 
     >>> Unit.parse("features.28:42@6,7")
     Unit(layer='features.28', channel=42, position=(6, 7), whole_map=False)
@@ -30,7 +30,7 @@ class Unit:
 
     layer: str
     channel: int | None = None
-    position: tuple[int, int] | None = None
+    position: tuple[int, ...] | None = None
     whole_map: bool = False
 
     def __post_init__(self) -> None:
@@ -55,20 +55,20 @@ class Unit:
         channel = None if match["channel"] is None else int(match["channel"])
         if match["place"] is None or match["place"] == "*":
             return cls(match["layer"], channel, whole_map=match["place"] == "*")
-        return cls(match["layer"], channel, (int(match["y"]), int(match["x"])))
+        return cls(match["layer"], channel, tuple(map(int, match["place"].split(","))))
 
     def __str__(self) -> str:
         if self.channel is None:
             return self.layer
         place = "@*" if self.whole_map else ""
         if self.position is not None:
-            place = "@{},{}".format(*self.position)
+            place = "@" + ",".join(map(str, self.position))
         return f"{self.layer}:{self.channel}{place}"
 
     def __lt__(self, other: "Unit") -> bool:
         return self._rank() < other._rank()
 
-    def _rank(self) -> tuple[tuple[int | str, ...], int, bool, tuple[int, int]]:
+    def _rank(self) -> tuple[tuple[int | str, ...], int, bool, tuple[int, ...]]:
         pieces = re.split(r"(\d+)", self.layer)
         natural = tuple(int(piece) if n % 2 else piece for n, piece in enumerate(pieces))
         channel = -1 if self.channel is None else self.channel

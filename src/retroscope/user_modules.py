@@ -2,7 +2,9 @@
 about its images.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from numbers import Integral
 from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,11 +12,13 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from retroscope.engine.input_rank import input_rank
 from retroscope.engine.isolation import unwrap
 from retroscope.errors import ModelError
+from retroscope.geometry import AXES, IMAGE_RANK
 from retroscope.imaging.image import Fit
 
-Size = tuple[int, int]
+Size = tuple[int, ...]
 
 
 class NonModule(NamedTuple):
@@ -171,7 +175,7 @@ def stated_options(module: torch.nn.Module, name: str) -> dict[str, Any]:
     registered = {*module._parameters, *module._buffers, *module._modules}  # noqa: SLF001
     settings = {name: getattr(module, name, None) for name in _PARSERS if name not in registered}
     return {
-        attribute: _parse_attribute(attribute, setting, name)
+        attribute: _parse_attribute(attribute, setting, name, rank=input_rank(module))
         for attribute, setting in settings.items()
         if setting is not None and not callable(setting)
     }
@@ -188,10 +192,25 @@ def usual_fit(module: torch.nn.Module, size: Size | None = None) -> Fit:
     """
     transform: Any = getattr(module, "transform", None)
     if size is not None or type(transform).__name__ != "GeneralizedRCNNTransform":
-        return Fit(size or USUAL_SIZE)
+        return fit_to(size or USUAL_SIZE)
     side = int(transform.min_size[-1])
     width, height = transform.fixed_size or (side, side)
     return Fit((height, width), "whole")
+
+
+def fit_to(size: Size) -> Fit:
+    """The usual fit to a height and a width, for volumes with the depth in front, or to the length
+    of a signal.
+
+    >>> fit_to((16, 112, 112)).depth, fit_to((400,)).shape
+    (16, (400,))
+    """
+    is_listed = isinstance(size, Sequence) and not isinstance(size, str | bytes)
+    is_size = is_listed and all(isinstance(length, Integral) for length in size)
+    if not is_size or not 1 <= len(size) <= len(AXES):
+        return Fit(size)  # type: ignore[arg-type]
+    *depth, height, width = size if len(size) > 1 else (0, 1, *size)
+    return Fit((height, width), depth=depth[0] if depth else None)
 
 
 def timm_options(module: torch.nn.Module) -> dict[str, Any]:
@@ -207,8 +226,10 @@ def timm_options(module: torch.nn.Module) -> dict[str, Any]:
     }
 
 
-def _parse_attribute(attribute: str, setting: object, name: str) -> Any:
+def _parse_attribute(attribute: str, setting: object, name: str, *, rank: int = IMAGE_RANK) -> Any:
     parse, requirement = _PARSERS[attribute]
+    if parse is _parse_size and rank != IMAGE_RANK:
+        parse, requirement = partial(_parse_size, rank=rank), SIZE_EXAMPLES[rank]
     try:
         return parse(setting)
     except (TypeError, ValueError, LookupError, RuntimeError) as error:
@@ -217,11 +238,15 @@ def _parse_attribute(attribute: str, setting: object, name: str) -> Any:
         ) from error
 
 
-def _parse_size(size: Any) -> Size:
-    """Height and width: one number for both, or the last two of a shape such as (3, 224, 224)."""
+def _parse_size(size: Any, rank: int = IMAGE_RANK) -> Size:
+    """The length along each axis: one number for all, or the last ones of a shape such as
+    (3, 224, 224).
+    """
     if isinstance(size, int):
-        return size, size
-    return index(size[-2]), index(size[-1])
+        return (size,) * rank
+    if len(size) < rank:
+        raise ValueError(size)
+    return tuple(map(index, size[-rank:]))
 
 
 def _parse_numbers(numbers: Iterable[Any]) -> tuple[float, ...]:
@@ -239,8 +264,15 @@ def _parse_labels(labels: Iterable[object]) -> tuple[str, ...]:
     return tuple(map(str, texts))
 
 
+SIZE_EXAMPLES = {
+    1: "a length, such as (400,)",
+    2: "a height and a width, such as (224, 224)",
+    3: "a depth, a height and a width, such as (16, 112, 112)",
+}
+"""How sizes are written, by the number of axes."""
+
 _PARSERS: dict[str, tuple[Callable[[Any], object], str]] = {
-    "input_size": (_parse_size, "a height and a width, such as (224, 224)"),
+    "input_size": (_parse_size, SIZE_EXAMPLES[IMAGE_RANK]),
     "mean": (_parse_numbers, "a number for each channel, such as (0.485, 0.456, 0.406)"),
     "std": (_parse_numbers, "a number for each channel, such as (0.229, 0.224, 0.225)"),
     "bands": (_parse_bands, "the numbers of three channels, such as (4, 3, 2)"),

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from retroscope.engine.call_arguments import tensors_in
-from retroscope.engine.motion import Stay
+from retroscope.engine.motion import Mix, Stay
 from retroscope.engine.operations import ROWS
 from tests.conftest import built, numbers
-from tests.heard import FRONT, LAST, Call, check, heard
+from tests.heard import FRONT, LAST, LINE, VOLUME, Call, check, heard
 
 KERNEL, FLAT, SQUARE = numbers(3, 4, 3, 3), numbers(3, 4), numbers(5, 5)
 MAP, GATE = numbers(*FRONT), numbers(1, 4, 1, 1)
@@ -182,6 +182,91 @@ CHANNELS_LAST: dict[str, Call] = {
 }
 
 
+KERNEL_1D, KERNEL_3D = numbers(3, 4, 3), numbers(3, 4, 2, 3, 2)
+SIGNALS: dict[str, Call] = {
+    "conv": lambda x: F.conv1d(x, KERNEL_1D, None, 2, 1),
+    "conv, dilated and same": lambda x: F.conv1d(x, KERNEL_1D, padding="same", dilation=2),
+    "transposed conv": lambda x: F.conv_transpose1d(x, KERNEL_1D.transpose(0, 1), None, 2, 1),
+    "max pool": lambda x: F.max_pool1d(x, 3, 2, 1, ceil_mode=True),
+    "max pool, with its places": lambda x: F.max_pool1d(x, 2, return_indices=True),
+    "mean pool": lambda x: F.avg_pool1d(x, 3, 2, 1),
+    "adaptive mean pool": lambda x: F.adaptive_avg_pool1d(x, 4),
+    "adaptive max pool": lambda x: F.adaptive_max_pool1d(x, 3),
+    "adaptive max pool, with its places": lambda x: F.adaptive_max_pool1d(
+        x, 3, return_indices=True
+    ),
+    "twice the length": lambda x: F.interpolate(x, scale_factor=2, mode="linear"),
+    "another length": lambda x: F.interpolate(x, 13),
+    "reflected borders": lambda x: F.pad(x, (2, 3), mode="reflect"),
+    "batch norm": lambda x: F.batch_norm(x, ONES, ONES),
+    "instance norm": lambda x: F.instance_norm(x, eps=1.0),
+    "channels last": lambda x: x.transpose(1, 2),
+    "every other": lambda x: x[..., ::2],
+    "pairs as channels": lambda x: x[..., 1:].view(1, 4, 4, 2),
+}
+VOLUMES: dict[str, Call] = {
+    "conv": lambda x: F.conv3d(x, KERNEL_3D, None, (1, 2, 1), (1, 0, 1)),
+    "conv, dilated": lambda x: F.conv3d(x, KERNEL_3D, dilation=(2, 1, 3)),
+    "conv, same": lambda x: F.conv3d(x, KERNEL_3D[:, :, :1, :, :1], padding="same"),
+    "transposed conv": lambda x: F.conv_transpose3d(
+        x, KERNEL_3D.transpose(0, 1), None, (2, 1, 2), (0, 1, 0)
+    ),
+    "max pool": lambda x: F.max_pool3d(x, (1, 2, 2)),
+    "max pool, over the end": lambda x: F.max_pool3d(x, 3, 2, 1, ceil_mode=True),
+    "max pool, with its places": lambda x: F.max_pool3d(x, 2, return_indices=True),
+    "mean pool": lambda x: F.avg_pool3d(x, (2, 3, 1), padding=(1, 0, 0), count_include_pad=False),
+    "adaptive mean pool": lambda x: F.adaptive_avg_pool3d(x, (2, 3, None)),
+    "uneven adaptive windows": lambda x: F.adaptive_avg_pool3d(x, (3, 4, 2)),
+    "adaptive max pool": lambda x: F.adaptive_max_pool3d(x, (4, 1, 1)),
+    "adaptive max pool, with its places": lambda x: F.adaptive_max_pool3d(
+        x, 2, return_indices=True
+    ),
+    "twice the size": lambda x: F.interpolate(x, scale_factor=2, mode="trilinear"),
+    "corners aligned": lambda x: F.interpolate(x, (7, 11, 9), mode="trilinear", align_corners=True),
+    "another size": lambda x: F.interpolate(x, (3, 8, 4)),
+    "area": lambda x: F.interpolate(x, (2, 4, 3), mode="area"),
+    "dropout": lambda x: F.dropout3d(x, training=False),
+    "batch norm": lambda x: F.batch_norm(x, ONES, ONES),
+    "instance norm": lambda x: F.instance_norm(x, eps=1.0),
+    "group norm": lambda x: F.group_norm(x, 2),
+    "padding": lambda x: F.pad(x, (1, 0, 0, 2, 2, 1)),
+    "replicated borders": lambda x: F.pad(x, (1, 2, 2, 0, 0, 1), mode="replicate"),
+    "channels last": lambda x: x.permute(0, 2, 3, 4, 1),
+    "turned": lambda x: x.permute(0, 1, 4, 2, 3),
+    "slices and rows": lambda x: x[:, :, 1:, ::2],
+    "one slice": lambda x: x[:, :, 1],
+    "slices in front": lambda x: x.transpose(1, 2),
+    "pairs of slices": lambda x: x.view(1, 4, 2, 2, 6, 5),
+    "the mean of channels": lambda x: x.mean(1),
+    "the mean over time": lambda x: x.mean(2),
+    "a product": lambda x: x * numbers(1, 4, 1, 1, 1),
+    "a sum": lambda x: x + numbers(*VOLUME),
+}
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_motion_is_what_perturbing_the_map_of_a_signal_finds(name: str) -> None:
+    assert not getattr(check(SIGNALS[name], numbers(*LINE), (2,)).motion, "note", "")
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_a_motion_is_what_perturbing_the_map_of_a_volume_finds(name: str) -> None:
+    assert not getattr(check(VOLUMES[name], numbers(*VOLUME), (2, 3, 4)).motion, "note", "")
+
+
+MIXED = {"one slice", "the mean over time"}
+
+
+def test_only_operations_that_take_an_axis_away_mix_the_map_of_a_volume() -> None:
+    axes = (2, 3, 4)
+    mixed = {
+        name
+        for name in VOLUMES
+        if isinstance(heard(VOLUMES[name], numbers(*VOLUME), axes).motion, Mix)
+    }
+    assert mixed == MIXED
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_a_motion_is_what_perturbing_a_map_finds(name: str) -> None:
     assert not getattr(check(CALLS[name], numbers(*FRONT), (2, 3)).motion, "note", "")
@@ -195,6 +280,8 @@ def test_a_motion_is_what_perturbing_a_map_with_its_channels_last_finds(name: st
 def test_every_row_of_the_table_is_tried() -> None:
     tried = {id(heard(call, numbers(*FRONT), (2, 3)).operation) for call in CALLS.values()}
     tried |= {id(heard(call, numbers(*LAST), (1, 2)).operation) for call in CHANNELS_LAST.values()}
+    tried |= {id(heard(call, numbers(*LINE), (2,)).operation) for call in SIGNALS.values()}
+    tried |= {id(heard(call, numbers(*VOLUME), (2, 3, 4)).operation) for call in VOLUMES.values()}
     untried = [functions[0] for operation, functions in ROWS if id(operation) not in tried]
     assert untried == []
 

@@ -268,7 +268,7 @@ def test_a_field_whose_part_depends_on_the_position_is_bounded(case: str) -> Non
     assert not layer.field.whole
     assert not layer.field.global_context
     assert "at most" in layer.note
-    touched = torch.zeros(4, dtype=torch.bool)
+    touched = torch.zeros(6, dtype=torch.bool)
     for y, x in units(layer):
         if not found[layer.index][:, :, y, x].any():  # between the inputs of a transposed one
             continue

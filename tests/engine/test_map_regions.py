@@ -64,29 +64,29 @@ def test_two_spans_meet_in_what_both_hold(full: int, draw: st.DataObject) -> Non
 @given(y=spans(), x=spans(), draw=st.data())
 def test_two_parts_of_a_map_meet_in_what_both_hold(y: Span, x: Span, draw: st.DataObject) -> None:
     other_y, other_x = draw.draw(spans(y.full)), draw.draw(spans(x.full))
-    met = MapRegion(y, x).meet(MapRegion(other_y, other_x))
+    met = MapRegion.of_input([y, x]).meet(MapRegion.of_input([other_y, other_x]))
     shared = (positions(y) & positions(other_y), positions(x) & positions(other_x))
     if met is None:
         assert not all(shared)
         return
-    assert (positions(met.y), positions(met.x)) == shared
+    assert tuple(map(positions, met.spans)) == shared
 
 
 @given(y=spans(), x=spans())
 def test_parts_of_different_maps_do_not_meet(y: Span, x: Span) -> None:
-    here = MapRegion(y, x)
+    here = MapRegion.of_input([y, x])
     assert here.meet(here) == here
-    assert here.meet(MapRegion(y, x, (1, 2))) is None
-    assert here.meet(MapRegion(Span(y.start, y.count, y.full + 1), x)) is None
+    assert here.meet(MapRegion((y, x), (1, 2))) is None
+    assert here.meet(MapRegion.of_input([Span(y.start, y.count, y.full + 1), x])) is None
 
 
 @given(y=spans(), x=spans())
 def test_a_part_fits_a_tensor_of_its_size(y: Span, x: Span) -> None:
-    held = MapRegion(y, x)
+    held = MapRegion.of_input([y, x])
     assert held.fits((1, 2, y.count, x.count))
     assert not held.fits((1, 2, y.count + 1, x.count))
     assert not held.fits((1, 2, y.count))
-    assert MapRegion(y, x, (1, 3)).fits(torch.zeros(1, y.count, 5, x.count).shape)
+    assert MapRegion((y, x), (1, 3)).fits(torch.zeros(1, y.count, 5, x.count).shape)
 
 
 # Cutting

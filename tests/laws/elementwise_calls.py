@@ -226,7 +226,7 @@ ELEMENTWISE_CALLS: dict[str, Example] = {
     "where": lambda draft: draft.choice(_where, _where_method)(draft),
     "addcmul": _addcmul,
     **dict.fromkeys(["dropout", "alpha_dropout", "feature_alpha_dropout"], _dropout),
-    **dict.fromkeys(["dropout1d", "dropout2d"], _dropout),
+    **dict.fromkeys(["dropout1d", "dropout2d", "dropout3d"], _dropout),
     "to": _to,
     "type": _type,
     "type_as": _type_as,

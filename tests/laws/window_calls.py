@@ -1,51 +1,59 @@
 """Example calls of convolutions, pools, norms and all else that has weights or windows."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from tests.laws.drafting import Draft
 from tests.laws.operands import Arguments, Example, same_shape
 
 
-def _pair(draft: Draft, least: int, most: int) -> int | tuple[int, int]:
-    pair = draft.whole(least, most), draft.whole(least, most)
-    return pair[0] if draft.chance(0.3) else pair
+def _per_axis(draft: Draft, rank: int, least: int, most: int) -> int | tuple[int, ...]:
+    numbers = tuple(draft.whole(least, most) for _ in range(rank))
+    return numbers[0] if draft.chance(0.3) else numbers
 
 
-def _conv(draft: Draft) -> Arguments:
-    x = draft.tensor(3, 4)
-    if draft.chance(0.1):
+def _maps(draft: Draft, rank: int) -> Tensor:
+    """Maps with so many axes, of a batch or without one."""
+    return draft.tensor(rank + 1, rank + 2)
+
+
+def _conv(draft: Draft, rank: int = 2) -> Arguments:
+    x = _maps(draft, rank)
+    if rank == 2 and draft.chance(0.1):
         filters = draft.call(torch.Tensor.__getitem__, x, (..., slice(0, 3), slice(1, 4)))
         return {"input": draft.constant(1, x.shape[-3], 7, 6), "weight": filters}
-    channels = x.shape[-3]
+    channels = x.shape[-rank - 1]
     groups = draft.choice(*[n for n in (1, 1, 2, 4, channels) if channels % n == 0])
-    size = draft.whole(1, 3), draft.whole(1, 4)
+    size = (*(draft.whole(1, 3) for _ in range(rank - 1)), draft.whole(1, 4))
     same = draft.chance(0.2)
     outputs = groups * draft.whole(1, max(1, 6 // groups))
     return {
         "input": x,
         "weight": draft.weight(outputs, channels // groups, *size),
         "bias": draft.weight(outputs) if draft.chance() else None,
-        "stride": 1 if same else _pair(draft, 1, 2),
-        "padding": draft.choice("same", "valid") if same else _pair(draft, 0, 2),
-        "dilation": _pair(draft, 1, 2),
+        "stride": 1 if same else _per_axis(draft, rank, 1, 2),
+        "padding": draft.choice("same", "valid") if same else _per_axis(draft, rank, 0, 2),
+        "dilation": _per_axis(draft, rank, 1, 2),
         "groups": groups,
     }
 
 
-def _conv_transpose(draft: Draft) -> Arguments:
-    x = draft.tensor(3, 4)
-    size = draft.whole(1, 3), draft.whole(1, 3)
+def _conv_transpose(draft: Draft, rank: int = 2) -> Arguments:
+    x = _maps(draft, rank)
+    size = tuple(draft.whole(1, 3) for _ in range(rank))
     stride = draft.whole(1, 3)
     return {
         "input": x,
-        "weight": draft.weight(x.shape[-3], 3, *size),
+        "weight": draft.weight(x.shape[-rank - 1], 3, *size),
         "bias": draft.weight(3) if draft.chance() else None,
         "stride": stride,
-        "padding": _pair(draft, 0, 1),
+        "padding": _per_axis(draft, rank, 0, 1),
         "output_padding": draft.whole(0, stride - 1),
         "groups": 1,
-        "dilation": _pair(draft, 1, 2),
+        "dilation": _per_axis(draft, rank, 1, 2),
     }
 
 
@@ -77,29 +85,27 @@ def _pixel_unshuffle(draft: Draft) -> Arguments:
     return {"input": draft.call(F.pad, x, (0, ends[1], 0, ends[0])), "downscale_factor": 2}
 
 
-def _max_pool(draft: Draft) -> Arguments:
+def _max_pool(draft: Draft, rank: int = 2) -> Arguments:
     return {
-        "input": draft.tensor(3, 4),
-        "kernel_size": _pair(draft, 2, 3),
-        "stride": draft.choice(None, _pair(draft, 1, 3)),
+        "input": _maps(draft, rank),
+        "kernel_size": _per_axis(draft, rank, 2, 3),
+        "stride": draft.choice(None, _per_axis(draft, rank, 1, 3)),
         "padding": draft.whole(0, 1),
-        "dilation": _pair(draft, 1, 2),
+        "dilation": _per_axis(draft, rank, 1, 2),
         "ceil_mode": draft.chance(),
     }
 
 
-def _avg_pool(draft: Draft) -> Arguments:
-    arguments = _max_pool(draft)
+def _avg_pool(draft: Draft, rank: int = 2) -> Arguments:
+    arguments = _max_pool(draft, rank) | {"count_include_pad": draft.chance()}
     del arguments["dilation"]
-    return arguments | {
-        "count_include_pad": draft.chance(),
-        "divisor_override": draft.choice(None, 3),
-    }
+    return arguments if rank == 1 else arguments | {"divisor_override": draft.choice(None, 3)}
 
 
-def _adaptive_pool(draft: Draft) -> Arguments:
-    x = draft.tensor(3, 4)
-    sizes = [draft.choice(1, None, length, max(1, length // 2), 3) for length in x.shape[-2:]]
+def _adaptive_pool(draft: Draft, rank: int = 2) -> Arguments:
+    x = _maps(draft, rank)
+    unset = () if rank == 1 else (None,)
+    sizes = [draft.choice(1, *unset, length, max(1, length // 2), 3) for length in x.shape[-rank:]]
     return {"input": x, "output_size": draft.choice(tuple(sizes), sizes[0] or 1)}
 
 
@@ -211,12 +217,27 @@ def _head_attention(draft: Draft) -> Arguments:
     }
 
 
+_WINDOWS: dict[str, Callable[[Draft, int], Arguments]] = {
+    "conv{}d": _conv,
+    "conv_transpose{}d": _conv_transpose,
+    **dict.fromkeys(["max_pool{}d", "max_pool{}d_with_indices"], _max_pool),
+    "avg_pool{}d": _avg_pool,
+    **dict.fromkeys(["adaptive_avg_pool{}d", "adaptive_max_pool{}d"], _adaptive_pool),
+    "adaptive_max_pool{}d_with_indices": _adaptive_pool,
+}
+"""By their names with a gap for the number of axes."""
+
+
+def _with_rank(write: Callable[[Draft, int], Arguments], rank: int) -> Example:
+    return lambda draft: write(draft, rank)
+
+
 WINDOW_CALLS: dict[str, Example] = {
-    "conv2d": _conv,
-    **dict.fromkeys(["max_pool2d", "max_pool2d_with_indices"], _max_pool),
-    "avg_pool2d": _avg_pool,
-    **dict.fromkeys(["adaptive_avg_pool2d", "adaptive_max_pool2d"], _adaptive_pool),
-    "adaptive_max_pool2d_with_indices": _adaptive_pool,
+    **{
+        name.format(rank): _with_rank(write, rank)
+        for name, write in _WINDOWS.items()
+        for rank in (1, 2, 3)
+    },
     "pad": _pad,
     "linear": _linear,
     "prelu": _prelu,
@@ -227,7 +248,6 @@ WINDOW_CALLS: dict[str, Example] = {
     "instance_norm": _instance_norm,
     "scaled_dot_product_attention": _attention,
     "multi_head_attention_forward": _head_attention,
-    "conv_transpose2d": _conv_transpose,
     "interpolate": _interpolate,
     "pixel_shuffle": _pixel_shuffle,
     "pixel_unshuffle": _pixel_unshuffle,

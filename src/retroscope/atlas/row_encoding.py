@@ -157,13 +157,14 @@ def projection_row(layer: int, image: int, projection: Projection) -> Projection
     pixels = projection.pixels
     assert unit.channel is not None
     assert unit.position is not None
+    y, x = unit.position
     blob, peak = encode_projection(pixels)
     height, width, depth = pixels.shape
     non_finite = int(pixels.size - np.isfinite(pixels).sum())
     if non_finite:
         notes.append(f"{non_finite} values that were not finite are stored as zero")
     return ProjectionRow(
-        *(layer, unit.channel, image, *unit.position),
+        *(layer, unit.channel, image, y, x),
         rules=projection.rules,
         activation=projection.activation,
         blob=blob,

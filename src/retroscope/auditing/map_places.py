@@ -12,6 +12,7 @@
 ```
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,7 @@ class MapPlace:
             return f"{vertical} {horizontal} corner"
         return f"{vertical or horizontal} edge"
 
-    def in_image(self, map_size: tuple[int, int], image_size: tuple[int, int]) -> Box:
+    def in_image(self, map_size: Sequence[int], image_size: tuple[int, int]) -> Box:
         """The box in an image of this size, with half a block around it, since units see beyond.
 
         >>> MapPlace(Box(9, 9, 11, 11)).in_image((12, 12), (96, 96))

@@ -189,7 +189,8 @@ def _input_size(evidence: AtlasEvidence) -> tuple[int, int]:
     match size:
         case [int() as height, int() as width]:
             return height, width
-    return evidence.layers[0].layer.size if evidence.layers else (1, 1)
+    height, width = evidence.layers[0].layer.size if evidence.layers else (1, 1)
+    return height, width
 
 
 def _by_strength(

@@ -38,7 +38,7 @@ class OpenOptions:
     random_weights: int | None
     device: str
     resize: str
-    input_size: tuple[int, int] | None
+    input_size: tuple[int, ...] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     bands: tuple[int, ...] | None
@@ -216,7 +216,7 @@ open_options = packed_options(
         type=parse_size,
         metavar="HxW",
         show_default="the network's",
-        help="Input size in pixels.",
+        help="Input size in pixels; DxHxW for volumes and video.",
     ),
     click.option(
         "--mean",

@@ -7,22 +7,25 @@ import click
 
 from retroscope.cli.choices import DEVICES, FILLS, ILLUSTRATION_METHODS, RANKS, SCORES
 from retroscope.errors import did_you_mean
+from retroscope.geometry import AXES
 
 _MAX_CHANNEL_DIGITS = 6
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Height and width.
+def parse_size(text: str) -> tuple[int, ...]:
+    """Height and width; for volumes and video with the depth in front.
 
-    >>> parse_size("96"), parse_size("96x128")
-    ((96, 96), (96, 128))
+    >>> parse_size("96"), parse_size("96x128"), parse_size("16x112x112")
+    ((96, 96), (96, 128), (16, 112, 112))
     """
     sides = text.split("x")
-    if len(sides) > 2 or not all(_is_number(side) and int(side) for side in sides):
+    if len(sides) > len(AXES) or not all(_is_number(side) and int(side) for side in sides):
         raise click.BadParameter(
-            f"{text!r} is not a size; write 96, or 96x128 for height and width"
+            f"{text!r} is not a size; write 96, 96x128 for height and width, or 16x112x112 for "
+            "depth, height and width"
         )
-    return int(sides[0]), int(sides[-1])
+    numbers = tuple(map(int, sides))
+    return numbers * 2 if len(numbers) == 1 else numbers
 
 
 def parse_numbers(text: str) -> tuple[float, ...]:

@@ -16,21 +16,23 @@ import torch
 from retroscope.engine.map_regions import MapRegion, Span
 from retroscope.engine.motion import Resample, Slide
 from retroscope.engine.program import Survey
-from retroscope.geometry import Box
+from retroscope.geometry import IMAGE_RANK, Box
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import Fit
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 
-Size = tuple[int, int]
+Size = tuple[int, ...]
+"""Height and width of an image; depth, height and width of a volume; the length of a signal."""
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkInput:
     """An image as the network takes it (channels, height, width), as it looks, and its source.
 
-    `fit` is how it was fitted to the network; None if it was given as the network's input. `others`
-    are the other inputs that come with it, by name.
+    A volume has its depth in front of the height, and each slice looks like an image; a signal
+    looks like an image of one row. `fit` is how it was fitted to the network; None if it was given
+    as the network's input. `others` are the other inputs that come with it, by name.
     """
 
     tensor: torch.Tensor
@@ -42,7 +44,12 @@ class NetworkInput:
 
     @property
     def size(self) -> Size:
-        return self.tensor.shape[1], self.tensor.shape[2]
+        return tuple(self.tensor.shape[1:])
+
+    def patch(self, box: Box) -> RGB:
+        """What it looks like under a box."""
+        patch: RGB = self.rgb[box.slices(max(len(self.size), IMAGE_RANK))]
+        return patch
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +64,9 @@ class ProjectionRequest:
     @cached_property
     def box(self) -> Box:
         """The pixels that the unit sees."""
-        height, width = self.image.size
         if self.unit.position is None or not self.is_local:
-            return Box(0, 0, height, width)
-        return self.layer.field.box(*self.unit.position).visible(height, width)
+            return Box.whole(self.image.size)
+        return self.layer.field.box(*self.unit.position).visible_in(self.image.size)
 
     @property
     def is_local(self) -> bool:
@@ -107,26 +113,35 @@ class Crops:
     @property
     def region(self) -> MapRegion:
         """What the first frame holds of its image; the others hold the same, moved."""
-        frame, (height, width) = self.frames[0], self.requests[0].image.size
-        y, x = Span(frame.top, frame.height, height), Span(frame.left, frame.width, width)
-        return MapRegion(y, x)
+        frame, size = self.frames[0], self.requests[0].image.size
+        spans = [
+            Span(start, stop - start, full)
+            for (start, stop), full in zip(frame.intervals(len(size)), size, strict=True)
+        ]
+        return MapRegion.of_input(spans)
 
-    def output_positions(self, y: Span, x: Span) -> tuple[list[int], list[int]] | None:
-        """The row and column of each unit in an output that holds these spans.
+    def output_positions(self, spans: Sequence[Span]) -> tuple[list[int], ...] | None:
+        """The index of each unit along each axis of an output that holds these spans.
 
         None if a unit is not among them: a mirrored border reads the same pixels as an inner unit.
         """
-        first, anchor = self.frames[0], self.requests[0].unit.position
-        assert anchor is not None
-        rows, columns = [], []
-        for request, frame in zip(self.requests, self.frames, strict=True):
-            assert request.unit.position is not None
-            row, column = request.unit.position
-            rows.append((row if frame.top == first.top else anchor[0]) - y.start)
-            columns.append((column if frame.left == first.left else anchor[1]) - x.start)
-        is_within = all(0 <= row < y.count for row in rows)
-        is_within = is_within and all(0 <= column < x.count for column in columns)
-        return (rows, columns) if is_within else None
+        along_axes = tuple(map(self._positions_along, range(len(spans)), spans))
+        is_within = all(
+            0 <= index < span.count
+            for indices, span in zip(along_axes, spans, strict=True)
+            for index in indices
+        )
+        return along_axes if is_within else None
+
+    def _positions_along(self, axis: int, span: Span) -> list[int]:
+        """That of a unit whose frame is moved along the axis is that of the first one."""
+        rank = len(self.requests[0].image.size)
+        starts = [frame.intervals(rank)[axis][0] for frame in self.frames]
+        positions = [request.unit.position or () for request in self.requests]
+        return [
+            (position[axis] if start == starts[0] else positions[0][axis]) - span.start
+            for position, start in zip(positions, starts, strict=True)
+        ]
 
     def subset(self, indices: Sequence[int]) -> "Crops":
         return Crops(
@@ -145,8 +160,8 @@ def worth_cropping(
     `whole_images` (by their ids), which run for other units anyway. `forward_cost` is that of a
     pass forward, with all that its rules compute once, in passes back.
     """
-    height, width = requests[0].image.size
-    share = sum(request.box.height * request.box.width for request in requests) / (height * width)
+    size = requests[0].image.size
+    share = sum(prod(request.box.size(len(size))) for request in requests) / prod(size)
     images = len({id(request.image) for request in requests} - whole_images)
     return (forward_cost + 1) * share <= forward_cost * images + len(requests)
 
@@ -156,11 +171,11 @@ def crop_cost(layer: Layer, size: Size, *, forward_cost: float) -> float:
 
     Infinite if a unit of the layer cannot be answered from less than the whole image.
     """
-    field, (height, width) = layer.field, size
+    field = layer.field
     if field.whole or field.global_context:
         return inf
-    share = min(field.y.size, height) * min(field.x.size, width) / (height * width)
-    return (forward_cost + 1) * share
+    lengths = [min(axis.size, full) for axis, full in zip(field.axes(len(size)), size, strict=True)]
+    return (forward_cost + 1) * prod(lengths) / prod(size)
 
 
 def group_into_batches(requests: Iterable[ProjectionRequest], survey: Survey) -> list[Crops]:
@@ -169,16 +184,20 @@ def group_into_batches(requests: Iterable[ProjectionRequest], survey: Survey) ->
     cuts_maps = cache(partial(_cuts_maps, survey))
     moves_windows = cache(partial(depends_on_position, survey))
     for request in requests:
-        box, (height, width), field = request.box, request.image.size, request.layer.field
-        top, bottom = _frame(box.top, box.bottom, field.y.size, height)
-        left, right = _frame(box.left, box.right, field.x.size, width)
-        borders: tuple[object, ...] = top == 0, left == 0, bottom == height, right == width
+        box, size = request.box, request.image.size
+        rank = len(size)
+        axes = zip(box.intervals(rank), request.layer.field.axes(rank), size, strict=True)
+        frame = [_frame(start, stop, field.size, full) for (start, stop), field, full in axes]
+        borders: list[object] = [
+            (start == 0, stop == full) for (start, stop), full in zip(frame, size, strict=True)
+        ]
         if cuts_maps(request.layer.index):
-            borders = top, left
+            borders = [start for start, _ in frame]
         if moves_windows(request.layer.index):
-            borders = top, left, bottom, right
-        key = request.layer.index, request.image.size, bottom - top, right - left, borders
-        groups[key].append((request, box, Box(top, left, bottom, right)))
+            borders = [*frame]
+        lengths = tuple(stop - start for start, stop in frame)
+        key = request.layer.index, size, lengths, tuple(borders)
+        groups[key].append((request, box, Box.of(frame)))
     return [Crops(*zip(*group, strict=True)) for group in groups.values()]
 
 
@@ -188,7 +207,7 @@ def _cuts_maps(survey: Survey, target: int) -> bool:
         window.reads(-1)[0] >= 0 or window.reads(window.outputs(length))[1] <= length
         for step in survey.steps[: target + 1]
         if isinstance(step.motion, Slide)
-        for window, length in zip((step.motion.y, step.motion.x), step.lengths, strict=True)
+        for window, length in zip(step.motion.windows, step.lengths, strict=True)
     )
 
 
@@ -217,10 +236,10 @@ class ImageStack:
     ) -> "ImageStack":
         unique = {id(image): image for image in images}
         first = next(iter(unique.values())).tensor
-        channels, height, width = first.shape
-        stack = first.new_empty(len(unique), height, width, channels, device=device)
+        channels, *size = first.shape
+        stack = first.new_empty(len(unique), *size, channels, device=device)
         for slot, image in enumerate(unique.values()):
-            stack[slot] = image.tensor.permute(1, 2, 0)
+            stack[slot] = image.tensor.movedim(0, -1)
         slots = {key: slot for slot, key in enumerate(unique)}
         return cls(stack, slots, list(unique.values()), channels_last)
 
@@ -230,21 +249,21 @@ class ImageStack:
 
     def crop(self, crops: Crops) -> torch.Tensor:
         """The pixels under the frames, (batch, channels, height, width)."""
-        frame = crops.frames[0]
-        device = self.tensor.device
+        rank, device = self.tensor.dim() - 2, self.tensor.device
         slots = torch.tensor(
             [self.slot(request.image) for request in crops.requests], device=device
         )
-        tops = torch.tensor([box.top for box in crops.frames], device=device)
-        lefts = torch.tensor([box.left for box in crops.frames], device=device)
-        rows = tops[:, None] + torch.arange(frame.height, device=device)
-        columns = lefts[:, None] + torch.arange(frame.width, device=device)
-        pixels = self.tensor[slots[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return self._in_layout(pixels.permute(0, 3, 1, 2))
+        index = [slots.view(-1, *[1] * rank)]
+        for axis, length in enumerate(crops.frames[0].size(rank)):
+            starts = [frame.intervals(rank)[axis][0] for frame in crops.frames]
+            along = torch.tensor(starts, device=device)[:, None]
+            along = along + torch.arange(length, device=device)
+            index.append(along.view(-1, *[length if other == axis else 1 for other in range(rank)]))
+        return self._in_layout(self.tensor[tuple(index)].movedim(-1, 1))
 
     def images_at(self, slots: Sequence[int]) -> torch.Tensor:
         """Whole images, (batch, channels, height, width)."""
-        return self._in_layout(self.tensor[list(slots)].permute(0, 3, 1, 2))
+        return self._in_layout(self.tensor[list(slots)].movedim(-1, 1))
 
     def _in_layout(self, images: torch.Tensor) -> torch.Tensor:
         return images if self.channels_last else images.contiguous()
@@ -258,7 +277,7 @@ def max_batch_size(survey: Survey, target: int, size: Size, max_bytes: int) -> i
     """How many images of this size fit in `max_bytes`, run forward to a step and back."""
     if survey.needs_single_images:
         return 1
-    share = size[0] * size[1] / (survey.size[0] * survey.size[1])
+    share = prod(size) / prod(survey.size)
     values = sum(prod(shape) for step in survey.steps[: target + 1] for shape in step.shapes)
     bytes_per_image = int(4 * _PASS_FACTOR * share * values) + 1
     return max(max_bytes // bytes_per_image, 1)

@@ -11,7 +11,7 @@ import torch
 from retroscope.engine.motion import Mix, Motion, Move, Place, Shape, Slide, Stay
 from retroscope.geometry import Window
 
-Pair = int | Sequence[int]
+PerAxis = int | Sequence[int]
 Dims = int | Sequence[int]
 
 
@@ -38,7 +38,7 @@ def where(at: Place, _condition: object, *values: object, **named_values: object
 
 
 def einsum(at: Place, equation: str, *operands: Any) -> Motion:
-    """Positions stay if the letters of y and x are in the result and in no other operand.
+    """Positions stay if the letters of the axes are in the result and in no other operand.
 
     `nchw,oc->nohw` works on each position; `nchw,nCHW->nhwHW` compares all of them.
     """
@@ -51,7 +51,7 @@ def einsum(at: Place, equation: str, *operands: Any) -> Motion:
     letters = [mapped[0][axis] for axis in at.axes]
     if any(inputs.count(letter) != 1 or letter not in output for letter in letters):
         return Mix()
-    return Move((output.index(letters[0]), output.index(letters[1])))
+    return Move(tuple(map(output.index, letters)))
 
 
 def last_dim(at: Place, *_args: object, **_kwargs: object) -> Motion:
@@ -161,65 +161,66 @@ def conv(
     _input: object,
     weight: torch.Tensor,
     bias: object = None,
-    stride: Pair = 1,
-    padding: Pair | str = 0,
-    dilation: Pair = 1,
+    stride: PerAxis = 1,
+    padding: PerAxis | str = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
 ) -> Motion:
     del bias, groups
-    if not at.is_last():
+    sizes = tuple(weight.shape[2:])
+    if not at.is_last(len(sizes)):
         return Mix()
-    sizes = weight.shape[-2], weight.shape[-1]
-    spread = pair(dilation)
-    y, x = (
+    steps, spread = per_axis(stride, at.rank), per_axis(dilation, at.rank)
+    windows = (
         Window(size, step, *pad, dilation=gap)
         for size, step, pad, gap in zip(
-            sizes, pair(stride), _conv_padding(padding, sizes, spread), spread, strict=True
+            sizes, steps, _conv_padding(padding, sizes, spread), spread, strict=True
         )
     )
-    return Slide(y, x)
+    return Slide(tuple(windows))
 
 
 def _conv_padding(
-    padding: Pair | str, sizes: tuple[int, int], dilation: tuple[int, int]
+    padding: PerAxis | str, sizes: tuple[int, ...], dilation: tuple[int, ...]
 ) -> list[tuple[int, int]]:
     if padding == "valid":
-        return [(0, 0), (0, 0)]
+        return [(0, 0)] * len(sizes)
     if padding == "same":
         totals = [(size - 1) * gap for size, gap in zip(sizes, dilation, strict=True)]
         return [(total // 2, total - total // 2) for total in totals]
     assert not isinstance(padding, str)
-    return [(pad, pad) for pad in pair(padding)]
+    return [(pad, pad) for pad in per_axis(padding, len(sizes))]
 
 
 def max_pool(
     at: Place,
     _input: object,
-    kernel_size: Pair,
-    stride: Pair | None = None,
-    padding: Pair = 0,
-    dilation: Pair = 1,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
+    padding: PerAxis = 0,
+    dilation: PerAxis = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Motion:
     del return_indices
     if not at.is_last():
         return Mix()
-    sizes = pair(kernel_size)
-    steps = pair(stride) if stride else sizes
-    y, x = (
+    sizes = per_axis(kernel_size, at.rank)
+    steps = per_axis(stride, at.rank) if stride else sizes
+    pads, spread = per_axis(padding, at.rank), per_axis(dilation, at.rank)
+    windows = (
         Window(size, step, pad, pad, gap, ceil_mode)
-        for size, step, pad, gap in zip(sizes, steps, pair(padding), pair(dilation), strict=True)
+        for size, step, pad, gap in zip(sizes, steps, pads, spread, strict=True)
     )
-    return Slide(y, x)
+    return Slide(tuple(windows))
 
 
 def avg_pool(
     at: Place,
     _input: object,
-    kernel_size: Pair,
-    stride: Pair | None = None,
-    padding: Pair = 0,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
+    padding: PerAxis = 0,
     ceil_mode: bool = False,
     *_divisors: object,
     **_named_divisors: object,
@@ -254,8 +255,7 @@ def reduce(
         return batch if keeps_dims else Mix("a batch is reduced to one image")
     if keeps_dims:
         return Stay()
-    y, x = (axis - sum(d < axis for d in reduced) for axis in at.axes)
-    return Move((y, x))
+    return Move(tuple(axis - sum(d < axis for d in reduced) for axis in at.axes))
 
 
 def norm(
@@ -309,8 +309,7 @@ def _dims(dims: Dims) -> tuple[int, ...]:
     return (dims,) if isinstance(dims, int) else tuple(dims)
 
 
-def pair(value: Pair) -> tuple[int, int]:
-    """The same number for y and x, or one for each."""
-    if isinstance(value, int):
-        return value, value
-    return (value[0], value[0]) if len(value) == 1 else (value[0], value[1])
+def per_axis(value: PerAxis, rank: int) -> tuple[int, ...]:
+    """The same number for all axes, or one for each."""
+    numbers = (value,) if isinstance(value, int) else tuple(value)
+    return numbers * rank if len(numbers) == 1 else numbers[:rank]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from retroscope.engine.axis_fields import AxisField, resample, spread, through, union
 from retroscope.engine.motion import (
     Axes,
+    Grid,
     Motion,
     Move,
     Positions,
@@ -18,15 +19,16 @@ from retroscope.engine.motion import (
 )
 from retroscope.engine.position_labels import PositionLabels
 
-Fields = tuple[AxisField, AxisField]
+Fields = tuple[AxisField, ...]
+"""A field along each axis."""
 
 
 @dataclass(frozen=True)
 class TensorField:
-    """What a tensor's elements see of the image, and which of its dimensions are y and x.
+    """What a tensor's elements see of the image, and which of its dimensions are the axes.
 
     `uniform`: all positions hold the same value, like a gate expanded to the size of a map.
-    `labels` say where each element is if no two dimensions do; `fields` are those of their grid.
+    `labels` say where each element is if no dimensions do; `fields` are those of their grid.
     `tokens` is the dimension that lists the grid, if one does. `has_places`: not where the axes are
     only those along which it is shown, as of attention weights. `is_cut`: it was cut into windows;
     the positions inside one are along other dimensions.
@@ -47,10 +49,15 @@ class TensorField:
         """Where its positions are; None if they are not known, or in no simple order."""
         return self.axes or self.tokens
 
-    def grid(self, shape: Shape) -> tuple[int, int] | None:
-        """The height and width of what has positions in a tensor of this shape."""
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.fields)
+
+    def grid(self, shape: Shape) -> Grid | None:
+        """The number of positions along each axis of a tensor of this shape."""
         if self.axes is not None:
-            return shape[self.axes[0]], shape[self.axes[1]]
+            return tuple(shape[axis] for axis in self.axes)
         return None if self.labels is None else self.labels.grid
 
 
@@ -80,11 +87,11 @@ def _field_of_windows(
     """Windows over the main operand. Filters computed from the image are gates."""
     field, shape = main
     assert field.axes is not None
-    (y, x), (height, width) = field.fields, (shape[axis] for axis in field.axes)
     if isinstance(motion, Slide):
-        fields: Fields = through(y, motion.y, height), through(x, motion.x, width)
+        lengths = (shape[axis] for axis in field.axes)
+        fields: Fields = tuple(map(through, field.fields, motion.windows, lengths))
     else:
-        fields = resample(y, motion.y), resample(x, motion.x)
+        fields = tuple(map(resample, field.fields, motion.reads))
     parts = [part for part, _ in operands]
     result = _combine(parts, fields, motion.axes or field.axes, gated=len(operands) > 1)
     return replace(result, is_cut=isinstance(motion, Slide) and motion.cuts)
@@ -104,16 +111,15 @@ def _field_of_moved_maps(motion: Move, operands: Sequence[Operand], main: Operan
 def field_of_all_positions(operands: Sequence[Operand]) -> TensorField:
     """All positions of all operands at once: one interval for every element."""
     hulls = [_hull(field, shape) for field, shape in operands]
-    y, x = (union([fields[axis] for fields in hulls], 1) for axis in (0, 1))
-    return _combine([field for field, _ in operands], (y, x), None)
+    fields = tuple(union(along, 1) for along in zip(*hulls, strict=True))
+    return _combine([field for field, _ in operands], fields, None)
 
 
 def _hull(field: TensorField, shape: Shape) -> Fields:
     grid = field.grid(shape)
     if grid is None:
         return field.fields
-    y, x = (spread(*axis) for axis in zip(field.fields, grid, strict=True))
-    return y, x
+    return tuple(map(spread, field.fields, grid))
 
 
 def _combine(
@@ -148,7 +154,7 @@ def _field_of_aligned_maps(
     gates = [
         field for field, shape in rest if field.uniform or _has_one_position(shape, axes, result)
     ]
-    fields = _common_fields([field.fields for field in maps], (result[axes[0]], result[axes[1]]))
+    fields = _common_fields([field.fields for field in maps], [result[axis] for axis in axes])
     if len(gates) < len(rest):
         return replace(field_of_all_positions(operands), axes=axes)
     return _combine([field for field, _ in aligned], fields, axes, gated=gated or bool(gates))
@@ -175,7 +181,9 @@ def field_of_labels(
     axes = labels.axes()
     if axes is not None:
         return replace(result, axes=axes, has_places=True)
-    is_in_windows = result.is_cut and rank > 3  # what is inside a window is not channels
+    is_in_windows = (
+        result.is_cut and rank > len(grid) + 1
+    )  # what is inside a window is not channels
     tokens = None if is_in_windows else labels.token_axis()
     return replace(result, tokens=tokens, labels=labels, has_places=True)
 
@@ -213,7 +221,7 @@ def _align_axes(field: TensorField, shape: Shape, result: Shape) -> TensorField:
     if field.axes is None:
         return field
     added = len(result) - len(shape)
-    return replace(field, axes=(field.axes[0] + added, field.axes[1] + added))
+    return replace(field, axes=tuple(axis + added for axis in field.axes))
 
 
 def _spans(field: TensorField, shape: Shape, result: Shape) -> bool:
@@ -228,7 +236,6 @@ def _has_one_position(shape: Shape, axes: Axes, result: Shape) -> bool:
     return _is_single(shape, axes, len(result))
 
 
-def _common_fields(fields: Sequence[Fields], lengths: tuple[int, int]) -> Fields:
+def _common_fields(fields: Sequence[Fields], lengths: Sequence[int]) -> Fields:
     """The union along each axis."""
-    y, x = (union([pair[axis] for pair in fields], lengths[axis]) for axis in (0, 1))
-    return y, x
+    return tuple(map(union, zip(*fields, strict=True), lengths))

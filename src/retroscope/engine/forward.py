@@ -35,7 +35,7 @@ def notify(listener: MapListener, step: Step, result: object) -> None:
     output = next(tensors_in(result), None)
     if output is not None and step.field is not None:
         values = output.dequantize() if output.is_quantized else output
-        maps = to_channel_maps(values, step.field.positions)
+        maps = to_channel_maps(values, step.field.positions, step.field.rank)
         version = maps._version
         listener(maps)
         if maps._version != version and address_of(maps) != address_of(values):

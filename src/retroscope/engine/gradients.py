@@ -89,16 +89,19 @@ class RuleHandler:
         self.record = PassRecord([unit_depth])
 
     def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> object:
-        return self._run(1, function, args, kwargs)
+        return self._run(None, function, args, kwargs)
 
     def at_step(self, step: Step) -> Handler:
         """The handler that runs a step of the program."""
-        return partial(self._run, step.depth)
+        return partial(self._run, step)
 
-    def _run(self, depth: int, function: Function, args: Args, kwargs: Kwargs) -> object:
+    def _run(self, step: Step | None, function: Function, args: Args, kwargs: Kwargs) -> object:
+        """Runs a call in a step of the program, if it is known."""
         if kwargs.get("out") is not None:
-            return _write_to(partial(self._run, depth), function, args, kwargs)
-        row = TABLE.get(function)
+            return _write_to(partial(self._run, step), function, args, kwargs)
+        is_step = step is not None and function == step.function
+        row = step.operation if step is not None and is_step else TABLE.get(function)
+        depth = 1 if step is None else step.depth
         if row is None:
             _refuse_int8(function)
         if is_inside_custom_function():

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from retroscope.engine import call_motions, resample_motions, shape_motions
 from retroscope.engine.call_arguments import positional, tensors_in, with_tensors
 from retroscope.engine.interpreter import Call
-from retroscope.engine.motion import Motion, Move, Place, Shape, Stay
+from retroscope.engine.motion import Grid, Motion, Move, Place, Shape, Stay
 from retroscope.engine.operations import Operation
 from retroscope.engine.position_labels import NOWHERE, PositionLabels, merge
 
@@ -57,7 +57,7 @@ class LabelledResult:
     """
 
     numbers: Sequence[Tensor | None]
-    grid: tuple[int, int]
+    grid: Grid
     mixes: bool = False
     gated: bool = False
     attends: bool = False
@@ -73,14 +73,14 @@ def follow_labels(at: LabelledCall) -> LabelledResult | None:
     return None if rule is None else rule(at)
 
 
-def _common_grid(at: LabelledCall) -> tuple[int, int] | None:
+def _common_grid(at: LabelledCall) -> Grid | None:
     """The grid that all labels are of."""
     grids = {labels.grid for _, labels in at.labelled}
     return grids.pop() if len(grids) == 1 else None
 
 
 def rearranges_or_attends(operation: Operation) -> bool:
-    """Whether positions that two dimensions hold may be found again behind such an operation."""
+    """Whether positions that dimensions hold may be found again behind such an operation."""
     return RULES.get(operation.motion) not in (None, _keep)
 
 
@@ -164,7 +164,7 @@ def _motions(
 ) -> Iterator[tuple[int, Motion]]:
     """How the call moves each of the dimensions that hold positions."""
     for dim in labels.varying:
-        place = Place((dim, dim), tuple(tensor.shape), at.shape, at.constants)
+        place = Place((dim,), tuple(tensor.shape), at.shape, at.constants)
         yield dim, at.operation.motion_of(place, at.call.args, at.call.kwargs)
 
 
@@ -246,7 +246,7 @@ def _contract(at: LabelledCall) -> LabelledResult | None:
         if labels is None or any(term[dim] not in output for dim in labels.varying):
             continue
         motions: dict[int, Motion] = {
-            dim: Move((output.index(term[dim]),) * 2) for dim in labels.varying
+            dim: Move((output.index(term[dim]),)) for dim in labels.varying
         }
         numbers = _renumber(labels, motions, at.shape)
         own = {term[dim] for dim in labels.varying}

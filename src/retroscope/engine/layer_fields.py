@@ -4,6 +4,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 from retroscope.engine.axis_fields import bound, is_exact
+from retroscope.engine.motion import Grid
 from retroscope.engine.program import Step, channel_shape
 from retroscope.geometry import Field, ReceptiveField, simplest
 from retroscope.results.layers import Layer
@@ -11,29 +12,31 @@ from retroscope.results.layers import Layer
 _UPPER_BOUND = "a unit sees at most this field; how much of it depends on its position"
 
 
-def layer_of_step(step: Step, image_size: tuple[int, int], *, has_attention: bool = False) -> Layer:
+def layer_of_step(step: Step, image_size: Grid, *, has_attention: bool = False) -> Layer:
     """A layer without its names: what kind it is, its size, and its receptive field.
 
     In a network with attention, units that see the whole image still have a position in it.
     """
     assert step.field is not None
     assert step.operation is not None
-    channels, *size = channel_shape(step.shapes[0], step.field.positions)
-    axes = list(zip(step.field.fields, size, image_size, strict=True))
-    y, x = (bound(axis, length, pixels) for axis, length, pixels in axes)
-    whole = all(_covers(*axis) for axis in zip((y, x), size, image_size, strict=True))
-    bounds = zip(step.field.fields, (y, x), image_size, strict=True)
+    channels, *size = channel_shape(step.shapes[0], step.field.positions, len(image_size))
+    axes = zip(step.field.fields, size, image_size, strict=True)
+    fields = [bound(axis, length, pixels) for axis, length, pixels in axes]
+    whole = all(_covers(*axis) for axis in zip(fields, size, image_size, strict=True))
+    bounds = zip(step.field.fields, fields, image_size, strict=True)
     exact = all(is_exact(axis, bounding, pixels) for axis, bounding, pixels in bounds)
     has_places = step.field.has_places and step.field.positions and not step.field.uniform
     if whole and has_attention and has_places:
-        y, x = (_centred(*axis) for axis in zip(size, image_size, strict=True))
+        fields = [_centred(*axis) for axis in zip(size, image_size, strict=True)]
     note = step.field.note or ("" if exact else _UPPER_BOUND)
     return Layer(
         name="",
         kind=step.operation.kind,
         channels=channels,
-        size=(size[0], size[1]),
-        field=ReceptiveField(y, x, whole, step.field.global_context and not whole),
+        size=tuple(size),
+        field=ReceptiveField.along(
+            fields, whole=whole, global_context=step.field.global_context and not whole
+        ),
         note=note,
         extra_tokens=step.field.tokens.extra if step.field.tokens else 0,
     )

@@ -124,10 +124,11 @@ def linear_map(function: Function, args: Args, kwargs: Kwargs) -> LinearMap | No
     def apply(x: torch.Tensor, other_weight: torch.Tensor) -> torch.Tensor:
         return cast("torch.Tensor", function(x, other_weight, None, *args[3:], **options))
 
-    is_dense = function is F.linear
-    scalable = {F.linear: (-1, 1), F.conv2d: (-1, 1, 1, 1)}
+    channel_axis = -1 if function is F.linear else 1 - weight.dim()
+    is_scalable = function in (F.linear, F.conv1d, F.conv2d, F.conv3d)
+    scale_shape = (-1, *[1] * (weight.dim() - 1)) if is_scalable else None
     window = ConvolutionWindow.of(weight, *args[3:], **options) if function is F.conv2d else None
-    return LinearMap(apply, weight, bias, -1 if is_dense else -3, scalable.get(function), window)
+    return LinearMap(apply, weight, bias, channel_axis, scale_shape, window)
 
 
 def batch_norm_scale(

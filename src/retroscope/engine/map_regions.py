@@ -28,23 +28,29 @@ class Span:
 
 @dataclass(frozen=True)
 class MapRegion:
-    """The part of a map that a tensor holds, and which dimensions run along it."""
+    """The part of a map that a tensor holds along each axis, and the dimensions of the axes."""
 
-    y: Span
-    x: Span
-    axes: Axes = (2, 3)
+    spans: tuple[Span, ...]
+    axes: Axes
+
+    @classmethod
+    def of_input(cls, spans: Sequence[Span]) -> "MapRegion":
+        """A part of a network's input (batch, channels, height, width)."""
+        return cls(tuple(spans), tuple(range(2, len(spans) + 2)))
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether a tensor of this shape has the size of this region."""
-        y, x = self.axes
-        return len(shape) > max(y, x) and (shape[y], shape[x]) == (self.y.count, self.x.count)
+        return len(shape) > max(self.axes) and all(
+            shape[axis] == span.count for axis, span in zip(self.axes, self.spans, strict=True)
+        )
 
     def meet(self, other: "MapRegion") -> "MapRegion | None":
         """What both hold; None if they share nothing or run along other dimensions."""
-        if (self.axes, self.y.full, self.x.full) != (other.axes, other.y.full, other.x.full):
+        pairs = list(zip(self.spans, other.spans, strict=True))
+        if self.axes != other.axes or any(span.full != theirs.full for span, theirs in pairs):
             return None
-        y, x = self.y.meet(other.y), self.x.meet(other.x)
-        return MapRegion(y, x, self.axes) if y.count > 0 and x.count > 0 else None
+        spans = tuple(span.meet(theirs) for span, theirs in pairs)
+        return MapRegion(spans, self.axes) if all(span.count > 0 for span in spans) else None
 
 
 @dataclass(frozen=True)

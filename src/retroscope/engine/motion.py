@@ -5,12 +5,17 @@ part of each map that it holds. One description for both keeps them from driftin
 """
 
 from dataclasses import dataclass
+from math import prod
 
 from retroscope.geometry import Interval, Window
 
-Axes = tuple[int, int]
-"""Which dimensions of a tensor run along y and x."""
+Axes = tuple[int, ...]
+"""Which dimensions of a tensor run along the axes of the input: y and x of an image, z, y and x of
+a volume, x of a signal.
+"""
 Shape = tuple[int, ...]
+Grid = tuple[int, ...]
+"""The number of positions along each axis."""
 
 
 @dataclass(frozen=True)
@@ -21,18 +26,18 @@ class TokenAxis:
     """
 
     dim: int
-    grid: tuple[int, int]
+    grid: Grid
     start: int
     length: int
 
     @property
     def extra(self) -> int:
         """The number of tokens without a position, such as class and register tokens."""
-        return self.length - self.grid[0] * self.grid[1]
+        return self.length - prod(self.grid)
 
 
 Positions = Axes | TokenAxis
-"""Where the positions of a tensor are: along two dimensions, or listed along one."""
+"""Where the positions of a tensor are: along a dimension for each axis, or listed along one."""
 
 
 @dataclass(frozen=True)
@@ -51,27 +56,25 @@ class Stay:
 
 @dataclass(frozen=True)
 class Slide:
-    """Windows slide over the map: convolution, pooling, padding, strided slices.
+    """Windows slide over the map, one along each axis: convolution, pooling, padding, slices.
 
     `axes` are the dimensions of the result that hold the positions; None if they stay. `cuts`: the
     positions inside a window go on along other dimensions.
     """
 
-    y: Window
-    x: Window
+    windows: tuple[Window, ...]
     axes: Axes | None = None
     cuts: bool = False
 
 
 @dataclass(frozen=True)
 class Resample:
-    """Each output position reads an interval of positions, listed for both axes.
+    """Each output position reads an interval of positions, listed for each axis.
 
     For what no sliding window describes: interpolation, transposed convolution, reflected borders.
     """
 
-    y: tuple[Interval, ...]
-    x: tuple[Interval, ...]
+    reads: tuple[tuple[Interval, ...], ...]
     axes: Axes | None = None
 
 
@@ -94,8 +97,7 @@ class Stack:
 
     def axes(self, axes: Axes) -> Axes:
         """The axes of a map in the result."""
-        y, x = (axis + (axis >= self.dim) for axis in axes)
-        return y, x
+        return tuple(axis + (axis >= self.dim) for axis in axes)
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ Motion = Stay | Slide | Resample | Move | Stack | Mix
 
 @dataclass(frozen=True)
 class Place:
-    """What a row of the table may ask about a call: which dimensions of its tensors are y and x.
+    """What a row of the table may ask about a call: which dimensions of its tensors are axes.
 
     `constants` are the shapes of the tensors that do not depend on the image.
     """
@@ -125,23 +127,32 @@ class Place:
     constants: tuple[Shape, ...] = ()
 
     @property
-    def lengths(self) -> tuple[int, int]:
-        return self.shape[self.axes[0]], self.shape[self.axes[1]]
+    def lengths(self) -> Grid:
+        return tuple(self.shape[axis] for axis in self.axes)
 
-    def is_last(self) -> bool:
-        """Whether y and x are the last two dimensions, where torch's windows slide."""
-        return self.axes == (len(self.shape) - 2, len(self.shape) - 1)
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.axes)
+
+    def is_last(self, rank: int | None = None) -> bool:
+        """Whether the axes are the last dimensions, where torch's windows slide.
+
+        `rank` is the number of axes of the operation, if it is for one number of them.
+        """
+        first = len(self.shape) - self.rank
+        return self.axes == tuple(range(first, len(self.shape))) and rank in (None, self.rank)
 
     def dim(self, dim: int) -> int:
         """A dimension counted from the front."""
         return dim % len(self.shape)
 
     def touches(self, *dims: int) -> bool:
-        """Whether one of these dimensions is y or x."""
+        """Whether one of these dimensions is an axis."""
         return any(self.dim(dim) in self.axes for dim in dims)
 
     def has_varying_constant(self) -> bool:
-        """Whether a constant, broadcast as torch does, is longer than 1 along y or x."""
+        """Whether a constant, broadcast as torch does, is longer than 1 along an axis."""
         axes_from_end = [axis - len(self.shape) for axis in self.axes]
         return any(
             shape[axis] != 1

@@ -4,17 +4,19 @@ A new layer type is one row in `ROWS`. A row's `motion` takes a `Place` and then
 parameters of the torch function, so Python itself binds the call's arguments.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from inspect import signature
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
 
 from retroscope.engine import call_motions, resample_motions, shape_motions
 from retroscope.engine.call_arguments import Args, Function, Kwargs, positional
-from retroscope.engine.motion import Mix, Motion, Place
+from retroscope.engine.motion import Mix, Motion, Place, Resample, Slide
+from retroscope.geometry import IMAGE_RANK, Window
 
 
 class Role(Enum):
@@ -50,7 +52,8 @@ class Operation:
 
     `kind` is what its layers are called, if it `is_layer`. `active` decides for a single call
     whether it plays its role: `clamp` is a rectifier only where it clamps at zero.
-    `channels_last`: it works along the last dimension, which therefore holds the channels.
+    `rank`: the number of axes of its windows, if they have one. `channels_last`: it works along the
+    last dimension, which therefore holds the channels.
     `has_size_arguments`: its arguments contain the size of the result. `reads_first_only`: further
     tensors lend their shape or type, never their values. `repeats`: it repeats values along
     dimensions of length 1. `keeps_values`: its result is its input in another layout or type.
@@ -63,6 +66,7 @@ class Operation:
     reduction: WindowReduction | None = None
     is_layer: bool = True
     active: Callable[..., bool] | None = None
+    rank: int | None = None
     channels_last: bool = False
     has_size_arguments: bool = False
     reads_first_only: bool = False
@@ -92,6 +96,13 @@ class Operation:
 
         `function` is what the note calls it.
         """
+        extra = 0 if self.rank is None else place.rank - self.rank
+        if extra > 0:
+            inner = _place_in_slices(place, extra)
+            motion = inner and self.motion_of(inner, args, kwargs, function=function)
+            return _beside(motion or Mix(), place.lengths[:extra])
+        if extra < 0:
+            return Mix()
         args, kwargs = positional(args, kwargs)
         try:
             bound = signature(self.motion).bind(place, *args, **kwargs)
@@ -99,6 +110,29 @@ class Operation:
             name = function or self.kind
             return Mix(f"{name} is called in a way that the table does not know")
         return self.motion(*bound.args, **bound.kwargs)
+
+
+def _place_in_slices(place: Place, extra: int) -> Place | None:
+    """The place of the last axes, along which windows of fewer axes slide, as of a convolution of
+    images on the slices of a volume.
+
+    The axes in front are among the dimensions of the batch: (depth, channels, height, width).
+    """
+    batch_dimensions = len(place.shape) - place.rank + extra - 1
+    if max(place.axes[:extra]) >= batch_dimensions:
+        return None
+    return replace(place, axes=place.axes[extra:])
+
+
+def _beside(motion: Motion, lengths: Sequence[int]) -> Motion:
+    """A motion of windows in a map that has more axes in front, along which positions stay."""
+    match motion:
+        case Slide(windows, axes):
+            return Slide((*(Window() for _ in lengths), *windows), axes)
+        case Resample(reads, axes):
+            stay = (tuple((index, index + 1) for index in range(length)) for length in lengths)
+            return Resample((*stay, *reads), axes)
+    return motion
 
 
 _HOMES, _METHODS_ONLY = (F, torch, torch.Tensor), (torch.Tensor,)
@@ -151,30 +185,44 @@ def _unlisted(
     )
 
 
+def _window_rows(rank: int) -> Iterator[tuple[Operation, list[Function]]]:
+    """The operations whose windows slide along so many axes."""
+
+    def named(name: str) -> list[Function]:
+        return functions_named(f"{name}{rank}d")
+
+    def with_indices(name: str) -> list[Function]:
+        return [getattr(F, f"{name}{rank}d_with_indices")]
+
+    def row(
+        kind: str,
+        motion: Callable[..., Motion],
+        role: Role | None = None,
+        reduction: WindowReduction | None = None,
+    ) -> Operation:
+        return Operation(kind, motion, role, reduction, rank=rank)
+
+    convolution, maximum, mean = (
+        WindowReduction.CONVOLUTION,
+        WindowReduction.MAXIMUM,
+        WindowReduction.MEAN,
+    )
+    adaptive = resample_motions.adaptive_pool
+    yield row("conv", call_motions.conv, Role.LINEAR, convolution), [getattr(F, f"conv{rank}d")]
+    yield (
+        row("conv", resample_motions.conv_transpose, Role.LINEAR),
+        [getattr(F, f"conv_transpose{rank}d")],
+    )
+    yield row("pool", call_motions.max_pool, None, maximum), named("max_pool")
+    yield row("pool", call_motions.max_pool), with_indices("max_pool")
+    yield row("pool", call_motions.avg_pool, None, mean), named("avg_pool")
+    yield row("pool", adaptive, None, mean), named("adaptive_avg_pool")
+    yield row("pool", adaptive, None, maximum), named("adaptive_max_pool")
+    yield row("pool", adaptive), with_indices("adaptive_max_pool")
+
+
 ROWS: list[tuple[Operation, list[Function]]] = [
-    (
-        Operation("conv", call_motions.conv, Role.LINEAR, WindowReduction.CONVOLUTION),
-        [F.conv2d],
-    ),
-    (Operation("conv", resample_motions.conv_transpose, Role.LINEAR), [F.conv_transpose2d]),
-    (
-        Operation("pool", call_motions.max_pool, reduction=WindowReduction.MAXIMUM),
-        functions_named("max_pool2d"),
-    ),
-    (Operation("pool", call_motions.max_pool), [F.max_pool2d_with_indices]),
-    (
-        Operation("pool", call_motions.avg_pool, reduction=WindowReduction.MEAN),
-        functions_named("avg_pool2d"),
-    ),
-    (
-        Operation("pool", resample_motions.adaptive_pool, reduction=WindowReduction.MEAN),
-        functions_named("adaptive_avg_pool2d"),
-    ),
-    (
-        Operation("pool", resample_motions.adaptive_pool, reduction=WindowReduction.MAXIMUM),
-        functions_named("adaptive_max_pool2d"),
-    ),
-    (Operation("pool", resample_motions.adaptive_pool), [F.adaptive_max_pool2d_with_indices]),
+    *chain.from_iterable(map(_window_rows, (1, 2, 3))),
     (
         Operation("linear", call_motions.last_dim, Role.LINEAR, channels_last=True),
         functions_named("linear"),
@@ -290,7 +338,8 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         _unlisted(call_motions.stay, keeps_values=True),
         [
             *functions_named(
-                *("dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_alpha_dropout"),
+                *("dropout", "dropout1d", "dropout2d", "dropout3d"),
+                *("alpha_dropout", "feature_alpha_dropout"),
                 *("clone", "detach", "contiguous", "positive", "requires_grad", "cpu", "cuda"),
                 *("float", "double", "half", "bfloat16", "to", "type"),
             ),
@@ -361,13 +410,25 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         Operation("", call_motions.batched_matmul, Role.MATRIX_PRODUCT, is_layer=False),
         functions_named("bmm"),
     ),
-    (_unlisted(call_motions.conv_1d), [F.conv1d]),
     (_unlisted(call_motions.mix), functions_named("rot90", "msort")),
 ]
 
 TABLE: dict[Function, Operation] = {
     function: operation for operation, functions in ROWS for function in functions
 }
+
+
+_IN_IMAGES: dict[Function, Operation | None] = {
+    function: None for function, row in TABLE.items() if row.rank not in (None, IMAGE_RANK)
+} | {F.conv1d: _unlisted(call_motions.conv_1d)}
+"""Windows along one axis or three in a network of images: they slide over channels or tokens."""
+
+
+def operation_of(function: Function, rank: int) -> Operation | None:
+    """The row of a function in a network whose input has so many axes."""
+    if rank == IMAGE_RANK and function in _IN_IMAGES:
+        return _IN_IMAGES[function]
+    return TABLE.get(function)
 
 
 def name_of(function: Function) -> str:

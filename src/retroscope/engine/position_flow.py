@@ -17,7 +17,7 @@ from retroscope.engine.field_flow import (
 from retroscope.engine.interpreter import Call
 from retroscope.engine.label_rules import LabelledCall, follow_labels, rearranges_or_attends
 from retroscope.engine.motion import Mix, Motion, Resample, Shape, Slide
-from retroscope.engine.operations import TABLE
+from retroscope.engine.operations import operation_of
 from retroscope.engine.position_labels import PositionLabels
 from retroscope.engine.program import Mixing
 from retroscope.engine.tensor_map import TensorMap
@@ -40,11 +40,12 @@ def place_results(
 ) -> PlacedResults | None:
     """What is known of where the results are, from labels; None if nothing is.
 
-    It is asked where no two dimensions of the results are known to run along y and x.
+    It is asked where no dimensions of the results are known to run along the axes.
     """
-    operation = TABLE.get(call.function)
     arguments = value_arguments(call.function, call.args, call.kwargs)
     tensors = [tensor for tensor in tensors_in(*arguments) if tensor in fields]
+    rank = fields[tensors[0]].rank if tensors else 0
+    operation = operation_of(call.function, rank)
     has_labels = any(fields[tensor].labels for tensor in tensors)
     if operation is None or not (has_labels or rearranges_or_attends(operation)):
         return None
@@ -91,5 +92,6 @@ def mixing_of(
         return None
     if placed is not None:
         return Mixing.ATTENTION if placed.attends else None
-    is_one = isinstance(motion, Slide | Resample) and result[-2:] == (1, 1)
+    rank = len(grids[0])
+    is_one = isinstance(motion, Slide | Resample) and result[-rank:] == (1,) * rank
     return Mixing.POOLING if isinstance(motion, Mix) or is_one else None

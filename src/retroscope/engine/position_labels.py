@@ -1,4 +1,4 @@
-"""Which position of the image each element of a tensor is at, where no two dimensions say it.
+"""Which position of the image each element of a tensor is at, where no dimensions say it.
 
 A transformer lists the positions of a map as tokens, cuts them into windows, and adds tokens that
 have no position:
@@ -9,11 +9,12 @@ have no position:
 """
 
 from dataclasses import dataclass
+from itertools import permutations
 from math import prod
 
 import torch
 
-from retroscope.engine.motion import Axes, Shape, TokenAxis
+from retroscope.engine.motion import Axes, Grid, Shape, TokenAxis
 
 NOWHERE = -1
 """The number of an element that is at no position, such as a class token."""
@@ -21,7 +22,8 @@ NOWHERE = -1
 
 @dataclass(frozen=True, eq=False)
 class PositionLabels:
-    """The number `y * width + x` of each element of a tensor, on a grid (height, width).
+    """The number `y * width + x` of each element of a tensor, on a grid (height, width); that of a
+    volume counts on through its slices.
 
     `numbers` has the tensor's shape, and a stride of 0 along dimensions where all numbers are
     equal, so that it takes no memory there. `is_pairs`: the elements stand for pairs of positions,
@@ -29,12 +31,12 @@ class PositionLabels:
     """
 
     numbers: torch.Tensor
-    grid: tuple[int, int]
+    grid: Grid
     is_pairs: bool = False
 
     @classmethod
     def of(
-        cls, numbers: torch.Tensor, grid: tuple[int, int], *, is_pairs: bool = False
+        cls, numbers: torch.Tensor, grid: Grid, *, is_pairs: bool = False
     ) -> "PositionLabels | None":
         """Labels with these numbers; None if no element is at a position."""
         if not bool((_without_repeats(numbers) >= 0).any()):
@@ -43,13 +45,13 @@ class PositionLabels:
 
     @classmethod
     def of_map(cls, axes: Axes, shape: Shape) -> "PositionLabels":
-        """The labels of a map with y and x along these dimensions."""
-        y, x = axes
-        rows = _along(
-            torch.arange(shape[y], dtype=torch.int32, device="cpu") * shape[x], y, len(shape)
-        )
-        columns = _along(torch.arange(shape[x], dtype=torch.int32, device="cpu"), x, len(shape))
-        return cls((rows + columns).expand(shape), (shape[y], shape[x]))
+        """The labels of a map with its axes along these dimensions."""
+        grid = tuple(shape[axis] for axis in axes)
+        numbers = torch.zeros((), dtype=torch.int32, device="cpu")
+        for place, axis in enumerate(axes):
+            along = torch.arange(grid[place], dtype=torch.int32, device="cpu")
+            numbers = numbers + _along(along * prod(grid[place + 1 :]), axis, len(shape))
+        return cls(numbers.expand(shape), grid)
 
     @property
     def varying(self) -> tuple[int, ...]:
@@ -63,13 +65,12 @@ class PositionLabels:
         return _without_repeats(self.numbers)
 
     def axes(self) -> Axes | None:
-        """The dimensions that run along y and x, if there are such: it is a map again."""
-        if len(self.varying) != 2 or self.is_pairs:
+        """The dimensions that run along the axes, if there are such: it is a map again."""
+        if len(self.varying) != len(self.grid) or self.is_pairs:
             return None
-        first, second = self.varying
-        for axes in ((first, second), (second, first)):
-            shape = self.distinct.shape
-            if (shape[axes[0]], shape[axes[1]]) == self.grid:
+        shape = self.distinct.shape
+        for axes in permutations(self.varying):
+            if tuple(shape[axis] for axis in axes) == self.grid:
                 expected = PositionLabels.of_map(axes, tuple(shape))
                 if torch.equal(expected.numbers, self.distinct):
                     return axes

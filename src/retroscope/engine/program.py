@@ -11,7 +11,15 @@ import torch
 
 from retroscope.engine.call_arguments import Args, Function, Kwargs, positional, tensors_in
 from retroscope.engine.field_flow import TensorField
-from retroscope.engine.motion import Axes, Motion, Move, Positions, Shape, Stay, TokenAxis
+from retroscope.engine.motion import (
+    Grid,
+    Motion,
+    Move,
+    Positions,
+    Shape,
+    Stay,
+    TokenAxis,
+)
 from retroscope.engine.operations import Operation
 from retroscope.results.layers import Layer, UnlistedLayer
 
@@ -111,7 +119,7 @@ class Step:
     field: TensorField | None
     form: type = torch.Tensor
     arguments: object = None
-    lengths: tuple[int, int] = (0, 0)
+    lengths: Grid = ()
     is_inside_function: bool = False
     inputs: tuple[int, ...] = ()
     depth: int = 0
@@ -159,7 +167,7 @@ class Step:
 class Survey:
     """The program of a network for images of one size, and the layers in it."""
 
-    size: tuple[int, int]
+    size: Grid
     steps: tuple[Step, ...]
     layers: tuple[Layer, ...]
     channels_last: bool = True
@@ -206,30 +214,40 @@ def inplace_target(function: Function, args: Args, kwargs: Kwargs) -> torch.Tens
     return target if isinstance(target, torch.Tensor) else None
 
 
-def channel_shape(shape: Shape, positions: Positions | None) -> Shape:
-    """Channels, height, width of a batch: maps, tokens with their channels last, or a vector."""
+def channel_shape(shape: Shape, positions: Positions | None, rank: int = 2) -> Shape:
+    """The channels and the size of a batch: of maps, of tokens with their channels last, or of a
+    vector, for an input of so many axes.
+    """
     if isinstance(positions, TokenAxis):
         return prod(shape) // positions.length, *positions.grid
-    if len(shape) == 4:
-        channel, y, x = _channel_first(positions)
-        return shape[channel], shape[y], shape[x]
-    if positions == (1, 2):
-        return 1, shape[1], shape[2]
-    return (shape[-1], shape[1], 1) if len(shape) == 3 else (shape[1], 1, 1)
+    if len(shape) == rank + 2:
+        return tuple(shape[dim] for dim in _channel_first(positions, rank))
+    if positions == tuple(range(1, rank + 1)):
+        return 1, *shape[1:]
+    if len(shape) > len("btc"):
+        return shape[1], *(1,) * (rank + 2 - len(shape)), *shape[2:]
+    tokens = shape[1:-1]
+    return shape[-1], *tokens, *(1,) * (rank - len(tokens))
 
 
-def to_channel_maps(output: torch.Tensor, positions: Positions | None) -> torch.Tensor:
-    """A layer's output as (batch, channels, height, width). Tokens without a position are left out.
+def to_channel_maps(
+    output: torch.Tensor, positions: Positions | None, rank: int = 2
+) -> torch.Tensor:
+    """A layer's output as (batch, channels, height, width), for an input of so many axes. Tokens
+    without a position are left out.
 
     The result is a view, unless tokens have several dimensions of channels.
     """
     if isinstance(positions, TokenAxis):
         return torch.unflatten(tokens_of_grid(output, positions).flatten(1, -2), -1, positions.grid)
-    if output.dim() == 4:
-        return output.permute(0, *_channel_first(positions))
-    if positions == (1, 2):
+    if output.dim() == rank + 2:
+        return output.permute(0, *_channel_first(positions, rank))
+    if positions == tuple(range(1, rank + 1)):
         return output[:, None]
-    return output.transpose(1, 2)[..., None] if output.dim() == 3 else output[:, :, None, None]
+    missing = (None,) * (rank + 2 - output.dim())
+    if output.dim() > len("btc"):
+        return output[(slice(None), slice(None), *missing)]
+    return output.movedim(-1, 1)[(..., *missing)]
 
 
 def tokens_of_grid(output: torch.Tensor, axis: TokenAxis) -> torch.Tensor:
@@ -237,8 +255,8 @@ def tokens_of_grid(output: torch.Tensor, axis: TokenAxis) -> torch.Tensor:
     return output.narrow(axis.dim, axis.start, prod(axis.grid)).movedim(axis.dim, -1)
 
 
-def _channel_first(axes: Axes | None) -> tuple[int, int, int]:
-    """The dimensions of channels, y and x in a tensor of four."""
-    y, x = axes or (2, 3)
-    channel = next(dim for dim in (1, 2, 3) if dim not in (y, x))
-    return channel, y, x
+def _channel_first(positions: Positions | None, rank: int) -> tuple[int, ...]:
+    """The dimensions of the channels and of the axes in a tensor with one for each."""
+    axes = tuple(range(2, rank + 2)) if not isinstance(positions, tuple) else positions
+    channel = next(dim for dim in range(1, rank + 2) if dim not in axes)
+    return channel, *axes

@@ -9,11 +9,11 @@ Sizes and other numbers in the network's code come from the crop, so they are th
 wherever a result depends on them: a step runs with its surveyed arguments, or not at all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 
@@ -21,7 +21,7 @@ from retroscope.engine.call_arguments import Function, tensors_in
 from retroscope.engine.held_inputs import held_tensors
 from retroscope.engine.intercept import Handler, run
 from retroscope.engine.interpreter import Call, CannotFollow, ProgramInterpreter
-from retroscope.engine.map_regions import MapRegion, Span, cut, known_outputs
+from retroscope.engine.map_regions import Cut, MapRegion, Span, cut, known_outputs
 from retroscope.engine.memory import SIZE_ERRORS, is_out_of_memory
 from retroscope.engine.motion import Move, Resample, Slide, Stack, Stay
 from retroscope.engine.placeholders import placeholder
@@ -29,6 +29,8 @@ from retroscope.engine.program import ArgumentMismatch, Step, Survey, to_channel
 from retroscope.engine.tensor_map import TensorMap, substitute_for
 from retroscope.engine.window_ops import REDUCTIONS, PartialWindows
 from retroscope.errors import RetroscopeError
+
+Part = TypeVar("Part", Cut, Span)
 
 _MAX_EMBEDDED_VALUES = 1 << 25
 """Values of a map that is filled up to its full size to run one operation on it."""
@@ -39,8 +41,7 @@ class RegionOutput:
     """A layer's output for a batch of crops, (batch, channels, height, width), and its spans."""
 
     output: torch.Tensor
-    y: Span
-    x: Span
+    spans: tuple[Span, ...]
 
 
 def run_region(
@@ -167,8 +168,8 @@ class _RegionRunner(ProgramInterpreter):
         first = next(tensors_in(result))
         region = self.regions.get(first)
         if region is not None:
-            maps = to_channel_maps(first, region.axes)
-            self.output = RegionOutput(maps, region.y, region.x)
+            maps = to_channel_maps(first, region.axes, len(region.axes))
+            self.output = RegionOutput(maps, region.spans)
 
     def _record(self, result: object, region: MapRegion) -> object:
         if not self._is_surveyed(result, region):
@@ -260,13 +261,13 @@ class _RegionRunner(ProgramInterpreter):
         moves_axes = motion.axes not in (None, region.axes)
         if isinstance(motion, Resample) or reduction is None or moves_axes:
             return self._run_embedded(step, motion, call)
-        y, x = cut(region.y, motion.y), cut(region.x, motion.x)
-        if y is None or x is None:
+        cuts = _all_known(map(cut, region.spans, motion.windows))
+        if cuts is None:
             return self._leave_unknown(step, call, [source])
         bound = _bind(step, call)
-        windows = PartialWindows((motion.y, motion.x), (y, x), region.axes)
+        windows = PartialWindows(motion.windows, cuts, region.axes)
         result = REDUCTIONS[reduction](windows, self.execute, bound.args, bound.kwargs)
-        part = MapRegion(y.gives, x.gives, region.axes)
+        part = MapRegion(tuple(cut.gives for cut in cuts), region.axes)
         if result is None or not self._is_surveyed(result, part):
             return self._run_embedded(step, motion, call)
         return self._record(result, part)
@@ -275,9 +276,10 @@ class _RegionRunner(ProgramInterpreter):
         """Fills the part up to the full map, and keeps the outputs that read the part alone."""
         source = call.args[0] if call.args else call.kwargs["input"]
         region = cast("MapRegion", self.regions[source])
-        y, x = known_outputs(region.y, motion.y), known_outputs(region.x, motion.x)
+        reads = motion.windows if isinstance(motion, Slide) else motion.reads
+        spans = _all_known(map(known_outputs, region.spans, reads))
         values = self.batch * max(prod(step.shapes[0]), source.numel())
-        if y is None or x is None or values > _MAX_EMBEDDED_VALUES or len(step.shapes) != 1:
+        if spans is None or values > _MAX_EMBEDDED_VALUES or len(step.shapes) != 1:
             return self._leave_unknown(step, call, [source])
         full = _embed(source, region)
         if step.operation is not None and step.operation.has_size_arguments:
@@ -285,11 +287,17 @@ class _RegionRunner(ProgramInterpreter):
         else:
             bound = _bind(step, call).on({id(source): full})
             result = cast("torch.Tensor", bound.run(self.execute))
-        whole = MapRegion(_whole(y), _whole(x), motion.axes or region.axes)
-        part = MapRegion(y, x, whole.axes)
+        whole = MapRegion(tuple(map(_whole, spans)), motion.axes or region.axes)
+        part = MapRegion(spans, whole.axes)
         if step.operation is not None and step.operation.is_view:
             self.copies_of_views[result if result._base is None else result._base] = True
         return self._record(_narrow(result, whole, part), part)
+
+
+def _all_known(parts: Iterable[Part | None]) -> tuple[Part, ...] | None:
+    """What is known along each axis; None if nothing is along one of them."""
+    known = tuple(parts)
+    return None if None in known else cast("tuple[Part, ...]", known)
 
 
 def _channels(shape: Sequence[int], region: MapRegion) -> list[int]:
@@ -316,8 +324,7 @@ def _intersection(regions: Sequence[MapRegion]) -> MapRegion | None:
 @torch.enable_grad()
 def _narrow(tensor: torch.Tensor, region: MapRegion, wanted: MapRegion) -> torch.Tensor:
     """The part of a tensor that holds the wanted region."""
-    spans = zip(region.axes, (region.y, region.x), (wanted.y, wanted.x), strict=True)
-    for axis, span, part in spans:
+    for axis, span, part in zip(region.axes, region.spans, wanted.spans, strict=True):
         tensor = tensor.narrow(axis, part.start - span.start, part.count)
     return tensor
 
@@ -326,7 +333,7 @@ def _narrow(tensor: torch.Tensor, region: MapRegion, wanted: MapRegion) -> torch
 def _embed(tensor: torch.Tensor, region: MapRegion) -> torch.Tensor:
     """A map of the full size that holds the region, and zero elsewhere."""
     ends = [0] * (2 * tensor.dim())
-    for axis, span in zip(region.axes, (region.y, region.x), strict=True):
+    for axis, span in zip(region.axes, region.spans, strict=True):
         start = 2 * (tensor.dim() - 1 - axis)
         ends[start : start + 2] = span.start, span.full - span.stop
     return torch.nn.functional.pad(tensor, ends)

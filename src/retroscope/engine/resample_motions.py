@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import ceil, floor
 
-from retroscope.engine.call_motions import Pair, pair
+from retroscope.engine.call_motions import PerAxis, per_axis
 from retroscope.engine.motion import Mix, Motion, Place, Resample, Slide
 from retroscope.geometry import Interval, Window
 
@@ -22,16 +22,14 @@ def adaptive_pool(
     """Windows from `i * length // outputs`; of different sizes if that is not a whole number."""
     if not at.is_last():
         return Mix()
-    sizes = (output_size,) * 2 if isinstance(output_size, int | None) else tuple(output_size)
+    sizes = (output_size,) * at.rank if isinstance(output_size, int | None) else tuple(output_size)
     axes = [
         (length, length if size is None else size)
         for size, length in zip(sizes, at.lengths, strict=True)
     ]
     if any(length % outputs for length, outputs in axes):
-        y, x = (_even_shares(*axis) for axis in axes)
-        return Resample(y, x)
-    y_window, x_window = (Window(length // n, length // n) for length, n in axes)
-    return Slide(y_window, x_window)
+        return Resample(tuple(_even_shares(*axis) for axis in axes))
+    return Slide(tuple(Window(length // n, length // n) for length, n in axes))
 
 
 def _even_shares(length: int, outputs: int) -> tuple[Interval, ...]:
@@ -56,25 +54,25 @@ def interpolate(
         return Mix()
     targets = [at.result[axis] for axis in at.axes]
     if targets == list(at.lengths):
-        return Slide(Window(), Window())
+        return Slide((Window(),) * at.rank)
     if mode == "area":
-        y, x = (_even_shares(*axis) for axis in zip(at.lengths, targets, strict=True))
-        return Resample(y, x)
-    factors: list[float | None] = [None, None]
+        shares = zip(at.lengths, targets, strict=True)
+        return Resample(tuple(_even_shares(*axis) for axis in shares))
+    factors: list[float | None] = [None] * at.rank
     if scale_factor is not None and not recompute_scale_factor:
         factors = (
-            [float(scale_factor)] * 2
+            [float(scale_factor)] * at.rank
             if isinstance(scale_factor, int | float)
             else list(scale_factor)
         )
     reads = _SAMPLINGS.get((mode, antialias))
     if reads is None:
         return Mix(f"interpolate of mode {mode!r} is not in the table of operations")
-    y, x = (
+    intervals = (
         _resampled(length, outputs, reads, _scale(length, outputs, factor, bool(align_corners)))
         for length, outputs, factor in zip(at.lengths, targets, factors, strict=True)
     )
-    return Resample(y, x)
+    return Resample(tuple(intervals))
 
 
 def _scale(
@@ -102,7 +100,7 @@ def _nearest_exact(place: Fraction, _step: Fraction, slack: Fraction) -> tuple[i
     return floor(place + half - slack), floor(place + half + slack)
 
 
-def _bilinear(place: Fraction, _step: Fraction, slack: Fraction) -> tuple[int, int]:
+def _linear(place: Fraction, _step: Fraction, slack: Fraction) -> tuple[int, int]:
     return floor(place - slack), ceil(place + slack)
 
 
@@ -121,7 +119,7 @@ def _smooth(radius: int) -> Sampling:
 _SAMPLINGS: dict[tuple[str, bool], Sampling] = {
     ("nearest", False): _nearest,
     ("nearest-exact", False): _nearest_exact,
-    ("bilinear", False): _bilinear,
+    **{(mode, False): _linear for mode in ("linear", "bilinear", "trilinear")},
     ("bicubic", False): _bicubic,
     ("bilinear", True): _smooth(1),
     ("bicubic", True): _smooth(2),
@@ -146,27 +144,28 @@ def conv_transpose(
     _input: object,
     weight: object,
     bias: object = None,
-    stride: Pair = 1,
-    padding: Pair = 0,
-    output_padding: Pair = 0,
+    stride: PerAxis = 1,
+    padding: PerAxis = 0,
+    output_padding: PerAxis = 0,
     groups: int = 1,
-    dilation: Pair = 1,
+    dilation: PerAxis = 1,
 ) -> Motion:
     """Each input spreads over `size` outputs; an output reads the inputs that reach it."""
     del bias, output_padding, groups
-    sizes = tuple(getattr(weight, "shape", ()))[-2:]
-    if not at.is_last() or len(sizes) != 2:
+    sizes = tuple(getattr(weight, "shape", ()))[2:]
+    if not at.is_last(len(sizes)):
         return Mix()
-    y, x = (
+    steps, pads, gaps = (per_axis(value, at.rank) for value in (stride, padding, dilation))
+    reads = (
         tuple(
             _inputs_that_reach(output + pad, length, step=step, reach=(size - 1) * gap + 1)
             for output in range(at.result[axis])
         )
         for axis, length, size, step, pad, gap in zip(
-            at.axes, at.lengths, sizes, pair(stride), pair(padding), pair(dilation), strict=True
+            at.axes, at.lengths, sizes, steps, pads, gaps, strict=True
         )
     )
-    return Resample(y, x)
+    return Resample(tuple(reads))
 
 
 def _inputs_that_reach(place: int, length: int, *, step: int, reach: int) -> Interval:
@@ -177,19 +176,19 @@ def _inputs_that_reach(place: int, length: int, *, step: int, reach: int) -> Int
 
 def pixel_shuffle(at: Place, _input: object, upscale_factor: int) -> Motion:
     """Channels become `upscale_factor` rows and columns."""
-    if not at.is_last():
+    if not at.is_last(rank=2):
         return Mix()
-    y, x = (
+    reads = (
         tuple((index // upscale_factor, index // upscale_factor + 1) for index in range(length))
         for length in (at.result[axis] for axis in at.axes)
     )
-    return Resample(y, x)
+    return Resample(tuple(reads))
 
 
 def pixel_unshuffle(at: Place, _input: object, downscale_factor: int) -> Motion:
     """Rows and columns become channels."""
     window = Window(downscale_factor, downscale_factor)
-    return Slide(window, window) if at.is_last() else Mix()
+    return Slide((window, window)) if at.is_last(rank=2) else Mix()
 
 
 def pad(
@@ -203,16 +202,16 @@ def pad(
     del value
     rank = len(at.shape)
     ends = {rank - 1 - n: (pad[2 * n], pad[2 * n + 1]) for n in range(len(pad) // 2)}
-    y_ends, x_ends = (ends.get(axis, (0, 0)) for axis in at.axes)
-    if mode == "constant" or not any((*y_ends, *x_ends)):
-        return Slide(Window(1, 1, *y_ends), Window(1, 1, *x_ends))
+    along = [ends.get(axis, (0, 0)) for axis in at.axes]
+    if mode == "constant" or not any(map(any, along)):
+        return Slide(tuple(Window(1, 1, *pair) for pair in along))
     if mode not in _BORDERS:
         return Mix(f"padding of mode {mode!r} is not in the table of operations")
-    y, x = (
+    reads = (
         tuple(_BORDERS[mode](index - before, length) for index in range(length + before + after))
-        for length, (before, after) in zip(at.lengths, (y_ends, x_ends), strict=True)
+        for length, (before, after) in zip(at.lengths, along, strict=True)
     )
-    return Resample(y, x)
+    return Resample(tuple(reads))
 
 
 def _reflect(index: int, length: int) -> Interval:

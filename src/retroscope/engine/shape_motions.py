@@ -14,6 +14,7 @@ import torch
 
 from retroscope.engine.call_motions import Dims
 from retroscope.engine.motion import (
+    Axes,
     Mix,
     Motion,
     Move,
@@ -29,10 +30,10 @@ from retroscope.geometry import Interval, Window
 def expand(at: Place, *_args: object, **_kwargs: object) -> Motion:
     """One value for all positions, or a map repeated along new dimensions."""
     added = len(at.result) - len(at.shape)
-    y, x = (axis + added for axis in at.axes)
-    if (at.result[y], at.result[x]) == at.lengths:
-        return Move((y, x))
-    return Mix(uniform=at.lengths == (1, 1))
+    axes = tuple(axis + added for axis in at.axes)
+    if tuple(at.result[axis] for axis in axes) == at.lengths:
+        return Move(axes)
+    return Mix(uniform=set(at.lengths) == {1})
 
 
 def permute(at: Place, _input: object, *dims: Any, **named_dims: Any) -> Motion:
@@ -49,18 +50,16 @@ def transpose(at: Place, _input: object, dim0: int, dim1: int) -> Motion:
 
 
 def _reorder(at: Place, order: Sequence[int]) -> Motion:
-    y, x = (order.index(axis) for axis in at.axes)
-    return Move((y, x))
+    return Move(tuple(map(list(order).index, at.axes)))
 
 
 def unsqueeze(at: Place, _input: object, dim: int) -> Motion:
     new = dim % (len(at.shape) + 1)
-    y, x = (axis + (axis >= new) for axis in at.axes)
-    return Move((y, x))
+    return Move(tuple(axis + (axis >= new) for axis in at.axes))
 
 
 def reshape(at: Place, *_args: object, **_kwargs: object) -> Motion:
-    """Where y and x lie in the result, which lists the same elements in the same order.
+    """Where the axes lie in the result, which lists the same elements in the same order.
 
     (8, 3, 14, 14) -> (8, 3, 196)        y and x are merged: positions mix
     (8, 3, 14, 14) -> (8, 1, 3, 14, 14)  24 elements in front of y, as before: y and x survive
@@ -68,16 +67,16 @@ def reshape(at: Place, *_args: object, **_kwargs: object) -> Motion:
     (8, 3, 7, 2, 14) -> (8, 3, 14, 14)   and merged again: two rows share a position of 7
     """
     found = [_axis_after_reshape(at, axis) for axis in at.axes]
-    y, x = found
-    if y is None or x is None or y.dim == x.dim:
+    reshaped = [axis for axis in found if axis is not None]
+    axes = tuple(axis.dim for axis in reshaped)
+    if len(reshaped) < at.rank or len(set(axes)) < at.rank:
         return Mix()
-    axes = y.dim, x.dim
-    if all(axis.repeats == axis.window == 1 for axis in (y, x)):
+    if all(axis.repeats == axis.window == 1 for axis in reshaped):
         return Move(axes)
-    if all(axis.repeats == 1 for axis in (y, x)):
-        y_window, x_window = (Window(axis.window, axis.window) for axis in (y, x))
-        return Slide(y_window, x_window, axes, cuts=True)
-    return Resample(y.reads(at.result), x.reads(at.result), axes)
+    if all(axis.repeats == 1 for axis in reshaped):
+        windows = tuple(Window(axis.window, axis.window) for axis in reshaped)
+        return Slide(windows, axes, cuts=True)
+    return Resample(tuple(axis.reads(at.result) for axis in reshaped), axes)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class _ReshapedAxis:
 
 
 def _axis_after_reshape(at: Place, axis: int) -> _ReshapedAxis | None:
-    """Where an axis is in the result; None if it is merged with the other axis or cut apart."""
+    """Where an axis is in the result; None if it is merged with another axis or cut apart."""
     count, length = prod(at.shape[:axis]), at.shape[axis]
     in_front = [1, *accumulate(at.result, mul)]
     starts = [dim for dim in range(len(at.result)) if in_front[dim] == count]
@@ -116,7 +115,7 @@ def _axis_after_reshape(at: Place, axis: int) -> _ReshapedAxis | None:
 
 
 def _end_of_axis(at: Place, axis: int) -> int:
-    """One after the last dimension that may be merged into an axis: not the other axis."""
+    """One after the last dimension that may be merged into an axis: not another axis."""
     later = [other for other in at.axes if other > axis]
     return min([*later, len(at.shape)]) + 1
 
@@ -126,16 +125,19 @@ def select(at: Place, _input: object, dim: int, index: object) -> Motion:
     del index
     if at.touches(dim):
         return Mix()
-    y, x = (axis - (at.dim(dim) < axis) for axis in at.axes)
-    return Move((y, x))
+    return Move(_axes_without(at, dim))
+
+
+def _axes_without(at: Place, dim: int) -> Axes:
+    """The axes where a dimension in front of them, or behind, goes."""
+    return tuple(axis - (at.dim(dim) < axis) for axis in at.axes)
 
 
 def unbind(at: Place, _input: object, dim: int = 0) -> Motion:
     """All entries of a dimension. A loop over the images of a batch takes one image at a time."""
     if at.touches(dim):
         return Mix()
-    y, x = (axis - (at.dim(dim) < axis) for axis in at.axes)
-    return Move((y, x), batch=at.dim(dim) == 0)
+    return Move(_axes_without(at, dim), batch=at.dim(dim) == 0)
 
 
 def stack(at: Place, _tensors: object, dim: int = 0) -> Motion:
@@ -149,17 +151,20 @@ def narrow(at: Place, _input: object, dim: int, start: object, length: int) -> M
         return Mix("narrow starts at a position that a tensor holds")
     full = at.shape[at.dim(dim)]
     window = Window(1, 1, -(start % full), start % full + length - full)
-    y, x = (window if axis == at.dim(dim) else Window() for axis in at.axes)
-    return Slide(y, x)
+    return _slide_along(at, dim, window)
+
+
+def _slide_along(at: Place, dim: int, window: Window, *, cuts: bool = False) -> Slide:
+    """A window along one axis; positions stay along the others."""
+    windows = tuple(window if axis == at.dim(dim) else Window() for axis in at.axes)
+    return Slide(windows, cuts=cuts)
 
 
 def unfold(at: Place, _input: object, dimension: int, size: int, step: int) -> Motion:
     """Windows along a dimension, listed in a new last dimension."""
     if not at.touches(dimension):
         return Move(at.axes)
-    along = at.dim(dimension)
-    y, x = (Window(size, step) if axis == along else Window() for axis in at.axes)
-    return Slide(y, x, cuts=True)
+    return _slide_along(at, dimension, Window(size, step), cuts=True)
 
 
 def repeat(at: Place, *_args: object, **_kwargs: object) -> Motion:
@@ -176,12 +181,12 @@ def repeat_interleave(
         return Move(at.axes)
     assert isinstance(repeats, int)
     along = at.dim(dim)
-    y, x = (
+    reads = (
         tuple((index // count, index // count + 1) for index in range(at.result[axis]))
         for axis in at.axes
         for count in (repeats if axis == along else 1,)
     )
-    return Resample(y, x)
+    return Resample(tuple(reads))
 
 
 def move_dims(at: Place, _input: object, source: Dims, destination: Dims) -> Motion:
@@ -215,11 +220,10 @@ def index(at: Place, _input: object, key: object) -> Motion:
             axes[source] = dim
             windows[source] = _slice_window(entry, at.shape[source])
         dim += not isinstance(entry, int)
-    y, x = (windows[axis] for axis in at.axes)
-    new_axes = (axes[at.axes[0]], axes[at.axes[1]])
-    if (y, x) == (Window(), Window()):
+    new_axes = tuple(axes[axis] for axis in at.axes)
+    if all(window == Window() for window in windows.values()):
         return Move(new_axes)
-    return Slide(y, x, new_axes)
+    return Slide(tuple(windows[axis] for axis in at.axes), new_axes)
 
 
 def _without_channel_lists(at: Place, keys: list[object]) -> list[object]:

@@ -38,7 +38,7 @@ def field_of_base(
     note = written.note or (before.note if before is not None else "")
     return replace(
         written,
-        fields=(fields[0], fields[1]),
+        fields=tuple(fields),
         axes=axes,
         global_context=written.global_context or before_context,
         note=note,
@@ -53,8 +53,8 @@ def base_axes(view: torch.Tensor, base: torch.Tensor, axes: Axes) -> Axes | None
     ]
     if any(len(candidates) != 1 for candidates in dims):
         return None
-    y, x = (candidates[0] for candidates in dims)
-    return None if y == x else (y, x)
+    chosen = tuple(candidates[0] for candidates in dims)
+    return chosen if len(set(chosen)) == len(axes) else None
 
 
 def _runs_along(view: torch.Tensor, axis: int, base: torch.Tensor, dim: int) -> bool:

@@ -30,8 +30,18 @@ from retroscope.engine.interpreter import Call, Interpreter
 from retroscope.engine.isolation import device_of, dtype_of, preserve_state
 from retroscope.engine.layer_fields import layer_of_step
 from retroscope.engine.layer_names import LayerNamer
-from retroscope.engine.motion import Mix, Motion, Move, Place, Resample, Shape, Slide, Stay
-from retroscope.engine.operations import TABLE, name_of
+from retroscope.engine.motion import (
+    Grid,
+    Mix,
+    Motion,
+    Move,
+    Place,
+    Resample,
+    Shape,
+    Slide,
+    Stay,
+)
+from retroscope.engine.operations import name_of, operation_of
 from retroscope.engine.other_inputs import OtherInputFlow
 from retroscope.engine.position_flow import PlacedResults, mixing_of, place_results
 from retroscope.engine.program import Step, Survey, argument_signature, has_attention
@@ -44,16 +54,18 @@ from retroscope.engine.unlisted_layers import (
     unlisted_modules,
     unlisted_step,
 )
-from retroscope.geometry import Field
+from retroscope.geometry import IMAGE_RANK, Field, Window
 from retroscope.results.layers import Layer, UnlistedLayer
 
 
 def survey(module: torch.nn.Module, shape: Shape) -> Survey:
-    """Runs a black image of this shape (channels, height, width) through the network.
+    """Runs a black input of this shape through the network: of an image (channels, height, width).
 
-    The image is stored channels last, which is fastest. Networks that call `view` on their maps
-    cannot take that; theirs is stored channels first.
+    An image is stored channels last, which is fastest. Networks that call `view` on their maps
+    cannot take that; theirs is stored channels first, as signals and volumes are.
     """
+    if len(shape) != IMAGE_RANK + 1:
+        return _run_survey(module, shape, channels_last=False)
     try:
         return _run_survey(module, shape, channels_last=True)
     except RuntimeError:
@@ -66,14 +78,15 @@ def _run_survey(module: torch.nn.Module, shape: Shape, *, channels_last: bool) -
     layout = torch.channels_last if channels_last else torch.contiguous_format
     image = torch.zeros(1, *shape, device=device_of(module), dtype=dtype_of(module))
     image = image.to(memory_format=layout)
-    surveyor.fields[image] = TensorField((Field(), Field()), (2, 3))
+    rank = len(surveyor.size)
+    surveyor.fields[image] = TensorField((Field(),) * rank, tuple(range(2, rank + 2)))
     namer = surveyor.namer
     with preserve_state(module), torch.no_grad():
         run(module, image, recorder)  # some networks cache what they compute in their first run
         with module_calls(module, namer.enter_module, namer.leave_module):
             run(module, image, surveyor)
     return Survey(
-        size=(shape[1], shape[2]),
+        size=shape[1:],
         steps=tuple(surveyor.steps),
         layers=surveyor.layers(),
         channels_last=channels_last,
@@ -120,7 +133,7 @@ class _Surveyor(Interpreter):
         self.other_inputs = other_inputs
         self.addresses = addresses
         self.has_hidden_calls = False
-        self.size = (shape[1], shape[2])
+        self.size = shape[1:]
         self.leak = ""
         self.fields = TensorMap[TensorField]()
         self.data_flow = DataFlow()
@@ -143,7 +156,7 @@ class _Surveyor(Interpreter):
         operands = [] if is_created else self._operands(call)
         constants = tuple(tuple(t.shape) for t in _value_tensors(call) if t not in self.fields)
         signature = argument_signature((call.args, call.kwargs))
-        row = TABLE.get(call.function)
+        row = operation_of(call.function, len(self.size))
         inputs = self.data_flow.inputs(call.tensors())
         depth = self.data_flow.depth(call.tensors()) + (row is not None and row.is_linear)
         result = call.run(self.execute)
@@ -151,7 +164,7 @@ class _Surveyor(Interpreter):
         shapes = tuple(tuple(output.shape) for output in outputs)
         motion, field, placed = self._flow(call, operands, constants, outputs)
         unplaced = motion.note if isinstance(motion, Mix) else ""
-        lengths = (0, 0) if motion is None else _lengths(operands)
+        lengths = () if motion is None else _lengths(operands)
         step = Step(
             call.function,
             row,
@@ -257,8 +270,8 @@ class _Surveyor(Interpreter):
         self, call: Call, field: TensorField, note: str, shapes: tuple[Shape, ...]
     ) -> TensorField:
         """What the layer of this step sees, if it is one."""
-        is_last = has_channels_last(call.function) and [*map(len, shapes)][:1] == [4]
-        axes = (1, 2) if is_last else None
+        is_last = has_channels_last(call.function) and [*map(len, shapes)][:1] == [field.rank + 2]
+        axes = tuple(range(1, field.rank + 1)) if is_last else None
         return field_of_layer(field, axes=axes, note=note, batch_dim=batch_dim_of(call.function))
 
     def _place(
@@ -268,12 +281,14 @@ class _Surveyor(Interpreter):
         constants: tuple[Shape, ...],
         outputs: Sequence[torch.Tensor],
     ) -> PlacedResults | None:
-        """Where the results are, if it takes more than two dimensions to say it."""
+        """Where the results are, if it takes more than the dimensions of the axes to say it."""
         if field.axes is not None or self.leak or field.note == _HIDDEN:
             return None
         placed = place_results(call, self.fields, constants=constants, outputs=outputs)
-        if placed is None and has_channels_last(call.function) and outputs[0].dim() == 4:
-            placed = PlacedResults([replace(field, axes=(1, 2), has_places=False)])
+        is_last = has_channels_last(call.function) and outputs[0].dim() == field.rank + 2
+        if placed is None and is_last:
+            axes = tuple(range(1, field.rank + 1))
+            placed = PlacedResults([replace(field, axes=axes, has_places=False)])
         return placed
 
     def _verify(self, motion: Motion, call: Call, main: Operand, result: Shape) -> Motion:
@@ -283,7 +298,7 @@ class _Surveyor(Interpreter):
             return motion
         first = next(iter(positional(call.args, call.kwargs)[0]), None)
         is_first = isinstance(first, torch.Tensor) and self.fields.get(first) is field
-        lengths = _output_lengths(motion, (shape[field.axes[0]], shape[field.axes[1]]))
+        lengths = _output_lengths(motion, [shape[axis] for axis in field.axes])
         axes = motion.axes or field.axes
         actual = tuple(result[axis] if axis < len(result) else -1 for axis in axes)
         if actual == lengths and (is_first or isinstance(motion, Move)):
@@ -330,8 +345,7 @@ class _Surveyor(Interpreter):
         return Mix(), field
 
     def _whole_image(self, note: str) -> TensorField:
-        height, width = self.size
-        return TensorField((Field.whole(height), Field.whole(width)), None, note=note)
+        return TensorField(tuple(map(Field.whole, self.size)), None, note=note)
 
     def _record(self, step: Step, outputs: list[torch.Tensor]) -> None:
         kind = step.operation.kind if step.operation and step.operation.is_layer else ""
@@ -368,37 +382,37 @@ class _Surveyor(Interpreter):
         return (*self.unlisted, *others, *unnamed, *skipped)
 
 
-def _lengths(operands: Sequence[Operand]) -> tuple[int, int]:
-    """The height and width of the first map among the operands."""
+def _lengths(operands: Sequence[Operand]) -> Grid:
+    """The length along each axis of the first map among the operands."""
     for field, shape in operands:
         if field.axes is not None:
-            return shape[field.axes[0]], shape[field.axes[1]]
-    return 0, 0
+            return tuple(shape[axis] for axis in field.axes)
+    return ()
 
 
-def _output_lengths(motion: Slide | Resample | Move, lengths: tuple[int, int]) -> tuple[int, int]:
+def _output_lengths(motion: Slide | Resample | Move, lengths: Sequence[int]) -> Grid:
     if isinstance(motion, Slide):
-        return motion.y.outputs(lengths[0]), motion.x.outputs(lengths[1])
+        return tuple(map(Window.outputs, motion.windows, lengths))
     if isinstance(motion, Resample):
-        return len(motion.y), len(motion.x)
-    return lengths
+        return tuple(map(len, motion.reads))
+    return tuple(lengths)
 
 
 def _value_tensors(call: Call) -> Iterator[torch.Tensor]:
     return tensors_in(*value_arguments(call.function, call.args, call.kwargs))
 
 
-def _is_unit_map(shape: Shape) -> bool:
-    """Whether a tensor of four dimensions has a single position."""
-    return len(shape) == 4 and shape[2:] == (1, 1)
+def _is_unit_map(shape: Shape, rank: int) -> bool:
+    """Whether a tensor with a dimension for each axis has a single position."""
+    return len(shape) == rank + 2 and set(shape[2:]) == {1}
 
 
 def _motion(call: Call, main: Operand, constants: tuple[Shape, ...], result: Shape) -> Motion:
     field, shape = main
-    row = TABLE.get(call.function)
+    row = operation_of(call.function, field.rank)
     if row is None:
         return Mix(f"{name_of(call.function)} is not in the table of operations")
     if field.axes is None:
-        return Mix(uniform=row.repeats and _is_unit_map(shape))
+        return Mix(uniform=row.repeats and _is_unit_map(shape, field.rank))
     place = Place(field.axes, shape, result, constants)
     return row.motion_of(place, call.args, call.kwargs, function=name_of(call.function))

@@ -7,6 +7,7 @@ import torch
 from retroscope.engine.layer_names import LayerNamer
 from retroscope.engine.operations import name_of
 from retroscope.engine.program import Step
+from retroscope.geometry import IMAGE_RANK
 from retroscope.results.layers import UnlistedLayer
 
 
@@ -18,7 +19,13 @@ def is_layer_shape(step: Step) -> bool:
     shape = step.shapes[0] if step.shapes else ()
     batch_dim = step.operation.batch_dim if step.operation else 0
     is_known = batch_dim == 0 or (step.field is not None and step.field.tokens is not None)
-    return len(shape) in (2, 3, 4) and shape[batch_dim] == 1 and is_known
+    return _has_layer_dimensions(step) and shape[batch_dim] == 1 and is_known
+
+
+def _has_layer_dimensions(step: Step) -> bool:
+    """Those of a batch and its channels, and up to one for each axis."""
+    rank = IMAGE_RANK if step.field is None else step.field.rank
+    return len(step.shapes) > 0 and len("bc") <= len(step.shapes[0]) <= len("bc") + rank
 
 
 _REGION_FUNCTIONS = frozenset(
@@ -44,9 +51,9 @@ def unlisted_step(step: Step, module: str, *, of_regions: bool) -> Iterator[Unli
     """A step that would be a layer if its maps had another shape; nothing without weights."""
     if step.operation is None or not step.parameters:
         return
-    shape = step.shapes[0]
     stacked = OF_REGIONS if of_regions else "maps stacked in the batch dimension"
-    reason = stacked if len(shape) in (2, 3, 4) else f"maps of {len(shape)} dimensions"
+    many = f"maps of {len(step.shapes[0])} dimensions"
+    reason = stacked if _has_layer_dimensions(step) else many
     yield UnlistedLayer(module or step.operation.kind, step.operation.kind, reason)
 
 

@@ -12,16 +12,21 @@ from retroscope.engine.intercept import Handler
 from retroscope.engine.map_regions import Cut
 from retroscope.engine.motion import Axes
 from retroscope.engine.operations import WindowReduction
-from retroscope.geometry import Window
+from retroscope.geometry import IMAGE_RANK, Window
 
 
 @dataclass(frozen=True)
 class PartialWindows:
-    """A window operation's windows along y and x, and how each runs on a part of the map."""
+    """A window operation's windows along each axis, and how each runs on a part of the map."""
 
-    windows: tuple[Window, Window]
-    cuts: tuple[Cut, Cut]
+    windows: tuple[Window, ...]
+    cuts: tuple[Cut, ...]
     axes: Axes
+
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.windows)
 
     @torch.enable_grad()
     def take(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -39,11 +44,10 @@ class PartialWindows:
             ends[start : start + 2] = cut.pad
         return F.pad(tensor, ends, value=value) if any(ends) else tensor
 
-    def per_axis(self, name: str) -> tuple[int, int]:
-        y, x = self.windows
-        return getattr(y, name), getattr(x, name)
+    def per_axis(self, name: str) -> tuple[int, ...]:
+        return tuple(getattr(window, name) for window in self.windows)
 
-    def symmetric_padding(self, tensor: torch.Tensor) -> tuple[int, int] | None:
+    def symmetric_padding(self, tensor: torch.Tensor) -> tuple[int, ...] | None:
         """Padding that a convolution can do by itself; None if its two ends differ."""
         pads = []
         for axis, window, cut in zip(self.axes, self.windows, self.cuts, strict=True):
@@ -52,7 +56,7 @@ class PartialWindows:
             if cut.pad[1] > before or symmetric.outputs(tensor.shape[axis]) != cut.gives.count:
                 return None
             pads.append(before)
-        return pads[0], pads[1]
+        return tuple(pads)
 
 
 def _convolve(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
@@ -60,9 +64,14 @@ def _convolve(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs
     part = work.take(source)
     padding = work.symmetric_padding(part)
     if padding is None:
-        part, padding = work.pad(part), (0, 0)
+        part, padding = work.pad(part), (0,) * work.rank
     stride, dilation = work.per_axis("stride"), work.per_axis("dilation")
-    return execute(F.conv2d, (part, weight, bias, stride, padding, dilation, groups), {})
+    convolve = _CONVOLUTIONS[work.rank]
+    return execute(convolve, (part, weight, bias, stride, padding, dilation, groups), {})
+
+
+_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
 def _conv_parts(
@@ -86,7 +95,7 @@ def _maximum(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs)
         work.per_axis("stride"),
         work.per_axis("dilation"),
     )
-    return execute(F.max_pool2d, (part, sizes, strides, 0, dilation), {})
+    return execute(_MAX_POOLS[work.rank], (part, sizes, strides, 0, dilation), {})
 
 
 def _average(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
@@ -95,11 +104,18 @@ def _average(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs)
     sizes, strides = work.per_axis("size"), work.per_axis("stride")
     if not any(any(cut.pad) for cut in work.cuts):
         override = _divisors(*args, **kwargs)[1] if len(args) + len(kwargs) > 2 else None
-        return execute(F.avg_pool2d, (part, sizes, strides, 0, False, True, override), {})
-    sums = cast(
-        "torch.Tensor", execute(F.avg_pool2d, (part, sizes, strides, 0, False, True, 1), {})
-    )
+        return _mean_pool(work, execute, (part, sizes, strides), override)
+    sums = cast("torch.Tensor", _mean_pool(work, execute, (part, sizes, strides), 1))
     return sums / _divisor_map(work, *_divisors(*args, **kwargs)).to(sums)
+
+
+def _mean_pool(work: PartialWindows, execute: Handler, args: Args, divisor: int | None) -> object:
+    """Over whole windows. torch's pool along one axis knows no divisor, but that of windows."""
+    if work.rank == 1:
+        mean = cast("torch.Tensor", execute(F.avg_pool1d, (*args, 0, False, True), {}))
+        return mean if divisor is None else mean * (work.windows[0].size / divisor)
+    pool = F.avg_pool2d if work.rank == IMAGE_RANK else F.avg_pool3d
+    return execute(pool, (*args, 0, False, True, divisor), {})
 
 
 def _divisors(
@@ -125,7 +141,8 @@ def _divisor_map(work: PartialWindows, with_padding: bool, override: int | None)
         high = cut.full + window.after if with_padding else cut.full
         reads = [window.reads(output) for output in range(cut.gives.start, cut.gives.stop)]
         counts.append(torch.tensor([min(stop, high) - max(start, low) for start, stop in reads]))
-    return counts[0][:, None] * counts[1][None, :]
+    grids = torch.meshgrid(counts, indexing="ij")
+    return torch.stack(grids).prod(dim=0)
 
 
 def _copy(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
@@ -151,7 +168,7 @@ def _slice(work: PartialWindows, _execute: Handler, args: Args, kwargs: Kwargs) 
 
 
 def _pad_border(work: PartialWindows, _execute: Handler, args: Args, kwargs: Kwargs) -> object:
-    """None where more than y and x are padded, or not with one number."""
+    """None where more than the axes are padded, or not with one number."""
     source, ends, mode, value = _pad_parts(*args, **kwargs)
     dims = [source.dim() - 1 - index // 2 for index, end in enumerate(ends) if end]
     if mode != "constant" or not set(dims) <= set(work.axes):

@@ -16,6 +16,7 @@ from retroscope.engine.heat_layer import layer_for_heat
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.errors import ModelError
+from retroscope.geometry import IMAGE_RANK, format_size
 from retroscope.methods.detections import detector_of
 from retroscope.methods.image_lists import (
     AnImage,
@@ -61,7 +62,7 @@ def activations(
     (8, 30, 30)
     """
     net = as_network(net)
-    if is_image_list(image):
+    if is_image_list(image, net.rank):
         return _activations_of_list(net, layer, list(prepare_list(net, image)))
     network_input = net.prepare(image)
     resolved = net.layer(layer, network_input.size)
@@ -115,7 +116,7 @@ def resolve_spatial_layer(net: Network, layer: AnyLayer | None, size: Size) -> L
     if not _is_spatial(resolved):
         raise ModelError(
             f"no heat map of {resolved.name}: it has {resolved.channels} channels of "
-            f"{resolved.size[0]}x{resolved.size[1]}; {last_spatial_layer(net, size).name} is the "
+            f"{format_size(resolved.size)}; {last_spatial_layer(net, size).name} is the "
             "last layer with maps"
         )
     return resolved
@@ -159,4 +160,6 @@ def _layers_of_backbone(net: Network, layers: Sequence[Layer]) -> Sequence[Layer
 
 
 def _is_spatial(layer: Layer) -> bool:
-    return min(layer.size) > 1 or (max(layer.size) > 1 and layer.kind == "conv")
+    long_axes = sum(length > 1 for length in layer.size)
+    needed = 1 if layer.kind == "conv" else min(len(layer.size), IMAGE_RANK)
+    return long_axes >= needed

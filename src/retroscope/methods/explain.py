@@ -127,6 +127,7 @@ def explain(
     (4, ['0'])
     """
     net = as_network(net)
+    net.require_images("explanation", instead="activations, deconv, cam and saliency take it")
     _check_atlas(atlas)
     if top < 1:
         raise RetroscopeError(f"{top} units per layer; give at least 1")

@@ -16,6 +16,7 @@ def filters(net: AnyNetwork, layer: AnyLayer | None = None) -> Filters:
     (8, 5, 5, 3)
     """
     net = as_network(net)
+    net.require_images("picture of the filters", instead="activations and deconv take it")
     conv = _first_convolution(net) if layer is None else net.layer(_require_layer_address(layer))
     call = convolution_weights(net, [conv]).get(conv.name)
     if call is None or not _reads_pixels(conv, call.weights):

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, RetroscopeError
+from retroscope.geometry import IMAGE_RANK
 from retroscope.network import AnyImage, Network
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ The type of an array does not say how many dimensions it has. Give `net.prepare(
 where a type checker should know which it is.
 """
 
-_BATCH_DIMENSIONS = 4
-
 
 @runtime_checkable
 class Dataset(Protocol):
@@ -49,15 +48,15 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
 
-def is_image_list(image: object) -> "TypeIs[AnyImageList]":
+def is_image_list(image: object, rank: int = IMAGE_RANK) -> "TypeIs[AnyImageList]":
     """Whether these are several images: a list, an iterator, an array with a dimension for them, or
-    a data set.
+    a data set. `rank` is the number of axes of one.
 
     >>> is_image_list(["a.jpg"]), is_image_list("a.jpg"), is_image_list(torch.ones(1, 3, 8, 8))
     (True, False, True)
     """
     if isinstance(image, torch.Tensor | np.ndarray):
-        return image.ndim == _BATCH_DIMENSIONS
+        return image.ndim == rank + 2
     if isinstance(image, str | bytes | Mapping) or hasattr(image, "pixels"):
         return False
     if hasattr(image, "read"):  # a file, whose lines are no images
@@ -67,7 +66,7 @@ def is_image_list(image: object) -> "TypeIs[AnyImageList]":
 
 def prepare_list(net: Network, images: object) -> Iterator[NetworkInput]:
     """The network's input for each image, one at a time. An error names the image's position."""
-    for position, image in enumerate(_iterate(images, net.sample_names)):
+    for position, image in enumerate(_iterate(images, net.sample_names, net.rank)):
         try:
             network_input = net.prepare(image)
         except RetroscopeError as error:
@@ -83,12 +82,14 @@ def map_images(
     return list(map(explain_image, prepare_list(net, images)))
 
 
-def _iterate(images: object, names: Sequence[str] = ()) -> Iterator[AnyImage]:
+def _iterate(
+    images: object, names: Sequence[str] = (), rank: int = IMAGE_RANK
+) -> Iterator[AnyImage]:
     """The images of whatever holds several of them; of samples, the entries with these names."""
     match images:
         case DataLoader():
             for batch in images:
-                yield from _images_of_batch(batch, names)
+                yield from _images_of_batch(batch, names, rank)
         case IterableDataset():
             yield from (image_of_sample(sample, names) for sample in images)
         case torch.Tensor() | np.ndarray() | list() | tuple() | Iterator():
@@ -99,21 +100,23 @@ def _iterate(images: object, names: Sequence[str] = ()) -> Iterator[AnyImage]:
             raise ImageError(f"{type(images).__name__} has no length; give a list of its images")
 
 
-def _images_of_batch(batch: object, names: Sequence[str] = ()) -> Iterator[AnyImage]:
+def _images_of_batch(
+    batch: object, names: Sequence[str] = (), rank: int = IMAGE_RANK
+) -> Iterator[AnyImage]:
     """The images in what a DataLoader returns: a batch, a pair of one and its labels, or a sample.
 
     What `collate_fn` makes may also be a list of images, or of images and their targets.
     """
     entries = _named_entries(batch, names)
     if entries is not None:
-        yield from _rows_of_entries(entries)
-    elif is_image_list(batch) and not isinstance(batch, list | tuple):
+        yield from _rows_of_entries(entries, rank)
+    elif is_image_list(batch, rank) and not isinstance(batch, list | tuple):
         yield from _iterate(batch)
-    elif isinstance(batch, list | tuple) and batch and is_image_list(batch[0]):
+    elif isinstance(batch, list | tuple) and batch and is_image_list(batch[0], rank):
         yield from _iterate(batch[0])
-    elif isinstance(batch, list | tuple) and all(map(_is_single_image, batch)):
+    elif isinstance(batch, list | tuple) and all(_is_single_image(one, rank) for one in batch):
         yield from batch
-    elif isinstance(batch, Mapping) and is_image_list(_image_entry(batch)):
+    elif isinstance(batch, Mapping) and is_image_list(_image_entry(batch), rank):
         yield from _iterate(_image_entry(batch))
     else:
         yield image_of_sample(batch)
@@ -127,18 +130,18 @@ def _named_entries(sample: object, names: Sequence[str]) -> dict[str, Any] | Non
     return {name: entries[name] for name in names}
 
 
-def _rows_of_entries(entries: dict[str, Any]) -> Iterator[AnyImage]:
+def _rows_of_entries(entries: dict[str, Any], rank: int) -> Iterator[AnyImage]:
     """Each image of a batch in one dictionary with what comes with it, or the one image."""
-    if not is_image_list(next(iter(entries.values()))):
+    if not is_image_list(next(iter(entries.values())), rank):
         yield entries
         return
     for row in zip(*entries.values(), strict=True):
         yield dict(zip(entries, row, strict=True))
 
 
-def _is_single_image(value: object) -> bool:
+def _is_single_image(value: object, rank: int) -> bool:
     if isinstance(value, torch.Tensor | np.ndarray):
-        return value.ndim == _BATCH_DIMENSIONS - 1
+        return value.ndim == rank + 1
     return isinstance(value, PIL.Image.Image)
 
 

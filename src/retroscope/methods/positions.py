@@ -13,7 +13,7 @@ from retroscope.engine.memory import in_batches
 from retroscope.engine.program import Survey
 from retroscope.network import Network
 
-Position = tuple[int, int]
+Position = tuple[int, ...]
 
 
 def resolve_positions(
@@ -79,7 +79,9 @@ def _request_positions(
 
 def strongest_positions(maps: torch.Tensor) -> list[Position]:
     """The position of the maximum of each map (maps, height, width)."""
-    return [divmod(index, maps.shape[2]) for index in peak_indices(maps.flatten(1)).tolist()]
+    flat = peak_indices(maps.flatten(1))
+    indices = torch.unravel_index(flat, maps.shape[1:])
+    return [tuple(position) for position in torch.stack(indices, 1).tolist()]
 
 
 def peak_indices(values: torch.Tensor, *, finite: bool = False) -> torch.Tensor:

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.geometry import Field
-from retroscope.imaging.decoding import Size
 from retroscope.methods.atlas_match import ScannedAtlas
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Activations, find_peaks
@@ -46,7 +45,7 @@ class RankedUnit(NamedTuple):
 
 
 def most_unusual_units(
-    activations: Activations, count: int, atlas: ReferenceAtlas | None, *, size: Size
+    activations: Activations, count: int, atlas: ReferenceAtlas | None, *, size: tuple[int, ...]
 ) -> list[RankedUnit]:
     """The most unusual units of a layer, at most one per channel, most unusual first.
 
@@ -77,7 +76,7 @@ def most_unusual_units(
     ]
 
 
-def inner_positions(layer: Layer, size: Size) -> npt.NDArray[np.bool_]:
+def inner_positions(layer: Layer, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     """Where a unit of this layer is not at the border of an image of this size, as a map.
 
     The first and the last row and column of the map are at the border if their fields reach further

@@ -121,7 +121,7 @@ def saliency(
     check_target_or_unit(target, unit)
     options = _SaliencyOptions(samples, noise, steps, seed)
     explain = partial(_saliency, net, method=method, options=options, target=target, unit=unit)
-    if is_image_list(image):
+    if is_image_list(image, net.rank):
         return map_images(net, image, explain)
     return explain(net.prepare(image))
 
@@ -141,8 +141,8 @@ def _saliency(
         input_tensor = network_input.tensor.to(net.device)
         scored = _score(net, input_tensor, target=target, unit=unit)
         result = saliency_method.compute(scored, options)
-    pixels = result.pixels.permute(1, 2, 0).float().cpu().numpy().copy()
-    values = pixels.sum(axis=2) if saliency_method.is_signed else np.abs(pixels).max(axis=2)
+    pixels = result.pixels.movedim(0, -1).float().cpu().numpy().copy()
+    values = pixels.sum(axis=-1) if saliency_method.is_signed else np.abs(pixels).max(axis=-1)
     return HeatMap(
         values=values,
         layer="",
@@ -285,8 +285,7 @@ def _layer_maps(
 
 
 def _survey_of(net: Network, images: torch.Tensor) -> Survey:
-    height, width = images.shape[-2:]
-    return net.survey((height, width))
+    return net.survey(tuple(images.shape[-net.rank :]))
 
 
 def _copy_in_format(images: torch.Tensor, survey: Survey) -> torch.Tensor:

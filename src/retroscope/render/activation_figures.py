@@ -5,10 +5,12 @@ from collections import Counter
 import numpy as np
 from PIL import Image
 
+from retroscope.geometry import IMAGE_RANK, format_size
 from retroscope.render.bars import draw_bars
 from retroscope.render.captions import join_facts
 from retroscope.render.layout import TIGHT, column, enlarge, enlargement_factor, page, row
 from retroscope.render.panels import heading_block, notes_block
+from retroscope.render.slices import lay_out, strength_of_slices
 from retroscope.render.text import LABEL, line, line_height
 from retroscope.render.theme import DIVERGING, MUTED, SEQUENTIAL, interpolate_ramp
 from retroscope.render.tiles import CONDITION_MARKS, map_condition, paint_map, tile_grid
@@ -30,7 +32,7 @@ def draw_activations(
     A dead map (all zero) is crossed out, a constant map hatched, and a map with a non-finite value
     underlined. A vector is drawn as bars on one scale, the tokens of a transformer as a matrix.
     """
-    maps = activations.maps
+    maps, strongest = _shown_maps(activations.maps)
     if maps.shape[1:] == (1, 1):
         facts = [_strongest_channels(activations), _vector_facts(maps)]
         body = [draw_bars(maps[:, 0, 0])]
@@ -42,15 +44,30 @@ def draw_activations(
         body = [_scale_key(maps), tile_grid(maps, columns=columns, scale=scale)]
     width = max(_MIN_WIDTH, *(block.width for block in body))
     heading = heading_block(
-        activations.layer.name, [_layer_facts(activations), *facts], width=width
+        activations.layer.name, [_layer_facts(activations), strongest, *facts], width=width
     )
     return page([heading, *body, *notes_block(activations.notes, width=width)])
 
 
 def _layer_facts(activations: Activations) -> str:
-    channels, height, width = activations.maps.shape
+    channels, *size = activations.maps.shape
     kind, source = activations.layer.kind, activations.source
-    return join_facts(kind, f"{channels} channels", f"{height}x{width}", source)
+    return join_facts(kind, f"{channels} channels", format_size(size), source)
+
+
+def _shown_maps(maps: Pixels) -> tuple[Pixels, str]:
+    """The maps as images (channels, height, width), and which slice they are of a volume: that with
+    the strongest maximum. Those of a signal are repeated over some rows.
+    """
+    rank = maps.ndim - 1
+    if max(maps.shape[1:]) == 1:
+        return maps.reshape(len(maps), 1, 1), ""
+    if rank == IMAGE_RANK:
+        return maps, ""
+    if rank < IMAGE_RANK:
+        return np.moveaxis(lay_out(maps.T, rank), 2, 0), ""
+    number = int(strength_of_slices(np.moveaxis(maps, 1, 0)).argmax())
+    return maps[:, number], f"slice z {number} of 0 to {maps.shape[1] - 1}, the strongest"
 
 
 _CONDITION_WORDS = {"dead": "silent here"}
@@ -80,7 +97,7 @@ def _vector_facts(maps: Pixels) -> str:
 
 def _strongest_channels(activations: Activations) -> str:
     channels = [unit.channel for unit in activations.strongest(5)]
-    values = activations.maps[:, 0, 0]
+    values = activations.maps.reshape(len(activations.maps))
     return "strongest: " + ", ".join(f"{channel} ({values[channel]:.4g})" for channel in channels)
 
 

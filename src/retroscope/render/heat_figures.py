@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from retroscope.errors import RetroscopeError
+from retroscope.geometry import IMAGE_RANK, INPUTS, format_size
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts, percent
@@ -12,6 +14,7 @@ from retroscope.render.colours import apply_scale
 from retroscope.render.layout import enlarge, enlargement_factor
 from retroscope.render.overlay import OPACITY, ImageInput, overlay, overlay_on, scale_limit, smooth
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
+from retroscope.render.slices import describe_slices, flatten_heat, separate
 from retroscope.render.tone import apply_tone
 from retroscope.results.heat_maps import HeatMap
 
@@ -32,15 +35,29 @@ def draw_heat_map(
     `over` is the original image: only the overlay is drawn, at the original's size. `bare` draws
     the overlay without text.
     """
-    overlaid = _overlay_pixels(heat, over, colours=colours, opacity=opacity)
+    if over is not None and len(heat.size) != IMAGE_RANK:
+        raise RetroscopeError(
+            f"heat in a {INPUTS[len(heat.size)]} is drawn over no other image; leave out over",
+            parameter="over",
+        )
+    flat, slices = flatten_heat(heat)
+    overlaid = _overlay_pixels(flat, over, colours=colours, opacity=opacity)
+    overlaid = separate(overlaid, len(slices))
     if bare:
         factor = enlargement_factor(*overlaid.shape[:2], scale=1 if scale is None else scale)
         return enlarge(overlaid, factor)
     images = [("overlay", overlaid)]
     if over is None:
-        images = [*_separate_images(heat, colours), *images]
-    lines = (*_lines(heat, colours), heat.source)
-    return draw_panel(Panel(tuple(images), heat_title(heat), lines, heat_notes(heat)), scale=scale)
+        views = _separate_images(flat, colours)
+        images = [*((title, separate(view, len(slices))) for title, view in views), *images]
+    lines = (*_lines(heat, colours), *_slice_line(heat, slices), heat.source)
+    stacked = len(heat.size) != IMAGE_RANK
+    panel = Panel(tuple(images), heat_title(heat), lines, heat_notes(heat), stacked)
+    return draw_panel(panel, scale=scale)
+
+
+def _slice_line(heat: HeatMap, slices: Sequence[int]) -> tuple[str, ...]:
+    return (describe_slices(slices, heat.size[0]),) if slices else ()
 
 
 def draw_heat_maps(
@@ -53,7 +70,11 @@ def draw_heat_maps(
     bare: bool = False,
 ) -> Image.Image:
     """A sheet of heat maps, each over its image; `bare` leaves out all text."""
-    overlays = [_overlay_pixels(heat, None, colours=colours, opacity=opacity) for heat in heat_maps]
+    flattened = [flatten_heat(heat) for heat in heat_maps]
+    overlays = [
+        separate(_overlay_pixels(flat, None, colours=colours, opacity=opacity), len(slices))
+        for flat, slices in flattened
+    ]
     if bare:
         return contact_sheet(overlays, scale=scale, columns=columns)
     panels = [
@@ -93,9 +114,11 @@ def _image_or_grey(heat: HeatMap) -> RGB:
 
 
 def _separate_images(heat: HeatMap, colours: str) -> list[tuple[str, RGB]]:
+    height, width = heat.size
+    values = smooth(heat, (height, width))
     images = [
         ("image", _image_or_grey(heat)),
-        ("heat map", apply_scale(smooth(heat, heat.size), colours, limit=scale_limit(heat))),
+        ("heat map", apply_scale(values, colours, limit=scale_limit(heat))),
     ]
     if heat.pixels is not None:
         images.append((_signed_title(heat.pixels.shape[2]), apply_tone(heat.pixels, "percentile")))
@@ -108,10 +131,9 @@ def _signed_title(channels: int) -> str:
 
 
 def _lines(heat: HeatMap, colours: str) -> tuple[str, ...]:
-    height, width = heat.values.shape
     return (
         f"{heat.method_title} of {heat.layer}" if heat.layer else heat.method_title,
-        join_facts(f"{height}x{width}", _scale_key(heat, colours)),
+        join_facts(format_size(heat.values.shape), _scale_key(heat, colours)),
         f"score {heat.score:.4g}",
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from retroscope.geometry import format_size
 from retroscope.render.captions import count_noun
 from retroscope.render.layout import GAP, blank, column, pad, page, row
 from retroscope.render.text import HEADING, line, paragraph, paragraphs, text_width
@@ -25,13 +26,12 @@ def layer_cells(layer: Layer) -> tuple[str, ...]:
 
     Behind the size is the number of tokens without a position, such as class tokens.
     """
-    height, width = layer.size
     return (
         layer.name,
         ", ".join(layer.aliases),
         layer.kind,
         str(layer.channels),
-        f"{height}x{width}" + (f" +{layer.extra_tokens}" if layer.extra_tokens else ""),
+        format_size(layer.size) + (f" +{layer.extra_tokens}" if layer.extra_tokens else ""),
         str(layer.field),
     )
 

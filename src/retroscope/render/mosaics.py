@@ -182,7 +182,9 @@ def fold_corner(tile: Image.Image) -> Image.Image:
     return folded
 
 
-def ring_place(tile: Image.Image, box: Box, size: Size | None, factor: float = 1) -> Image.Image:
+def ring_place(
+    tile: Image.Image, box: Box, size: tuple[int, ...] | None, factor: float = 1
+) -> Image.Image:
     """The tile of what a field shows of an image, with a ring at its middle if that is nearly all.
 
     Fields of one layer then look alike in all their images; the ring tells the units apart.

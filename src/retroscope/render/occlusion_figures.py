@@ -1,5 +1,7 @@
 """Occlusion maps as in Zeiler & Fergus 2014, figure 7, with a map for each question."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -106,7 +108,7 @@ def _scale_to_range(values: npt.NDArray[np.float32], colours: str) -> RGB:
     return apply_scale(values, colours, limits=_value_range(values))
 
 
-def _stretch(grid: RGB, size: tuple[int, int]) -> RGB:
+def _stretch(grid: RGB, size: Sequence[int]) -> RGB:
     """The grid at the size of the image; all of its cells are equally large, give or take one."""
     rows, columns = (
         np.arange(length) * count // length

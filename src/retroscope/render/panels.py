@@ -34,18 +34,28 @@ _MAX_TITLES = 6
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Images of one size with their labels, and the title, caption and notes below them."""
+    """Images of one size with their labels, and the title, caption and notes below them.
+
+    They stand side by side, or below each other if `stacked`.
+    """
 
     images: tuple[tuple[str, RGB], ...]
     title: str
     lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    stacked: bool = False
+
+    def place(self, tiles: Sequence[Image.Image]) -> Image.Image:
+        """The tiles of its images."""
+        return column(tiles) if self.stacked else row(tiles)
 
 
 def draw_panel(panel: Panel, *, scale: int | None = None) -> Image.Image:
     """One panel as a figure: labels above the images, caption and notes below."""
     factor = _panel_factor([panel], scale, visible=CLEARLY_VISIBLE)
-    tiles = row([label_tile(label, image_tile(image, factor)) for label, image in panel.images])
+    tiles = panel.place(
+        [label_tile(label, image_tile(image, factor)) for label, image in panel.images]
+    )
     text_widths = [text_width(panel.title, HEADING), *map(text_width, panel.lines)]
     width = max(tiles.width, _MIN_WIDTH, min(max(text_widths), _MAX_CAPTION_WIDTH))
     caption = [
@@ -70,7 +80,9 @@ def draw_sheet(
     Without a number of columns, there are as many as fit the width of the sheet.
     """
     factor = _panel_factor(panels, scale, visible=visible)
-    strips = [row([image_tile(image, factor) for _, image in panel.images]) for panel in panels]
+    strips = [
+        panel.place([image_tile(image, factor) for _, image in panel.images]) for panel in panels
+    ]
     cells = _caption_cells(panels, strips)
     if columns is None:
         columns = _sheet_columns(len(cells), cells[0].width, sheet_width)

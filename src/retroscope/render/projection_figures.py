@@ -6,22 +6,44 @@ import numpy as np
 from PIL import Image
 
 from retroscope.errors import choose
-from retroscope.geometry import Box
-from retroscope.imaging.decoding import RGB, Size
+from retroscope.geometry import IMAGE_RANK, Box, axis_names, format_size
+from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts, score_text
 from retroscope.render.layout import enlarge, enlargement_factor
 from retroscope.render.mosaics import ring_place, visible_projection
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
+from retroscope.render.slices import (
+    describe_slices,
+    flatten_projection,
+    lay_out,
+    separate,
+)
 from retroscope.render.tone import DEFAULT_TONE, apply_tone
 from retroscope.results.lighting import light_patch
 from retroscope.results.plates import Patch
 from retroscope.results.projections import Projection
 
 VIEWS_NOTE = "each patch, its projection, and the patch lit by it"
+
+
+def draw_pixels(projection: Projection, tone: str) -> RGB:
+    """The signed pixels, with slices side by side."""
+    flat, slices = flatten_projection(projection)
+    return separate(apply_tone(flat.in_bands().pixels, tone), len(slices))
+
+
+def draw_lit(projection: Projection) -> RGB:
+    """The lit patch, with slices side by side."""
+    if len(projection.size) <= IMAGE_RANK:
+        return flatten_projection(projection)[0].lit()
+    _, slices = flatten_projection(projection)
+    return separate(lay_out(projection.lit(), len(projection.size), slices), len(slices))
+
+
 VIEWS: dict[str, Callable[[Projection, str], RGB]] = {
-    "projection": lambda projection, tone: apply_tone(projection.in_bands().pixels, tone),
-    "lit": lambda projection, _tone: projection.lit(),
+    "projection": draw_pixels,
+    "lit": lambda projection, _tone: draw_lit(projection),
 }
 """What a figure without text can show of a projection, drawn from that and a tone."""
 _SHEET_WIDTH = 1440
@@ -137,7 +159,10 @@ def _view_pixels(projection: Projection, view: str | None, tone: str) -> RGB:
 def _projection_panel(
     projection: Projection, *, tone: str, shared_facts: Iterable[str] = ()
 ) -> Panel:
-    """The panel of a projection; its caption omits the shared facts."""
+    """The panel of a projection; its caption omits the shared facts.
+
+    Slices of a volume stand side by side, in a row for each view.
+    """
     rules, source = (
         "" if fact in shared_facts else fact for fact in (projection.rules, projection.source)
     )
@@ -146,15 +171,23 @@ def _projection_panel(
         _box_line(projection.box, projection.size),
         source,
     )
-    images = {"projection": apply_tone(projection.in_bands().pixels, tone)}
-    if projection.patch is not None:
-        images = {"patch": projection.patch, **images, "lit patch": projection.lit()}
+    flat, slices = flatten_projection(projection)
+    images = {"projection": draw_pixels(projection, tone)}
+    if flat.patch is not None:
+        patch = separate(flat.patch, len(slices))
+        images = {"patch": patch, **images, "lit patch": draw_lit(projection)}
+    depth = projection.size[0]
     return Panel(
         images=tuple(images.items()),
         title=str(projection.unit),
-        lines=tuple(filter(None, lines)),
+        lines=(*filter(None, lines), *_slice_line(slices, depth, projection.box.front)),
         notes=projection.notes,
+        stacked=len(projection.size) != IMAGE_RANK,
     )
+
+
+def _slice_line(slices: Sequence[int], depth: int, first: int) -> tuple[str, ...]:
+    return (describe_slices(slices, depth, first),) if slices else ()
 
 
 def _patch_panel(
@@ -199,12 +232,16 @@ def _paste_on_grey(pixels: RGB, box: Box, canvas_box: Box) -> RGB:
     return canvas
 
 
-def _box_line(box: Box, size: Size | None = None) -> str:
+def _box_line(box: Box, size: Sequence[int] | None = None) -> str:
     """The size and the corner of a box in the network's input, and the size of that if given."""
     if not (box.height and box.width):
         return "no pixels: the field covers only padding"
-    whole = f" of {size[0]}x{size[1]}" if size else ""
-    return f"{box.height}x{box.width} px{whole} from y {box.top}, x {box.left}"
+    if size is None or len(size) == IMAGE_RANK:
+        whole = f" of {format_size(size)}" if size else ""
+        return f"{box.height}x{box.width} px{whole} from y {box.top}, x {box.left}"
+    starts = zip(axis_names(len(size)), box.intervals(len(size)), strict=True)
+    corner = ", ".join(f"{name} {start}" for name, (start, _) in starts)
+    return f"{format_size(box.size(len(size)))} px of {format_size(size)} from {corner}"
 
 
 def _common_fact(facts: Iterable[str]) -> str:

@@ -1,10 +1,12 @@
 """The target of a heat map drawn on an image: the box of a detection, or the outline of a mask."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw
 
 from retroscope.geometry import Box
-from retroscope.imaging.decoding import RGB, Size
+from retroscope.imaging.decoding import RGB
 from retroscope.render.theme import Colour
 from retroscope.results.heat_maps import BoxEdges, HeatMap, Mask, Target
 
@@ -33,7 +35,7 @@ def mark_target(pixels: RGB, heat: HeatMap, frame: Box) -> RGB:
     return np.array(image)
 
 
-def _place(box: BoxEdges, size: Size, frame: Box) -> BoxEdges:
+def _place(box: BoxEdges, size: Sequence[int], frame: Box) -> BoxEdges:
     """A box of the network's input in the pixels that are drawn on."""
     down, across = frame.height / size[0], frame.width / size[1]
     top, left, bottom, right = box

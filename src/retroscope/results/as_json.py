@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.errors import RetroscopeError
-from retroscope.geometry import Box
+from retroscope.geometry import IMAGE_RANK, Box
 from retroscope.results.audit_json import AUDIT_CONVERSIONS
 from retroscope.results.comparisons import AtlasComparison, LayerComparison, UnitComparison
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
@@ -55,12 +55,14 @@ def _number(stride: int | Fraction) -> float:
     return float(stride) if isinstance(stride, Fraction) else stride
 
 
-def box_json(box: Box) -> list[int]:
-    return [box.top, box.left, box.bottom, box.right]
+def box_json(box: Box, rank: int = IMAGE_RANK) -> list[int]:
+    """The first position along each axis, then the ends: top, left, bottom, right."""
+    starts, stops = zip(*box.intervals(rank), strict=True)
+    return [*starts, *stops]
 
 
 def layer_json(layer: Layer) -> JsonObject:
-    field = layer.field
+    field, axes = layer.field, layer.field.axes(len(layer.size))
     return {
         "name": layer.name,
         "aliases": list(layer.aliases),
@@ -70,9 +72,9 @@ def layer_json(layer: Layer) -> JsonObject:
         "size": list(layer.size),
         "extra_tokens": layer.extra_tokens,
         "field": {
-            "size": [field.y.size, field.x.size],
-            "stride": [_number(field.y.stride), _number(field.x.stride)],
-            "start": [field.y.start, field.x.start],
+            "size": [axis.size for axis in axes],
+            "stride": [_number(axis.stride) for axis in axes],
+            "start": [axis.start for axis in axes],
             "whole": field.whole,
             "global_context": field.global_context,
         },
@@ -118,7 +120,7 @@ def projection_json(projection: Projection) -> JsonObject:
     return {
         "unit": str(projection.unit),
         "activation": number_json(projection.activation),
-        "box": box_json(projection.box),
+        "box": box_json(projection.box, len(projection.size)),
         "size": list(projection.size),
         "rules": projection.rules,
         "source": projection.source,

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction, Target
 from retroscope.results.json_numbers import nested_numbers, number_json
 from retroscope.unit import Unit
@@ -32,13 +34,13 @@ def _target_json(target: Target | Unit, probability: float | None) -> _JsonObjec
 
 def heat_map_json(heat: HeatMap) -> _JsonObject:
     """A heat map. Its `values` are included if they are a layer's, not one per pixel."""
-    peak = divmod(int(heat.full().argmax()), heat.size[1])
+    peak = [int(index) for index in np.unravel_index(int(heat.full().argmax()), heat.size)]
     return {
         **_target_json(heat.target, heat.probability),
         "score": number_json(heat.score),
         "method": heat.method,
         "layer": heat.layer,
-        "peak": list(peak),
+        "peak": peak,
         "maximum": number_json(float(heat.values.max())),
         "values": nested_numbers(heat.values) if heat.layer and heat.pixels is None else None,
         "source": heat.source,

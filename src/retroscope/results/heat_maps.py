@@ -1,19 +1,20 @@
 """Heat maps and occlusion maps: where in an image the evidence for a class is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from retroscope.geometry import IMAGE_RANK
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import Fit, resize_array
 from retroscope.results.display import ArrayResult
-from retroscope.results.projections import Pixels
+from retroscope.results.projections import Pixels, check_slice
 from retroscope.unit import Unit
 
 Map = npt.NDArray[np.float32]
-"""Height, width."""
+"""Height, width; of a volume the depth in front."""
 
 Mask = npt.NDArray[np.bool_]
 """Height, width."""
@@ -84,7 +85,8 @@ class HeatMap(ArrayResult):
     """Where in an image the evidence for a class, or for a unit, is.
 
     `values` have the layer's resolution, or that of the image if there is no `layer`. `pixels` is
-    signed, in the space of the network's input, for methods that attribute every pixel. The
+    signed, in the space of the network's input, for methods that attribute every pixel. In a volume
+    all of them have a depth in front, and `slice(z)` is the heat map of one slice. The
     `probability` is None for a unit, and for a number among the outputs. `mask` marks the pixels
     whose scores are explained, for a segmenter, and those of the mask that a detector predicts for
     a box. As an array or a tensor it is `values`; `full()` has the size of the image.
@@ -97,7 +99,7 @@ class HeatMap(ArrayResult):
     score: float
     method: str
     caveats: tuple[str, ...]
-    size: tuple[int, int]
+    size: tuple[int, ...]
     pixels: Pixels | None = None
     image: RGB | None = None
     source: str = ""
@@ -116,6 +118,18 @@ class HeatMap(ArrayResult):
         """
         return resize_array(self.values, (height, width))
 
+    def slice(self, z: int) -> "HeatMap":
+        """The heat in one slice of a volume, at the size of the network's input."""
+        check_slice(z, self.size)
+        return replace(
+            self,
+            values=self.full()[z],
+            size=self.size[1:],
+            pixels=None if self.pixels is None else self.pixels[z],
+            image=None if self.image is None else self.image[z],
+            fit=None,
+        )
+
     @property
     def method_title(self) -> str:
         """The method as the literature calls it.
@@ -132,7 +146,28 @@ class HeatMap(ArrayResult):
 
     def full(self) -> Map:
         """The values at the size of the network's input."""
-        return self.resize(*self.size)
+        if len(self.size) == IMAGE_RANK:
+            return self.resize(*self.size)
+        if len(self.size) < IMAGE_RANK:
+            row: Map = resize_array(self.values[None], (1, self.size[0]))[0]
+            return row
+        depth, height, width = self.size
+        planes = resize_array(np.moveaxis(self.values, 0, 2), (height, width))
+        volume: Map = np.moveaxis(_resize_last(planes, depth), 2, 0)
+        return np.ascontiguousarray(volume)
+
+
+def _resize_last(values: Map, length: int) -> Map:
+    """The last axis at another length, interpolated between the centres of positions."""
+    count = values.shape[-1]
+    if count == length:
+        return values
+    places = np.clip((np.arange(length) + 0.5) * count / length - 0.5, 0, count - 1)
+    first = np.floor(places).astype(int)
+    second = np.minimum(first + 1, count - 1)
+    share = (places - first).astype(np.float32)
+    resized: Map = values[..., first] * (1 - share) + values[..., second] * share
+    return resized
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -160,7 +195,7 @@ class OcclusionMap(ArrayResult):
     activation: float
     class_names: tuple[Target, ...]
     caveats: tuple[str, ...]
-    size: tuple[int, int]
+    size: tuple[int, ...]
     image: RGB | None = None
     source: str = ""
     fit: Fit | None = None
@@ -202,4 +237,5 @@ def _spread(occlusion: OcclusionMap, values: Map) -> Map:
             box = slice(top, top + height), slice(left, left + width)
             total[box] += values[row, column]
             count[box] += 1
-    return (total / np.maximum(count, 1)).astype(np.float32)
+    mean: Map = (total / np.maximum(count, 1)).astype(np.float32)
+    return mean

@@ -1,9 +1,10 @@
 """Finds a layer by any of its names, and checks that a unit exists."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from retroscope.errors import UnitError, did_you_mean
+from retroscope.geometry import axis_names, format_size
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
 
@@ -31,17 +32,23 @@ def find_layer(
 
 def check_unit(unit: Unit, layer: Layer) -> Unit:
     """The unit under its layer's own name. A channel or position outside the layer is refused."""
-    height, width = layer.size
     if unit.channel is not None and not 0 <= unit.channel < layer.channels:
         raise UnitError(
             f"no channel {unit.channel} in {unit.layer}; it has {layer.channels}, "
             f"0 to {layer.channels - 1}"
         )
     if unit.position is not None:
-        y, x = unit.position
-        if not (0 <= y < height and 0 <= x < width):
+        pairs = zip(unit.position, layer.size, strict=False)
+        is_known = len(unit.position) == len(layer.size)
+        if not is_known or not all(0 <= index < length for index, length in pairs):
+            names, last = axis_names(len(layer.size)), [length - 1 for length in layer.size]
             raise UnitError(
-                f"no position {y},{x} in {unit.layer}; its maps are {height}x{width}, so y,x goes "
-                f"from 0,0 to {height - 1},{width - 1}"
+                f"no position {_listed(unit.position)} in {unit.layer}; its maps are "
+                f"{format_size(layer.size)}, so {_listed(names)} goes from "
+                f"{_listed([0] * len(last))} to {_listed(last)}"
             )
     return replace(unit, layer=layer.name)
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ",".join(map(str, values))

@@ -12,8 +12,9 @@ class Layer:
     """One operation of a network.
 
     `size` is the height and width of its maps; (1, 1) for a vector, (tokens, 1) for tokens of which
-    it is not known where they are. `extra_tokens` have no position, such as class and register
-    tokens, and are not among the maps.
+    it is not known where they are. Of a volume it has the depth in front, of a signal it is the
+    length. `extra_tokens` have no position, such as class and register tokens, and are not among
+    the maps.
     `index` is the step of the network's program that computes it. `convolution` has the names of a
     convolution of which it is the output that goes on; an atlas finds the layer by them too.
     """
@@ -21,7 +22,7 @@ class Layer:
     name: str
     kind: str
     channels: int
-    size: tuple[int, int]
+    size: tuple[int, ...]
     field: ReceptiveField
     aliases: tuple[str, ...] = ()
     index: int = 0

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retroscope.errors import RetroscopeError
+from retroscope.geometry import format_size
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import to_grey
 
@@ -31,7 +32,7 @@ def contribution(pixels: npt.NDArray[np.float32]) -> FloatArray:
     [[1.0, 0.1, 0.0]]
     """
     finite = np.where(np.isfinite(pixels), pixels, 0).astype(np.float64)
-    magnitudes = _blur(np.sqrt((finite**2).sum(axis=2)))
+    magnitudes = _blur(np.sqrt((finite**2).sum(axis=-1)))
     positive = magnitudes[magnitudes > 0]
     if not positive.size:
         return magnitudes
@@ -45,11 +46,10 @@ def light_patch(patch: RGB, pixels: npt.NDArray[np.float32]) -> RGB:
     At 1 a pixel keeps its colour. At 0 it is a grey with a fifth of its brightness and four fifths
     of a dark grey. In between the two are mixed.
     """
-    if patch.shape[:2] != pixels.shape[:2]:
-        height, width = pixels.shape[:2]
+    if patch.shape[:-1] != pixels.shape[:-1]:
         raise RetroscopeError(
-            f"a projection of {height}x{width} pixels cannot light a patch of "
-            f"{patch.shape[0]}x{patch.shape[1]}; give the patch under the projection's box"
+            f"a projection of {format_size(pixels.shape[:-1])} pixels cannot light a patch of "
+            f"{format_size(patch.shape[:-1])}; give the patch under the projection's box"
         )
     light = contribution(pixels)[..., None]
     unlit = UNLIT_LEVEL + UNLIT_CONTRAST * (to_grey(patch) - UNLIT_LEVEL)[..., None]
@@ -60,8 +60,10 @@ def light_patch(patch: RGB, pixels: npt.NDArray[np.float32]) -> RGB:
 def _blur(values: FloatArray) -> FloatArray:
     """Each value as the average of its surroundings, weighted by a Gaussian within the borders."""
     deviation = max(values.shape) / BLUR_FRACTION
-    rows, columns = (_weights(length, deviation) for length in values.shape)
+    *planes, rows, columns = (_weights(length, deviation) for length in values.shape)
     blurred: FloatArray = rows @ values @ columns.T
+    for weights in planes:
+        blurred = np.tensordot(weights, blurred, axes=1)
     return blurred
 
 

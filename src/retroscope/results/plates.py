@@ -69,7 +69,7 @@ HALF = 0.5
 
 
 def place_in_image(
-    box: Box, size: tuple[int, int], *, share: float = NEARLY_ALL
+    box: Box, size: tuple[int, ...], *, share: float = NEARLY_ALL
 ) -> tuple[float, float] | None:
     """The middle pixel (y, x) of a field that leaves an image and covers this share of it.
 

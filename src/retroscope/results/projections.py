@@ -1,12 +1,13 @@
 """What an image does in a network: activations, and projections back to its pixels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from retroscope.errors import RetroscopeError
-from retroscope.geometry import Box
+from retroscope.geometry import IMAGE_RANK, INPUTS, Box
 from retroscope.imaging.bands import Bands, select_bands
 from retroscope.imaging.decoding import RGB
 from retroscope.results.display import ArrayResult
@@ -15,9 +16,17 @@ from retroscope.results.lighting import contribution, light_patch
 from retroscope.unit import Unit
 
 Pixels = npt.NDArray[np.float32]
-"""Height, width, channels, in the network's own input space."""
+"""Height, width, channels, in the network's own input space; of a volume the depth in front."""
 NOT_ACTIVE = "this unit is not active here: its activation is not above zero"
 """The note on a unit in an image that does not excite it."""
+
+
+def check_slice(z: int, size: Sequence[int]) -> None:
+    """Raises unless a volume of this size has a slice z."""
+    if len(size) <= IMAGE_RANK:
+        raise RetroscopeError(f"a {INPUTS[len(size)]} has no slices")
+    if not 0 <= z < size[0]:
+        raise RetroscopeError(f"no slice {z}; the volume has {size[0]}, 0 to {size[0] - 1}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,7 +35,8 @@ class Projection(ArrayResult):
 
     `pixels` is signed and covers `box`, which is clipped to the image; zero means that a pixel
     played no part. `patch` is the image under the same box. Of many channels, `bands`
-    are shown, counted from 1. As an array it is `full()`, as a tensor the same with the channels
+    are shown, counted from 1. In a volume both have a depth in front, and `slice(z)` is the
+    projection in one slice. As an array it is `full()`, as a tensor the same with the channels
     first, as the network's input.
     """
 
@@ -35,7 +45,7 @@ class Projection(ArrayResult):
     box: Box
     pixels: Pixels
     rules: str
-    size: tuple[int, int]
+    size: tuple[int, ...]
     patch: RGB | None = None
     source: str = ""
     notes: tuple[str, ...] = ()
@@ -43,15 +53,29 @@ class Projection(ArrayResult):
 
     def full(self) -> Pixels:
         """The projection on the whole image, zero outside the box."""
-        full = np.zeros((*self.size, self.pixels.shape[2]), self.pixels.dtype)
-        full[self.box.top : self.box.bottom, self.box.left : self.box.right] = self.pixels
+        full = np.zeros((*self.size, self.pixels.shape[-1]), self.pixels.dtype)
+        full[self.box.slices(len(self.size))] = self.pixels
         return full
+
+    def slice(self, z: int) -> "Projection":
+        """The projection in one slice of a volume; zero where the unit does not see it."""
+        check_slice(z, self.size)
+        box, number = self.box, z - self.box.front
+        is_inside = 0 <= number < box.depth
+        return replace(
+            self,
+            pixels=self.pixels[number] if is_inside else np.zeros_like(self.pixels[0]),
+            patch=None if self.patch is None or not is_inside else self.patch[number],
+            box=replace(box, front=0, back=1),
+            size=self.size[1:],
+        )
 
     def in_bands(self) -> "Projection":
         """The projection in the bands alone that are shown, if they were chosen."""
         if not self.bands:
             return self
-        return replace(self, pixels=select_bands(self.pixels, self.bands), bands=())
+        shown = select_bands(self.pixels, self.bands, axis=self.pixels.ndim - 1)
+        return replace(self, pixels=shown, bands=())
 
     def contribution(self) -> npt.NDArray[np.float64]:
         """How much each pixel of the box contributes, from 0 to 1, whatever its sign."""
@@ -67,12 +91,15 @@ class Projection(ArrayResult):
         return self.full()
 
     def _channels_first(self) -> Pixels:
-        return np.moveaxis(self.full(), 2, 0)
+        return np.moveaxis(self.full(), -1, 0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Activations(ArrayResult):
-    """The maps of a layer for one image: channels, height, width; as an array, `maps`."""
+    """The maps of a layer for one image: channels, height, width; as an array, `maps`.
+
+    Those of a volume have the depth behind the channels.
+    """
 
     layer: Layer
     maps: npt.NDArray[np.float32]
@@ -91,7 +118,7 @@ class Activations(ArrayResult):
 
 def find_peaks(
     maps: npt.NDArray[np.float32],
-) -> tuple[npt.NDArray[np.float64], list[tuple[int, int]]]:
+) -> tuple[npt.NDArray[np.float64], list[tuple[int, ...]]]:
     """The maximum of each map and its position. NaN and infinity do not count.
 
     >>> find_peaks(np.float32([[[1, np.nan], [np.inf, 3]]]))
@@ -99,7 +126,8 @@ def find_peaks(
     """
     flat = maps.reshape(len(maps), -1).astype(np.float64)
     finite = np.where(np.isfinite(flat), flat, -np.inf)
-    positions = [divmod(index, maps.shape[2]) for index in finite.argmax(axis=1).tolist()]
+    places = np.unravel_index(finite.argmax(axis=1), maps.shape[1:])
+    positions = [tuple(position) for position in np.transpose(places).tolist()]
     return finite.max(axis=1), positions
 
 

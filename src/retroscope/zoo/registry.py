@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from retroscope.argument_types import check_arguments
+from retroscope.engine.input_rank import input_rank
 from retroscope.engine.isolation import EXCLUSIVE_USE
-from retroscope.errors import ModelError, choose, describe_error
+from retroscope.errors import ImageError, ModelError, choose, describe_error
 from retroscope.imaging.image import Fit
 from retroscope.network import Network
-from retroscope.user_modules import describe_non_module
+from retroscope.user_modules import SIZE_EXAMPLES, describe_non_module, fit_to
 from retroscope.zoo import (
     caffe_models,
     demo_networks,
@@ -55,7 +56,7 @@ def open_model(
     random_weights: int | None = None,
     device: str = "auto",
     resize: str = "network",
-    input_size: int | tuple[int, int] | None = None,
+    input_size: int | tuple[int, ...] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     bands: Sequence[int] | None = None,
@@ -136,7 +137,7 @@ def _check_options(name: str, arch: str | None, seed: int | None) -> None:
 
 
 def _replace_preprocessing(
-    net: Network, size: int | tuple[int, int] | None, **statistics: Any
+    net: Network, size: int | tuple[int, ...] | None, **statistics: Any
 ) -> Network:
     """The same network with what is stated about its images, where it is not None."""
     replaced = {name: numbers for name, numbers in statistics.items() if numbers is not None}
@@ -144,6 +145,8 @@ def _replace_preprocessing(
         return net
     preprocessing = net.preprocessing
     fit = preprocessing.fit if size is None else _scale_fit(preprocessing.fit, size)
+    if len(fit.shape) != net.rank and input_rank(net.module) == net.rank:
+        raise ImageError(f"a size is {SIZE_EXAMPLES[net.rank]}, not {size!r}")
     set_input_size: Any = getattr(net.module, "set_input_size", None)
     if size is not None and callable(set_input_size):
         set_input_size(fit.size)  # timm's transformers are built for one size
@@ -158,9 +161,11 @@ def _replace_preprocessing(
     )
 
 
-def _scale_fit(fit: Fit, size: int | tuple[int, int]) -> Fit:
-    """A fit to another size that crops the same share of an image."""
-    resized = replace(fit, size=(size, size) if isinstance(size, int) else size)
+def _scale_fit(fit: Fit, size: int | tuple[int, ...]) -> Fit:
+    """A fit to another size that crops the same share of an image; of volumes, of each slice."""
+    stated = fit_to((size, size) if isinstance(size, int) else size)
+    depth = fit.depth if stated.depth is None else stated.depth
+    resized = replace(fit, size=stated.size, depth=depth)
     if fit.mode == "whole":
         return replace(resized, shorter=min(resized.size))
     scale = min(resized.size) / min(fit.size)
@@ -198,7 +203,7 @@ def _open_by_name(name: str, arch: str | None, *, trained: bool) -> Network:
 def _check_bare_name(name: str) -> None:
     """Raises unless torchvision has this network; the hint covers the other sources."""
     torchvision_names = torchvision_models.names()
-    if name in torchvision_names or name in torchvision_models.localiser_names():
+    if name in torchvision_names or name in torchvision_models.other_names():
         return
     torchvision_models.refuse_other_task(name)
     weight_file_networks.refuse_location(name)

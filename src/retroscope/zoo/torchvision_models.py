@@ -1,9 +1,9 @@
-"""torchvision's networks: classifiers, detectors and segmenters.
+"""torchvision's networks: classifiers of images and of videos, detectors and segmenters.
 
 torchvision is imported when one is asked for: that takes as long as importing torch.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -43,7 +43,7 @@ def open_named(name: str, trained: bool) -> Network:
     """
     name, arguments = split_arguments(name)
     refuse_other_task(name)
-    every_name = dict.fromkeys([*names(), *localiser_names()])
+    every_name = dict.fromkeys([*names(), *other_names()])
     choose("torchvision model", name, every_name, error=ModelError, advice=NAME_FORMS)
     weights = _models().get_model_weights(name).DEFAULT
     if trained:
@@ -70,13 +70,14 @@ def _preprocessing(
     if _task(name) == "detection":
         return {"fit": usual_fit(module)}
     statistics = {"mean": transforms.mean, "std": transforms.std}
-    (shorter,) = transforms.resize_size
+    shorter = transforms.resize_size[0]
     resample = transforms.interpolation.value
     if _task(name) == "segmentation":
         return {"fit": Fit((shorter, shorter), "whole", shorter, resample), **statistics}
-    (size,) = transforms.crop_size
+    size = transforms.crop_size[0]
     size = arguments.get("image_size", size)
-    fit = Fit((size, size), shorter=max(shorter, size), resample=resample)
+    depth = CLIP_LENGTH if _task(name) == "video" else None
+    fit = Fit((size, size), shorter=max(shorter, size), resample=resample, depth=depth)
     return {"fit": fit, **statistics}
 
 
@@ -88,11 +89,23 @@ def names() -> list[str]:
 LOCALISERS = ("detection", "segmentation")
 """torchvision's packages of networks that say where things are."""
 
+CLIP_LENGTH = 16
+"""The frames of a clip that torchvision's classifiers of videos were trained on."""
+
 
 def localiser_names() -> list[str]:
     """All of torchvision's detectors and segmenters."""
+    return _names_in(LOCALISERS)
+
+
+def other_names() -> list[str]:
+    """All of torchvision's networks that are opened, but for the classifiers of images."""
+    return _names_in((*LOCALISERS, "video"))
+
+
+def _names_in(packages: Sequence[str]) -> list[str]:
     models = _models()
-    modules = [getattr(models, package) for package in LOCALISERS]
+    modules = [getattr(models, package) for package in packages]
     return [name for module in modules for name in models.list_models(module=module)]
 
 
@@ -110,7 +123,6 @@ def _models() -> Any:
 
 OTHER_TASKS = {
     "optical_flow": "for pairs of images; retroscope looks at single images",
-    "video": "for videos; retroscope looks at single images",
     "quantization": "in int8, which has no gradients; open the network that it was made from",
 }
 """What torchvision's other networks are, by their package, and what to do instead."""

@@ -103,7 +103,7 @@ def cam(
     '0'
     """
     net = as_network(net)
-    if is_image_list(image):
+    if is_image_list(image, net.rank):
         requests = ((target, network_input) for network_input in prepare_list(net, image))
         return list(cam_many(net, requests, method=method, layer=layer))
     return next(cam_many(net, [(target, image)], method=method, layer=layer))
@@ -250,4 +250,4 @@ def _guide(net: Network, heat_map: HeatMap, target: TargetSpec, image: AnyImage)
     guided = saliency(net, image, method="guided", target=target).pixels
     assert guided is not None
     pixels = guided * heat_map.full()[..., None]
-    return replace(heat_map, values=np.abs(pixels).max(axis=2), pixels=pixels)
+    return replace(heat_map, values=np.abs(pixels).max(axis=-1), pixels=pixels)

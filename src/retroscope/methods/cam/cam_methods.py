@@ -18,28 +18,36 @@ from retroscope.methods.cam.split_forward import SplitForward
 from retroscope.methods.class_scores import run_network
 from retroscope.methods.target_scorer import TargetScorer
 
-SPATIAL = (2, 3)
-"""The dimensions of maps that are height and width."""
+_INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
+"""torch's names, by the number of axes."""
+
+
+def _spatial(maps: torch.Tensor) -> tuple[int, ...]:
+    """The dimensions of maps (images, channels, height, width) that are their axes."""
+    return tuple(range(2, maps.dim()))
 
 
 def _gradcam(split: SplitForward, scorers: Sequence[TargetScorer]) -> torch.Tensor:
     """Weights each map by the mean of its gradient (Selvaraju 2017)."""
-    return _weighted_sum(split.gradients(scorers).mean(SPATIAL), split)
+    gradients = split.gradients(scorers)
+    return _weighted_sum(gradients.mean(_spatial(gradients)), split)
 
 
 def _gradcam_plus_plus(split: SplitForward, scorers: Sequence[TargetScorer]) -> torch.Tensor:
     """Weights positions by g^2 / (2 g^2 + sum(A) g^3) (Chattopadhay 2018, eq. 19)."""
     gradients = split.gradients(scorers)
-    denominators = 2 + split.maps.sum(SPATIAL, keepdim=True) * gradients
+    axes = _spatial(gradients)
+    denominators = 2 + split.maps.sum(axes, keepdim=True) * gradients
     is_defined = (gradients != 0) & (denominators != 0)
     alphas = torch.where(is_defined, 1 / denominators, 0)
-    return _weighted_sum((alphas * gradients.clamp(min=0)).sum(SPATIAL), split)
+    return _weighted_sum((alphas * gradients.clamp(min=0)).sum(axes), split)
 
 
 def _xgradcam(split: SplitForward, scorers: Sequence[TargetScorer]) -> torch.Tensor:
     """Weights the gradient at each position by the position's share of its map (Fu 2020)."""
-    totals = split.maps.sum(SPATIAL)
-    products = (split.gradients(scorers) * split.maps).sum(SPATIAL)
+    axes = _spatial(split.maps)
+    totals = split.maps.sum(axes)
+    products = (split.gradients(scorers) * split.maps).sum(axes)
     return _weighted_sum(torch.where(totals != 0, products / totals, 0), split)
 
 
@@ -87,7 +95,8 @@ def _ablationcam(split: SplitForward, scorers: Sequence[TargetScorer]) -> torch.
 
 
 def _weighted_sum(weights: torch.Tensor, split: SplitForward) -> torch.Tensor:
-    return (weights[:, :, None, None] * split.maps).sum(dim=1)
+    weights = weights[(..., *(None,) * len(_spatial(split.maps)))]
+    return (weights * split.maps).sum(dim=1)
 
 
 @torch.no_grad()
@@ -99,10 +108,11 @@ def _scores_of_masked_images(split: SplitForward, row: int, scorer: TargetScorer
         masks = F.interpolate(
             maps[list(channels), None],
             size=input_tensor.shape[2:],
-            mode="bilinear",
+            mode=_INTERPOLATION[maps.dim() - 1],
             align_corners=True,
         )
-        low, high = masks.amin(SPATIAL, keepdim=True), masks.amax(SPATIAL, keepdim=True)
+        axes = _spatial(masks)
+        low, high = masks.amin(axes, keepdim=True), masks.amax(axes, keepdim=True)
         masked = input_tensor * (masks - low) / (high - low + 1e-8)
         return scorer.scores(run_network(split.net, split.survey, masked))
 
@@ -121,7 +131,7 @@ def _scores_without_each_map(split: SplitForward, row: int, scorer: TargetScorer
         def zero_channels(maps: torch.Tensor) -> None:
             maps[list(range(copies)), list(channels)] = 0
 
-        edited = maps.expand(copies, -1, -1, -1).clone()
+        edited = maps.expand(copies, *maps.shape[1:]).clone()
         zero_channels(edited)
         output = replay_from_layer(net, survey, layer, input_tensor=input_tensor, maps=edited)
         if output is None:

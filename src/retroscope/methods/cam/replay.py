@@ -112,7 +112,7 @@ class _LayerReplay(ProgramInterpreter):
             raise CannotFollow  # the maps are not all of the output
         shape = (len(self.maps), *step.shapes[0][1:]) if step.shapes else ()
         layer_output = torch.empty(shape, dtype=self.maps.dtype, device=self.maps.device)
-        to_channel_maps(layer_output, step.field.positions).copy_(self.maps)
+        to_channel_maps(layer_output, step.field.positions, step.field.rank).copy_(self.maps)
         if call.target is not None:
             self.replacements[call.target] = layer_output
         return layer_output

@@ -42,8 +42,7 @@ def split_forward(net: Network, layer: Layer, batch: torch.Tensor) -> SplitForwa
     The maps are replaced, in place, by a copy that is a leaf of the graph. So everything that the
     network holds of them, including views, leads back to the leaf.
     """
-    height, width = batch.shape[2:]
-    survey = net.survey((height, width))
+    survey = net.survey(tuple(batch.shape[2:]))
     leaves: list[torch.Tensor] = []
 
     def insert_leaf(maps: torch.Tensor) -> None:

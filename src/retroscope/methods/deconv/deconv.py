@@ -107,7 +107,7 @@ def deconv(
     Box(top=10, left=20, bottom=13, right=23)
     """
     net = as_network(net)
-    if is_image_list(image):
+    if is_image_list(image, net.rank):
         requests = ((unit, network_input) for network_input in prepare_list(net, image))
         return list(deconv_many(net, requests, rules=rules, shifts=shifts))
     return next(deconv_many(net, [(unit, image)], rules=rules, shifts=shifts))
@@ -196,7 +196,7 @@ def _average(
     shifts: int,
 ) -> Projection:
     """A projection averaged over shifts of its image."""
-    offsets = shift_offsets(shifts)
+    offsets = shift_offsets(shifts, len(request.image.size))
     shifted = [
         replace(request, order=order, unit=projection.unit, image=image)
         for order, image in enumerate(shift_images(request.image, offsets))

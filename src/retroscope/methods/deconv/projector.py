@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import isfinite
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -95,7 +95,8 @@ class Projector:
 
     def _project_crops(self, crops: Crops) -> Iterator[tuple[BackwardResult | None, Crops]]:
         frame, target = crops.frames[0], crops.requests[0].layer.index
-        size = max_batch_size(self.survey, target, (frame.height, frame.width), self.max_bytes)
+        frame_size = frame.size(len(self.survey.size))
+        size = max_batch_size(self.survey, target, frame_size, self.max_bytes)
         work = partial(self._look_back_from_crops, crops, target)
         return in_batches(range(len(crops.requests)), size, work)
 
@@ -114,17 +115,17 @@ class Projector:
                 region=batch.region,
                 execute=self._rule_handler(target),
             )
-            positions = None if maps is None else batch.output_positions(maps.y, maps.x)
+            positions = None if maps is None else batch.output_positions(maps.spans)
             if maps is None or positions is None:
                 return None, batch
-            rows, columns = positions
             numbers, channels = range(len(indices)), [r.unit.channel for r in batch.requests]
-            units = maps.output[numbers, channels, rows, columns]
+            index: tuple[Any, ...] = numbers, channels, *positions
+            units = maps.output[index]
             start = units.detach()
             if not self.book.contrast:
                 return BackwardResult(start, gradients(units, pixels, start)), batch
             signal = gradients(units, pixels, start, retain_graph=True)
-            shared = gradients(maps.output[numbers, :, rows, columns], pixels)
+            shared = gradients(maps.output[(numbers, slice(None), *index[2:])], pixels)
             return BackwardResult(start, remove_shared(signal, shared)), batch
 
     def _project_whole_images(self, requests: Sequence[ProjectionRequest]) -> NumberedProjections:
@@ -210,7 +211,7 @@ class Projector:
     def _to_projections(self, batch: Crops, result: BackwardResult) -> NumberedProjections:
         """Cuts the signal under each frame to the box of its unit."""
         activations = result.activations.tolist()
-        signals = _as_numpy(result.signal.permute(0, 2, 3, 1))
+        signals = _as_numpy(result.signal.movedim(1, -1))
         for request, box, frame, activation, signal in zip(
             batch.requests, batch.boxes, batch.frames, activations, signals, strict=True
         ):
@@ -227,7 +228,7 @@ class Projector:
             pixels=pixels,
             rules=self.book.name,
             size=request.image.size,
-            patch=request.image.rgb[box.top : box.bottom, box.left : box.right],
+            patch=request.image.patch(box),
             source=request.image.source,
             notes=(
                 *self.net.remarks,
@@ -241,7 +242,7 @@ class Projector:
 
 def remove_shared(signal: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
     """What is left of each signal without its component along the shared one."""
-    axes = (1, 2, 3)
+    axes = tuple(range(1, signal.dim()))
     share = (signal * shared).sum(axes, keepdim=True)
     size = shared.square().sum(axes, keepdim=True)
     return signal - share / size.clamp(min=torch.finfo(size.dtype).tiny) * shared
@@ -263,13 +264,14 @@ def _as_numpy(signal: torch.Tensor) -> Pixels:
 
 def _crop_to_box(pixels: Pixels, box: Box, frame: Box) -> Pixels:
     """The part of a frame's pixels that its unit sees; the rest is zero."""
-    top, left = box.top - frame.top, box.left - frame.left
-    return pixels[top : top + box.height, left : left + box.width]
+    rank = pixels.ndim - 1
+    pairs = zip(box.intervals(rank), frame.intervals(rank), strict=True)
+    return pixels[tuple(slice(start - left, stop - left) for (start, stop), (left, _) in pairs)]
 
 
 def _whole_frames(requests: Sequence[ProjectionRequest]) -> Crops:
     """Requests that are answered from whole images."""
-    frames = [Box(0, 0, *request.image.size) for request in requests]
+    frames = [Box.whole(request.image.size) for request in requests]
     return Crops(requests, [request.box for request in requests], frames)
 
 

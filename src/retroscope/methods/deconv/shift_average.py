@@ -15,27 +15,30 @@ import torch.nn.functional as F
 from retroscope.engine.batching import NetworkInput
 from retroscope.results.projections import Pixels, Projection
 
-Offset = tuple[int, int]
+Offset = tuple[int, ...]
 
 
-def shift_offsets(shifts: int) -> list[Offset]:
+def shift_offsets(shifts: int, rank: int = 2) -> list[Offset]:
     """The shifts along each axis, down and right, but for the image as it is.
 
     >>> shift_offsets(2)
     [(0, 1), (1, 0), (1, 1)]
     """
     steps = range(-((shifts - 1) // 2), shifts // 2 + 1)
-    return [offset for offset in product(steps, steps) if offset != (0, 0)]
+    return [offset for offset in product(steps, repeat=rank) if any(offset)]
 
 
 def shift_images(image: NetworkInput, offsets: Iterable[Offset]) -> Iterator[NetworkInput]:
     """The image moved down and right. What comes in from outside repeats its border."""
-    height, width = image.size
-    for down, right in offsets:
-        margin = max(abs(down), abs(right))
-        padded = F.pad(image.tensor[None], [margin] * 4, mode="replicate")[0]
-        top, left = margin - down, margin - right
-        yield replace(image, tensor=padded[:, top : top + height, left : left + width])
+    size = image.size
+    for offset in offsets:
+        margin = max(map(abs, offset))
+        padded = F.pad(image.tensor[None], [margin] * 2 * len(size), mode="replicate")[0]
+        kept = (
+            slice(margin - shift, margin - shift + length)
+            for shift, length in zip(offset, size, strict=True)
+        )
+        yield replace(image, tensor=padded[(slice(None), *kept)])
 
 
 def average_shifts(
@@ -46,8 +49,7 @@ def average_shifts(
     for offset, moved in zip(offsets, shifted, strict=True):
         total += _move_back(moved.full(), offset)
         count += 1
-    box = projection.box
-    pixels = (total / count)[box.top : box.bottom, box.left : box.right]
+    pixels = (total / count)[projection.box.slices(len(projection.size))]
     note = f"averaged over {count} shifts of the image by up to a few pixels"
     return replace(
         projection,
@@ -58,12 +60,11 @@ def average_shifts(
 
 def _move_back(pixels: Pixels, offset: Offset) -> Pixels:
     """The pixels moved up and left; what comes in from outside is zero."""
-    down, right = offset
-    height, width = pixels.shape[:2]
-    result = np.zeros_like(pixels)
-    rows = slice(max(0, -down), min(height, height - down))
-    columns = slice(max(0, -right), min(width, width - right))
-    result[rows, columns] = pixels[
-        rows.start + down : rows.stop + down, columns.start + right : columns.stop + right
+    result, lengths = np.zeros_like(pixels), pixels.shape[: len(offset)]
+    pairs = list(zip(offset, lengths, strict=True))
+    kept = [(max(0, -shift), min(length, length - shift)) for shift, length in pairs]
+    moved = zip(kept, offset, strict=True)
+    result[tuple(slice(*interval) for interval in kept)] = pixels[
+        tuple(slice(start + shift, stop + shift) for (start, stop), shift in moved)
     ]
     return result

@@ -98,6 +98,5 @@ class SignalOrigins:
 
 
 def _map_index(unit: Unit) -> tuple[int | slice, ...]:
-    everything = slice(None)
-    channel = everything if unit.channel is None else unit.channel
-    return (channel, *(unit.position or (everything, everything)))
+    channel = slice(None) if unit.channel is None else unit.channel
+    return (channel, *(unit.position or ()))

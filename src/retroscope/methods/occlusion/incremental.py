@@ -216,13 +216,14 @@ class _PatchedPass(ProgramInterpreter):
         maps, operation = self.patched[source], call.step.operation
         assert operation is not None
         assert operation.reduction is not None
-        y = region.y.required_inputs(motion.y, maps.y.full)
-        x = region.x.required_inputs(motion.x, maps.x.full)
+        rows, columns = motion.windows
+        y = region.y.required_inputs(rows, maps.y.full)
+        x = region.x.required_inputs(columns, maps.x.full)
         cuts = (
             Cut((0, y.count), (0, 0), Span(0, region.y.count, region.y.full), y.full),
             Cut((0, x.count), (0, 0), Span(0, region.x.count, region.x.full), x.full),
         )
-        windows = PartialWindows((motion.y, motion.x), cuts, maps.axes)
+        windows = PartialWindows(motion.windows, cuts, maps.axes)
         crops = {id(source): maps.crop(y, x, fill=_PADDING_VALUES.get(operation.reduction, 0.0))}
         cropped = call.call.on(crops)
         run_windows = REDUCTIONS[operation.reduction]
@@ -260,7 +261,8 @@ def _affected_region(step: Step, operands: Sequence[PatchedMaps]) -> _AffectedRe
         return None
     match motion:
         case Slide() if len(operands) == 1 and _can_run_on_crops(step, motion, first):
-            y, x = first.y.affected_outputs(motion.y), first.x.affected_outputs(motion.x)
+            rows, columns = motion.windows
+            y, x = first.y.affected_outputs(rows), first.x.affected_outputs(columns)
             return _AffectedRegion(y, x, first.axes)
         case Stay(gated=False, pinned=False, batch=False):
             return _AffectedRegion(*covering_spans(operands), first.axes)
@@ -276,7 +278,7 @@ def _can_run_on_crops(step: Step, motion: Slide, maps: PatchedMaps) -> bool:
         return False
     if reduction is not WindowReduction.MEAN:
         return reduction is not None
-    axes = zip((motion.y, motion.x), (maps.y.full, maps.x.full), strict=True)
+    axes = zip(motion.windows, (maps.y.full, maps.x.full), strict=True)
     return all(
         window.before == 0 and window.reads(window.outputs(full) - 1)[1] <= full
         for window, full in axes

@@ -111,6 +111,7 @@ def occlusion(
     (3, 3)
     """
     net = as_network(net)
+    net.require_images("occlusion map", instead="cam and saliency take it")
     occlude = partial(
         _occlude, net, target=target, size=size, stride=stride, fill=fill, progress=progress
     )

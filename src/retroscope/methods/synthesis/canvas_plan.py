@@ -99,7 +99,11 @@ def _common_position(terms: Sequence[Term], layer: Layer | None) -> Position | N
         raise UnitError(
             "units at different positions or layers in one objective; leave out the positions"
         )
-    return positions.pop()
+    position = positions.pop()
+    if position is None:
+        return None
+    y, x = position
+    return y, x
 
 
 def _default_size(net: Network, layer: Layer | None, *, interior: bool) -> Size:

@@ -85,7 +85,8 @@ class CanvasView:
                 f"{self.net.name} does not run the same operations twice; its layers cannot be "
                 "identified"
             )
-        listener(output.output, (output.y.start, output.x.start))
+        y, x = output.spans
+        listener(output.output, (y.start, x.start))
 
     def _run_whole_image(
         self, batch: torch.Tensor, listeners: Mapping[int, MapsListener], book: RuleBook
@@ -160,7 +161,7 @@ def view_as_patch(net: Network, layer: Layer, size: Size) -> CanvasView | None:
     x = _interior_span(layer.field.x, size[1], net.input_size[1])
     if y is None or x is None:
         return None
-    return _validate(CanvasView(net, net.survey(), size, MapRegion(y, x)), layer)
+    return _validate(CanvasView(net, net.survey(), size, MapRegion.of_input([y, x])), layer)
 
 
 def _interior_span(field: Field, length: int, full: int) -> Span | None:
@@ -181,7 +182,8 @@ def view_at_position(net: Network, layer: Layer, position: Position) -> CanvasVi
     height, width = net.input_size
     if _runs_on_patches(net, layer):
         box = layer.field.box(*position).clip(height, width)
-        region = MapRegion(Span(box.top, box.height, height), Span(box.left, box.width, width))
+        rows, columns = Span(box.top, box.height, height), Span(box.left, box.width, width)
+        region = MapRegion.of_input([rows, columns])
         patch_view = CanvasView(net, net.survey(), (box.height, box.width), region)
         view = _validate(patch_view, layer)
         if view is not None:

@@ -226,7 +226,8 @@ class _PatternRenderer:
                 batch_step, rows, lambda: self._quantise(optimisation, parameters)[0]
             )
 
-        shape = len(rows), channels, *size
+        height, width = size
+        shape = len(rows), channels, height, width
         scorer = self._scorer(self.plan.view(net, size), rows)
         optimisation = CanvasOptimisation(
             recipe, scorer, net.preprocessing, shape, generator, on_step
@@ -345,7 +346,7 @@ class _PatternRenderer:
 
 
 def _at_position(
-    unit_map: torch.Tensor, position: Position | None, origin: Position
+    unit_map: torch.Tensor, position: tuple[int, ...] | None, origin: Position
 ) -> torch.Tensor:
     if position is None:
         return unit_map

@@ -78,6 +78,7 @@ def synthesize_many(
 ) -> list[Pattern]:
     """Synthesize one pattern per unit, in their order; units of one layer run as one batch."""
     net = as_network(net)
+    net.require_images("patterns", instead="activations, deconv, cam and saliency take it")
     recipe = with_steps(as_recipe(recipe), steps)
     objectives = [_to_objective(net, unit) for unit in units]
     request = SynthesisRequest(recipe, objectives, [seed] * len(units), seed)
@@ -102,6 +103,7 @@ def synthesize_varied(
     `weight` is the weight of their diversity relative to the activation.
     """
     net = as_network(net)
+    net.require_images("patterns", instead="activations, deconv, cam and saliency take it")
     if count < 1:
         raise RetroscopeError(f"cannot synthesize {count} patterns; give 1 or more")
     objective = _to_objective(net, unit)

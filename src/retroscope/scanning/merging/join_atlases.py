@@ -102,7 +102,7 @@ def _fact(meta: Mapping[str, Json], key: str) -> Json:
     return meta.get(key, "full" if key == "precision" else None)
 
 
-def _layer_facts(atlas: Atlas) -> list[tuple[str, int, tuple[int, int]]]:
+def _layer_facts(atlas: Atlas) -> list[tuple[str, int, tuple[int, ...]]]:
     return [(layer.name, layer.channels, layer.size) for layer in atlas.layers]
 
 

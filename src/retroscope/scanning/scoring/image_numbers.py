@@ -8,7 +8,6 @@ import numpy.typing as npt
 import torch
 
 from retroscope.geometry import ReceptiveField
-from retroscope.imaging.decoding import Size
 from retroscope.methods.activations import last_spatial_layer
 from retroscope.network import Network
 from retroscope.results.layers import Layer
@@ -100,7 +99,7 @@ def dissect_layer(
 
 
 def _strong_pixels(
-    maps: torch.Tensor, field: ReceptiveField, size: Size, thresholds: torch.Tensor
+    maps: torch.Tensor, field: ReceptiveField, size: tuple[int, int], thresholds: torch.Tensor
 ) -> torch.Tensor:
     """Where each channel is above its threshold (channels, pixels); NaN never is."""
     return upsample(maps, field, size).flatten(1) > thresholds[:, None]
@@ -111,7 +110,8 @@ class MaskReader:
 
     def __init__(self, images: ScoredImages, masks: ConceptMasks) -> None:
         self._images, self._masks = images, masks
-        self.size = images.net.input_size
+        height, width = images.net.input_size
+        self.size = height, width
 
     def planes(self, order: int) -> torch.Tensor:
         """Where each concept is (pixels, concepts)."""

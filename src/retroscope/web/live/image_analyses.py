@@ -186,7 +186,7 @@ def _unusual_unit(
     }
 
 
-def _position(unit: Unit) -> tuple[int, int]:
+def _position(unit: Unit) -> tuple[int, ...]:
     assert unit.position is not None
     return unit.position
 
