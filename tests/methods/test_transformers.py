@@ -26,7 +26,7 @@ from retroscope.network import Network
 from retroscope.scanning.job import scan
 from retroscope.scanning.layer_choice import scan_layers
 from tests.conftest import built, no_trace, numbers
-from tests.engine.test_token_positions import FAMILIES, of_timm, torchvisions_swin
+from tests.engine.test_token_families import FAMILIES, of_timm, torchvisions_swin
 from tests.reference.transformers import ATTENTION, GRID, PATCH, SIZE, TinyViT
 from tests.scanning.scans import MEAN, STD, check_channel, smooth_image
 

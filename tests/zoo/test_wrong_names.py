@@ -11,7 +11,7 @@ import retroscope as rs
 from retroscope.errors import ModelError
 from retroscope.zoo import torchvision_models
 
-OPENED = {*torchvision_models.names(), *torchvision_models.localiser_names()}
+OPENED = {*torchvision_models.names(), *torchvision_models.other_names()}
 OTHERS = sorted(set(torchvision.models.list_models()) - OPENED)
 
 
@@ -28,7 +28,7 @@ def test_each_network_of_torchvision_that_takes_no_single_image_says_what_it_is(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("r3d_18", "for videos; retroscope looks at single images"),
+        ("raft_small", "for pairs of images; retroscope looks at single images"),
         ("quantized_resnet18", "in int8, which has no gradients; open the network"),
         ("https://example.org/vgg16.pt", "is an address; download the file and give its path"),
         ("/nowhere/at/all", "no file '/nowhere/at/all'; give the path of a weight file"),
