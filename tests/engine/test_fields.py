@@ -178,9 +178,11 @@ def _conv(x: torch.Tensor, weight: torch.Tensor, _bias: object, *windows: Any) -
     """All outputs of a group read the same, so that one of them tells of all."""
     groups = windows[-1]
     grouped = x.reshape(len(x), groups, -1, *x.shape[2:]).amax(2)
-    found = F.conv2d(grouped, torch.ones(groups, 1, *weight.shape[2:]), None, *windows)
+    convolve = F.conv2d if x.dim() == 4 else F.conv3d
+    found = convolve(grouped, torch.ones(groups, 1, *weight.shape[2:]), None, *windows)
     each = weight.shape[0] // groups
-    return found.repeat_interleave(each, 1) if groups > 1 else found.expand(-1, each, -1, -1)
+    shape = len(x), each, *found.shape[2:]
+    return found.repeat_interleave(each, 1) if groups > 1 else found.expand(shape)
 
 
 def _linear(x: torch.Tensor, weight: torch.Tensor, _bias: object = None) -> torch.Tensor:
@@ -193,6 +195,7 @@ def _layer_norm(x: torch.Tensor, shape: Sequence[int], **_options: object) -> to
 
 TWINS: dict[str, Callable[..., Any]] = {
     "conv2d": _conv,
+    "conv3d": _conv,
     "linear": _linear,
     "layer_norm": _layer_norm,
     "view": torch.Tensor.reshape,
@@ -202,6 +205,9 @@ SAME = {"relu", "relu6", "hardtanh", "silu", "hardswish", "gelu", "sigmoid", "ha
     "dropout",
 }
 MOVES = {"max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean", "cat", "flatten", "chunk"} | {
+    "max_pool3d",
+    "avg_pool3d",
+    "adaptive_avg_pool3d",
     "permute",
     "transpose",
     "contiguous",
