@@ -31,7 +31,9 @@ def main() -> None:
     rows = read_rows(options.output)
     preload()
     if options.table:
-        pending = [case for case in all_cases() if case.key not in rows]
+        cases = all_cases()
+        pending = [case for case in cases if case.key not in rows]
+        rows = {case.key: rows[case.key] for case in cases if case.key in rows}
         write_page(rows, pending, Path("docs/coverage.md"), earlier=options.earlier)
         return
     cases = [case for case in all_cases() if re.search(options.only, case.key)]
