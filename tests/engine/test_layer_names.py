@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import chain, pairwise
 
 import pytest
@@ -296,3 +297,44 @@ def test_a_hook_that_only_reads_leaves_the_names_as_they_are() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1))
     module[0].register_forward_hook(lambda _module, _inputs, _output: None)
     assert [layer.name for layer in Network(module, input_size=(8, 8)).layers] == ["0", "1"]
+
+
+class SharedActivation(nn.Module):
+    """As the networks of ultralytics have it: one activation behind all convolutions."""
+
+    def __init__(self, act: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, 3, 1), act
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.act(self.conv(x))
+        return result
+
+
+def test_a_shared_module_is_called_by_its_place_in_the_one_that_runs() -> None:
+    act = nn.SiLU()
+    blocks = nn.Sequential(SharedActivation(act), nn.Sequential(SharedActivation(act)), act)
+    net = Network(built(lambda: blocks), input_size=(4, 4))
+    names = [layer.name for layer in net.layers]
+    assert names == ["0.conv", "0.act", "1.0.conv", "1.0.act", "2"]
+    assert net.layer("1.0").name == "1.0.act"
+
+
+def test_names_stay_right_behind_a_module_that_raises() -> None:
+    class Raising(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise KeyError(x.shape)
+
+    class Caught(SharedActivation):
+        def __init__(self, act: nn.Module) -> None:
+            super().__init__(act)
+            self.raising = Raising()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with suppress(KeyError):
+                self.raising(x)
+            return super().forward(x)
+
+    act = nn.SiLU()
+    net = Network(built(lambda: nn.Sequential(Caught(act), Caught(act))), input_size=(4, 4))
+    assert {"0.conv", "1.conv"} <= {layer.name for layer in net.layers}

@@ -126,6 +126,21 @@ def test_without_a_target_the_most_confident_box_is_explained(net: rs.Network) -
     assert str(rs.cam(net, image()).target).startswith("box 1: ")
 
 
+def test_the_default_layer_is_the_last_of_the_backbone_at_stride_8(net: rs.Network) -> None:
+    layer = net.layer(rs.cam(net, image()).layer)
+    assert "model.4" in layer.aliases
+    assert (layer.name, layer.kind) == ("model.4.cv2.act", "silu")
+    assert (layer.field.y.stride, layer.size) == (8, (SIZE // 8, SIZE // 8))
+
+
+def test_units_of_a_page_are_at_places_of_the_image(net: rs.Network) -> None:
+    page = rs.explain(net, image(), top=1, contrast=False)
+    names = [finding.layer.name for finding in page.findings]
+    assert len(names) >= 3
+    assert "model.22.dfl.conv" in {layer.name for layer in net.layers}
+    assert "model.22.dfl.conv" not in names
+
+
 def test_a_module_of_ones_own_is_a_detector_too(net: rs.Network) -> None:
     own = rs.Network(net.module, fit=rs.Fit((SIZE, SIZE), mode="letterbox"), labels=["a", "b", "c"])
     heats = [rs.cam(network, image(), target="box:1") for network in (net, own)]

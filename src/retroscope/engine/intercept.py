@@ -6,7 +6,8 @@ pass early by raising a PassEnded.
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from threading import get_ident
@@ -142,19 +143,23 @@ def module_calls(
 
     The hooks are torch's global ones, which run before a module's own: a module with forward hooks
     of its own gets one more for the time, so that what is reported is what the module returns.
-    Calls of other threads are not reported.
+    Calls of other threads are not reported. A module that several others share, as one activation
+    may be, has the path inside the one that runs.
     """
-    paths = {part: path for path, part in module.named_modules()}
+    paths = _paths_by_module(module)
     hooked = [part for part in paths if _has_forward_hooks(part)]
-    thread = get_ident()
+    thread, running = get_ident(), [(module, "")]
 
     def before(part: torch.nn.Module, _inputs: object) -> None:
         if part in paths and get_ident() == thread:
-            on_enter(paths[part])
+            running.append((part, _path_inside(running[-1][1], paths[part])))
+            on_enter(running[-1][1])
 
     def after(part: torch.nn.Module, _inputs: object, output: object) -> None:
         if part in paths and get_ident() == thread:
-            on_leave(paths[part], output)
+            while running[-1][0] is not part:  # it raised, and the network went on
+                running.pop()
+            on_leave(running.pop()[1], output)
 
     def after_unhooked(part: torch.nn.Module, inputs: object, output: object) -> None:
         if not _has_forward_hooks(part):
@@ -167,6 +172,24 @@ def module_calls(
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _paths_by_module(module: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
+    """Every path of each part of a module."""
+    paths: dict[torch.nn.Module, list[str]] = defaultdict(list)
+    for path, part in module.named_modules(remove_duplicate=False):
+        paths[part].append(path)
+    return paths
+
+
+def _path_inside(running: str, paths: Sequence[str]) -> str:
+    """The nearest path inside the module that runs; the first one, if it is registered elsewhere.
+
+    >>> _path_inside("stem.conv2", ["stem.conv1.act", "stem.conv2.act"])
+    'stem.conv2.act'
+    """
+    inside = [path for path in paths if path.startswith(f"{running}." if running else "")]
+    return min(inside, key=lambda path: path.count("."), default=paths[0])
 
 
 def _has_forward_hooks(module: torch.nn.Module) -> bool:

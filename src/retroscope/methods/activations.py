@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, takewhile
 from typing import overload
 
 import numpy as np
@@ -17,7 +17,7 @@ from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.errors import ModelError
 from retroscope.geometry import IMAGE_RANK, format_size
-from retroscope.methods.detections import detector_of
+from retroscope.methods.detections import Detector, detector_of
 from retroscope.methods.image_lists import (
     AnImage,
     AnyImageList,
@@ -127,8 +127,9 @@ def last_spatial_layer(net: Network, size: Size) -> Layer:
 
     It includes the batch norm, the skip connection and the rectifier that follow the convolution,
     but not the pool that shrinks its maps. Of a known detector or segmenter, it is the last one of
-    the backbone: what follows has maps of several sizes, or of single boxes. Of a transformer, it
-    is the last one that the output reads.
+    the backbone: what follows has maps of several sizes, or of single boxes. Of YOLO, it is the
+    last one of the finest maps that are read again. Of a transformer, it is the last one that the
+    output reads.
     """
     survey = net.survey(size)
     layers = _layers_of_backbone(net, survey.layers)
@@ -150,6 +151,8 @@ def _layers_of_backbone(net: Network, layers: Sequence[Layer]) -> Sequence[Layer
     kind = detector_of(net.module) or segmenter_of(net.module)
     if kind is None:
         return layers
+    if isinstance(kind, Detector) and kind.max_stride is not None:
+        return list(takewhile(partial(_is_fine, kind.max_stride), layers)) or layers
     parts = dict(net.module.named_modules())
     for backbone in kind.backbones:
         paths = [path for path in parts if f".{path}".endswith(f".{backbone}")]
@@ -157,6 +160,11 @@ def _layers_of_backbone(net: Network, layers: Sequence[Layer]) -> Sequence[Layer
         if inside:
             return inside
     return layers
+
+
+def _is_fine(max_stride: int, layer: Layer) -> bool:
+    """Whether the positions of a layer are known, and no more than so many pixels apart."""
+    return not layer.field.whole and layer.field.y.stride <= max_stride
 
 
 def _is_spatial(layer: Layer) -> bool:

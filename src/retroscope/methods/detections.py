@@ -73,13 +73,15 @@ class Detector:
 
     `is_kind` says whether a module is one. `read` gives the detections of each image of a batch.
     `backbones` are the paths that the backbone may have in the module; its last maps are those that
-    heat maps use by default.
+    heat maps use by default. With `max_stride` they are the last ones before the maps get coarser
+    than so many pixels.
     """
 
     name: str
     is_kind: Callable[[torch.nn.Module], bool]
     read: Reader
     backbones: Sequence[str] = ("backbone.body", "backbone")
+    max_stride: int | None = None
 
 
 _XYXY_TO_TOP_LEFT = (1, 0, 3, 2)
@@ -139,7 +141,8 @@ def _as_reader(
 
 
 DEMO = Detector("demo-detector", is_demo_detector, _as_reader(read_demo_detector), ("encoder",))
-YOLO = Detector("ultralytics", is_yolo, _as_reader(read_yolo), ("model.9", "model.8"))
+YOLO = Detector("ultralytics", is_yolo, _as_reader(read_yolo), backbones=(), max_stride=8)
+"""The finest maps that its neck reads: behind them, most objects are smaller than a position."""
 
 DETECTORS: tuple[Detector, ...] = (TORCHVISION, DEMO, YOLO)
 """The known kinds of detectors; the first that fits is used."""

@@ -10,6 +10,7 @@ from retroscope.argument_types import check_arguments
 from retroscope.engine.batching import NetworkInput, pass_bytes
 from retroscope.engine.convolution_outputs import layers_with_outputs
 from retroscope.engine.memory import refuse_too_large
+from retroscope.engine.program import Survey
 from retroscope.engine.rule_choice import AUTO
 from retroscope.engine.rules import CONTRAST
 from retroscope.errors import RetroscopeError
@@ -224,7 +225,8 @@ def _resolve_layers(
     layers: Sequence[AnyLayer],
     atlas: ReferenceAtlas | None,
 ) -> list[Layer]:
-    available = layers_with_outputs(net.survey(network_input.size))
+    survey = net.survey(network_input.size)
+    available = layers_with_outputs(survey)
     if atlas is not None:
         check_same_network(atlas, net, available)
         scanned_names = {layer.name for layer in atlas.layers}
@@ -232,7 +234,7 @@ def _resolve_layers(
     if isinstance(layers, str):
         raise RetroscopeError(f"layers is a list of layers, not {layers!r}; pass [{layers!r}]")
     if not layers:
-        return inspected_layers(available)
+        return inspected_layers(available, survey)
     names = [net.layer(layer, network_input.size).name for layer in layers]
     by_name = {layer.name: layer for layer in available}
     missing = [name for name in names if name not in by_name]
@@ -241,16 +243,26 @@ def _resolve_layers(
     return [by_name[name] for name in names]
 
 
-def inspected_layers(layers: Iterable[Layer]) -> list[Layer]:
+def inspected_layers(layers: Iterable[Layer], survey: Survey) -> list[Layer]:
     """The output of the last convolution of each map size, or else the last layer of each.
 
-    `layers` come from `layers_with_outputs`.
+    `layers` come from `layers_with_outputs`. Convolutions over anything but positions, as in the
+    head of YOLO, do not count.
     """
     layers = list(layers)
-    outputs = [layer for layer in layers if layer.kind == "conv" or layer.convolution]
+    outputs = [
+        layer
+        for layer in layers
+        if (layer.kind == "conv" or layer.convolution) and _has_positions(survey, layer)
+    ]
     last = {layer.size: layer for layer in outputs if max(layer.size) > 1}
     last = last or {layer.size: layer for layer in layers}
     return sorted(last.values(), key=lambda layer: layer.index)
+
+
+def _has_positions(survey: Survey, layer: Layer) -> bool:
+    field = survey.steps[layer.index].field
+    return field is not None and field.positions is not None
 
 
 def _refuse_large_image(net: Network, network_input: NetworkInput, layers: Sequence[Layer]) -> int:

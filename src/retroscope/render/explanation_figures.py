@@ -84,7 +84,7 @@ def draw_explanation(
     rows = draw_prediction_rows(explanation, colours=colours, opacity=opacity)
     top_blocks = [
         label_tile("image", image_tile(image, factor)),
-        label_tile(heat_caption(explanation), image_tile(heat, factor)),
+        label_tile(_figure_caption(explanation), image_tile(heat, factor)),
         *([] if rows else [column(predictions, gap=2 * TIGHT)]),
     ]
     top = row(top_blocks, gap=_TOP_GAP)
@@ -116,6 +116,13 @@ def heat_caption(explanation: Explanation) -> str:
     has_bar = any(prediction.target == heat.target for prediction in explanation.predictions)
     title = str(heat.target) if has_bar else heat_title(heat)
     return f"{title}: {heat.method_title} of {heat.layer}"
+
+
+def _figure_caption(explanation: Explanation) -> str:
+    """The caption of the heat map, without the target if that is the title of the figure."""
+    heat = explanation.heat
+    is_title = bool(explanation.heats) and heat.target == explanation.predictions[0].target
+    return f"{heat.method_title} of {heat.layer}" if is_title else heat_caption(explanation)
 
 
 def ranking_line(explanation: Explanation) -> str:

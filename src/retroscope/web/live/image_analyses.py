@@ -142,12 +142,9 @@ ANALYSES: dict[str, Analysis] = {
 def _layers_to_inspect(session: LiveSession, image: NetworkInput) -> list[Layer]:
     """The layers that `explain` would select from those of the atlas, deepest first."""
     names = {layer.name for layer in session.site.atlas.layers}
-    layers = [
-        layer
-        for layer in layers_with_outputs(session.net.survey(image.size))
-        if layer.name in names
-    ]
-    return inspected_layers(layers)[::-1]
+    survey = session.net.survey(image.size)
+    layers = [layer for layer in layers_with_outputs(survey) if layer.name in names]
+    return inspected_layers(layers, survey)[::-1]
 
 
 def _predictions(observation: Observation) -> Results:
