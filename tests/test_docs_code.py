@@ -11,9 +11,9 @@ import torch
 import retroscope as rs
 
 ROOT = Path(__file__).parent.parent
-COMING_FROM, OWN_NETWORK, PARALLEL = (
+COMING_FROM, OWN_NETWORK, PARALLEL, VOLUMES = (
     (ROOT / "docs" / f"{name}.md").read_text("utf-8")
-    for name in ("coming-from", "your-own-network", "parallel")
+    for name in ("coming-from", "your-own-network", "parallel", "volumes")
 )
 
 
@@ -114,3 +114,28 @@ def test_processes_look_through_networks_as_the_guide_says(folder: Path) -> None
     net = rs.open_model("demo", device="cpu")
     expected = [str(rs.cam(net, name).target) for name in ("a.png", "b.png")]
     assert ended.stdout.strip() == str(expected), ended.stderr
+
+
+def test_the_page_of_volumes_prints_what_it_says(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        names = run_blocks(VOLUMES)
+    said = re.findall(r"^print\(.*?\)  # (.*)$", VOLUMES, re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == said
+    assert (folder / "unit.png").exists()
+    middle = names["middle"]
+    assert isinstance(middle, rs.HeatMap)
+    assert middle.values.shape == (40, 48)
+
+
+def test_the_layers_on_the_page_of_volumes_are_those_of_the_network() -> None:
+    net = rs.open_model("r3d_18", random_weights=0, input_size=(8, 56, 56), device="cpu")
+    rows = re.findall(r"^ (\S+) +(conv\d+) +conv +(\d+) +(\S+) +(\S+)$", VOLUMES, re.MULTILINE)
+    assert len(rows) == 2
+    for name, alias, channels, size, field in rows:
+        layer = net[name]
+        assert alias in layer.aliases
+        assert (str(layer.channels), "x".join(map(str, layer.size))) == (channels, size)
+        assert str(layer.field) == field

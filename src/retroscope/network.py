@@ -330,7 +330,7 @@ AnyNetwork = Network | torch.nn.Module
 
 def _pixels_of(tensor: torch.Tensor, preprocessing: Preprocessing) -> RGB:
     """The pixels of a uint8 tensor (channels, height, width), channels last."""
-    if not preprocessing.takes_photos:
+    if not preprocessing.takes_photos or preprocessing.takes_volumes:
         return tensor.cpu().movedim(0, -1).numpy()
     if tensor.dim() != 3 or tensor.shape[0] not in (1, 3):
         raise ImageError(

@@ -372,6 +372,23 @@ def test_a_batch_of_volumes_is_a_list() -> None:
     assert rs.activations(net, "0", batch[0]).maps.shape == (4, *VOLUME)
 
 
+def test_a_segmenter_of_volumes_is_explained_by_a_function_of_its_output() -> None:
+    net = opened(VOLUME_NETWORKS["unet"], 1, (8, 8, 8))
+    scan = numbers(1, 8, 8, 8)
+    heat = rs.cam(net, scan, layer="bottom.1", target=lambda scores: scores[0, 1].mean())
+    assert heat.values.shape == (2, 2, 2)
+    with pytest.raises(RetroscopeError, match="give a unit instead of a class"):
+        rs.cam(net, scan)
+
+
+def test_pixels_of_a_volume_may_be_a_tensor_of_bytes() -> None:
+    net = opened(VOLUME_NETWORKS["plain"], 1, VOLUME)
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, *VOLUME), np.uint8))
+    image = net.prepare(pixels)
+    torch.testing.assert_close(image.tensor, pixels.double() / 255, rtol=1e-6, atol=1e-6)
+    assert image.rgb.shape == (*VOLUME, 3)
+
+
 def mistakes() -> Iterator[tuple[Callable[[Network], object], type[RetroscopeError], str]]:
     image = numbers(1, *VOLUME)
     yield (
