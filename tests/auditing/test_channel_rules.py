@@ -98,7 +98,8 @@ def test_few_images_cannot_tell(tmp_path: Path) -> None:
     path = write_atlas(tmp_path / "a.atlas", [layer])
     assert not findings(path, "nearly-dead")
     assert omissions(path, "nearly-dead") == (
-        f"{IMAGES} images: it takes 473 to tell that a channel fires in less than 0.01 of them",
+        f"too few images ({IMAGES}); it takes 473 to tell that a channel fires in less than 1 % of "
+        "them",
     )
     assert highest_rate(1, images_to_tell(0.01)) < 0.01 <= highest_rate(1, images_to_tell(0.01) - 1)
 

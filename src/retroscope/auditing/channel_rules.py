@@ -17,7 +17,7 @@ from retroscope.auditing.rule_outcome import (
     name_layers,
     select_channels,
 )
-from retroscope.render.captions import RARE, count_noun
+from retroscope.render.captions import RARE, count_noun, percent
 from retroscope.results.statistics import HISTOGRAM_EDGES
 
 MANY = 0.05
@@ -80,8 +80,8 @@ def find_nearly_dead(evidence: AtlasEvidence) -> RuleOutcome:
     needed = images_to_tell(limit)
     if evidence.images < needed:
         omission = (
-            f"{count_noun(evidence.images, 'image')}: it takes {needed:,} to tell that a channel "
-            f"fires in less than {limit:.2g} of them"
+            f"too few images ({evidence.images:,}); it takes {needed:,} to tell that a channel "
+            f"fires in less than {percent(limit)} of them"
         )
         return RuleOutcome(omissions=(omission,))
     examined = [layer for layer in evidence.layers if layer.is_rectified]
