@@ -11,6 +11,7 @@ from retroscope.engine.batching import Size
 from retroscope.engine.input_rank import CONVOLUTIONS
 from retroscope.engine.isolation import device_of, dtype_of, preserve_state
 from retroscope.engine.memory import is_out_of_memory
+from retroscope.errors import ModelError
 from retroscope.geometry import IMAGE_RANK, format_size
 
 IMAGE_CHANNELS = (3, 1)
@@ -189,3 +190,14 @@ def advise_on_first_layer(module: torch.nn.Module, rank: int = IMAGE_RANK) -> In
             if isinstance(part, kind):
                 return InputAdvice(f"{layer} {description}")
     return None
+
+
+def refuse_unknown_size(module: torch.nn.Module) -> None:
+    """Of volumes and signals no size is usual."""
+    other = advise_on_first_layer(module)
+    if other is not None and other.parameter == "input_size":
+        raise ModelError(
+            f"the size of the inputs of {type(module).__name__} is not known: {other.text} to "
+            "rs.Network(module, ...)",
+            parameter="input_size",
+        )

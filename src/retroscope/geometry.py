@@ -24,6 +24,8 @@ last two, a signal the last one.
 IMAGE_RANK = 2
 INPUTS = {1: "signal", 2: "image", 3: "volume"}
 """What a network takes, by the number of its axes: its rank."""
+LENGTHS = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+"""What the lengths along the axes are called."""
 
 
 def axis_names(rank: int) -> tuple[str, ...]:

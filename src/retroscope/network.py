@@ -9,12 +9,17 @@ import numpy as np
 import PIL.Image
 import torch
 
-from retroscope.accepted_images import advise_on_first_layer, infer_channels, infer_size
+from retroscope.accepted_images import (
+    advise_on_first_layer,
+    infer_channels,
+    infer_size,
+    refuse_unknown_size,
+)
 from retroscope.engine.batching import NetworkInput, Size
 from retroscope.engine.isolation import EXCLUSIVE_USE, device_of, dtype_of, unwrap
 from retroscope.engine.program import Survey
 from retroscope.errors import ImageError, ModelError, UnitError
-from retroscope.geometry import IMAGE_RANK, INPUTS, format_size
+from retroscope.geometry import IMAGE_RANK, INPUTS, LENGTHS, format_size
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import Fit, HasPixels
 from retroscope.imaging.slice_files import AnyFile, open_source
@@ -300,7 +305,7 @@ class Network:
             advice = f"; it is a batch, give one {INPUTS[self.rank]} of it" if is_batch else ""
             if other := advise_on_first_layer(self.module, self.rank):
                 advice = f"; {other.text}"
-            lengths = ", ".join(map(str, (channels, *_LENGTHS[self.rank])))
+            lengths = ", ".join(map(str, (channels, *LENGTHS[self.rank])))
             raise ImageError(
                 f"{self.name} takes a float tensor of ({lengths}); this one is "
                 f"{tensor.dtype} of {tuple(tensor.shape)}{advice}"
@@ -320,9 +325,6 @@ class Network:
         )
         return range_caveats(float(lowest), float(highest), black=extremes[0], white=extremes[1])
 
-
-_LENGTHS = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
-"""What the lengths along the axes are called."""
 
 AnyNetwork = Network | torch.nn.Module
 """A network, or a module that is wrapped with what it states and what is usual."""
@@ -365,22 +367,11 @@ def as_network(net: object) -> Network:
         return Network(module, **stated, remarks=_assumptions(module, fit.shape, stated))
     size = stated.get("input_size")
     if size is None:
-        _refuse_unknown_size(module)
+        refuse_unknown_size(module)
         size = infer_size(module)
     return Network(
         module, **{**stated, "input_size": size}, remarks=_assumptions(module, size, stated)
     )
-
-
-def _refuse_unknown_size(module: torch.nn.Module) -> None:
-    """Of volumes and signals no size is usual."""
-    other = advise_on_first_layer(module)
-    if other is not None and other.parameter == "input_size":
-        raise ModelError(
-            f"the size of the inputs of {type(module).__name__} is not known: {other.text} to "
-            "rs.Network(module, ...)",
-            parameter="input_size",
-        )
 
 
 def _assumptions(module: torch.nn.Module, size: Size, stated: Mapping[str, object]) -> list[str]:

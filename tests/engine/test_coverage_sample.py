@@ -11,7 +11,7 @@ from tools.coverage.families import sketch_cases
 from tools.coverage.report import Report
 from tools.coverage.runner import check_network
 
-from retroscope.engine import operations
+from retroscope.engine import call_kinds, operations
 from retroscope.engine.motion import Stay
 
 SAMPLE = (
@@ -49,7 +49,7 @@ def test_a_field_that_is_too_small_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     row = operations.TABLE[F.conv2d]
     blind = replace(row, motion=lambda *_args, **_options: Stay())
     blind_table: dict[Callable[..., object], operations.Operation] = {F.conv2d: blind}
-    monkeypatch.setattr(operations, "TABLE", operations.TABLE | blind_table)
+    monkeypatch.setattr(call_kinds, "TABLE", operations.TABLE | blind_table)
     report = Report(lambda _state: None)
     check_network(CASES["gate_by_view"], report)
     assert any("field too small" in finding.text for finding in report.wrong)

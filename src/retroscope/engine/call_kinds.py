@@ -3,9 +3,12 @@
 from types import EllipsisType
 
 import torch
+import torch.nn.functional as F
 
+from retroscope.engine import call_motions
 from retroscope.engine.call_arguments import Args, Function, Kwargs, positional, tensors_in
-from retroscope.engine.operations import TABLE, functions_named
+from retroscope.engine.operations import TABLE, Operation, functions_named, unlisted
+from retroscope.geometry import IMAGE_RANK
 
 _QUERIES = {
     *functions_named("size", "dim", "numel", "nelement", "stride", "storage_offset"),
@@ -102,3 +105,16 @@ def has_channels_last(function: Function) -> bool:
     """Whether a function works along the last dimension, which therefore holds the channels."""
     row = TABLE.get(function)
     return row is not None and row.channels_last
+
+
+_IN_IMAGES: dict[Function, Operation | None] = {
+    function: None for function, row in TABLE.items() if row.rank not in (None, IMAGE_RANK)
+} | {F.conv1d: unlisted(call_motions.conv_1d)}
+"""Windows along one axis or three in a network of images: they slide over channels or tokens."""
+
+
+def operation_of(function: Function, rank: int) -> Operation | None:
+    """The row of a function in a network whose input has so many axes."""
+    if rank == IMAGE_RANK and function in _IN_IMAGES:
+        return _IN_IMAGES[function]
+    return TABLE.get(function)

@@ -64,6 +64,12 @@ class TensorField:
 Operand = tuple[TensorField, Shape]
 
 
+def lengths_of(operands: Sequence[Operand]) -> Grid:
+    """The number of positions along each axis of the first map among the operands."""
+    grids = (field.grid(shape) for field, shape in operands if field.axes is not None)
+    return next(grids, None) or ()
+
+
 def field_after(
     motion: Motion, operands: Sequence[Operand], main: Operand, result: Shape
 ) -> TensorField:

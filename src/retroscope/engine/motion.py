@@ -4,7 +4,8 @@ The survey reads a motion as arithmetic on receptive fields, the region runner a
 part of each map that it holds. One description for both keeps them from drifting apart.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 from retroscope.geometry import Interval, Window
@@ -114,6 +115,26 @@ class Mix:
 Motion = Stay | Slide | Resample | Move | Stack | Mix
 
 
+def beside(motion: Motion, lengths: Sequence[int]) -> Motion:
+    """A motion of windows in a map that has more axes in front, along which positions stay."""
+    match motion:
+        case Slide(windows, axes):
+            return Slide((*(Window() for _ in lengths), *windows), axes)
+        case Resample(reads, axes):
+            stay = (tuple((index, index + 1) for index in range(length)) for length in lengths)
+            return Resample((*stay, *reads), axes)
+    return motion
+
+
+def output_lengths(motion: Slide | Resample | Move, lengths: Sequence[int]) -> Grid:
+    """The number of positions along each axis of what has had so many."""
+    if isinstance(motion, Slide):
+        return tuple(map(Window.outputs, motion.windows, lengths))
+    if isinstance(motion, Resample):
+        return tuple(map(len, motion.reads))
+    return tuple(lengths)
+
+
 @dataclass(frozen=True)
 class Place:
     """What a row of the table may ask about a call: which dimensions of its tensors are axes.
@@ -134,6 +155,17 @@ class Place:
     def rank(self) -> int:
         """The number of axes."""
         return len(self.axes)
+
+    def in_slices(self, extra: int) -> "Place | None":
+        """The place of the last axes, along which windows of fewer axes slide, as of a convolution
+        of images on the slices of a volume; None if they do not.
+
+        The axes in front are among the dimensions of the batch: (depth, channels, height, width).
+        """
+        batch_dimensions = len(self.shape) - self.rank + extra - 1
+        if max(self.axes[:extra]) >= batch_dimensions:
+            return None
+        return replace(self, axes=self.axes[extra:])
 
     def is_last(self, rank: int | None = None) -> bool:
         """Whether the axes are the last dimensions, where torch's windows slide.

@@ -4,8 +4,8 @@ A new layer type is one row in `ROWS`. A row's `motion` takes a `Place` and then
 parameters of the torch function, so Python itself binds the call's arguments.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 from inspect import signature
 from itertools import chain
@@ -15,8 +15,7 @@ import torch.nn.functional as F
 
 from retroscope.engine import call_motions, resample_motions, shape_motions
 from retroscope.engine.call_arguments import Args, Function, Kwargs, positional
-from retroscope.engine.motion import Mix, Motion, Place, Resample, Slide
-from retroscope.geometry import IMAGE_RANK, Window
+from retroscope.engine.motion import Mix, Motion, Place, beside
 
 
 class Role(Enum):
@@ -98,9 +97,9 @@ class Operation:
         """
         extra = 0 if self.rank is None else place.rank - self.rank
         if extra > 0:
-            inner = _place_in_slices(place, extra)
+            inner = place.in_slices(extra)
             motion = inner and self.motion_of(inner, args, kwargs, function=function)
-            return _beside(motion or Mix(), place.lengths[:extra])
+            return beside(motion or Mix(), place.lengths[:extra])
         if extra < 0:
             return Mix()
         args, kwargs = positional(args, kwargs)
@@ -110,29 +109,6 @@ class Operation:
             name = function or self.kind
             return Mix(f"{name} is called in a way that the table does not know")
         return self.motion(*bound.args, **bound.kwargs)
-
-
-def _place_in_slices(place: Place, extra: int) -> Place | None:
-    """The place of the last axes, along which windows of fewer axes slide, as of a convolution of
-    images on the slices of a volume.
-
-    The axes in front are among the dimensions of the batch: (depth, channels, height, width).
-    """
-    batch_dimensions = len(place.shape) - place.rank + extra - 1
-    if max(place.axes[:extra]) >= batch_dimensions:
-        return None
-    return replace(place, axes=place.axes[extra:])
-
-
-def _beside(motion: Motion, lengths: Sequence[int]) -> Motion:
-    """A motion of windows in a map that has more axes in front, along which positions stay."""
-    match motion:
-        case Slide(windows, axes):
-            return Slide((*(Window() for _ in lengths), *windows), axes)
-        case Resample(reads, axes):
-            stay = (tuple((index, index + 1) for index in range(length)) for length in lengths)
-            return Resample((*stay, *reads), axes)
-    return motion
 
 
 _HOMES, _METHODS_ONLY = (F, torch, torch.Tensor), (torch.Tensor,)
@@ -163,7 +139,7 @@ def _rectifier(kind: str, active: Callable[..., bool] | None = None) -> Operatio
     return Operation(kind, call_motions.stay, Role.RECTIFIER, active=active)
 
 
-def _unlisted(
+def unlisted(
     motion: Callable[..., Motion],
     reduction: WindowReduction | None = None,
     *,
@@ -275,22 +251,22 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         functions_named("div", "divide", "true_divide", "__rdiv__"),
     ),
     (Operation("max", call_motions.combine), functions_named("maximum", "minimum")),
-    (_unlisted(call_motions.largest), [torch.max, torch.min, torch.Tensor.max, torch.Tensor.min]),
+    (unlisted(call_motions.largest), [torch.max, torch.min, torch.Tensor.max, torch.Tensor.min]),
     (Operation("concat", call_motions.join), functions_named("cat", "concat", "concatenate")),
     (
         Operation("mean", call_motions.reduce),
         functions_named("mean", "sum", "amax", "amin", "prod", "nanmean", "nansum", "logsumexp"),
     ),
     (
-        _unlisted(call_motions.reduce),
+        unlisted(call_motions.reduce),
         functions_named(
             *("std", "var", "std_mean", "var_mean", "median", "all", "any", "argmax", "argmin"),
             *("count_nonzero", "aminmax", "mode"),
         ),
     ),
-    (_unlisted(call_motions.norm), [*functions_named("norm"), *_VECTOR_NORMS]),
-    (_unlisted(call_motions.normalize), [F.normalize]),
-    (_unlisted(call_motions.similarity), [F.cosine_similarity, torch.cosine_similarity]),
+    (unlisted(call_motions.norm), [*functions_named("norm"), *_VECTOR_NORMS]),
+    (unlisted(call_motions.normalize), [F.normalize]),
+    (unlisted(call_motions.similarity), [F.cosine_similarity, torch.cosine_similarity]),
     (
         Operation("split", call_motions.split_channels),
         functions_named(
@@ -310,7 +286,7 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         [F.scaled_dot_product_attention],
     ),
     (
-        _unlisted(call_motions.combine),
+        unlisted(call_motions.combine),
         functions_named(
             *("masked_fill", "pow", "__pow__", "__rpow__", "float_power"),
             *("addcmul", "addcdiv", "lerp", "fmod", "remainder", "floor_divide", "atan2"),
@@ -323,7 +299,7 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         ),
     ),
     (
-        _unlisted(call_motions.stay),
+        unlisted(call_motions.stay),
         functions_named(
             *("neg", "negative", "__neg__", "abs", "absolute", "exp", "int", "long", "bool"),
             *("exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "square"),
@@ -335,7 +311,7 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         ),
     ),
     (
-        _unlisted(call_motions.stay, keeps_values=True),
+        unlisted(call_motions.stay, keeps_values=True),
         [
             *functions_named(
                 *("dropout", "dropout1d", "dropout2d", "dropout3d"),
@@ -347,88 +323,75 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         ],
     ),
     (
-        _unlisted(call_motions.along_dim),
+        unlisted(call_motions.along_dim),
         functions_named(
             *("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "index_select", "softmin"),
         ),
     ),
-    (_unlisted(call_motions.where), functions_named("where")),
-    (_unlisted(call_motions.along_last_dim), functions_named("sort", "argsort", "glu")),
-    (_unlisted(call_motions.select_along_dim), functions_named("topk", "kthvalue")),
-    (_unlisted(call_motions.along_dims), functions_named("flip")),
-    (_unlisted(call_motions.roll), functions_named("roll")),
+    (unlisted(call_motions.where), functions_named("where")),
+    (unlisted(call_motions.along_last_dim), functions_named("sort", "argsort", "glu")),
+    (unlisted(call_motions.select_along_dim), functions_named("topk", "kthvalue")),
+    (unlisted(call_motions.along_dims), functions_named("flip")),
+    (unlisted(call_motions.roll), functions_named("roll")),
     (
-        _unlisted(call_motions.channel_shuffle),
+        unlisted(call_motions.channel_shuffle),
         functions_named("channel_shuffle", "native_channel_shuffle"),
     ),
     (
-        _unlisted(shape_motions.expand, has_size_arguments=True, repeats=True),
+        unlisted(shape_motions.expand, has_size_arguments=True, repeats=True),
         functions_named("expand", "broadcast_to", "repeat", "tile"),
     ),
     (
-        _unlisted(
+        unlisted(
             shape_motions.expand, has_size_arguments=True, repeats=True, reads_first_only=True
         ),
         functions_named("expand_as"),
     ),
-    (_unlisted(shape_motions.repeat_interleave), functions_named("repeat_interleave")),
-    (_unlisted(resample_motions.pad, WindowReduction.PADDING), [F.pad]),
-    (_unlisted(resample_motions.interpolate, WindowReduction.COPY), [F.interpolate]),
-    (_unlisted(resample_motions.pixel_shuffle), functions_named("pixel_shuffle")),
+    (unlisted(shape_motions.repeat_interleave), functions_named("repeat_interleave")),
+    (unlisted(resample_motions.pad, WindowReduction.PADDING), [F.pad]),
+    (unlisted(resample_motions.interpolate, WindowReduction.COPY), [F.interpolate]),
+    (unlisted(resample_motions.pixel_shuffle), functions_named("pixel_shuffle")),
     (
-        _unlisted(resample_motions.pixel_unshuffle, WindowReduction.UNSHUFFLE),
+        unlisted(resample_motions.pixel_unshuffle, WindowReduction.UNSHUFFLE),
         functions_named("pixel_unshuffle"),
     ),
-    (_unlisted(shape_motions.permute, keeps_values=True), functions_named("permute")),
+    (unlisted(shape_motions.permute, keeps_values=True), functions_named("permute")),
     (
-        _unlisted(shape_motions.transpose, keeps_values=True),
+        unlisted(shape_motions.transpose, keeps_values=True),
         functions_named("transpose", "swapaxes", "swapdims"),
     ),
     (
-        _unlisted(shape_motions.swap_last_dims, keeps_values=True),
+        unlisted(shape_motions.swap_last_dims, keeps_values=True),
         [_getter("mT"), _getter("mH"), *functions_named("adjoint")],
     ),
-    (_unlisted(shape_motions.move_dims, keeps_values=True), functions_named("movedim", "moveaxis")),
-    (_unlisted(shape_motions.unsqueeze), functions_named("unsqueeze")),
+    (unlisted(shape_motions.move_dims, keeps_values=True), functions_named("movedim", "moveaxis")),
+    (unlisted(shape_motions.unsqueeze), functions_named("unsqueeze")),
     (
-        _unlisted(shape_motions.reshape, has_size_arguments=True),
+        unlisted(shape_motions.reshape, has_size_arguments=True),
         functions_named("view", "reshape", "flatten", "unflatten", "squeeze"),
     ),
     (
-        _unlisted(shape_motions.reshape, has_size_arguments=True, reads_first_only=True),
+        unlisted(shape_motions.reshape, has_size_arguments=True, reads_first_only=True),
         functions_named("view_as", "reshape_as"),
     ),
-    (_unlisted(call_motions.stay, reads_first_only=True), functions_named("type_as")),
-    (_unlisted(shape_motions.index, WindowReduction.SLICE), [torch.Tensor.__getitem__]),
-    (_unlisted(shape_motions.narrow, WindowReduction.SLICE), functions_named("narrow")),
-    (_unlisted(shape_motions.select), functions_named("select")),
-    (_unlisted(shape_motions.unbind), functions_named("unbind")),
-    (_unlisted(shape_motions.stack), functions_named("stack")),
-    (_unlisted(shape_motions.unfold), [torch.Tensor.unfold]),
-    (_unlisted(call_motions.einsum), functions_named("einsum")),
+    (unlisted(call_motions.stay, reads_first_only=True), functions_named("type_as")),
+    (unlisted(shape_motions.index, WindowReduction.SLICE), [torch.Tensor.__getitem__]),
+    (unlisted(shape_motions.narrow, WindowReduction.SLICE), functions_named("narrow")),
+    (unlisted(shape_motions.select), functions_named("select")),
+    (unlisted(shape_motions.unbind), functions_named("unbind")),
+    (unlisted(shape_motions.stack), functions_named("stack")),
+    (unlisted(shape_motions.unfold), [torch.Tensor.unfold]),
+    (unlisted(call_motions.einsum), functions_named("einsum")),
     (
         Operation("", call_motions.batched_matmul, Role.MATRIX_PRODUCT, is_layer=False),
         functions_named("bmm"),
     ),
-    (_unlisted(call_motions.mix), functions_named("rot90", "msort")),
+    (unlisted(call_motions.mix), functions_named("rot90", "msort")),
 ]
 
 TABLE: dict[Function, Operation] = {
     function: operation for operation, functions in ROWS for function in functions
 }
-
-
-_IN_IMAGES: dict[Function, Operation | None] = {
-    function: None for function, row in TABLE.items() if row.rank not in (None, IMAGE_RANK)
-} | {F.conv1d: _unlisted(call_motions.conv_1d)}
-"""Windows along one axis or three in a network of images: they slide over channels or tokens."""
-
-
-def operation_of(function: Function, rank: int) -> Operation | None:
-    """The row of a function in a network whose input has so many axes."""
-    if rank == IMAGE_RANK and function in _IN_IMAGES:
-        return _IN_IMAGES[function]
-    return TABLE.get(function)
 
 
 def name_of(function: Function) -> str:

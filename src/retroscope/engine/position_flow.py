@@ -7,7 +7,7 @@ from math import prod
 import torch
 
 from retroscope.engine.call_arguments import tensors_in
-from retroscope.engine.call_kinds import value_arguments
+from retroscope.engine.call_kinds import operation_of, value_arguments
 from retroscope.engine.field_flow import (
     Operand,
     TensorField,
@@ -16,8 +16,8 @@ from retroscope.engine.field_flow import (
 )
 from retroscope.engine.interpreter import Call
 from retroscope.engine.label_rules import LabelledCall, follow_labels, rearranges_or_attends
-from retroscope.engine.motion import Mix, Motion, Resample, Shape, Slide
-from retroscope.engine.operations import operation_of
+from retroscope.engine.motion import Mix, Motion, Place, Resample, Shape, Slide
+from retroscope.engine.operations import name_of
 from retroscope.engine.position_labels import PositionLabels
 from retroscope.engine.program import Mixing
 from retroscope.engine.tensor_map import TensorMap
@@ -95,3 +95,22 @@ def mixing_of(
     rank = len(grids[0])
     is_one = isinstance(motion, Slide | Resample) and result[-rank:] == (1,) * rank
     return Mixing.POOLING if isinstance(motion, Mix) or is_one else None
+
+
+def motion_of_call(
+    call: Call, main: Operand, constants: tuple[Shape, ...], result: Shape
+) -> Motion:
+    """How a call moves the positions of its first map, from its row in the table."""
+    field, shape = main
+    row = operation_of(call.function, field.rank)
+    if row is None:
+        return Mix(f"{name_of(call.function)} is not in the table of operations")
+    if field.axes is None:
+        return Mix(uniform=row.repeats and _is_unit_map(shape, field.rank))
+    place = Place(field.axes, shape, result, constants)
+    return row.motion_of(place, call.args, call.kwargs, function=name_of(call.function))
+
+
+def _is_unit_map(shape: Shape, rank: int) -> bool:
+    """Whether a tensor with a dimension for each axis has a single position."""
+    return len(shape) == rank + 2 and set(shape[2:]) == {1}

@@ -18,32 +18,43 @@ from retroscope.engine.call_kinds import (
     creates_from_shape,
     has_channels_last,
     has_size_of_values,
+    operation_of,
     value_arguments,
     warns_of_layout,
     writes_to_part,
     written_part,
 )
 from retroscope.engine.data_flow import DataFlow
-from retroscope.engine.field_flow import Operand, TensorField, field_after, field_of_layer
+from retroscope.engine.field_flow import (
+    Operand,
+    TensorField,
+    field_after,
+    field_of_layer,
+    lengths_of,
+)
 from retroscope.engine.intercept import is_inside_custom_function, module_calls, run
 from retroscope.engine.interpreter import Call, Interpreter
 from retroscope.engine.isolation import device_of, dtype_of, preserve_state
 from retroscope.engine.layer_fields import layer_of_step
 from retroscope.engine.layer_names import LayerNamer
 from retroscope.engine.motion import (
-    Grid,
     Mix,
     Motion,
     Move,
-    Place,
     Resample,
     Shape,
     Slide,
     Stay,
+    output_lengths,
 )
-from retroscope.engine.operations import name_of, operation_of
+from retroscope.engine.operations import name_of
 from retroscope.engine.other_inputs import OtherInputFlow
-from retroscope.engine.position_flow import PlacedResults, mixing_of, place_results
+from retroscope.engine.position_flow import (
+    PlacedResults,
+    mixing_of,
+    motion_of_call,
+    place_results,
+)
 from retroscope.engine.program import Step, Survey, argument_signature, has_attention
 from retroscope.engine.shared_memory import field_of_base, is_from_numpy, twin_of
 from retroscope.engine.tensor_map import TensorMap, address_of
@@ -54,7 +65,7 @@ from retroscope.engine.unlisted_layers import (
     unlisted_modules,
     unlisted_step,
 )
-from retroscope.geometry import IMAGE_RANK, Field, Window
+from retroscope.geometry import IMAGE_RANK, Field
 from retroscope.results.layers import Layer, UnlistedLayer
 
 
@@ -164,7 +175,7 @@ class _Surveyor(Interpreter):
         shapes = tuple(tuple(output.shape) for output in outputs)
         motion, field, placed = self._flow(call, operands, constants, outputs)
         unplaced = motion.note if isinstance(motion, Mix) else ""
-        lengths = () if motion is None else _lengths(operands)
+        lengths = () if motion is None else lengths_of(operands)
         step = Step(
             call.function,
             row,
@@ -255,7 +266,7 @@ class _Surveyor(Interpreter):
         result: Shape,
     ) -> tuple[Motion, TensorField]:
         main = next((operand for operand in operands if operand[0].axes is not None), operands[0])
-        motion = self._verify(_motion(call, main, constants, result), call, main, result)
+        motion = self._verify(motion_of_call(call, main, constants, result), call, main, result)
         if any(field.note == _HIDDEN for field, _ in operands):
             motion = Mix(_HIDDEN)
         if isinstance(motion, Mix) and motion.note:
@@ -298,7 +309,7 @@ class _Surveyor(Interpreter):
             return motion
         first = next(iter(positional(call.args, call.kwargs)[0]), None)
         is_first = isinstance(first, torch.Tensor) and self.fields.get(first) is field
-        lengths = _output_lengths(motion, [shape[axis] for axis in field.axes])
+        lengths = output_lengths(motion, [shape[axis] for axis in field.axes])
         axes = motion.axes or field.axes
         actual = tuple(result[axis] if axis < len(result) else -1 for axis in axes)
         if actual == lengths and (is_first or isinstance(motion, Move)):
@@ -382,37 +393,5 @@ class _Surveyor(Interpreter):
         return (*self.unlisted, *others, *unnamed, *skipped)
 
 
-def _lengths(operands: Sequence[Operand]) -> Grid:
-    """The length along each axis of the first map among the operands."""
-    for field, shape in operands:
-        if field.axes is not None:
-            return tuple(shape[axis] for axis in field.axes)
-    return ()
-
-
-def _output_lengths(motion: Slide | Resample | Move, lengths: Sequence[int]) -> Grid:
-    if isinstance(motion, Slide):
-        return tuple(map(Window.outputs, motion.windows, lengths))
-    if isinstance(motion, Resample):
-        return tuple(map(len, motion.reads))
-    return tuple(lengths)
-
-
 def _value_tensors(call: Call) -> Iterator[torch.Tensor]:
     return tensors_in(*value_arguments(call.function, call.args, call.kwargs))
-
-
-def _is_unit_map(shape: Shape, rank: int) -> bool:
-    """Whether a tensor with a dimension for each axis has a single position."""
-    return len(shape) == rank + 2 and set(shape[2:]) == {1}
-
-
-def _motion(call: Call, main: Operand, constants: tuple[Shape, ...], result: Shape) -> Motion:
-    field, shape = main
-    row = operation_of(call.function, field.rank)
-    if row is None:
-        return Mix(f"{name_of(call.function)} is not in the table of operations")
-    if field.axes is None:
-        return Mix(uniform=row.repeats and _is_unit_map(shape, field.rank))
-    place = Place(field.axes, shape, result, constants)
-    return row.motion_of(place, call.args, call.kwargs, function=name_of(call.function))
