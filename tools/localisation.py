@@ -86,7 +86,8 @@ def write_comparison(name: str, page: Path, number: int | None) -> None:
 
 def write_defaults(page: Path, number: int | None) -> None:
     """The table of the methods that may be the default, for each kind of target."""
-    facts, rows = "", {}
+    facts = ""
+    rows: dict[str, npt.NDArray[np.float64]] = {}
     for kind, (name, aim) in KINDS.items():
         net = rs.open_model(name, device="cpu")
         found = islice(found_scenes(net, FINDERS[name]), number or MANY_SCENES)

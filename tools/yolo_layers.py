@@ -36,7 +36,7 @@ FIRST_SEED, TRAINING_SCENES, STEPS, BATCH, RATE = 10**9, 3000, 600, 12, 2e-3
 SCENES = 20
 LAYERS = ("model.4", "model.6", "model.9", "model.12", "model.15")
 METHODS = ("gradcam", "hirescam", "layercam")
-HEADINGS = ("layer", "size", "method", "in the box", "in the mask", "hit", "own object")
+HEADINGS = ["layer", "size", "method", "in the box", "in the mask", "hit", "own object"]
 
 
 def main() -> None:

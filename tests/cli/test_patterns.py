@@ -8,7 +8,7 @@ import pytest
 
 import retroscope as rs
 from retroscope.methods.filters import filters
-from retroscope.methods.synthesis.objectives import excite_class
+from retroscope.methods.synthesis.objectives import excite_class, excite_output
 from retroscope.methods.synthesis.synthesize import synthesize, synthesize_many, synthesize_varied
 from tests.cli.nets import CLASSIFIER
 from tests.cli.terminal import Retroscope, check_is_drawing, picture, pixels_of
@@ -93,6 +93,14 @@ def test_a_class_asked_for_by_number_is_called_by_its_label(retroscope: Retrosco
     said = retroscope("synthesize", TINY, "--target", "1", *FEW, "--json")
     assert json.loads(said.out)[0]["objective"] == "class Great Dane"
     assert "class Great Dane: activation" in said.err
+
+
+def test_a_number_among_the_outputs_is_climbed(retroscope: Retroscope, net: rs.Network) -> None:
+    said = retroscope("synthesize", TINY, "--target", "output[0, 2]", *FEW, "--bare")
+    assert said.status == 0, said.err
+    assert "output[0, 2]: activation" in said.err
+    pattern = synthesize(net, excite_output("output[0, 2]"), steps=3)
+    np.testing.assert_array_equal(pixels_of(said.out.strip()), pattern.image)
 
 
 def test_diverse_patterns_stand_side_by_side(retroscope: Retroscope, net: rs.Network) -> None:
@@ -197,7 +205,7 @@ def test_filters_are_drawn(retroscope: Retroscope, net: rs.Network) -> None:
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "nothing": (["synthesize", TINY], "no unit and no target given"),
-    "both": (["synthesize", TINY, "conv1:0", "--target", "pier"], "both 'conv1:0' and a class"),
+    "both": (["synthesize", TINY, "conv1:0", "--target", "pier"], "both 'conv1:0' and a target"),
     "a unit": (["synthesize", TINY, "conv1:0", "--channels", "0-3"], "give the layer 'conv1'"),
     "no numbers": (
         ["synthesize", TINY, "conv1", "--channels", "a-3"],
@@ -210,6 +218,15 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         ["synthesize", TINY, "conv1:0", "--recipe", "ola"],
         "'ola' is not one of 'zoom', 'olah', ",
     ),
+    "a box": (
+        ["synthesize", TINY, "--target", "box:1"],
+        "'box:1' is what a detector finds in an image, and a pattern begins as noise",
+    ),
+    "no such number": (
+        ["synthesize", TINY, "--target", "output[0, 99]"],
+        "no 99 in output[0] of ",
+    ),
+    "no path": (["synthesize", TINY, "--target", "output[0"], "in each pair of brackets"),
     "no class": (["synthesize", TINY, "--target", "tabbi"], "did you mean 'tabby'"),
     "class and channels": (
         ["synthesize", TINY, "--target", "pier", "--channels", "1"],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from errno import EACCES
 from io import BytesIO
@@ -74,7 +75,10 @@ def safe_name(text: str) -> str:
 
     >>> safe_name("timm/resnet18"), safe_name("conv1:3@*")
     ('timm_resnet18', 'conv1_3_at_all')
+    >>> safe_name("great dane, dog"), safe_name("output[0, 3]")
+    ('great-dane,-dog', 'output[0,3]')
     """
+    text = re.sub(r"(?<=\d), (?=-?\d)", ",", text)
     text = text.replace("@", "_at_").replace("*", "all").replace(" ", "-")
     return "".join(
         "_" if letter in _UNSAFE or not letter.isprintable() else letter for letter in text
