@@ -10,6 +10,7 @@ from retroscope.atlas.queries.hit_queries import UnitHitRow
 from retroscope.atlas.queries.rankings import HitRanking
 from retroscope.atlas.reader import Atlas
 from retroscope.atlas.schema import DEFAULT_RANKINGS
+from retroscope.geometry import ReceptiveField
 from retroscope.imaging.decoding import Size
 from retroscope.render.mosaics import cell_size
 from retroscope.results.as_json import box_json
@@ -61,6 +62,24 @@ def _image_sizes(site: Site, images: Collection[int]) -> dict[int, Size]:
 @lru_cache(maxsize=8)
 def _known_sizes(_atlas: Atlas, _version: int) -> dict[int, Size | None]:
     return {}
+
+
+@lru_cache(maxsize=16_384)
+def _field_facts(field: ReceptiveField, y: int, x: int, size: Size | None) -> Facts:
+    """Where a unit looks in an image of a size; many hits are at the same position.
+
+    `place` is the middle of a field whose patch looks like the image; `middle`, to be marked in
+    the image, also that of fields half as large.
+    """
+    box = field.box(y, x)
+    visible = box if size is None else box.clip(*size)
+    middle = None if size is None or visible == box else place_in_image(box, size, share=HALF)
+    return {
+        "box": box_json(box),
+        "window": box_json(visible),
+        "place": place_in_image(box, size) if size and middle else None,
+        "middle": middle,
+    }
 
 
 def _has_contrast(site: Site, layer: Layer, channel: int) -> bool:
@@ -138,24 +157,15 @@ class _GalleryReader:
         return None if ranking.label is None else self.labels[ranking.label]
 
     def _hit(self, row: UnitHitRow) -> Facts:
-        """A hit with the keys of `patch_json`, its rank, its class, and its image if it is stored.
-
-        `place` is the middle of a field whose patch looks like the image; `middle`, to be marked in
-        the image, also that of fields half as large.
-        """
-        box, size = self.layer.field.box(row.y, row.x), self.sizes.get(row.image)
-        visible = box if size is None else box.clip(*size)
-        middle = None if size is None or visible == box else place_in_image(box, size, share=HALF)
+        """A hit with the keys of `patch_json`, its rank, its class, and its image if stored."""
+        size = self.sizes.get(row.image)
         return {
+            **_field_facts(self.layer.field, row.y, row.x, size),
             "rank": row.rank,
             "score": row.score,
             "quantile": None,
             "remark": "",
             "position": [row.y, row.x],
-            "box": box_json(box),
-            "window": box_json(visible),
-            "place": place_in_image(box, size) if size and middle else None,
-            "middle": middle,
             "image": row.image,
             "source": row.key,
             "class": row.label,
