@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from retroscope.atlas import database
+from retroscope.atlas.patch_decoding import MAX_PLATE_HITS
 from retroscope.atlas.reader import Atlas, open_atlas
-from retroscope.atlas.row_decoding import MAX_PLATE_HITS
 from retroscope.atlas.schema import TABLES, AtlasError
 from retroscope.atlas.writer import AtlasWriter
 from retroscope.errors import RetroscopeError

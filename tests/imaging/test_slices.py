@@ -12,23 +12,23 @@ import torch
 from retroscope.errors import ImageError
 from retroscope.imaging.frames import FrameFolder, frame_order
 from retroscope.imaging.image import Fit
-from retroscope.imaging.raster import AnyValues
 from retroscope.imaging.slice_files import open_slices, open_source
 from retroscope.imaging.slices import choose_slices, describe_choice
 from retroscope.network import Network
 from retroscope.preprocessing import Preprocessing
+from tests.imaging.channel_files import Numbers
 
 DEPTH, HEIGHT, WIDTH = 6, 10, 8
 
 
-def frames(count: int = DEPTH, *, size: tuple[int, int] = (HEIGHT, WIDTH)) -> AnyValues:
+def frames(count: int = DEPTH, *, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Numbers:
     """Frames of plain colours, of which no two are alike: (count, height, width, 3)."""
     levels = np.arange(count, dtype=np.uint8) * 40 + 10
     colours = np.stack([levels, 255 - levels, np.full(count, 90, np.uint8)], axis=1)
     return np.broadcast_to(colours[:, None, None], (count, *size, 3)).copy()
 
 
-def noise(*shape: int, dtype: str = "uint16", seed: int = 0) -> AnyValues:
+def noise(*shape: int, dtype: str = "uint16", seed: int = 0) -> Numbers:
     return np.random.default_rng(seed).integers(0, 200, shape).astype(dtype)
 
 
@@ -83,28 +83,28 @@ def test_a_clip_in_colours_is_its_frames_whatever_holds_it(kind: str, tmp_path: 
     assert found.caveats == ()
 
 
-def _npy(path: Path, values: AnyValues) -> Path:
+def _npy(path: Path, values: Numbers) -> Path:
     np.save(path / "a.npy", values)
     return path / "a.npy"
 
 
-def _pages(path: Path, values: AnyValues) -> Path:
+def _pages(path: Path, values: Numbers) -> Path:
     first, *others = map(PIL.Image.fromarray, values)
     first.save(path / "a.tif", save_all=True, append_images=others)
     return path / "a.tif"
 
 
-def _tifffile(path: Path, values: AnyValues) -> Path:
+def _tifffile(path: Path, values: Numbers) -> Path:
     tifffile.imwrite(path / "a.tif", values, photometric="minisblack")
     return path / "a.tif"
 
 
-def _image_j(path: Path, values: AnyValues) -> Path:
+def _image_j(path: Path, values: Numbers) -> Path:
     tifffile.imwrite(path / "a.tif", values, imagej=True, metadata={"axes": "ZYX"})
     return path / "a.tif"
 
 
-def _deep_frames(path: Path, values: AnyValues) -> Path:
+def _deep_frames(path: Path, values: Numbers) -> Path:
     (path / "a").mkdir()
     for number, plane in enumerate(values):
         PIL.Image.fromarray(plane).save(path / "a" / f"{number}.tif")
@@ -113,7 +113,7 @@ def _deep_frames(path: Path, values: AnyValues) -> Path:
 
 @pytest.mark.parametrize("write", [_npy, _pages, _tifffile, _image_j, _deep_frames])
 def test_a_volume_of_one_channel_keeps_its_values_whatever_holds_it(
-    write: Callable[[Path, AnyValues], Path], tmp_path: Path
+    write: Callable[[Path, Numbers], Path], tmp_path: Path
 ) -> None:
     values = noise(DEPTH, HEIGHT, WIDTH)
     path = write(tmp_path, values)

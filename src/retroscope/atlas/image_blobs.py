@@ -13,6 +13,7 @@ from retroscope.imaging.decoding import RGB, Size
 from retroscope.imaging.encoding import decode_webp, encode_webp, webp_size
 from retroscope.imaging.image import GREY, resize_array
 from retroscope.results.projections import Pixels
+from retroscope.results.slice_stacks import slices_to_sheet, stack_channels
 
 MAX_PROJECTION_SIDE = 112
 """The longest side of a stored projection: about the size of a tile on a plate."""
@@ -22,18 +23,20 @@ MAX_LOSSLESS_PIXELS = 64 * 64
 MAX_IMAGE_PIXELS = 2**24
 """The largest stored image that is read: 4096 x 4096, far above the input of any network."""
 _HEADER_BYTES = 25
+_IMAGE_DIMENSIONS = 3
 _MAX_WEBP_SIDE = 2**14 - 1
 MAX_LEVEL = 127
 """Grey levels between zero, the middle grey, and the peak on either side."""
 
 
 def encode_image(image: RGB) -> bytes:
-    """An image as WebP, without visible loss.
+    """An image as WebP, without visible loss; a volume as one image of all its slices.
 
     >>> encode_image(np.zeros((4, 4, 3), np.uint8))[8:12]
     b'WEBP'
     """
-    return encode_webp(image, quality=QUALITY, lossless_up_to=MAX_LOSSLESS_PIXELS)
+    sheet = slices_to_sheet(image) if image.ndim > _IMAGE_DIMENSIONS else image
+    return encode_webp(sheet, quality=QUALITY, lossless_up_to=MAX_LOSSLESS_PIXELS)
 
 
 def decode_image(blob: bytes) -> RGB:
@@ -52,15 +55,17 @@ def encode_projection(pixels: Pixels) -> tuple[bytes, float]:
 
     Zero is the middle grey. A projection larger than `MAX_PROJECTION_SIDE` is averaged down. Values
     that are not finite become zero. The channels are stacked from top to bottom as greys, because
-    WebP stores colours at half the resolution.
+    WebP stores colours at half the resolution. Of so many that they would be too high for a WebP,
+    as of volumes of many slices, all are averaged down further.
 
     >>> blob, peak = encode_projection(np.full((8, 8, 3), -2.5, np.float32))
     >>> peak, decode_projection(blob, peak, size=(8, 8), depth=3).min().item()
     (2.5, -2.5)
     """
-    finite = pixels.astype(np.float32)
+    finite = stack_channels(pixels).astype(np.float32)
     finite[~np.isfinite(finite)] = 0
-    small = resize_array(finite, _stored_size(*finite.shape[:2]), resample="box")
+    size = _size_in_stack(_stored_size(*finite.shape[:2]), finite.shape[2])
+    small = resize_array(finite, size, resample="box")
     peak = float(np.abs(small).max(initial=0))
     if small.size == 0:
         return b"", peak
@@ -119,6 +124,14 @@ def check_image_size(blob: bytes) -> Size:
 def _stored_size(height: int, width: int) -> Size:
     scale = min(1.0, MAX_PROJECTION_SIDE / max(height, width, 1))
     return max(round(height * scale), min(height, 1)), max(round(width * scale), min(width, 1))
+
+
+def _size_in_stack(size: Size, channels: int) -> Size:
+    """The size at which so many channels can be stacked."""
+    rows = _MAX_WEBP_SIDE // max(channels, 1)
+    if size[0] <= rows:
+        return size
+    return max(rows, 1), max(round(size[1] * rows / size[0]), 1)
 
 
 def _stack_channels(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

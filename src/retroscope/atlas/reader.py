@@ -9,21 +9,19 @@ from retroscope.argument_types import check_arguments
 from retroscope.atlas.atlas_images import AtlasImages
 from retroscope.atlas.database import MAX_QUERY_SECONDS, TIMEOUT, ReadConnection
 from retroscope.atlas.file_versions import file_version
-from retroscope.atlas.image_blobs import decode_image
+from retroscope.atlas.patch_decoding import format_of, patches_from_rows
 from retroscope.atlas.queries import image_queries, number_queries, rankings, reader_queries
 from retroscope.atlas.queries.rankings import RankingFacts
 from retroscope.atlas.queries.reader_queries import Label
 from retroscope.atlas.ranking_lookup import find_ranking, refuse_layer_sample
 from retroscope.atlas.row_decoding import (
     HitRow,
-    bands_of,
     check_layers,
     class_stats_from_row,
     hit_from_row,
     layer_from_row,
     name_from_row,
     number_from_row,
-    patches_from_rows,
     pattern_from_row,
     sample_from_rows,
     stats_from_cells,
@@ -127,7 +125,10 @@ class Atlas:
         return choose("class", name, labels, error=UnitError, advice=advice)
 
     def image_pixels(self, image: int) -> RGB:
-        """An image among the hits by its number, at the size of the network's input."""
+        """An image among the hits by its number, at the size of the network's input.
+
+        Of a volume or a clip, its slices: (slices, height, width, 3).
+        """
         if not 0 <= image < len(self.images):
             raise UnitError(
                 f"no image {image} in {self.path}; it has {len(self.images)}, numbered from 0"
@@ -139,7 +140,7 @@ class Atlas:
                 f"({self.images[image].key!r}); it stores the images among the hits, once they "
                 "are illustrated"
             )
-        return decode_image(blob)
+        return format_of(self.meta).decode(blob)
 
     def __getitem__(self, unit: Unit | str) -> Plate:
         return self.plate(unit)
@@ -174,7 +175,7 @@ class Atlas:
         return Plate(
             channel.unit,
             channel.layer,
-            patches_from_rows(channel.layer, rows, ranking.ranked_by, bands=bands_of(self.meta)),
+            patches_from_rows(channel.layer, rows, ranking.ranked_by, stored=format_of(self.meta)),
             stats,
             ranking.ranked_by.value,
             names=self.names(unit),
@@ -254,8 +255,11 @@ class Atlas:
             ranking=ranking,
             rules=rules or self.rules,
         )
-        patches = patches_from_rows(scanned, rows, ranking.ranked_by, bands=bands_of(self.meta))
-        units = (Unit(scanned.name, row.channel, (row.y, row.x)) for row in rows)
+        patches = patches_from_rows(scanned, rows, ranking.ranked_by, stored=format_of(self.meta))
+        units = (
+            Unit(scanned.name, row.channel, patch.position)
+            for row, patch in zip(rows, patches, strict=True)
+        )
         return tuple(zip(units, patches, strict=True))
 
     def hits(

@@ -5,18 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.atlas.image_blobs import decode_image, decode_projection
+from retroscope.atlas.image_blobs import decode_image
 from retroscope.atlas.queries.query import check_cells, check_lengths, damaged_error
 from retroscope.atlas.queries.reader_queries import (
     ClassProfileRow,
     Label,
     NamedHitRow,
-    PlateRow,
 )
 from retroscope.atlas.queries.table_rows import (
     GraphRow,
@@ -26,15 +25,12 @@ from retroscope.atlas.queries.table_rows import (
     PatternRow,
     SampleRow,
 )
-from retroscope.atlas.schema import AtlasError, Json, Ranking, Value
+from retroscope.atlas.schema import Value
 from retroscope.geometry import Field, ReceptiveField, simplest
-from retroscope.imaging.bands import Bands
-from retroscope.imaging.decoding import RGB
-from retroscope.imaging.image import GREY, crop
 from retroscope.results.layers import FROM_IMAGE, GraphStep, Layer
 from retroscope.results.patterns import Pattern
-from retroscope.results.plates import MaximaSample, Patch, sample_quantile
-from retroscope.results.projections import Projection
+from retroscope.results.plates import MaximaSample
+from retroscope.results.slice_stacks import from_stack, map_size
 from retroscope.results.statistics import (
     HISTOGRAM_EDGES,
     REAL,
@@ -64,21 +60,14 @@ MAX_CHANNELS = 2**20
 """Channels of a layer. The largest vocabulary of a network has a quarter of them."""
 MAX_SIDE = 2**24
 """Height and width of maps, and the size, stride and start of a field along an axis."""
-MAX_PLATE_PIXELS = 2**29
-"""Pixels of all patches of a plate together: 1.6 GB."""
-MAX_PLATE_HITS = 20_000
-"""Patches of a plate; each is cut out of its image."""
-MAX_PROJECTION_VALUES = 2**26
-"""Values of a projection: 256 MB."""
-_MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def check_layers(rows: Sequence[LayerRow]) -> None:
     """Refuses layers that no network has, and two of one name or number."""
     for row in rows:
-        _check_range(row.channels, 1, MAX_CHANNELS, f"channels of layer {row.name!r}")
+        check_range(row.channels, 1, MAX_CHANNELS, f"channels of layer {row.name!r}")
         for name, number, lowest in _layer_sizes(row):
-            _check_range(number, lowest, MAX_SIDE, f"{name} of layer {row.name!r}")
+            check_range(number, lowest, MAX_SIDE, f"{name} of layer {row.name!r}")
     if len({row.name for row in rows}) < len(rows) or len({row.id for row in rows}) < len(rows):
         raise damaged_error("two layers have the same name or number")
 
@@ -90,9 +79,15 @@ def _layer_sizes(row: LayerRow) -> Iterator[tuple[str, float, int]]:
         yield name, cells[name], 1
     for name in ("field_y_stride", "field_x_stride", "field_y_start", "field_x_start"):
         yield name, cells[name], -MAX_SIDE
+    for name, lowest in (
+        *(("depth", 0), ("field_z_size", 1)),
+        *(("field_z_stride", -MAX_SIDE), ("field_z_start", -MAX_SIDE)),
+    ):
+        if cells[name] is not None:
+            yield name, cells[name], lowest
 
 
-def _check_range(number: float, lowest: int, highest: int, what: str) -> None:
+def check_range(number: float, lowest: int, highest: int, what: str) -> None:
     if not lowest <= number <= highest:
         raise damaged_error(f"the {what}: {number} is not between {lowest} and {highest}")
 
@@ -120,21 +115,6 @@ def _decode_inputs(row: GraphRow) -> tuple[int, ...]:
     return tuple(inputs)
 
 
-def check_plate_size(layer: Layer, hits: int) -> None:
-    """Refuses a plate whose patches would need too much memory or time."""
-    field = layer.field
-    if hits > MAX_PLATE_HITS:
-        raise AtlasError(
-            f"{hits:,} hits of {layer.name} are too many to draw; the limit is {MAX_PLATE_HITS:,}, "
-            "and hits lists them all"
-        )
-    if hits * field.y.size * field.x.size > MAX_PLATE_PIXELS:
-        raise AtlasError(
-            f"{hits} patches of {field.y.size} x {field.x.size} pixels, the field of {layer.name}, "
-            f"are too large to draw; the limit is {MAX_PLATE_PIXELS:,} pixels in all"
-        )
-
-
 def _stride(number: float) -> int | Fraction:
     """The stride of a field as an exact fraction, of which the file has the decimal value."""
     return simplest(Fraction(number).limit_denominator(MAX_SIDE))
@@ -146,18 +126,27 @@ def layer_from_row(row: LayerRow) -> Layer:
         Field(row.field_x_size, _stride(row.field_x_stride), row.field_x_start),
         whole=bool(row.whole),
         global_context=bool(row.global_context),
+        z=_field_along_z(row),
     )
     return Layer(
         name=row.name,
         kind=row.kind,
         channels=row.channels,
-        size=(row.height, row.width),
+        size=map_size(row.depth, row.height, row.width),
         field=field,
         aliases=_decode_names(row.aliases, f"the aliases of {row.name!r} are"),
         index=row.step,
         note=row.note,
         convolution=_decode_names(row.convolution or "[]", f"the convolution of {row.name!r} is"),
     )
+
+
+def _field_along_z(row: LayerRow) -> Field | None:
+    """The field along the slices of a volume; None for images."""
+    size, stride, start = row.field_z_size, row.field_z_stride, row.field_z_start
+    if size is None or stride is None or start is None:
+        return None
+    return Field(size, _stride(stride), start)
 
 
 def _decode_names(text: str, what: str) -> tuple[str, ...]:
@@ -212,7 +201,7 @@ def class_stats_from_row(row: ClassProfileRow, labels: Sequence[Label]) -> tuple
     )
     last = min(len(maxima), len(shares)) - 1
     for label in labels:
-        _check_range(label.id, 0, last, f"number of class {label.name!r}")
+        check_range(label.id, 0, last, f"number of class {label.name!r}")
     stats = [
         ClassStats(label.name, label.images, maxima[label.id], shares[label.id])
         for label in labels
@@ -226,112 +215,8 @@ def _highest_mean_first(stats: ClassStats) -> tuple[bool, float]:
 
 
 def hit_from_row(layer: Layer, row: NamedHitRow) -> HitRow:
-    unit = Unit(layer.name, row.channel, (row.y, row.x))
+    unit = Unit(layer.name, row.channel, from_stack(row.y, row.x, layer.size))
     return HitRow(unit, row.score, row.image, row.key, row.label)
-
-
-class StoredBands(NamedTuple):
-    """The bands of its images that an atlas shows, of so many channels."""
-
-    numbers: Bands
-    channels: int
-
-
-ALL_BANDS = StoredBands((), 0)
-
-
-def bands_of(meta: Mapping[str, Json]) -> StoredBands:
-    """The bands that an atlas shows; none of images that are shown as they are."""
-    facts = meta.get("preprocessing")
-    numbers, mean = (
-        (facts.get("bands"), facts.get("mean")) if isinstance(facts, Mapping) else (0, 0)
-    )
-    if not isinstance(numbers, list) or not isinstance(mean, list):
-        return ALL_BANDS
-    bands = tuple(band for band in numbers if isinstance(band, int) and 0 < band <= len(mean))
-    return StoredBands(bands, len(mean))
-
-
-def patches_from_rows(
-    layer: Layer, rows: Sequence[PlateRow], ranked_by: Ranking, *, bands: StoredBands = ALL_BANDS
-) -> tuple[Patch, ...]:
-    """The patches of hits in a ranking, of a sample with their quantiles."""
-    check_plate_size(layer, len(rows))
-    is_sample = ranked_by == Ranking.SAMPLE
-    quantiles = [sample_quantile(row.rank) if is_sample else None for row in rows]
-    return tuple(
-        patch_from_row(layer, row, quantile, bands=bands)
-        for row, quantile in zip(rows, quantiles, strict=True)
-    )
-
-
-def patch_from_row(
-    layer: Layer, row: PlateRow, quantile: float | None, *, bands: StoredBands = ALL_BANDS
-) -> Patch:
-    """The patch of a hit, all grey if its image is not stored. `bands` are those that are shown."""
-    position = (row.y, row.x)
-    for coordinate in position:
-        _check_range(coordinate, 0, MAX_SIDE, f"position of a hit of {layer.name!r}")
-    box = layer.field.box(*position)
-    if row.image_blob is None:
-        grey = np.full((box.height, box.width, 3), GREY, np.uint8)
-        return Patch(row.score, row.key, position, box, grey, quantile=quantile)
-    image = decode_image(row.image_blob)
-    projection = _projection(layer, row, image, bands)
-    size = image.shape[0], image.shape[1]
-    pixels = crop(image, box.clip(*size))
-    return Patch(row.score, row.key, position, box, pixels, projection, size, quantile)
-
-
-def _projection(layer: Layer, row: PlateRow, image: RGB, bands: StoredBands) -> Projection | None:
-    """The projection of a hit, or None if it has none."""
-    if row.rules is None:
-        return None
-    stored = _stored_projection(row)
-    size = (image.shape[0], image.shape[1])
-    position = (row.y, row.x)
-    clipped = layer.field.box(*position).clip(*size)
-    pixels = decode_projection(
-        stored.blob, stored.peak, size=(stored.height, stored.width), depth=stored.depth
-    )
-    return Projection(
-        unit=Unit(layer.name, row.channel, position),
-        activation=stored.activation,
-        box=clipped,
-        pixels=pixels,
-        rules=stored.rules,
-        size=size,
-        patch=crop(image, clipped),
-        source=row.key,
-        notes=tuple(stored.note.splitlines()),
-        bands=bands.numbers if bands.channels == stored.depth else (),
-    )
-
-
-class _StoredProjection(NamedTuple):
-    """The columns of a projection in a row of a plate."""
-
-    rules: str
-    activation: float
-    blob: bytes
-    peak: float
-    height: int
-    width: int
-    depth: int
-    note: str
-
-
-def _stored_projection(row: PlateRow) -> _StoredProjection:
-    """The projection of a hit that has one, within the limits."""
-    cells = row[PlateRow._fields.index("rules") :]
-    check_cells(_StoredProjection, [cells])
-    stored = _StoredProjection._make(cells)
-    sides = stored.height, stored.width
-    if min(sides) < 0 or stored.depth < 1 or prod(sides) * stored.depth > MAX_PROJECTION_VALUES:
-        raise damaged_error(f"a projection of {sides[0]} x {sides[1]} x {stored.depth} values")
-    if abs(stored.peak) > _MAX_FLOAT32:
-        raise damaged_error(f"a projection has the peak {stored.peak:g}")
-    return stored
 
 
 def sample_from_rows(
@@ -344,9 +229,10 @@ def sample_from_rows(
         check_lengths((row.scores, row.positions), 4 * len(images), "a sample")
         scores[row.channel - channels.start] = np.frombuffer(row.scores, "<f4")
         places[row.channel - channels.start] = np.frombuffer(row.positions, "<i4")
-    if places.max(initial=-1) >= layer.size[0] * layer.size[1]:
+    if places.max(initial=-1) >= prod(layer.size):
         raise damaged_error(f"a sample has a position beyond the maps of {layer.name!r}")
-    positions = np.stack(np.divmod(places, layer.size[1]), axis=-1)
+    axes = np.unravel_index(np.maximum(places, 0), layer.size)
+    positions = np.stack(axes, axis=-1).astype(np.int32)
     positions[places < 0] = -1
     return MaximaSample(np.array(images, np.int64), scores, positions)
 

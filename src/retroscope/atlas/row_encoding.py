@@ -28,6 +28,11 @@ from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import GraphStep, Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.projections import Projection
+from retroscope.results.slice_stacks import (
+    VOLUME_RANK,
+    stack_channels,
+    to_stack,
+)
 from retroscope.results.statistics import Statistic, stored_statistics
 from retroscope.results.unit_numbers import UnitName, UnitNumber
 
@@ -46,8 +51,8 @@ def channel_columns() -> tuple[str, ...]:
 
 def layer_row(number: int, layer: Layer) -> LayerRow:
     """A layer, with its number in the file."""
-    y, x = layer.field.y, layer.field.x
-    height, width = layer.size
+    y, x, z = layer.field.y, layer.field.x, layer.field.z
+    depth, height, width = _stored_size(layer.size)
     return LayerRow(
         id=number,
         name=layer.name,
@@ -67,7 +72,18 @@ def layer_row(number: int, layer: Layer) -> LayerRow:
         note=layer.note,
         step=layer.index,
         convolution=json.dumps(layer.convolution),
+        depth=depth,
+        field_z_size=None if z is None else z.size,
+        field_z_stride=None if z is None else _number(z.stride),
+        field_z_start=None if z is None else z.start,
     )
+
+
+def _stored_size(size: Sequence[int]) -> tuple[int | None, int, int]:
+    """Depth, height and width; the depth of an image is None, that of a signal 0."""
+    if len(size) == VOLUME_RANK:
+        return size[0], size[1], size[2]
+    return (0, 1, size[0]) if len(size) == 1 else (None, size[0], size[1])
 
 
 def graph_row(step: GraphStep) -> GraphRow:
@@ -148,8 +164,13 @@ def stored_image_row(image: int, pixels: RGB) -> StoredImageRow:
     return StoredImageRow(image, encode_image(pixels))
 
 
-def projection_row(layer: int, image: int, projection: Projection) -> ProjectionRow:
-    """A projection of a unit that has a channel and a position."""
+def projection_row(
+    layer: int, image: int, projection: Projection, *, map_size: Sequence[int] = ()
+) -> ProjectionRow:
+    """A projection of a unit that has a channel and a position.
+
+    The size of the layer's maps is needed for volumes alone.
+    """
     unit, notes = projection.unit, [*projection.notes]
     if not fits_stack(projection.pixels) and projection.bands:
         projection = projection.in_bands()
@@ -157,7 +178,8 @@ def projection_row(layer: int, image: int, projection: Projection) -> Projection
     pixels = projection.pixels
     assert unit.channel is not None
     assert unit.position is not None
-    y, x = unit.position
+    y, x = to_stack(unit.position, map_size) if map_size else unit.position
+    pixels = stack_channels(pixels)
     blob, peak = encode_projection(pixels)
     height, width, depth = pixels.shape
     non_finite = int(pixels.size - np.isfinite(pixels).sum())

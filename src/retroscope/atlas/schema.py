@@ -101,7 +101,11 @@ TABLES = {
         aliases TEXT NOT NULL,
         note TEXT NOT NULL,
         step INTEGER NOT NULL,
-        convolution TEXT""",
+        convolution TEXT,
+        depth INTEGER,
+        field_z_size INTEGER,
+        field_z_stride INTEGER,
+        field_z_start INTEGER""",
     "graph": """
         step INTEGER PRIMARY KEY,
         operation TEXT NOT NULL,
@@ -269,7 +273,14 @@ def later_columns(table: str) -> dict[str, str]:
     if table == "channels":
         types = {row.name: str(row.sql_type) for row in stored_statistics()}
         return {name: sql_type.removesuffix(" NOT NULL") for name, sql_type in types.items()}
-    return {"convolution": "TEXT"} if table == "layers" else {}
+    return dict(_LATER_LAYER_COLUMNS) if table == "layers" else {}
+
+
+_LATER_LAYER_COLUMNS = {
+    "convolution": "TEXT",
+    **dict.fromkeys(("depth", "field_z_size", "field_z_stride", "field_z_start"), "INTEGER"),
+}
+"""The last four are those of volumes, and NULL for images."""
 
 
 def upgrade_statements(columns: Mapping[str, Collection[str]]) -> list[str]:

@@ -8,7 +8,7 @@ transaction is written to the disk.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -55,6 +55,7 @@ from retroscope.imaging.decoding import RGB
 from retroscope.results.layers import GraphStep, Layer
 from retroscope.results.patterns import Pattern
 from retroscope.results.projections import Projection
+from retroscope.results.slice_stacks import from_stack
 from retroscope.results.unit_numbers import UnitName, UnitNumber
 
 
@@ -62,7 +63,9 @@ from retroscope.results.unit_numbers import UnitName, UnitNumber
 class MissingProjection:
     """A hit without a projection. `score` is its activation, None if it is a hit by mean alone.
 
-    `rank` is that of the ranking by maximum; of a hit by mean alone, that by mean.
+    `rank` is that of the ranking by maximum; of a hit by mean alone, that by mean. `y` and `x` are
+    those of the stack of a volume's slices; `map_size` is that of the layer's maps, and may be left
+    out for images.
     """
 
     layer: str
@@ -72,6 +75,12 @@ class MissingProjection:
     x: int
     score: float | None
     rank: int
+    map_size: tuple[int, ...] = field(default=(), compare=False)
+
+    @property
+    def position(self) -> tuple[int, ...]:
+        """Where the unit is in its map."""
+        return from_stack(self.y, self.x, self.map_size)
 
 
 class AtlasWriter(RankingWriter):
@@ -255,7 +264,8 @@ class AtlasWriter(RankingWriter):
 
     def encode_projection(self, image: int, projection: Projection) -> ProjectionRow:
         """The row of a projection of a unit that has a channel and a position."""
-        return projection_row(self._layer(projection.unit.layer).id, image, projection)
+        layer = self._layer(projection.unit.layer)
+        return projection_row(layer.id, image, projection, map_size=layer.map_size)
 
     def put_pattern(self, pattern: Pattern) -> None:
         """A pattern of a channel, replacing one by the same recipe."""
@@ -319,9 +329,10 @@ class AtlasWriter(RankingWriter):
         """
         remaining = limit
         for name in [layer] if layer is not None else list(self._layers_by_name()):
+            stored = self._layer(name)
             rows = writer_queries.missing_projections(
                 self._connection,
-                self._layer(name).id,
+                stored.id,
                 ranking=ranking or DefaultRankings(),
                 ranks=ranks,
                 rules=rules,
@@ -330,7 +341,7 @@ class AtlasWriter(RankingWriter):
             if remaining is not None:
                 remaining -= len(rows)
             for row in rows:
-                yield MissingProjection(name, *row)
+                yield MissingProjection(name, *row, map_size=stored.map_size)
 
     def _check_is_same_scan(self) -> None:
         """Refuses to write if another process has restarted the scan of this file."""

@@ -14,6 +14,7 @@ from retroscope.auditing.layer_evidence import NetworkWeights, read_evidence
 from retroscope.auditing.rule_outcome import RuleOutcome, Suspicion
 from retroscope.errors import RetroscopeError
 from retroscope.results.audits import AtlasAudit, AuditCheck, AuditFinding, Severity
+from retroscope.results.slice_stacks import volume_size
 
 if TYPE_CHECKING:
     from retroscope.network import AnyNetwork
@@ -33,6 +34,7 @@ def audit(atlas: "str | Path | Atlas", *, net: "AnyNetwork | None" = None) -> At
     """
     with _use_atlas(atlas) as opened:
         _refuse_unfinished(opened)
+        _refuse_volumes(opened)
         evidence = read_evidence(opened, None if net is None else _read_weights(opened, net))
         outcomes = [(rule, rule.find(evidence)) for rule in RULES]
         return AtlasAudit(
@@ -66,6 +68,14 @@ def _refuse_unfinished(atlas: Atlas) -> None:
         raise RetroscopeError(
             f"the scan of {quote_path(atlas.path)} is not finished; run the same scan again to "
             "complete it"
+        )
+
+
+def _refuse_volumes(atlas: Atlas) -> None:
+    if volume_size(atlas.meta.get("preprocessing")) is not None:
+        raise RetroscopeError(
+            f"{quote_path(atlas.path)} is a scan of volumes or clips, and an audit compares places "
+            "in images; 'retroscope show' draws its units"
         )
 
 

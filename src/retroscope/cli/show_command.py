@@ -73,7 +73,11 @@ if TYPE_CHECKING:
     "images at quantiles of the maxima in a random sample, and a random one.",
 )
 @class_option("Show the best images of this class instead; scan with --per-class for them.")
-@click.option("--context", is_flag=True, help="Draw whole images, the receptive field framed.")
+@click.option(
+    "--context",
+    is_flag=True,
+    help="Draw whole images, the receptive field framed; of volumes, the slices of each patch.",
+)
 @click.option(
     "--mosaics",
     type=click.Path(path_type=Path),
@@ -275,8 +279,11 @@ def _draw(
 
 def _hit_contexts(request: ShowRequest, hits: "Sequence[tuple[HitRow, Patch]]") -> list[object]:
     from retroscope.render.context_figures import HitContext
+    from retroscope.render.strip_figures import HitSlices
 
     is_sampled = request.label is None and request.ranked_by == "sample"
+    if any(patch.is_volume for _, patch in hits):
+        return [HitSlices(patch, hit.unit, is_sampled) for hit, patch in hits]
     return [
         HitContext(
             request.atlas.image_pixels(hit.image),

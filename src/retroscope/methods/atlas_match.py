@@ -171,7 +171,7 @@ def preprocessing_json(preprocessing: Preprocessing) -> JsonObject:
     """The preprocessing as an atlas records it."""
     fit = preprocessing.fit.of_one_size
     return {
-        "size": list(fit.size),
+        "size": list(fit.shape),
         "mode": fit.mode,
         "shorter": fit.shorter,
         "resample": fit.resample,

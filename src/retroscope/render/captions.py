@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from math import isfinite
 
+from retroscope.geometry import format_size
 from retroscope.render.mosaics import BLOCK_SIZE
-from retroscope.results.plates import Plate
+from retroscope.results.plates import Patch, Plate
 from retroscope.results.projections import NOT_ACTIVE, Projection
 from retroscope.results.statistics import ChannelStats
 from retroscope.results.unit_numbers import NameSource, UnitName
@@ -53,6 +54,14 @@ def score_text(score: float, quantile: float | None, *, is_sampled: bool = False
     return join_facts(
         f"score {score:.4g}", random if quantile is None else f"quantile {quantile:g}"
     )
+
+
+def slice_text(patch: Patch) -> str:
+    """Which slice of a volume is drawn, counted from 1; nothing of an image."""
+    if patch.slice_number is None:
+        return ""
+    number, count = patch.slice_number
+    return f"slice {number + 1} of {count}"
 
 
 def patch_labels(plate: Plate) -> list[str]:
@@ -198,7 +207,8 @@ def join_facts(*facts: str) -> str:
 
 def _layer_line(plate: Plate) -> str:
     layer, field = plate.layer, plate.layer.field
-    size = "whole image" if field.whole else f"{field.y.size}x{field.x.size} px"
+    sides = [axis.size for axis in field.axes(len(layer.size))]
+    size = str(field) if field.whole else f"{format_size(sides)} px"
     names = ", ".join(name for name in layer.aliases if name != plate.unit.layer)
     ranking = "" if plate.ranked_by == "sample" else ranking_text(plate)
     return join_facts(layer.kind, names, f"field {size}", ranking)

@@ -24,6 +24,7 @@ from retroscope.render.projection_figures import (
     draw_projection,
     draw_projections,
 )
+from retroscope.render.strip_figures import HitSlices, draw_hit_slices
 from retroscope.results.comparisons import AtlasComparison
 from retroscope.results.display import DrawOptions, with_draw_options
 from retroscope.results.explanations import Explanation
@@ -52,6 +53,7 @@ SHEETS: dict[type, Callable[..., Image.Image]] = {
     Patch: draw_patches,
     Plate: draw_plates,
     HitContext: draw_hit_contexts,
+    HitSlices: draw_hit_slices,
     Layer: draw_layers,
     HeatMap: draw_heat_maps,
     Pattern: draw_patterns,

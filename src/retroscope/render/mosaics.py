@@ -58,10 +58,11 @@ def draw_tiles(
 ) -> list[Image.Image | None]:
     """A tile of this kind for each patch; None for one that lacks the projection it needs.
 
-    All kinds of tile show the same part of the image: what the unit sees of it.
+    All kinds of tile show the same part of the image: what the unit sees of it; of a volume, in its
+    strongest slice.
     """
     draw_tile = choose("mosaic", kind, TILE_KINDS)
-    return [draw_tile(patch, factor, tone) for patch in patches]
+    return [draw_tile(patch.flat, factor, tone) for patch in patches]
 
 
 def block(

@@ -1,6 +1,7 @@
 """Plates: the patches that excite a channel most, beside their projections."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from PIL import Image
 
@@ -15,6 +16,7 @@ from retroscope.render.captions import (
     plate_lines,
     quiet_line,
     ranking_text,
+    slice_text,
 )
 from retroscope.render.histogram import draw_histogram
 from retroscope.render.layout import TIGHT, column, grid, page, row
@@ -34,7 +36,7 @@ from retroscope.render.text import HEADING, SMALL, line, paragraph, text_width
 from retroscope.render.theme import INK, MUTED, WARM
 from retroscope.render.tiles import CONDITION_TILES
 from retroscope.render.tone import DEFAULT_TONE
-from retroscope.results.plates import Plate
+from retroscope.results.plates import Patch, Plate
 
 _MIN_WIDTH = 480
 _MIN_SOURCE_WIDTH = 150
@@ -63,6 +65,7 @@ def draw_plate(
     `bare` draws only the blocks of tiles, and `lit=False` leaves out the third. `histogram` adds
     the images by maximum activation.
     """
+    plate = _as_images(plate)
     factor = legible_factor(map(tile_size, plate.patches), scale=scale)
     blocks = _blocks(plate, factor, tone=tone, bare=bare, lit=lit)
     if bare:
@@ -90,6 +93,7 @@ def draw_plates(
 
     `lit` adds the patches lit by their projections.
     """
+    plates = list(map(_as_images, plates))
     patches = [patch for plate in plates for patch in plate.patches]
     legible = _SMALL_TILE if any(patch.projection for patch in patches) else 2 * _SMALL_TILE
     factor = legible_factor(map(tile_size, patches), legible=legible, scale=scale)
@@ -106,6 +110,13 @@ def draw_plates(
     body = grid(cells, columns=min(columns, len(cells)), gap=_SHEET_GAP)
     heading = _sheet_heading(plates, max(body.width, _MIN_WIDTH), lit=lit)
     return page([heading, body], gap=_BLOCK_GAP)
+
+
+def _as_images(plate: Plate) -> Plate:
+    """The plate with the strongest slice of each patch, if its patches are those of volumes."""
+    if not any(patch.is_volume for patch in plate.patches):
+        return plate
+    return replace(plate, patches=tuple(patch.flat for patch in plate.patches))
 
 
 def _blocks(plate: Plate, factor: float, *, tone: str, bare: bool, lit: bool) -> list[Image.Image]:
@@ -162,7 +173,7 @@ def _source_list(plate: Plate, width: int) -> list[Image.Image]:
     scores = [f"{patch.score:.4g}" for patch in patches]
     score_width = max(text_width(score, SMALL) for score in scores)
     cells = [
-        _source((label, score, patch.source), (label_width, score_width), width=cell_width)
+        _source((label, score, _place_text(patch)), (label_width, score_width), width=cell_width)
         for label, score, patch in zip(labels, scores, patches, strict=True)
     ]
     rows = [
@@ -170,6 +181,11 @@ def _source_list(plate: Plate, width: int) -> list[Image.Image]:
         for start in range(0, len(cells), columns)
     ]
     return [column(rows, gap=1)]
+
+
+def _place_text(patch: Patch) -> str:
+    """The source of a patch, of a volume after the slice that is drawn."""
+    return join_facts(slice_text(patch), patch.source)
 
 
 def _source(texts: tuple[str, str, str], widths: tuple[int, int], *, width: int) -> Image.Image:

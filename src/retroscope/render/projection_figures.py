@@ -9,7 +9,7 @@ from retroscope.errors import choose
 from retroscope.geometry import IMAGE_RANK, Box, axis_names, format_size
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY
-from retroscope.render.captions import count_noun, join_facts, score_text
+from retroscope.render.captions import count_noun, join_facts, score_text, slice_text
 from retroscope.render.layout import enlarge, enlargement_factor
 from retroscope.render.mosaics import ring_place, visible_projection
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
@@ -194,11 +194,11 @@ def _patch_panel(
     patch: Patch, *, tone: str, name: str = "", shared_rules: str = "", lit: bool
 ) -> Panel:
     """The panel of a patch; its caption omits the rule book that all patches share."""
-    lines = (_box_line(patch.box), patch.source)
+    position, patch = patch.position, patch.flat
+    lines = (join_facts(slice_text(patch), _box_line(patch.box)), patch.source)
     score, projection = score_text(patch.score, patch.quantile), patch.projection
     if projection is None:
-        y, x = patch.position
-        title = name or join_facts(score, f"position {y},{x}")
+        title = name or join_facts(score, f"position {','.join(map(str, position))}")
         image = _pixels_with_place(patch)
         return Panel((("patch", image),), title, (score, *lines) if name else lines)
     canvas_box = patch.visible.union(projection.box)

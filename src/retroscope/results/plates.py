@@ -1,6 +1,7 @@
 """A channel of an atlas: its patches in a ranking, its statistics, and its maxima in a sample."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from retroscope.imaging.decoding import RGB
 from retroscope.results.display import ArrayResult, ArraySummary, DrawableResult
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
+from retroscope.results.slice_stacks import VOLUME_RANK
 from retroscope.results.statistics import ChannelStats
 from retroscope.results.unit_numbers import UnitName, UnitNumber
 from retroscope.unit import Unit
@@ -25,27 +27,71 @@ class Patch(ArrayResult):
 
     `quantile` says of a patch of a sample which share of the sampled images excite the unit less;
     None for a random image, and in any other ranking.
+
+    Of a volume or a clip, sizes, positions and `pixels` begin with the slices. What is drawn is one
+    of them, `strongest_slice`; `slice_number` is its number, counted from 0, of so many.
     """
 
     score: float
     source: str
-    position: tuple[int, int]
+    position: tuple[int, ...]
     box: Box
     pixels: RGB
     projection: Projection | None = field(default=None)
-    size: tuple[int, int] | None = None
+    size: tuple[int, ...] | None = None
     quantile: float | None = None
+    slice_number: tuple[int, int] | None = None
 
     @property
     def visible(self) -> Box:
         """The part of the field in the image; the field, if the size of the image is not known."""
-        return self.box if self.size is None else self.box.clip(*self.size)
+        return self.box if self.size is None else self.box.clip_to(self.size)
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether it has several slices, of which `slice` gives one."""
+        return len(self.position) == VOLUME_RANK
+
+    @property
+    def flat(self) -> "Patch":
+        """The patch as that of an image: of a volume, its strongest slice."""
+        return self.slice(self.strongest_slice) if self.is_volume else self
+
+    @property
+    def strongest_slice(self) -> int:
+        """The slice of the volume in which the projection is strongest.
+
+        Without a projection, that in the middle of the field.
+        """
+        visible = self.visible
+        if self.projection is not None and self.projection.pixels.size:
+            strength = np.abs(np.nan_to_num(self.projection.pixels, posinf=0, neginf=0))
+            per_slice = strength.reshape(len(strength), -1).sum(axis=1, dtype=np.float64)
+            if per_slice.any():
+                return self.projection.box.front + int(per_slice.argmax())
+        middle = (self.box.front + self.box.back - 1) // 2
+        return min(max(middle, visible.front), max(visible.back - 1, visible.front))
+
+    def slice(self, number: int) -> "Patch":
+        """The patch in one slice of the volume, as that of an image."""
+        box, visible = self.box, self.visible
+        inside = min(max(number - visible.front, 0), len(self.pixels) - 1)
+        projection = self.projection
+        return replace(
+            self,
+            position=self.position[1:],
+            box=replace(box, front=0, back=1),
+            pixels=self.pixels[inside],
+            projection=None if projection is None else projection.slice(number),
+            size=None if self.size is None else self.size[1:],
+            slice_number=(number, box.depth if self.size is None else self.size[0]),
+        )
 
     def _array(self) -> RGB:
         return self.pixels
 
     def _channels_first(self) -> RGB:
-        return np.moveaxis(self.pixels, 2, 0)
+        return np.moveaxis(self.pixels, -1, 0)
 
 
 SAMPLE_QUANTILES = (0.99, 0.95, 0.9, 0.75, 0.5)
@@ -69,7 +115,7 @@ HALF = 0.5
 
 
 def place_in_image(
-    box: Box, size: tuple[int, ...], *, share: float = NEARLY_ALL
+    box: Box, size: Sequence[int], *, share: float = NEARLY_ALL
 ) -> tuple[float, float] | None:
     """The middle pixel (y, x) of a field that leaves an image and covers this share of it.
 
@@ -79,7 +125,8 @@ def place_in_image(
     >>> place_in_image(Box(-40, 0, 20, 60), (20, 20)), place_in_image(Box(0, 0, 20, 20), (20, 20))
     ((0.0, 19.0), None)
     """
-    visible, (height, width) = box.clip(*size), size
+    height, width = size
+    visible = box.clip(height, width)
     if box == visible or visible.height * visible.width < share * height * width:
         return None
     middle = (box.top + box.bottom - 1) / 2, (box.left + box.right - 1) / 2

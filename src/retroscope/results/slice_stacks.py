@@ -52,13 +52,15 @@ def from_stack(row: int, column: int, size: Sequence[int]) -> Position:
     return (row, column)[-len(size) :]
 
 
-def stack_rows(size: Sequence[int]) -> int:
-    """The rows of the stack of a map of this size.
+def map_size(depth: int | None, height: int, width: int) -> tuple[int, ...]:
+    """The size of a map as it is stored: the depth of images is None, that of signals 0.
 
-    >>> stack_rows((4, 10, 8)), stack_rows((10, 8)), stack_rows((8,))
-    (40, 10, 1)
+    >>> map_size(4, 10, 8), map_size(None, 10, 8), map_size(0, 1, 8)
+    ((4, 10, 8), (10, 8), (8,))
     """
-    return int(np.prod(size[:-1], dtype=np.int64))
+    if depth is None:
+        return height, width
+    return (depth, height, width) if depth else (width,)
 
 
 def slices_to_sheet(slices: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import exp, inf
+from math import exp, inf, prod
 from time import perf_counter
 
 import numpy as np
@@ -220,10 +220,11 @@ class _Job:
 
     def _untried_bytes(self, hits_per_channel: Mapping[str, float]) -> float:
         """What projections take on disk, by the pixels that their units see."""
-        height, width = self.net.input_size
+        size = self.net.input_size
         total = 0.0
         for layer in self.layers:
-            pixels = min(layer.field.y.size, height) * min(layer.field.x.size, width)
+            sides = zip(layer.field.axes(len(size)), size, strict=True)
+            pixels = prod(min(axis.size, length) for axis, length in sides)
             blob = min(_LEAST_BLOB + _BYTES_PER_PIXEL * pixels, PROJECTION_BYTES)
             hits = hits_per_channel[layer.name] * layer.channels
             total += hits * stored_projection_bytes(blob)

@@ -40,6 +40,7 @@ from retroscope.scanning.loading import default_workers
 from retroscope.scanning.local_projections import in_time, project_locally
 from retroscope.scanning.merging.joined_sources import list_joined_images
 from retroscope.scanning.missing_hits import MissingHits, select_units
+from retroscope.scanning.plan import refuse_volumes_on_workers
 from retroscope.scanning.sources import ImageList, ImageSource, list_images, list_shards
 from retroscope.scanning.sources.known_images import list_known_images
 from retroscope.scanning.sources.left_out import LeftOutShards
@@ -153,6 +154,7 @@ def illustrate(
     options = None
     if on is not None:
         refuse_several_inputs(net)
+        refuse_volumes_on_workers(net)
         options = WorkerOptions.parse(on, workers=workers, gpus_per_worker=gpus_per_worker)
     with extend_atlas(atlas) as (scanned, writer):
         image_list = list_scanned_images(scanned, images, glob=glob, labels=labels)

@@ -31,7 +31,13 @@ from retroscope.scanning.layer_choice import scan_layers
 from retroscope.scanning.loading import default_workers
 from retroscope.scanning.one_pass import LayerSweeps, choose_batch_size
 from retroscope.scanning.persist import checkpoint_format, write_sweeps
-from retroscope.scanning.plan import ScanPlan, refuse_less_than_one, stored_count
+from retroscope.scanning.plan import (
+    ScanPlan,
+    refuse_less_than_one,
+    refuse_signals,
+    refuse_volumes_on_workers,
+    stored_count,
+)
 from retroscope.scanning.precision import (
     Precision,
     candidate_count,
@@ -107,10 +113,12 @@ def scan(
     net = as_network(net).for_batches
     pass_precision = Precision.parse(precision)
     refuse_slow_precision(pass_precision, net.device)
+    refuse_signals(net)
     refuse_less_than_one(top=top, per_class=per_class, batch_size=batch_size, workers=workers)
     class_rankings = ClassRankingRequest.parse(per_class, ranked_classes, classes=classes)
     if on is not None:
         refuse_several_inputs(net, inputs)
+        refuse_volumes_on_workers(net)
         distributed = DistributedScan(
             net,
             ScanSource(images, glob, labels, class_folder),

@@ -10,6 +10,7 @@ from itertools import islice
 from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError
+from retroscope.geometry import format_size
 from retroscope.network import Network
 from retroscope.scanning.image_files import read_input
 from retroscope.scanning.sources import ImageList
@@ -71,8 +72,7 @@ def _read(net: Network, image_list: ImageList, index: int) -> _Reading:
         return str(error)
     if image.size == net.input_size:
         return image, file
-    height, width = image.size
-    return f"{height}x{width} pixels; a scan takes {net.input_size[0]}x{net.input_size[1]}"
+    return f"{format_size(image.size)} pixels; a scan takes {format_size(net.input_size)}"
 
 
 def _split_failures(indices: Sequence[int], readings: Sequence[_Reading]) -> LoadedBatch:

@@ -19,6 +19,8 @@ from retroscope.scanning.statistics.sweep import Sweep, SweepBatch
 
 MAX_BATCH_SIZE = 64
 _BYTES_PER_ELEMENT, _LIVE_MAPS = 4, 3
+_IMAGE_DIMENSIONS = 4
+"""Of a batch of images, or of their maps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +110,7 @@ def _summarise_layers(
 
     def summarise_maps(step: int, maps: torch.Tensor) -> None:
         summaries[step] = sweeps.sweep.summarise(
-            maps,
+            stack_maps(maps),
             swept,
             channels=sweeps.channel_ranges[step],
             scratch=scratch,
@@ -118,12 +120,26 @@ def _summarise_layers(
     if net.device.type == "cuda":
         batch = batch.pin_memory()
     survey = net.survey()
-    layout = torch.channels_last if survey.channels_last else torch.contiguous_format
+    is_last = survey.channels_last and batch.dim() == _IMAGE_DIMENSIONS
+    layout = torch.channels_last if is_last else torch.contiguous_format
     batch = batch.to(net.device, non_blocking=True, memory_format=layout)
     listeners = {step: partial(summarise_maps, step) for step in sweeps.channel_ranges}
     with torch.no_grad():
         run_forward(net.module, survey, batch, listeners)
     return SweepBatch.concatenate([summaries[step] for step in sweeps.channel_ranges])
+
+
+def stack_maps(maps: torch.Tensor) -> torch.Tensor:
+    """Maps of volumes (images, channels, slices, height, width) with their slices above each other.
+
+    Those of images stay as they are; those of signals get one row.
+
+    >>> stack_maps(torch.zeros(2, 3, 4, 5, 6)).shape, stack_maps(torch.zeros(2, 3, 9)).shape
+    (torch.Size([2, 3, 20, 6]), torch.Size([2, 3, 1, 9]))
+    """
+    if maps.dim() == _IMAGE_DIMENSIONS:
+        return maps
+    return maps[:, :, None] if maps.dim() < _IMAGE_DIMENSIONS else maps.flatten(2, 3)
 
 
 def choose_batch_size(net: Network, layers: Sequence[Layer]) -> int:

@@ -123,7 +123,7 @@ def _put_hits(writer: AtlasWriter, layer: Layer, ranking: TopK, *, ranked_by: Ra
 
 def _hit_table(layer: Layer, ranking: TopK) -> HitTable:
     """The hits of a ranking. After a rectifier a score of zero is none: nothing fires there."""
-    width = layer.size[1]
+    width = layer.size[-1]  # rows are those of the stack of a volume's slices
     is_hit = (ranking.score != 0) | (layer.kind not in RECTIFIER_KINDS)
     return HitTable(
         ranking.score.cpu().numpy(),

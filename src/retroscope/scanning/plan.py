@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from retroscope.atlas.schema import AtlasError, Json
 from retroscope.errors import RetroscopeError
+from retroscope.geometry import IMAGE_RANK
 from retroscope.methods.atlas_match import (
     fingerprint,
     inputs_json,
@@ -142,3 +143,16 @@ def refuse_less_than_one(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < 1:
             raise RetroscopeError(f"{name} is {count}; it must be 1 or more")
+
+
+def refuse_signals(net: Network) -> None:
+    """Raises for networks that take signals, of which an atlas would have nothing to show."""
+    if net.rank < IMAGE_RANK:
+        net.require_images("scan", instead="rs.activations and rs.deconv take one signal")
+
+
+def refuse_volumes_on_workers(net: Network) -> None:
+    """Raises for networks that take volumes: several workers scan images alone."""
+    net.require_images(
+        "scan on several workers", instead="leave `on` out, and one process scans it"
+    )

@@ -52,5 +52,5 @@ class SampleTable:
         return HitTable(
             np.take_along_axis(self.scores, places, axis=1).astype(np.float64),
             np.where(strata >= 0, self.images[places], -1),
-            *np.divmod(positions, layer.size[1]),
+            *np.divmod(positions, layer.size[-1]),
         )

@@ -162,7 +162,8 @@ def find_hits(layers: Sequence[Layer], trial: SweepTrial) -> HitTrial:
         by_mean = sweep.by_mean.image[:, 0].tolist()
         of_layer = [
             MissingProjection(
-                layer.name, channel, image, *divmod(position, layer.size[1]), score, 0
+                *(layer.name, channel, image, *divmod(position, layer.size[-1])),
+                *(score, 0, layer.size),
             )
             for channel, (score, image, position) in enumerate(_best(sweep.by_max))
             if image >= 0 and score != 0
@@ -323,7 +324,7 @@ class _Sampler:
     def _project(self, hits: Portion) -> ProjectionCost:
         """What one of the hits takes."""
         requests = [
-            (Unit(hit.layer, hit.channel, (hit.y, hit.x)), self._image(hit.image)) for hit in hits
+            (Unit(hit.layer, hit.channel, hit.position), self._image(hit.image)) for hit in hits
         ]
         start = self._clock()
         blobs = [encode_projection(result.pixels)[0] for result in deconv_many(self._net, requests)]

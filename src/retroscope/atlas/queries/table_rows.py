@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class LayerRow(NamedTuple):
-    """A row of `layers`."""
+    """A row of `layers`. The last four columns are None for images; of a signal, depth is 0."""
 
     id: int
     name: str
@@ -24,6 +24,10 @@ class LayerRow(NamedTuple):
     note: str
     step: int
     convolution: str | None
+    depth: int | None
+    field_z_size: int | None
+    field_z_stride: float | None
+    field_z_start: int | None
 
 
 class GraphRow(NamedTuple):

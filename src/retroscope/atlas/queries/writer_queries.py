@@ -8,6 +8,7 @@ from typing import NamedTuple
 from retroscope.atlas.queries.query import Query, SqlSource
 from retroscope.atlas.queries.rankings import AnyRanking, RankedQuery
 from retroscope.atlas.schema import create_index
+from retroscope.results.slice_stacks import map_size
 
 _NO_LIMIT = 2**62
 
@@ -51,11 +52,19 @@ class StatePartRow(NamedTuple):
 
 
 class LayerNumberRow(NamedTuple):
-    """A layer's number in the file, and how many channels it has."""
+    """A layer's number in the file, and how many channels it has, of which size."""
 
     name: str
     id: int
     channels: int
+    depth: int | None
+    height: int
+    width: int
+
+    @property
+    def map_size(self) -> tuple[int, ...]:
+        """The size of its maps."""
+        return map_size(self.depth, self.height, self.width)
 
 
 class MissingProjectionRow(NamedTuple):
@@ -82,7 +91,10 @@ class ImageFileRow(NamedTuple):
 
 
 _STATE = Query(StatePartRow, "SELECT key, value FROM state")
-_LAYER_NUMBERS = Query(LayerNumberRow, "SELECT name, id, channels FROM layers ORDER BY step, id")
+_LAYER_NUMBERS = Query(
+    LayerNumberRow,
+    "SELECT name, id, channels, depth, height, width FROM layers ORDER BY step, id",
+)
 _IMAGE_FILES = Query(
     ImageFileRow,
     """

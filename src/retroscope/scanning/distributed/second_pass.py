@@ -101,7 +101,11 @@ class ProjectionWork:
             )
             projections = project_requests(net, requests, rules=rules_of_rows(net, self.rules))
             rows = [
-                encoders.submit(projection_row, self.layer_ids[hit.layer], hit.image, projection)
+                encoders.submit(
+                    projection_row,
+                    *(self.layer_ids[hit.layer], hit.image, projection),
+                    map_size=hit.map_size,
+                )
                 for hit, projection in zip(task.hits, projections, strict=True)
             ]
             return PortionResult(
@@ -195,7 +199,7 @@ def _describe_lost(lost: Sequence[Deadly[PortionTask]]) -> RetroscopeError:
 
 def hit_unit(hit: MissingProjection) -> Unit:
     """The unit that a hit is a hit of."""
-    return Unit(hit.layer, hit.channel, (hit.y, hit.x))
+    return Unit(hit.layer, hit.channel, hit.position)
 
 
 def rules_of_rows(net: Network, rules: str) -> str | RuleBook:

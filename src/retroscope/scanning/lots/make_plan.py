@@ -25,7 +25,7 @@ from retroscope.scanning.lots.sweep_lot import list_shard
 from retroscope.scanning.lots.sweep_plan import CHANGES, SweepPlan, open_plan
 from retroscope.scanning.lots.whole_files import PlanError, explain_failure
 from retroscope.scanning.one_pass import choose_batch_size
-from retroscope.scanning.plan import refuse_less_than_one
+from retroscope.scanning.plan import refuse_less_than_one, refuse_volumes_on_workers
 from retroscope.scanning.precision import Precision, to_bfloat16
 from retroscope.scanning.size_limits import (
     refuse_large_class_rankings,
@@ -73,6 +73,7 @@ def make_plan(
     net, folder = as_network(net).for_batches, PlanFolder(Path(to))
     _refuse_no_source(opened)
     refuse_several_inputs(net)
+    refuse_volumes_on_workers(net)
     refuse_less_than_one(
         top=top,
         per_class=per_class,

@@ -88,6 +88,7 @@ def score(
     same are not computed again, so that an interrupted run can be resumed.
     """
     net = as_network(net).for_batches
+    net.require_images("scores", instead="the statistics of the scan are in the atlas")
     refuse_less_than_one(hits=hits, workers=workers)
     groups = _choose_groups(numbers, has_masks=masks is not None)
     with extend_atlas(atlas) as (scanned, writer):
