@@ -143,6 +143,7 @@ CALLS: dict[str, Call] = {
     "single channels": lambda x: x.unbind(1),
     "one row of channels": lambda x: x.select(1, 2),
     "some rows": lambda x: x.narrow(2, 1, 4),
+    "windows listed": lambda x: F.unfold(x, 3, padding=1),
     "windows of columns": lambda x: x.unfold(3, 3, 2),
     "repeated rows": lambda x: x.repeat_interleave(2, dim=2),
     "moved dimensions": lambda x: x.movedim(1, -1),

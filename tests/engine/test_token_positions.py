@@ -203,6 +203,52 @@ def test_labels_of_a_map_have_its_axes(axes: tuple[int, int]) -> None:
     assert {*labels.numbers.flatten().tolist()} == {*range(6)}
 
 
+def near(place: tuple[int, ...], distance: int) -> list[list[int]]:
+    """The positions of the grid at most so far from a place along each axis."""
+    grid = product(*map(range, GRID))
+    return [
+        list(at) for at in grid if max(abs(at[0] - place[0]), abs(at[1] - place[1])) <= distance
+    ]
+
+
+def test_listed_windows_are_at_their_middle() -> None:
+    """Windows of 3x3 patches overlap: a patch changes those around it."""
+    net = built(lambda: Rearranged(lambda m: F.unfold(m, 3, padding=1).mT)).double()
+    program = survey(net, (3, *SIZE))
+    layer = program.layers[-1]
+    assert (layer.name, layer.size, layer.channels) == ("tanh", GRID, 72)
+    assert layer.field.whole
+    assert not layer.note
+    for place in product(*map(range, GRID)):
+        maps = maps_of(net, program, with_another_patch(place))
+        assert changed_positions(maps, "tanh") == near(place, 1)
+
+
+def test_windows_that_are_added_up_are_a_map_again() -> None:
+    """As VOLO has it: each window is changed as a whole and added where it lies."""
+
+    def add_windows(maps: Tensor) -> Tensor:
+        windows = F.unfold(maps, kernel_size=3, padding=1).softmax(1)
+        return F.fold(windows, output_size=GRID, kernel_size=3, padding=1)
+
+    net = built(lambda: Rearranged(add_windows)).double()
+    program = survey(net, (3, *SIZE))
+    layer = program.layers[-1]
+    assert (layer.name, layer.size, layer.channels) == ("tanh", GRID, 8)
+    assert layer.field.whole
+    assert not layer.note
+    for place in product(*map(range, GRID)):
+        maps = maps_of(net, program, with_another_patch(place))
+        assert changed_positions(maps, "tanh") == near(place, 2)
+
+
+def test_what_is_inside_a_listed_window_is_not_among_the_channels() -> None:
+    net = built(lambda: Rearranged(lambda m: F.unfold(m, 3, padding=1).view(-1, 8, 9, 12)))
+    layer = survey(net, (3, *SIZE)).layers[-1]
+    assert (layer.channels, layer.size) == (8, (9, 12))
+    assert (layer.field.y.stride, layer.field.x.stride) == (0, 0)
+
+
 class TalkingHeads(nn.Module):
     """As CaiT has it: a linear layer over the heads of attention weights (1, heads, 12, 12)."""
 

@@ -167,10 +167,16 @@ def _field_of_aligned_maps(
 
 
 def field_of_labels(
-    labels: PositionLabels, operands: Sequence[Operand], *, mixes: bool, gated: bool
+    labels: PositionLabels,
+    operands: Sequence[Operand],
+    *,
+    mixes: bool,
+    gated: bool,
+    cuts: bool = False,
 ) -> TensorField:
     """The field of a result whose elements are at these positions.
 
+    `cuts`: the positions inside a window are along another dimension, and not channels.
     Operands that have positions meet one by one. One with a single position is a gate; any other
     that has none is seen by all.
     """
@@ -187,11 +193,9 @@ def field_of_labels(
     axes = labels.axes()
     if axes is not None:
         return replace(result, axes=axes, has_places=True)
-    is_in_windows = (
-        result.is_cut and rank > len(grid) + 1
-    )  # what is inside a window is not channels
-    tokens = None if is_in_windows else labels.token_axis()
-    return replace(result, tokens=tokens, labels=labels, has_places=True)
+    is_cut = cuts or result.is_cut
+    tokens = None if is_cut and rank > len(grid) + 1 else labels.token_axis()
+    return replace(result, tokens=tokens, labels=labels, has_places=True, is_cut=is_cut)
 
 
 def field_of_layer(

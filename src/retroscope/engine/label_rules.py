@@ -7,6 +7,7 @@ as in attention, a result is at the position of its query.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -14,10 +15,12 @@ import torch.nn.functional as F
 
 from retroscope.engine import call_motions, resample_motions, shape_motions
 from retroscope.engine.call_arguments import positional, tensors_in, with_tensors
+from retroscope.engine.call_motions import PerAxis, per_axis
 from retroscope.engine.interpreter import Call
 from retroscope.engine.motion import Grid, Motion, Move, Place, Shape, Stay
 from retroscope.engine.operations import Operation
 from retroscope.engine.position_labels import NOWHERE, PositionLabels, merge
+from retroscope.geometry import Window
 
 Tensor = torch.Tensor
 
@@ -53,7 +56,7 @@ class LabelledResult:
     """The numbers of each output on a grid, None where there are none.
 
     `mixes`: positions read each other, `attends`: by attention. `gated`: each is scaled by what
-    reads all of them.
+    reads all of them. `cuts`: the positions inside a window are along another dimension.
     """
 
     numbers: Sequence[Tensor | None]
@@ -62,6 +65,7 @@ class LabelledResult:
     gated: bool = False
     attends: bool = False
     is_pairs: bool = False
+    cuts: bool = False
 
 
 LabelRule = Callable[[LabelledCall], LabelledResult | None]
@@ -274,6 +278,51 @@ def _letters_of_positions(
     return letters
 
 
+def _list_windows(at: LabelledCall) -> LabelledResult | None:
+    """`F.unfold` lists windows row by row; `F.fold` adds them up where they lie in a map."""
+    source = next(at.call.tensors())
+    labels = at.labels_of(source)
+    (_, *rest), options = positional(at.call.args, at.call.kwargs)
+    if labels is None:
+        return None
+    if at.call.function is F.unfold:
+        return _windows_of_map(at, labels, _window_grid(tuple(source.shape[-2:]), *rest, **options))
+    named = {name: value for name, value in options.items() if name != "output_size"}
+    return _map_of_windows(at, labels, _window_grid(at.shape[-2:], *rest[1:], **named))
+
+
+def _windows_of_map(at: LabelledCall, labels: PositionLabels, grid: Grid) -> LabelledResult | None:
+    """What is inside a window goes to the channels, in front of the list."""
+    rank = labels.numbers.dim()
+    if labels.axes() != (rank - 2, rank - 1) or prod(grid) != at.shape[-1]:
+        return None
+    numbers = torch.arange(prod(grid), dtype=torch.int32, device="cpu").expand(at.shape)
+    return LabelledResult([numbers], grid, mixes=True, cuts=True)
+
+
+def _map_of_windows(at: LabelledCall, labels: PositionLabels, grid: Grid) -> LabelledResult | None:
+    tokens, rank = labels.token_axis(), len(at.shape)
+    if tokens is None or tokens.extra or (tokens.dim, tokens.grid) != (rank - 2, grid):
+        return None
+    of_map = PositionLabels.of_map((rank - 2, rank - 1), at.shape)
+    return LabelledResult([of_map.numbers], of_map.grid, mixes=True)
+
+
+def _window_grid(  # noqa: PLR0917 - as F.unfold takes them
+    size: Shape,
+    kernel_size: PerAxis,
+    dilation: PerAxis = 1,
+    padding: PerAxis = 0,
+    stride: PerAxis = 1,
+) -> Grid:
+    """How many windows fit along y and x."""
+    numbers = (per_axis(value, 2) for value in (kernel_size, stride, padding, dilation))
+    return tuple(
+        Window(kernel, step, pad, pad, gap).outputs(length)
+        for length, kernel, step, pad, gap in zip(size, *numbers, strict=True)
+    )
+
+
 def _has_pairs(at: LabelledCall) -> bool:
     return any(labels.is_pairs for _, labels in at.labelled)
 
@@ -310,6 +359,7 @@ RULES: dict[_MotionRule, LabelRule] = {
     **dict.fromkeys(_KEEP, _keep),
     shape_motions.reshape: _relist,
     shape_motions.expand: _repeat,
+    shape_motions.list_windows: _list_windows,
     resample_motions.pad: _pad,
     call_motions.matmul: _multiply_matrices,
     call_motions.batched_matmul: _multiply_matrices,

@@ -381,6 +381,7 @@ ROWS: list[tuple[Operation, list[Function]]] = [
     (unlisted(shape_motions.unbind), functions_named("unbind")),
     (unlisted(shape_motions.stack), functions_named("stack")),
     (unlisted(shape_motions.unfold), [torch.Tensor.unfold]),
+    (unlisted(shape_motions.list_windows), [F.unfold, F.fold]),
     (unlisted(call_motions.einsum), functions_named("einsum")),
     (
         Operation("", call_motions.batched_matmul, Role.MATRIX_PRODUCT, is_layer=False),

@@ -67,7 +67,9 @@ def place_results(
         [
             field_of_all_positions(operands)
             if each is None
-            else field_of_labels(each, operands, mixes=result.mixes, gated=result.gated)
+            else field_of_labels(
+                each, operands, mixes=result.mixes, gated=result.gated, cuts=result.cuts
+            )
             for each in placed
         ],
         result.attends,

@@ -167,6 +167,11 @@ def unfold(at: Place, _input: object, dimension: int, size: int, step: int) -> M
     return _slide_along(at, dimension, Window(size, step), cuts=True)
 
 
+def list_windows(_at: Place, *_args: object, **_kwargs: object) -> Motion:
+    """`F.unfold` lists windows along one dimension, `F.fold` adds them up; labels follow both."""
+    return Mix()
+
+
 def repeat(at: Place, *_args: object, **_kwargs: object) -> Motion:
     """Copies along new or other dimensions; copies of a whole map mix its positions."""
     return expand(at)
