@@ -11,6 +11,7 @@ import torch
 
 import retroscope as rs
 from retroscope.errors import ModelError
+from retroscope.methods.activations import last_spatial_layer
 from retroscope.methods.detections import read_detections
 from retroscope.zoo.ultralytics_models import unchanged_process
 
@@ -131,6 +132,15 @@ def test_the_default_layer_is_the_last_of_the_backbone_at_stride_8(net: rs.Netwo
     assert "model.4" in layer.aliases
     assert (layer.name, layer.kind) == ("model.4.cv2.act", "silu")
     assert (layer.field.y.stride, layer.size) == (8, (SIZE // 8, SIZE // 8))
+
+
+@pytest.mark.parametrize("name", ["yolov5nu", "yolov9t", "yolov10n", "yolo26n"])
+def test_it_is_the_one_that_the_neck_reads_in_other_families(name: str) -> None:
+    """By their YAML files, which say what the neck takes from the fourth block."""
+    other = rs.open_model(
+        f"ultralytics/{name}", random_weights=0, device="cpu", input_size=(SIZE, SIZE)
+    )
+    assert "model.4" in last_spatial_layer(other, (SIZE, SIZE)).aliases
 
 
 def test_units_of_a_page_are_at_places_of_the_image(net: rs.Network) -> None:

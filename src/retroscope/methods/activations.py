@@ -15,6 +15,7 @@ from retroscope.engine.forward import run_forward
 from retroscope.engine.heat_layer import layer_for_heat
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, memory_budget
+from retroscope.engine.program import Survey
 from retroscope.errors import ModelError
 from retroscope.geometry import IMAGE_RANK, format_size
 from retroscope.methods.detections import Detector, detector_of
@@ -132,7 +133,7 @@ def last_spatial_layer(net: Network, size: Size) -> Layer:
     output reads.
     """
     survey = net.survey(size)
-    layers = _layers_of_backbone(net, survey.layers)
+    layers = _layers_of_backbone(net, survey)
     of_transformer = layer_for_heat(survey) if layers is survey.layers else None
     if of_transformer is not None:
         return of_transformer
@@ -146,13 +147,14 @@ def last_spatial_layer(net: Network, size: Size) -> Layer:
     return [layer for layer in layers if layer.size == last.size and layer.index >= last.index][-1]
 
 
-def _layers_of_backbone(net: Network, layers: Sequence[Layer]) -> Sequence[Layer]:
+def _layers_of_backbone(net: Network, survey: Survey) -> Sequence[Layer]:
     """The layers in the backbone of a detector or a segmenter; all of them for other networks."""
+    layers = survey.layers
     kind = detector_of(net.module) or segmenter_of(net.module)
     if kind is None:
         return layers
     if isinstance(kind, Detector) and kind.max_stride is not None:
-        return list(takewhile(partial(_is_fine, kind.max_stride), layers)) or layers
+        return _layers_to_stride(survey, kind.max_stride) or layers
     parts = dict(net.module.named_modules())
     for backbone in kind.backbones:
         paths = [path for path in parts if f".{path}".endswith(f".{backbone}")]
@@ -160,6 +162,15 @@ def _layers_of_backbone(net: Network, layers: Sequence[Layer]) -> Sequence[Layer
         if inside:
             return inside
     return layers
+
+
+def _layers_to_stride(survey: Survey, max_stride: int) -> list[Layer]:
+    """The layers up to the last one of this stride that more is made of than coarser maps."""
+    layers = list(takewhile(partial(_is_fine, max_stride), survey.layers))
+    coarser = next((layer.index for layer in survey.layers[len(layers) :]), len(survey.steps))
+    read_again = {number for step in survey.steps[coarser + 1 :] for number in step.inputs}
+    ends = [number for number, layer in enumerate(layers, 1) if layer.index in read_again]
+    return layers[: max(ends, default=len(layers))]
 
 
 def _is_fine(max_stride: int, layer: Layer) -> bool:

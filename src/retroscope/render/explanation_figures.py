@@ -119,10 +119,12 @@ def heat_caption(explanation: Explanation) -> str:
 
 
 def _figure_caption(explanation: Explanation) -> str:
-    """The caption of the heat map, without the target if that is the title of the figure."""
+    """The caption of the heat map; where predictions have rows, without what stands beside them."""
     heat = explanation.heat
-    is_title = bool(explanation.heats) and heat.target == explanation.predictions[0].target
-    return f"{heat.method_title} of {heat.layer}" if is_title else heat_caption(explanation)
+    if not explanation.heats:
+        return heat_caption(explanation)
+    is_in_title = np.array_equal(heat.values, explanation.heats[0].values)
+    return f"{heat.method_title} of {heat.layer}" if is_in_title else heat_title(heat)
 
 
 def ranking_line(explanation: Explanation) -> str:
