@@ -71,7 +71,7 @@ def _replace(template: Any, change: Callable[[Any], Any]) -> Any:
 class Draft:
     """A program in the making, on a random image of three channels."""
 
-    def __init__(self, size: tuple[int, int], seed: int) -> None:
+    def __init__(self, size: tuple[int, ...], seed: int) -> None:
         self._dice = np.random.default_rng(seed)
         self.image = numbers(1, 3, *size, seed=seed)
         self.instructions: list[Instruction] = []

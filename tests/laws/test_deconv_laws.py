@@ -44,10 +44,11 @@ def on_whole_picture(case: Case) -> tuple[float, Array]:
     )
     assert case.unit.channel is not None
     assert case.unit.position is not None
-    fired = kept[0][(0, case.unit.channel, *case.unit.position)]
+    y, x = case.unit.position
+    fired = kept[0][0, case.unit.channel, y, x]
     (signal,) = torch.autograd.grad(fired, pixels, fired.detach(), retain_graph=True)
     if book.contrast:
-        everything = kept[0][(0, slice(None), *case.unit.position)].sum()
+        everything = kept[0][0, :, y, x].sum()
         (shared,) = torch.autograd.grad(everything, pixels)
         size = float((shared * shared).sum())
         signal = signal - (float((signal * shared).sum()) / size if size else 0) * shared

@@ -6,6 +6,7 @@ every kind: gates, constants, maps that are shifted, turned or changed in place.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import pytest
@@ -139,12 +140,28 @@ def random_changes(seed: int, count: int) -> Iterator[Change]:
         yield Change(y, x, float(dice.choice([100, -100, 1, -1])))
 
 
-def sees(step: Step, entry: list[int], change: Change) -> bool:
+def position_of(step: Step, entry: Sequence[int]) -> tuple[int, ...] | None:
+    """Where an entry of a step's result is; None for a token without a position."""
+    field = step.field
+    assert field is not None
+    if field.axes is not None:
+        return tuple(entry[axis] for axis in field.axes)
+    if field.tokens is None:
+        return (0,) * field.rank
+    number = entry[field.tokens.dim] - field.tokens.start
+    if not 0 <= number < prod(field.tokens.grid):
+        return None
+    return tuple(int(index) for index in np.unravel_index(number, field.tokens.grid))
+
+
+def sees(step: Step, entry: Sequence[int], place: Sequence[int]) -> bool:
     """Whether the survey states that this entry of a step's result may see the pixel."""
+    position = position_of(step, entry)
+    if position is None:
+        return True
     assert step.field is not None
-    y, x = (0, 0) if step.field.axes is None else (entry[axis] for axis in step.field.axes)
-    (top, bottom), (left, right) = step.field.fields[0].at(y), step.field.fields[1].at(x)
-    return top <= change.y < bottom and left <= change.x < right
+    intervals = [field.at(n) for field, n in zip(step.field.fields, position, strict=True)]
+    return all(start <= at < stop for (start, stop), at in zip(intervals, place, strict=True))
 
 
 def check_fields(net: Network, seed: int, *, count: int) -> None:
@@ -162,7 +179,9 @@ def check_fields(net: Network, seed: int, *, count: int) -> None:
             where = f"step {number}, {name_of(step.function)}, {change}"
             assert step.field is not None or not entries, f"{where}: stated to be a constant"
             if step.field is not None and not step.field.global_context:
-                outside = [entry for entry in entries if not sees(step, entry, change)]
+                outside = [
+                    entry for entry in entries if not sees(step, entry, (change.y, change.x))
+                ]
                 assert not outside, f"{where} changes {outside[0]}, with the field {step.field}"
 
 
