@@ -97,6 +97,7 @@ class AnalysisEndpoint:
 async def _analyze(session: LiveSession, request: Request, slot: ExitStack) -> Response:
     """The response, once its first result is computed."""
     analysis = choose("analysis", request.query_params.get("analysis", ""), ANALYSES)
+    session.net.require_images("analysis in the viewer", instead="rs.cam and rs.saliency take it")
     number = request.query_params.get("image")
     body = await read_body(request.stream())
     image = await (

@@ -56,6 +56,31 @@ def image_source(address: str, attribute: str = "src") -> Markup:
     return Markup(f'{name}="{escape(address)}"')  # noqa: S704 - escaped
 
 
+def image_attributes(hit: Hit) -> Markup:
+    """Size of the whole image of a hit; of a volume, the place of its sheet that shows a slice.
+
+    >>> image_attributes({"size": [24, 32]})
+    Markup('width="32" height="24"')
+    """
+    height, width = hit["size"]
+    slices = hit.get("slices")
+    if slices is None:
+        return Markup(f'width="{width}" height="{height}"')  # noqa: S704 - numbers
+    column, row = divmod(slices["shown"], slices["rows"])
+    rows, columns = slices["sheet"]
+    place = f'x="{-column * width}" y="{-row * height}" width="{columns}" height="{rows}"'
+    return Markup(place)  # noqa: S704 - numbers
+
+
+def slice_words(slices: Mapping[str, int]) -> str:
+    """Which slice of a hit is shown first, counted from 1.
+
+    >>> slice_words({"shown": 4, "count": 16})
+    'slice 5 of 16'
+    """
+    return f"slice {slices['shown'] + 1} of {slices['count']}"
+
+
 def tiles(
     gallery: Gallery, kind: str, noun: str, root: str, *, has_captions: bool = True
 ) -> Markup:
@@ -77,6 +102,7 @@ def _item(
     if plate == "":
         remark = _remark(hit)
         label += f", score {format_number(hit['score'])}" + (f", {remark}" if remark else "")
+        label += f", {slice_words(hit['slices'])}" if "slices" in hit else ""
         content = _crop(hit, cell, root, label)
     else:
         content = _projection(hit, cell, plate, label)
@@ -98,9 +124,8 @@ def _crop(hit: Hit, cell: int, root: str, label: str) -> str:
         name = f"{label}: image not in the atlas"
         return f'<span class="crop missing" role="img" aria-label="{name}">not in the atlas</span>'
     top, left, bottom, right = hit["window"]
-    height, width = hit["size"]
     box = f"{left} {top} {right - left} {bottom - top}"
-    image = f'<image href="{root}{hit["src"]}" width="{width}" height="{height}"/>'
+    image = f'<image href="{root}{hit["src"]}" {image_attributes(hit)}/>'
     return _tile(hit, cell, label, box=box, content=f"{image}{ring(hit['place'], cell)}")
 
 
@@ -115,7 +140,12 @@ def _projection(hit: Hit, cell: int, plate: str | None, label: str) -> str:
     y = row * cell + (cell - bottom + top) // 2
     side = _TILES * cell
     source = image_source(plate, "href")
-    image = f'<image {source} width="{side}" height="{side}"/>'
+    slices = hit.get("slices")
+    place = f'width="{side}" height="{side}"'
+    if slices:  # the plates of all slices are above each other
+        offset = (slices["shown"] - slices["first"]) * side
+        place = f'y="{-offset}" width="{side}" height="{side * slices["plates"]}"'
+    image = f"<image {source} {place}/>"
     box = f"{x} {y} {right - left} {bottom - top}"
     return _tile(hit, cell, label, box=box, content=image)
 
@@ -152,10 +182,10 @@ def _hit_row(hit: Hit, address: str, root: str) -> str:
     source = add_breaks(hit["source"])
     if hit["href"]:
         source = Markup(f'<a href="{escape(root + hit["href"])}">{source}</a>')  # noqa: S704
-    number, (y, x) = hit["rank"] + 1, hit["position"]
+    number, position = hit["rank"] + 1, ",".join(map(str, hit["position"]))
     return (
         f'<tr><td><a href="{escape(address)}{number}">{number}</a></td>'
         f'<td class="figure">{format_number(hit["score"])}</td>'
         f'<td class="name">{escape(hit["class"] or "")}</td><td>{source}</td>'
-        f"<td><code>@{y},{x}</code></td></tr>"
+        f"<td><code>@{position}</code></td></tr>"
     )

@@ -117,6 +117,7 @@ FILES = (
     SiteFile("plate", site_files.plate, site_files.list_plates),
     SiteFile("pattern", site_files.pattern, site_files.list_patterns),
     SiteFile("image_file", site_files.image_file, image_pages.list_hit_images),
+    SiteFile("image_slice", site_files.image_slice, image_pages.list_volumes),
     SiteFile("asset", site_files.asset, site_files.list_assets),
 )
 SERVED_FILES = (SiteFile("class_plate", site_files.plate, single),)

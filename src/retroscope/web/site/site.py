@@ -9,6 +9,7 @@ from pathlib import Path
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.errors import RetroscopeError
 from retroscope.results.as_json import JsonObject
+from retroscope.results.slice_stacks import volume_size
 from retroscope.web.site.comparison import common_layers
 from retroscope.web.site.notes import Notes, notes_of
 
@@ -42,6 +43,11 @@ class Site:
     can_project: bool = False
     answers_queries: bool = False
     is_packed: bool = False
+
+    @property
+    def volume(self) -> tuple[int, int, int] | None:
+        """Slices, height and width of the volumes that the atlas is of; None for images."""
+        return volume_size(self.atlas.meta.get("preprocessing"))
 
 
 def make_site(atlas: Atlas, *others: Atlas) -> Site:

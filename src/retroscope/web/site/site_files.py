@@ -16,6 +16,7 @@ from retroscope.render.tone import DEFAULT_TONE
 from retroscope.results.plates import Patch
 from retroscope.unit import Unit
 from retroscope.web.site.site import PageNotFoundError, Params, Site
+from retroscope.web.site.slice_plates import draw_slice_plates
 from retroscope.web.site.urls import (
     find_label_by_slug,
     find_layer_by_slug,
@@ -28,13 +29,15 @@ from retroscope.web.site.urls import (
 class PlateKind:
     """What a plate shows of each hit, and the side of a tile in pixels.
 
-    `rules` are those of its projections, where they are not those that the atlas is shown with.
+    `rules` are those of its projections, where they are not those that the atlas is shown with. A
+    plate of volumes with `all_slices` is a stack of plates, one for each slice that a unit sees.
     """
 
     content: str
     side: int = 112
     rules: str | None = None
     tone: str = DEFAULT_TONE
+    all_slices: bool = False
 
 
 PLATE_KINDS = {
@@ -44,6 +47,8 @@ PLATE_KINDS = {
     "contrast": PlateKind("projection", rules="contrast"),
     "projections-gamma": PlateKind("projection", tone="gamma"),
     "contrast-gamma": PlateKind("projection", rules="contrast", tone="gamma"),
+    "projections-slices": PlateKind("projection", all_slices=True),
+    "lit-slices": PlateKind("lit", all_slices=True),
 }
 """Patches need fewer pixels: where a page shows them larger, it cuts them from the whole image.
 Pages make the tone `tile` from `gamma`, as its square.
@@ -59,6 +64,8 @@ def plate(site: Site, params: Params) -> bytes:
     layer = find_layer_by_slug(site, params["layer"])
     channel = parse_channel(layer, params["channel"])
     kind = PLATE_KINDS[params["kind"]]
+    if kind.all_slices and site.volume is None:
+        raise PageNotFoundError(f"{site.name} is of images, which have no slices")
     label = find_label_by_slug(site, params["label"]).name if "label" in params else None
     ranked_by = params.get("ranked_by", DEFAULT_RANKINGS[0])
     plate = site.atlas.plate(
@@ -66,8 +73,9 @@ def plate(site: Site, params: Params) -> bytes:
     )
     if not plate.patches:
         raise PageNotFoundError(f"{plate.unit} has no hits")
+    patches = plate.patches[:PLATE_SIZE]
     return encode_webp(
-        _draw_mosaic(plate.patches[:PLATE_SIZE], kind),
+        _draw_plate(patches, kind),
         quality=_QUALITY,
         lossless_up_to=_LOSSLESS_PIXELS,
         effort=_EFFORT,
@@ -91,6 +99,15 @@ def image_file(site: Site, params: Params) -> bytes:
     return blob
 
 
+def image_slice(site: Site, params: Params) -> bytes:
+    """The slice in the middle of a volume, which stands for it in lists."""
+    number = int(params["image"])
+    if site.volume is None or image_queries.image_blob(site.atlas, number) is None:
+        raise PageNotFoundError(f"no volume {number}")
+    pixels = site.atlas.image_pixels(number)[site.volume[0] // 2]
+    return encode_webp(pixels, quality=_QUALITY, lossless_up_to=_LOSSLESS_PIXELS)
+
+
 def asset(_site: Site, params: Params) -> bytes:
     """A style sheet, script or icon; no name in a URL is ever opened as a file."""
     content = _read_assets().get(params["file"])
@@ -101,13 +118,15 @@ def asset(_site: Site, params: Params) -> bytes:
 
 def list_plates(site: Site) -> Iterator[Params]:
     """The plates of all channels with hits; projections and lit patches where the atlas has any."""
+    of_slices = [kind for kind in PLATE_KINDS if PLATE_KINDS[kind].all_slices and site.volume]
     for name, slug in layer_slugs(site).items():
         layer = site.atlas.layer(name)
         contrasts = channel_queries.channels_with_rules(site.atlas, layer, "contrast")
         for ranked_by in site.atlas.rankings:
             for row in channel_queries.plate_contents(site.atlas, layer, ranked_by=ranked_by):
                 kinds = ["patches"]
-                kinds += ["projections", "projections-gamma", "lit"] if row.has_projection else []
+                if row.has_projection:
+                    kinds += ["projections", "projections-gamma", "lit", *of_slices]
                 kinds += ["contrast", "contrast-gamma"] if row.channel in contrasts else []
                 for kind in kinds:
                     yield {
@@ -128,6 +147,12 @@ def list_patterns(site: Site) -> Iterator[Params]:
 
 def list_assets(_site: Site) -> list[Params]:
     return [{"file": name} for name in _read_assets()]
+
+
+def _draw_plate(patches: tuple[Patch, ...], kind: PlateKind) -> Image.Image:
+    if kind.all_slices:
+        return draw_slice_plates(patches, kind.content, side=kind.side, tone=kind.tone)
+    return _draw_mosaic(patches, kind)
 
 
 def _draw_mosaic(patches: tuple[Patch, ...], kind: PlateKind) -> Image.Image:

@@ -11,7 +11,15 @@ from markupsafe import Markup
 
 from retroscope import __version__
 from retroscope.render.captions import count_noun
-from retroscope.web.site.markup_filters import bar_path, hit_rows, image_source, ring, tiles
+from retroscope.web.site.markup_filters import (
+    bar_path,
+    hit_rows,
+    image_attributes,
+    image_source,
+    ring,
+    slice_words,
+    tiles,
+)
 from retroscope.web.site.site import Facts, Site
 from retroscope.web.site.text_filters import (
     add_breaks,
@@ -64,6 +72,7 @@ def _render(template: str, facts: Facts, site: Site, *, root: str, path: str, js
             can_project=site.can_project,
             answers_queries=site.answers_queries,
             is_packed=site.is_packed,
+            is_of_volumes=site.volume is not None,
             pack_sizes=PACK_SIZES,
             version=__version__,
         )
@@ -90,14 +99,14 @@ def _link_maker(site: Site, root: str) -> Callable[..., str]:
 
 _SCRIPT_KEYS = (
     *("rank", "score", "class", "source", "notes", "position"),
-    *("box", "middle", "size", "href", "src"),
+    *("box", "middle", "size", "href", "src", "slices"),
 )
 """What the scripts of a page read of a hit."""
 
 
 def _script_hits(hits: Sequence[Facts]) -> Markup:
     """Hits as JSON inside a script element: no `<` in it can end the element."""
-    facts = [{key: hit[key] for key in _SCRIPT_KEYS} for hit in hits]
+    facts = [{key: hit[key] for key in _SCRIPT_KEYS if key in hit} for hit in hits]
     text = json.dumps(facts, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - no tag can end it
 
@@ -124,6 +133,8 @@ def _environment() -> Environment:
         "ring": ring,
         "image_source": image_source,
         "hit_rows": hit_rows,
+        "image_attributes": image_attributes,
+        "slice_words": slice_words,
         "script_hits": _script_hits,
     }
     environment.globals |= {"count_noun": count_noun}

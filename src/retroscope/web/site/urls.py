@@ -42,6 +42,7 @@ FILE_URLS = {
     "plate": "plate/{layer}/{channel}.{ranked_by}.{kind}.webp",
     "pattern": "pattern/{layer}/{channel}.webp",
     "image_file": "image/{image}.webp",
+    "image_slice": "image/{image}.slice.webp",
     "asset": "static/{file}",
 }
 """All other files by name."""
@@ -121,7 +122,8 @@ PARAM_PATTERNS = {
     "job": r"[1-9][0-9]{0,8}",
     "page": r"[2-9]|[1-9][0-9]{1,5}",
     "ranked_by": r"max|mean|min|sample",
-    "kind": r"patches|projections|lit|contrast|projections-gamma|contrast-gamma",
+    "kind": r"patches|projections|lit|contrast|projections-gamma|contrast-gamma"
+    r"|projections-slices|lit-slices",
 }
 """Regular expressions of the variable parts; a URL with anything else is not found."""
 

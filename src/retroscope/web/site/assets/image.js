@@ -3,13 +3,26 @@
 (() => {
   const image = document.querySelector(".whole-image");
   const caption = document.getElementById("frame-caption");
+  // -- of a volume one slice is on show: that in the middle of the field of the unit on show
+  const [volume] = JSON.parse(document.getElementById("volume")?.textContent ?? "[]");
+  const panel = image.closest(".context");
+  const showSlice = (hit, z) => {
+    retroscope.slices.attach(panel, panel, hit);
+    retroscope.slices.show(panel, hit, z);
+  };
+  const showSlices = ([first, last, shown]) => {
+    showSlice({ ...volume, rank: 0, slices: { ...volume.slices, first, last, middle: shown, shown: -1 } }, shown);
+    return `slices ${first + 1} to ${last + 1}, `;
+  };
+  if (volume) showSlice({ ...volume, rank: 0, slices: { ...volume.slices, middle: volume.slices.shown, shown: -1 } }, volume.slices.shown);
   const showFrame = (link) => {
     const readNumbers = (text) => (text ? text.split(" ").map(Number) : null);
     const box = readNumbers(link.dataset.box);
     const [top, left, bottom, right] = box;
     const { width, height } = image.viewBox.baseVal;
     retroscope.markField(image, { box, middle: readNumbers(link.dataset.middle), size: [height, width] });
-    caption.textContent = `Receptive field of ${link.dataset.unit}: y ${top} to ${bottom}, x ${left} to ${right}`;
+    const slices = volume ? showSlices(readNumbers(link.dataset.slices)) : "";
+    caption.textContent = `Receptive field of ${link.dataset.unit}: ${slices}y ${top} to ${bottom}, x ${left} to ${right}`;
   };
   // The first tap frames; the second follows the link.
   let framedLink = null;

@@ -48,7 +48,8 @@
     const down = image.naturalHeight / picture.height.baseVal.value;
     pen.imageSmoothingEnabled = !crop.classList.contains("pixels");
     pen.imageSmoothingQuality = "high";
-    pen.drawImage(image, window.x * across, window.y * down, window.width * across, window.height * down, left + x, top + y, width, height);
+    const [sheetX, sheetY] = [window.x - picture.x.baseVal.value, window.y - picture.y.baseVal.value];
+    pen.drawImage(image, sheetX * across, sheetY * down, window.width * across, window.height * down, left + x, top + y, width, height);
     if (tone === "tile") applyTone(pen, [left + x, top + y, width, height]);
     for (const circle of inner.querySelectorAll("circle")) drawCircle(pen, circle, [left + x - window.x * scale, top + y - window.y * scale, scale]);
   };

@@ -48,7 +48,7 @@
       class: hit.class ?? "",
       source: hit.source,
       unit: `${document.body.dataset.unit}@${hit.position}`,
-      field: `y ${top} to ${bottom}, x ${left} to ${right}`,
+      field: `${hit.slices ? `slices ${hit.slices.first + 1} to ${hit.slices.last + 1}, ` : ""}y ${top} to ${bottom}, x ${left} to ${right}`,
       notes: hit.notes.join("; "),
     };
     for (const [name, text] of Object.entries(facts)) {
@@ -66,6 +66,7 @@
     [photo.height.baseVal.value, photo.width.baseVal.value] = hit.size;
     photo.setAttribute("href", retroscope.root + hit.src);
     retroscope.markField(image, hit);
+    retroscope.slices?.attach(context.closest("[data-gallery]"), context, hit);
   };
   for (const ranking of galleries) {
     const selectTile = (event) => {

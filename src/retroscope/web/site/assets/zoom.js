@@ -81,7 +81,10 @@
     const place = gallery.dataset.folder === undefined ? "" : `, ${gallery.getAttribute("aria-label")}`;
     title.textContent = `Hit ${number + 1} of ${hits.length}${place}`;
     views.replaceChildren(...viewFigures(number));
-    context.replaceChildren(...(hit.src ? [wholeImage(hit, folder)] : []), facts(hit, folder));
+    const control = hit.slices && hit.src ? [retroscope.slices.makeControl()] : [];
+    const picture = hit.src ? [element("div", {}, wholeImage(hit, folder), ...control)] : [];
+    context.replaceChildren(...picture, facts(hit, folder));
+    if (control.length) retroscope.slices.attach(gallery, views.parentElement, hit);
     previous.disabled = number === 0;
     next.disabled = number === hits.length - 1;
     retroscope.zoom.onChange(gallery, number);
@@ -96,6 +99,8 @@
   dialog.addEventListener("keydown", (event) => {
     if (event.key === "t") return; // the theme, as on the page below
     event.stopPropagation();
+    if (event.target.type === "range") return; // its own keys
+    if (retroscope.slices?.onKey(event, gallery, hits[current])) return;
     const moves = { ArrowLeft: -1, ArrowRight: 1 };
     if (event.key in moves) step(moves[event.key]);
     else if (event.key === "z") dialog.close();
@@ -104,7 +109,8 @@
   let start = null;
   const body = views.parentElement;
   body.addEventListener("touchstart", ({ touches: [touch] }) => (start = touch), { passive: true });
-  body.addEventListener("touchend", ({ changedTouches: [touch] }) => {
+  body.addEventListener("touchend", ({ changedTouches: [touch], target }) => {
+    if (target.type === "range") return; // a slider is dragged
     const across = touch.clientX - (start?.clientX ?? touch.clientX);
     const down = touch.clientY - (start?.clientY ?? touch.clientY);
     if (Math.abs(across) > SWIPE && Math.abs(across) > 2 * Math.abs(down)) step(across < 0 ? 1 : -1);

@@ -8,7 +8,7 @@ from retroscope.atlas.queries import image_queries
 from retroscope.atlas.queries.image_queries import ClassUnitRow
 from retroscope.atlas.queries.reader_queries import Label
 from retroscope.web.site.channel_metrics import class_selectivity, decode_class_means
-from retroscope.web.site.pages.image_pages import image_links
+from retroscope.web.site.pages.image_pages import image_links, shown_file
 from retroscope.web.site.pages.page_facts import unit_facts
 from retroscope.web.site.site import Facts, Params, Site
 from retroscope.web.site.urls import find_label_by_slug, label_slugs, label_urls, url_for
@@ -29,7 +29,7 @@ def classes(site: Site, _params: Params) -> Facts:
                 "units": units,
                 "href": urls[label.name],
                 "src": (
-                    url_for(site, "image_file", image=first_images[label.id])
+                    url_for(site, shown_file(site), image=first_images[label.id])
                     if label.id in first_images
                     else None
                 ),

@@ -59,7 +59,7 @@ def _cached_highlights(atlas: Atlas, _version: int) -> tuple[Highlight, ...]:
 
 def _layers_of_three_depths(atlas: Atlas) -> dict[Layer, int]:
     """Layers with maps, and how many units of each are shown."""
-    layers = [layer for layer in atlas.layers if layer.size != (1, 1)] or list(atlas.layers)
+    layers = [layer for layer in atlas.layers if set(layer.size) != {1}] or list(atlas.layers)
     count = len(layers)
     numbers = [count - 1, (2 * count - 1) // 3, (count - 1) // 3] if layers else []
     counts: dict[Layer, int] = {}

@@ -5,6 +5,7 @@ from math import log2
 
 from retroscope.atlas.queries import reader_queries
 from retroscope.atlas.row_decoding import graph_from_rows
+from retroscope.geometry import format_size
 from retroscope.results.layers import FROM_IMAGE, GraphStep, Layer
 from retroscope.web.site.pages.graph_layout import Drawing, Node, common_parts, draw_pieces
 from retroscope.web.site.site import Facts, Site
@@ -82,9 +83,9 @@ def _label(operation: str, layer: Facts | None, number: int | None) -> Facts:
     """What a node shows and says."""
     if layer is None or number is None:
         return {"title": operation, "text": _SIGNS.get(operation, ""), "href": None}
-    height, width = layer["size"]
+    size = format_size(layer["size"])
     return {
-        "title": f"{layer['name']}: {layer['channels']} channels of {height}x{width}{_dead(layer)}",
+        "title": f"{layer['name']}: {layer['channels']} channels of {size}{_dead(layer)}",
         "text": str(number),
         "href": layer["href"],
         "name": _module_path(layer),

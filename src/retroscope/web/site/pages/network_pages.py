@@ -145,6 +145,8 @@ def no_model_script(_site: Site, _params: Params) -> bytes:
 
 def _input_size(site: Site) -> Size:
     """The network's input size, from a stored image or, without one, from the largest field."""
+    if site.volume is not None:
+        return site.volume[1:]
     size = network_input_size(site.atlas)
     if size is not None:
         return size

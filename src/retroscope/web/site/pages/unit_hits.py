@@ -1,7 +1,7 @@
 """The hits of a unit in its rankings, and of classes, with the plates that show them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from retroscope.atlas.image_blobs import stored_image_sizes
@@ -15,14 +15,17 @@ from retroscope.imaging.decoding import Size
 from retroscope.render.mosaics import cell_size
 from retroscope.results.as_json import box_json
 from retroscope.results.layers import Layer
-from retroscope.results.plates import HALF, place_in_image
+from retroscope.results.plates import HALF, Patch, place_in_image
+from retroscope.results.slice_stacks import from_stack
+from retroscope.unit import Unit
 from retroscope.web.site.pages.missing_projections import command_facts, missing_of_ranking
 from retroscope.web.site.pages.plate_facts import VIEW_LETTERS, class_plate_urls, plate_urls
 from retroscope.web.site.site import Facts, Site
 from retroscope.web.site.site_files import PLATE_KINDS
+from retroscope.web.site.slice_plates import count_plates, slice_facts
 from retroscope.web.site.urls import url_template
 
-_TONE = "-gamma"
+_TONE, OF_SLICES = "-gamma", "-slices"
 
 
 def galleries(
@@ -32,7 +35,8 @@ def galleries(
 
     The plates are those of projections and lit patches, in the same order; `gamma` those of
     projections by that tone. `cell` is the side of a square that holds the window of any of the
-    hits: all are shown at one scale. An export has no plates of classes.
+    hits: all are shown at one scale. An export has no plates of classes. Of volumes, sizes and
+    boxes are those in a slice, and `slices` of a hit says which slices there are.
     """
     rows = hit_queries.unit_hits(site.atlas, layer, channel, rankings=rankings)
     images = {row.image for hits in rows.values() for row in hits}
@@ -65,13 +69,13 @@ def _known_sizes(_atlas: Atlas, _version: int) -> dict[int, Size | None]:
 
 
 @lru_cache(maxsize=16_384)
-def _field_facts(field: ReceptiveField, y: int, x: int, size: Size | None) -> Facts:
-    """Where a unit looks in an image of a size; many hits are at the same position.
+def _field_facts(field: ReceptiveField, position: tuple[int, ...], size: Size | None) -> Facts:
+    """Where a unit looks in an image of a size, or in a slice; many hits are at the same position.
 
     `place` is the middle of a field whose patch looks like the image; `middle`, to be marked in
     the image, also that of fields half as large.
     """
-    box = field.box(y, x)
+    box = replace(field.box(*position), front=0, back=1)
     visible = box if size is None else box.clip(*size)
     middle = None if size is None or visible == box else place_in_image(box, size, share=HALF)
     return {
@@ -103,7 +107,14 @@ class _GalleryReader:
 
     def gallery(self, ranking: HitRanking, rows: Sequence[UnitHitRow]) -> Facts:
         """The hits of a ranking, their plates, and how many lack a projection."""
-        hits = list(map(self._hit, rows))
+        patches = self._volume_patches(ranking)[: len(rows)]
+        slices = [
+            {"slices": slice_facts(patch, count_plates(patches), self.site.volume or ())}
+            for patch in patches
+        ]
+        hits = [
+            self._hit(row) | (slices[number] if slices else {}) for number, row in enumerate(rows)
+        ]
         windows = [hit["window"] for hit in hits]
         sides = cell_size((bottom - top, right - left) for top, left, bottom, right in windows)
         return {
@@ -112,6 +123,14 @@ class _GalleryReader:
             "cell": max(sides),
             "hits": hits,
         }
+
+    def _volume_patches(self, ranking: HitRanking) -> Sequence[Patch]:
+        """The patches of a ranking, of an atlas of volumes alone: their slices are looked at."""
+        if self.site.volume is None:
+            return ()
+        unit = Unit(self.layer.name, self.channel)
+        label, ranked_by = self._label(ranking), str(ranking.ranked_by)
+        return self.site.atlas.plate(unit, ranked_by=ranked_by, label=label).patches
 
     def _missing(self, ranking: HitRanking, rows: Sequence[UnitHitRow]) -> Facts | None:
         """What the hits lack, where a plate of their projections could be shown."""
@@ -135,6 +154,8 @@ class _GalleryReader:
         kinds: list[str] = []
         if self._has_plates(ranking) and any(row.activation is not None for row in rows):
             kinds += ["projections", "lit"]
+        if self.site.volume is not None:
+            return self._volume_plates(ranking, kinds)
         if self.has_contrast and ranking.label is None:
             kinds += ["contrast"] if kinds or ranking.ranked_by in DEFAULT_RANKINGS else []
         tones = {view: view + _TONE for view in kinds if view + _TONE in PLATE_KINDS}
@@ -143,6 +164,12 @@ class _GalleryReader:
             **{view: urls.get(view) for view in VIEW_LETTERS},
             "gamma": {view: urls[tone] for view, tone in tones.items()},
         }
+
+    def _volume_plates(self, ranking: HitRanking, kinds: Sequence[str]) -> Facts:
+        """The paths of the plates that have all slices, in one tone."""
+        urls = self._plate_urls(ranking, [f"{kind}{OF_SLICES}" for kind in kinds])
+        views = {kind: urls[f"{kind}{OF_SLICES}"] for kind in kinds}
+        return {**dict.fromkeys(VIEW_LETTERS), **views, "gamma": {}}
 
     def _plate_urls(self, ranking: HitRanking, views: Sequence[str]) -> Facts:
         if not views:
@@ -158,14 +185,16 @@ class _GalleryReader:
 
     def _hit(self, row: UnitHitRow) -> Facts:
         """A hit with the keys of `patch_json`, its rank, its class, and its image if stored."""
-        size = self.sizes.get(row.image)
+        size, position = self.sizes.get(row.image), from_stack(row.y, row.x, self.layer.size)
+        if size and self.site.volume:
+            size = self.site.volume[1:]
         return {
-            **_field_facts(self.layer.field, row.y, row.x, size),
+            **_field_facts(self.layer.field, position, size),
             "rank": row.rank,
             "score": row.score,
             "quantile": None,
             "remark": "",
-            "position": [row.y, row.x],
+            "position": list(position),
             "image": row.image,
             "source": row.key,
             "class": row.label,
