@@ -24,6 +24,7 @@ def histogram_bars(stats: ChannelStats) -> Facts | None:
     first, last = _visible_span(counts)
     visible = counts[first:last]
     positions = np.interp(np.log2(_POWERS_OF_TEN), np.log2(HISTOGRAM_EDGES), np.arange(63)) - first
+    caption = histogram_caption(stats.histogram)
     ticks = zip(_POWERS_OF_TEN.tolist(), (positions / len(visible)).tolist(), strict=True)
     return {
         "counts": visible.tolist(),
@@ -31,7 +32,7 @@ def histogram_bars(stats: ChannelStats) -> Facts | None:
         "heights": (visible / max(visible.max(initial=0), 1)).tolist(),
         "ticks": [{"value": value, "at": at} for value, at in ticks if 0 <= at <= 1],
         "below": int(stats.histogram[0]),
-        "caption": histogram_caption(stats.histogram),
+        "caption": caption[0].upper() + caption[1:],
     }
 
 
