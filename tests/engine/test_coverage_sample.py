@@ -19,7 +19,13 @@ SAMPLE = (
     *("attention_cbam", "attention_in_windows", "norm_l2_clamped", "clamp_between", "maxout"),
     *("resize_bilinear", "space_to_depth_by_view", "pad_reflect", "split_unevenly"),
     *("roll_windows", "transposed_convolution", "deformable", "in_place_on_a_view"),
-    *("scripted_blur", "quantiser_by_detach", "unet_nearest"),
+    *(
+        "stack_in_front_of_the_batch",
+        "unbind_the_batch",
+        "scripted_blur",
+        "quantiser_by_detach",
+        "unet_nearest",
+    ),
 )
 CASES = {case.name: case for case in sketch_cases()}
 

@@ -136,6 +136,11 @@ def unbind_the_batch(net: Sketch, x: Tensor) -> Tensor:
 
 
 @sketch
+def stack_in_front_of_the_batch(net: Sketch, x: Tensor) -> Tensor:
+    return torch.stack([net.conv(x), net.pointwise(x)]).sum(0)
+
+
+@sketch
 def stack_new_dimension(net: Sketch, x: Tensor) -> Tensor:
     return torch.stack([net.conv(x), net.pointwise(x)], dim=-1).sum(-1)
 

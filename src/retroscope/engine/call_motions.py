@@ -243,14 +243,18 @@ def split_channels(
 def reduce(
     at: Place, _input: object, dim: Dims | None = None, *_args: object, **_kwargs: object
 ) -> Motion:
-    """Mean, sum, maximum: positions stay if channels are reduced, and mix if the map is."""
+    """Mean, sum, maximum: positions stay if channels are reduced, and mix if the map is.
+
+    Maps stacked in front of the batch of one image are reduced as channels are.
+    """
     if dim is None or isinstance(dim, bool | torch.Tensor):
         return Mix()
     reduced = {at.dim(d) for d in _dims(dim)}
     if not reduced or reduced & set(at.axes):
         return Mix()
     keeps_dims = len(at.result) == len(at.shape)
-    if 0 in reduced:
+    is_stack = at.shape[0] > 1 and len(at.shape) > len(at.axes) + 2
+    if 0 in reduced and not is_stack:
         batch = Stay(gated=True, batch=True)
         return batch if keeps_dims else Mix("a batch is reduced to one image")
     if keeps_dims:
