@@ -215,7 +215,7 @@ def positions(layer: Layer) -> Iterator[tuple[int, int]]:
     yield from dict.fromkeys((corner, (height // 2, width // 2), (height // 3, 2 * width // 3)))
 
 
-def covers(box: Box, size: tuple[int, int]) -> bool:
+def covers(box: Box, size: tuple[int, ...]) -> bool:
     """Whether the box is the whole image."""
     return (box.top, box.left, box.bottom, box.right) == (0, 0, *size)
 
