@@ -88,8 +88,8 @@ def test_an_input_size_is_that_of_the_shorter_side() -> None:
 
 
 def test_other_tasks_are_refused() -> None:
-    with pytest.raises(ModelError, match="for videos; retroscope looks at single images"):
-        torchvision_models.open_named("r3d_18", trained=False)
+    with pytest.raises(ModelError, match="for pairs of images; retroscope looks at single images"):
+        torchvision_models.open_named("raft_small", trained=False)
 
 
 def test_another_number_of_classes_has_no_labels() -> None:
