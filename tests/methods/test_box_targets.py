@@ -289,12 +289,12 @@ def test_a_box_without_an_area_is_itself() -> None:
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("box:0", r"no box 0: boxes count from 1, only classes from 0; box:1 is the most confid"),
+        ("box:0", r"no box 0: boxes are numbered from 1, classes from 0; fixed finds 2 boxes in"),
         ("box:3", r"no box 3 in this image: fixed finds 2 boxes"),
         ("box:-1", "no box -1"),
         ("mask:1", r"fixed finds boxes without masks; give box:1"),
         ("mask:one", r"'mask:one' is not a mask; give mask:N, the mask of box:N"),
-        ("mask:0", r"no box 0: boxes count from 1"),
+        ("mask:0", r"no box 0: boxes are numbered from 1"),
         ("box:one", r"'box:one' is not a box; give box:N .* or box:Y0,X0,Y1,X1"),
         ("box:1,2,3", "is not a box"),
         ("box:0,0,nan,4", "is not a box"),

@@ -71,7 +71,7 @@ def test_targets_that_might_name_a_file_are_refused(
     ("target", "says"),
     [
         ("-1", "no class -1 in detector"),
-        ("box:0", "no box 0: boxes count from 1, only classes from 0"),
+        ("box:0", "no box 0: boxes are numbered from 1, classes from 0"),
         ("output[0", "a path has a key or an index in each pair of brackets"),
     ],
 )

@@ -201,8 +201,8 @@ def _at_rank(net: Network, rank: int, detections: Detections) -> int:
     found = "1 box" if len(detections) == 1 else f"{len(detections)} boxes"
     if rank < 1:
         raise RetroscopeError(
-            f"no box {rank}: boxes count from 1, only classes from 0; box:1 is the most confident, "
-            f"and {net.name} finds {found} in this image"
+            f"no box {rank}: boxes are numbered from 1, classes from 0; {net.name} finds {found} "
+            "in this image, and box:1 is the most confident"
         )
     if rank > len(detections):
         raise RetroscopeError(
