@@ -38,6 +38,7 @@ from retroscope.imaging.raster import (
     refuse_other_count,
 )
 from retroscope.imaging.reading import as_photo, as_raster, read_pixels
+from retroscope.imaging.signals import as_signal, read_signal
 from retroscope.imaging.slice_files import AnyFile, open_slices, slices_in_memory
 from retroscope.imaging.slices import Slice, Slices, choose_slices, describe_choice
 
@@ -113,7 +114,7 @@ class Preprocessing:
     @property
     def pixel_rule(self) -> str:
         """What counts as 0 and 1, and what is shown, of images that are no photographs."""
-        if self.takes_photos and not self.bands:
+        if self.rank < IMAGE_RANK or (self.takes_photos and not self.bands):
             return ""
         low, high = self.value_range or (0, 1)
         rule = f"pixels from {low:g} to {high:g} count as 0 to 1"
@@ -147,7 +148,9 @@ class Preprocessing:
 
         A volume or a clip may also be the frames of a folder.
         """
-        self._refuse_signals()
+        if self.rank < IMAGE_RANK:
+            signal = read_signal(file, repr(source), channels=self.channels)
+            return self._prepare_signal(signal, source)
         if self.fit.depth:
             formats = limits.get("formats", FORMATS)
             slices = open_slices(file, repr(source), channels=self.channels, formats=formats)
@@ -168,7 +171,9 @@ class Preprocessing:
 
     def prepare(self, image: InMemory) -> NetworkInput:
         """The network's input for an image in memory."""
-        self._refuse_signals()
+        if self.rank < IMAGE_RANK:
+            signal = as_signal(image, "the array", channels=self.channels)
+            return self._prepare_signal(signal, "memory")
         if self.fit.depth:
             slices = slices_in_memory(image, self.channels)
             return self._prepare_volume(slices, "memory", depth=self.fit.depth)
@@ -176,12 +181,13 @@ class Preprocessing:
             return self._prepare_photo(fit_source(cast("AnyPhoto", image), self.fit))
         return self._prepare_raster(as_raster(image, self.channels))
 
-    def _refuse_signals(self) -> None:
-        if self.rank < IMAGE_RANK:
-            raise ImageError(
-                "the network takes signals, which are read from no file; give a float tensor "
-                f"({self.channels}, length), such as torch.from_numpy(array)"
-            )
+    def _prepare_signal(self, values: Values, source: str) -> NetworkInput:
+        """The network's input for a signal, whole and as it is."""
+        low, high = self.value_range or (0, 1)
+        values = (values - np.float32(low)) / np.float32(high - low)
+        tensor = torch.from_numpy(self._normalise(values))
+        shown, notes = self.show_input(tensor.numpy())
+        return NetworkInput(tensor, shown, source, self.fit, notes)
 
     def _prepare_photo(self, image: Image) -> NetworkInput:
         """The network's input for a photograph that is fitted already."""

@@ -42,6 +42,15 @@ def read_npy_volume(file: IO[bytes], name: str, *, channels: int) -> AnyValues:
     return _read_values(file, name, header)
 
 
+def read_npy_values(file: IO[bytes], name: str, *, most: int) -> AnyValues:
+    """The array in an open file, of any shape with at most so many numbers."""
+    header = _read_header(file, name)
+    refuse_unusable_type(header.dtype, name)
+    if prod(header.shape) > most:
+        raise ImageError(f"{name} has {prod(header.shape):,} numbers, over the limit of {most:,}")
+    return _read_values(file, name, header)
+
+
 class _Header(NamedTuple):
     """The header of a file: what the array after it is."""
 
