@@ -27,6 +27,7 @@ from retroscope.web.site.text_filters import (
     format_number,
     format_percent,
     format_settings,
+    keep_options,
 )
 from retroscope.web.site.urls import PACK_SIZES, to_first, url_for
 
@@ -126,6 +127,7 @@ def _environment() -> Environment:
         "fraction": format_fraction,
         "percent": format_percent,
         "breakable": add_breaks,
+        "keep_options": keep_options,
         "settings": format_settings,
         "shell": quote,
         "bar_path": bar_path,

@@ -1,5 +1,6 @@
 """How templates write numbers, addresses and settings."""
 
+import re
 from collections.abc import Iterator
 
 from markupsafe import Markup
@@ -44,6 +45,19 @@ def add_breaks(text: str) -> Markup:
     for character in "./_":
         escaped = escaped.replace(character, f"{character}<wbr>")
     return Markup(escaped)  # noqa: S704 - escaped above
+
+
+_OPTION = re.compile(r"(?<= )--[a-z-]+")
+
+
+def keep_options(command: str) -> Markup:
+    """A command whose lines do not end inside an option.
+
+    >>> keep_options("retroscope show a.atlas --class 'a & b'")
+    Markup('retroscope show a.atlas <span class="word">--class</span> &#39;a &amp; b&#39;')
+    """
+    escaped = str(Markup.escape(command))
+    return Markup(_OPTION.sub(r'<span class="word">\g<0></span>', escaped))  # noqa: S704 - escaped above
 
 
 def format_settings(settings: object) -> str:

@@ -50,6 +50,7 @@ def galleries(
         src=url_template(site, "image_file"),
         labels={label.id: label.name for label in site.atlas.labels},
         command=command_facts(site),
+        volume=site.volume,
     )
     return {ranking: reader.gallery(ranking, rows[ranking]) for ranking in rankings}
 
@@ -104,17 +105,18 @@ class _GalleryReader:
     src: str
     labels: Mapping[int, str]
     command: Facts
+    volume: tuple[int, int, int] | None
 
     def gallery(self, ranking: HitRanking, rows: Sequence[UnitHitRow]) -> Facts:
         """The hits of a ranking, their plates, and how many lack a projection."""
         patches = self._volume_patches(ranking)[: len(rows)]
         slices = [
-            {"slices": slice_facts(patch, count_plates(patches), self.site.volume or ())}
+            {"slices": slice_facts(patch, count_plates(patches), self.volume or ())}
             for patch in patches
         ]
-        hits = [
-            self._hit(row) | (slices[number] if slices else {}) for number, row in enumerate(rows)
-        ]
+        hits = list(map(self._hit, rows))
+        for hit, facts in zip(hits, slices, strict=False):
+            hit.update(facts)
         windows = [hit["window"] for hit in hits]
         sides = cell_size((bottom - top, right - left) for top, left, bottom, right in windows)
         return {
@@ -126,7 +128,7 @@ class _GalleryReader:
 
     def _volume_patches(self, ranking: HitRanking) -> Sequence[Patch]:
         """The patches of a ranking, of an atlas of volumes alone: their slices are looked at."""
-        if self.site.volume is None:
+        if self.volume is None:
             return ()
         unit = Unit(self.layer.name, self.channel)
         label, ranked_by = self._label(ranking), str(ranking.ranked_by)
@@ -154,7 +156,7 @@ class _GalleryReader:
         kinds: list[str] = []
         if self._has_plates(ranking) and any(row.activation is not None for row in rows):
             kinds += ["projections", "lit"]
-        if self.site.volume is not None:
+        if self.volume is not None:
             return self._volume_plates(ranking, kinds)
         if self.has_contrast and ranking.label is None:
             kinds += ["contrast"] if kinds or ranking.ranked_by in DEFAULT_RANKINGS else []
@@ -186,8 +188,8 @@ class _GalleryReader:
     def _hit(self, row: UnitHitRow) -> Facts:
         """A hit with the keys of `patch_json`, its rank, its class, and its image if stored."""
         size, position = self.sizes.get(row.image), from_stack(row.y, row.x, self.layer.size)
-        if size and self.site.volume:
-            size = self.site.volume[1:]
+        if size and self.volume:
+            size = self.volume[1:]
         return {
             **_field_facts(self.layer.field, position, size),
             "rank": row.rank,
