@@ -53,8 +53,8 @@ _OPTION = re.compile(r"(?<= )--[a-z-]+")
 def keep_options(command: str) -> Markup:
     """A command whose lines do not end inside an option.
 
-    >>> keep_options("retroscope show a.atlas --class 'a & b'")
-    Markup('retroscope show a.atlas <span class="word">--class</span> &#39;a &amp; b&#39;')
+    >>> keep_options("program --some-option 'a & b'")
+    Markup('program <span class="word">--some-option</span> &#39;a &amp; b&#39;')
     """
     escaped = str(Markup.escape(command))
     return Markup(_OPTION.sub(r'<span class="word">\g<0></span>', escaped))  # noqa: S704 - escaped above
