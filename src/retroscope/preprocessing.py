@@ -40,7 +40,7 @@ from retroscope.imaging.raster import (
 from retroscope.imaging.reading import as_photo, as_raster, read_pixels
 from retroscope.imaging.signals import as_signal, read_signal
 from retroscope.imaging.slice_files import AnyFile, open_slices, slices_in_memory
-from retroscope.imaging.slices import Slice, Slices, choose_slices, describe_choice
+from retroscope.imaging.volume_slices import Slice, Slices, choose_slices, describe_choice
 
 AnyPhoto = PIL.Image.Image | RGB | HasPixels
 InMemory = AnyPhoto | AnyValues

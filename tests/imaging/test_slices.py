@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -13,7 +14,7 @@ from retroscope.errors import ImageError
 from retroscope.imaging.frames import FrameFolder, frame_order
 from retroscope.imaging.image import Fit
 from retroscope.imaging.slice_files import open_slices, open_source
-from retroscope.imaging.slices import choose_slices, describe_choice
+from retroscope.imaging.volume_slices import choose_slices, describe_choice
 from retroscope.network import Network
 from retroscope.preprocessing import Preprocessing
 from tests.imaging.channel_files import Numbers
@@ -35,7 +36,7 @@ def noise(*shape: int, dtype: str = "uint16", seed: int = 0) -> Numbers:
 def animation(name: str) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         first, *others = map(PIL.Image.fromarray, frames())
-        options = {"lossless": True} if name.endswith("webp") else {}
+        options: dict[str, Any] = {"lossless": True} if name.endswith("webp") else {}
         first.save(folder / name, save_all=True, append_images=others, **options)
         return folder / name
 

@@ -15,7 +15,7 @@ from retroscope.imaging.raster import (
     refuse_impossible_raster,
     refuse_unusable_type,
 )
-from retroscope.imaging.slices import refuse_impossible_volume, volume_shape
+from retroscope.imaging.volume_slices import refuse_impossible_volume, volume_shape
 
 NPY_MAGIC = b"\x93NUMPY"
 

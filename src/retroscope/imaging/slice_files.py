@@ -26,19 +26,19 @@ from retroscope.imaging.frames import HOW_TO_EXTRACT, VOLUME_SUFFIXES, FrameFold
 from retroscope.imaging.image import open_path
 from retroscope.imaging.npy_files import NPY_MAGIC, read_npy_volume
 from retroscope.imaging.raster import PHOTO_CHANNELS
-from retroscope.imaging.slices import (
-    PageSlices,
-    Slice,
-    Slices,
-    as_slices,
-    refuse_long_animation,
-)
 from retroscope.imaging.tiff_files import (
     TiffPages,
     is_tiff,
     open_tiff_pages,
     read_pages_as_arrays,
     read_volume_with_tifffile,
+)
+from retroscope.imaging.volume_slices import (
+    PageSlices,
+    Slice,
+    Slices,
+    as_slices,
+    refuse_long_animation,
 )
 
 AnyFile = IO[bytes] | FrameFolder

@@ -32,7 +32,7 @@ from retroscope.imaging.raster import (
     refuse_other_count,
     refuse_unusable_type,
 )
-from retroscope.imaging.slices import ArraySlices, refuse_impossible_volume
+from retroscope.imaging.volume_slices import ArraySlices, refuse_impossible_volume
 
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
