@@ -169,9 +169,12 @@ def refusals(rows: Sequence[Row]) -> str:
 
 
 def without_specifics(text: str, row: Row) -> str:
-    """A reason without the network's name and sizes, so that equal reasons are one."""
+    """A reason without names, numbers and torch's own words, so that equal reasons are one."""
     text = text.replace(row["name"].replace(":", "-"), "NETWORK")
     text = re.sub(r"shape \([\d, ]*\)", "shape (...)", text)
+    text = re.sub(r"returns \d+ maps", "returns N maps", text)
+    text = re.sub(r"its first layer, [\w.]+,", "its first layer", text)
+    text = re.sub(r" \(\w+Error: .*", "", text)
     return re.sub(r"\d+x\d+(?:x\d+)*", "HxW", text)
 
 
@@ -216,7 +219,7 @@ def pending_networks(cases: Sequence[Case], earlier: str = "") -> str:
     for case in cases:
         families[case.family].append(case.name)
     lines = [
-        f"- {family}: {len(names)} ({listing(names, limit=200)})"
+        f"- {family}: {len(names)} ({listing(names, limit=30)})"
         for family, names in families.items()
     ]
     return (known if earlier else "") + "\n".join(lines) if lines else "None."

@@ -87,7 +87,7 @@ TOKEN_COUNTS = "token_layers", "token_layers_without_a_grid"
 def transformers(rows: Sequence[Row]) -> Iterator[list[str]]:
     """A row for each kind of network with tokens."""
     listed = [row for row in rows if total([row], TOKEN_COUNTS[0]) + total([row], TOKEN_COUNTS[1])]
-    listed = [row for row in listed if row["family"] != "sketch"]
+    listed = [row for row in listed if row["family"] in {"timm", "torchvision", "smp"}]
     for names, members in by_family(listed, "family", "group"):
         extra = max((int(row.get("extra_tokens", 0)) for row in members), default=0)
         counts = [total(members, name) for name in TOKEN_COUNTS]
