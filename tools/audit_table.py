@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.page_tables import main, markdown_table
+from tools.marked_tables import main, markdown_table
 
 import retroscope as rs
 from retroscope.world.scene import WATERMARKED

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-from tools.page_tables import main, markdown_table
+from tools.marked_tables import main, markdown_table
 
 import retroscope as rs
 from retroscope.results.unit_numbers import UnitNumber

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from tools.page_tables import made_by, update_file
+from tools.marked_tables import made_by, update_file
 
 import retroscope as rs
 from retroscope.methods.synthesis.recipes import DEFAULT_RECIPE

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import torch
-from tools.page_tables import made_by, update_file
+from tools.marked_tables import made_by, update_file
 
 from retroscope import Layer, Network, Unit, deconv_many
 from retroscope.world import Scene, world_scene

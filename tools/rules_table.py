@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from tools.page_tables import replace_between
+from tools.marked_tables import replace_between
 
 from retroscope.auditing.audit_rules import RULES
 
