@@ -1,5 +1,6 @@
 """Scans of volumes and clips: what a loop over the files finds, slice by slice."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -354,10 +355,10 @@ def test_show_draws_the_slice_and_says_which(atlas: Atlas, tmp_path: Path) -> No
             heights.append(drawing.height)
     assert heights[0] < heights[1]
     found = _run("show", atlas.path, "second:1", "--json")
-    position = list(atlas.plate("second:1").patches[0].position)
-    assert f'"position": {position}'.replace(" ", "") in found.output.replace(" ", "").replace(
-        "\n", ""
-    )
+    patch, hit = atlas.plate("second:1").patches[0], json.loads(found.stdout)["hits"][0]
+    assert hit["position"] == list(patch.position)
+    box = patch.box
+    assert hit["box"] == [box.front, box.top, box.left, box.back, box.bottom, box.right]
 
 
 def test_what_is_made_of_images_alone_is_refused_in_a_line(

@@ -173,7 +173,7 @@ def patch_json(patch: Patch) -> JsonObject:
         "quantile": patch.quantile,
         "source": patch.source,
         "position": list(patch.position),
-        "box": box_json(patch.box),
+        "box": box_json(patch.box, len(patch.position)),
         "projected": projection is not None,
         "notes": [] if projection is None else list(projection.notes),
     }
