@@ -22,6 +22,7 @@ SAMPLE = (
     *(
         "stack_in_front_of_the_batch",
         "unbind_the_batch",
+        "inference_mode_inside",
         "scripted_blur",
         "quantiser_by_detach",
         "unet_nearest",

@@ -36,10 +36,16 @@ def notify(listener: MapListener, step: Step, result: object) -> None:
     if output is not None and step.field is not None:
         values = output.dequantize() if output.is_quantized else output
         maps = to_channel_maps(values, step.field.positions, step.field.rank)
-        version = maps._version
+        version = _version_of(maps)
         listener(maps)
-        if maps._version != version and address_of(maps) != address_of(values):
+        is_changed = version is None or _version_of(maps) != version
+        if is_changed and address_of(maps) != address_of(values):
             _write_back(maps, values, step)
+
+
+def _version_of(maps: torch.Tensor) -> int | None:
+    """How often a tensor was changed in place; None in inference mode, which does not count."""
+    return None if maps.is_inference() else maps._version
 
 
 def _write_back(maps: torch.Tensor, output: torch.Tensor, step: Step) -> None:
