@@ -149,6 +149,7 @@ def count_cone_operations(survey: Survey, module: torch.nn.Module, target: int) 
             continue
         if step.operation and step.operation.kind == "conv":
             total += rows * columns * next(weights).numel()
-        rows = (rows - 1) * step.motion.y.stride + step.motion.y.reach
-        columns = (columns - 1) * step.motion.x.stride + step.motion.x.reach
+        along_y, along_x = step.motion.windows
+        rows = (rows - 1) * along_y.stride + along_y.reach
+        columns = (columns - 1) * along_x.stride + along_x.reach
     return total

@@ -99,7 +99,9 @@ def peer(
 
 def _scale_like_peer(heat: HeatMap) -> npt.NDArray[Any]:
     """Scales to 0-1, enlarges, and scales to 0-1 again."""
-    return _min_max_scale(resize_array(_min_max_scale(heat.values).astype(np.float32), heat.size))
+    height, width = heat.size
+    small = _min_max_scale(heat.values).astype(np.float32)
+    return _min_max_scale(resize_array(small, (height, width)))
 
 
 def _min_max_scale(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -20,6 +20,7 @@ from retroscope.scanning import estimate as estimate_module
 from retroscope.scanning import image_pass, local_projections, trial_runs
 from retroscope.scanning.class_ranking_request import ClassRankingRequest
 from retroscope.scanning.estimate import ScanEstimate, estimate_scan
+from retroscope.scanning.hit_trial import LayerHits, divergence, live_channels
 from retroscope.scanning.illustrate import Ranks, parse_ranks
 from retroscope.scanning.job import scan
 from retroscope.scanning.layer_choice import scan_layers
@@ -27,7 +28,7 @@ from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
 from retroscope.scanning.sources import ImageList, list_images
 from retroscope.scanning.statistics.class_sums import ClassRow
 from retroscope.scanning.statistics.sweep import Sweep
-from retroscope.scanning.trial_runs import HitTrial, SweepTrial
+from retroscope.scanning.trial_runs import SweepTrial
 from retroscope.unit import Unit
 from retroscope.world.scene import LABELS, scene
 from retroscope.zoo import open_model
@@ -180,11 +181,27 @@ def test_hits_by_mean_alone_are_as_many_as_the_trial_lets_expect(
 
     by_max, by_mean = rankings(8, channels)
     same = int((by_max[:, 0] == by_mean[:, 0]).sum())
-    trial = HitTrial((), {"layer": trial_runs.divergence(same, channels, images=8)})
+    layer_hits = LayerHits((), divergence(same, channels, images=8))
     by_max, by_mean = (ranking[:, :top] for ranking in rankings(images, 400))
     alone = 1 - np.mean([np.isin(b, a).mean() for a, b in zip(by_max, by_mean, strict=True)])
-    expected = trial.share_by_mean_alone("layer", images=images, ranks=top)
+    expected = layer_hits.share_by_mean_alone(images, top)
     assert expected == pytest.approx(alone, abs=0.12)
+
+
+@pytest.mark.parametrize("images", [8, 48, 500])
+@pytest.mark.parametrize("top", [1, 9])
+def test_hits_are_as_many_as_the_trial_lets_expect(images: int, top: int) -> None:
+    """Channels fire in each image with a probability of their own; a quarter never does."""
+    random = np.random.default_rng(0)
+    rates = random.beta(1, 3, 4000) * (random.random(4000) > 0.25)
+    counts = random.binomial(8, rates)
+    made = np.minimum(random.binomial(images, rates), top).sum()
+    layer_hits = LayerHits(counts.tolist(), 0.0)
+    expected = layer_hits.expected(images, trial_images=8, ranks=top, by_mean=False)
+    assert expected == pytest.approx(made, rel=0.15)
+    live = live_channels(counts.tolist(), trial_images=8, images=images)
+    assert live == pytest.approx((random.binomial(images, rates) > 0).sum(), rel=0.15)
+    assert np.count_nonzero(counts) <= live <= 4000
 
 
 @pytest.mark.parametrize(("top", "ranks"), [(9, None), (3, None), (9, 2), (3, 9), (20, None)])

@@ -15,6 +15,7 @@ from retroscope.network import Network
 from retroscope.results.layers import Layer
 from retroscope.scanning.class_ranking_request import ClassRankingRequest
 from retroscope.scanning.hit_order import HitOrder
+from retroscope.scanning.hit_trial import HitTrial, find_hits
 from retroscope.scanning.illustrate import (
     ALL_RANKS,
     CACHED_IMAGES,
@@ -30,7 +31,6 @@ from retroscope.scanning.trial_runs import (
     ImageTrial,
     ProjectionCost,
     SweepTrial,
-    find_hits,
     try_images,
     try_projections,
     try_sweep,
@@ -188,18 +188,11 @@ class _Job:
     def projections(self, limit: int, *, by_mean: bool, max_seconds: float) -> ProjectionCost:
         """What the projections take, of the first `limit` hits of each ranking."""
         found = find_hits(self.layers, self.sweep)
-        hits_per_channel = dict[str, float]()
-        for layer in self.layers:
-            name, images = layer.name, self.images
-            alone = found.share_by_mean_alone(name, images=images, ranks=limit) if by_mean else 0.0
-            hits_per_channel[name] = limit * (1 + alone)
-        count = sum(hits_per_channel[hit.layer] for hit in found.hits)
-        if not self.trial.inputs:
-            count = sum(hits_per_channel[layer.name] * layer.channels for layer in self.layers)
-        forward = self.sweep.other_seconds
+        hits = self._expected_hits(found, limit, by_mean=by_mean)
+        count, forward = sum(hits.values()), self.sweep.other_seconds
         longest = count * _PASSES_PER_PROJECTION * forward
         if longest < _NEGLIGIBLE:
-            return ProjectionCost(longest, self._untried_bytes(hits_per_channel))
+            return ProjectionCost(longest, self._untried_bytes(hits))
         order = HitOrder(self.net, choose_rules(AUTO, self.net.survey(self.net.input_size)).book)
         ranks = count / len(found.hits)  # those by mean alone are fewer, but of as many images
         costs = try_projections(
@@ -213,12 +206,23 @@ class _Job:
         )
         rereading = self._images_to_read(order, found.hits) * self.trial.read_seconds
         return ProjectionCost(
-            sum(hits_per_channel[hit.layer] * costs[hit.layer].seconds for hit in found.hits)
+            sum(hits[name] * cost.seconds for name, cost in costs.items())
             + ranks * rereading / self.threads,
-            sum(hits_per_channel[hit.layer] * costs[hit.layer].size for hit in found.hits),
+            sum(hits[name] * cost.size for name, cost in costs.items()),
         )
 
-    def _untried_bytes(self, hits_per_channel: Mapping[str, float]) -> float:
+    def _expected_hits(self, found: HitTrial, limit: int, *, by_mean: bool) -> Mapping[str, float]:
+        """How many projections each layer has; without a trial, as many as there can be."""
+        if not self.trial.inputs:
+            return {layer.name: limit * (1.0 + by_mean) * layer.channels for layer in self.layers}
+        return {
+            name: layer_hits.expected(
+                self.images, trial_images=self.sweep.images, ranks=limit, by_mean=by_mean
+            )
+            for name, layer_hits in found.layers.items()
+        }
+
+    def _untried_bytes(self, hits: Mapping[str, float]) -> float:
         """What projections take on disk, by the pixels that their units see."""
         size = self.net.input_size
         total = 0.0
@@ -226,8 +230,7 @@ class _Job:
             sides = zip(layer.field.axes(len(size)), size, strict=True)
             pixels = prod(min(axis.size, length) for axis, length in sides)
             blob = min(_LEAST_BLOB + _BYTES_PER_PIXEL * pixels, PROJECTION_BYTES)
-            hits = hits_per_channel[layer.name] * layer.channels
-            total += hits * stored_projection_bytes(blob)
+            total += hits[layer.name] * stored_projection_bytes(blob)
         return total
 
     def _images_to_read(self, order: HitOrder, hits: Sequence[MissingProjection]) -> float:

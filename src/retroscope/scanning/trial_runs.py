@@ -1,6 +1,6 @@
 """Small parts of a scan, run and timed: a few images read and swept, a few hits projected."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
 from math import log
@@ -23,7 +23,6 @@ from retroscope.scanning.one_pass import LayerSweeps, choose_batch_size, sweep_b
 from retroscope.scanning.sources import ImageList
 from retroscope.scanning.statistics.batch_images import SweptImage
 from retroscope.scanning.statistics.plain_summary import Scratch
-from retroscope.scanning.statistics.topk import TopK
 from retroscope.scanning.table_sizes import stored_image_bytes, stored_projection_bytes
 from retroscope.unit import Unit
 
@@ -136,62 +135,6 @@ def try_sweep(
         entering = median(run(empty, batch)[1] for _ in repeats)
         other = median(run(full, batch)[1] for _ in repeats)
     return SweepTrial(max(entering, other), other, full_size, full, len(inputs))
-
-
-@dataclass(frozen=True)
-class HitTrial:
-    """The best hit of every channel among the trial images, and for each layer how fast its
-    rankings by maximum and by mean grow apart, as `divergence` says.
-    """
-
-    hits: Sequence[MissingProjection]
-    divergences: Mapping[str, float]
-
-    def share_by_mean_alone(self, layer: str, *, images: int, ranks: int) -> float:
-        """The share of the first hits by mean that are none of the first hits by maximum."""
-        shared: float = max(images / max(ranks, 1), 1.0) ** -self.divergences[layer]
-        return 1 - shared
-
-
-def find_hits(layers: Sequence[Layer], trial: SweepTrial) -> HitTrial:
-    """The hits of a trial, as a scan would record them."""
-    hits: list[MissingProjection] = []
-    divergences: dict[str, float] = {}
-    for layer in layers:
-        sweep = trial.sweeps.layer_sweep(layer.index)
-        by_mean = sweep.by_mean.image[:, 0].tolist()
-        of_layer = [
-            MissingProjection(
-                *(layer.name, channel, image, *divmod(position, layer.size[-1])),
-                *(score, 0, layer.size),
-            )
-            for channel, (score, image, position) in enumerate(_best(sweep.by_max))
-            if image >= 0 and score != 0
-        ]
-        same = sum(by_mean[hit.channel] == hit.image for hit in of_layer)
-        divergences[layer.name] = divergence(same, len(of_layer), images=trial.images)
-        hits += of_layer
-    return HitTrial(hits, divergences)
-
-
-def _best(ranking: TopK) -> list[tuple[float, int, int]]:
-    """The score, image and position of the best of each channel."""
-    columns = ranking.score[:, 0], ranking.image[:, 0], ranking.position[:, 0]
-    return list(zip(*(column.tolist() for column in columns), strict=True))
-
-
-def divergence(same: int, channels: int, *, images: int) -> float:
-    """The exponent with which two rankings grow apart: 0 if they are alike, 1 if unrelated.
-
-    The best image is the same in a share of `images ** -exponent` of the channels. That holds
-    roughly for correlated Gaussian scores, of any number of images and any correlation.
-
-    >>> divergence(8, 8, images=4), divergence(2, 8, images=4)
-    (0.0, 1.0)
-    """
-    if images < 2 or channels == 0:
-        return 0.0
-    return min(log(channels / max(same, 0.5)) / log(images), 1.0)
 
 
 @dataclass(frozen=True)
