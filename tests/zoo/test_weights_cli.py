@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 import retroscope as rs
 from retroscope.cli import main
+from retroscope.errors import ImageError
 from tests.zoo import weight_files as w
 from tests.zoo.test_weights_answers import pair
 
@@ -98,10 +99,10 @@ def test_mean_std_and_size_are_given_as_numbers(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--input-size", "9x"], "'9x' is not a size; write 96, or 96x128"),
+        (["--input-size", "9x"], "'9x' is not a size; write 96, 96x128 for height and width,"),
         (["--input-size", "0"], "is not a size"),
         (["--input-size", "-9"], "is not a size"),
-        (["--input-size", "9x9x9"], "is not a size"),
+        (["--input-size", "9x9x9x9"], "is not a size"),
         (["--mean", "0.5,"], "'0.5,' is not a list of numbers; write .5,.5,.5"),
         (["--std", "half"], "is not a list of numbers"),
     ],
@@ -110,3 +111,8 @@ def test_numbers_that_cannot_be_read_are_told(words: list[str], said: str) -> No
     ended = retroscope("layers", "bvlc_alexnet.npy", *words)
     assert ended.exit_code == 2
     assert said in ended.stderr
+
+
+def test_a_network_of_images_takes_no_depth() -> None:
+    with pytest.raises(ImageError, match=r"a size is a height and a width, .*, not \(9, 9, 9\)"):
+        retroscope("layers", "bvlc_alexnet.npy", "--input-size", "9x9x9")
