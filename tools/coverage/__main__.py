@@ -14,6 +14,8 @@ from tools.coverage.families import all_cases, preload
 from tools.coverage.page import write_page
 from tools.coverage.runner import read_rows, run_all, source_commit
 
+RESULTS, PAGE = Path("docs/coverage.jsonl"), Path("docs/coverage.md")
+
 
 def main() -> None:
     """Run the checks, or write the page."""
@@ -21,7 +23,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="Networks whose FAMILY/NAME has this pattern.")
     parser.add_argument("--jobs", type=int, default=1, help="Processes at a time.")
     parser.add_argument("--seconds", type=float, default=5.0, help="Limit of each kind of check.")
-    parser.add_argument("--output", type=Path, default=Path("coverage.jsonl"), help="Results.")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="Results.")
     parser.add_argument("--again", action="store_true", help="Run those of another commit too.")
     parser.add_argument("--failed", action="store_true", help="Run those with faults again.")
     parser.add_argument("--list", action="store_true", help="List the networks.")
@@ -34,7 +36,7 @@ def main() -> None:
         cases = all_cases()
         pending = [case for case in cases if case.key not in rows]
         rows = {case.key: rows[case.key] for case in cases if case.key in rows}
-        write_page(rows, pending, Path("docs/coverage.md"), earlier=options.earlier)
+        write_page(rows, pending, PAGE, earlier=options.earlier)
         return
     cases = [case for case in all_cases() if re.search(options.only, case.key)]
     if options.failed:

@@ -54,6 +54,7 @@ reaches at least 80 % of the claimed height and width. Each kind of check has a 
 networks have fewer comparisons.
 
 All networks get single images, so those of video are refused here; `tests/` check their answers.
+`docs/coverage.jsonl` has a line for each network; a run adds those that it lacks.
 
 A network is *right* if all answers about it were, *partly refused* if some were refused by name and
 the others right, and *refused* if it does not open.
