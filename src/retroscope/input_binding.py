@@ -1,9 +1,10 @@
 """Holds the other inputs of a network, for all images or for those of a batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import torch
 
@@ -15,8 +16,9 @@ from retroscope.engine.isolation import device_of, dtype_of
 from retroscope.errors import ImageError, ModelError, RetroscopeError, did_you_mean
 from retroscope.geometry import format_size
 from retroscope.imaging.image import Fit
+from retroscope.imaging.slice_files import AnyFile
 from retroscope.module_inputs import ImageInput, ModuleInputs, OtherInput, batch_of_one
-from retroscope.preprocessing import state_preprocessing
+from retroscope.preprocessing import ReadLimits, state_preprocessing
 from retroscope.user_modules import fit_to
 
 if TYPE_CHECKING:
@@ -188,11 +190,8 @@ def _prepare_other(net: "Network", name: str, value: object, size: Size) -> torc
     if not isinstance(spec, ImageInput):
         return spec.tensor_of(name, value).to(spec.dtype or net.dtype)
     preparing = preparing_network(net, spec)
-    try:
+    with name_input(name):
         tensor = preparing.prepare(value).tensor  # type: ignore[arg-type]
-    except RetroscopeError as error:
-        error.args = (f"{name}: {error}",)
-        raise
     expected, actual = _size_beside(net, preparing, size), tuple(tensor.shape[1:])
     if actual != expected:
         raise ImageError(
@@ -200,6 +199,26 @@ def _prepare_other(net: "Network", name: str, value: object, size: Size) -> torc
             f"{format_size(size)}; it must have {format_size(expected)}"
         )
     return tensor
+
+
+@contextmanager
+def name_input(name: str) -> Iterator[None]:
+    """Lets errors about the image of another input begin with its name."""
+    try:
+        yield
+    except RetroscopeError as error:
+        error.args = (f"{name}: {error}",)
+        raise
+
+
+def prepare_other_file(
+    net: "Network", name: str, file: AnyFile, source: str, **limits: Unpack[ReadLimits]
+) -> NetworkInput:
+    """Another image as the network takes it, from an open file; `source` is its name."""
+    assert net.inputs is not None
+    spec = net.inputs.kinds[name]
+    assert isinstance(spec, ImageInput)
+    return preparing_network(net, spec).prepare_file(file, source, **limits)
 
 
 def hold_for_all(net: "Network", values: Values) -> "Network":
@@ -225,6 +244,15 @@ def hold_for_all(net: "Network", values: Values) -> "Network":
         inputs = inputs.hold(name, _prepare_held(net, name, value))
     holding = net.with_module(net.module, net.preprocessing.fit, inputs=inputs)
     holding.remarks = _held_remarks(net, values)
+    return holding
+
+
+def hold_prepared(net: "Network", held: Values, remarks: Sequence[str]) -> "Network":
+    """The network with what another one of the same inputs holds, and the remarks of that one."""
+    assert net.inputs is not None
+    inputs = replace(net.inputs, held={**net.inputs.held, **held})
+    holding = net.with_module(net.module, net.preprocessing.fit, inputs=inputs)
+    holding.remarks = tuple(remarks)
     return holding
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import retroscope as rs
 from tests.cli.terminal import Retroscope, picture
+from tests.scanning.same_atlas import assert_same_atlas
 
 NETWORK = """
 import retroscope as rs
@@ -26,6 +27,17 @@ def conditioned():
     torch.manual_seed(0)
     inputs = {"image": "image", "numbers": rs.NumberInput(2)}
     return rs.Network(Conditioned(), input_size=(24, 24), inputs=inputs)
+
+
+class Triple(Pair):
+    def forward(self, left, right, third):
+        return super().forward(left, right - third)
+
+
+def triple():
+    torch.manual_seed(0)
+    inputs = {"left": "image", "right": "image", "third": "image"}
+    return rs.Network(Triple(), input_size=(24, 24), inputs=inputs)
 """
 
 
@@ -118,6 +130,30 @@ def test_two_folders_are_scanned(several: Path, retroscope: Retroscope) -> None:
     with rs.open_atlas("pairs.atlas") as atlas:
         best = max(rs.activations(net, "compare", pair).maps[0].max() for pair in pairs)
         assert atlas.plate("compare:0").patches[0].score == pytest.approx(best, rel=1e-4)
+
+
+SCAN = ("--layers", "compare", "--batch-size", "1", "--threads", "1", "--device", "cpu")
+
+
+def test_workers_and_plans_make_the_atlas_of_one_process(
+    several: Path, retroscope: Retroscope
+) -> None:
+    """One input is held, one comes with each image."""
+    held = ("--input", "third=cat.png", "--input", "right=right")
+    words = ("scan", "several.py:triple", "left", *held, *SCAN, "--projections", "1")
+    assert retroscope(*words, "--to", "one.atlas").status == 0
+    said = retroscope(*words, "--to", "on.atlas", "--on", "processes", "--workers", "1")
+    assert (said.status, said.out) == (0, "on.atlas\n"), said.err
+    assert_same_atlas(several / "one.atlas", several / "on.atlas")
+    planned = retroscope("plan", "several.py:triple", "left", *held, *SCAN, "--to", "a.plan")
+    assert planned.status == 0, planned.err
+    assert retroscope("sweep", "a.plan").status == 0
+    assert retroscope("merge", "a.plan", "--to", "lots.atlas").status == 0
+    words = ("illustrate", "lots.atlas", "several.py:triple", "--device", "cpu", "--threads", "1")
+    words += ("--input", "third=cat.png", "--projections", "1")
+    said = retroscope(*words, "--on", "processes", "--workers", "1")
+    assert said.status == 0, said.err
+    assert_same_atlas(several / "one.atlas", several / "lots.atlas")
 
 
 def test_the_table_of_layers_names_what_reads_other_inputs(

@@ -11,8 +11,9 @@ import torch
 
 import retroscope as rs
 from retroscope.engine.held_inputs import held_forward
-from retroscope.errors import ImageError, ModelError, RetroscopeError
+from retroscope.errors import ImageError, RetroscopeError
 from retroscope.network import Network
+from retroscope.scanning.sources.paired_images import _PathLookup
 from retroscope.web.live.scanned_images import ScannedImages
 from tests.conftest import built
 from tests.reference.several_inputs import Conditioned, Pair
@@ -190,11 +191,6 @@ def test_a_table_without_the_column_is_refused_with_its_columns(
         scanned(pair_network(), left, inputs={"right": table})
 
 
-def test_workers_are_refused(folders: tuple[Path, Path]) -> None:
-    with pytest.raises(ModelError, match="takes several inputs, and is scanned in one process"):
-        scanned(pair_network(), folders[0], inputs={"right": folders[1]}, on="processes")
-
-
 def test_a_network_whose_other_inputs_are_held_scans_a_folder_as_any_other(
     folders: tuple[Path, Path],
 ) -> None:
@@ -206,6 +202,47 @@ def test_a_network_whose_other_inputs_are_held_scans_a_folder_as_any_other(
     other = pair_network().hold(right=torch.zeros(3, SIDE, SIDE))
     with pytest.raises(RetroscopeError, match="with other values held for them; give the same"):
         rs.illustrate(atlas.path, other)
+
+
+def test_joined_atlases_read_the_partners_of_each_part(folders: tuple[Path, Path]) -> None:
+    """Both have images of the same names, and folders of their own."""
+    left, _ = folders
+    moved = left.parent / "more" / "left", left.parent / "more" / "right"
+    parts = []
+    for seed, (images, partners) in enumerate((folders, moved)):
+        for number in range(COUNT if seed else 0):
+            for folder, suffix in ((images, "png"), (partners, "bmp")):
+                folder.mkdir(parents=True, exist_ok=True)
+                name = folder / f"{number:02}.{suffix}"
+                smooth_image(100 + number + 50 * (folder is partners), SIDE).save(name)
+        to = images.parent / "part.atlas"
+        inputs = {"right": partners}
+        scanned(pair_network(), images, to, inputs=inputs, projections=False).close()
+        parts.append(to)
+    joined = left.parent / "joined.atlas"
+    rs.merge(parts, to=joined).close()
+    rs.illustrate(joined, pair_network(), projections=1)
+    with rs.open_atlas(joined) as atlas:
+        best = atlas.plate("compare:0").patches[0]
+        part = moved if "more" in Path(best.source).parts else folders
+        name = Path(best.source).stem
+        pair = {"left": part[0] / f"{name}.png", "right": part[1] / f"{name}.bmp"}
+        unit = f"compare:0@{best.position[0]},{best.position[1]}"
+        expected = rs.deconv(pair_network(), unit, pair)
+        assert best.score == pytest.approx(expected.activation, rel=1e-5)
+        assert best.projection is not None
+        largest = np.abs(expected.pixels).max()
+        np.testing.assert_allclose(best.projection.pixels, expected.pixels, atol=0.02 * largest)
+
+
+def test_atlases_that_hold_other_values_are_not_joined(folders: tuple[Path, Path]) -> None:
+    left, right = folders
+    parts = [left.parent / f"{number}.atlas" for number in range(2)]
+    for number, to in enumerate(parts):
+        held = pair_network().hold(right=right / f"{number:02}.bmp")
+        scanned(held, left, to, projections=False).close()
+    with pytest.raises(RetroscopeError, match="they differ in the inputs of the model, or what is"):
+        rs.merge(parts, to=left.parent / "joined.atlas")
 
 
 class Samples(torch.utils.data.Dataset[Any]):
@@ -237,3 +274,28 @@ def test_the_viewer_reads_what_comes_with_an_image_from_where_the_scan_did(
         torch.testing.assert_close(read.tensor, expected.tensor)
         torch.testing.assert_close(read.others["right"], expected.others["right"])
         assert rs.saliency(net, read, target=0).values.shape == (SIDE, SIDE)
+
+
+@pytest.mark.parametrize(
+    ("partners", "keys", "expected"),
+    [
+        (["a.png", "b/a.png"], ["a.png", "b/a.png"], ["a.png", "b/a.png"]),
+        (["a.bmp", "b/a.bmp"], ["a.png", "b/a.png"], ["a.bmp", "b/a.bmp"]),
+        (["x/1.bmp", "y/1.bmp"], ["0.tar/x/1.png", "0.tar/y/1.png"], ["x/1.bmp", "y/1.bmp"]),
+        (
+            ["left/x/1.png", "left/y/1.png"],
+            ["x/1.png", "y/1.png"],
+            ["left/x/1.png", "left/y/1.png"],
+        ),
+        (["depth/1.png"], ["rgb/1.png"], ["depth/1.png"]),
+        (["1.bmp"], ["x/1.png", "y/1.png"], [None, None]),
+        (["x/1.bmp", "y/1.bmp"], ["1.png"], [None]),
+        (["1.bmp"], ["2.png"], [None]),
+        ([".hidden"], ["hidden"], [None]),
+    ],
+)
+def test_the_partner_of_an_image_is_the_one_whose_path_ends_alike(
+    partners: list[str], keys: list[str], expected: list[str | None]
+) -> None:
+    lookup = _PathLookup(partners, keys)
+    assert list(map(lookup.find, keys)) == expected

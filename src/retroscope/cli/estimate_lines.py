@@ -1,6 +1,7 @@
 """What a scan is expected to take, in words."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retroscope.cli.options import add_option
@@ -55,6 +56,8 @@ def describe_estimate(
     else:
         shards = list_shards(images, glob=glob, labels=labels, class_folder=class_folder)
         sample = sample_source(shards)
+        if sample.images is not None:
+            sample = replace(sample, images=pair_images(net, sample.images, inputs))
         counts.insert(0, _count_images(sample))
         if sample.images is None or not sample.count:
             return ", ".join(counts)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from retroscope.cli.input_values import scanned_sources
 from retroscope.cli.options import (
     OpenOptions,
     examples,
@@ -71,10 +72,17 @@ def plan(model: str, images: str, *, options: PlanOptions, opening: OpenOptions)
     from retroscope.scanning.lots.make_plan import make_plan
     from retroscope.scanning.lots.network_source import NetworkSource
 
-    net = opening.open(model)
+    net, inputs = opening.open_to_scan(model), scanned_sources(opening.inputs)
     opened = NetworkSource.named(model, **opening.keywords)
     with stdout_to_stderr():
-        made = make_plan(net, images, opened=opened, threads=opening.threads, **options.keywords)
+        made = make_plan(
+            net,
+            images,
+            opened=opened,
+            inputs=inputs,
+            threads=opening.threads,
+            **options.keywords,
+        )
     click.echo(_describe_plan(made), err=True)
     click.echo(options.to)
 

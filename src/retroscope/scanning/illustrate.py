@@ -44,7 +44,7 @@ from retroscope.scanning.plan import refuse_volumes_on_workers
 from retroscope.scanning.sources import ImageList, ImageSource, list_images, list_shards
 from retroscope.scanning.sources.known_images import list_known_images
 from retroscope.scanning.sources.left_out import LeftOutShards
-from retroscope.scanning.sources.paired_images import pair_scanned_images, refuse_several_inputs
+from retroscope.scanning.sources.paired_images import pair_scanned_images
 from retroscope.unit import Unit
 
 CACHED_IMAGES, IMAGES_PER_TRANSACTION = 384, 32
@@ -153,7 +153,6 @@ def illustrate(
     ranks = parse_ranks(projections)
     options = None
     if on is not None:
-        refuse_several_inputs(net)
         refuse_volumes_on_workers(net)
         options = WorkerOptions.parse(on, workers=workers, gpus_per_worker=gpus_per_worker)
     with extend_atlas(atlas) as (scanned, writer):

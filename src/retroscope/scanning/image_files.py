@@ -21,9 +21,10 @@ from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, RetroscopeError
 from retroscope.imaging.frames import FrameFolder
 from retroscope.imaging.slice_files import AnyFile
-from retroscope.input_binding import attach_others
+from retroscope.input_binding import attach_others, name_input, prepare_other_file
 from retroscope.network import Network
 from retroscope.scanning.sources import ImageFiles, ImageList
+from retroscope.scanning.sources.image_list import OtherList
 from retroscope.scanning.sources.locations import is_gone
 
 _IMAGES_PER_QUERY = 10_000
@@ -43,7 +44,7 @@ def read_input(
         network_input = net.prepare_file(image.file, name)
         row = ImageFileRow(index, image.size, image.modified, _digest(image.file))
     if image_list.others:
-        network_input = attach_others(net, network_input, _other_values(image_list, index))
+        network_input = attach_others(net, network_input, _other_values(net, image_list, index))
         row = row._replace(digest=_digest_with_others(row.digest, image_list, index))
     return replace(network_input, caveats=()), row  # the atlas says it once for all images
 
@@ -51,12 +52,22 @@ def read_input(
 def _prepare_loaded(net: Network, image_list: ImageList, index: int) -> NetworkInput:
     image = image_list.load(index)
     if net.inputs is not None and image_list.others:
-        return net.prepare({net.inputs.image: image, **_other_values(image_list, index)})
+        return net.prepare({net.inputs.image: image, **_other_values(net, image_list, index)})
     return net.prepare(image)
 
 
-def _other_values(image_list: ImageList, index: int) -> dict[str, object]:
-    return {name: other.value(index) for name, other in image_list.others.items()}
+def _other_values(net: Network, image_list: ImageList, index: int) -> dict[str, object]:
+    """The numbers that come with an image, and the other images as the network takes them."""
+    return {
+        name: other.value(index) if other.numbers else _read_other(net, name, other, index)
+        for name, other in image_list.others.items()
+    }
+
+
+def _read_other(net: Network, name: str, other: OtherList, index: int) -> NetworkInput:
+    file = other.file(index)
+    with name_input(name), file.open(0) as opened:
+        return prepare_other_file(net, name, opened.file, file.name(0))
 
 
 def _digest_with_others(digest: bytes, image_list: ImageList, index: int) -> bytes:
@@ -64,7 +75,7 @@ def _digest_with_others(digest: bytes, image_list: ImageList, index: int) -> byt
     if not image_list.others:
         return digest
     joined = blake2b(digest, digest_size=_DIGEST_BYTES)
-    for value in _other_values(image_list, index).values():
+    for value in (other.value(index) for other in image_list.others.values()):
         joined.update(Path(value).read_bytes() if isinstance(value, str) else repr(value).encode())
     return joined.digest()
 

@@ -36,6 +36,7 @@ from retroscope.scanning.plan import (
     refuse_less_than_one,
     refuse_signals,
     refuse_volumes_on_workers,
+    source_facts,
     stored_count,
 )
 from retroscope.scanning.precision import (
@@ -46,11 +47,7 @@ from retroscope.scanning.precision import (
     to_bfloat16,
 )
 from retroscope.scanning.sources import ImageSource, list_images
-from retroscope.scanning.sources.paired_images import (
-    OtherSources,
-    pair_images,
-    refuse_several_inputs,
-)
+from retroscope.scanning.sources.paired_images import OtherSources, pair_images
 
 
 @check_arguments
@@ -117,11 +114,10 @@ def scan(
     refuse_less_than_one(top=top, per_class=per_class, batch_size=batch_size, workers=workers)
     class_rankings = ClassRankingRequest.parse(per_class, ranked_classes, classes=classes)
     if on is not None:
-        refuse_several_inputs(net, inputs)
         refuse_volumes_on_workers(net)
         distributed = DistributedScan(
             net,
-            ScanSource(images, glob, labels, class_folder),
+            ScanSource(images, glob, labels, class_folder, inputs),
             Path(to),
             WorkerOptions.parse(on, workers=workers, gpus_per_worker=gpus_per_worker),
             layers=layers,
@@ -155,7 +151,7 @@ def scan(
     plan.refuse_too_large()
     workers = workers or default_workers()
     with AtlasWriter(to, restart=restart) as writer:
-        _start_or_resume(writer, plan, source=_source_facts(images, glob, inputs))
+        _start_or_resume(writer, plan, source=source_facts(images, glob, inputs))
         start = perf_counter()
         _run_passes(writer, plan, workers=workers, progress=progress)
         max_seconds = time_for_projections(perf_counter() - start) if ranks.is_timed else inf
@@ -170,15 +166,6 @@ def scan(
             progress=progress,
         )
     return open_atlas(to)
-
-
-def _source_facts(
-    images: ImageSource, glob: str | None, inputs: OtherSources | None
-) -> dict[str, Json]:
-    """Where the images are, to find them again; a list or a data set is not in one place."""
-    others: Json = {name: str(source) for name, source in (inputs or {}).items()}
-    facts: dict[str, Json] = {"input_sources": others} if others else {}
-    return facts | ({"source": str(images), "glob": glob} if isinstance(images, str | Path) else {})
 
 
 def _start_or_resume(writer: AtlasWriter, plan: ScanPlan, *, source: dict[str, Json]) -> None:

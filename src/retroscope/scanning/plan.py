@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 
 from retroscope.atlas.schema import AtlasError, Json
 from retroscope.errors import RetroscopeError
@@ -22,7 +23,8 @@ from retroscope.scanning.size_limits import (
     refuse_too_many_classes,
     refuse_too_many_hits,
 )
-from retroscope.scanning.sources import ImageList
+from retroscope.scanning.sources import ImageList, ImageSource
+from retroscope.scanning.sources.paired_images import OtherSources
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +126,15 @@ FACT_LABELS = {
     "ranked_classes": "the classes whose images are ranked",
 }
 """The facts that must not change, as errors call them."""
+
+
+def source_facts(
+    images: ImageSource, glob: str | None, inputs: OtherSources | None
+) -> dict[str, Json]:
+    """Where the images are, to find them again; a list or a data set is not in one place."""
+    others: Json = {name: str(source) for name, source in (inputs or {}).items()}
+    facts: dict[str, Json] = {"input_sources": others} if others else {}
+    return facts | ({"source": str(images), "glob": glob} if isinstance(images, str | Path) else {})
 
 
 def stored_count(meta: Mapping[str, Json], key: str) -> int:

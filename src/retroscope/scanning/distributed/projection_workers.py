@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from retroscope.network import Network
 from retroscope.scanning.distributed.second_pass import ProjectionWorkers
 from retroscope.scanning.distributed.worker_options import WorkerOptions
-from retroscope.scanning.lots.network_source import NetworkSource, pickle_network
+from retroscope.scanning.lots.network_source import NetworkSource, source_of, write_network
 
 
 @contextmanager
@@ -23,15 +23,17 @@ def projection_workers(
 ) -> Iterator[ProjectionWorkers]:
     """Workers that open the network as `network` says.
 
-    Without a name, it is pickled in a plan's folder already, or into a folder beside an atlas,
-    which workers must see.
+    What a name does not say is in a plan's folder already, or written into a folder beside an
+    atlas, which workers must see.
     """
     threads = threads or on.choose_threads(net.device)
     runner, readers = on.runner(net.device, threads), on.reading_threads(net.device, threads)
-    if network is not None and (network.model or pickled_in is not None):
+    source = source_of(net, network)
+    is_named = bool(source.model) and not source.is_held
+    if pickled_in is not None or is_named:
         folder_of_pickle = (pickled_in or beside.parent).absolute()
-        yield ProjectionWorkers(runner, network, folder_of_pickle, threads, readers)
+        yield ProjectionWorkers(runner, source, folder_of_pickle, threads, readers)
         return
     with TemporaryDirectory(dir=beside.absolute().parent, prefix=f".{beside.name}.") as folder:
-        source = pickle_network(net, Path(folder))
+        write_network(net, source, Path(folder))
         yield ProjectionWorkers(runner, source, Path(folder), threads, readers)

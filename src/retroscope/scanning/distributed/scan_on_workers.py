@@ -36,6 +36,7 @@ from retroscope.scanning.runners.work import Limits
 from retroscope.scanning.sources import ImageSource, list_shards
 from retroscope.scanning.sources.known_images import known_images
 from retroscope.scanning.sources.left_out import LeftOutShards
+from retroscope.scanning.sources.paired_images import OtherSources, pair_images
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,11 @@ class ScanSource:
     glob: str | None = None
     labels: str | Path | None = None
     class_folder: str | None = None
+    inputs: OtherSources | None = None
 
     @property
     def keywords(self) -> dict[str, Any]:
-        """The keywords of `list_images` and of `make_plan`."""
+        """The keywords of `list_shards` and of `make_plan`."""
         return {"glob": self.glob, "labels": self.labels, "class_folder": self.class_folder}
 
 
@@ -119,6 +121,7 @@ class DistributedScan:
             self.source.images,
             to=folder.path,
             opened=self.on.network,
+            inputs=self.source.inputs,
             layers=self.layers,
             top=self.top,
             per_class=self.class_rankings.per_class or None,
@@ -156,6 +159,7 @@ class DistributedScan:
             keys = [image.key for image in scanned.images]
             left_out = LeftOutShards.from_facts(scanned.meta)
             image_list = known_images(left_out.remove_from(source, keys), keys)
+            image_list = pair_images(self.net, image_list, self.source.inputs)
             check_scan_and_images(scanned, self.net, image_list)
             project_hits(
                 writer,
@@ -171,6 +175,7 @@ class DistributedScan:
         """Raises if the finished atlas is of another scan than this one."""
         source = list_shards(self.source.images, **self.source.keywords)
         image_list = LeftOutShards.from_facts(meta).remove_from(source).list_images()
+        image_list = pair_images(self.net, image_list, self.source.inputs)
         plan = ScanPlan(
             self.net,
             image_list,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from retroscope.atlas.queries.table_rows import ProjectionRow
@@ -27,6 +27,7 @@ from retroscope.scanning.runners.dispatch import run
 from retroscope.scanning.runners.work import Deadly, Failed, RunStatus
 from retroscope.scanning.runners.workers import Runner
 from retroscope.scanning.sources import ImageFiles, ImageList
+from retroscope.scanning.sources.image_list import OtherList
 from retroscope.unit import Unit
 
 CACHED_IMAGES = 128
@@ -34,12 +35,16 @@ CACHED_IMAGES = 128
 
 @dataclass(frozen=True)
 class PortionTask:
-    """Hits that are projected together, and their images by place: numbers, keys, and files."""
+    """Hits that are projected together, and their images by place: numbers, keys, and files.
+
+    `others` come with the images, for a network of several inputs.
+    """
 
     hits: Sequence[MissingProjection]
     images: Sequence[int]
     keys: Sequence[str]
     files: ImageFiles
+    others: Mapping[str, OtherList] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,9 @@ class ProjectionWork:
     def _project(self, net: Network, task: PortionTask) -> PortionResult:
         place_by_image = {image: place for place, image in enumerate(task.images)}
         labels = [-1] * len(task.images)
-        image_list = ImageList(task.keys, labels, [], task.files.name, task.files)
+        image_list = ImageList(
+            task.keys, labels, [], task.files.name, task.files, others=task.others
+        )
         files: list[ImageFileRow] = []
         sequence = [place_by_image[hit.image] for hit in task.hits]
         with (
@@ -185,7 +192,8 @@ def _tasks(
     for hits in portions:
         images = sorted({hit.image for hit in hits})
         keys = [image_list.keys[image] for image in images]
-        yield PortionTask(hits, images, keys, select_files(image_list.files, images))
+        others = {name: other.select(images) for name, other in image_list.others.items()}
+        yield PortionTask(hits, images, keys, select_files(image_list.files, images), others)
 
 
 def _describe_lost(lost: Sequence[Deadly[PortionTask]]) -> RetroscopeError:

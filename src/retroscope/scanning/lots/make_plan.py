@@ -19,13 +19,23 @@ from retroscope.scanning.class_ranking_request import ClassRankingRequest
 from retroscope.scanning.estimate import estimate_scan
 from retroscope.scanning.illustrate import NO_RANKS
 from retroscope.scanning.layer_choice import scan_layers
-from retroscope.scanning.lots.network_source import PICKLE, NetworkSource, pickle_network
+from retroscope.scanning.lots.network_source import (
+    HELD,
+    PICKLE,
+    NetworkSource,
+    source_of,
+    write_network,
+)
 from retroscope.scanning.lots.plan_folder import LOTS, PlanFolder
 from retroscope.scanning.lots.sweep_lot import list_shard
 from retroscope.scanning.lots.sweep_plan import CHANGES, SweepPlan, open_plan
 from retroscope.scanning.lots.whole_files import PlanError, explain_failure
 from retroscope.scanning.one_pass import choose_batch_size
-from retroscope.scanning.plan import refuse_less_than_one, refuse_volumes_on_workers
+from retroscope.scanning.plan import (
+    refuse_less_than_one,
+    refuse_volumes_on_workers,
+    source_facts,
+)
 from retroscope.scanning.precision import Precision, to_bfloat16
 from retroscope.scanning.size_limits import (
     refuse_large_class_rankings,
@@ -33,7 +43,7 @@ from retroscope.scanning.size_limits import (
 )
 from retroscope.scanning.sources import ImageSource, Shard, list_shards
 from retroscope.scanning.sources.class_rules import sort_classes
-from retroscope.scanning.sources.paired_images import refuse_several_inputs
+from retroscope.scanning.sources.paired_images import OtherSources, pair_shards
 from retroscope.scanning.sources.shards import IMAGES_PER_SHARD, ShardKind
 
 LOT_SECONDS = 120.0
@@ -47,6 +57,7 @@ def make_plan(
     *,
     to: str | Path,
     opened: NetworkSource | None = None,
+    inputs: OtherSources | None = None,
     layers: str | Sequence[str] | None = None,
     top: int = 9,
     per_class: int | None = None,
@@ -72,7 +83,6 @@ def make_plan(
     """
     net, folder = as_network(net).for_batches, PlanFolder(Path(to))
     _refuse_no_source(opened)
-    refuse_several_inputs(net)
     refuse_volumes_on_workers(net)
     refuse_less_than_one(
         top=top,
@@ -82,14 +92,16 @@ def make_plan(
         lot_images=lot_images,
     )
     class_rankings = ClassRankingRequest.parse(per_class, ranked_classes, classes=classes)
-    source = list_shards(images, glob=glob, labels=labels, class_folder=class_folder)
+    source = pair_shards(
+        net, list_shards(images, glob=glob, labels=labels, class_folder=class_folder), inputs
+    )
     class_names = _known_classes(source.shards) if class_rankings.per_class else None
     if class_names is not None:
         class_rankings = class_rankings.resolve(class_names)
     existing = _open_existing(folder, restart=restart)
     plan = SweepPlan.make(
         net,
-        opened or NetworkSource("", {"device": net.device.type}),
+        source_of(net, opened),
         layer_choice=[layers] if isinstance(layers, str) else layers and list(layers),
         top=top,
         precision=Precision.parse(precision),
@@ -98,9 +110,10 @@ def make_plan(
         with_classes=classes,
         per_class=class_rankings.per_class,
         ranked_classes=class_rankings.ranked_classes and list(class_rankings.ranked_classes),
-        source=_source_facts(net, images, glob),
+        source={**_rule_facts(net), **source_facts(images, glob, inputs)},
         images=_count_images(source.shards),
         shard_digest=_digest(source.shards),
+        others_digest=_digest_others(source.shards),
         lot_starts=existing.lot_starts if existing else [],
         lot_images=existing.lot_images if existing else [],
     )
@@ -149,15 +162,13 @@ def _open_existing(folder: PlanFolder, *, restart: bool) -> SweepPlan | None:
 def _is_unfinished(folder: PlanFolder) -> bool:
     """Whether a folder holds nothing, or what is left of planning that was killed."""
     names = {path.name for path in folder.path.iterdir()}
-    return all(name in (LOTS, PICKLE) or name.startswith(".") for name in names)
+    return all(name in (LOTS, PICKLE, HELD) or name.startswith(".") for name in names)
 
 
-def _source_facts(net: Network, images: ImageSource, glob: str | None) -> dict[str, Json]:
-    """What a scan records of the source of its images, and of the rules of its projections."""
+def _rule_facts(net: Network) -> dict[str, Json]:
+    """What a scan records of the rules of its projections."""
     rules = choose_rules(AUTO, net.survey(net.input_size))
-    facts: dict[str, Json] = {"rules": rules.book.name, "rules_reason": rules.reason}
-    is_place = isinstance(images, str | Path)
-    return facts | ({"source": str(images), "glob": glob} if is_place else {})
+    return {"rules": rules.book.name, "rules_reason": rules.reason}
 
 
 def _count_images(shards: Sequence[Shard]) -> int | None:
@@ -170,8 +181,18 @@ def _digest(shards: Sequence[Shard]) -> str:
     """A digest of the shards: another one if images, classes or archives have changed."""
     digest = blake2b(digest_size=16)
     for shard in shards:
-        facts = {**shard.to_json(), "shown_location": None}  # the same from any working directory
+        facts = replace(shard, shown_location="", others={}).to_json()  # from any working directory
         digest.update(json.dumps(facts, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _digest_others(shards: Sequence[Shard]) -> str:
+    """A digest of what comes with the images: another if files are renamed or numbers change."""
+    digest = blake2b(digest_size=16)
+    for shard in shards:
+        for name, other in shard.others.items():
+            facts = {"input": name, **replace(other, shown_root="").to_json()}
+            digest.update(json.dumps(facts, sort_keys=True).encode())
     return digest.hexdigest()
 
 
@@ -233,8 +254,7 @@ def _write(folder: PlanFolder, plan: SweepPlan, shards: Sequence[Shard], *, net:
     """Writes a plan: what it names comes first, so that it is complete once it is there."""
     with explain_failure(folder.path):
         folder.lots.mkdir(parents=True, exist_ok=True)
-    if not plan.network.model:
-        pickle_network(net, folder.path)
+    write_network(net, plan.network, folder.path)
     for number, lot in enumerate(plan.lots):
         folder.write_shards(number, shards[lot.start : lot.stop])
     folder.write_plan(plan.to_json())
@@ -244,8 +264,8 @@ def _refuse_change(folder: PlanFolder, existing: SweepPlan, plan: SweepPlan) -> 
     """Raises if the folder holds another plan than this one."""
     before, after = existing.comparable, plan.comparable
     changed = [name for name in CHANGES if before[name] != after[name]]
-    if "shard_digest" in changed and "lot_starts" in changed:  # which follows from it
-        changed.remove("lot_starts")
+    if "shard_digest" in changed:  # others follow from it
+        changed = [name for name in changed if name not in ("lot_starts", "others_digest")]
     changes = [CHANGES[name] for name in changed]
     if changes:
         raise RetroscopeError(

@@ -175,7 +175,18 @@ class _Merger:
         if readable == 0:
             self.writer.discard()
             raise ImageError(f"none of the images can be read; {next(iter(errors.values()), '')}")
+        self._add_others(fingerprint)
         return {"images": count, "image_list": fingerprint.digest, "readable": readable}
+
+    def _add_others(self, fingerprint: ListFingerprint) -> None:
+        """Adds what comes with each image to the digest of the list."""
+        names = dict[str, list[str]]()
+        for lot in self.lots if self.plan.inputs else ():
+            skipped = self.folder.skipped_shards(lot)
+            for shard in self.folder.read_shards(lot):
+                for name, other in shard.others.items() if shard.number not in skipped else ():
+                    names.setdefault(name, []).extend(other.names)
+        fingerprint.add_others(names)
 
     def _read_errors(self, lot: int, numbers: ImageNumbers) -> dict[int, str]:
         """Why images of a lot could not be read, in either stage."""
@@ -225,6 +236,7 @@ class _Merger:
             "model": plan.model,
             "weights": plan.weights,
             "preprocessing": dict(plan.preprocessing),
+            **({} if plan.inputs is None else {"inputs": dict(plan.inputs)}),
             "layers": [layer.name for layer in plan.layers],
             "top": plan.top,
             "precision": plan.precision,

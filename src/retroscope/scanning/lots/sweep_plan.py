@@ -17,7 +17,7 @@ from retroscope.atlas.row_decoding import graph_from_rows, layer_from_row
 from retroscope.atlas.row_encoding import graph_row, layer_row
 from retroscope.atlas.schema import Json
 from retroscope.engine.layer_graph import layer_graph
-from retroscope.methods.atlas_match import fingerprint, preprocessing_json
+from retroscope.methods.atlas_match import fingerprint, inputs_json, preprocessing_json
 from retroscope.network import Network
 from retroscope.results.layers import GraphStep, Layer
 from retroscope.scanning.class_ranking_request import ClassRankingRequest
@@ -30,16 +30,17 @@ from retroscope.scanning.lots.whole_files import PlanError
 from retroscope.scanning.persist import checkpoint_format
 from retroscope.scanning.precision import Precision
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, eq=False)
 class SweepPlan:
     """What a scan in lots covers. Lots are ranges of shards; `lot_starts` ends with their number.
 
+    `inputs` are those of a network of several, with digests of what is held for all images.
     `layer_choice` are the names that select the layers, None for the default. `images` is how many
     there are, if that is known without reading them, and `lot_images` about how many a lot has;
-    `shard_digest` stands for the shards.
+    `shard_digest` stands for the shards, and `others_digest` for what comes with their images.
     `with_classes`: what each channel does by class is counted, too; `per_class` images of each of
     the `ranked_classes` are ranked, None for all classes. `threads` are those of torch in
     each worker, and `machine` is the kind that has planned.
@@ -49,6 +50,7 @@ class SweepPlan:
     model: str
     weights: str
     preprocessing: Mapping[str, Json]
+    inputs: Mapping[str, Json] | None
     layer_choice: Sequence[str] | None
     layer_rows: Sequence[LayerRow]
     graph_rows: Sequence[GraphRow]
@@ -63,6 +65,7 @@ class SweepPlan:
     source: Mapping[str, Json]
     images: int | None
     shard_digest: str
+    others_digest: str
     lot_starts: Sequence[int]
     lot_images: Sequence[int]
     version: str
@@ -83,6 +86,7 @@ class SweepPlan:
             model=net.name,
             weights=fingerprint(net.module),
             preprocessing=preprocessing_json(net.preprocessing),
+            inputs=None if net.inputs is None else inputs_json(net),
             layer_choice=layer_choice,
             layer_rows=_layer_rows(layers),
             graph_rows=_graph_rows(net, layers),
@@ -187,7 +191,9 @@ CHANGES = {
     "model": "the model",
     "weights": "the weights of the model",
     "preprocessing": "the preprocessing",
+    "inputs": "the inputs of the model, or what is held for them",
     "shard_digest": "the images or their classes",
+    "others_digest": "what comes with the images",
     "layer_rows": "the choice of layers",
     "top": "the number of hits kept",
     "precision": "the precision",
@@ -218,6 +224,11 @@ def open_network(folder: PlanFolder, plan: SweepPlan) -> Network:
         raise PlanError(
             f"{plan.model} has another preprocessing here than when {name} was planned; use the "
             "same versions of the libraries, or plan to another folder"
+        )
+    if plan.inputs != (None if net.inputs is None else inputs_json(net)):
+        raise PlanError(
+            f"{plan.model} has other inputs here than when {name} was planned, or holds other "
+            "values for them; restore them, or plan to another folder"
         )
     if _layer_rows(scan_layers(net, plan.layer_choice)) != list(plan.layer_rows):
         raise PlanError(

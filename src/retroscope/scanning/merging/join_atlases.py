@@ -39,7 +39,7 @@ from retroscope.scanning.plan import FACT_LABELS, stored_count
 from retroscope.scanning.sources.image_list import ListFingerprint
 from retroscope.scanning.sources.left_out import LeftOutShards
 
-_SAME_FACTS = ("weights", "preprocessing", "precision")
+_SAME_FACTS = ("weights", "preprocessing", "inputs", "precision")
 
 
 def join_atlases(
@@ -274,5 +274,6 @@ def _source_facts(atlas: Atlas) -> list[Json]:
         "source": meta.get("source"),
         "glob": meta.get("glob"),
         "images": len(atlas.images),
+        **({"input_sources": meta["input_sources"]} if "input_sources" in meta else {}),
     }
     return [source | LeftOutShards.from_facts(meta).facts]

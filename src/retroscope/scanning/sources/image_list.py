@@ -5,12 +5,14 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
 from stat import S_ISDIR
+from typing import Any, Self
 
+from retroscope.atlas.schema import Json
 from retroscope.errors import ImageError
 from retroscope.imaging.decoding import open_image_file
 from retroscope.imaging.frames import FrameFolder
@@ -127,15 +129,58 @@ class JoinedFiles(ImageFiles):
 
 @dataclass(frozen=True)
 class OtherList:
-    """What comes with each image of a list: the paths of files below a folder, or numbers."""
+    """What comes with each image of a list: the paths of files below a folder, or numbers.
+
+    `shown_root` is what errors call the folder, if that is not its path. Of numbers, the names are
+    the texts that they were read from.
+    """
 
     names: Sequence[str]
     root: str = ""
     numbers: Sequence[Sequence[float]] = ()
+    shown_root: str | None = None
 
     def value(self, index: int) -> str | Sequence[float]:
         """The path or the numbers for an image."""
         return self.numbers[index] if self.numbers else str(Path(self.root) / self.names[index])
+
+    def file(self, index: int) -> LocalFiles:
+        """The file for an image, under the name that errors call it, unless it has numbers."""
+        shown = self.root if self.shown_root is None else self.shown_root
+        paths = [str(Path(root) / self.names[index]) for root in (self.root, shown)]
+        return LocalFiles(paths[:1], paths[1:])
+
+    def select(self, indices: Sequence[int]) -> Self:
+        """What comes with some of the images."""
+        numbers = [self.numbers[index] for index in indices] if self.numbers else ()
+        return replace(self, names=[self.names[index] for index in indices], numbers=numbers)
+
+    def to_json(self) -> dict[str, Json]:
+        """The list for a file that any process can read: the path of the folder is absolute."""
+        return {
+            "names": list(self.names),
+            "root": "" if self.numbers else str(Path(self.root).absolute()),
+            "numbers": [list(numbers) for numbers in self.numbers],
+            "shown_root": self.root if self.shown_root is None else self.shown_root,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The list that `to_json` has written. Raises KeyError or TypeError for another one."""
+        return cls(
+            list(map(str, values["names"])),
+            str(values["root"]),
+            [list(map(float, numbers)) for numbers in values["numbers"]],
+            str(values["shown_root"]),
+        )
+
+
+def join_other_lists(parts: Sequence[OtherList]) -> OtherList:
+    """What comes with the images of several lists, one list after the other."""
+    return OtherList(
+        [str(Path(part.root) / name) for part in parts for name in part.names],
+        numbers=[numbers for part in parts for numbers in part.numbers],
+    )
 
 
 @dataclass(frozen=True)
@@ -163,8 +208,7 @@ class ImageList:
         """A digest of the keys, their order and their classes."""
         fingerprint = ListFingerprint()
         fingerprint.add(self.keys, self.labels, self.class_names)
-        for name, other in sorted(self.others.items()):
-            fingerprint.add([name, *other.names], [-1] * (len(other.names) + 1), ())
+        fingerprint.add_others({name: other.names for name, other in self.others.items()})
         return fingerprint.digest
 
     def batches(self, indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
@@ -198,6 +242,11 @@ class ListFingerprint:
         for key, label in zip(keys, labels, strict=True):
             name = class_names[label] if label >= 0 else ""
             self._digest.update(f"{key}\0{label}\0{name}\n".encode("utf-8", "surrogateescape"))
+
+    def add_others(self, names: Mapping[str, Sequence[str]]) -> None:
+        """Adds what comes with each image, by the names of inputs."""
+        for name, values in sorted(names.items()):
+            self.add([name, *values], [-1] * (len(values) + 1), ())
 
     @property
     def digest(self) -> str:

@@ -1,9 +1,9 @@
 """What comes with each image of a list: the file of its name in another folder, or a CSV column."""
 
 import csv
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from os.path import normpath
 from pathlib import Path, PurePath
 
@@ -12,7 +12,8 @@ from retroscope.imaging.frames import SUFFIXES
 from retroscope.module_inputs import ImageInput
 from retroscope.network import AnyImage, Network
 from retroscope.scanning.sources.folders import find_files, is_hidden
-from retroscope.scanning.sources.image_list import ImageList, OtherList
+from retroscope.scanning.sources.image_list import ImageList, OtherList, join_other_lists
+from retroscope.scanning.sources.listing import ShardedSource
 
 OtherSources = Mapping[str, str | Path]
 """A folder of files or a CSV file for each input that comes with an image, by its name."""
@@ -110,10 +111,11 @@ class _Partners:
 
 
 def _match(partners: _Partners, image_list: ImageList) -> OtherList:
-    """The value for each image: of its path, of its path with another ending, or of its name."""
+    """The value for each image: that of its path, or of the path that ends as no other does."""
     root, by_path = partners.read()
-    lookups = [_by(by_path, key) for key in (str, _without_suffix, _file_name, _stem)]
-    values = [_find(key, lookups) for key in image_list.keys]
+    lookup = _PathLookup(list(by_path), [normpath(key) for key in image_list.keys])
+    paths = list(map(lookup.find, lookup.keys))
+    values = [None if path is None else by_path[path] for path in paths]
     missing = [key for key, value in zip(image_list.keys, values, strict=True) if value is None]
     if missing:
         raise ImageError(
@@ -127,29 +129,51 @@ def _match(partners: _Partners, image_list: ImageList) -> OtherList:
     return OtherList(names, root)
 
 
-def _find(key: str, lookups: Sequence[Mapping[str, str]]) -> str | None:
-    path = normpath(key)
-    names = (path, _without_suffix(path), _file_name(path), _stem(path))
-    return next((by[name] for by, name in zip(lookups, names, strict=True) if name in by), None)
+class _PathLookup:
+    """Finds the partner of a key among paths.
+
+    It has the key's path, perhaps with another ending. Otherwise they share the end of their paths,
+    which no other key and no other partner has.
+    """
+
+    def __init__(self, paths: Sequence[str], keys: Sequence[str]) -> None:
+        self.keys, self._paths = keys, frozenset(paths)
+        self._by_stem = _owners((path, [_without_suffix(path)]) for path in paths)
+        self._by_end = _owners((path, _ends(path)) for path in paths)
+        self._keys_by_end = _owners((key, _ends(key)) for key in keys)
+
+    def find(self, key: str) -> str | None:
+        """The path that belongs to a key, if there is one."""
+        if key in self._paths:
+            return key
+        ends = (end for end in _ends(key) if self._keys_by_end[end] == key)
+        by_end = (self._by_end.get(end) for end in ends)
+        return self._by_stem.get(_without_suffix(key)) or next(filter(None, by_end), None)
 
 
-def _by(by_path: Mapping[str, str], shorten: Callable[[str], str]) -> dict[str, str]:
-    """The values by shorter names, without those that several share."""
-    names = {path: shorten(path) for path in by_path}
-    counts = Counter(names.values())
-    return {name: by_path[path] for path, name in names.items() if counts[name] == 1}
+def _owners(names: Iterable[tuple[str, Iterable[str]]]) -> dict[str, str | None]:
+    """The path that has a name, by the names; None for a name of several paths."""
+    owners: dict[str, str | None] = {}
+    for path, names_of_path in names:
+        for name in names_of_path:
+            owners[name] = path if owners.get(name, path) == path else None
+    return owners
+
+
+def _ends(path: str) -> Iterator[str]:
+    """The ends of a path, the longest first, each also without the ending of the file.
+
+    >>> list(_ends("a/b.png"))
+    ['a/b.png', 'a/b', 'b.png', 'b']
+    """
+    parts = PurePath(path).parts
+    for start in range(len(parts)):
+        end = str(PurePath(*parts[start:]))
+        yield from (end, _without_suffix(end))
 
 
 def _without_suffix(path: str) -> str:
     return str(PurePath(path).with_suffix(""))
-
-
-def _file_name(path: str) -> str:
-    return PurePath(path).name
-
-
-def _stem(path: str) -> str:
-    return PurePath(path).stem
 
 
 def _numbers(partners: _Partners, text: str) -> list[float]:
@@ -166,17 +190,56 @@ def _numbers(partners: _Partners, text: str) -> list[float]:
 def pair_scanned_images(
     net: Network, image_list: ImageList, meta: Mapping[str, object]
 ) -> ImageList:
-    """The images of a finished scan with what came with them, from where the scan has read it."""
-    recorded = meta.get("input_sources")
-    sources = recorded if isinstance(recorded, dict) else {}
-    return pair_images(net, image_list, sources)
+    """The images of a finished scan with what came with them, from where the scan has read it.
 
-
-def refuse_several_inputs(net: Network, sources: OtherSources | None = None) -> None:
-    """Workers open the network by themselves, and do not know what is held for its inputs."""
-    if net.inputs is not None or sources:
-        raise ModelError(
-            f"{net.name} takes several inputs, and is scanned in one process; leave out "
-            "the workers",
-            parameter="on",
+    A joined atlas records that for each of its parts.
+    """
+    parts = meta.get("sources")
+    if net.sample_names and isinstance(parts, list):
+        return _pair_parts(
+            net, image_list, [part if isinstance(part, dict) else {} for part in parts]
         )
+    return pair_images(net, image_list, _recorded_sources(meta))
+
+
+def _recorded_sources(facts: Mapping[str, object]) -> OtherSources:
+    recorded = facts.get("input_sources")
+    return recorded if isinstance(recorded, dict) else {}
+
+
+def _pair_parts(
+    net: Network, image_list: ImageList, parts: Sequence[Mapping[str, object]]
+) -> ImageList:
+    counts = [count if isinstance(count := part.get("images"), int) else 0 for part in parts]
+    if sum(counts) != len(image_list.keys):
+        return image_list  # which is not that of the atlas, and refused
+    bounds = pairwise(accumulate(counts, initial=0))
+    paired = [
+        pair_images(
+            net, replace(image_list, keys=image_list.keys[start:stop]), _recorded_sources(part)
+        ).others
+        for part, (start, stop) in zip(parts, bounds, strict=True)
+    ]
+    others = {name: join_other_lists([part[name] for part in paired]) for name in paired[0]}
+    return replace(image_list, others=others)
+
+
+def pair_shards(net: Network, source: ShardedSource, sources: OtherSources | None) -> ShardedSource:
+    """The shards with what the network takes beside each of their images.
+
+    All images are listed for that, also those of archives, so that whoever lacks something is
+    refused before workers start.
+    """
+    if not net.sample_names and not sources:
+        return source
+    images = pair_images(net, source.list_images(), sources)
+    bounds = pairwise([*images.shard_starts, len(images.keys)])
+    shards = [
+        replace(shard, others=_select(images.others, range(start, stop)))
+        for shard, (start, stop) in zip(source.shards, bounds, strict=True)
+    ]
+    return replace(source, shards=shards)
+
+
+def _select(others: Mapping[str, OtherList], indices: range) -> dict[str, OtherList]:
+    return {name: other.select(indices) for name, other in others.items()}

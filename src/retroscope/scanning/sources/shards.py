@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from retroscope.atlas.schema import Json
 from retroscope.errors import RetroscopeError
 from retroscope.scanning.sources.class_rules import ClassRule
-from retroscope.scanning.sources.image_list import ImageList, LocalFiles
+from retroscope.scanning.sources.image_list import ImageList, LocalFiles, OtherList
 from retroscope.scanning.sources.locations import is_url, join_path
 from retroscope.scanning.sources.parquets import parquet_images
 from retroscope.scanning.sources.remote_files import files_at, stored_file
@@ -38,7 +39,8 @@ class Shard:
     `paths` are files below the folder, or elsewhere if they are absolute. `start` and `stop` are a
     range of the images in an archive. `size` and `etag` pin the archive; the time of modification
     stands for the ETag of a local file. `images` is how many there are, if known without reading.
-    `shown_location` is what errors call the folder of files, if that is not its location.
+    `shown_location` is what errors call the folder of files, if that is not its location. `others`
+    are the other inputs of the network that come with its images, by name.
 
     >>> shard = Shard(0, ShardKind.FILES, "/photos", paths=("a.jpg",), images=1)
     >>> Shard.from_json(shard.to_json()).list_images().keys
@@ -58,6 +60,7 @@ class Shard:
     glob: str | None = None
     rule: ClassRule = field(default_factory=ClassRule)
     shown_location: str | None = None
+    others: Mapping[str, OtherList] = field(default_factory=dict, repr=False, hash=False)
 
     def list_images(self) -> ImageList:
         """Its images in order, with those classes that occur among them.
@@ -67,7 +70,7 @@ class Shard:
         images = self.read()
         if isinstance(images.files, TarFiles):
             images = replace(images, files=replace(images.files, copy=self.archive.hold()))
-        return list_shard(images, self.rule)
+        return replace(list_shard(images, self.rule), others=self.others)
 
     def read(self) -> ShardImages:
         """Its images as they are in the source."""
@@ -100,7 +103,12 @@ class Shard:
             "labels": self.rule.labels and _absolute(self.rule.labels),
             "class_folder": self.rule.class_folder,
             "shown_location": self.location if self.shown_location is None else self.shown_location,
+            **self._others_json(),
         }
+
+    def _others_json(self) -> dict[str, Json]:
+        others: dict[str, Json] = {name: other.to_json() for name, other in self.others.items()}
+        return {"others": others} if others else {}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Json]) -> "Shard":
@@ -120,6 +128,7 @@ class Shard:
             glob=read.optional_text("glob"),
             rule=ClassRule(read.optional_text("labels"), read.optional_text("class_folder")),
             shown_location=read.optional_text("shown_location"),
+            others=read.other_lists("others"),
         )
 
 
@@ -188,6 +197,15 @@ class _Fields:
         if not isinstance(value, list):
             raise self._error(name)
         return tuple(str(text) for text in value)
+
+    def other_lists(self, name: str) -> dict[str, OtherList]:
+        values: Any = self.values.get(name) or {}
+        try:
+            return {input_name: OtherList.from_json(of) for input_name, of in values.items()}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RetroscopeError(
+                f"what comes with the images of a shard is damaged ({error!r}); make the plan again"
+            ) from error
 
     def _error(self, name: str) -> RetroscopeError:
         value = self.values.get(name)
