@@ -212,6 +212,15 @@ def test_a_page_has_a_heat_map_for_each_box() -> None:
     assert scores == sorted(scores, reverse=True)
 
 
+@every_detector
+def test_the_units_of_a_page_are_in_the_backbone(make: Callable[[], nn.Module]) -> None:
+    """A layer that predicts edges or classes says less of what is in the image."""
+    page = explain(network(make), random_image(), top=1, contrast=False)
+    names = [finding.layer.name for finding in page.findings]
+    assert names
+    assert all(name.startswith("backbone.body.") for name in names)
+
+
 # Matching
 
 

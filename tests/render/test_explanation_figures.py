@@ -3,15 +3,20 @@
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
+import pytest
 from PIL import Image
 
 from retroscope.geometry import Box
 from retroscope.render.draw import draw
 from retroscope.render.explanation_figures import unit_images, views_line
+from retroscope.render.layout import MARGIN
+from retroscope.render.prediction_rows import draw_prediction_cells
+from retroscope.render.theme import COOL, PAPER
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
 from retroscope.results.heat_maps import Prediction, Target
 from retroscope.results.layers import Layer
-from tests.render.figure_search import margin_is_empty
+from tests.render.figure_search import count_colour, margin_is_empty, pixels_of
 from tests.render.snapshot import assert_looks_like
 from tests.render.specimens import field, photo, projection
 from tests.render.test_heat_figures import heat_map
@@ -135,3 +140,57 @@ def test_drawing_leaves_the_page_as_it_was() -> None:
     draw(page)
     assert np.array_equal(page.heat.values, before[0])
     assert np.array_equal(page.image, before[1])
+
+
+def with_boxes(page: Explanation, count: int) -> Explanation:
+    """The page of a detector that finds so many boxes; the first is the one that is asked for."""
+    targets = [Target(n, "cat", (10.0, 4.0 + n, 40.0, 60.0), 0.9, f"box {n}") for n in range(count)]
+    heats = tuple(
+        replace(page.heat, target=target, values=np.roll(page.heat.values, n, axis=1))
+        for n, target in enumerate(targets)
+    )
+    predictions = tuple(Prediction(target, 0.9 - n / 10) for n, target in enumerate(targets))
+    return replace(page, predictions=predictions, heats=heats, heat=heats[0])
+
+
+def prediction_block(page: Explanation) -> Image.Image:
+    (block,) = draw_prediction_cells(page, colours="inferno", opacity=0.6)
+    return block
+
+
+def inked(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Which pixels of a figure have anything on them."""
+    return np.asarray((pixels != PAPER).any(axis=2))
+
+
+@pytest.mark.parametrize("boxes", [2, 3, 4, 5])
+def test_predictions_fill_the_width_of_the_page(boxes: int) -> None:
+    page = with_boxes(explanation(), boxes)
+    block, width = prediction_block(page), draw(page).width - 2 * MARGIN
+    assert width - 4 <= block.width <= width
+    columns = np.flatnonzero(inked(pixels_of(block)).any(axis=0))
+    assert columns[-1] > 0.9 * width
+    assert np.diff(columns).max() < 0.2 * width
+
+
+@pytest.mark.parametrize("boxes", [1, 4, 5])
+def test_each_box_has_a_bar_as_long_as_its_score(boxes: int) -> None:
+    page = with_boxes(explanation(), boxes)
+    whole = replace(page, predictions=tuple(replace(p, probability=1.0) for p in page.predictions))
+    pixels, full = (count_colour(prediction_block(shown), COOL) for shown in (page, whole))
+    scores = [prediction.probability for prediction in page.predictions]
+    assert full > 0
+    assert abs(pixels / full - np.mean(scores)) < 0.01
+
+
+def test_the_heat_that_is_asked_for_is_shown_once() -> None:
+    """Another target has a cell of its own: here the eighth, which the second row has room for."""
+    page = with_boxes(explanation(), 6)
+    other = replace(page.heat, values=page.heat.values[::-1].copy())
+    same, more = (prediction_block(shown) for shown in (page, replace(page, heat=other)))
+    assert same.size == more.size
+    assert inked(pixels_of(more)).sum() > 1.05 * inked(pixels_of(same)).sum()
+
+
+def test_the_page_of_a_classifier_has_no_boxes() -> None:
+    assert draw_prediction_cells(explanation(), colours="inferno", opacity=0.6) == []

@@ -18,7 +18,7 @@ from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.engine.program import Survey
 from retroscope.errors import ModelError
 from retroscope.geometry import IMAGE_RANK, format_size
-from retroscope.methods.detections import Detector, detector_of
+from retroscope.methods.detections import detector_of
 from retroscope.methods.image_lists import (
     AnImage,
     AnyImageList,
@@ -27,7 +27,7 @@ from retroscope.methods.image_lists import (
     is_image_list,
     prepare_list,
 )
-from retroscope.methods.segmentation import segmenter_of
+from retroscope.methods.network_parts import backbone_layers
 from retroscope.methods.targets import stack_inputs
 from retroscope.network import (
     AnyArray,
@@ -133,7 +133,7 @@ def last_spatial_layer(net: Network, size: Size) -> Layer:
     output reads.
     """
     survey = net.survey(size)
-    layers = _layers_of_backbone(net, survey)
+    layers = _layers_for_heat(net, survey)
     of_transformer = layer_for_heat(survey) if layers is survey.layers else None
     if of_transformer is not None:
         return of_transformer
@@ -147,21 +147,12 @@ def last_spatial_layer(net: Network, size: Size) -> Layer:
     return [layer for layer in layers if layer.size == last.size and layer.index >= last.index][-1]
 
 
-def _layers_of_backbone(net: Network, survey: Survey) -> Sequence[Layer]:
+def _layers_for_heat(net: Network, survey: Survey) -> Sequence[Layer]:
     """The layers in the backbone of a detector or a segmenter; all of them for other networks."""
-    layers = survey.layers
-    kind = detector_of(net.module) or segmenter_of(net.module)
-    if kind is None:
-        return layers
-    if isinstance(kind, Detector) and kind.max_stride is not None:
-        return _layers_to_stride(survey, kind.max_stride) or layers
-    parts = dict(net.module.named_modules())
-    for backbone in kind.backbones:
-        paths = [path for path in parts if f".{path}".endswith(f".{backbone}")]
-        inside = [layer for layer in layers for path in paths if layer.name.startswith(f"{path}.")]
-        if inside:
-            return inside
-    return layers
+    kind = detector_of(net.module)
+    if kind is not None and kind.max_stride is not None:
+        return _layers_to_stride(survey, kind.max_stride) or survey.layers
+    return backbone_layers(net, survey) or survey.layers
 
 
 def _layers_to_stride(survey: Survey, max_stride: int) -> list[Layer]:

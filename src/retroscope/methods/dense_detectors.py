@@ -106,10 +106,10 @@ def is_yolo(module: torch.nn.Module) -> bool:
     """Whether a module is a network of ultralytics that ends in a head for boxes."""
     package = "ultralytics.nn."
     is_theirs = any(kind.__module__.startswith(package) for kind in type(module).__mro__)
-    return is_theirs and _head_of(module) is not None
+    return is_theirs and head_of_yolo(module) is not None
 
 
-def _head_of(module: torch.nn.Module) -> torch.nn.Module | None:
+def head_of_yolo(module: torch.nn.Module) -> torch.nn.Module | None:
     """The head of an ultralytics network, if it predicts boxes."""
     parts = getattr(module, "model", None)
     head = parts[-1] if isinstance(parts, torch.nn.Sequential) else None
@@ -124,7 +124,7 @@ def read_yolo(module: torch.nn.Module, output: object, size: Size) -> list[BoxTe
     for masks adds their coefficients, and returns the prototypes that these combine.
     """
     network = next(part for part in module.modules() if is_yolo(part))
-    head = _head_of(network)
+    head = head_of_yolo(network)
     assert head is not None
     predictions, *others = tensors_in(output)
     is_final, classes = getattr(head, "end2end", False), int(vars(head)["nc"])

@@ -23,6 +23,7 @@ from retroscope.methods.dense_detectors import (
     NO_CHANCE,
     BoxTensors,
     MaskReader,
+    head_of_yolo,
     is_demo_detector,
     is_yolo,
     read_demo_detector,
@@ -74,7 +75,8 @@ class Detector:
     `is_kind` says whether a module is one. `read` gives the detections of each image of a batch.
     `backbones` are the paths that the backbone may have in the module; its last maps are those that
     heat maps use by default. With `max_stride` they are the last ones before the maps get coarser
-    than so many pixels.
+    than so many pixels. `head_of` gives the head of a module of this kind whose backbone has no
+    path of its own: the module that predicts boxes.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Detector:
     read: Reader
     backbones: Sequence[str] = ("backbone.body", "backbone")
     max_stride: int | None = None
+    head_of: Callable[[torch.nn.Module], torch.nn.Module | None] = lambda _: None
 
 
 _XYXY_TO_TOP_LEFT = (1, 0, 3, 2)
@@ -141,7 +144,14 @@ def _as_reader(
 
 
 DEMO = Detector("demo-detector", is_demo_detector, _as_reader(read_demo_detector), ("encoder",))
-YOLO = Detector("ultralytics", is_yolo, _as_reader(read_yolo), backbones=(), max_stride=8)
+YOLO = Detector(
+    "ultralytics",
+    is_yolo,
+    _as_reader(read_yolo),
+    backbones=(),
+    max_stride=8,
+    head_of=head_of_yolo,
+)
 """The finest maps that its neck reads: behind them, most objects are smaller than a position."""
 
 DETECTORS: tuple[Detector, ...] = (TORCHVISION, DEMO, YOLO)

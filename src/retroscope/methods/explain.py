@@ -26,6 +26,7 @@ from retroscope.methods.image_lists import (
     is_image_list,
     map_images,
 )
+from retroscope.methods.network_parts import layers_before_head
 from retroscope.methods.observation import observe, top_predictions
 from retroscope.methods.rarity import RankedUnit, ReferenceAtlas, most_unusual_units
 from retroscope.methods.target_choice import check_scores
@@ -112,7 +113,8 @@ def explain(
     by how far their peak stands out of their own map. The outermost positions of a map do not count
     where their fields reach further out of the image than those of the next: units there respond to
     the padding. The default layers are the output of the last convolution of each map size, after
-    its norm and rectifier; of an atlas without convolutions, its last layer of each map size.
+    its norm and rectifier; of an atlas without convolutions, its last layer of each map size. Of a
+    detector or a segmenter they are in the backbone.
 
     A detector has a heat map for each of its most confident boxes, a segmenter for each of its
     largest segments; the default `method` fits the target, as in `cam`. Each unit has its
@@ -234,7 +236,7 @@ def _resolve_layers(
     if isinstance(layers, str):
         raise RetroscopeError(f"layers is a list of layers, not {layers!r}; pass [{layers!r}]")
     if not layers:
-        return inspected_layers(available, survey)
+        return inspected_layers(net, available, survey)
     names = [net.layer(layer, network_input.size).name for layer in layers]
     by_name = {layer.name: layer for layer in available}
     missing = [name for name in names if name not in by_name]
@@ -243,13 +245,16 @@ def _resolve_layers(
     return [by_name[name] for name in names]
 
 
-def inspected_layers(layers: Iterable[Layer], survey: Survey) -> list[Layer]:
+def inspected_layers(net: Network, layers: Iterable[Layer], survey: Survey) -> list[Layer]:
     """The output of the last convolution of each map size, or else the last layer of each.
 
-    `layers` come from `layers_with_outputs`. Convolutions over anything but positions, as in the
-    head of YOLO, do not count.
+    `layers` come from `layers_with_outputs`. Of a known detector or segmenter, those of its
+    backbone: what follows is made for its predictions. Convolutions over anything but positions, as
+    in the head of YOLO, do not count.
     """
     layers = list(layers)
+    before_head = {layer.index for layer in layers_before_head(net, survey)}
+    layers = [layer for layer in layers if layer.index in before_head] or layers
     outputs = [
         layer
         for layer in layers

@@ -24,7 +24,7 @@ from retroscope.render.layout import (
 from retroscope.render.mosaics import resize_projection, ring_place
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.panels import heading_block, image_tile, label_tile
-from retroscope.render.prediction_rows import draw_prediction_rows, prediction_bar, shown_image
+from retroscope.render.prediction_rows import draw_prediction_cells, prediction_bar, shown_image
 from retroscope.render.text import LABEL, SMALL, line, paragraphs
 from retroscope.render.theme import MUTED
 from retroscope.render.tone import DEFAULT_TONE
@@ -70,33 +70,43 @@ def draw_explanation(
     | tabby, 83 %                            |
     | [image] [heat map]  tabby      83 % == |
     |                     lynx       11 % =  |
-    | of a detector: [heat][box] cat 87 % == |
+    |                                        |
+    | of a detector instead of these:        |
+    |          cat 87 % ===    owl 71 % ==   |
+    | [image]  [heat][box]     [heat][box]   |
+    |                                        |
     | features.28 conv5_3 ...                |
     | [patch][projection] [patch][projection]|
     | [lit]  [added]      [lit]  [added]     |
     | notes                                  |
     +----------------------------------------+
     """
-    image = shown_image(explanation.image)
-    heat = overlay(image, explanation.heat, colours=colours, opacity=opacity)
-    factor = enlargement_factor(*image.shape[:2], visible=CLEARLY_VISIBLE)
-    predictions = [prediction_bar(prediction) for prediction in explanation.predictions]
-    rows = draw_prediction_rows(explanation, colours=colours, opacity=opacity)
-    top_blocks = [
-        label_tile("image", image_tile(image, factor)),
-        label_tile(_figure_caption(explanation), image_tile(heat, factor)),
-        *([] if rows else [column(predictions, gap=2 * TIGHT)]),
+    top = draw_prediction_cells(explanation, colours=colours, opacity=opacity) or [
+        _draw_classes(explanation, colours=colours, opacity=opacity)
     ]
-    top = row(top_blocks, gap=_TOP_GAP)
     layout = _FOUR_TILES if _has_contrast(explanation) else _THREE_TILES
     layers = [_layer_block(finding, tone, layout) for finding in explanation.findings]
     min_width = _COLUMNS * _CELL_WIDTH + (_COLUMNS - 1) * _COLUMN_GAP
-    width = max(top.width, min_width, *(layer.width for layer in layers), 1)
+    width = max(min_width, *(block.width for block in (*top, *layers)))
     title, subtitle = explanation_title(explanation), explanation_subtitle(explanation)
     heading = heading_block(title, [subtitle], width=width)
     texts = paragraphs([ranking_line(explanation), views_line(explanation)], width=width)
     notes = column(paragraphs(explanation_notes(explanation), width=width), gap=TIGHT)
-    return page([heading, top, *rows, column(texts, gap=TIGHT), *layers, notes])
+    return page([heading, *top, column(texts, gap=TIGHT), *layers, notes])
+
+
+def _draw_classes(explanation: Explanation, *, colours: str, opacity: float) -> Image.Image:
+    """The image, the heat map of a class, and the most probable classes."""
+    image = shown_image(explanation.image)
+    heat = overlay(image, explanation.heat, colours=colours, opacity=opacity)
+    factor = enlargement_factor(*image.shape[:2], visible=CLEARLY_VISIBLE)
+    predictions = [prediction_bar(prediction) for prediction in explanation.predictions]
+    blocks = [
+        label_tile("image", image_tile(image, factor)),
+        label_tile(heat_caption(explanation), image_tile(heat, factor)),
+        column(predictions, gap=2 * TIGHT),
+    ]
+    return row(blocks, gap=_TOP_GAP)
 
 
 def explanation_title(explanation: Explanation) -> str:
@@ -116,15 +126,6 @@ def heat_caption(explanation: Explanation) -> str:
     has_bar = any(prediction.target == heat.target for prediction in explanation.predictions)
     title = str(heat.target) if has_bar else heat_title(heat)
     return f"{title}: {heat.method_title} of {heat.layer}"
-
-
-def _figure_caption(explanation: Explanation) -> str:
-    """The caption of the heat map; where predictions have rows, without what stands beside them."""
-    heat = explanation.heat
-    if not explanation.heats:
-        return heat_caption(explanation)
-    is_in_title = np.array_equal(heat.values, explanation.heats[0].values)
-    return f"{heat.method_title} of {heat.layer}" if is_in_title else heat_title(heat)
 
 
 def ranking_line(explanation: Explanation) -> str:

@@ -1,5 +1,6 @@
-"""The boxes or segments that a network predicts: a row for each, with its heat map."""
+"""The boxes or segments that a network predicts, each with its heat map and its part."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,8 @@ from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import crop
 from retroscope.render.captions import percent
-from retroscope.render.layout import TIGHT, add_border, column, pad, row
+from retroscope.render.heat_figures import heat_title
+from retroscope.render.layout import TIGHT, add_border, blank, column, grid, row
 from retroscope.render.overlay import overlay
 from retroscope.render.text import BODY, LABEL, line
 from retroscope.render.theme import BAND, COOL, MUTED
@@ -19,7 +21,12 @@ from retroscope.results.heat_maps import HeatMap, Prediction, Target
 SHOWN_SIDE = 640
 """The longer side of an image that is drawn among others; networks may take much larger ones."""
 
-_HEAT_SIDE, _PART_SIDE, _GAP = 240, 120, 16
+_WIDTH, _COLUMNS, _COLUMN_GAP = 1244, (3, 4), 20
+"""The width of all cells, which is that of the units of a layer below, and their columns."""
+
+_LARGE_SHARE, _GAP = 0.66, 12
+"""The share of the width of a cell that its first image has, and the gap before the second."""
+
 _BAR_WIDTH, _BAR_HEIGHT = 260, 6
 
 
@@ -68,36 +75,73 @@ def _part(heat: HeatMap) -> Box:
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
 
-def draw_prediction_rows(
+def draw_prediction_cells(
     explanation: Explanation, *, colours: str, opacity: float
 ) -> list[Image.Image]:
-    """The rows as blocks of a figure, below a heading."""
+    """The image and the predictions, side by side below a heading; nothing for a classifier.
+
+    The heat map that was asked for has a cell of its own unless it is that of a prediction.
+    """
     rows = prediction_rows(explanation, colours=colours, opacity=opacity)
     if not rows:
         return []
-    heading = line(predictions_title(explanation))
-    blocks = [
-        row(
-            [
-                _tile(entry.overlaid, _HEAT_SIDE),
-                pad(_tile(entry.part, _PART_SIDE), width=_PART_SIDE + 2),
-                prediction_bar(entry.prediction),
-            ],
-            gap=_GAP,
+    shown, heat = shown_image(explanation.image), explanation.heat
+    contents = [_CellContent("image", (shown,))]
+    if not any(np.array_equal(heat.values, other.values) for other in explanation.heats):
+        overlaid = overlay(shown, heat, colours=colours, opacity=opacity)
+        contents.append(_CellContent(heat_title(heat), (overlaid,)))
+    contents += [
+        _CellContent(
+            _prediction_text(entry.prediction),
+            (entry.overlaid, entry.part),
+            entry.prediction.probability,
         )
         for entry in rows
     ]
-    method = f"{explanation.heat.method_title} of {explanation.heat.layer}"
-    caption = line(f"{method}; beside it the part that is meant", size=LABEL, colour=MUTED)
-    return [column([heading, caption, *blocks], gap=2 * TIGHT)]
+    text = f"{heat.method_title} of {heat.layer}, with the part of the image that each is about"
+    heading, caption = line(predictions_title(explanation)), line(text, size=LABEL, colour=MUTED)
+    return [column([heading, caption, _cells(contents)], gap=2 * TIGHT)]
+
+
+class _CellContent(NamedTuple):
+    """The title of a cell, its images, of which the second is the smaller, and its bar."""
+
+    title: str
+    images: tuple[RGB, ...]
+    share: float | None = None
+
+
+def _cells(contents: Sequence[_CellContent]) -> Image.Image:
+    """The cells in as many columns as leave fewer places empty; together they fill the width."""
+    columns = min(_COLUMNS, key=lambda number: -len(contents) % number)
+    width = (_WIDTH - (columns - 1) * _COLUMN_GAP) // columns
+    return grid([_cell(content, width) for content in contents], columns=columns, gap=_COLUMN_GAP)
+
+
+def _cell(content: _CellContent, width: int) -> Image.Image:
+    """The images below the title and the bar."""
+    large = round(width * _LARGE_SHARE)
+    sides = (large, width - large - _GAP)
+    tiles = [_tile(*pair) for pair in zip(content.images, sides, strict=False)]
+    bar = blank(width, _BAR_HEIGHT) if content.share is None else _bar(content.share, width)
+    return column([line(content.title, width=width), bar, row(tiles, gap=_GAP)], gap=TIGHT)
 
 
 def prediction_bar(prediction: Prediction) -> Image.Image:
     """A prediction and its probability, above a bar of that length."""
-    bar = Image.new("RGB", (_BAR_WIDTH, _BAR_HEIGHT), BAND)
-    bar.paste(COOL, (0, 0, round(_BAR_WIDTH * prediction.probability), _BAR_HEIGHT))
-    text = f"{prediction.target}  {percent(prediction.probability)}"
-    return column([line(text, width=_BAR_WIDTH, size=BODY), bar], gap=TIGHT)
+    text = line(_prediction_text(prediction), width=_BAR_WIDTH, size=BODY)
+    return column([text, _bar(prediction.probability, _BAR_WIDTH)], gap=TIGHT)
+
+
+def _prediction_text(prediction: Prediction) -> str:
+    return f"{prediction.target}  {percent(prediction.probability)}"
+
+
+def _bar(share: float, width: int) -> Image.Image:
+    """A bar of this share of a width."""
+    bar = Image.new("RGB", (width, _BAR_HEIGHT), BAND)
+    bar.paste(COOL, (0, 0, round(width * share), _BAR_HEIGHT))
+    return bar
 
 
 def predictions_title(explanation: Explanation) -> str:
@@ -111,9 +155,9 @@ def predictions_title(explanation: Explanation) -> str:
 
 
 def _tile(pixels: RGB, side: int) -> Image.Image:
-    """The pixels in a square of this side; small ones are enlarged."""
+    """The pixels in a square of this side, with its border; small ones are enlarged."""
     tile = Image.fromarray(pixels)
-    scale = side / max(tile.size)
+    scale = (side - 2) / max(tile.size)
     size = max(round(tile.width * scale), 1), max(round(tile.height * scale), 1)
     resample = Image.Resampling.NEAREST if scale > 4 else Image.Resampling.LANCZOS
     return add_border(tile.resize(size, resample))

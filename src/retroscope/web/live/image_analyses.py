@@ -144,7 +144,7 @@ def _layers_to_inspect(session: LiveSession, image: NetworkInput) -> list[Layer]
     names = {layer.name for layer in session.site.atlas.layers}
     survey = session.net.survey(image.size)
     layers = [layer for layer in layers_with_outputs(survey) if layer.name in names]
-    return inspected_layers(layers, survey)[::-1]
+    return inspected_layers(session.net, layers, survey)[::-1]
 
 
 def _predictions(observation: Observation) -> Results:
