@@ -407,11 +407,6 @@ def mistakes() -> Iterator[tuple[Callable[[Network], object], type[RetroscopeErr
         "it is a batch, give one volume of it",
     )
     yield (
-        lambda net: rs.occlusion(net, image),
-        RetroscopeError,
-        "no occlusion map of Sequential: it takes volumes, not images; cam and saliency take it",
-    )
-    yield (
         lambda net: rs.synthesize(net, "0:1"),
         RetroscopeError,
         "no patterns of Sequential: it takes volumes, not images",

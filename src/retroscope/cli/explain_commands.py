@@ -35,7 +35,7 @@ from retroscope.cli.output import (
     write_bytes,
     write_drawing,
 )
-from retroscope.cli.parameter_types import parse_fill
+from retroscope.cli.parameter_types import parse_fill, parse_lengths
 from retroscope.cli.progress_bar import show_large_work
 from retroscope.errors import RetroscopeError
 
@@ -204,9 +204,19 @@ def cam(
 @click.argument("model")
 @click.argument("image")
 @target_option
-@number_option("--size", 32, metavar="PIXELS", description="Side of the occluder.")
-@number_option(
-    "--stride", 8, metavar="PIXELS", description="Step between two positions of the occluder."
+@click.option(
+    "--size",
+    type=parse_lengths,
+    metavar="PIXELS",
+    show_default="32; for volumes a quarter of each axis",
+    help="Side of the occluder, or a side for each axis, as 16x48 or 4x28x28.",
+)
+@click.option(
+    "--stride",
+    type=parse_lengths,
+    metavar="PIXELS",
+    show_default="8; for volumes half of the occluder",
+    help="Step between two positions of the occluder, or a step for each axis.",
 )
 @click.option(
     "--fill",
@@ -223,13 +233,16 @@ def occlusion(
     image: str,
     *,
     target: str | None,
-    size: int,
-    stride: int,
+    size: int | tuple[int, ...] | None,
+    stride: int | tuple[int, ...] | None,
     fill: str,
     opening: OpenOptions,
     drawing: HeatOptions,
 ) -> None:
-    """Show how the probability of a class changes as a square covers each part of IMAGE."""
+    """Show how the probability of a class changes as a square covers each part of IMAGE.
+
+    A volume or a clip is covered by a box, which moves along all three axes.
+    """
     from retroscope.methods.occlusion.occlusion import occlusion as compute_occlusion
 
     _check_drawing(drawing, image)

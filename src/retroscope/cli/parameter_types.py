@@ -28,6 +28,22 @@ def parse_size(text: str) -> tuple[int, ...]:
     return numbers * 2 if len(numbers) == 1 else numbers
 
 
+def parse_lengths(text: str) -> int | tuple[int, ...]:
+    """One length for all axes, or one for each.
+
+    >>> parse_lengths("32"), parse_lengths("16x48"), parse_lengths("4x28x28")
+    (32, (16, 48), (4, 28, 28))
+    """
+    sides = text.split("x")
+    if len(sides) > len(AXES) or not all(map(_is_number, sides)):
+        raise click.BadParameter(
+            f"{text!r} is not a length; write 32, 16x48 for height and width, or 4x28x28 for "
+            "depth, height and width"
+        )
+    lengths = tuple(map(int, sides))
+    return lengths[0] if len(lengths) == 1 else lengths
+
+
 def parse_numbers(text: str) -> tuple[float, ...]:
     """One number per channel.
 

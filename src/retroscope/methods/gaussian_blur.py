@@ -16,7 +16,8 @@ class Border(Enum):
 def gaussian_blur(
     images: torch.Tensor, std: float, *, radius: int, border: Border = Border.REPEAT
 ) -> torch.Tensor:
-    """Images (batch, channels, height, width) blurred with this standard deviation.
+    """Images (batch, channels, height, width) blurred along each axis with this standard deviation.
+    Volumes and signals likewise.
 
     torchvision's `gaussian_blur` mirrors at the border instead, and so refuses images smaller than
     its kernel.
@@ -25,12 +26,16 @@ def gaussian_blur(
         images = torch.cat([images, torch.ones_like(images[:, :1])], dim=1)
     offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
     kernel = torch.exp(-offsets.square() / (2 * std**2))
-    channels = images.shape[1]
+    channels, rank = images.shape[1], images.dim() - 2
     kernel = (kernel / kernel.sum()).expand(channels, 1, -1)
     padding = "replicate" if border is Border.REPEAT else "constant"
-    padded = F.pad(images, [radius] * 4, mode=padding)
-    vertical = F.conv2d(padded, kernel[..., None], groups=channels)
-    blurred = F.conv2d(vertical, kernel[:, :, None], groups=channels)
+    blurred = F.pad(images, [radius] * 2 * rank, mode=padding)
+    for axis in range(rank):
+        along = [len(offsets) if other == axis else 1 for other in range(rank)]
+        blurred = _CONVOLUTIONS[rank](blurred, kernel.view(channels, 1, *along), groups=channels)
     if border is Border.IGNORE:
         return blurred[:, :-1] / blurred[:, -1:]
     return blurred
+
+
+_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

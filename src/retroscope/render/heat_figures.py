@@ -105,10 +105,10 @@ def heat_notes(heat: HeatMap) -> tuple[str, ...]:
 def _overlay_pixels(heat: HeatMap, over: ImageInput | None, *, colours: str, opacity: float) -> RGB:
     if over is not None:
         return overlay_on(over, heat, colours=colours, opacity=opacity)
-    return overlay(_image_or_grey(heat), heat, colours=colours, opacity=opacity)
+    return overlay(image_or_grey(heat), heat, colours=colours, opacity=opacity)
 
 
-def _image_or_grey(heat: HeatMap) -> RGB:
+def image_or_grey(heat: HeatMap) -> RGB:
     """The network's input as an image, or grey if the heat map does not include it."""
     return np.full((*heat.size, 3), GREY, np.uint8) if heat.image is None else heat.image
 
@@ -117,7 +117,7 @@ def _separate_images(heat: HeatMap, colours: str) -> list[tuple[str, RGB]]:
     height, width = heat.size
     values = smooth(heat, (height, width))
     images = [
-        ("image", _image_or_grey(heat)),
+        ("image", image_or_grey(heat)),
         ("heat map", apply_scale(values, colours, limit=scale_limit(heat))),
     ]
     if heat.pixels is not None:

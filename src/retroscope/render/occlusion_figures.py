@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from retroscope.geometry import IMAGE_RANK, format_size
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts, percent
 from retroscope.render.colours import CLASS_COLOURS, REMAINING_CLASSES, apply_scale
+from retroscope.render.heat_figures import image_or_grey
 from retroscope.render.layout import (
     CLEARLY_VISIBLE,
     TIGHT,
@@ -21,6 +23,13 @@ from retroscope.render.layout import (
 )
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.panels import image_tile, label_tile
+from retroscope.render.slices import (
+    describe_slices,
+    flatten_heat,
+    lay_out,
+    separate,
+    strength_of_slices,
+)
 from retroscope.render.text import HEADING, LABEL, line, line_height, paragraphs
 from retroscope.render.theme import MUTED, Colour
 from retroscope.results.heat_maps import OcclusionMap, Target
@@ -40,25 +49,23 @@ def draw_occlusion(
 
     `bare` draws the loss of probability over the image, without text.
     """
-    image = occlusion.image
-    if image is None:
-        image = np.full((*occlusion.size, 3), GREY, np.uint8)
-    factor = enlargement_factor(*occlusion.size, visible=CLEARLY_VISIBLE, scale=scale)
-    loss = overlay(image, occlusion.heat, colours=colours, opacity=opacity)
-    if bare:
-        return enlarge(loss, factor)
-    labelled_images = [
-        ("size of the occluder", _cover_corner(image, occlusion.occluder)),
+    flat, slices = flatten_heat(occlusion.heat)
+    loss = overlay(image_or_grey(flat), flat, colours=colours, opacity=opacity)
+    images = [
+        ("size of the occluder", _show_size(occlusion, slices)),
         (f"loss of {occlusion.measure}", loss),
-        *_position_maps(occlusion, colours),
+        *_position_maps(occlusion, colours, slices),
     ]
-    tiles = row(
-        [label_tile(label, image_tile(pixels, factor)) for label, pixels in labelled_images]
-    )
+    images = [(label, separate(pixels, len(slices))) for label, pixels in images]
+    factor = enlargement_factor(*images[1][1].shape[:2], visible=CLEARLY_VISIBLE, scale=scale)
+    if bare:
+        return enlarge(images[1][1], factor)
+    place = row if len(occlusion.size) == IMAGE_RANK else column
+    tiles = place([label_tile(label, image_tile(pixels, factor)) for label, pixels in images])
     width = max(tiles.width, _MIN_WIDTH)
     caption = [
         line(_title(occlusion), width=width, size=HEADING),
-        *(line(text, width=width, colour=MUTED) for text in _lines(occlusion)),
+        *(line(text, width=width, colour=MUTED) for text in _lines(occlusion, slices)),
         *_legend(occlusion),
     ]
     notes = paragraphs((*occlusion.notes, *occlusion.caveats), width=width)
@@ -75,12 +82,16 @@ def _measure_text(occlusion: OcclusionMap, value: float) -> str:
     return percent(value) if occlusion.measure == "probability" else f"{value:.4g}"
 
 
-def _lines(occlusion: OcclusionMap) -> list[str]:
-    height, width = occlusion.occluder
+def _lines(occlusion: OcclusionMap, slices: Sequence[int]) -> list[str]:
     low, high = (_measure_text(occlusion, end) for end in _value_range(occlusion.probabilities))
-    grid = f"{len(occlusion.tops)}x{len(occlusion.lefts)} positions"
+    grid = f"{format_size(map(len, occlusion.starts))} positions"
     lines = [
-        join_facts(f"{occlusion.fill} occluder of {height}x{width} px", grid, occlusion.source),
+        join_facts(
+            f"{occlusion.fill} occluder of {format_size(occlusion.occluder)} px",
+            grid,
+            occlusion.source,
+        ),
+        *filter(None, [describe_slices(slices, occlusion.size[0])]),
         f"{occlusion.measure} with it: {low} (dark) to {high} (light)",
     ]
     if occlusion.unit is not None and occlusion.activations is not None:
@@ -94,14 +105,19 @@ def _value_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _position_maps(occlusion: OcclusionMap, colours: str) -> list[tuple[str, RGB]]:
+def _position_maps(
+    occlusion: OcclusionMap, colours: str, slices: Sequence[int]
+) -> list[tuple[str, RGB]]:
     """The maps over the positions of the occluder, each stretched to the size of the image."""
     grids = {occlusion.measure: _scale_to_range(occlusion.probabilities, colours)}
     if occlusion.activations is not None:
         grids["strongest map"] = _scale_to_range(occlusion.activations, colours)
     if occlusion.classes is not None:
         grids["most probable class"] = _class_colours(occlusion, occlusion.classes)
-    return [(label, _stretch(grid, occlusion.size)) for label, grid in grids.items()]
+    return [
+        (label, lay_out(_stretch(grid, occlusion.size), len(occlusion.size), slices))
+        for label, grid in grids.items()
+    ]
 
 
 def _scale_to_range(values: npt.NDArray[np.float32], colours: str) -> RGB:
@@ -110,11 +126,11 @@ def _scale_to_range(values: npt.NDArray[np.float32], colours: str) -> RGB:
 
 def _stretch(grid: RGB, size: Sequence[int]) -> RGB:
     """The grid at the size of the image; all of its cells are equally large, give or take one."""
-    rows, columns = (
+    along_axes = [
         np.arange(length) * count // length
-        for length, count in zip(size, grid.shape[:2], strict=True)
-    )
-    pixels: RGB = grid[rows[:, None], columns[None, :]]
+        for length, count in zip(size, grid.shape[:-1], strict=True)
+    ]
+    pixels: RGB = grid[np.ix_(*along_axes)]
     return pixels
 
 
@@ -156,9 +172,18 @@ def _legend(occlusion: OcclusionMap) -> list[Image.Image]:
     ]
 
 
-def _cover_corner(image: RGB, occluder: tuple[int, int]) -> RGB:
-    """The image with a grey rectangle of the occluder's size in its top left corner."""
-    covered = image.copy()
-    height, width = occluder
-    covered[:height, :width] = GREY
-    return covered
+def _show_size(occlusion: OcclusionMap, slices: Sequence[int]) -> RGB:
+    """The image with a grey rectangle of the occluder's size in its top left corner.
+
+    In a volume the box begins at the slice where it costs most, or ends with the last one.
+    """
+    size, rank = occlusion.size, len(occlusion.size)
+    covered = image_or_grey(occlusion.heat).reshape(*size, 3).copy()
+    corner = [slice(length) for length in occlusion.occluder]
+    if rank > IMAGE_RANK:
+        depth = occlusion.occluder[0]
+        strongest = int(strength_of_slices(occlusion.heat.values).argmax())
+        first = min(strongest, size[0] - depth)
+        corner[0] = slice(first, first + depth)
+    covered[tuple(corner)] = GREY
+    return lay_out(covered, rank, slices)

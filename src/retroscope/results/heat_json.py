@@ -50,12 +50,16 @@ def heat_map_json(heat: HeatMap) -> _JsonObject:
 
 
 def occlusion_json(occlusion: OcclusionMap) -> _JsonObject:
-    """An occlusion: in each grid, a row for each of `tops` and a column for each of `lefts`."""
+    """An occlusion: in each grid, a row for each of `tops` and a column for each of `lefts`.
+
+    Of a volume, a plane for each of `fronts`, which others do not have.
+    """
     activations = occlusion.activations
     return {
         **_target_json(occlusion.target, occlusion.probability),
         "occluder": list(occlusion.occluder),
         "fill": occlusion.fill,
+        **({"fronts": list(occlusion.fronts)} if occlusion.fronts else {}),
         "tops": list(occlusion.tops),
         "lefts": list(occlusion.lefts),
         "measure": occlusion.measure,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -174,12 +175,13 @@ def _resize_last(values: Map, length: int) -> Map:
 class OcclusionMap(ArrayResult):
     """The network's response while an occluder covers each position (Zeiler & Fergus, Fig. 7).
 
-    For each position of the occluder, in rows and columns: the probability of the target, the most
-    probable class (None if the target is not a class of an image), and the total activation of the
-    map that is strongest in the clean image (None for a network without maps). A number among the
-    outputs has no probability: `measure` is then "score", and the score stands in its place.
-    `tops` and `lefts` are the occluder's positions; the last ones are moved in to the border. As an
-    array or a tensor it is `heat.values`: the loss at every pixel.
+    For each position of the occluder, in rows and columns, of a volume in slices too: the
+    probability of the target, the most probable class (None if the target is not a class of an
+    image), and the total activation of the map that is strongest in the clean image (None for a
+    network without maps). A number among the outputs has no probability: `measure` is then "score",
+    and the score stands in its place. `tops` and `lefts` are the occluder's positions, of a volume
+    `fronts` as well; the last ones are moved in to the border. `starts` has those along each axis.
+    As an array or a tensor it is `heat.values`: the loss at every pixel.
     """
 
     probabilities: Map
@@ -187,7 +189,7 @@ class OcclusionMap(ArrayResult):
     activations: Map | None
     tops: tuple[int, ...]
     lefts: tuple[int, ...]
-    occluder: tuple[int, int]
+    occluder: tuple[int, ...]
     fill: str
     target: Target
     probability: float
@@ -202,6 +204,12 @@ class OcclusionMap(ArrayResult):
     notes: tuple[str, ...] = ()
     measure: str = "probability"
     mask: Mask | None = None
+    fronts: tuple[int, ...] = ()
+
+    @property
+    def starts(self) -> tuple[tuple[int, ...], ...]:
+        """The occluder's positions along each axis."""
+        return (self.fronts, self.tops, self.lefts)[-len(self.size) :]
 
     def _array(self) -> Map:
         return self.heat.values
@@ -231,11 +239,12 @@ class OcclusionMap(ArrayResult):
 def _spread(occlusion: OcclusionMap, values: Map) -> Map:
     """The mean of the values of all occluders that cover a pixel."""
     total, count = np.zeros((2, *occlusion.size))
-    height, width = occlusion.occluder
-    for row, top in enumerate(occlusion.tops):
-        for column, left in enumerate(occlusion.lefts):
-            box = slice(top, top + height), slice(left, left + width)
-            total[box] += values[row, column]
-            count[box] += 1
+    for place, starts in zip(np.ndindex(values.shape), product(*occlusion.starts), strict=True):
+        box = tuple(
+            slice(start, start + length)
+            for start, length in zip(starts, occlusion.occluder, strict=True)
+        )
+        total[box] += values[place]
+        count[box] += 1
     mean: Map = (total / np.maximum(count, 1)).astype(np.float32)
     return mean

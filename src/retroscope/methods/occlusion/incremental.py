@@ -9,6 +9,7 @@ full maps.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 
@@ -23,7 +24,12 @@ from retroscope.engine.program import Step, Survey, to_channel_maps
 from retroscope.engine.tensor_map import TensorMap
 from retroscope.engine.window_ops import REDUCTIONS, PartialWindows
 from retroscope.methods.class_scores import NetworkOutput, ScoreTracker
-from retroscope.methods.occlusion.patched_maps import BatchSpan, PatchedMaps, covering_spans
+from retroscope.methods.occlusion.patched_maps import (
+    BatchSpan,
+    PatchedMaps,
+    Spans,
+    covering_spans,
+)
 from retroscope.network import Network
 
 MAX_PATCH_SHARE = 0.75
@@ -67,15 +73,18 @@ def run_patched(
 
 @dataclass(frozen=True, eq=False)
 class _AffectedRegion:
-    """The part of each image's result that may differ from the clean one, and its two axes."""
+    """The part of each image's result that may differ from the clean one, and its axes."""
 
-    y: BatchSpan
-    x: BatchSpan
+    spans: Spans
     axes: Axes
 
     @property
     def is_small(self) -> bool:
-        return self.y.count * self.x.count < MAX_PATCH_SHARE * self.y.full * self.x.full
+        count, full = (
+            prod(span.count for span in self.spans),
+            prod(span.full for span in self.spans),
+        )
+        return count < MAX_PATCH_SHARE * full
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +134,7 @@ class _PatchedPass(ProgramInterpreter):
     def placeholder_for(self, maps: PatchedMaps) -> torch.Tensor:
         """A full-size tensor without values that represents these maps."""
         shape = list(maps.patch.shape)
-        for axis, span in zip(maps.axes, (maps.y, maps.x), strict=True):
+        for axis, span in zip(maps.axes, maps.spans, strict=True):
             shape[axis] = span.full
         tensor = placeholder(shape, maps.patch)
         self.patched[tensor] = maps
@@ -156,7 +165,7 @@ class _PatchedPass(ProgramInterpreter):
         if call.mutated_input is not None and call.mutated_input in self.aliased:
             raise CannotFollow
         maps = [self.patched[tensor] for tensor in call.inputs if tensor in self.patched]
-        layouts = {(operand.axes, operand.y.full, operand.x.full) for operand in maps}
+        layouts = {(operand.axes, *(span.full for span in operand.spans)) for operand in maps}
         if len(maps) == len(call.inputs) and len(layouts) == 1:
             region = _affected_region(call.step, maps)
             if region is not None and region.is_small:
@@ -189,9 +198,7 @@ class _PatchedPass(ProgramInterpreter):
         else:
             raise CannotFollow
         pairs = zip(tensors_in(clean), tensors_in(result), strict=True)
-        outputs = [
-            PatchedMaps(maps, patch, region.y, region.x, region.axes) for maps, patch in pairs
-        ]
+        outputs = [PatchedMaps(maps, patch, region.spans, region.axes) for maps, patch in pairs]
         return self._wrap_outputs(call, outputs, mutated)
 
     def _run_on_clean(self, call: _PatchedCall) -> object:
@@ -205,7 +212,7 @@ class _PatchedPass(ProgramInterpreter):
     ) -> torch.Tensor:
         """The part of an input that a call reads, copied if the call changes it in place."""
         maps = self.patched[source]
-        crop = maps.patch if isinstance(call.step.motion, Move) else maps.crop(region.y, region.x)
+        crop = maps.patch if isinstance(call.step.motion, Move) else maps.crop(region.spans)
         return crop.clone() if source is call.mutated_input and crop is maps.patch else crop
 
     def _run_window_operation(
@@ -216,15 +223,16 @@ class _PatchedPass(ProgramInterpreter):
         maps, operation = self.patched[source], call.step.operation
         assert operation is not None
         assert operation.reduction is not None
-        rows, columns = motion.windows
-        y = region.y.required_inputs(rows, maps.y.full)
-        x = region.x.required_inputs(columns, maps.x.full)
-        cuts = (
-            Cut((0, y.count), (0, 0), Span(0, region.y.count, region.y.full), y.full),
-            Cut((0, x.count), (0, 0), Span(0, region.x.count, region.x.full), x.full),
+        spans = [
+            given.required_inputs(window, span.full)
+            for given, window, span in zip(region.spans, motion.windows, maps.spans, strict=True)
+        ]
+        cuts = tuple(
+            Cut((0, span.count), (0, 0), Span(0, given.count, given.full), span.full)
+            for given, span in zip(region.spans, spans, strict=True)
         )
         windows = PartialWindows(motion.windows, cuts, maps.axes)
-        crops = {id(source): maps.crop(y, x, fill=_PADDING_VALUES.get(operation.reduction, 0.0))}
+        crops = {id(source): maps.crop(spans, fill=_PADDING_VALUES.get(operation.reduction, 0.0))}
         cropped = call.call.on(crops)
         run_windows = REDUCTIONS[operation.reduction]
         return run_windows(windows, execute_plainly, cropped.args, cropped.kwargs)
@@ -261,25 +269,24 @@ def _affected_region(step: Step, operands: Sequence[PatchedMaps]) -> _AffectedRe
         return None
     match motion:
         case Slide() if len(operands) == 1 and _can_run_on_crops(step, motion, first):
-            rows, columns = motion.windows
-            y, x = first.y.affected_outputs(rows), first.x.affected_outputs(columns)
-            return _AffectedRegion(y, x, first.axes)
+            spans = tuple(map(BatchSpan.affected_outputs, first.spans, motion.windows))
+            return _AffectedRegion(spans, first.axes)
         case Stay(gated=False, pinned=False, batch=False):
-            return _AffectedRegion(*covering_spans(operands), first.axes)
+            return _AffectedRegion(covering_spans(operands), first.axes)
         case Move():
-            return _AffectedRegion(first.y, first.x, motion.axes)
+            return _AffectedRegion(first.spans, motion.axes)
     return None
 
 
 def _can_run_on_crops(step: Step, motion: Slide, maps: PatchedMaps) -> bool:
     """Whether a window operation can run on crops; a mean must not include padding."""
     reduction = step.operation.reduction if step.operation else None
-    if motion.axes not in (None, maps.axes):
+    rank = step.operation.rank if step.operation else None
+    if motion.axes not in (None, maps.axes) or rank not in (None, len(maps.axes)):
         return False
     if reduction is not WindowReduction.MEAN:
         return reduction is not None
-    axes = zip(motion.windows, (maps.y.full, maps.x.full), strict=True)
     return all(
-        window.before == 0 and window.reads(window.outputs(full) - 1)[1] <= full
-        for window, full in axes
+        window.before == 0 and window.reads(window.outputs(span.full) - 1)[1] <= span.full
+        for window, span in zip(motion.windows, maps.spans, strict=True)
     )

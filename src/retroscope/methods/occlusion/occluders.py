@@ -1,13 +1,17 @@
 """Occluders: their positions, and the pixels that cover the image there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import isfinite
+from operator import index
+from typing import SupportsIndex
 
 import torch
 
 from retroscope.engine.batching import Size
 from retroscope.errors import RetroscopeError, choose
+from retroscope.geometry import IMAGE_RANK, INPUTS, LENGTHS, format_size
 from retroscope.methods.gaussian_blur import Border, gaussian_blur
 from retroscope.preprocessing import Preprocessing
 
@@ -15,33 +19,90 @@ _BLUR_SHARE = 1 / 8
 """The standard deviation of the blur, as a share of the image's shorter side."""
 
 
+Lengths = int | Sequence[int]
+"""One number for all axes, or one for each."""
+
+_IMAGE_SIZE, _IMAGE_STRIDE = 32, 8
+_OCCLUDERS_ALONG_AXIS = 4
+"""A volume, a clip or a signal is by default so many times as long as the occluder."""
+
+
 @dataclass(frozen=True)
 class OccluderGrid:
-    """The positions of a square occluder; the last ones are moved inward to touch the border."""
+    """The positions of an occluder; the last ones are moved inward to touch the border.
 
-    tops: tuple[int, ...]
-    lefts: tuple[int, ...]
-    size: int
+    `starts` are the positions along each axis, `size` the lengths of the occluder.
+    """
+
+    starts: tuple[tuple[int, ...], ...]
+    size: tuple[int, ...]
 
     @classmethod
-    def covering(cls, image_size: Size, *, size: int, stride: int) -> "OccluderGrid":
-        """The grid that covers an image of this size."""
-        if size < 1 or stride < 1:
+    def covering(
+        cls, image_size: Size, *, size: Lengths | None, stride: Lengths | None
+    ) -> "OccluderGrid":
+        """The grid that covers an image of this size.
+
+        Without a size and a stride, images have a square of 32 pixels that moves by 8; volumes,
+        clips and signals a box of a quarter of each axis that moves by half of its own length.
+        """
+        is_image = len(image_size) == IMAGE_RANK
+        if size is None:
+            quarters = [max(length // _OCCLUDERS_ALONG_AXIS, 1) for length in image_size]
+            size = _IMAGE_SIZE if is_image else quarters
+        lengths = _per_axis("size", size, image_size)
+        if stride is None:
+            stride = _IMAGE_STRIDE if is_image else [max(length // 2, 1) for length in lengths]
+        steps = _per_axis("stride", stride, image_size)
+        if min(*lengths, *steps) < 1:
             raise RetroscopeError(
-                f"an occluder of {size} pixels with stride {stride}; both must be at least 1"
+                f"an occluder of {_text(size)} pixels with stride {_text(stride)}; both must be at "
+                "least 1"
             )
-        height, width = image_size
-        if size > min(image_size):
-            raise RetroscopeError(
-                f"an occluder of {size}x{size} pixels is larger than the image of "
-                f"{height}x{width}; give a size of at most {min(image_size)}"
-            )
-        return cls(_offsets(height, size, stride), _offsets(width, size, stride), size)
+        _refuse_large_occluder(lengths, image_size)
+        return cls(tuple(map(_offsets, image_size, lengths, steps)), lengths)
 
     @property
-    def positions(self) -> list[tuple[int, int]]:
-        """All tops and lefts in reading order."""
-        return [(top, left) for top in self.tops for left in self.lefts]
+    def positions(self) -> list[tuple[int, ...]]:
+        """All starts in reading order: tops and lefts, in a volume fronts as well."""
+        return list(product(*self.starts))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of positions along each axis."""
+        return tuple(map(len, self.starts))
+
+
+def _per_axis(parameter: str, lengths: Lengths, image_size: Size) -> tuple[int, ...]:
+    """A length for each axis."""
+    rank = len(image_size)
+    if isinstance(lengths, SupportsIndex):
+        return (index(lengths),) * rank
+    if len(lengths) != rank:
+        raise RetroscopeError(
+            f"an occluder with the {parameter} {_text(lengths)} over the {INPUTS[rank]} of "
+            f"{format_size(image_size)}; give one number, or one for each axis "
+            f"({', '.join(LENGTHS[rank])})",
+            parameter=parameter,
+        )
+    return tuple(map(index, lengths))
+
+
+def _refuse_large_occluder(lengths: Size, image_size: Size) -> None:
+    if any(length > full for length, full in zip(lengths, image_size, strict=True)):
+        raise RetroscopeError(
+            f"an occluder of {format_size(lengths)} pixels is larger than the "
+            f"{INPUTS[len(image_size)]} of {format_size(image_size)}; give a size of at most "
+            f"{min(image_size)}, or one for each axis"
+        )
+
+
+def _text(lengths: Lengths) -> str:
+    """
+    >>> _text(4), _text((2, 8, 8))
+    ('4', '2x8x8')
+    """
+    return str(lengths) if isinstance(lengths, SupportsIndex) else format_size(lengths)
 
 
 def _offsets(length: int, size: int, stride: int) -> tuple[int, ...]:
@@ -78,7 +139,9 @@ def _grey(input_tensor: torch.Tensor, preprocessing: Preprocessing) -> torch.Ten
 
 
 def _mean_colour(input_tensor: torch.Tensor, _preprocessing: Preprocessing) -> torch.Tensor:
-    return input_tensor.mean(dim=(1, 2), keepdim=True).expand_as(input_tensor)
+    return input_tensor.mean(dim=tuple(range(1, input_tensor.dim())), keepdim=True).expand_as(
+        input_tensor
+    )
 
 
 def _blur(input_tensor: torch.Tensor, _preprocessing: Preprocessing) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Occlusion maps: a target's probability while a square covers each part of an image in turn.
+"""Occlusion maps: a target's probability while a square, or a box, covers each part in turn.
 
 Zeiler & Fergus 2014, 4.2. Only what the occluder can change is computed again; every number equals
 that of a full forward pass.
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
+from math import prod
 from typing import overload
 
 import numpy as np
@@ -19,6 +20,7 @@ from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, memory_budget, refuse_too_large
 from retroscope.engine.program import Survey
 from retroscope.errors import ModelError
+from retroscope.geometry import AXES, IMAGE_RANK, format_size
 from retroscope.methods.activations import last_spatial_layer
 from retroscope.methods.class_scores import NetworkOutput, run_network
 from retroscope.methods.image_lists import (
@@ -30,7 +32,7 @@ from retroscope.methods.image_lists import (
     map_images,
 )
 from retroscope.methods.occlusion.incremental import CleanResults, run_patched
-from retroscope.methods.occlusion.occluders import OccluderGrid, occluder_pixels
+from retroscope.methods.occlusion.occluders import Lengths, OccluderGrid, occluder_pixels
 from retroscope.methods.occlusion.patched_maps import BatchSpan, PatchedMaps
 from retroscope.methods.target_choice import check_scores, resolve_scorer
 from retroscope.methods.target_scorer import TargetScorer
@@ -51,6 +53,8 @@ from retroscope.unit import Unit
 
 _BATCH_SIZE = 32
 """Occluders that run as one batch; the patches of larger batches do not fit into CPU caches."""
+_MAX_BATCH_VALUES = 1 << 27
+"""Of the largest maps of a batch of volumes, if they are computed in full."""
 
 
 @overload
@@ -59,8 +63,8 @@ def occlusion(
     image: OneImage,
     *,
     target: TargetSpec = ...,
-    size: int = ...,
-    stride: int = ...,
+    size: Lengths | None = ...,
+    stride: Lengths | None = ...,
     fill: str | float = ...,
     progress: ProgressListener = ...,
 ) -> OcclusionMap: ...
@@ -70,8 +74,8 @@ def occlusion(
     image: ImageList[AnImage],
     *,
     target: TargetSpec = ...,
-    size: int = ...,
-    stride: int = ...,
+    size: Lengths | None = ...,
+    stride: Lengths | None = ...,
     fill: str | float = ...,
     progress: ProgressListener = ...,
 ) -> list[OcclusionMap]: ...
@@ -81,8 +85,8 @@ def occlusion(
     image: AnyArray,
     *,
     target: TargetSpec = ...,
-    size: int = ...,
-    stride: int = ...,
+    size: Lengths | None = ...,
+    stride: Lengths | None = ...,
     fill: str | float = ...,
     progress: ProgressListener = ...,
 ) -> OneOrMany: ...
@@ -92,12 +96,16 @@ def occlusion(
     image: AnyImage | AnyImageList,
     *,
     target: TargetSpec = None,
-    size: int = 32,
-    stride: int = 8,
+    size: Lengths | None = None,
+    stride: Lengths | None = None,
     fill: str | float = "grey",
     progress: ProgressListener = ignore_progress,
 ) -> OcclusionMap | list[OcclusionMap]:
     """How class scores change while a square covers each part of the image in turn.
+
+    A volume or a clip is covered by a box that moves along all three axes, a signal by an interval.
+    `size` and `stride` are one number, or one for each axis; by default 32 and 8 for images, and
+    for all else a quarter of each axis and half of that.
 
     The target is a class, a box, a class at a place, or a number among the outputs, as in `cam`. A
     box that is no longer found where the square is has probability 0 there.
@@ -111,11 +119,12 @@ def occlusion(
     (3, 3)
     """
     net = as_network(net)
-    net.require_images("occlusion map", instead="cam and saliency take it")
     occlude = partial(
         _occlude, net, target=target, size=size, stride=stride, fill=fill, progress=progress
     )
-    return map_images(net, image, occlude) if is_image_list(image) else occlude(net.prepare(image))
+    if is_image_list(image, net.rank):
+        return map_images(net, image, occlude)
+    return occlude(net.prepare(image))
 
 
 def _occlude(
@@ -123,8 +132,8 @@ def _occlude(
     network_input: NetworkInput,
     *,
     target: TargetSpec,
-    size: int,
-    stride: int,
+    size: Lengths | None,
+    stride: Lengths | None,
     fill: str | float,
     progress: ProgressListener,
 ) -> OcclusionMap:
@@ -141,14 +150,15 @@ def _occlude(
             "occlusion", len(occluders.positions), progress, memory_bytes=memory_bytes
         )
         rows = _OcclusionRun(clean, pixels, occluders, reporter).compute()
-    grid = len(occluders.tops), len(occluders.lefts)
+    grid, (fronts, tops, lefts) = occluders.shape, _along_all_axes(occluders.starts)
     return OcclusionMap(
         probabilities=rows[:, 0].reshape(grid).astype(np.float32),
         classes=rows[:, 1].reshape(grid).astype(np.int64) if clean.class_count else None,
         activations=rows[:, 2].reshape(grid).astype(np.float32) if clean.unit else None,
-        tops=occluders.tops,
-        lefts=occluders.lefts,
-        occluder=(size, size),
+        tops=tops,
+        lefts=lefts,
+        fronts=fronts,
+        occluder=occluders.size,
         fill=str(fill),
         target=clean.scorer.target,
         probability=clean.probability,
@@ -169,9 +179,14 @@ def _occlude(
 def _refuse_large_image(net: Network, survey: Survey) -> int:
     """About the bytes that a pass needs; raises if there are not as many."""
     needed = pass_bytes(survey, len(survey.steps) - 1, survey.size)
-    work = f"an image of {survey.size[0]}x{survey.size[1]} pixels"
+    work = f"an occlusion map of {format_size(survey.size)} pixels"
     refuse_too_large(needed, net.device, work=work, parameter="input_size")
     return needed
+
+
+def _along_all_axes(starts: Sequence[tuple[int, ...]]) -> Sequence[tuple[int, ...]]:
+    """Along z, y and x; nothing along the axes that there are not."""
+    return (*((),) * (len(AXES) - len(starts)), *starts)
 
 
 OcclusionRows = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -217,8 +232,8 @@ class _CleanRun:
     @classmethod
     def start(cls, net: Network, batch: torch.Tensor, target: TargetSpec) -> "_CleanRun":
         """Runs the image without an occluder."""
-        height, width = batch.shape[2:]
-        survey, layer = net.survey((height, width)), _layer_to_record(net, (height, width))
+        size = tuple(batch.shape[2:])
+        survey, layer = net.survey(size), _layer_to_record(net, size)
         totals: list[torch.Tensor] = []
         listeners = {layer.index: lambda maps: totals.append(_sum_maps(maps)[0])} if layer else {}
         output = run_network(net, survey, batch.clone(), listeners=listeners)
@@ -253,7 +268,7 @@ class _OcclusionRun:
         if _needs_single_images(survey) or self.clean.scorer.single_images:
             return self._concatenate(in_batches(positions, 1, self._run_full))
         run_incremental = partial(self._run_incremental, CleanResults())
-        batches = in_batches(positions, _BATCH_SIZE, run_incremental)
+        batches = in_batches(positions, _batch_size(survey), run_incremental)
         rows = self._concatenate(takewhile(len, batches))
         if len(rows) == len(positions):
             return rows
@@ -271,7 +286,7 @@ class _OcclusionRun:
         return np.concatenate(rows)
 
     def _run_incremental(
-        self, clean_results: CleanResults, positions: Sequence[tuple[int, int]]
+        self, clean_results: CleanResults, positions: Sequence[tuple[int, ...]]
     ) -> OcclusionRows:
         """The rows of a batch of occluders; no rows if it must be computed in full."""
         clean, totals = self.clean, list[torch.Tensor]()
@@ -291,7 +306,7 @@ class _OcclusionRun:
         )
         return _NO_ROWS if output is None else self._rows(output, totals)
 
-    def _run_full(self, positions: Sequence[tuple[int, int]]) -> OcclusionRows:
+    def _run_full(self, positions: Sequence[tuple[int, ...]]) -> OcclusionRows:
         """The rows of a batch of occluders, from a full forward pass."""
         clean, totals = self.clean, list[torch.Tensor]()
 
@@ -309,14 +324,13 @@ class _OcclusionRun:
         assert self.clean.unit.channel is not None
         return self.clean.unit.channel
 
-    def _cover(self, positions: Sequence[tuple[int, int]]) -> PatchedMaps:
+    def _cover(self, positions: Sequence[tuple[int, ...]]) -> PatchedMaps:
         """One copy of the image for each position, covered there."""
         batch, size = self.clean.batch, self.occluders.size
-        tops, lefts = torch.tensor(positions, device=batch.device).T
-        patches = [self.pixels[:, top : top + size, left : left + size] for top, left in positions]
-        height, width = batch.shape[2:]
-        y, x = BatchSpan(tops, size, height), BatchSpan(lefts, size, width)
-        return PatchedMaps(batch, torch.stack(patches), y, x, (2, 3))
+        starts = torch.tensor(positions, device=batch.device).T
+        patches = [self.pixels[(slice(None), *_box(place, size))] for place in positions]
+        spans = tuple(map(BatchSpan, starts, size, batch.shape[2:]))
+        return PatchedMaps(batch, torch.stack(patches), spans, tuple(range(2, batch.dim())))
 
     def _rows(self, output: NetworkOutput, totals: Sequence[torch.Tensor]) -> OcclusionRows:
         probabilities = _measure(self.clean.scorer, output).double()
@@ -327,9 +341,22 @@ class _OcclusionRun:
         return torch.stack([probabilities, classes, activations], dim=1).cpu().numpy()
 
 
+def _box(place: Sequence[int], size: Sequence[int]) -> tuple[slice, ...]:
+    """What an occluder covers, as an index."""
+    return tuple(slice(start, start + length) for start, length in zip(place, size, strict=True))
+
+
 def _measure(scorer: TargetScorer, output: NetworkOutput) -> torch.Tensor:
     """The probability of the target in each image; its score, if it has no probability."""
     return (scorer.probabilities or scorer.scores)(output)
+
+
+def _batch_size(survey: Survey) -> int:
+    """How many occluders run as one batch: of large volumes, as many maps as fit in memory."""
+    if len(survey.size) <= IMAGE_RANK:
+        return _BATCH_SIZE
+    largest = max(prod(shape) for step in survey.steps for shape in step.shapes)
+    return min(max(_MAX_BATCH_VALUES // largest, 1), _BATCH_SIZE)
 
 
 def _layer_to_record(net: Network, size: Size) -> Layer | None:
@@ -341,7 +368,7 @@ def _layer_to_record(net: Network, size: Size) -> Layer | None:
 
 def _sum_maps(maps: torch.Tensor) -> torch.Tensor:
     """The sum of each map in double precision (images, channels)."""
-    return maps.double().sum(dim=(2, 3))
+    return maps.double().sum(dim=tuple(range(2, maps.dim())))
 
 
 def _needs_single_images(survey: Survey) -> bool:

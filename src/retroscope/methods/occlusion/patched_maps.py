@@ -5,6 +5,8 @@ Patches of a batch have one size, since they are computed as one tensor, and a p
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +59,10 @@ class BatchSpan:
         count = int((stops - starts).max())
         return BatchSpan(starts.clamp(max=self.full - count), count, self.full)
 
+    def whole(self) -> "BatchSpan":
+        """The whole axis, for each image."""
+        return BatchSpan(torch.zeros_like(self.starts), self.full, self.full)
+
     def equals(self, span: "BatchSpan") -> bool:
         """Whether both contain the same positions."""
         return self.count == span.count and torch.equal(self.starts, span.starts)
@@ -67,14 +73,20 @@ class BatchSpan:
         return self.starts[:, None] + offsets + shift
 
 
+Spans = tuple[BatchSpan, ...]
+"""The intervals of the images of a batch along each axis."""
+
+
 @dataclass(frozen=True, eq=False)
 class PatchedMaps:
-    """A clean map (1, ...) and, for each image, the patch where its map may differ from it."""
+    """A clean map (1, ...) and, for each image, the patch where its map may differ from it.
+
+    `spans` are the patches along the axes, `axes` the dimensions of the maps that hold these.
+    """
 
     clean: torch.Tensor
     patch: torch.Tensor
-    y: BatchSpan
-    x: BatchSpan
+    spans: Spans
     axes: Axes
 
     def is_consistent(self) -> bool:
@@ -83,83 +95,106 @@ class PatchedMaps:
             len(tensor.shape) > max(self.axes)
             and tuple(tensor.shape[axis] for axis in self.axes) == sizes
             for tensor, sizes in (
-                (self.patch, (self.y.count, self.x.count)),
-                (self.clean, (self.y.full, self.x.full)),
+                (self.patch, tuple(span.count for span in self.spans)),
+                (self.clean, tuple(span.full for span in self.spans)),
             )
         )
 
     def full_maps(self) -> torch.Tensor:
         """The complete maps of all images, in new memory."""
-        zeros = torch.zeros_like(self.y.starts)
-        y = BatchSpan(zeros, self.y.full, self.y.full)
-        x = BatchSpan(zeros, self.x.full, self.x.full)
-        full_maps = self.crop(y, x)
+        full_maps = self.crop([span.whole() for span in self.spans])
         return full_maps.clone() if full_maps is self.patch else full_maps
 
     def full_channel(self, channel: int) -> torch.Tensor:
         """The complete map of one channel of each image (images, 1, height, width)."""
-        channel_axis = next(axis for axis in (1, 2, 3) if axis not in self.axes)
+        channel_axis = next(axis for axis in range(1, self.clean.dim()) if axis not in self.axes)
         clean = self.clean.narrow(channel_axis, channel, 1)
         patch = self.patch.narrow(channel_axis, channel, 1)
-        maps = PatchedMaps(clean, patch, self.y, self.x, self.axes).full_maps()
-        return maps.movedim((channel_axis, *self.axes), (1, 2, 3))
+        maps = PatchedMaps(clean, patch, self.spans, self.axes).full_maps()
+        return maps.movedim((channel_axis, *self.axes), tuple(range(1, len(self.axes) + 2)))
 
-    def crop(self, y: BatchSpan, x: BatchSpan, *, fill: float = 0.0) -> torch.Tensor:
+    def crop(self, spans: Sequence[BatchSpan], *, fill: float = 0.0) -> torch.Tensor:
         """These intervals of each map; positions outside of the map are `fill`."""
-        if self.y.equals(y) and self.x.equals(x):
+        if all(map(BatchSpan.equals, self.spans, spans)):
             return self.patch
-        padded, (top, left) = self._pad_clean(y, x, fill)
-        rows, columns = y.indices(shift=top), x.indices(shift=left)
-        crops = padded[rows[:, :, None], columns[:, None, :]]
-        self._paste_patches(crops, y, x)
-        return crops.movedim((1, 2), self.axes)
+        padded, before = self._pad_clean(spans, fill)
+        indices = [span.indices(shift=shift) for span, shift in zip(spans, before, strict=True)]
+        crops = padded[_outer(indices)[1:]]
+        self._paste_patches(crops, spans)
+        return crops.movedim(self._first_dimensions, self.axes)
+
+    @property
+    def _first_dimensions(self) -> Axes:
+        """The dimensions right behind that of the batch, one for each axis."""
+        return tuple(range(1, len(self.axes) + 1))
 
     def _pad_clean(
-        self, y: BatchSpan, x: BatchSpan, fill: float
-    ) -> tuple[torch.Tensor, tuple[int, int]]:
-        """The clean map (height, width, ...), padded to contain both spans, and its top and left
-        padding.
+        self, spans: Sequence[BatchSpan], fill: float
+    ) -> tuple[torch.Tensor, Sequence[int]]:
+        """The clean map (height, width, ...), padded to contain all spans, and the padding in
+        front of each axis.
         """
         padding = [0] * (2 * (self.clean.dim() - min(self.axes)))
         before = []
-        for axis, span in zip(self.axes, (y, x), strict=True):
+        for axis, span in zip(self.axes, spans, strict=True):
             pair = 2 * (self.clean.dim() - 1 - axis)  # F.pad counts dimensions from the last
             before.append(max(-int(span.starts.min()), 0))
             padding[pair : pair + 2] = before[-1], max(span.stop - span.full, 0)
         padded = F.pad(self.clean, padding, value=fill) if any(padding) else self.clean
-        return padded.movedim(self.axes, (1, 2))[0], (before[0], before[1])
+        return padded.movedim(self.axes, self._first_dimensions)[0], before
 
-    def _paste_patches(self, crops: torch.Tensor, y: BatchSpan, x: BatchSpan) -> None:
+    def _paste_patches(self, crops: torch.Tensor, spans: Sequence[BatchSpan]) -> None:
         """Writes each image's patch over its crop of the clean map.
 
         map of one image
-        +-----------------------+     rows and columns are the patch's positions in the
-        |  crop                 |     coordinates of the crop, for each image:
+        +-----------------------+     `places` are the patch's positions in the coordinates of the
+        |  crop                 |     crop, along each axis and for each image:
         |  +---------+          |
-        |  |      +==+-----+    |         rows = self.y.starts + (0 ... count-1) - y.starts
+        |  |      +==+-----+    |         own.starts + (0 ... count-1) - span.starts
         |  |      |##|     |    |
         |  +------+==+     |    |     Where the patch is not inside the crop, only the
         |         |  patch |    |     overlap ## is written.
         |         +--------+    |
         +-----------------------+
         """
-        rows, columns = self.y.indices() - y.starts[:, None], self.x.indices() - x.starts[:, None]
-        patch = self.patch.movedim(self.axes, (1, 2))
-        rows_inside = (rows >= 0) & (rows < crops.shape[1])
-        columns_inside = (columns >= 0) & (columns < crops.shape[2])
-        if bool(rows_inside.all()) and bool(columns_inside.all()):
-            images = torch.arange(len(patch), device=patch.device)[:, None, None]
-            crops[images, rows[:, :, None], columns[:, None, :]] = patch
+        places = [
+            own.indices() - span.starts[:, None]
+            for own, span in zip(self.spans, spans, strict=True)
+        ]
+        patch = self.patch.movedim(self.axes, self._first_dimensions)
+        inside = [
+            (place >= 0) & (place < length)
+            for place, length in zip(places, crops.shape[1:], strict=False)
+        ]
+        if all(bool(places_inside.all()) for places_inside in inside):
+            crops[_outer(places)] = patch
             return
-        overlap = rows_inside[:, :, None] & columns_inside[:, None, :]
-        image, down, right = overlap.nonzero(as_tuple=True)
-        crops[image, rows[image, down], columns[image, right]] = patch[image, down, right]
+        _, *shaped = _outer(inside)
+        image, *within = reduce(and_, shaped).nonzero(as_tuple=True)
+        target = [place[image, index] for place, index in zip(places, within, strict=True)]
+        crops[(image, *target)] = patch[(image, *within)]
 
 
-def covering_spans(maps: Sequence[PatchedMaps]) -> tuple[BatchSpan, BatchSpan]:
+def _outer(along: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """For positions of each image along each axis (images, count), the index of all their products:
+    first the images, then each axis along a dimension of its own.
+
+    >>> [tuple(index.shape) for index in _outer([torch.ones(2, 3), torch.ones(2, 4)])]
+    [(2, 1, 1), (2, 3, 1), (2, 1, 4)]
+    """
+    rank, count = len(along), len(along[0])
+    images = torch.arange(count, device=along[0].device).view(count, *[1] * rank)
+    shaped = [
+        values.view(count, *[values.shape[1] if other == axis else 1 for other in range(rank)])
+        for axis, values in enumerate(along)
+    ]
+    return images, *shaped
+
+
+def covering_spans(maps: Sequence[PatchedMaps]) -> Spans:
     """The spans that cover the patches of all operands."""
-    y, x = maps[0].y, maps[0].x
+    spans = maps[0].spans
     for operand in maps[1:]:
-        if not (operand.y.equals(y) and operand.x.equals(x)):
-            y, x = y.union(operand.y), x.union(operand.x)
-    return y, x
+        if not all(map(BatchSpan.equals, operand.spans, spans)):
+            spans = tuple(map(BatchSpan.union, spans, operand.spans))
+    return spans

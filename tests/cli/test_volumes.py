@@ -1,0 +1,72 @@
+"""Volumes and clips at a terminal: the commands that explain one, and what they refuse."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import retroscope as rs
+from tests.cli.terminal import Retroscope, check_is_drawing
+
+NETS = """
+import torch
+from torch import nn
+
+
+def classifier():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(),
+        nn.Linear(4, 3),
+    )
+    net.input_size = (6, 16, 20)
+    net.mean = [0.0]
+    return net
+"""
+CLASSIFIER = "volumes.py:classifier"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder: networks of volumes and a scan."""
+    (tmp_path / "volumes.py").write_text(NETS, "utf-8")
+    scan = np.random.default_rng(0).random((6, 16, 20)).astype(np.float32)
+    np.save(tmp_path / "scan.npy", scan)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def classifier(desk: Path) -> rs.Network:
+    assert desk.is_dir()
+    return rs.open_model(CLASSIFIER, device="cpu")
+
+
+def test_occlusion_draws_a_strip_and_prints_its_map(
+    retroscope: Retroscope, classifier: rs.Network
+) -> None:
+    words = ["--size", "2x4x5", "--stride", "2x4x5", "--target", "1"]
+    said = retroscope("occlusion", CLASSIFIER, "scan.npy", *words, "-o", "strip.png", "--json")
+    result = rs.occlusion(classifier, "scan.npy", size=(2, 4, 5), stride=(2, 4, 5), target=1)
+    assert (said.status, said.err) == (0, "strip.png\n")
+    check_is_drawing(Path("strip.png"), result)
+    facts = json.loads(said.out)
+    assert (facts["occluder"], facts["fronts"]) == ([2, 4, 5], [0, 2, 4])
+    np.testing.assert_allclose(facts["probabilities"], result.probabilities, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("desk")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--size", "2x4"], "give one number, or one for each axis (depth, height, width)"),
+        (["--size", "8"], "larger than the volume of 6x16x20; give a size of at most 6"),
+        (["--size", "2x4xfive"], "'2x4xfive' is not a length; write 32, 16x48 for height"),
+        (["--stride", "0x1x1"], "both must be at least 1"),
+    ],
+)
+def test_a_wrong_box_is_one_line(retroscope: Retroscope, words: list[str], says: str) -> None:
+    said = retroscope("occlusion", CLASSIFIER, "scan.npy", *words)
+    assert said.status == 2
+    assert says in said.err
