@@ -25,7 +25,7 @@ from retroscope.cli.output import print_json
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @open_options
 def audit(atlas: str, *, model: str | None, as_json: bool, opening: OpenOptions) -> None:
-    """Look for what is wrong, or may be, in the network and the images of ATLAS.
+    """Look for faults, and possible faults, in the network and the images of ATLAS.
 
     Finds units and classes that rely on one place of the images, such as a watermark; dead,
     saturated and duplicate channels; and bad filters. Each finding comes with its

@@ -80,19 +80,19 @@ def world(
 @click.argument("folder", default="retroscope-demo")
 @click.option("--count", type=int, show_default="500", metavar="N", help="Number of images.")
 @click.option("--seed", type=int, show_default="0", metavar="SEED", help="Seed of the world.")
-@click.option("--no-open", is_flag=True, help="Print where the files are without opening a viewer.")
+@click.option("--no-open", is_flag=True, help="Print where the files are; do not open the viewer.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
     metavar="N",
-    help="CPU threads for torch; more barely help with so small a network.",
+    help="CPU threads for torch. More than one hardly helps with so small a network.",
 )
 def demo(folder: str, *, count: int | None, seed: int | None, no_open: bool, threads: int) -> None:
-    """Paint a world, scan the bundled network on it, and show what its units look for.
+    """Paint a set of images, scan the bundled network on them, and open the viewer.
 
-    All files are written to FOLDER, by default retroscope-demo; a second run reuses them.
+    All files go to FOLDER, by default retroscope-demo; a second run reuses them.
     """
     import torch
 

@@ -274,8 +274,8 @@ def occlusion(
     "--contrast/--no-contrast",
     default=True,
     show_default=True,
-    help="Show what each unit adds to the other channels at its position. It takes longer than "
-    "all the rest.",
+    help="Show what each unit adds to the other channels at its position; more than doubles the "
+    "time.",
 )
 @target_option
 @_cam_method_option
@@ -302,11 +302,11 @@ def explain(
 ) -> None:
     """Explain IMAGE on one page.
 
-    It shows the most probable classes, a heat map of one of them, the units of each layer that
-    respond unusually, what made them fire, and what each adds to the others at its position. The
-    boxes of a detector, and the segments of a segmenter, have a heat map each.
+    The page shows the most probable classes, a heat map of one of them, the units of each layer
+    that respond unusually, what made them fire, and what each adds to the others at its position.
+    For a detector or a segmenter, each box or segment has its own heat map.
 
-    Write it as a web page with -o FILE.html.
+    Write a web page with -o FILE.html.
     """
     from retroscope.methods.explain import explain as compute_explanation
 

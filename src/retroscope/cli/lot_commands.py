@@ -44,7 +44,7 @@ _plan_options = packed_options(
         type=click.IntRange(min=1),
         metavar="N",
         show_default="as many as this machine sweeps in two minutes",
-        help="Images in a lot, the piece of work that is done or not done.",
+        help="Images per lot, the unit of work.",
     ),
     click.option(
         "--restart", is_flag=True, help="Discard the plan in the folder and all that was swept."
@@ -67,7 +67,7 @@ def plan(model: str, images: str, *, options: PlanOptions, opening: OpenOptions)
     """Plan a scan of the IMAGES with MODEL, for several processes or machines.
 
     The plan is a folder that all of them must see. `sweep` does the work, all of it or a part, and
-    `merge` makes the atlas. The same command again finds the plan.
+    `merge` makes the atlas. Running `plan` again with the same arguments finds the plan.
     """
     from retroscope.scanning.lots.make_plan import make_plan
     from retroscope.scanning.lots.network_source import NetworkSource

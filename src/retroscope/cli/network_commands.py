@@ -124,7 +124,8 @@ def activations(
     type=click.IntRange(min=1, max=16),
     default=1,
     show_default=True,
-    help="Average over N x N shifts of the image by a pixel each. 4 removes most of the grid that "
+    metavar="N",
+    help="Average over N x N shifts of the image by one pixel. 4 removes most of the grid that "
     "strided convolutions leave, and takes 16 times as long.",
 )
 @tone_option()

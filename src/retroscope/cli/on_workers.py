@@ -15,22 +15,22 @@ on_option = click.option(
     "--on",
     metavar="processes|ray|ray://HOST:PORT",
     show_default="this process",
-    help="Share the work among workers: processes of this machine, or Ray, here or at the address "
-    "of a cluster.",
+    help="Share the work among workers: processes on this machine, or Ray, on this machine or on a "
+    "cluster.",
 )
 workers_option = click.option(
     "--workers",
     type=click.IntRange(min=1),
     metavar="N",
     show_default="one per CPU; with --on, per GPU if the network runs on one",
-    help="Image-loading threads. With --on, the number of workers instead.",
+    help="Image-loading threads; with --on, workers.",
 )
 gpus_per_worker_option = click.option(
     "--gpus-per-worker",
     type=click.FloatRange(min=0),
     metavar="G",
     show_default="1 if the network runs on a GPU",
-    help="GPUs of each worker, with --on; 0.5 shares one between two.",
+    help="With --on, GPUs per worker; with 0.5, two workers share one.",
 )
 
 

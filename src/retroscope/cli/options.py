@@ -208,8 +208,9 @@ open_options = packed_options(
         type=click.Choice(RESIZES),
         default="network",
         show_default=True,
-        help="How images are fitted to the input size: as the network's preprocessing does, by "
-        "stretching, by cropping, whole at their own size, or between grey bars.",
+        help="How to fit images to the input size. network: like the network's preprocessing; "
+        "stretch: change the proportions; crop: cut out the centre; whole: keep the whole image, "
+        "at its own size; letterbox: fit the whole image between grey bars.",
     ),
     click.option(
         "--input-size",
@@ -243,7 +244,7 @@ open_options = packed_options(
         "--value-range",
         type=parse_numbers,
         metavar="LOW,HIGH",
-        show_default="that of the file's type",
+        show_default="the range of the file's type",
         help="Pixel values that count as 0 and 1; --mean and --std are then in the same units.",
     ),
     click.option(
@@ -253,7 +254,8 @@ open_options = packed_options(
         metavar="NAME=VALUE",
         callback=parse_inputs,
         help="Other input of a network that takes several: an image, numbers, or a .npy file; "
-        "for a scan also a folder of files named as the images, or a CSV file. Repeat it for more.",
+        "for a scan also a folder of files named like the images, or a CSV file. Repeat it for "
+        "more.",
     ),
     threads_option,
 )
@@ -323,7 +325,7 @@ rules_option = click.option(
 TARGET_FORMS = (
     "Class by name or number from 0; of a detector box:N, from 1 for the most confident, or "
     "box:Y0,X0,Y1,X1[:CLASS], or mask:N if it predicts masks; of a segmenter CLASS@Y,X or "
-    "CLASS@MASK.png; of any network a number among its outputs, as output[0][3]."
+    "CLASS@MASK.png; of any network a number among its outputs, such as output[0][3]."
 )
 target_option = click.option(
     "--target",
@@ -340,9 +342,9 @@ def tone_option(default: str = TONES[0]) -> Decorator:
         type=click.Choice(TONES),
         default=default,
         show_default=True,
-        help="How signed values are scaled to colours: by the 99th percentile of what is not zero "
-        "in a tile, with faint values lifted (robust), by the largest value of a tile, by its "
-        "99.5th percentile, or by square root.",
+        help="How to scale signed values to colours. robust: by the 99th percentile of the nonzero "
+        "values in a tile, lifting faint ones; tile: by the largest value; percentile: by the "
+        "99.5th percentile; gamma: by the square root.",
     )
 
 

@@ -110,13 +110,13 @@ _synthesis_options = packed_options(
     "--target",
     metavar="TARGET",
     help="Class to maximise instead of a unit, by name or number; of a segmenter also CLASS@Y,X; "
-    "of any network a number among its outputs, as output[0][3].",
+    "of any network a number among its outputs, such as output[0][3].",
 )
 @click.option(
     "--channels",
     type=parse_channels,
     metavar="LIST",
-    help="Channels of the layer UNIT, as 0-63 or 3,7,10-12.",
+    help="Channels of the layer UNIT, such as 0-63 or 3,7,10-12.",
 )
 @_synthesis_options
 @click.option("--atlas", metavar="ATLAS", help="Atlas of natural images to compare with.")

@@ -61,8 +61,8 @@ def _projections_option(
         default=default,
         show_default=True,
         metavar=f"{'|'.join(RANKS)}|N",
-        help=f"Hits of each channel to project: auto takes the best first and stops after {time}, "
-        "max omits those ranked by mean alone.",
+        help=f"Hits of each channel to project. auto: the best first, for {time}; max: all but "
+        "those ranked by mean only.",
     )
 
 
@@ -85,7 +85,7 @@ _scan_options = packed_options(
         "--to", required=True, metavar="ATLAS", help="Atlas file to create, or to resume."
     ),
     *SWEEP_OPTIONS,
-    _projections_option("auto", "three times the time of the pass, but at least two minutes"),
+    _projections_option("auto", "three times as long as the pass, but at least two minutes"),
     workers_option,
     on_option,
     gpus_per_worker_option,
@@ -109,8 +109,9 @@ _scan_options = packed_options(
 def scan(model: str, images: str, *, options: ScanOptions, opening: OpenOptions) -> None:
     """Find the IMAGES that excite each channel of MODEL most.
 
-    IMAGES is a folder, whose sub-folders are classes, a text file of paths, or an archive: tar,
-    zip or Parquet, several as 'train-{000..146}.tar', also behind URLs, or hf:NAME:SPLIT.
+    IMAGES is a folder whose sub-folders are classes; a text file of paths; tar, zip or Parquet
+    files, such as 'train-{000..146}.tar'; a URL of any of these; or hf:NAME:SPLIT.
+
     Interrupt it at any time; run the same command to resume.
     """
     from retroscope.scanning.freed_memory import keep_freed_memory

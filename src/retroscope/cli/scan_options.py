@@ -43,7 +43,7 @@ labels_option = click.option(
     help="Classes of the images, as rows of path,class.",
 )
 glob_option = click.option(
-    "--glob", metavar="PATTERN", help="Only files of the folder that match, such as '*.jpg'."
+    "--glob", metavar="PATTERN", help="Read only files that match, such as '*.jpg'."
 )
 workers_option = click.option(
     "--workers",
@@ -61,14 +61,14 @@ SWEEP_OPTIONS = (
         default=9,
         show_default=True,
         metavar="N",
-        help="Hits to keep of each channel.",
+        help="Hits to keep for each channel.",
     ),
     click.option(
         "--per-class",
         type=click.IntRange(min=1),
         metavar="N",
         show_default="no rankings by class",
-        help="Hits to keep of each channel among the images of each class, too.",
+        help="Also keep N hits for each channel among the images of each class.",
     ),
     click.option(
         "--ranked-classes",
@@ -83,15 +83,16 @@ SWEEP_OPTIONS = (
         "--class-folder",
         type=click.Choice(CLASS_FOLDERS),
         show_default="first",
-        help="Folder that is the class of an image: the first below IMAGES, the last, which it "
-        "lies in, or all of them, joined.",
+        help="Folder that gives the class of an image: the first below IMAGES, the last (the one "
+        "that holds the image), or all of them, joined.",
     ),
     click.option(
         "--no-classes",
         "classes",
         is_flag=True,
         callback=lambda _context, _parameter, is_without: not is_without,
-        help="Leave out the statistics of classes; for a thousand classes, they take most memory.",
+        help="Leave out statistics of classes. With a thousand classes they take most of the "
+        "memory.",
     ),
     glob_option,
     click.option(
@@ -100,7 +101,7 @@ SWEEP_OPTIONS = (
         default="full",
         show_default=True,
         help="Precision of the pass. bf16 is faster on devices that have instructions for it, and "
-        "refused on others; it scores the candidates again in full.",
+        "refused on others; candidates are scored again in full precision.",
     ),
     click.option(
         "--batch-size",

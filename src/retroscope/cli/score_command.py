@@ -63,7 +63,7 @@ _score_options = packed_options(
         "--embedding",
         metavar="MODEL",
         show_default="the scanned network",
-        help="Network that says how similar two images are, for mis and monosemanticity.",
+        help="Network that measures how similar two images are, for mis and monosemanticity.",
     ),
     click.option(
         "--hits",
@@ -73,9 +73,7 @@ _score_options = packed_options(
         metavar="N",
         help="Hits of each channel to look at, for faithfulness, dependence and patch.",
     ),
-    click.option(
-        "--glob", metavar="PATTERN", help="Only files of the folder that match, such as '*.jpg'."
-    ),
+    click.option("--glob", metavar="PATTERN", help="Read only files that match, such as '*.jpg'."),
     click.option(
         "--workers",
         type=click.IntRange(min=1),
@@ -112,7 +110,7 @@ def score(
     names: str | None,
     opening: OpenOptions,
 ) -> None:
-    """Add numbers to the units of ATLAS that say how far to trust what it shows, and names.
+    """Add numbers that say how far to trust each unit of ATLAS, and names.
 
     MODEL is the network that was scanned. Without IMAGES, the images are read from where the scan
     read them. Interrupt it at any time; run the same command to resume.

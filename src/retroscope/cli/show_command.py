@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     "--channels",
     type=parse_channels,
     metavar="LIST",
-    help="Channels of the layer UNIT to show plates of, as 0-15 or 3,7,10-12.",
+    help="Channels of the layer UNIT to show plates of, such as 0-15 or 3,7,10-12.",
 )
 @click.option(
     "--ranked-by",
@@ -76,7 +76,8 @@ if TYPE_CHECKING:
 @click.option(
     "--context",
     is_flag=True,
-    help="Draw whole images, the receptive field framed; of volumes, the slices of each patch.",
+    help="Draw whole images with the receptive field framed; for volumes, all slices of each "
+    "patch.",
 )
 @click.option(
     "--mosaics",
@@ -103,9 +104,7 @@ if TYPE_CHECKING:
     show_default="where the scan read them",
     help="With --model: images of the scan.",
 )
-@click.option(
-    "--glob", metavar="PATTERN", help="With --images: only files of the folder that match."
-)
+@click.option("--glob", metavar="PATTERN", help="With --images: read only files that match.")
 @open_options
 @json_option
 @image_output_option

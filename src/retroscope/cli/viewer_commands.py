@@ -38,9 +38,7 @@ _compare_option = click.option(
     show_default="where the scan read them",
     help="With --model: images of the scan.",
 )
-@click.option(
-    "--glob", metavar="PATTERN", help="With --images: only files of the folder that match."
-)
+@click.option("--glob", metavar="PATTERN", help="With --images: read only files that match.")
 @_compare_option
 @click.option(
     "--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address to listen on."
@@ -131,7 +129,7 @@ def print_address(address: str) -> None:
     show_default="all",
     help="Channels to show of each layer: those with the highest maxima.",
 )
-@click.option("--notes", is_flag=True, help="Include your stars and notes, to be read only.")
+@click.option("--notes", is_flag=True, help="Include your stars and notes, read-only.")
 def export(
     atlas: str,
     site: str,
