@@ -23,8 +23,17 @@ def classifier():
     net.input_size = (6, 16, 20)
     net.mean = [0.0]
     return net
+
+
+def segmenter():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv3d(4, 2, 1))
+    net.input_size = (6, 16, 20)
+    net.mean = [0.0]
+    net.labels = ["tissue", "tumour"]
+    return net
 """
-CLASSIFIER = "volumes.py:classifier"
+CLASSIFIER, SEGMENTER = "volumes.py:classifier", "volumes.py:segmenter"
 
 
 @pytest.fixture
@@ -70,3 +79,24 @@ def test_a_wrong_box_is_one_line(retroscope: Retroscope, words: list[str], says:
     said = retroscope("occlusion", CLASSIFIER, "scan.npy", *words)
     assert said.status == 2
     assert says in said.err
+
+
+@pytest.mark.usefixtures("desk")
+@pytest.mark.parametrize("command", ["cam", "saliency", "occlusion"])
+def test_a_class_at_a_voxel_is_a_target(retroscope: Retroscope, command: str) -> None:
+    words = ["--target", "tumour@2,9,14", "-o", "heat.png", "--json"]
+    said = retroscope(command, SEGMENTER, "scan.npy", *words)
+    assert (said.status, said.err) == (0, "heat.png\n")
+    facts = json.loads(said.out)
+    assert (facts["target"], facts["label"], facts["index"]) == (
+        "tumour at 2,9,14",
+        "tumour",
+        1,
+    )
+
+
+@pytest.mark.usefixtures("desk")
+def test_a_place_outside_of_the_volume_is_one_line(retroscope: Retroscope) -> None:
+    said = retroscope("cam", SEGMENTER, "scan.npy", "--target", "tumour@6,2,2")
+    assert said.status == 2
+    assert "no voxel 6,2,2 in this volume of 6x16x20; Z counts from the front" in said.err

@@ -377,7 +377,7 @@ def test_a_segmenter_of_volumes_is_explained_by_a_function_of_its_output() -> No
     scan = numbers(1, 8, 8, 8)
     heat = rs.cam(net, scan, layer="bottom.1", target=lambda scores: scores[0, 1].mean())
     assert heat.values.shape == (2, 2, 2)
-    with pytest.raises(RetroscopeError, match="give a unit instead of a class"):
+    with pytest.raises(RetroscopeError, match="give a target, CLASS@Z,Y,X for a voxel"):
         rs.cam(net, scan)
 
 

@@ -1,4 +1,7 @@
-"""Segments of a segmenter as targets: `cat`, `cat@120,80`, `cat@mask.png`."""
+"""Segments of a segmenter as targets: `cat`, `cat@120,80`, `cat@mask.png`.
+
+In a volume a place is a voxel: `tumour@7,120,80`.
+"""
 
 import re
 from functools import partial
@@ -9,6 +12,7 @@ import torch
 
 from retroscope.engine.batching import Size
 from retroscope.errors import ModelError, RetroscopeError
+from retroscope.geometry import IMAGE_RANK, INPUTS, axis_names, format_size
 from retroscope.imaging.image import fit_source, read_image
 from retroscope.methods.class_scores import NetworkOutput, check_label_count
 from retroscope.methods.segmentation import segmenter_of
@@ -17,11 +21,19 @@ from retroscope.methods.targets import ClassSpec, resolve_target, target_at
 from retroscope.network import Network
 from retroscope.results.heat_maps import Mask, Prediction, Target
 
-_PLACE = re.compile(r"\s*(\d+)\s*,\s*(\d+)\s*")
+_PLACE = re.compile(r"\s*\d+(\s*,\s*\d+)*\s*")
 _BACKGROUND = ("background", "__background__")
 _IN_MASK = 128
 """From this grey level on a pixel of a mask file is in the mask."""
-PLACE_FORMS = "CLASS@Y,X for a pixel, or CLASS@MASK.png for the pixels that are white in a file"
+_PLACE_FORMS = {
+    1: "CLASS@X for a position",
+    2: "CLASS@Y,X for a pixel, or CLASS@MASK.png for the pixels that are white in a file",
+    3: "CLASS@Z,Y,X for a voxel",
+}
+"""How a target names a place, by the number of axes."""
+_POINTS = {1: "position", 2: "pixel", 3: "voxel"}
+_ALL_AXES = {1: "", 2: "both ", 3: "all "}
+_ORIGINS = {"z": "from the front", "y": "from the top", "x": "from the left"}
 
 
 def segment_scorer(output: NetworkOutput, spec: ClassSpec, row: int = 0) -> TargetScorer:
@@ -37,7 +49,7 @@ def segment_scorer(output: NetworkOutput, spec: ClassSpec, row: int = 0) -> Targ
     if class_spec is None:
         target, mask = _largest_segment(output, winners)
     else:
-        index = resolve_target(output.net, class_spec, output.logits[row, :, 0, 0]).index
+        index = resolve_target(output.net, class_spec, output.logits[row].flatten(1)[:, 0]).index
         assert index is not None
         target, mask = _class_at(output.net, index, place, winners)
     assert target.index is not None
@@ -66,7 +78,7 @@ def _probabilities(index: int, mask: torch.Tensor, output: NetworkOutput) -> tor
 
 
 def winning_classes(logits: torch.Tensor) -> torch.Tensor:
-    """The class with the highest logit at each pixel (height, width).
+    """The class with the highest logit at each pixel (height, width) or voxel.
 
     A single class wins where its logit is above 0; elsewhere no class does: -1.
 
@@ -84,13 +96,13 @@ def split_place(net: Network, spec: ClassSpec) -> tuple[ClassSpec, str]:
         return spec, ""
     class_name, _, place = spec.rpartition("@")
     if not place.strip():
-        raise RetroscopeError(f"{spec!r} has no place after the @; give {PLACE_FORMS}")
+        raise RetroscopeError(f"{spec!r} has no place after the @; give {_PLACE_FORMS[net.rank]}")
     return class_name, place
 
 
 def class_and_pixel(
     net: Network, spec: ClassSpec, logits: torch.Tensor, size: Size
-) -> tuple[int, tuple[int, int] | None]:
+) -> tuple[int, tuple[int, ...] | None]:
     """The class of a target and its pixel; None if it stands for the whole image.
 
     `logits` are those of the classes at one pixel.
@@ -98,14 +110,15 @@ def class_and_pixel(
     class_spec, place = split_place(net, spec)
     index = resolve_target(net, class_spec, logits).index
     assert index is not None
-    pixel = _PLACE.fullmatch(place)
-    if place and pixel is None:
-        raise RetroscopeError(f"{place!r} is not a pixel; give CLASS@Y,X, or the class alone")
-    if pixel is None:
+    if not place:
         return index, None
-    y, x = int(pixel[1]), int(pixel[2])
-    _single_pixel(y, x, size)
-    return index, (y, x)
+    pixel = _read_place(place, size)
+    if pixel is None:
+        axes = ",".join(axis_names(len(size))).upper()
+        raise RetroscopeError(
+            f"{place!r} is not a {_POINTS[len(size)]}; give CLASS@{axes}, or the class alone"
+        )
+    return index, pixel
 
 
 def _largest_segment(output: NetworkOutput, winners: torch.Tensor) -> tuple[Target, Mask]:
@@ -113,13 +126,15 @@ def _largest_segment(output: NetworkOutput, winners: torch.Tensor) -> tuple[Targ
     net, classes = output.net, output.logits.shape[1] if output.logits is not None else 0
     if segmenter_of(net.module) is None and len(net.labels) != classes:
         raise ModelError(
-            f"{net.name} returns {classes} maps of the size of the image, not one score per class; "
-            f"give a target, {PLACE_FORMS}, or a unit instead of a class"
+            f"{net.name} returns {classes} maps of the size of the {INPUTS[net.rank]}, not one "
+            "score per class; "
+            f"give a target, {_PLACE_FORMS[net.rank]}, or a unit instead of a class"
         )
     segments = _segment_sizes(net, winners)
     if not segments:
         raise ModelError(
-            f"{net.name} finds no segment in this image: no logit is above 0; give {PLACE_FORMS}"
+            f"{net.name} finds no segment in this {INPUTS[net.rank]}: no logit is above 0; give "
+            f"{_PLACE_FORMS[net.rank]}"
         )
     index, pixels = segments[0]
     target = _segment(net, index, "largest segment: ", pixels / winners.numel())
@@ -128,7 +143,7 @@ def _largest_segment(output: NetworkOutput, winners: torch.Tensor) -> tuple[Targ
 
 def _segment(net: Network, index: int, prefix: str, share: float) -> Target:
     target = _class_target(net, index)
-    description = f"{prefix}{target}, {_percent(share)} of the image"
+    description = f"{prefix}{target}, {_percent(share)} of the {INPUTS[net.rank]}"
     return Target(index, target.label, description=description)
 
 
@@ -171,11 +186,12 @@ def _mask_of(winners: torch.Tensor, index: int) -> Mask:
 
 def _class_at(net: Network, index: int, place: str, winners: torch.Tensor) -> tuple[Target, Mask]:
     """A class with the pixels that count: one, those of a file, or its segment."""
-    size = winners.shape[0], winners.shape[1]
-    target, pixel = _class_target(net, index), _PLACE.fullmatch(place)
+    size, target = tuple(winners.shape), _class_target(net, index)
+    pixel = _read_place(place, size)
     if pixel is not None:
-        y, x = int(pixel[1]), int(pixel[2])
-        return _described(target, f"{target} at {y},{x}"), _single_pixel(y, x, size)
+        mask = np.zeros(size, bool)
+        mask[pixel] = True
+        return _described(target, f"{target} at {','.join(map(str, pixel))}"), mask
     if place:
         mask = _read_mask(net, place, size)
         return _described(target, f"{target} in {Path(place).name}"), mask
@@ -183,8 +199,8 @@ def _class_at(net: Network, index: int, place: str, winners: torch.Tensor) -> tu
     if not mask.any():
         segments = [str(_class_target(net, number)) for number, _ in _segment_sizes(net, winners)]
         raise RetroscopeError(
-            f"{target} has no segment in this image, which {net.name} takes for "
-            f"{', '.join(segments[:5]) or 'no class'}; give {PLACE_FORMS}"
+            f"{target} has no segment in this {INPUTS[net.rank]}, which {net.name} takes for "
+            f"{', '.join(segments[:5]) or 'no class'}; give {_PLACE_FORMS[net.rank]}"
         )
     return _segment(net, index, "segment of ", float(mask.mean())), mask
 
@@ -197,15 +213,19 @@ def _described(target: Target, description: str) -> Target:
     return Target(target.index, target.label, description=description)
 
 
-def _single_pixel(y: int, x: int, size: Size) -> Mask:
-    if y >= size[0] or x >= size[1]:
-        raise RetroscopeError(
-            f"no pixel {y},{x} in this image of {size[0]}x{size[1]}; Y counts from the top, X from "
-            "the left, both from 0"
-        )
-    mask = np.zeros(size, bool)
-    mask[y, x] = True
-    return mask
+def _read_place(place: str, size: Size) -> tuple[int, ...] | None:
+    """The pixel or the voxel that a place names; None if it names none, as a file does."""
+    if _PLACE.fullmatch(place) is None:
+        return None
+    pixel, rank = tuple(map(int, place.split(","))), len(size)
+    if len(pixel) == rank and all(map(int.__lt__, pixel, size)):
+        return pixel
+    first, *rest = (f"{axis.upper()} {_ORIGINS[axis]}" for axis in axis_names(rank))
+    origins = ", ".join([first.replace(" ", " counts ", 1), *rest])
+    raise RetroscopeError(
+        f"no {_POINTS[rank]} {place.strip()} in this {INPUTS[rank]} of {format_size(size)}; "
+        f"{origins}, {_ALL_AXES[rank]}from 0"
+    )
 
 
 def _read_mask(net: Network, path: str, size: Size) -> Mask:
@@ -213,8 +233,13 @@ def _read_mask(net: Network, path: str, size: Size) -> Mask:
 
     Only a fit that keeps all of an image is applied: after a crop, masks of any size would fit.
     """
+    if net.rank != IMAGE_RANK:
+        raise RetroscopeError(
+            f"{path!r} is not a {_POINTS[net.rank]}, and masks in files are those of images; give "
+            f"{_PLACE_FORMS[net.rank]}, or a function of the outputs in Python"
+        )
     if not Path(path).is_file():
-        raise RetroscopeError(f"no file {path!r} for a mask; a target is {PLACE_FORMS}")
+        raise RetroscopeError(f"no file {path!r} for a mask; a target is {_PLACE_FORMS[net.rank]}")
     image = read_image(path)
     fit = net.preprocessing.fit
     if (image.height, image.width) != size and fit.mode == "whole":

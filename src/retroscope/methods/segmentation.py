@@ -17,7 +17,9 @@ from retroscope.engine.call_arguments import tensors_in
 from retroscope.zoo.demo_localisers import DemoSegmenter
 
 Reader = Callable[[torch.nn.Module, object], torch.Tensor | None]
-"""Reads the logits (images, classes, height, width) from a module and what it returned."""
+"""Reads the logits (images, classes, height, width) from a module and what it returned; those of
+volumes have a depth, those of signals a length alone.
+"""
 
 LOGIT_KEYS = ("out", "logits")
 """Under which networks return the logits in a dictionary: torchvision's, and transformers'."""
@@ -44,7 +46,7 @@ def read_maps(_module: torch.nn.Module, output: object) -> torch.Tensor | None:
         named = [output[key] for key in LOGIT_KEYS if key in output]
         output = named[0] if named else output
     first = next(tensors_in(output), None)
-    return first if first is not None and first.dim() == 4 else None
+    return first if first is not None and first.dim() > 2 else None
 
 
 def _is_from(package: str) -> Callable[[torch.nn.Module], bool]:
@@ -76,7 +78,7 @@ def segmenter_of(module: torch.nn.Module) -> Segmenter | None:
 
 
 def read_logits(module: torch.nn.Module, output: object, size: Size) -> torch.Tensor | None:
-    """The logits of each pixel of the images (images, classes, height, width).
+    """The logits of each pixel of the images (images, classes, height, width), or of each voxel.
 
     None if the module is not a known segmenter and does not return maps of the images' size.
 
@@ -85,8 +87,14 @@ def read_logits(module: torch.nn.Module, output: object, size: Size) -> torch.Te
     """
     segmenter = segmenter_of(module)
     logits = (read_maps if segmenter is None else segmenter.read)(module, output)
-    if logits is None or (segmenter is None and tuple(logits.shape[2:]) != size):
+    if logits is None or logits.dim() != len(size) + 2:
+        return None
+    if segmenter is None and tuple(logits.shape[2:]) != size:
         return None
     if tuple(logits.shape[2:]) != size:
-        logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        mode = _INTERPOLATION[len(size)]
+        logits = F.interpolate(logits, size=size, mode=mode, align_corners=False)
     return logits
+
+
+_INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}

@@ -22,9 +22,9 @@ ClassSpec = str | SupportsIndex | None
 
 TargetSpec = ClassSpec | Callable[[Any], torch.Tensor]
 """A class, a box (`box:1`, `box:12,30,80,99:cat`), its mask (`mask:1`), a class at a place
-(`cat@120,80`, `cat@mask.png`), a number among the outputs (`output[0][3]`), or a function of the
-outputs; None for the most probable class, the most confident box or the largest segment. Boxes
-count from 1, classes from 0.
+(`cat@120,80`, `cat@mask.png`, in a volume `cat@7,120,80`), a number among the outputs
+(`output[0][3]`), or a function of the outputs; None for the most probable class, the most confident
+box or the largest segment. Boxes count from 1, classes from 0.
 """
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from retroscope.errors import RetroscopeError
-from retroscope.geometry import IMAGE_RANK, INPUTS, format_size
+from retroscope.geometry import IMAGE_RANK, INPUTS, Box, format_size
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts, percent
@@ -15,6 +15,7 @@ from retroscope.render.layout import enlarge, enlargement_factor
 from retroscope.render.overlay import OPACITY, ImageInput, overlay, overlay_on, scale_limit, smooth
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
 from retroscope.render.slices import describe_slices, flatten_heat, separate
+from retroscope.render.target_marks import mark_target
 from retroscope.render.tone import apply_tone
 from retroscope.results.heat_maps import HeatMap
 
@@ -41,8 +42,11 @@ def draw_heat_map(
             parameter="over",
         )
     flat, slices = flatten_heat(heat)
-    overlaid = _overlay_pixels(flat, over, colours=colours, opacity=opacity)
-    overlaid = separate(overlaid, len(slices))
+    overlaid = (
+        overlay_slices(heat, colours=colours, opacity=opacity)
+        if over is None
+        else overlay_on(over, heat, colours=colours, opacity=opacity)
+    )
     if bare:
         factor = enlargement_factor(*overlaid.shape[:2], scale=1 if scale is None else scale)
         return enlarge(overlaid, factor)
@@ -70,11 +74,7 @@ def draw_heat_maps(
     bare: bool = False,
 ) -> Image.Image:
     """A sheet of heat maps, each over its image; `bare` leaves out all text."""
-    flattened = [flatten_heat(heat) for heat in heat_maps]
-    overlays = [
-        separate(_overlay_pixels(flat, None, colours=colours, opacity=opacity), len(slices))
-        for flat, slices in flattened
-    ]
+    overlays = [overlay_slices(heat, colours=colours, opacity=opacity) for heat in heat_maps]
     if bare:
         return contact_sheet(overlays, scale=scale, columns=columns)
     panels = [
@@ -102,10 +102,19 @@ def heat_notes(heat: HeatMap) -> tuple[str, ...]:
     return (*heat.notes, *heat.caveats)
 
 
-def _overlay_pixels(heat: HeatMap, over: ImageInput | None, *, colours: str, opacity: float) -> RGB:
-    if over is not None:
-        return overlay_on(over, heat, colours=colours, opacity=opacity)
-    return overlay(image_or_grey(heat), heat, colours=colours, opacity=opacity)
+def overlay_slices(heat: HeatMap, *, colours: str, opacity: float) -> RGB:
+    """The heat over the network's input, the target marked; of a volume over slices in a row."""
+    flat, slices = flatten_heat(heat)
+    overlaid = overlay(image_or_grey(flat), flat, colours=colours, opacity=opacity)
+    if not slices:
+        return overlaid
+    if heat.mask is not None:
+        frame = Box.whole(heat.size[1:])
+        pieces = zip(slices, np.split(overlaid, len(slices), axis=1), strict=True)
+        overlaid = np.concatenate(
+            [mark_target(piece, heat.slice(z), frame) for z, piece in pieces], axis=1
+        )
+    return separate(overlaid, len(slices))
 
 
 def image_or_grey(heat: HeatMap) -> RGB:

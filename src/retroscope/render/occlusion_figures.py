@@ -11,7 +11,7 @@ from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts, percent
 from retroscope.render.colours import CLASS_COLOURS, REMAINING_CLASSES, apply_scale
-from retroscope.render.heat_figures import image_or_grey
+from retroscope.render.heat_figures import image_or_grey, overlay_slices
 from retroscope.render.layout import (
     CLEARLY_VISIBLE,
     TIGHT,
@@ -21,7 +21,7 @@ from retroscope.render.layout import (
     page,
     row,
 )
-from retroscope.render.overlay import OPACITY, overlay
+from retroscope.render.overlay import OPACITY
 from retroscope.render.panels import image_tile, label_tile
 from retroscope.render.slices import (
     describe_slices,
@@ -49,17 +49,16 @@ def draw_occlusion(
 
     `bare` draws the loss of probability over the image, without text.
     """
-    flat, slices = flatten_heat(occlusion.heat)
-    loss = overlay(image_or_grey(flat), flat, colours=colours, opacity=opacity)
+    loss = overlay_slices(occlusion.heat, colours=colours, opacity=opacity)
+    factor = enlargement_factor(*loss.shape[:2], visible=CLEARLY_VISIBLE, scale=scale)
+    if bare:
+        return enlarge(loss, factor)
+    _, slices = flatten_heat(occlusion.heat)
     images = [
         ("size of the occluder", _show_size(occlusion, slices)),
         (f"loss of {occlusion.measure}", loss),
         *_position_maps(occlusion, colours, slices),
     ]
-    images = [(label, separate(pixels, len(slices))) for label, pixels in images]
-    factor = enlargement_factor(*images[1][1].shape[:2], visible=CLEARLY_VISIBLE, scale=scale)
-    if bare:
-        return enlarge(images[1][1], factor)
     place = row if len(occlusion.size) == IMAGE_RANK else column
     tiles = place([label_tile(label, image_tile(pixels, factor)) for label, pixels in images])
     width = max(tiles.width, _MIN_WIDTH)
@@ -115,8 +114,7 @@ def _position_maps(
     if occlusion.classes is not None:
         grids["most probable class"] = _class_colours(occlusion, occlusion.classes)
     return [
-        (label, lay_out(_stretch(grid, occlusion.size), len(occlusion.size), slices))
-        for label, grid in grids.items()
+        (label, _in_slices(_stretch(grid, occlusion.size), slices)) for label, grid in grids.items()
     ]
 
 
@@ -186,4 +184,9 @@ def _show_size(occlusion: OcclusionMap, slices: Sequence[int]) -> RGB:
         first = min(strongest, size[0] - depth)
         corner[0] = slice(first, first + depth)
     covered[tuple(corner)] = GREY
-    return lay_out(covered, rank, slices)
+    return _in_slices(covered, slices)
+
+
+def _in_slices(pixels: RGB, slices: Sequence[int]) -> RGB:
+    """Pixels of an image, or those of a volume in slices side by side."""
+    return separate(lay_out(pixels, pixels.ndim - 1, slices), len(slices))

@@ -20,19 +20,28 @@ _LEAST_ROWS, _BAND_SHARE = 8, 8
 Array = npt.NDArray[Scalar]
 
 
-def choose_slices(strengths: npt.NDArray[np.floating], most: int = MOST_SLICES) -> tuple[int, ...]:
+def choose_slices(
+    strengths: npt.NDArray[np.floating],
+    most: int = MOST_SLICES,
+    *,
+    including: Sequence[int] = (),
+) -> tuple[int, ...]:
     """Slices at even distances, the strongest one among them; all of them if they are few.
 
     >>> choose_slices(np.array([0.0, 0, 9, 0, 0, 0]), most=3)
     (0, 2, 5)
+    >>> choose_slices(np.array([0.0, 0, 9, 0, 0, 0]), most=3, including=[4])
+    (0, 2, 4)
     """
     count = min(most, len(strengths))
     chosen: list[int] = np.rint(np.linspace(0, len(strengths) - 1, count)).astype(int).tolist()
-    strongest = int(np.nan_to_num(strengths).argmax())
-    if strongest not in chosen:
-        nearest = min(range(count), key=lambda place: abs(chosen[place] - strongest))
-        chosen[nearest] = strongest
-    return tuple(chosen)
+    wanted = (int(np.nan_to_num(strengths).argmax()), *including)
+    for slice_number in wanted:
+        free = [place for place in range(count) if chosen[place] not in wanted]
+        if slice_number not in chosen and free:
+            nearest = min(free, key=lambda place: abs(chosen[place] - slice_number))
+            chosen[nearest] = slice_number
+    return tuple(sorted(chosen))
 
 
 def strength_of_slices(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -100,19 +109,27 @@ def flatten_projection(projection: Projection) -> tuple[Projection, tuple[int, .
 
 
 def flatten_heat(heat: HeatMap) -> tuple[HeatMap, tuple[int, ...]]:
-    """A heat map as one of an image, and the slices that stand side by side."""
+    """A heat map as one of an image, and the slices that stand side by side.
+
+    A mask in a volume is left out: it is marked in each slice alone.
+    """
     rank = len(heat.size)
     if rank == IMAGE_RANK:
         return heat, ()
     values = heat.full()
     slices: tuple[int, ...] = ()
     if rank > IMAGE_RANK:
-        slices = choose_slices(strength_of_slices(values))
+        middle = () if heat.mask is None else (int(heat.mask.sum(axis=(1, 2)).argmax()),)
+        slices = choose_slices(strength_of_slices(values), including=middle)
     flat = lay_out(values, rank, slices)
+    mask = None if heat.mask is None or slices else lay_out(heat.mask, rank)
     image = heat.image
     if image is not None:
         image = lay_out(image if rank > IMAGE_RANK else image[0], rank, slices)
     pixels = None if heat.pixels is None else lay_out(heat.pixels, rank, slices)
     height, width = flat.shape
     size = height, width
-    return replace(heat, values=flat, image=image, pixels=pixels, size=size, fit=None), slices
+    flattened = replace(
+        heat, values=flat, image=image, pixels=pixels, mask=mask, size=size, fit=None
+    )
+    return flattened, slices

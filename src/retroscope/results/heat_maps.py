@@ -18,7 +18,7 @@ Map = npt.NDArray[np.float32]
 """Height, width; of a volume the depth in front."""
 
 Mask = npt.NDArray[np.bool_]
-"""Height, width."""
+"""Height, width; of a volume the depth in front."""
 
 METHOD_TITLES = {
     "gradient": "Gradient",
@@ -128,6 +128,7 @@ class HeatMap(ArrayResult):
             size=self.size[1:],
             pixels=None if self.pixels is None else self.pixels[z],
             image=None if self.image is None else self.image[z],
+            mask=None if self.mask is None else self.mask[z],
             fit=None,
         )
 

@@ -239,10 +239,11 @@ def _score_class_in_maps(net: Network, maps: torch.Tensor, target: str | int) ->
 
     `maps` are those of the copies of one pattern (copies, classes, height, width).
     """
-    size = maps.shape[2], maps.shape[3]
-    index, pixel = class_and_pixel(net, target, maps[0, :, 0, 0], size)
+    size = tuple(maps.shape[2:])
+    index, pixel = class_and_pixel(net, target, maps[0].flatten(1)[:, 0], size)
     chosen = maps[:, index]
-    return (chosen if pixel is None else chosen[:, pixel[0], pixel[1]]).mean()
+    place: tuple[slice | int, ...] = (slice(None), *(pixel or ()))
+    return chosen[place].mean()
 
 
 def _score_diversity(
