@@ -14,6 +14,8 @@ from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 from retroscope.scanning.statistics.batch_images import BatchImages, SweptImage
+from retroscope.scanning.statistics.compiled_loops import compiled_loops
+from retroscope.scanning.statistics.fused_summary import SummaryTable, can_fuse
 from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.statistics.sweep import Sweep, SweepBatch
 
@@ -106,27 +108,58 @@ def _summarise_layers(
     scratch: Scratch,
 ) -> SweepBatch:
     """Runs the network, and summarises the maps of each layer while they are in memory."""
-    summaries: dict[int, SweepBatch] = {}
-
-    def summarise_maps(step: int, maps: torch.Tensor) -> None:
-        summaries[step] = sweeps.sweep.summarise(
-            stack_maps(maps),
-            swept,
-            channels=sweeps.channel_ranges[step],
-            scratch=scratch,
-            track_positions=sweeps.track_positions,
-        )
-
+    summaries = _LayerSummaries(sweeps, swept, scratch)
     if net.device.type == "cuda":
         batch = batch.pin_memory()
     survey = net.survey()
     is_last = survey.channels_last and batch.dim() == _IMAGE_DIMENSIONS
     layout = torch.channels_last if is_last else torch.contiguous_format
     batch = batch.to(net.device, non_blocking=True, memory_format=layout)
-    listeners = {step: partial(summarise_maps, step) for step in sweeps.channel_ranges}
+    listeners = {step: partial(summaries.add, step) for step in sweeps.channel_ranges}
     with torch.no_grad():
         run_forward(net.module, survey, batch, listeners)
-    return SweepBatch.concatenate([summaries[step] for step in sweeps.channel_ranges])
+    return summaries.join()
+
+
+class _LayerSummaries:
+    """The summaries of the layers of a batch, which become one.
+
+    Where compiled loops write them, they go into one table from the start.
+    """
+
+    def __init__(self, sweeps: LayerSweeps, images: BatchImages, scratch: Scratch) -> None:
+        self._sweeps, self._images, self._scratch = sweeps, images, scratch
+        self._by_step: dict[int, SweepBatch] = {}
+        self._table: SummaryTable | None = None
+        if not images.numbers.is_cuda and compiled_loops() is not None:
+            channels = sum(map(len, sweeps.channel_ranges.values()))
+            self._table = SummaryTable.empty(len(images.images), channels)
+
+    def add(self, step: int, maps: torch.Tensor) -> None:
+        """Summarises the maps of a layer."""
+        maps, channels = stack_maps(maps), self._sweeps.channel_ranges[step]
+        rows = None if self._table is None else self._table.select_channels(channels)
+        if rows is not None and can_fuse(maps) and rows.summarise(maps):
+            return
+        batch = self._sweeps.sweep.summarise(
+            maps,
+            self._images,
+            channels=channels,
+            scratch=self._scratch,
+            track_positions=self._sweeps.track_positions,
+        )
+        if rows is None:
+            self._by_step[step] = batch
+        else:
+            rows.store(batch.summary, batch.peaks, batch.troughs)
+
+    def join(self) -> SweepBatch:
+        """All channels, when all layers are added."""
+        if self._table is None:
+            return SweepBatch.concatenate([self._by_step[n] for n in self._sweeps.channel_ranges])
+        return SweepBatch.of_summary(
+            self._table.read(), track_positions=self._sweeps.track_positions
+        )
 
 
 def stack_maps(maps: torch.Tensor) -> torch.Tensor:

@@ -11,10 +11,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from retroscope.engine.isolation import preserve_state
+from retroscope.network import Network
 from retroscope.results.statistics import HISTOGRAM_EDGES
+from retroscope.scanning import one_pass
+from retroscope.scanning.layer_choice import scan_layers
+from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
 from retroscope.scanning.statistics import batch_summary, topk
-from retroscope.scanning.statistics.fused_summary import can_fuse, summarise_at_once
+from retroscope.scanning.statistics.batch_images import SweptImage
+from retroscope.scanning.statistics.fused_summary import (
+    SummaryTable,
+    can_fuse,
+    summarise_at_once,
+)
 from retroscope.scanning.statistics.plain_summary import (
     Scratch,
     summarise_finite_values,
@@ -22,7 +33,7 @@ from retroscope.scanning.statistics.plain_summary import (
 )
 from retroscope.scanning.statistics.summary import different_columns
 from retroscope.scanning.statistics.topk import TopK
-from tests.scanning.statistics.sweep_definition import Batch, batches
+from tests.scanning.statistics.sweep_definition import Batch, assert_same_arrays, batches
 
 EXACT = ("maximum", "minimum", "fired_positions", "non_finite", "positions")
 SHAPES = [(1, 1, 1, 1), (3, 5, 9, 8), (2, 1030, 3, 3), (5, 24, 1, 130), (1, 64, 28, 28)]
@@ -44,9 +55,10 @@ def rounded_noise(shape: tuple[int, ...]) -> torch.Tensor:
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("shape", SHAPES)
-def test_one_read_equals_several(shape: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_read_equals_several(shape: tuple[int, int, int, int], dtype: torch.dtype) -> None:
     pytest.importorskip("numba")
-    maps = rounded_noise(shape)
+    maps = rounded_noise(shape).to(dtype)
     assert can_fuse(maps)
     found, plain = summarise_at_once(maps), summarise_plainly(maps, Scratch())
     for name in EXACT:
@@ -76,13 +88,65 @@ def test_torch_keeps_its_number_of_threads(threads: int) -> None:
         torch.set_num_threads(before)
 
 
-@given(batches())
-def test_values_that_are_not_finite_are_counted_apart(batch: Batch) -> None:
+@given(batches(), st.sampled_from([torch.float32, torch.bfloat16]))
+def test_values_that_are_not_finite_are_counted_apart(batch: Batch, dtype: torch.dtype) -> None:
     pytest.importorskip("numba")
-    maps = torch.from_numpy(batch.maps).float().contiguous(memory_format=torch.channels_last)
+    maps = torch.from_numpy(batch.maps).to(dtype).contiguous(memory_format=torch.channels_last)
     found, plain = summarise_at_once(maps), summarise_plainly(maps.double(), Scratch())
     for name in (*EXACT, "total", "squares"):
         np.testing.assert_array_equal(vars(found)[name], vars(plain)[name], err_msg=name)
+
+
+def test_all_values_of_bfloat16_are_read_right() -> None:
+    """Every pattern of 16 bits: in a map of its own, whose maximum it is if it is finite."""
+    pytest.importorskip("numba")
+    bits = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
+    values = bits.view(torch.bfloat16).reshape(4, -1, 1, 1)
+    maps = values.contiguous(memory_format=torch.channels_last)
+    found = summarise_at_once(maps)
+    expected = torch.where(values.isfinite(), values.float(), -torch.inf)[..., 0, 0]
+    assert found.maximum.equal(expected)
+    table = SummaryTable.empty(*values.shape[:2])
+    assert not table.summarise(maps)
+    small = maps.where(maps.abs() < 2**60, 1)
+    assert table.summarise(small)
+    assert table.read().minimum.equal(small.float()[..., 0, 0])
+
+
+class ThreeLayouts(nn.Module):
+    """Maps that are read once, maps that are not finite, and maps in another layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain, self.broken, self.other = (nn.Conv2d(3, n, 1, bias=False) for n in (4, 2, 5))
+        for number, part in enumerate((self.plain, self.broken, self.other)):
+            torch.manual_seed(number)
+            part.weight.data = part.weight.data.sign()
+        self.broken.weight.data[0] = torch.inf
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        others = self.other(images.contiguous())
+        maps: torch.Tensor = self.plain(images).mean() + self.broken(images).mean() + others.mean()
+        return maps
+
+
+def test_layers_in_one_table_are_layers_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    net = Network(ThreeLayouts(), input_size=(6, 6))
+    layers = scan_layers(net)
+    values = torch.randint(-2, 3, (4, 3, 6, 6), generator=torch.Generator().manual_seed(0))
+    images = [net.prepare(image) for image in values.float()]
+    swept = [SweptImage(number, number) for number in range(4)]
+
+    def sweep() -> dict[str, np.ndarray]:
+        empty = LayerSweeps.empty(net, layers, top=3)
+        with preserve_state(net.module):
+            return sweep_batch(net, empty, images, swept=swept, scratch=Scratch()).sweep.to_arrays()
+
+    in_one_table = sweep()
+    monkeypatch.setattr(one_pass, "compiled_loops", lambda: None)
+    assert_same_arrays(in_one_table, sweep())
+    assert in_one_table["channels.non_finite"].any()
 
 
 def test_sums_of_a_large_map_are_those_of_float64() -> None:

@@ -43,7 +43,7 @@ class BatchSummary:
     @property
     def mean(self) -> torch.Tensor:
         """The mean over the finite positions; minus infinity if there are none."""
-        finite = self.positions - self.non_finite
+        finite = self.positions if self.is_finite else self.positions - self.non_finite
         return torch.where(finite > 0, self.total.double() / finite.clamp(min=1), -torch.inf)
 
     @property

@@ -8,7 +8,7 @@ import torch
 
 from retroscope.results.statistics import accumulated_statistics, stored_statistics
 from retroscope.scanning.statistics.batch_summary import BatchSummary
-from retroscope.scanning.statistics.exact_sums import read_sums, sum_exactly
+from retroscope.scanning.statistics.exact_sums import add_exactly, read_sums, sum_exactly
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,17 @@ class ChannelSums:
             {
                 row.name: sum_exactly(values[row.name]) if row.is_real_sum else values[row.name]
                 for row, _ in accumulated_statistics()
+            }
+        )
+
+    def add(self, summary: BatchSummary) -> "ChannelSums":
+        """With one more batch."""
+        return ChannelSums(
+            {
+                row.name: add_exactly(self[row.name], of_batch(summary))
+                if row.is_real_sum
+                else row.merge(self[row.name], of_batch(summary))
+                for row, of_batch in accumulated_statistics()
             }
         )
 

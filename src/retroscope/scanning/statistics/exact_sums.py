@@ -27,12 +27,17 @@ def sum_exactly(values: torch.Tensor) -> torch.Tensor:
     >>> round(read_sums(first).item(), 9)
     0.1
     """
+    empty = torch.zeros(values.shape[1], DIGITS, dtype=torch.int64, device=values.device)
+    return add_exactly(empty, values)
+
+
+def add_exactly(sums: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The digits of these sums (channels, `DIGITS`) and the values (images, channels)."""
     loops = compiled_loops()
     if loops is None or values.device.type != "cpu":
-        return torch.cat(
-            [_sum_columns(part) for part in torch.split(values, _CHANNELS_AT_ONCE, dim=1)]
-        )
-    sums = torch.zeros(values.shape[1], DIGITS, dtype=torch.int64)
+        parts = torch.split(values, _CHANNELS_AT_ONCE, dim=1)
+        return sums + torch.cat([_sum_columns(part) for part in parts])
+    sums = sums.clone()
     loops.add_digits(sums.numpy(), _clamp(values).contiguous().numpy())
     return sums
 

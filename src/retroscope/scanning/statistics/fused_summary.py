@@ -1,29 +1,38 @@
 """The summary of a batch of maps in one read of them, on a processor."""
 
-from math import isfinite
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from retroscope.scanning.statistics.batch_summary import BatchSummary, map_sizes
+from retroscope.scanning.statistics.batch_summary import BatchSummary
 from retroscope.scanning.statistics.compiled_loops import compiled_loops
 from retroscope.scanning.statistics.plain_summary import summarise_finite_values
 
-_OUTPUTS = {
-    "maximum": torch.float32,
-    "minimum": torch.float32,
-    "total": torch.float64,
-    "squares": torch.float64,
-    "fired_positions": torch.int64,
-    "peaks": torch.int64,
-    "troughs": torch.int64,
+Array = npt.NDArray[Any]
+
+_OUTPUTS: Mapping[str, type[np.generic]] = {
+    "maximum": np.float32,
+    "minimum": np.float32,
+    "total": np.float64,
+    "squares": np.float64,
+    "fired_positions": np.int64,
+    "peaks": np.int64,
+    "troughs": np.int64,
 }
 
 
 def can_fuse(maps: torch.Tensor) -> bool:
-    """Whether these maps can be summarised in one read: float32, channels last, on a processor."""
+    """Whether these maps can be summarised in one read: on a processor, channels last.
+
+    They are in float32 or bfloat16.
+    """
     return (
         maps.device.type == "cpu"
-        and maps.dtype == torch.float32
+        and maps.dtype in (torch.float32, torch.bfloat16)
         and maps.numel() > 0
         and maps.permute(0, 2, 3, 1).is_contiguous()
         and compiled_loops() is not None
@@ -32,14 +41,59 @@ def can_fuse(maps: torch.Tensor) -> bool:
 
 def summarise_at_once(maps: torch.Tensor) -> BatchSummary:
     """The summary, with peaks and troughs, of maps that `can_fuse`."""
-    loops = compiled_loops()
-    assert loops is not None
-    rows = maps.detach().permute(0, 2, 3, 1).flatten(1, 2).numpy()
-    columns = {name: torch.empty(maps.shape[:2], dtype=dtype) for name, dtype in _OUTPUTS.items()}
-    arrays = [column.numpy() for column in columns.values()]
+    images, channels = maps.shape[:2]
+    table = SummaryTable.empty(images, channels)
+    return table.read() if table.summarise(maps) else summarise_finite_values(maps)
 
-    loops.reduce_rows(rows, *arrays)
-    if not isfinite(columns["squares"].sum().item()):  # a value that is not makes its square so
-        return summarise_finite_values(maps)
-    non_finite = torch.zeros(maps.shape[:2], dtype=torch.int64)
-    return BatchSummary(**columns, non_finite=non_finite, positions=map_sizes(maps))
+
+@dataclass(frozen=True, eq=False)
+class SummaryTable:
+    """The summary of all channels of a batch, filled in layer by layer, so that none is copied."""
+
+    columns: Mapping[str, Array]
+    """Those of a summary, of (images, channels)."""
+    positions: Array
+    """The size of each channel's map; of (channels)."""
+
+    @classmethod
+    def empty(cls, images: int, channels: int) -> Self:
+        """To be filled in; until then, the numbers are arbitrary."""
+        columns: dict[str, Array] = {
+            name: np.empty((images, channels), dtype) for name, dtype in _OUTPUTS.items()
+        }
+        columns["non_finite"] = np.zeros((images, channels), np.int64)
+        return cls(columns, np.empty(channels, np.int64))
+
+    def select_channels(self, channels: range) -> "SummaryTable":
+        """The part of a range of channels, as views."""
+        part = slice(channels.start, channels.stop)
+        columns = {name: column[:, part] for name, column in self.columns.items()}
+        return SummaryTable(columns, self.positions[part])
+
+    def summarise(self, maps: torch.Tensor) -> bool:
+        """Fills the table with the summary of maps that `can_fuse`, if all values are finite.
+
+        If not, it says so, and `store` has to fill the table.
+        """
+        loops = compiled_loops()
+        assert loops is not None
+        rows = maps.detach().permute(0, 2, 3, 1).flatten(1, 2)
+        if rows.dtype == torch.bfloat16:  # which numpy does not know
+            rows = rows.view(torch.uint16)
+        finite_images = np.empty(len(rows), np.bool_)
+        outputs = (self.columns[name] for name in _OUTPUTS)
+        loops.reduce_rows(rows.numpy(), *outputs, finite_images)
+        self.positions[:] = rows.shape[1]
+        return bool(finite_images.all())  # a value that is not finite has a square that is not
+
+    def store(self, summary: BatchSummary, peaks: torch.Tensor, troughs: torch.Tensor) -> None:
+        """Fills the table with a summary from elsewhere."""
+        columns = {**vars(summary), "peaks": peaks, "troughs": troughs}
+        for name, column in self.columns.items():
+            column[:] = columns[name]
+        self.positions[:] = summary.positions
+
+    def read(self) -> BatchSummary:
+        """The summary, in the memory of the table."""
+        columns = {name: torch.from_numpy(column) for name, column in self.columns.items()}
+        return BatchSummary(**columns, positions=torch.from_numpy(self.positions))

@@ -4,7 +4,7 @@ Each does what a few lines of torch do elsewhere, with the same result, in one p
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -56,10 +56,18 @@ def _table(kind: Any, dimensions: int = 2, *, readonly: bool = False) -> Any:
     return numba.types.Array(kind, dimensions, "C", readonly=readonly)
 
 
-def _compile(*parameters: Any, parallel: bool = False) -> Callable[[Loop], Loop]:
+def _part_of_table(kind: Any) -> Any:
+    """Some columns of a table."""
+    return numba.types.Array(kind, 2, "A")
+
+
+def _compile(
+    *parameters: Any, parallel: bool = False, first_types: Sequence[Any] = ()
+) -> Callable[[Loop], Loop]:
     """Compiles a loop, or takes it from the disk, where it is kept for the next process.
 
-    Where `parallel`, its `prange` runs on as many threads as torch has.
+    Where `parallel`, its `prange` runs on as many threads as torch has. `first_types` are those of
+    the first parameter, where it has several.
     """
     is_parallel = parallel and HAS_THREADS
     options = {
@@ -70,11 +78,12 @@ def _compile(*parameters: Any, parallel: bool = False) -> Callable[[Loop], Loop]
     }
 
     def decorate(loop: Loop) -> Loop:
-        signature = numba.void(*parameters)
+        lists = [(first, *parameters) for first in first_types] or [parameters]
+        signatures = [numba.void(*types) for types in lists]
         try:
-            compiled: Loop = numba.njit(signature, cache=True, **options)(loop)
+            compiled: Loop = numba.njit(signatures, cache=True, **options)(loop)
         except RuntimeError:  # neither the package nor the user's cache folder can be written
-            compiled = numba.njit(signature, **options)(loop)
+            compiled = numba.njit(signatures, **options)(loop)
         return _on_torch_threads(compiled) if is_parallel else compiled
 
     return decorate
@@ -104,10 +113,29 @@ _BLOCK, _ROWS_PER_SUM = 1024, 64
 sum before it goes into one of float64."""
 
 
+def _in_single_precision(row: Array, buffer: Array) -> Array:
+    """A row of float32 as it is, or one of bfloat16, given as uint16, in the buffer."""
+    raise NotImplementedError  # compiled by the overload below
+
+
+@numba.extending.overload(_in_single_precision, inline="always")  # type: ignore[untyped-decorator]
+def _compile_in_single_precision(row: Any, buffer: Any) -> Loop:
+    def keep(row: Any, buffer: Any) -> Any:
+        return row
+
+    def widen(row: Any, buffer: Any) -> Any:
+        for channel in range(len(row)):
+            buffer[channel] = np.uint32(row[channel]) << np.uint32(16)
+        return buffer.view(np.float32)
+
+    return keep if row.dtype == _SINGLE else widen
+
+
 @_compile(
-    _table(_SINGLE, 3, readonly=True),
-    *map(_table, (_SINGLE, _SINGLE, _DOUBLE, _DOUBLE, _INTEGER, _INTEGER, _INTEGER)),
+    *map(_part_of_table, (_SINGLE, _SINGLE, _DOUBLE, _DOUBLE, _INTEGER, _INTEGER, _INTEGER)),
+    _table(numba.boolean, 1),
     parallel=True,
+    first_types=[_table(kind, 3, readonly=True) for kind in (_SINGLE, numba.uint16)],
 )
 def reduce_rows(
     rows: Array,
@@ -118,15 +146,17 @@ def reduce_rows(
     fired_positions: Array,
     peaks: Array,
     troughs: Array,
+    finite_images: Array,
 ) -> None:
-    """Reduces rows (images, positions, channels) into the other arrays (images, channels).
+    """Reduces rows (images, positions, channels) into tables (images, channels).
 
-    It is written so that the compiler vectorises the innermost loops: with `is_higher` in a
-    variable, with the lowest values in the loop of the highest, or with buffers that outlive a
-    block, it takes twice as long or more.
+    It also says of which images the sums of squares are finite. It is written so that the compiler
+    vectorises the innermost loops: with `is_higher` in a variable, with the lowest values in the
+    loop of the highest, or with buffers that outlive a block, it takes twice as long or more.
     """
     images, positions, channels = rows.shape
     for image in prange(images):
+        is_finite = True
         for first in range(0, channels, _BLOCK):
             width = min(_BLOCK, channels - first)
             block = slice(first, first + width)
@@ -134,11 +164,12 @@ def reduce_rows(
             lowest = np.full(width, np.inf, np.float32)
             fired = np.zeros(width, np.int32)
             peak, trough = np.zeros(width, np.int32), np.zeros(width, np.int32)
-            total[image, block], squares[image, block] = 0, 0
+            sums, square_sums = np.zeros(width), np.zeros(width)
+            buffer = np.empty(width, np.uint32)
             for start in range(0, positions, _ROWS_PER_SUM):
                 part, part_squares = np.zeros(width, np.float32), np.zeros(width, np.float32)
                 for position in range(start, min(positions, start + _ROWS_PER_SUM)):
-                    row = rows[image, position, block]
+                    row = _in_single_precision(rows[image, position, block], buffer)
                     for channel in range(width):
                         value = row[channel]
                         part[channel] += value
@@ -155,11 +186,14 @@ def reduce_rows(
                         )
                         lowest[channel] = value if value < lowest[channel] else lowest[channel]
                 for channel in range(width):
-                    total[image, first + channel] += part[channel]
-                    squares[image, first + channel] += part_squares[channel]
+                    sums[channel] += part[channel]
+                    square_sums[channel] += part_squares[channel]
+            is_finite = is_finite and bool(np.isfinite(square_sums.sum()))
             maximum[image, block], minimum[image, block] = highest, lowest
+            total[image, block], squares[image, block] = sums, square_sums
             fired_positions[image, block] = fired
             peaks[image, block], troughs[image, block] = peak, trough
+        finite_images[image] = is_finite
 
 
 @_compile(

@@ -39,6 +39,14 @@ class SweepBatch:
     troughs: torch.Tensor
 
     @classmethod
+    def of_summary(cls, summary: BatchSummary, *, track_positions: bool = True) -> Self:
+        """With the peaks and troughs of a summary; without `track_positions`, all are -1."""
+        if track_positions and summary.peaks is not None and summary.troughs is not None:
+            return cls(summary, summary.peaks, summary.troughs)
+        nowhere = torch.full_like(summary.non_finite, -1)
+        return cls(summary, nowhere, nowhere)
+
+    @classmethod
     def concatenate(cls, layers: Sequence["SweepBatch"]) -> Self:
         """The channels of several layers as one."""
         return cls(
@@ -96,11 +104,8 @@ class Sweep:
         are -1.
         """
         summary = summarise(maps, scratch)
-        if not track_positions:
-            nowhere = torch.full_like(summary.non_finite, -1)
-            return SweepBatch(summary, nowhere, nowhere)
-        if summary.peaks is not None and summary.troughs is not None:
-            return SweepBatch(summary, summary.peaks, summary.troughs)
+        if not track_positions or summary.peaks is not None:
+            return SweepBatch.of_summary(summary, track_positions=track_positions)
         by_max, by_mean, by_min = (
             ranking if channels is None else ranking.select_channels(channels)
             for ranking in (self.by_max, self.by_mean, self.by_min)
@@ -131,7 +136,7 @@ class Sweep:
             self.by_min.add(summary.depth, numbers, batch.troughs),
             self.sample.add(maximum, images, peaks),
             self.class_rankings.add(maximum, images, peaks),
-            self.channel_sums.merge(ChannelSums.of_batch(summary)),
+            self.channel_sums.add(summary),
             self.class_sums.add(summary, images.labels),
         )
 
