@@ -137,7 +137,7 @@ def pair() -> Network:
     ("image", "advice"),
     [
         ("left.png", "pair takes left and right; give {'left': ..., 'right': ...} as the image"),
-        ({"left": MASK}, "pair takes left and right; 'right' is missing"),
+        ({"left": MASK}, "{'left': ..., 'right': ...} as the image: it lacks 'right', an image"),
         ({"left": MASK, "rigth": MASK}, "'rigth' is not an input of pair; did you mean 'right'?"),
         (
             {"left": torch.ones(3, SIDE, SIDE), "right": torch.ones(3, 9, 9)},
@@ -185,8 +185,8 @@ def test_a_network_of_one_image_holds_nothing() -> None:
 @pytest.mark.parametrize(
     ("numbers_given", "advice"),
     [
-        ([1.0, 2.0, 3.0], "numbers is numbers of shape (2,), not of shape (3,)"),
-        ("old", "numbers is a number or several, not 'old'"),
+        ([1.0, 2.0, 3.0], "numbers is 2 numbers, not 3 numbers"),
+        ("old", "numbers is 2 numbers, not 'old'"),
     ],
 )
 def test_wrong_numbers_are_refused(numbers_given: Any, advice: str) -> None:

@@ -3,7 +3,7 @@ what to do.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -35,6 +35,29 @@ class ImageError(RetroscopeError):
 
 class ModelError(RetroscopeError):
     """A network that cannot be opened, or that cannot be run correctly."""
+
+
+class MissingInputsError(ImageError, ModelError):
+    """An image without other inputs that its network takes with each `image`.
+
+    `missing` are these by name, each with what the command line can give for it.
+    """
+
+    def __init__(
+        self, message: str, *, network: str, image: str, missing: Mapping[str, str]
+    ) -> None:
+        super().__init__(message, parameter="inputs")
+        self.network, self.image, self.missing = network, image, dict(missing)
+
+
+def list_words(words: Sequence[str], joint: str = "and") -> str:
+    """Words as a sentence lists them.
+
+    >>> list_words(["before", "after", "season"])
+    'before, after and season'
+    """
+    *first, last = words
+    return f"{', '.join(first)} {joint} {last}" if first else last
 
 
 class DivergenceError(ModelError):

@@ -1,5 +1,6 @@
 """The inputs of a network that takes several: which is looked back to, and what the others are."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
@@ -10,7 +11,13 @@ import torch
 
 from retroscope.argument_types import shorten
 from retroscope.engine.held_inputs import CallPattern, HeldForward, InputSlot, held_forward
-from retroscope.errors import ImageError, ModelError, did_you_mean
+from retroscope.errors import (
+    ImageError,
+    MissingInputsError,
+    ModelError,
+    did_you_mean,
+    list_words,
+)
 from retroscope.imaging.image import Fit
 
 Size = tuple[int, ...]
@@ -36,6 +43,16 @@ class ImageInput:
     fit: Fit | None = None
     value_range: Sequence[float] | None = None
 
+    @property
+    def description(self) -> str:
+        """What it is, in words."""
+        return "an image"
+
+    @property
+    def example(self) -> str:
+        """What the command line can give for it."""
+        return "FILE"
+
 
 @dataclass(frozen=True)
 class NumberInput:
@@ -59,18 +76,70 @@ class NumberInput:
         """The shape for one image."""
         return (self.shape,) if isinstance(self.shape, int) else tuple(self.shape)
 
+    @property
+    def description(self) -> str:
+        """What it is, in words.
+
+        >>> NumberInput(2).description, NumberInput((2, 3), dtype=torch.long).description
+        ('2 numbers', 'whole numbers of shape (2, 3)')
+        """
+        return _count_numbers(self.size, "whole number" if self._takes_whole_numbers else "number")
+
+    @property
+    def _takes_whole_numbers(self) -> bool:
+        return self.dtype is not None and not (
+            self.dtype.is_floating_point or self.dtype.is_complex
+        )
+
     def tensor_of(self, name: str, value: object) -> torch.Tensor:
-        """The numbers of one image. A single number may stand for a shape of one."""
+        """The numbers of one image, which may also be in a row, whatever their shape is."""
         try:
             tensor = torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise ImageError(f"{name} is a number or several, not {shorten(value)}") from error
-        if tensor.numel() == 1 and torch.Size(self.size).numel() == 1:
+            raise ImageError(f"{name} is {self.description}, not {shorten(value)}") from error
+        if tensor.dim() < 2 and tensor.numel() == torch.Size(self.size).numel():
             tensor = tensor.reshape(self.size)
         if tuple(tensor.shape) != self.size:
-            count = "a number" if not self.size else f"numbers of shape {self.size}"
-            raise ImageError(f"{name} is {count}, not of shape {tuple(tensor.shape)}")
+            given = _count_numbers(tuple(tensor.shape), "number").replace("a number", "1 number")
+            raise ImageError(f"{name} is {self.description}, not {given}")
+        if self._takes_whole_numbers and tensor.is_floating_point():
+            self._refuse_fractions(name, tensor)
         return tensor.detach().clone()
+
+    def _refuse_fractions(self, name: str, tensor: torch.Tensor) -> None:
+        fractions = tensor[tensor != tensor.round()]
+        if fractions.numel():
+            raise ImageError(f"{name} is {self.description}, not {float(fractions[0]):g}")
+
+    def parse(self, name: str, text: str) -> torch.Tensor:
+        """The numbers in a text, with commas or spaces between them.
+
+        >>> NumberInput(2).parse("season", "0.5, 1").tolist()
+        [0.5, 1.0]
+        """
+        try:
+            numbers = [float(number) for number in re.split(r"[\s,;]+", text.strip())]
+        except ValueError as error:
+            raise ImageError(
+                f"{name} is {shorten(text)}; write {self.description}, as in {self.example}"
+            ) from error
+        return self.tensor_of(name, numbers)
+
+    @property
+    def example(self) -> str:
+        """Such numbers as a text; of many, the first."""
+        count = torch.Size(self.size).numel()
+        step = 1 if self._takes_whole_numbers else 0.5
+        return ",".join(f"{step * number:g}" for number in range(1, min(count, 3) + 1)) + (
+            ",..." if count > 3 else ""
+        )
+
+
+def _count_numbers(shape: tuple[int, ...], noun: str) -> str:
+    if len(shape) > 1:
+        return f"{noun}s of shape {shape}"
+    count = shape[0] if shape else 1
+    return f"a {noun}" if count == 1 else f"{count} {noun}s"
 
 
 OtherInput = ImageInput | NumberInput
@@ -117,12 +186,7 @@ class ModuleInputs:
         """The image that is looked back to, and the others by name."""
         if not isinstance(image, Mapping):
             if self.per_image:
-                first = next(iter(self.per_image))
-                raise ImageError(
-                    f"{network} takes {self._listing()}; give {{{self.image!r}: ..., {first!r}: "
-                    "...} as the image",
-                    parameter="inputs",
-                )
+                raise self.missing_error(network, list(self.per_image))
             return image, {}
         unknown = [name for name in image if name != self.image and name not in self.per_image]
         if unknown:
@@ -131,15 +195,29 @@ class ModuleInputs:
             hint = did_you_mean(name, known) or f"it takes {self._listing()}"
             reason = "is held" if name in self.held else "is not an input"
             raise ImageError(f"{name!r} {reason} of {network}; {hint}", parameter="inputs")
-        for name in (self.image, *self.per_image):
-            if name not in image:
-                raise ImageError(
-                    f"{network} takes {self._listing()}; {name!r} is missing", parameter="inputs"
-                )
+        if self.image not in image:
+            raise ImageError(
+                f"{network} takes {self._listing()}; {self.image!r} is missing", parameter="inputs"
+            )
+        missing = [name for name in self.per_image if name not in image]
+        if missing:
+            raise self.missing_error(network, missing)
         return image[self.image], {name: image[name] for name in self.per_image}
 
+    def missing_error(self, network: str, missing: Sequence[str]) -> MissingInputsError:
+        """The error for an image without some of what comes with it."""
+        described = [f"{name!r}, {self.per_image[name].description}" for name in missing]
+        entries = ", ".join(f"{name!r}: ..." for name in (self.image, *self.per_image))
+        return MissingInputsError(
+            f"{network} takes {self._listing()}; give {{{entries}}} as the image: it lacks "
+            f"{list_words(described)}",
+            network=network,
+            image=self.image,
+            missing={name: self.per_image[name].example for name in missing},
+        )
+
     def _listing(self) -> str:
-        return " and ".join((self.image, *self.per_image))
+        return list_words((self.image, *self.per_image))
 
 
 InputDeclaration = Mapping[str, object] | ModuleInputs | None

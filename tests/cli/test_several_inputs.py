@@ -88,7 +88,7 @@ def test_numbers_are_given_by_name(
     [
         (
             ["cam", "several.py:pair", "cat.png"],
-            "Pair takes left and right; give {'left': ..., 'rig",
+            "Pair takes right with each left; add --input right=FILE",
         ),
         (
             ["cam", "several.py:pair", "cat.png", "--input", "rigth=dog.png"],
@@ -101,11 +101,11 @@ def test_numbers_are_given_by_name(
         ),
         (
             ["cam", "several.py:conditioned", "cat.png", "--input", "numbers=old"],
-            "numbers is 'old'; write a number, several as 1,2.5, or a .npy file (--input)",
+            "numbers is 'old'; write 2 numbers, as in 0.5,1, or a .npy file (--input)",
         ),
         (
             ["scan", "several.py:pair", "left", "--to", "a.atlas"],
-            "Pair takes 'right' with each image; give a folder or a CSV file of them",
+            "Pair takes right with each left; add --input right=FOLDER",
         ),
     ],
 )
@@ -149,9 +149,11 @@ def test_workers_and_plans_make_the_atlas_of_one_process(
     assert planned.status == 0, planned.err
     assert retroscope("sweep", "a.plan").status == 0
     assert retroscope("merge", "a.plan", "--to", "lots.atlas").status == 0
-    words = ("illustrate", "lots.atlas", "several.py:triple", "--device", "cpu", "--threads", "1")
-    words += ("--input", "third=cat.png", "--projections", "1")
-    said = retroscope(*words, "--on", "processes", "--workers", "1")
+    said = retroscope(
+        *("illustrate", "lots.atlas", "several.py:triple", "--device", "cpu", "--threads", "1"),
+        *("--input", "third=cat.png", "--projections", "1"),
+        *("--on", "processes", "--workers", "1"),
+    )
     assert said.status == 0, said.err
     assert_same_atlas(several / "one.atlas", several / "lots.atlas")
 

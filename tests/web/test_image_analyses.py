@@ -21,6 +21,7 @@ from torch import nn
 import retroscope as rs
 from retroscope.errors import RetroscopeError
 from retroscope.web.live import live_routes as live_module
+from retroscope.web.live import uploads
 from retroscope.web.live.live_routes import live_routes
 from retroscope.web.server import make_app
 from retroscope.web.site.site import Site
@@ -189,7 +190,7 @@ def test_bombs_are_refused_before_they_are_unpacked(client: TestClient, side: in
 def test_more_bytes_than_are_taken_are_not_kept(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_module, "MAX_BYTES", 1000)
+    monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
     answer = client.post("/analyze?analysis=overview", content=bytes(5000))
     assert answer.status_code == 413
 

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import retroscope as rs
 from retroscope.errors import RetroscopeError
 from retroscope.web.live import live_routes as live_module
+from retroscope.web.live import uploads
 from retroscope.web.live.image_analyses import ANALYSES, Results
 from retroscope.web.live.live_routes import live_routes
 from retroscope.web.server import make_app
@@ -231,7 +232,7 @@ def test_a_body_that_arrives_slowly_is_cut_off_with_one_clear_line(
     live: str, wait_for_all_slots: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A byte now and then does not prolong it, and all may be slow at the same time."""
-    monkeypatch.setattr(live_module, "_UPLOAD_SECONDS", 0.5)
+    monkeypatch.setattr(uploads, "_UPLOAD_SECONDS", 0.5)
     with ThreadPoolExecutor(SLOTS) as clients:
         answers = list(clients.map(lambda _client: _trickle(live), range(SLOTS)))
     for answer in answers:

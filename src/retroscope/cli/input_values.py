@@ -9,6 +9,7 @@ import click
 from retroscope.errors import ImageError
 
 if TYPE_CHECKING:
+    from retroscope.module_inputs import NumberInput
     from retroscope.network import Network
 
 Texts = Mapping[str, str]
@@ -47,7 +48,7 @@ def _value(net: "Network", name: str, text: str) -> object:
     """The path of an image, or the numbers in a text or in a `.npy` file."""
     from torch import Tensor
 
-    from retroscope.module_inputs import ImageInput
+    from retroscope.module_inputs import ImageInput, NumberInput
 
     inputs = net.inputs
     if inputs is None or isinstance(inputs.kinds.get(name), ImageInput):
@@ -56,6 +57,9 @@ def _value(net: "Network", name: str, text: str) -> object:
         return text  # which is refused by its name
     if PurePath(text).suffix.lower() == ".npy":
         return _load_array(name, text)
+    kind = inputs.kinds.get(name)
+    if isinstance(kind, NumberInput):
+        return _parse_numbers(name, kind, text)
     try:
         numbers = [float(number) for number in text.split(",")]
     except ValueError as error:
@@ -69,6 +73,13 @@ def _value(net: "Network", name: str, text: str) -> object:
 
         return torch.tensor(numbers).reshape(held.shape[1:] if len(numbers) == held.numel() else -1)
     return numbers if len(numbers) > 1 else numbers[0]
+
+
+def _parse_numbers(name: str, kind: "NumberInput", text: str) -> object:
+    try:
+        return kind.parse(name, text).tolist()
+    except ImageError as error:
+        raise ImageError(f"{error}, or a .npy file", parameter="inputs") from error
 
 
 def _load_array(name: str, path: str) -> object:

@@ -25,7 +25,7 @@ from retroscope.cli import (
     viewer_commands,
 )
 from retroscope.cli.argument_order import explain_order
-from retroscope.errors import RetroscopeError
+from retroscope.errors import MissingInputsError, RetroscopeError, list_words
 
 CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
@@ -155,6 +155,10 @@ def _add_option(error: RetroscopeError) -> str:
         if isinstance(parameter, click.Option)
     }
     option = options.get(error.parameter)
+    if option and isinstance(error, MissingInputsError):
+        values = " ".join(f"{option} {name}={value}" for name, value in error.missing.items())
+        names = list_words(list(error.missing))
+        return f"{error.network} takes {names} with each {error.image}; add {values}"
     return f"{error} ({option})" if option else str(error)
 
 

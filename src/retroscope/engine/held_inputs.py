@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 
 from retroscope.engine.call_arguments import Args, Kwargs
-from retroscope.errors import ModelError
+from retroscope.errors import MissingInputsError, ModelError, list_words
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,15 @@ class HeldForward:
             self.module.training = training
 
 
-def missing_inputs_error(name: str, image: str, missing: tuple[str, ...]) -> ModelError:
+def missing_inputs_error(name: str, image: str, missing: tuple[str, ...]) -> MissingInputsError:
     """The error for an image without the other inputs of its network."""
-    listing, first = " and ".join(map(repr, missing)), missing[0]
-    return ModelError(
+    listing, first = list_words(list(map(repr, missing))), missing[0]
+    return MissingInputsError(
         f"{name} needs {listing} with each {image!r}; give {{{image!r}: ..., {first!r}: ...}} as "
         f"the image, or hold one value for all images with net.hold({first}=...)",
-        parameter="inputs",
+        network=name,
+        image=image,
+        missing=dict.fromkeys(missing, "VALUE"),
     )
 
 

@@ -7,7 +7,14 @@ from itertools import accumulate, pairwise
 from os.path import normpath
 from pathlib import Path, PurePath
 
-from retroscope.errors import ImageError, ModelError, RetroscopeError, did_you_mean
+from retroscope.errors import (
+    ImageError,
+    MissingInputsError,
+    ModelError,
+    RetroscopeError,
+    did_you_mean,
+    list_words,
+)
 from retroscope.imaging.frames import SUFFIXES
 from retroscope.module_inputs import ImageInput
 from retroscope.network import AnyImage, Network
@@ -33,13 +40,9 @@ def pair_images(net: Network, image_list: ImageList, sources: OtherSources | Non
             )
     if image_list.load_entries is not None and given and not sources:
         return _with_entries(image_list, image_list.load_entries, net.sample_names)
-    for name in given:
-        if name not in sources:
-            raise ModelError(
-                f"{net.name} takes {name!r} with each image; give a folder or a CSV file of them, "
-                f"as in inputs={{{name!r}: ...}}, or hold one with net.hold({name}=...)",
-                parameter="inputs",
-            )
+    missing = [name for name in given if name not in sources]
+    if missing:
+        raise _missing_sources_error(net, missing)
     others = {
         name: _match(
             _Partners(name, str(source), is_image=isinstance(given[name], ImageInput)), image_list
@@ -47,6 +50,22 @@ def pair_images(net: Network, image_list: ImageList, sources: OtherSources | Non
         for name, source in sources.items()
     }
     return replace(image_list, others=others) if others else image_list
+
+
+def _missing_sources_error(net: Network, missing: Sequence[str]) -> MissingInputsError:
+    assert net.inputs is not None
+    kinds, first = net.inputs.per_image, missing[0]
+    places = {
+        name: "FOLDER" if isinstance(kinds[name], ImageInput) else "TABLE.csv" for name in missing
+    }
+    return MissingInputsError(
+        f"{net.name} takes {list_words(list(map(repr, missing)))} with each image; give a folder "
+        f"or a CSV file of them, as in inputs={{{first!r}: ...}}, or hold one with "
+        f"net.hold({first}=...)",
+        network=net.name,
+        image=net.inputs.image,
+        missing=places,
+    )
 
 
 def _with_entries(

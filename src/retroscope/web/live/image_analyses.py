@@ -33,6 +33,7 @@ from retroscope.results.lighting import light_patch
 from retroscope.results.plates import HALF, place_in_image
 from retroscope.unit import Unit
 from retroscope.web.live.channel_stats_cache import ChannelStatsCache
+from retroscope.web.live.input_facts import other_facts
 from retroscope.web.live.scanned_images import ScannedImages
 from retroscope.web.site.pages.page_facts import unit_facts
 from retroscope.web.site.site import Facts, Params, Site
@@ -69,7 +70,12 @@ Analysis = Callable[[LiveSession, NetworkInput, Params], Results]
 
 def _overview(session: LiveSession, image: NetworkInput, _params: Params) -> Results:
     """The image as the network receives it, the predictions, and unusual units by layer."""
-    yield {"image": png_url(image.rgb), "size": list(image.size), "notes": list(image.caveats)}
+    yield {
+        "image": png_url(image.rgb),
+        "size": list(image.size),
+        "notes": list(image.caveats),
+        "others": other_facts(session.net, image),
+    }
     layers = _layers_to_inspect(session, image)
     observation = observe(session.net, image, layers)
     yield from _predictions(observation)

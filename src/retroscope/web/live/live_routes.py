@@ -7,7 +7,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, suppress
-from io import BytesIO
 from threading import BoundedSemaphore, Lock
 
 from starlette.concurrency import run_in_threadpool
@@ -17,35 +16,25 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from retroscope.engine.batching import NetworkInput
-from retroscope.errors import ImageError, RetroscopeError, UnitError, choose
+from retroscope.errors import RetroscopeError, UnitError, choose
 from retroscope.imaging.decoding import TooLargeError
-from retroscope.imaging.reading import holds_numbers
 from retroscope.methods.atlas_match import check_same_network
 from retroscope.network import Network
 from retroscope.web.live.channel_stats_cache import ChannelStatsCache
 from retroscope.web.live.image_analyses import ANALYSES, LiveSession, Results
+from retroscope.web.live.input_facts import input_facts
 from retroscope.web.live.scanned_images import ScannedImages
+from retroscope.web.live.uploads import UploadTimeoutError, read_body, read_upload
 from retroscope.web.site.pages.page_facts import assignment_script
 from retroscope.web.site.routes import MEDIA_TYPES
 from retroscope.web.site.site import Facts, Site
 from retroscope.web.site.urls import url_for
 
-MAX_BYTES = 24 * 2**20
-MAX_PIXELS = 50_000_000
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""What browsers, cameras and scientific instruments produce, beside NPY."""
 _MAX_REQUESTS = 8
 """Requests at a time; each holds its image in memory."""
-_UPLOAD_SECONDS = 30.0
-"""From the head of a request to the last byte of its image."""
 _STALLED_SECONDS = 30.0
 """How long a client may leave a part of its response unread."""
 _MAX_DIGITS = 10
-_UPLOAD = "the image"
-
-
-class UploadTimeoutError(ImageError):
-    """An image that does not arrive in time."""
 
 
 def live_routes(site: Site, net: Network, images: ScannedImages | None = None) -> list[BaseRoute]:
@@ -56,7 +45,7 @@ def live_routes(site: Site, net: Network, images: ScannedImages | None = None) -
     session = LiveSession(site, net, stats, images, Lock(), slots)
 
     async def model_script(_request: Request) -> Response:
-        facts = {"name": net.name, "labels": len(net.labels)}
+        facts = {"name": net.name, "labels": len(net.labels), "inputs": input_facts(net)}
         return Response(assignment_script("model", facts), media_type=MEDIA_TYPES["js"])
 
     return [
@@ -99,9 +88,10 @@ async def _analyze(session: LiveSession, request: Request, slot: ExitStack) -> R
     analysis = choose("analysis", request.query_params.get("analysis", ""), ANALYSES)
     session.net.require_images("analysis in the viewer", instead="rs.cam and rs.saliency take it")
     number = request.query_params.get("image")
-    body = await read_body(request.stream())
+    body = await read_body(request.stream(), session.net)
+    content_type = request.headers.get("content-type", "")
     image = await (
-        run_in_threadpool(read_upload, session.net, body)
+        run_in_threadpool(read_upload, session.net, body, content_type)
         if number is None
         else run_in_threadpool(_stored_image, session, number)
     )
@@ -110,33 +100,6 @@ async def _analyze(session: LiveSession, request: Request, slot: ExitStack) -> R
     first = await run_in_threadpool(_next_result, session, results)
     lines = _stream_lines(session, first, results, slot=slot)
     return StreamingResponse(lines, media_type="application/x-ndjson")
-
-
-async def read_body(stream: AsyncIterator[bytes]) -> bytes:
-    """The body of a request, up to `MAX_BYTES`, if it arrives within `_UPLOAD_SECONDS`."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_UPLOAD_SECONDS):
-            async for chunk in stream:
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise TooLargeError(f"the image is larger than {MAX_BYTES // 2**20} MB")
-    except TimeoutError as error:
-        message = f"the upload takes more than {_UPLOAD_SECONDS:g} seconds"
-        raise UploadTimeoutError(message) from error
-    return bytes(body)
-
-
-def read_upload(net: Network, body: bytes) -> NetworkInput:
-    """The same network input as from the file of the image, upright."""
-    try:
-        return net.prepare_file(BytesIO(body), _UPLOAD, formats=_FORMATS, max_pixels=MAX_PIXELS)
-    except TooLargeError:
-        raise
-    except ImageError as error:
-        if holds_numbers(body) or not net.preprocessing.takes_photos:
-            raise
-        raise ImageError(f"not a valid {', '.join(_FORMATS)} or NPY file") from error
 
 
 def _stored_image(session: LiveSession, number: str) -> NetworkInput:

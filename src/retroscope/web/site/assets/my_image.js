@@ -14,7 +14,7 @@
   const PAUSE_MILLISECONDS = 1000; // of the camera after a frame that failed
 
   const formatNumber = (value) => (value === null ? "–" : String(Number(value.toPrecision(4))).replace("-", "−"));
-  const { formatPercent } = retroscope;
+  const { formatPercent, otherInputs } = retroscope;
 
   // -- requests
   const say = (text, isAlarm = false) => {
@@ -28,7 +28,8 @@
     onWait("");
     try {
       const query = { analysis, ...params, ...(stored === null ? {} : { image: stored }) };
-      const options = { body: stored === null ? upload : null, signal: requests.signal, onWait };
+      const body = stored === null ? otherInputs.addTo(upload) : null;
+      const options = { body, signal: requests.signal, onWait };
       for await (const facts of retroscope.requestAnalysis(query, options)) {
         if (started !== session) return false;
         showResult(facts);
@@ -67,9 +68,10 @@
       sample.setAttribute("aria-pressed", String(sample.dataset.sample === number));
     }
     retroscope.options.write({ image: number ?? "" }, { image: "" });
+    if (blob && otherInputs.request()) return say(otherInputs.request());
     const completed = await analyze("overview", {}, showOverview);
     if (!completed && started === session && !networkInput) {
-      byId("file").value = ""; // the same file may be chosen again
+      if (!otherInputs.areAsked) byId("file").value = ""; // the same file may be chosen again
       clearResults();
     }
   };
@@ -78,6 +80,7 @@
       networkInput = facts.image;
       size = facts.size;
       inputNotes = facts.notes;
+      otherInputs.show(byId("others"), facts.others);
       byId("analysis").hidden = false;
       showInput();
     }
@@ -233,10 +236,12 @@
 
   // -- drop, paste, file picker, samples
   const openFile = (files) => {
-    const file = files?.[0];
+    const [file, ...more] = files ?? [];
     if (!file) return;
     stopCamera();
-    if (file.type.startsWith("image/") || /\.(npy|tiff?)$/i.test(file.name)) {
+    if (otherInputs.isImage(file)) {
+      upload = null; // so that the others do not start an analysis of the last image
+      otherInputs.take(more);
       openImage(file);
       return;
     }
@@ -246,11 +251,19 @@
     say(`${file.name} is not an image; choose a JPEG, PNG, WebP, GIF, BMP, TIFF or NPY file.`, true);
   };
   byId("file").addEventListener("change", (event) => openFile(event.target.files));
-  addEventListener("paste", (event) => openFile(event.clipboardData.files));
+  // Files for the image; once there is one, for other images that are asked for.
+  const openNext = (files) => {
+    if (upload && otherInputs.take([...files])) return;
+    openFile(files);
+  };
+  addEventListener("paste", (event) => openNext(event.clipboardData.files));
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
     event.preventDefault();
-    openFile(event.dataTransfer.files);
+    const zone = event.target.closest(".drop-zone");
+    const input = zone?.dataset.input;
+    if (input) otherInputs.take([...event.dataTransfer.files], input);
+    else (zone ? openFile : openNext)(event.dataTransfer.files);
   });
   const openStored = (number) => {
     stopCamera();
@@ -260,6 +273,12 @@
     const sample = event.target.closest("[data-sample]");
     if (sample) openStored(sample.dataset.sample);
   });
+
+  // -- other inputs of the network
+  otherInputs.onChange = (problem) => {
+    if (problem) say(problem, true);
+    else if (upload && !stream) openImage(upload, { title: inputTitle });
+  };
 
   // -- camera
   const camera = byId("camera");
@@ -301,7 +320,7 @@
   // The predictions of one frame; what went wrong, or "".
   const classifyFrame = async (frame) => {
     try {
-      const options = { body: frame, signal: requests.signal };
+      const options = { body: otherInputs.addTo(frame), signal: requests.signal };
       for await (const facts of retroscope.requestAnalysis({ analysis: "classify" }, options)) {
         if (facts.predictions) showPredictions(facts.predictions);
       }
@@ -336,6 +355,7 @@
       if (frame) openImage(frame);
       return;
     }
+    if (otherInputs.request()) return say(`${otherInputs.request()} Then start the camera.`, true);
     let opened;
     try {
       opened = await navigator.mediaDevices.getUserMedia({ video: { width: 640 }, audio: false });
