@@ -66,8 +66,10 @@ def tokens_as_maps(output: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor
     """The last tokens (1, tokens, channels) as maps; those in front have no position."""
     channels, height, width = shape
     count = height * width
-    if output.dim() == 4 and output.shape[:2] == (1, 1):  # all tokens are in one window
-        output = output[:, 0] if tuple(output.shape[2:]) == (count, channels) else output
+    if output.dim() == 4:  # the channels of each head, or all tokens in one window
+        heads, tokens, width_of_head = output.shape[1:]
+        if (tokens, heads * width_of_head) == (count, channels):
+            output = output.transpose(1, 2).flatten(2)
     is_grid = output.dim() == 3 and output.shape[2] == channels and width > 1
     if not is_grid or output.shape[1] < count:
         return output
