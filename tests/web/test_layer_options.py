@@ -198,7 +198,7 @@ def test_a_plain_form_sorts_and_filters(site: Site, look: Looks, serve: Serves) 
     assert shown(page) == [1, 3, 4, 0]
     assert page.locator("#count").inner_text() == "4 of 12 channels"
     assert page.locator("[name=min-mis]").input_value() == "0.5"
-    assert "Shown are channels with machine interpretability score from 0.5." in page.content()
+    assert "Showing channels with machine interpretability score from 0.5." in page.content()
     page.locator("summary").filter(has_text="Numbers of this layer").click()
     page.fill("[name=min-mis]", "3")
     page.get_by_role("button", name="Show", exact=True).click()

@@ -120,7 +120,7 @@ def test_every_row_has_the_hits_that_the_atlas_has(ranked: Site) -> None:
 
 def test_every_row_says_in_a_sentence_what_it_is(ranked: Site) -> None:
     page = html_of(ranked)
-    assert "Of each class, the images in which one position excites the unit most" in page
+    assert "The images of each class that excite the unit most at one position" in page
     for row in unit_facts(ranked)["rows"]:
         if row["class"]:
             assert f"<h3>{row['class']}</h3>" in page

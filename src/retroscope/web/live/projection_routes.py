@@ -158,14 +158,14 @@ def _page_of(site: Site, task: ProjectionTask) -> str:
 def _message(job: ProjectionJob) -> str:
     made = f"{count_noun(job.completed, 'projection')} made"
     if job.is_stopping:
-        return "Stops after the projections at work."
+        return "Stopping after the current batch."
     match job.state:
         case JobState.WAITING:
-            return "Waits for other work of the network."
+            return "Waiting for other work of the network."
         case JobState.RUNNING:
-            return f"{job.completed:,} of {job.total:,} projections." if job.total else "Begins."
+            return f"{job.completed:,} of {job.total:,} projections." if job.total else "Starting."
         case JobState.DONE:
-            return f"{made}." if job.completed else "All of these projections were there already."
+            return f"{made}." if job.completed else "All of these projections already exist."
         case JobState.STOPPED:
             return f"Stopped; {made} and stored."
         case JobState.FAILED:

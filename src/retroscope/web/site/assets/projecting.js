@@ -53,7 +53,7 @@
       showProgress(form, state);
       await pause(POLL);
       const response = await fetch(retroscope.root + state.json);
-      if (!response.ok) throw new Error("The server has forgotten this work; try again.");
+      if (!response.ok) throw new Error("The server no longer knows this job; try again.");
       state = await response.json();
     }
     return state;
@@ -135,7 +135,7 @@
     });
     part(form, "stop").addEventListener("click", (event) => {
       event.target.disabled = true;
-      part(form, "progress").textContent = "stops after the projections at work";
+      part(form, "progress").textContent = "stopping after the current batch";
       stop(form);
     });
   }

@@ -37,7 +37,7 @@ def findings(site: Site, _params: Params) -> Facts:
 def _refusal(atlas: Atlas) -> str:
     """Why there is no audit; empty if there is one."""
     if any(len(listed_channels(atlas, layer)) < layer.channels for layer in atlas.layers):
-        return "This site shows a part of the channels. An audit needs all of them."
+        return "This site shows only some of the channels. An audit needs all of them."
     try:
         _cached_audit(atlas, atlas.file_version)
     except RetroscopeError as error:

@@ -8,7 +8,7 @@ from retroscope.web.site.site import Facts
 
 _QUANTILES = ", ".join(f"{quantile:g}" for quantile in SAMPLE_QUANTILES)
 _WORDS = {
-    Ranking.MAX: ("max", "Best", "The images in which one position excites the unit most.", ""),
+    Ranking.MAX: ("max", "Best", "The images that excite the unit most at one position.", ""),
     Ranking.MEAN: ("mean", "Best by mean", "The images that excite the whole map most.", ""),
     Ranking.SAMPLE: (
         "middle",
@@ -20,7 +20,7 @@ _WORDS = {
     Ranking.MIN: (
         "min",
         "Least",
-        "The images in which one position inhibits the unit most.",
+        "The images that inhibit the unit most at one position.",
         "No image takes this unit below zero.",
     ),
 }
@@ -45,6 +45,6 @@ def class_words(label: str) -> Facts:
     return {
         "name": "class",
         "title": f"Best of {label}",
-        "doc": "The images of this class in which one position excites the unit most.",
+        "doc": "The images of this class that excite the unit most at one position.",
         "empty": "No image of this class excites this unit.",
     }
