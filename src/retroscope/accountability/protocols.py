@@ -69,13 +69,13 @@ def named_parts(shares: Shares, threshold: float) -> PartSet:
     return sum(1 << number for number, share in enumerate(shares.tolist()) if share > threshold)
 
 
-def completeness_checks(removals: PartRemovals, named: PartSet) -> CompletenessChecks:
+def completeness_checks(removals: PartRemovals, named_parts: PartSet) -> CompletenessChecks:
     """The checks of the parts that an explanation of the prediction names."""
     return CompletenessChecks(
-        _sufficient_parts(removals, named),
-        float(_keeps_prediction(removals, removals.all_parts ^ named)),
-        float(not _keeps_prediction(removals, named)),
-        _distractibility(removals, named),
+        _sufficient_parts(removals, named_parts),
+        float(_keeps_prediction(removals, removals.all_parts ^ named_parts)),
+        float(not _keeps_prediction(removals, named_parts)),
+        _distractibility(removals, named_parts),
     )
 
 
@@ -83,7 +83,7 @@ def _keeps_prediction(removals: PartRemovals, removed: PartSet) -> bool:
     return removals.predictions[removed] == removals.predictions[0]
 
 
-def _sufficient_parts(removals: PartRemovals, named: PartSet) -> float:
+def _sufficient_parts(removals: PartRemovals, named_parts: PartSet) -> float:
     """The share that is named of the sufficient set of which most is named.
 
     NaN if the rest of the image suffices, so no part needs to be named.
@@ -91,23 +91,23 @@ def _sufficient_parts(removals: PartRemovals, named: PartSet) -> float:
     if 0 in removals.sufficient_sets:
         return nan
     sets = removals.sufficient_sets
-    return max((parts & named).bit_count() / parts.bit_count() for parts in sets)
+    return max((parts & named_parts).bit_count() / parts.bit_count() for parts in sets)
 
 
-def _distractibility(removals: PartRemovals, named: PartSet) -> float:
+def _distractibility(removals: PartRemovals, named_parts: PartSet) -> float:
     """1 less the share of the irrelevant parts that is named; NaN if all parts are relevant."""
     irrelevant = irrelevant_parts(removals)
     if not irrelevant:
         return nan
-    return 1 - (irrelevant & named).bit_count() / irrelevant.bit_count()
+    return 1 - (irrelevant & named_parts).bit_count() / irrelevant.bit_count()
 
 
 def irrelevant_parts(removals: PartRemovals) -> PartSet:
     """The parts without which the score of the prediction rises, or drops by less than 5 %."""
     target = removals.predictions[0]
-    least = RELEVANT_DROP * abs(float(removals.scores[0, target]))
+    threshold = RELEVANT_DROP * abs(float(removals.scores[0, target]))
     drops = removals.drops(target).tolist()
-    return sum(1 << number for number, drop in enumerate(drops) if drop < least)
+    return sum(1 << number for number, drop in enumerate(drops) if drop < threshold)
 
 
 def single_deletion(removals: PartRemovals, shares: Shares) -> float:

@@ -42,11 +42,11 @@ def comparison(site: Site, _params: Params) -> Facts:
         key=lambda pair: (largest_change(pair[1]), -pair[0].index, -pair[1][0].channel),
     )
     return {
-        "atlases": [_atlas_facts(site, one) for one in (site, *site.others)],
+        "atlases": [_atlas_facts(site, member) for member in (site, *site.others)],
         "unprojected": [
-            {"name": one.name} | missing
-            for one in (site, *site.others)
-            if (missing := missing_of_atlas(one))
+            {"name": member.name} | missing
+            for member in (site, *site.others)
+            if (missing := missing_of_atlas(member))
         ],
         "layers": [
             _layer_facts(site, layer) | {"changes": list(in_layer.means)}
@@ -61,16 +61,16 @@ def layer_comparison(site: Site, params: Params) -> Facts:
     layer, layers = _find_layer(site, params), _compared_layers(site)
     changes = most_changed_units(site.compared, layer)
     return layer_facts(site, layer) | {
-        "atlases": [_atlas_facts(site, one) for one in (site, *site.others)],
+        "atlases": [_atlas_facts(site, member) for member in (site, *site.others)],
         "layers": [_layer_link(site, other) for other in layers],
         "around": neighbours(
             layers.index(layer), len(layers), lambda n: _layer_link(site, layers[n])
         ),
         "changes": list(changes.means),
         "unprojected": [
-            {"name": one.name} | missing
-            for one in (site, *site.others)
-            if (missing := missing_of_layer(one, one.atlas.layer(layer.name)))
+            {"name": member.name} | missing
+            for member in (site, *site.others)
+            if (missing := missing_of_layer(member, member.atlas.layer(layer.name)))
         ],
         **_units_facts(site, [(layer, unit) for unit in changes.units]),
     }
@@ -83,7 +83,7 @@ def unit_comparison(site: Site, params: Params) -> Facts:
     unit = Unit(layer.name, channel)
     changes = tuple(unit_change(site.atlas, other.atlas, unit) for other in site.others)
     atlases = (site, *site.others)
-    plates = [read_sides(one, layer, [channel])[channel] for one in atlases]
+    plates = [read_sides(member, layer, [channel])[channel] for member in atlases]
     return {
         "unit": str(unit),
         "channel": channel,
@@ -96,8 +96,8 @@ def unit_comparison(site: Site, params: Params) -> Facts:
             lambda n: {"channel": n, "href": _unit_url(site, layer, n)},
         ),
         "sides": [
-            _change_facts(change) | _unit_in_atlas(one, layer, channel)
-            for one, change in zip(atlases, (None, *changes), strict=True)
+            _change_facts(change) | _unit_in_atlas(member, layer, channel)
+            for member, change in zip(atlases, (None, *changes), strict=True)
         ],
     }
 
@@ -132,13 +132,13 @@ def _find_layer(site: Site, params: Params) -> Layer:
     return layer
 
 
-def _atlas_facts(site: Site, one: Site) -> Facts:
+def _atlas_facts(site: Site, member: Site) -> Facts:
     """The name of an atlas and its first page; how many layers of the first atlas it lacks."""
     layers = site.atlas.layers
     return {
-        "name": one.name,
-        "href": from_first(one, url_for(one, "network")),
-        "missing": len(layers) - len(common_layers(site.atlas, one.atlas)),
+        "name": member.name,
+        "href": from_first(member, url_for(member, "network")),
+        "missing": len(layers) - len(common_layers(site.atlas, member.atlas)),
     }
 
 
@@ -148,7 +148,7 @@ def _units_facts(site: Site, units: Sequence[tuple[Layer, Changes]]) -> Facts:
     for layer, unit in units:
         channels.setdefault(layer, []).append(unit[0].channel)
     plates = {
-        layer: [read_sides(one, layer, numbers) for one in (site, *site.others)]
+        layer: [read_sides(member, layer, numbers) for member in (site, *site.others)]
         for layer, numbers in channels.items()
     }
     facts = [
@@ -170,8 +170,8 @@ def _unit_facts(site: Site, layer: Layer, unit: Changes, plates: Sequence[Facts]
         "href": _unit_url(site, layer, channel),
         "pixelated": is_pixelated(layer),
         "sides": [
-            {"name": one.name, "dead": dead} | _change_facts(change) | side
-            for one, change, dead, side in zip(
+            {"name": member.name, "dead": dead} | _change_facts(change) | side
+            for member, change, dead, side in zip(
                 (site, *site.others),
                 (None, *unit),
                 (unit[0].dead[0], *(change.dead[1] for change in unit)),
@@ -191,13 +191,13 @@ def _change_facts(change: UnitChange | None) -> Facts:
     }
 
 
-def _unit_in_atlas(one: Site, layer: Layer, channel: int) -> Facts:
+def _unit_in_atlas(member: Site, layer: Layer, channel: int) -> Facts:
     """The unit's page in one of the atlases; the paths in it are of that atlas's site."""
     return {
-        "name": one.name,
-        "folder": site_folder(one),
-        "href": url_for(one, "unit", layer=layer.name, channel=channel),
-        **unit_pages.describe_unit(one, one.atlas.layer(layer.name), channel),
+        "name": member.name,
+        "folder": site_folder(member),
+        "href": url_for(member, "unit", layer=layer.name, channel=channel),
+        **unit_pages.describe_unit(member, member.atlas.layer(layer.name), channel),
     }
 
 

@@ -13,19 +13,19 @@ from retroscope.web.site.urls import url_for
 
 def notes(site: Site, _params: Params) -> Facts:
     """All stars and notes, layer by layer. Those on units that the atlas lacks come last."""
-    found, lost = [], []
+    noted_units, lost = [], []
     for unit, note in _read(site).items():
         address = _address(site, unit)
         if address is None:
             lost.append({"unit": unit, **_note_facts(note)})
         else:
-            found.append((address, note))
+            noted_units.append((address, note))
     order = {layer.name: number for number, layer in enumerate(site.atlas.layers)}
-    found.sort(key=lambda pair: (order[pair[0].layer], pair[0].channel))
+    noted_units.sort(key=lambda pair: (order[pair[0].layer], pair[0].channel))
     return {
         "notes": [
             unit_facts(site, unit.layer, unit.channel or 0) | _note_facts(note)
-            for unit, note in found
+            for unit, note in noted_units
         ],
         "lost": lost,
         "file": site.notes.path.name if site.notes else None,
