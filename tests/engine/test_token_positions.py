@@ -217,7 +217,7 @@ def test_listed_windows_are_at_their_middle() -> None:
     program = survey(net, (3, *SIZE))
     layer = program.layers[-1]
     assert (layer.name, layer.size, layer.channels) == ("tanh", GRID, 72)
-    assert layer.field.whole
+    assert layer.field.y == layer.field.x == Field(3 * PATCH, PATCH, -PATCH)
     assert not layer.note
     for place in product(*map(range, GRID)):
         maps = maps_of(net, program, with_another_patch(place))
@@ -226,20 +226,29 @@ def test_listed_windows_are_at_their_middle() -> None:
 
 def test_windows_that_are_added_up_are_a_map_again() -> None:
     """As VOLO has it: each window is changed as a whole and added where it lies."""
+    grid = 8, 9
 
     def add_windows(maps: Tensor) -> Tensor:
         windows = F.unfold(maps, kernel_size=3, padding=1).softmax(1)
-        return F.fold(windows, output_size=GRID, kernel_size=3, padding=1)
+        return F.fold(windows, output_size=grid, kernel_size=3, padding=1)
 
     net = built(lambda: Rearranged(add_windows)).double()
-    program = survey(net, (3, *SIZE))
+    image = numbers(1, 3, *(length * PATCH for length in grid))
+    program = survey(net, tuple(image.shape[1:]))
     layer = program.layers[-1]
-    assert (layer.name, layer.size, layer.channels) == ("tanh", GRID, 8)
-    assert layer.field.whole
+    assert (layer.name, layer.size, layer.channels) == ("tanh", grid, 8)
+    assert layer.field.y == layer.field.x == Field(5 * PATCH, PATCH, -2 * PATCH)
     assert not layer.note
-    for place in product(*map(range, GRID)):
-        maps = maps_of(net, program, with_another_patch(place))
-        assert changed_positions(maps, "tanh") == near(place, 2)
+    for y, x in [(0, 0), (3, 4), (7, 2)]:
+        changed = image.clone()
+        changed[:, :, y * PATCH : (y + 1) * PATCH, x * PATCH : (x + 1) * PATCH] += 1
+        maps = maps_of(net, program, torch.cat([image, changed]))
+        near_by = [
+            [other_y, other_x]
+            for other_y, other_x in product(*map(range, grid))
+            if max(abs(other_y - y), abs(other_x - x)) <= 2
+        ]
+        assert changed_positions(maps, "tanh") == near_by
 
 
 def test_what_is_inside_a_listed_window_is_not_among_the_channels() -> None:

@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from retroscope.engine.axis_fields import AxisField, resample, spread, through, union
+from retroscope.engine.axis_fields import (
+    NOTHING,
+    AxisField,
+    resample,
+    spread,
+    through,
+    union,
+)
 from retroscope.engine.motion import (
     Axes,
     Grid,
@@ -18,6 +25,7 @@ from retroscope.engine.motion import (
     TokenAxis,
 )
 from retroscope.engine.position_labels import PositionLabels
+from retroscope.geometry import Field, Interval, Window
 
 Fields = tuple[AxisField, ...]
 """A field along each axis."""
@@ -31,7 +39,9 @@ class TensorField:
     `labels` say where each element is if no dimensions do; `fields` are those of their grid.
     `tokens` is the dimension that lists the grid, if one does. `has_places`: not where the axes are
     only those along which it is shown, as of attention weights. `is_cut`: it was cut into windows;
-    the positions inside one are along other dimensions.
+    the positions inside one are along other dimensions. `places` is what each position would see
+    if none read another, as where tokens attend to themselves alone: the part of the image that
+    it is at. None if that is its field.
     """
 
     fields: Fields
@@ -43,6 +53,12 @@ class TensorField:
     labels: PositionLabels | None = field(default=None, compare=False, repr=False)
     has_places: bool = True
     is_cut: bool = False
+    places: Fields | None = None
+
+    @property
+    def fields_of_places(self) -> Fields:
+        """What each position sees without what it reads of others."""
+        return self.fields if self.places is None else self.places
 
     @property
     def positions(self) -> Positions | None:
@@ -92,15 +108,41 @@ def _field_of_windows(
 ) -> TensorField:
     """Windows over the main operand. Filters computed from the image are gates."""
     field, shape = main
-    assert field.axes is not None
-    if isinstance(motion, Slide):
-        lengths = (shape[axis] for axis in field.axes)
-        fields: Fields = tuple(map(through, field.fields, motion.windows, lengths))
-    else:
-        fields = tuple(map(resample, field.fields, motion.reads))
+    lengths = field.grid(shape)
+    assert lengths is not None
+    fields = fields_of_windows(field.fields, motion, lengths)
+    places = field.places and places_of_windows(field.places, motion, lengths)
     parts = [part for part, _ in operands]
-    result = _combine(parts, fields, motion.axes or field.axes, gated=len(operands) > 1)
-    return replace(result, is_cut=isinstance(motion, Slide) and motion.cuts)
+    result = combine(parts, fields, motion.axes or field.axes, gated=len(operands) > 1)
+    return replace(result, is_cut=isinstance(motion, Slide) and motion.cuts, places=places)
+
+
+def fields_of_windows(fields: Fields, motion: Slide | Resample, lengths: Grid) -> Fields:
+    """What windows over a map with these fields see, on axes of these lengths."""
+    if isinstance(motion, Slide):
+        return tuple(map(through, fields, motion.windows, lengths))
+    return tuple(map(resample, fields, motion.reads))
+
+
+def places_of_windows(places: Fields, motion: Slide | Resample, lengths: Grid) -> Fields:
+    """Where windows are over a map that is at these places: nowhere if the border of the map cuts
+    one, and no stride says where the positions beyond it would be.
+    """
+    windows = motion.windows if isinstance(motion, Slide) else motion.reads
+    return tuple(map(_places_along_axis, places, windows, lengths))
+
+
+def _places_along_axis(
+    place: AxisField, along: Window | Sequence[Interval], length: int
+) -> AxisField:
+    if isinstance(place, Field) and isinstance(along, Window):
+        return place.through(along)
+    reads = map(along.reads, range(along.outputs(length))) if isinstance(along, Window) else along
+    is_open = isinstance(place, Field)
+    return resample(
+        place,
+        [read if is_open or 0 <= read[0] < read[1] <= length else NOTHING for read in reads],
+    )
 
 
 def _field_of_moved_maps(motion: Move, operands: Sequence[Operand], main: Operand) -> TensorField:
@@ -118,7 +160,7 @@ def field_of_all_positions(operands: Sequence[Operand]) -> TensorField:
     """All positions of all operands at once: one interval for every element."""
     hulls = [_hull(field, shape) for field, shape in operands]
     fields = tuple(union(along, 1) for along in zip(*hulls, strict=True))
-    return _combine([field for field, _ in operands], fields, None)
+    return combine([field for field, _ in operands], fields, None)
 
 
 def _hull(field: TensorField, shape: Shape) -> Fields:
@@ -128,7 +170,7 @@ def _hull(field: TensorField, shape: Shape) -> Fields:
     return tuple(map(spread, field.fields, grid))
 
 
-def _combine(
+def combine(
     parts: Sequence[TensorField], fields: Fields, axes: Axes | None, *, gated: bool = False
 ) -> TensorField:
     """These fields, with the notes and gates of all parts."""
@@ -160,42 +202,13 @@ def _field_of_aligned_maps(
     gates = [
         field for field, shape in rest if field.uniform or _has_one_position(shape, axes, result)
     ]
-    fields = _common_fields([field.fields for field in maps], [result[axis] for axis in axes])
+    lengths = [result[axis] for axis in axes]
+    fields = common_fields([field.fields for field in maps], lengths)
+    places = _common_places(maps, lengths)
     if len(gates) < len(rest):
-        return replace(field_of_all_positions(operands), axes=axes)
-    return _combine([field for field, _ in aligned], fields, axes, gated=gated or bool(gates))
-
-
-def field_of_labels(
-    labels: PositionLabels,
-    operands: Sequence[Operand],
-    *,
-    mixes: bool,
-    gated: bool,
-    cuts: bool = False,
-) -> TensorField:
-    """The field of a result whose elements are at these positions.
-
-    `cuts`: the positions inside a window are along another dimension, and not channels.
-    Operands that have positions meet one by one. One with a single position is a gate; any other
-    that has none is seen by all.
-    """
-    rank, grid = labels.numbers.dim(), labels.grid
-    placed = [part for part, shape in operands if part.grid(shape) == grid]
-    rest = [operand for operand in operands if operand[0].grid(operand[1]) != grid]
-    gates = [part.uniform or _is_single(shape, labels.varying, rank) for part, shape in rest]
-    if mixes or not placed or not all(gates):
-        result = field_of_all_positions(operands)
-    else:
-        fields = _common_fields([part.fields for part in placed], grid)
-        gated = gated or bool(gates)
-        result = _combine([part for part, _ in operands], fields, None, gated=gated)
-    axes = labels.axes()
-    if axes is not None:
-        return replace(result, axes=axes, has_places=True)
-    is_cut = cuts or result.is_cut
-    tokens = None if is_cut and rank > len(grid) + 1 else labels.token_axis()
-    return replace(result, tokens=tokens, labels=labels, has_places=True, is_cut=is_cut)
+        return replace(field_of_all_positions(operands), axes=axes, places=places or fields)
+    met = combine([field for field, _ in aligned], fields, axes, gated=gated or bool(gates))
+    return replace(met, places=places)
 
 
 def field_of_layer(
@@ -213,7 +226,7 @@ def field_of_layer(
     return replace(field, fields=fields, axes=axes, note=note, labels=None, has_places=False)
 
 
-def _is_single(shape: Shape, dims: Sequence[int], rank: int) -> bool:
+def is_single(shape: Shape, dims: Sequence[int], rank: int) -> bool:
     """Whether a tensor that broadcasts to this rank has one value along the dimensions."""
     added = rank - len(shape)
     return all(dim < added or shape[dim - added] == 1 for dim in dims)
@@ -243,9 +256,16 @@ def _spans(field: TensorField, shape: Shape, result: Shape) -> bool:
 
 
 def _has_one_position(shape: Shape, axes: Axes, result: Shape) -> bool:
-    return _is_single(shape, axes, len(result))
+    return is_single(shape, axes, len(result))
 
 
-def _common_fields(fields: Sequence[Fields], lengths: Sequence[int]) -> Fields:
+def common_fields(fields: Sequence[Fields], lengths: Sequence[int]) -> Fields:
     """The union along each axis."""
     return tuple(map(union, zip(*fields, strict=True), lengths))
+
+
+def _common_places(parts: Sequence[TensorField], lengths: Sequence[int]) -> Fields | None:
+    """Where positions are that meet one by one; None if that is all that they see."""
+    if all(part.places is None for part in parts):
+        return None
+    return common_fields([part.fields_of_places for part in parts], lengths)

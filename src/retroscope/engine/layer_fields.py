@@ -1,14 +1,13 @@
 """What a surveyed step is as a layer: its size, and the field of its units."""
 
-from fractions import Fraction
-from math import ceil, floor
-
 from retroscope.engine.axis_fields import bound, is_exact
+from retroscope.engine.axis_places import AxisPlaces, sees_axis
 from retroscope.engine.motion import Grid
 from retroscope.engine.program import Step, channel_shape
-from retroscope.geometry import Field, ReceptiveField, simplest
+from retroscope.geometry import ReceptiveField
 from retroscope.results.layers import Layer
 
+_APPROXIMATE = "the places of its units in the image are approximate"
 _UPPER_BOUND = "a unit sees at most this field; how much of it depends on its position"
 
 
@@ -22,13 +21,18 @@ def layer_of_step(step: Step, image_size: Grid, *, has_attention: bool = False) 
     channels, *size = channel_shape(step.shapes[0], step.field.positions, len(image_size))
     axes = zip(step.field.fields, size, image_size, strict=True)
     fields = [bound(axis, length, pixels) for axis, length, pixels in axes]
-    whole = all(_covers(*axis) for axis in zip(fields, size, image_size, strict=True))
     bounds = zip(step.field.fields, fields, image_size, strict=True)
     exact = all(is_exact(axis, bounding, pixels) for axis, bounding, pixels in bounds)
-    has_places = step.field.has_places and step.field.positions and not step.field.uniform
-    if whole and has_attention and has_places:
-        fields = [_centred(*axis) for axis in zip(size, image_size, strict=True)]
     note = step.field.note or ("" if exact else _UPPER_BOUND)
+    has_places = step.field.has_places and step.field.positions and not step.field.uniform
+    if has_attention and has_places:
+        places = [*map(AxisPlaces, step.field.fields_of_places, size, image_size)]
+        whole = all(place.all_seen_by(axis) for place, axis in zip(places, fields, strict=True))
+        if whole:
+            fields = [place.field_around() for place in places]
+            note = note or ("" if all(place.are_exact for place in places) else _APPROXIMATE)
+    else:
+        whole = all(map(sees_axis, fields, size, image_size))
     return Layer(
         name="",
         kind=step.operation.kind,
@@ -40,26 +44,3 @@ def layer_of_step(step: Step, image_size: Grid, *, has_attention: bool = False) 
         note=note,
         extra_tokens=step.field.tokens.extra if step.field.tokens else 0,
     )
-
-
-def _centred(length: int, pixels: int) -> Field:
-    """The field of units that all see an axis of `pixels`, each in the middle of its own.
-
-    Two units see an axis of 8 pixels:
-
-        image             [=======)
-        unit 0      [===========)          its middle is that of the first 4 pixels
-        unit 1          [===========)
-
-    >>> _centred(2, 8)
-    Field(size=12, stride=4, start=-4)
-    """
-    stride = simplest(Fraction(pixels, length))
-    first = floor(stride - pixels)
-    return Field(ceil(2 * pixels - stride) + (stride != int(stride)), stride, first)
-
-
-def _covers(field: Field, length: int, pixels: int) -> bool:
-    """Whether all units share one interval and it is the whole axis."""
-    start, stop = field.at(0)
-    return (field.stride == 0 or length == 1) and start <= 0 and stop >= pixels

@@ -12,10 +12,11 @@ from retroscope.engine.field_flow import (
     Operand,
     TensorField,
     field_of_all_positions,
-    field_of_labels,
 )
 from retroscope.engine.interpreter import Call
-from retroscope.engine.label_rules import LabelledCall, follow_labels, rearranges_or_attends
+from retroscope.engine.label_fields import LabelledOperand, field_of_labels
+from retroscope.engine.label_rules import follow_labels, rearranges_or_attends
+from retroscope.engine.labelled_call import LabelledCall
 from retroscope.engine.motion import Mix, Motion, Place, Resample, Shape, Slide
 from retroscope.engine.operations import name_of
 from retroscope.engine.position_labels import PositionLabels
@@ -63,13 +64,15 @@ def place_results(
         else PositionLabels.of(numbers, result.grid, is_pairs=result.is_pairs)
         for numbers in result.numbers
     ]
+    labelled = [
+        LabelledOperand(*operand, result.motion_of(tensor), has_place=result.is_at(tensor))
+        for operand, tensor in zip(operands, tensors, strict=True)
+    ]
     return PlacedResults(
         [
             field_of_all_positions(operands)
             if each is None
-            else field_of_labels(
-                each, operands, mixes=result.mixes, gated=result.gated, cuts=result.cuts
-            )
+            else field_of_labels(each, labelled, gated=result.gated, cuts=result.cuts)
             for each in placed
         ],
         result.attends,

@@ -174,6 +174,19 @@ def _inputs_that_reach(place: int, length: int, *, step: int, reach: int) -> Int
     return first, max(min(place // step, length - 1), first) + 1
 
 
+def windows_at(window: Window, length: int) -> tuple[Interval, ...]:
+    """For each position of an axis, which of the windows over it include it, were the axis longer.
+
+    >>> windows_at(Window(3, stride=2, before=1, after=1), 4)
+    ((0, 1), (0, 2), (1, 2), (1, 3))
+    """
+    places = range(window.before, window.before + length)
+    return tuple(
+        (-(-(place - window.reach + 1) // window.stride), place // window.stride + 1)
+        for place in places
+    )
+
+
 def pixel_shuffle(at: Place, _input: object, upscale_factor: int) -> Motion:
     """Channels become `upscale_factor` rows and columns."""
     if not at.is_last(rank=2):

@@ -1,0 +1,112 @@
+"""Where along an axis units are that all see the whole of it, as behind attention."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import floor
+
+from retroscope.engine.axis_fields import NOTHING, AxisField
+from retroscope.geometry import Field, Interval, simplest
+
+Line = tuple[Fraction, Fraction]
+"""The middle of the first unit, and the distance from one to the next."""
+
+
+@dataclass(frozen=True)
+class AxisPlaces:
+    """What each of `length` positions would see of an axis of `pixels` if none read another.
+
+    The middle of that is where it is.
+    """
+
+    seen: AxisField
+    length: int
+    pixels: int
+
+    def all_seen_by(self, field: Field) -> bool:
+        """Whether all units of a field see the places of all, and so the axis but for pixels at
+        its ends that the network leaves out.
+        """
+        return sees_axis(field, self.length, self.pixels, margin=self.stride)
+
+    def field_around(self) -> Field:
+        """The field of units that all see the whole axis, each in the middle of its own.
+
+        Two units of the first and the last 4 pixels see an axis of 8:
+
+            image             [=======)
+            unit 0      [===========)          its middle is that of the first 4 pixels
+            unit 1          [===========)
+
+        >>> AxisPlaces(Field(4, 4), 2, 8).field_around()
+        Field(size=12, stride=4, start=-4)
+        """
+        size = 1 + int(2 * self.first % 2)
+        middle = Field(size, simplest(self.stride), floor(self.first - Fraction(size - 1, 2)))
+        (start, _), (_, stop) = middle.at(self.length - 1), middle.at(0)
+        more = max(start, self.pixels - stop, 0)
+        return Field(size + 2 * more, middle.stride, middle.start - more)
+
+    @property
+    def first(self) -> Fraction:
+        """The middle of the first place."""
+        return self._line[0]
+
+    @property
+    def stride(self) -> Fraction:
+        """The distance from one place to the next."""
+        return self._line[1]
+
+    @cached_property
+    def are_exact(self) -> bool:
+        """Whether the places lie so, to half a pixel."""
+        has_own = len(self._middles) > 1 and self.stride > 0
+        return self.length == 1 or (has_own and self._error(self._line) <= Fraction(1, 2))
+
+    @cached_property
+    def _line(self) -> Line:
+        """The first place and the stride. One unit is in the middle of the axis; those that see the
+        same without the others share it evenly.
+        """
+        shared = Fraction(self.pixels, self.length)
+        middles, quarter = self._middles, len(self._middles) // 4
+        if self.length == 1 or len(middles) < 2:
+            return (shared - 1) / 2, shared
+        lines = (
+            _line_through(middles[quarter], middles[-1 - quarter]),
+            _line_through(middles[0], middles[-1]),
+        )
+        return min(lines, key=self._error)
+
+    def _error(self, line: Line) -> Fraction:
+        """How far from a line the farthest place is."""
+        first, stride = line
+        return max(abs(middle - first - index * stride) for index, middle in self._middles)
+
+    @cached_property
+    def _middles(self) -> list[tuple[int, Fraction]]:
+        """The index and the middle of places: of the ends, if a stride says where the others are.
+        None if all places are one.
+        """
+        if isinstance(self.seen, Field):
+            ends = (0, self.length - 1) if self.seen.stride else ()
+            return [(index, _middle(self.seen.at(index))) for index in ends]
+        intervals = enumerate(self.seen.intervals[: self.length])
+        middles = [(index, _middle(seen)) for index, seen in intervals if seen != NOTHING]
+        return middles if len({middle for _, middle in middles}) > 1 else []
+
+
+def _line_through(one: tuple[int, Fraction], other: tuple[int, Fraction]) -> Line:
+    stride = (other[1] - one[1]) / max(other[0] - one[0], 1)
+    return one[1] - one[0] * stride, stride
+
+
+def _middle(interval: Interval) -> Fraction:
+    return Fraction(sum(interval) - 1, 2)
+
+
+def sees_axis(field: Field, length: int, pixels: int, margin: Fraction = Fraction(1)) -> bool:
+    """Whether all units share one interval, and it is the axis but for less than a margin."""
+    start, stop = field.at(0)
+    is_shared = field.stride == 0 or length == 1
+    return is_shared and start < margin and pixels - stop < margin
