@@ -124,6 +124,13 @@ def test_a_folder_without_images_says_which_endings_are_images(tmp_path: Path) -
         list_images(tmp_path / "list.txt")
 
 
+@pytest.mark.parametrize("name", ["cat.jpg", "CAT.PNG", "scan.tif"])
+def test_a_single_image_is_not_taken_for_a_list(tmp_path: Path, name: str) -> None:
+    path = touch_files(tmp_path, name) / name
+    with pytest.raises(ImageError, match=r"is a single image; a scan takes a folder, an archive"):
+        list_images(path)
+
+
 def test_a_missing_label_file_is_refused_with_its_format(tmp_path: Path) -> None:
     touch_files(tmp_path, "a.png")
     with pytest.raises(RetroscopeError) as caught:

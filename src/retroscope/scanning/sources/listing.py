@@ -23,6 +23,7 @@ from retroscope.scanning.sources.folders import (
     find_files,
     is_array_name,
     is_hidden,
+    is_image_name,
     note_omitted,
     read_list,
     refuse_repeated_files,
@@ -206,6 +207,11 @@ def _shards_of_file(path: str, glob: str | None, rule: ClassRule) -> ShardedSour
     """An archive, or a list of paths."""
     if archive_kind(path):
         return _shards_of_archives([path], glob, rule)
+    if is_image_name(path):
+        raise ImageError(
+            f"{path!r} is a single image; a scan takes a folder, an archive, or a text file with a "
+            "path on each line"
+        )
     if glob:
         raise RetroscopeError(
             f"{path!r} is a list, which names its files; leave glob out", parameter="glob"
