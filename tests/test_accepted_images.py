@@ -90,7 +90,7 @@ def test_the_channels_are_those_that_the_network_runs(
         ),
         (
             TwoImages,
-            "it takes 2 inputs (left, right); declare them, as in inputs={'left': 'image', ",
+            "it takes 2 inputs (left, right); declare them with rs.Network(module, inputs={'lef",
         ),
         (lambda: ChannelsLast(3, 4, 3), "images of (16, 16, 3); wrap it in a module that permutes"),
         (

@@ -1,6 +1,6 @@
 """The images that a network accepts, found by running it on black ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from itertools import product
@@ -101,14 +101,10 @@ def advise_on_input(
 
     `usual_size` is that to which images are fitted.
     """
-    inputs = _required_inputs(module)
+    inputs = required_inputs(module)
     if len(inputs) > 1:
-        example = ", ".join(f"{name!r}: ..." for name in inputs[1:])
-        return InputAdvice(
-            f"it takes {len(inputs)} inputs ({', '.join(inputs)}); declare them, as in "
-            f"inputs={{{inputs[0]!r}: 'image', {example}}}",
-            "inputs",
-        )
+        listing = f"{len(inputs)} inputs ({', '.join(inputs)})"
+        return InputAdvice(f"it takes {listing}; {advise_to_declare(inputs)}")
     if (
         len(size) == len(usual_size)
         and size != usual_size
@@ -124,7 +120,19 @@ def advise_on_input(
     return advise_on_first_layer(module, len(size))
 
 
-def _required_inputs(module: torch.nn.Module) -> list[str]:
+def advise_to_declare(names: Sequence[str]) -> str:
+    """How to declare the inputs of a module that takes several.
+
+    >>> advise_to_declare(["left", "right"])
+    "declare them with rs.Network(module, inputs={'left': 'image', 'right': ...})"
+    """
+    if len(names) < 2:
+        return "others are declared with rs.Network(module, inputs=...)"
+    example = ", ".join(f"{name!r}: ..." for name in names[1:])
+    return f"declare them with rs.Network(module, inputs={{{names[0]!r}: 'image', {example}}})"
+
+
+def required_inputs(module: torch.nn.Module) -> list[str]:
     """The parameters of `forward` that have no default, if its signature is known."""
     try:
         parameters = signature(module.forward).parameters.values()

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Unpack
 
 import torch
 
-from retroscope.accepted_images import IMAGE_CHANNELS, accepts, first_convolution_channels
+from retroscope.accepted_images import (
+    IMAGE_CHANNELS,
+    accepts,
+    advise_to_declare,
+    first_convolution_channels,
+    required_inputs,
+)
 from retroscope.argument_types import shorten
 from retroscope.engine.batching import NetworkInput, Size
-from retroscope.engine.held_inputs import held_forward, hold_inputs, missing_inputs_error
+from retroscope.engine.held_inputs import held_forward, hold_inputs
 from retroscope.engine.isolation import device_of, dtype_of
-from retroscope.errors import ImageError, ModelError, RetroscopeError, did_you_mean
+from retroscope.errors import ImageError, ModelError, RetroscopeError, did_you_mean, list_words
 from retroscope.geometry import format_size
 from retroscope.imaging.image import Fit
 from retroscope.imaging.slice_files import AnyFile
@@ -70,9 +76,9 @@ def bind_images(net: "Network", images: Sequence[NetworkInput]) -> "Network":
     if inputs is None or not inputs.per_image:
         return net
     for image in images:
-        missing = tuple(name for name in inputs.per_image if name not in image.others)
+        missing = [name for name in inputs.per_image if name not in image.others]
         if missing:
-            raise missing_inputs_error(net.name, inputs.image, missing)
+            raise inputs.missing_error(net.name, missing)
     values = {
         name: torch.stack([image.others[name] for image in images]) for name in inputs.per_image
     }
@@ -225,11 +231,9 @@ def hold_for_all(net: "Network", values: Values) -> "Network":
     """The network with values of its other inputs that are the same for all images."""
     inputs = net.inputs
     if inputs is None:
-        raise ModelError(
-            f"{net.name} takes an image alone; declare its inputs with rs.Network(module, "
-            "inputs=...)",
-            parameter="inputs",
-        )
+        names = required_inputs(net.module)
+        kind = "an image alone" if len(names) < 2 else list_words(names)
+        raise ModelError(f"{net.name} takes {kind}; {advise_to_declare(names)}")
     for name, value in values.items():
         if name == inputs.image:
             raise ModelError(

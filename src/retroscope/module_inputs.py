@@ -209,8 +209,8 @@ class ModuleInputs:
         described = [f"{name!r}, {self.per_image[name].description}" for name in missing]
         entries = ", ".join(f"{name!r}: ..." for name in (self.image, *self.per_image))
         return MissingInputsError(
-            f"{network} takes {self._listing()}; give {{{entries}}} as the image: it lacks "
-            f"{list_words(described)}",
+            f"{network} takes {self._listing()}; give {{{entries}}} as the image, or hold one for "
+            f"all images with net.hold({missing[0]}=...): it lacks {list_words(described)}",
             network=network,
             image=self.image,
             missing={name: self.per_image[name].example for name in missing},

@@ -97,11 +97,11 @@ def test_numbers_are_given_by_name(
         (["cam", "several.py:pair", "cat.png", "--input", "right"], "'right' is not NAME=VALUE"),
         (
             ["cam", "nets.py:tiny", "cat.png", "--input", "right=dog.png"],
-            "an image alone; declare its inputs with rs.Network(module, inputs=...) (--input)",
+            "an image alone; others are declared with rs.Network(module, inputs=...)",
         ),
         (
             ["cam", "several.py:conditioned", "cat.png", "--input", "numbers=old"],
-            "numbers is 'old'; write 2 numbers, as in 0.5,1, or a .npy file (--input)",
+            "numbers is 'old'; write 2 numbers, as in 0.5,1 (--input)",
         ),
         (
             ["scan", "several.py:pair", "left", "--to", "a.atlas"],
@@ -165,3 +165,43 @@ def test_the_table_of_layers_names_what_reads_other_inputs(
     said = retroscope("layers", "several.py:pair")
     assert said.status == 0, said.err
     assert "1 conv layer is not listed (reads right, and nothing of left): right_stem" in said.err
+
+
+def test_numbers_of_units_are_from_pairs(several: Path, retroscope: Retroscope) -> None:
+    """Also if the folder of partners has moved, and with a network of one image as embedding."""
+    words = ("scan", "several.py:pair", "left", "--input", "right=right", *SCAN, "--to", "a.atlas")
+    assert retroscope(*words).status == 0
+    said = retroscope("score", "a.atlas", "several.py:pair", "--device", "cpu", "--hits", "2")
+    assert said.status == 0, said.err
+    (several / "right").rename(several / "moved")
+    numbers = ("score", "a.atlas", "several.py:pair", "--device", "cpu", "--numbers", "mis")
+    said = retroscope(*numbers, "--embedding", "nets.py:tiny")
+    assert said.status == 2
+    assert "right is not at 'right'; give a folder of files" in said.err
+    said = retroscope(*numbers, "--embedding", "nets.py:tiny", "--input", "right=moved")
+    assert said.status == 0, said.err
+
+
+@pytest.mark.parametrize(
+    ("inputs", "line"),
+    [
+        ((), "'a.atlas' was scanned with one third held for all images; give it (--input)"),
+        (("third=dog.png",), "'a.atlas' was scanned with another third held for all images; give"),
+        (
+            ("third=cat.png", "right=dog.png"),
+            "'a.atlas' was scanned with a right for each image; do not hold one for all (--input)",
+        ),
+    ],
+)
+def test_other_inputs_than_those_of_the_scan_are_named(
+    several: Path, retroscope: Retroscope, inputs: tuple[str, ...], line: str
+) -> None:
+    held = ("--input", "third=cat.png", "--input", "right=right")
+    words = ("scan", "several.py:triple", "left", *held, *SCAN, "--projections", "none")
+    assert retroscope(*words, "--to", "a.atlas").status == 0
+    options = [word for value in inputs for word in ("--input", value)]
+    for command in ("illustrate", "score"):
+        said = retroscope(command, "a.atlas", "several.py:triple", *options, "--device", "cpu")
+        assert said.status == 2
+        assert line in said.err
+    assert (several / "a.atlas").exists()

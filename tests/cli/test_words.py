@@ -99,17 +99,24 @@ OPTIONS_ONLY: dict[str, dict[str, str]] = {
 }
 """Options that are not a parameter of the function, and what does the same in Python."""
 
+INPUT = "--input, which opens the network"
+
 PARAMETERS_ONLY: dict[str, dict[str, str]] = {
     "every command": {"progress": "the command shows a bar"},
-    "scan": {"inputs": "--input, which opens the network"},
-    "illustrate": {"units": "show --model projects the units it shows"},
+    "scan": {"inputs": INPUT},
+    "illustrate": {"units": "show --model projects the units it shows", "inputs": INPUT},
     "plan": {
+        "inputs": INPUT,
         "opened": "MODEL and the options that open it",
         "threads": "--threads, which opens the network",
     },
-    "score": {"before": "the command prints an estimate"},
+    "score": {"before": "the command prints an estimate", "inputs": INPUT},
     "show": {"rules": "an atlas is shown with the projections of a deconvnet"},
-    "serve": {"browser": "--no-open", "on_ready": "the command prints the address"},
+    "serve": {
+        "browser": "--no-open",
+        "on_ready": "the command prints the address",
+        "inputs": INPUT,
+    },
 }
 """Parameters that are not an option, and why."""
 

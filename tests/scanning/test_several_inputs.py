@@ -225,8 +225,8 @@ def test_joined_atlases_read_the_partners_of_each_part(folders: tuple[Path, Path
     with rs.open_atlas(joined) as atlas:
         best = atlas.plate("compare:0").patches[0]
         part = moved if "more" in Path(best.source).parts else folders
-        name = Path(best.source).stem
-        pair = {"left": part[0] / f"{name}.png", "right": part[1] / f"{name}.bmp"}
+        stem = Path(best.source).stem
+        pair = {"left": part[0] / f"{stem}.png", "right": part[1] / f"{stem}.bmp"}
         unit = f"compare:0@{best.position[0]},{best.position[1]}"
         expected = rs.deconv(pair_network(), unit, pair)
         assert best.score == pytest.approx(expected.activation, rel=1e-5)
@@ -253,6 +253,35 @@ class Samples(torch.utils.data.Dataset[Any]):
 
     def __getitem__(self, index: int) -> tuple[dict[str, Any], int]:
         return {"left": smooth_image(index, SIDE), "right": smooth_image(index + 9, SIDE)}, 0
+
+
+def test_the_share_that_a_patch_keeps_is_that_of_its_pair(folders: tuple[Path, Path]) -> None:
+    """By definition: the left image is the mean colour outside the field, the right one stays."""
+    left, right = folders
+    net = pair_network()
+    with closing(scanned(net, left, inputs={"right": right}, projections=False)) as atlas:
+        path, hits = atlas.path, atlas.hits("compare:1")[:2]
+    rs.score(path, net, numbers=["patch"], hits=2)
+    with rs.open_atlas(path) as atlas:
+        numbers = {n.name: n for n in atlas.numbers("compare:1")}
+    pairs = [{"left": left / f"{n:02}.png", "right": right / f"{n:02}.bmp"} for n in range(COUNT)]
+    prepared = [net.prepare(pair) for pair in pairs]
+    fill = torch.stack([image.tensor.mean(dim=(1, 2)) for image in prepared]).mean(dim=0)
+    shares = []
+    for hit in hits:
+        assert hit.unit.position is not None
+        y, x = hit.unit.position
+        box = net.layer("compare").field.box(y, x).clip(SIDE, SIDE)
+        image = prepared[hit.image]
+        alone = fill[:, None, None].expand_as(image.tensor).clone()
+        window = slice(None), slice(box.top, box.bottom), slice(box.left, box.right)
+        alone[window] = image.tensor[window]
+        masked = [
+            {"left": tensor, "right": image.others["right"]} for tensor in (image.tensor, alone)
+        ]
+        full, kept = maps_of(net, "compare", masked)[:, 1, y, x]
+        shares.append(float(np.clip(max(kept, 0) / max(full, 0), 0, 1)))
+    assert numbers["patch_share"].value == pytest.approx(np.mean(shares), rel=1e-6)
 
 
 def test_a_data_set_of_pairs_is_scanned(tmp_path: Path) -> None:

@@ -386,7 +386,7 @@ def test_the_commands_of_a_promise_make_what_is_missing(
     from retroscope.cli.options import OpenOptions
 
     monkeypatch.chdir(site.atlas.path.parent)
-    monkeypatch.setattr(OpenOptions, "open", lambda _self, _model: net)
+    monkeypatch.setattr(OpenOptions, "_open", lambda _self, _model: net)
 
     def run(command: str) -> None:
         program, *words = shlex.split(command)

@@ -220,7 +220,7 @@ def test_without_a_network_the_commands_make_what_is_missing(
     from retroscope.cli.options import OpenOptions
 
     monkeypatch.chdir(site.atlas.path.parent)
-    monkeypatch.setattr(OpenOptions, "open", lambda _self, _model: net)
+    monkeypatch.setattr(OpenOptions, "_open", lambda _self, _model: net)
     promising = replace(site, can_project=False)
     assert 'class="offer"' not in unit_html(promising)
     for _ in range(2 + len(CLASSES)):
@@ -304,7 +304,7 @@ def test_without_a_network_the_commands_of_a_layer_make_what_a_ranking_lacks(
     from retroscope.cli.options import OpenOptions
 
     monkeypatch.chdir(site.atlas.path.parent)
-    monkeypatch.setattr(OpenOptions, "open", lambda _self, _model: net)
+    monkeypatch.setattr(OpenOptions, "_open", lambda _self, _model: net)
     promising = replace(site, can_project=False)
     for ranked_by in ("min", "sample"):
         while promised := re.search(

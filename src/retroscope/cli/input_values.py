@@ -79,7 +79,8 @@ def _parse_numbers(name: str, kind: "NumberInput", text: str) -> object:
     try:
         return kind.parse(name, text).tolist()
     except ImageError as error:
-        raise ImageError(f"{error}, or a .npy file", parameter="inputs") from error
+        error.parameter = "inputs"
+        raise
 
 
 def _load_array(name: str, path: str) -> object:

@@ -227,13 +227,14 @@ def illustrate(
     _refuse_unused_options(methods)
     _check_ranking(atlas, options)
     refuse_second_writer(Path(atlas))
-    net = opening.open(model)
+    net, inputs = opening.open_to_scan(model), scanned_sources(opening.inputs)
     if "deconv" in methods:
         with stdout_to_stderr(), show_resumable_progress(Path(atlas)) as progress:
             add_projections(
                 atlas,
                 net,
                 images,
+                inputs=inputs,
                 layers=layers,
                 on=parse_workers(
                     on,

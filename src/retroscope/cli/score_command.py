@@ -1,13 +1,14 @@
 """The command that adds numbers and names to an atlas."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from retroscope.cli.choices import SCORES
+from retroscope.cli.input_values import scanned_sources
 from retroscope.cli.options import (
     OpenOptions,
     examples,
@@ -150,13 +151,15 @@ def _add_numbers(
     from retroscope.scanning.scoring.score import score as add_numbers
 
     keep_freed_memory()
-    net = opening.open(model)
-    embedding = None if options.embedding is None else opening.open(options.embedding)
+    net, sources = opening.open_to_scan(model), scanned_sources(opening.inputs)
+    alone = replace(opening, inputs={})
+    embedding = None if options.embedding is None else alone.open(options.embedding)
     with stdout_to_stderr(), show_resumable_progress(Path(atlas)) as progress:
         add_numbers(
             atlas,
             net,
             images,
+            inputs=sources,
             layers=options.layers,
             numbers=options.numbers or (),
             masks=options.masks,

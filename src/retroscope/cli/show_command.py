@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from retroscope.cli.choices import RANKINGS
+from retroscope.cli.input_values import scanned_sources
 from retroscope.cli.options import (
     OpenOptions,
     examples,
@@ -194,7 +195,7 @@ def _add_projections(
 
     missing = _missing_hits(request)
     refuse_second_writer(request.atlas.path)
-    net = opening.open(model)
+    net = opening.open_to_scan(model)
     if not missing and images is None:
         check_same_scan(request.atlas, net, repr(str(request.atlas.path)))
         return
@@ -204,6 +205,7 @@ def _add_projections(
             request.atlas.path,
             net,
             images,
+            inputs=scanned_sources(opening.inputs),
             units=sorted({unit for unit, _ in missing}, key=str),
             ranked_by=request.ranked_by,
             label=request.label,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from retroscope.cli.input_values import scanned_sources
 from retroscope.cli.options import (
     OpenOptions,
     examples,
@@ -78,12 +79,13 @@ def serve(
         refuse_network_options("images", "glob")
     if not is_local(host):
         click.echo(_describe_exposure(host, has_network=model is not None), err=True)
-    net = None if model is None else opening.open(model)
+    net = None if model is None else opening.open_to_scan(model)
     run_server(
         atlas,
         net=net,
         images=images,
         glob=glob,
+        inputs=scanned_sources(opening.inputs),
         compare=compare,
         host=host,
         port=port,

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 
 from retroscope.engine.call_arguments import Args, Kwargs
-from retroscope.errors import MissingInputsError, ModelError, list_words
+from retroscope.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class HeldForward:
 
     def __call__(self, image: torch.Tensor) -> object:
         if self.missing:
-            raise missing_inputs_error(type(self.module).__name__, self.image, self.missing)
+            raise self.declaration.missing_error(type(self.module).__name__, self.missing)
         values = {name: _rows(value, len(image)) for name, value in self.values.items()}
         args, kwargs = self.pattern.fill({**values, self.image: image})
         training = self.module.training
@@ -79,18 +79,6 @@ class HeldForward:
             return cast("object", self.module(*args, **kwargs))
         finally:
             self.module.training = training
-
-
-def missing_inputs_error(name: str, image: str, missing: tuple[str, ...]) -> MissingInputsError:
-    """The error for an image without the other inputs of its network."""
-    listing, first = list_words(list(map(repr, missing))), missing[0]
-    return MissingInputsError(
-        f"{name} needs {listing} with each {image!r}; give {{{image!r}: ..., {first!r}: ...}} as "
-        f"the image, or hold one value for all images with net.hold({first}=...)",
-        network=name,
-        image=image,
-        missing=dict.fromkeys(missing, "VALUE"),
-    )
 
 
 def _rows(value: object, count: int) -> object:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -134,12 +134,37 @@ def check_same_scan(atlas: ScannedAtlas, net: Network, name: str = "the atlas") 
     stored = atlas.meta.get("preprocessing")
     if stored is not None and not is_same_preprocessing(stored, net.preprocessing):
         raise RetroscopeError(f"{name} was scanned with different preprocessing; give the same")
-    if atlas.meta.get("inputs") != (None if net.inputs is None else inputs_json(net)):
-        raise RetroscopeError(
-            f"{name} was scanned with other inputs, or with other values held for them; give the "
-            "same",
-            parameter="inputs",
-        )
+    check_same_inputs(atlas, net, name)
+
+
+def check_same_inputs(atlas: ScannedAtlas, net: Network, name: str = "the atlas") -> None:
+    """Raises RetroscopeError if other inputs came with the images of a scan, or were held for it.
+
+    `name` is what the error calls the atlas.
+    """
+    stored, current = atlas.meta.get("inputs"), None if net.inputs is None else inputs_json(net)
+    if stored == current:
+        return
+    difference = "was scanned with other inputs; give the same network"
+    if isinstance(stored, dict) and current is not None:
+        difference = _describe_other_inputs(stored, current)
+    raise RetroscopeError(f"{name} {difference}", parameter="inputs")
+
+
+def _describe_other_inputs(stored: Mapping[str, Any], current: JsonObject) -> str:
+    """What is different about inputs, and what to do."""
+    before, now = stored.get("held", {}), current["held"]
+    if stored.get("image") != current["image"]:
+        return f"was scanned with look_at={stored.get('image')!r}; open the network with that"
+    for input_name in before:
+        if input_name not in now:
+            return f"was scanned with one {input_name} held for all images; give it"
+        if before[input_name] != now[input_name]:
+            return f"was scanned with another {input_name} held for all images; give that"
+    for input_name in now:
+        if input_name not in before:
+            return f"was scanned with a {input_name} for each image; do not hold one for all"
+    return "was scanned with another preprocessing of its other inputs; give the same"
 
 
 def rules_of_atlas(atlas: ScannedAtlas, net: Network) -> str:

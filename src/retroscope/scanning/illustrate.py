@@ -44,7 +44,7 @@ from retroscope.scanning.plan import refuse_volumes_on_workers
 from retroscope.scanning.sources import ImageList, ImageSource, list_images, list_shards
 from retroscope.scanning.sources.known_images import list_known_images
 from retroscope.scanning.sources.left_out import LeftOutShards
-from retroscope.scanning.sources.paired_images import pair_scanned_images
+from retroscope.scanning.sources.paired_images import OtherSources, pair_scanned_images
 from retroscope.unit import Unit
 
 CACHED_IMAGES, IMAGES_PER_TRANSACTION = 384, 32
@@ -120,6 +120,7 @@ def illustrate(
     net: AnyNetwork,
     images: ImageSource | None = None,
     *,
+    inputs: OtherSources | None = None,
     layers: str | Sequence[str] = (),
     units: Sequence[str | Unit] | None = None,
     projections: RanksOption = "all",
@@ -144,7 +145,9 @@ def illustrate(
     mean; with `ranked_by`, those of one ranking or of several (`max`, `mean`, `min`, `sample`);
     with `label`, the best images of that class or of these. `images` are those of the scan; by
     default, those that the atlas records. The images stored in the atlas would not do: the little
-    that WebP loses changes switches, and with them the projections of deep layers.
+    that WebP loses changes switches, and with them the projections of deep layers. `inputs` says
+    where the other inputs of a network of several are, as for `scan`; by default, where the scan
+    has read them.
 
     `on` does it on several workers: `processes`, `ray`, or the `ray://HOST:PORT` of a cluster. Then
     `workers` is their number, and each has so many `gpus_per_worker`.
@@ -157,7 +160,7 @@ def illustrate(
         options = WorkerOptions.parse(on, workers=workers, gpus_per_worker=gpus_per_worker)
     with extend_atlas(atlas) as (scanned, writer):
         image_list = list_scanned_images(scanned, images, glob=glob, labels=labels)
-        image_list = pair_scanned_images(net, image_list, scanned.meta)
+        image_list = pair_scanned_images(net, image_list, scanned, inputs)
         check_scan_and_images(scanned, net, image_list)
         selection = select_units(scanned, split_names(layers), units)
         if ranked_by is not None or label is not None:

@@ -43,9 +43,9 @@ def read_input(
     with files.open(index) as image:
         network_input = net.prepare_file(image.file, name)
         row = ImageFileRow(index, image.size, image.modified, _digest(image.file))
-    if image_list.others:
+    if image_list.others and net.inputs is not None:
         network_input = attach_others(net, network_input, _other_values(net, image_list, index))
-        row = row._replace(digest=_digest_with_others(row.digest, image_list, index))
+    row = row._replace(digest=_digest_with_others(row.digest, image_list, index))
     return replace(network_input, caveats=()), row  # the atlas says it once for all images
 
 
@@ -61,6 +61,7 @@ def _other_values(net: Network, image_list: ImageList, index: int) -> dict[str, 
     return {
         name: other.value(index) if other.numbers else _read_other(net, name, other, index)
         for name, other in image_list.others.items()
+        if name in net.sample_names
     }
 
 

@@ -39,6 +39,7 @@ from retroscope.web.site.urls import JSON_ENDING, url_for
 
 if TYPE_CHECKING:
     from retroscope.network import Network
+    from retroscope.scanning.sources.paired_images import OtherSources
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ def serve(
     net: "Network | None" = None,
     images: str | Path | None = None,
     glob: str | None = None,
+    inputs: "OtherSources | None" = None,
     compare: str | Path | Sequence[str | Path] = (),
     host: str = "127.0.0.1",
     port: int = 0,
@@ -100,7 +102,8 @@ def serve(
     """Serves an atlas in the browser until interrupted.
 
     With a network, the viewer can examine images of your own, and make projections that the atlas
-    lacks. `images` and `glob` are then those of the scan; by default, those that the atlas records.
+    lacks. `images`, `glob` and `inputs` are then those of the scan; by default, those that the
+    atlas records.
     `compare` are other atlases of the same network. Port 0 is any free port.
     `on_ready` receives the address once the server accepts connections. Stars and notes on units
     are written beside the atlas, and projections into it, if only this machine can reach `host`.
@@ -119,7 +122,9 @@ def serve(
         routes: list[BaseRoute] = [*note_routes(site)]
         if net is not None:
             site = replace(site, can_project=is_local(host))
-            routes += stack.enter_context(_network_routes(site, net, images=images, glob=glob))
+            routes += stack.enter_context(
+                _network_routes(site, net, images=images, glob=glob, inputs=inputs)
+            )
         app = make_app(site, host=host, routes=routes)
         load_templates()
         with open_socket(host, port) as server_socket:
@@ -151,7 +156,12 @@ def _run(app: Starlette, server_socket: socket.socket) -> None:
 
 @contextmanager
 def _network_routes(
-    site: Site, net: "Network", *, images: str | Path | None, glob: str | None
+    site: Site,
+    net: "Network",
+    *,
+    images: str | Path | None,
+    glob: str | None,
+    inputs: "OtherSources | None",
 ) -> Iterator[Sequence[BaseRoute]]:
     """What only a network can answer. At the end, projections at work are stopped."""
     from retroscope.web.live.live_routes import live_routes
@@ -159,9 +169,9 @@ def _network_routes(
     from retroscope.web.live.projection_routes import projection_routes
     from retroscope.web.live.scanned_images import ScannedImages
 
-    reading = ScannedImages(site.atlas, net, images, glob)
+    reading = ScannedImages(site.atlas, net, images, glob=glob, inputs=inputs)
     routes = live_routes(site, net, reading)
-    with ProjectionJobs(site.atlas, net, images, glob=glob) as jobs:
+    with ProjectionJobs(site.atlas, net, images, glob=glob, inputs=inputs) as jobs:
         if site.can_project:
             routes += projection_routes(site, net, jobs, images=reading)
         yield routes

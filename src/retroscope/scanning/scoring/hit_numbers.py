@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import starmap
 from typing import NamedTuple
 
@@ -68,9 +68,7 @@ class HitScorer:
         self._net, self._layer, self._rules = net, layer, rules
         self._fill = fill.to(net.dtype)
         self._twins: list[Network] = []
-        height, width = net.input_size
-        blank = self._fill.expand(-1, height, width)
-        self._blank_maps = run_layer(net, layer, [blank])[0]
+        self._blank_maps: torch.Tensor | None = None
 
     def faithfulness(self, hits: Sequence[Hit]) -> list[HitNumbers]:
         """The areas under the curves of each hit's projection, against those of other masks."""
@@ -106,8 +104,15 @@ class HitScorer:
         assert hit.unit.channel is not None
         box = self._layer.field.box(*hit.unit.position).clip(*hit.image.size)
         full, alone = self._activations(hit, box, [np.ones((box.height, box.width), np.bool_)])
-        blank = float(self._blank_maps[(hit.unit.channel, *hit.unit.position)])
+        blank = float(self._run_blank(hit.image)[(hit.unit.channel, *hit.unit.position)])
         return {"patch_share": HitNumber(*kept_share([alone, blank], full).tolist())}
+
+    def _run_blank(self, image: NetworkInput) -> torch.Tensor:
+        """The maps for the mean colour, in place of an image alone: what comes with it stays."""
+        if self._blank_maps is None or image.others:
+            blank = replace(image, tensor=self._fill.expand_as(image.tensor))
+            self._blank_maps = run_layer(self._net, self._layer, [blank])[0]
+        return self._blank_maps
 
     def dependence(self, hits: Sequence[Hit]) -> list[HitNumbers]:
         """How much each hit's projection differs from those of another image, unit and network."""
@@ -138,7 +143,7 @@ class HitScorer:
         for hit in hits:
             assert hit.unit.position is not None
             y, x = hit.unit.position
-            maps = run_layer(self._net, self._layer, [hit.image.tensor])[0]
+            maps = run_layer(self._net, self._layer, [hit.image])[0]
             channel = strongest_other(maps[:, y, x], hit.unit.channel or 0)
             unit = Unit(self._layer.name, channel, (y, x))
             others.append(None if channel is None else Hit(unit, hit.number, hit.image))
@@ -162,14 +167,14 @@ class HitScorer:
         """The activation for the whole image, then for the pixels of each mask alone."""
         tensors = [self._keep(hit.image.tensor, box, mask) for mask in masks]
         requests = [(tensor, hit.unit) for tensor in (hit.image.tensor, *tensors)]
-        return unit_activations(self._net, self._layer, requests)
+        return unit_activations(self._net.for_images([hit.image]), self._layer, requests)
 
     def _keep(self, image: torch.Tensor, box: Box, mask: PixelMask) -> torch.Tensor:
-        kept = self._fill.expand_as(image).clone()
+        masked = self._fill.expand_as(image).clone()
         rows, columns = slice(box.top, box.bottom), slice(box.left, box.right)
         pixels = torch.from_numpy(mask).expand(image.shape[0], *mask.shape)
-        kept[:, rows, columns][pixels] = image[:, rows, columns][pixels]
-        return kept
+        masked[:, rows, columns][pixels] = image[:, rows, columns][pixels]
+        return masked
 
 
 def _difference(first: Projection, second: Projection) -> HitNumber:

@@ -44,30 +44,29 @@ def iterate_maps(
     for batch in load_batches(net, image_list, batches, workers=workers):
         if batch.failures:
             raise ImageError(f"{batch.failures[0][1]}; the scan has read it, restore it")
-        tensors = [image.tensor for image in batch.images]
-        yield MapBatch(batch.indices, run_layer(net, layer, tensors))
+        yield MapBatch(batch.indices, run_layer(net, layer, batch.images))
 
 
-def run_layer(net: Network, layer: Layer, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The maps of a layer for inputs of the network (images, channels, height, width)."""
+def run_layer(net: Network, layer: Layer, images: Sequence[NetworkInput]) -> torch.Tensor:
+    """The maps of a layer for images (images, channels, height, width)."""
 
-    def run(part: Sequence[torch.Tensor]) -> torch.Tensor:
-        recorded: list[torch.Tensor] = []
-        _forward(net, layer, part, recorded)
-        return recorded[0]
+    def run(part: Sequence[NetworkInput]) -> torch.Tensor:
+        return _run(net.for_images(part), layer, [image.tensor for image in part])
 
-    return torch.cat(list(in_batches(tensors, _batch_size(net, layer), run)))
+    return torch.cat(list(in_batches(images, _batch_size(net, layer), run)))
 
 
 def unit_activations(
     net: Network, layer: Layer, requests: Sequence[tuple[torch.Tensor, Unit]]
 ) -> list[float]:
-    """The activation of a unit, which has a position, for each input."""
+    """The activation of a unit, which has a position, for each input.
+
+    The network is that for their image, if it takes several inputs.
+    """
 
     def run(part: Sequence[tuple[torch.Tensor, Unit]]) -> list[float]:
-        recorded: list[torch.Tensor] = []
-        _forward(net, layer, [tensor for tensor, _ in part], recorded)
-        return [_value_at(maps, unit) for maps, (_, unit) in zip(recorded[0], part, strict=True)]
+        maps = _run(net, layer, [tensor for tensor, _ in part])
+        return [_value_at(values, unit) for values, (_, unit) in zip(maps, part, strict=True)]
 
     batches = in_batches(requests, _batch_size(net, layer), run)
     return [value for batch in batches for value in batch]
@@ -79,15 +78,16 @@ def _value_at(maps: torch.Tensor, unit: Unit) -> float:
     return float(maps[unit.channel, unit.position[0], unit.position[1]])
 
 
-def _forward(
-    net: Network, layer: Layer, tensors: Sequence[torch.Tensor], recorded: list[torch.Tensor]
-) -> None:
+def _run(net: Network, layer: Layer, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The maps of a layer for one batch."""
+    recorded: list[torch.Tensor] = []
     survey = net.survey()
     layout = torch.channels_last if survey.channels_last else torch.contiguous_format
     batch = torch.stack(list(tensors)).to(net.device, memory_format=layout)
     listener = {layer.index: lambda maps: recorded.append(maps.float().cpu().clone())}
     with preserve_state(net.module), torch.no_grad():
         run_forward(net.module, survey, batch, listener)
+    return recorded[0]
 
 
 def _batch_size(net: Network, layer: Layer) -> int:

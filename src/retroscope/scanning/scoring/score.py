@@ -42,6 +42,7 @@ from retroscope.scanning.scoring.request import (
 )
 from retroscope.scanning.scoring.similarity_numbers import Score, monosemanticity
 from retroscope.scanning.sources import ImageSource
+from retroscope.scanning.sources.paired_images import OtherSources, pair_scanned_images
 from retroscope.unit import Unit
 
 BEST_HITS = 9
@@ -67,6 +68,7 @@ def score(
     net: AnyNetwork,
     images: ImageSource | None = None,
     *,
+    inputs: OtherSources | None = None,
     layers: str | Sequence[str] = (),
     numbers: Sequence[str] = (),
     masks: str | Path | None = None,
@@ -83,6 +85,9 @@ def score(
     by default all of them, and `dissection` if there are `masks`: a folder of label images with a
     CSV file of their concepts. The best concept of a channel becomes its name.
 
+    `inputs` says where the other inputs of a network of several are, as for `scan`; by default,
+    where the scan has read them.
+
     `embedding` is the network that says how similar two images are; by default the scanned one,
     which flatters it. `hits` is how many hits of a channel are looked at. Numbers computed from the
     same are not computed again, so that an interrupted run can be resumed.
@@ -93,6 +98,7 @@ def score(
     groups = _choose_groups(numbers, has_masks=masks is not None)
     with extend_atlas(atlas) as (scanned, writer):
         image_list = list_scanned_images(scanned, images, glob=glob, labels=None)
+        image_list = pair_scanned_images(net, image_list, scanned, inputs)
         check_scan_and_images(scanned, net, image_list)
         names = split_names(layers)
         request = ScoreRequest(

@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 from os.path import normpath
 from pathlib import Path, PurePath
 
+from retroscope.atlas.reader import Atlas
 from retroscope.errors import (
     ImageError,
     MissingInputsError,
@@ -16,6 +17,7 @@ from retroscope.errors import (
     list_words,
 )
 from retroscope.imaging.frames import SUFFIXES
+from retroscope.methods.atlas_match import check_same_inputs
 from retroscope.module_inputs import ImageInput
 from retroscope.network import AnyImage, Network
 from retroscope.scanning.sources.folders import find_files, is_hidden
@@ -207,12 +209,20 @@ def _numbers(partners: _Partners, text: str) -> list[float]:
 
 
 def pair_scanned_images(
-    net: Network, image_list: ImageList, meta: Mapping[str, object]
+    net: Network,
+    image_list: ImageList,
+    atlas: Atlas,
+    sources: OtherSources | None = None,
 ) -> ImageList:
-    """The images of a finished scan with what came with them, from where the scan has read it.
+    """The images of a finished scan with what came with them.
 
-    A joined atlas records that for each of its parts.
+    It is in these sources, or where the scan has read it, which a joined atlas records for each of
+    its parts.
     """
+    check_same_inputs(atlas, net, repr(str(atlas.path)))
+    if sources:
+        return pair_images(net, image_list, sources)
+    meta = atlas.meta
     parts = meta.get("sources")
     if net.sample_names and isinstance(parts, list):
         return _pair_parts(

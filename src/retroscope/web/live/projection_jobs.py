@@ -23,6 +23,7 @@ from retroscope.network import Network
 from retroscope.progress import Progress
 from retroscope.scanning.illustrate import illustrate
 from retroscope.scanning.image_files import refuse_moved_images
+from retroscope.scanning.sources.paired_images import OtherSources
 from retroscope.unit import Unit
 
 _log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class ProjectionJob:
 class ProjectionJobs:
     """Runs the jobs of a server. Closing it stops them.
 
-    `images` are those of the scan, where they are no longer where the scan has read them.
+    `images` and `inputs` are those of the scan, where they are no longer where it has read them.
     """
 
     def __init__(
@@ -131,8 +132,10 @@ class ProjectionJobs:
         images: str | Path | None = None,
         *,
         glob: str | None = None,
+        inputs: OtherSources | None = None,
     ) -> None:
         self._atlas, self._net, self._images, self._glob = atlas, net, images, glob
+        self._inputs = inputs
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="projections")
         self._jobs: dict[int, ProjectionJob] = {}
         self._guard = Lock()
@@ -209,6 +212,7 @@ class ProjectionJobs:
             self._atlas.path,
             self._net,
             self._images,
+            inputs=self._inputs,
             units=[job.request.unit],
             projections=job.request.hits,
             ranked_by=job.request.ranked_by,
