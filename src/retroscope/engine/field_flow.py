@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from retroscope.engine.axis_fields import (
     NOTHING,
     AxisField,
+    ListedField,
     resample,
     spread,
     through,
@@ -41,7 +42,7 @@ class TensorField:
     only those along which it is shown, as of attention weights. `is_cut`: it was cut into windows;
     the positions inside one are along other dimensions. `places` is what each position would see
     if none read another, as where tokens attend to themselves alone: the part of the image that
-    it is at. None if that is its field.
+    it is at. None if that is its field; nothing where it is not known.
     """
 
     fields: Fields
@@ -112,6 +113,8 @@ def _field_of_windows(
     assert lengths is not None
     fields = fields_of_windows(field.fields, motion, lengths)
     places = field.places and places_of_windows(field.places, motion, lengths)
+    if isinstance(motion, Resample) and motion.joins:
+        places = tuple(ListedField((NOTHING,) * len(along)) for along in motion.reads)
     parts = [part for part, _ in operands]
     result = combine(parts, fields, motion.axes or field.axes, gated=len(operands) > 1)
     return replace(result, is_cut=isinstance(motion, Slide) and motion.cuts, places=places)

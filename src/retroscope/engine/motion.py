@@ -73,10 +73,13 @@ class Resample:
     """Each output position reads an interval of positions, listed for each axis.
 
     For what no sliding window describes: interpolation, transposed convolution, reflected borders.
+    `joins`: windows that the map was cut into are put together again; an output is at one of the
+    positions of the window that it reads, and it is not known at which.
     """
 
     reads: tuple[tuple[Interval, ...], ...]
     axes: Axes | None = None
+    joins: bool = False
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def reshape(at: Place, *_args: object, **_kwargs: object) -> Motion:
     if all(axis.repeats == 1 for axis in reshaped):
         windows = tuple(Window(axis.window, axis.window) for axis in reshaped)
         return Slide(windows, axes, cuts=True)
-    return Resample(tuple(axis.reads(at.result) for axis in reshaped), axes)
+    return Resample(tuple(axis.reads(at.result) for axis in reshaped), axes, joins=True)
 
 
 @dataclass(frozen=True)
