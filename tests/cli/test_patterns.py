@@ -243,7 +243,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         "give -o another name",
     ),
     "no steps": (["synthesize", TINY, "conv1:0", "--steps", "0"], "not in the range x>=1"),
-    "no size": (["synthesize", TINY, "conv1:0", "--size", "-3"], "not in the range x>=1"),
+    "no size": (["synthesize", TINY, "conv1:0", "--size", "-3"], "'-3' is not a length"),
     "placed": (["synthesize", TINY, "conv1:0@2,2", "--size", "9"], "leave out the size"),
     "off the map": (["synthesize", TINY, "conv1:0@99,0"], "its maps are 32x40"),
     "a long seed": (["synthesize", TINY, "conv1:0", "--seed", "9" * 30], "at most 18 digits"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import retroscope as rs
-from tests.cli.terminal import Retroscope, check_is_drawing
+from tests.cli.terminal import Retroscope, check_is_drawing, pixels_of
 
 NETS = """
 import torch
@@ -100,3 +100,18 @@ def test_a_place_outside_of_the_volume_is_one_line(retroscope: Retroscope) -> No
     said = retroscope("cam", SEGMENTER, "scan.npy", "--target", "tumour@6,2,2")
     assert said.status == 2
     assert "no voxel 6,2,2 in this volume of 6x16x20; Z counts from the front" in said.err
+
+
+@pytest.mark.usefixtures("desk")
+def test_the_pattern_of_a_unit_is_a_strip(retroscope: Retroscope) -> None:
+    words = ["--steps", "4", "--save-every", "2", "--json", "-o", "unit.png"]
+    said = retroscope("synthesize", CLASSIFIER, "0:2", *words, "--size", "4x8x8")
+    assert said.status == 0
+    (facts,) = json.loads(said.out)
+    assert (facts["size"], facts["unit"]) == ([4, 8, 8], "0:2")
+    assert facts["score"] > facts["started_at"]
+    assert pixels_of("unit.step00002.png").shape == (8, 4 * 8 + 3, 3)
+    assert pixels_of("unit.png").shape[1] > 4 * 8
+    said = retroscope("synthesize", CLASSIFIER, "0:2", "--recipe", "octaves")
+    assert said.status == 2
+    assert "makes images of 416 pixels" in said.err

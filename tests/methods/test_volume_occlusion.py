@@ -299,7 +299,10 @@ def test_occlusion_of_a_volume_leaves_no_trace() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"size": (4, 4)}, "size 4x4 over the volume of 7x11x9; give one number, or one for each"),
+        (
+            {"size": (4, 4)},
+            "a size of 4x4 for volumes; give one number, or one for each axis (depth, height",
+        ),
         ({"size": 8}, "an occluder of 8x8x8 pixels is larger than the volume of 7x11x9; give a"),
         ({"size": 0}, "an occluder of 0 pixels with stride 1x1x1; both must be at least 1"),
         ({"stride": (1, 0, 1)}, "with stride 1x0x1; both must be at least 1"),

@@ -27,7 +27,7 @@ from retroscope.cli.output import (
     write_drawing,
     write_image,
 )
-from retroscope.cli.parameter_types import format_channels, parse_channels
+from retroscope.cli.parameter_types import format_channels, parse_channels, parse_lengths
 from retroscope.cli.progress_bar import format_duration, show_large_work, show_resumable_progress
 from retroscope.errors import RetroscopeError, UnitError
 
@@ -62,7 +62,7 @@ class SynthesisOptions:
 
     recipe: str
     steps: int | None
-    size: int | None
+    size: int | tuple[int, ...] | None
     seed: int
     seed_image: str | None
     diversity: int | None
@@ -81,10 +81,10 @@ _synthesis_options = packed_options(
     steps_option,
     click.option(
         "--size",
-        type=click.IntRange(min=1),
+        type=parse_lengths,
         metavar="PIXELS",
         show_default="the receptive field",
-        help="Side of the pattern.",
+        help="Side of the pattern, or a length for each axis, such as 16x48 or 5x32x32.",
     ),
     click.option(
         "--seed",
@@ -146,7 +146,8 @@ def synthesize(
 ) -> None:
     """Synthesize a pattern that makes UNIT of MODEL fire as much as possible.
 
-    UNIT is LAYER:CHANNEL, LAYER:CHANNEL@* for a whole map, LAYER:CHANNEL@Y,X, or a LAYER.
+    UNIT is LAYER:CHANNEL, LAYER:CHANNEL@* for a whole map, LAYER:CHANNEL@Y,X, or a LAYER. The
+    pattern of a network of volumes or video is a volume.
     """
     from retroscope.results.as_json import pattern_json
 
@@ -318,10 +319,12 @@ def _report_steps(
 
 def _save_step(step: "SynthesisStep", path: Path, count: int) -> None:
     from retroscope.render.panels import contact_sheet
+    from retroscope.render.pattern_figures import lay_out_slices
 
     part = "" if len(step.indices) >= count else f".{step.indices[0]}-{step.indices[-1]}"
     step_path = path.with_name(f"{path.stem}.step{step.step:05}{part}{path.suffix}")
-    sheet = contact_sheet(step.images(), scale=1, columns=min(8, len(step.indices)))
+    images = [lay_out_slices(image)[0] for image in step.images()]
+    sheet = contact_sheet(images, scale=1, columns=min(8, len(step.indices)))
     write_image(sheet, step_path, to_stderr=True)
 
 

@@ -6,11 +6,19 @@ import numpy as np
 from PIL import Image
 
 from retroscope.errors import RetroscopeError
+from retroscope.geometry import IMAGE_RANK, format_size
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts
 from retroscope.render.layout import enlarge, enlargement_factor
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
+from retroscope.render.slices import (
+    choose_slices,
+    describe_slices,
+    lay_out,
+    separate,
+    strength_of_slices,
+)
 from retroscope.results.patterns import Pattern
 
 _COLUMNS = 8
@@ -22,11 +30,12 @@ def draw_pattern(pattern: Pattern, *, scale: int | None = None, bare: bool = Fal
 
     If the pattern has an opacity, its transparent parts fade to grey.
     """
-    pixels = fade_by_opacity(pattern)
+    pixels, slices = lay_out_slices(fade_by_opacity(pattern))
     if bare:
         return enlarge(pixels, 1 if scale is None else scale)
     factor = enlargement_factor(*pixels.shape[:2], visible=_VISIBLE, scale=scale)
-    panel = Panel((("", pixels),), pattern.objective, _lines(pattern), pattern_notes(pattern))
+    lines = (*_lines(pattern), *filter(None, [describe_slices(slices, pattern.size[0])]))
+    panel = Panel((("", pixels),), pattern.objective, lines, pattern_notes(pattern))
     return draw_panel(panel, scale=factor)
 
 
@@ -41,7 +50,7 @@ def draw_patterns(
     if columns is not None and columns < 1:
         raise RetroscopeError(f"cannot draw a sheet of {columns} columns; give 1 or more")
     columns = min(columns or _COLUMNS, len(patterns))
-    images = [fade_by_opacity(pattern) for pattern in patterns]
+    images = [lay_out_slices(fade_by_opacity(pattern))[0] for pattern in patterns]
     if bare:
         return contact_sheet(images, scale=scale, columns=columns)
     title, names = _sheet_titles(patterns)
@@ -50,9 +59,18 @@ def draw_patterns(
         for pattern, name, image in zip(patterns, names, images, strict=True)
     ]
     recipes = join_facts(*dict.fromkeys(map(_recipe_line, patterns)))
-    heights, widths = zip(*(pattern.size for pattern in patterns), strict=True)
+    heights, widths = zip(*(image.shape[:2] for image in images), strict=True)
     factor = enlargement_factor(max(heights), max(widths), visible=_VISIBLE_ON_SHEET, scale=scale)
     return draw_sheet(panels, title=title, line_below=recipes, scale=factor, columns=columns)
+
+
+def lay_out_slices(pixels: RGB) -> tuple[RGB, tuple[int, ...]]:
+    """The pixels of a pattern as one image, and the slices of a volume that stand side by side."""
+    rank = pixels.ndim - 1
+    if rank == IMAGE_RANK:
+        return pixels, ()
+    slices = choose_slices(strength_of_slices(pixels.astype(np.float32) - GREY))
+    return separate(lay_out(pixels, rank, slices), len(slices)), slices
 
 
 def fade_by_opacity(pattern: Pattern) -> RGB:
@@ -93,8 +111,7 @@ def _activation_line(pattern: Pattern) -> str:
 
 
 def _recipe_line(pattern: Pattern) -> str:
-    height, width = pattern.size
-    return f"{pattern.recipe}, {pattern.steps} steps, {height}x{width} pixels"
+    return f"{pattern.recipe}, {pattern.steps} steps, {format_size(pattern.size)} pixels"
 
 
 def _lines(pattern: Pattern) -> tuple[str, ...]:

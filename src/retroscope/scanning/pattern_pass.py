@@ -38,6 +38,7 @@ def synthesize_into(
     `layers` takes names, aliases, globs and kinds. Patterns of the same recipe, seed and steps
     are not computed again, so that an interrupted run can be resumed.
     """
+    net.require_images("patterns in an atlas", instead="rs.synthesize makes them one at a time")
     recipe = with_steps(as_recipe(recipe), steps)
     names = split_names(layers)
     with extend_atlas(atlas) as (scanned, writer):

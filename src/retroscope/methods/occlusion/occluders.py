@@ -1,26 +1,22 @@
 """Occluders: their positions, and the pixels that cover the image there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from math import isfinite
-from operator import index
-from typing import SupportsIndex
 
 import torch
 
 from retroscope.engine.batching import Size
 from retroscope.errors import RetroscopeError, choose
-from retroscope.geometry import IMAGE_RANK, INPUTS, LENGTHS, format_size
+from retroscope.geometry import IMAGE_RANK, INPUTS, format_size
+from retroscope.methods.axis_lengths import Lengths, along_axes, format_lengths
 from retroscope.methods.gaussian_blur import Border, gaussian_blur
 from retroscope.preprocessing import Preprocessing
 
 _BLUR_SHARE = 1 / 8
 """The standard deviation of the blur, as a share of the image's shorter side."""
 
-
-Lengths = int | Sequence[int]
-"""One number for all axes, or one for each."""
 
 _IMAGE_SIZE, _IMAGE_STRIDE = 32, 8
 _OCCLUDERS_ALONG_AXIS = 4
@@ -50,14 +46,14 @@ class OccluderGrid:
         if size is None:
             quarters = [max(length // _OCCLUDERS_ALONG_AXIS, 1) for length in image_size]
             size = _IMAGE_SIZE if is_image else quarters
-        lengths = _per_axis("size", size, image_size)
+        lengths = along_axes("size", size, len(image_size))
         if stride is None:
             stride = _IMAGE_STRIDE if is_image else [max(length // 2, 1) for length in lengths]
-        steps = _per_axis("stride", stride, image_size)
+        steps = along_axes("stride", stride, len(image_size))
         if min(*lengths, *steps) < 1:
             raise RetroscopeError(
-                f"an occluder of {_text(size)} pixels with stride {_text(stride)}; both must be at "
-                "least 1"
+                f"an occluder of {format_lengths(size)} pixels with stride "
+                f"{format_lengths(stride)}; both must be at least 1"
             )
         _refuse_large_occluder(lengths, image_size)
         return cls(tuple(map(_offsets, image_size, lengths, steps)), lengths)
@@ -73,21 +69,6 @@ class OccluderGrid:
         return tuple(map(len, self.starts))
 
 
-def _per_axis(parameter: str, lengths: Lengths, image_size: Size) -> tuple[int, ...]:
-    """A length for each axis."""
-    rank = len(image_size)
-    if isinstance(lengths, SupportsIndex):
-        return (index(lengths),) * rank
-    if len(lengths) != rank:
-        raise RetroscopeError(
-            f"an occluder with the {parameter} {_text(lengths)} over the {INPUTS[rank]} of "
-            f"{format_size(image_size)}; give one number, or one for each axis "
-            f"({', '.join(LENGTHS[rank])})",
-            parameter=parameter,
-        )
-    return tuple(map(index, lengths))
-
-
 def _refuse_large_occluder(lengths: Size, image_size: Size) -> None:
     if any(length > full for length, full in zip(lengths, image_size, strict=True)):
         raise RetroscopeError(
@@ -95,14 +76,6 @@ def _refuse_large_occluder(lengths: Size, image_size: Size) -> None:
             f"{INPUTS[len(image_size)]} of {format_size(image_size)}; give a size of at most "
             f"{min(image_size)}, or one for each axis"
         )
-
-
-def _text(lengths: Lengths) -> str:
-    """
-    >>> _text(4), _text((2, 8, 8))
-    ('4', '2x8x8')
-    """
-    return str(lengths) if isinstance(lengths, SupportsIndex) else format_size(lengths)
 
 
 def _offsets(length: int, size: int, stride: int) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from retroscope.engine.program import Survey
 from retroscope.errors import ModelError
 from retroscope.geometry import AXES, IMAGE_RANK, format_size
 from retroscope.methods.activations import last_spatial_layer
+from retroscope.methods.axis_lengths import Lengths
 from retroscope.methods.class_scores import NetworkOutput, run_network
 from retroscope.methods.image_lists import (
     AnImage,
@@ -32,7 +33,7 @@ from retroscope.methods.image_lists import (
     map_images,
 )
 from retroscope.methods.occlusion.incremental import CleanResults, run_patched
-from retroscope.methods.occlusion.occluders import Lengths, OccluderGrid, occluder_pixels
+from retroscope.methods.occlusion.occluders import OccluderGrid, occluder_pixels
 from retroscope.methods.occlusion.patched_maps import BatchSpan, PatchedMaps
 from retroscope.methods.target_choice import check_scores, resolve_scorer
 from retroscope.methods.target_scorer import TargetScorer

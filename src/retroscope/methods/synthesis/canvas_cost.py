@@ -5,6 +5,7 @@ from math import prod
 
 from retroscope.engine.batching import Size, pass_bytes
 from retroscope.engine.memory import refuse_too_large
+from retroscope.geometry import format_size
 from retroscope.methods.synthesis.canvas_plan import CanvasPlan
 from retroscope.methods.synthesis.canvas_view import last_step
 from retroscope.methods.synthesis.recipes import Recipe
@@ -23,9 +24,8 @@ def canvas_bytes(net: Network, plan: CanvasPlan, canvases: int) -> int:
 
 def refuse_large_canvas(net: Network, plan: CanvasPlan, canvases: int) -> None:
     """Raises if there is not enough memory for a step of so many canvases."""
-    height, width = plan.size
     count = f"{canvases} times " if canvases > 1 else ""
-    work = f"a pattern of {count}{height}x{width} pixels"
+    work = f"a pattern of {count}{format_size(plan.size)} pixels"
     refuse_too_large(canvas_bytes(net, plan, canvases), net.device, work=work, parameter="size")
 
 

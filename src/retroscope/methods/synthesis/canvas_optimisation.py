@@ -127,7 +127,7 @@ class CanvasOptimisation:
             pixels, opacity = self.decode(parameters)
             scores = self.scorer(self._network_input(pixels, opacity, noise), book)
             if opacity is not None:
-                scores = scores * (1 - opacity.mean((1, 2, 3)))
+                scores = scores * (1 - _mean_per_row(opacity).flatten())
             total = scores.sum() if rows is None else scores[rows].sum()
             if opacity is not None:
                 return gradients(total, parameters), scores.detach()
@@ -165,15 +165,15 @@ class CanvasOptimisation:
 
     def _background(self, like: torch.Tensor) -> torch.Tensor:
         """Random pixels of the same shape, one draw for the batch."""
-        _, channels, height, width = like.shape
-        shape = 1, channels, height, width
+        shape = (1, *like.shape[1:])
         return _BACKGROUND.to_pixels(_BACKGROUND.initialise(shape, self.generator).to(like), shape)
 
     def opacity(self, parameters: torch.Tensor) -> torch.Tensor | None:
         """The opacity of each pattern (batch, height, width), if the recipe has one."""
         if self.recipe.opacity is Opacity.GRADIENT_SUM:
             peak = self.gradient_sum.flatten(1).quantile(0.98, dim=1).clamp(min=1e-30)
-            return (self.gradient_sum / peak[:, None, None]).clamp(max=1)
+            peaks = peak.view(-1, *[1] * (self.gradient_sum.dim() - 1))
+            return (self.gradient_sum / peaks).clamp(max=1)
         alpha = self.decode(parameters)[1]
         return None if alpha is None else alpha[:, 0]
 
@@ -194,8 +194,13 @@ def limit_contrast(gradient: torch.Tensor, pixels: torch.Tensor, contrast: float
     that excites the unit most among all images of this contrast.
     """
     offsets = pixels.detach() - GREY
-    gain = (gradient * offsets).mean((1, 2, 3), keepdim=True).clamp(min=0)
+    gain = _mean_per_row(gradient * offsets).clamp(min=0)
     return gradient - gain / contrast**2 * offsets
+
+
+def _mean_per_row(values: torch.Tensor) -> torch.Tensor:
+    """The mean of each row, along dimensions that stay."""
+    return values.mean(tuple(range(1, values.dim())), keepdim=True)
 
 
 def _has_nonzero(gradient: torch.Tensor) -> torch.Tensor:
@@ -205,8 +210,14 @@ def _has_nonzero(gradient: torch.Tensor) -> torch.Tensor:
 
 def standardise(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
     """Pixels from 0 to 1 as network input: minus the mean, divided by the standard deviation."""
+    mean, std = (values.to(pixels) for values in per_channel(preprocessing, rank=pixels.dim() - 2))
+    return (pixels - mean) / std
+
+
+def per_channel(preprocessing: Preprocessing, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean and the standard deviation of each channel, for pixels with so many axes."""
     mean, std = (
-        torch.tensor(values, dtype=pixels.dtype, device=pixels.device)[:, None, None]
+        torch.tensor(values).view(-1, *[1] * rank)
         for values in (preprocessing.mean, preprocessing.std)
     )
-    return (pixels - mean) / std
+    return mean, std

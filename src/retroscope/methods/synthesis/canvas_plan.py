@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from retroscope.engine.batching import Size
 from retroscope.errors import RetroscopeError, UnitError
+from retroscope.geometry import IMAGE_RANK, INPUTS, format_size
+from retroscope.methods.axis_lengths import Lengths, along_axes
 from retroscope.methods.synthesis.canvas_view import (
     CLASS_SCORES,
     OUTPUTS,
@@ -51,20 +53,21 @@ class CanvasPlan:
         """What to know about the size of these patterns."""
         if self.layer is None or not self.interior or not is_local(self.layer):
             return ()
-        y, x = self.layer.field.y, self.layer.field.x
-        covers_field = view.size[0] >= y.size and view.size[1] >= x.size
+        seen = [field.size for field in self.layer.field.axes(len(view.size))]
+        covers_field = all(length >= reach for length, reach in zip(view.size, seen, strict=True))
         if view.region is not None or covers_field:
             return ()
         return (
-            f"the pattern is smaller than what the unit sees ({y.size}x{x.size} pixels), so the "
+            f"the pattern is smaller than what the unit sees ({format_size(seen)} pixels), so the "
             "network pads the rest",
         )
 
 
-def plan_canvas(net: Network, objective: Objective, recipe: Recipe, size: int | None) -> CanvasPlan:
+def plan_canvas(
+    net: Network, objective: Objective, recipe: Recipe, size: Lengths | None
+) -> CanvasPlan:
     """Plan the canvas for an objective; `size` overrides the recipe's side."""
-    if size is not None and size < 1:
-        raise RetroscopeError(f"cannot synthesize {size}x{size} pixels; give a size of 1 or more")
+    canvas_size = _stated_size(net, recipe, size)
     terms = list(resolve_terms(net, net.input_size, objective, 0))
     steps = frozenset(term.step for term in terms)
     layer = _common_layer(net, steps)
@@ -77,9 +80,27 @@ def plan_canvas(net: Network, objective: Objective, recipe: Recipe, size: int | 
             )
         position_size = view_at_position(net, layer, position).size
         return CanvasPlan(position_size, steps, layer, position, interior)
-    side = size or recipe.size
-    canvas_size = (side, side) if side is not None else _default_size(net, layer, interior=interior)
+    if canvas_size is None:
+        canvas_size = _default_size(net, layer, interior=interior)
     return CanvasPlan(canvas_size, steps, layer, None, interior)
+
+
+def _stated_size(net: Network, recipe: Recipe, size: Lengths | None) -> Size | None:
+    """The canvas of this size, or of that of the recipe; None if the objective decides."""
+    lengths = recipe.size if size is None else size
+    if lengths is None:
+        return None
+    if size is None and net.rank != IMAGE_RANK:
+        raise RetroscopeError(
+            f"the recipe {recipe.name!r} makes images of {recipe.size} pixels, and {net.name} "
+            f"takes {INPUTS[net.rank]}s; give a size, or another recipe"
+        )
+    canvas_size = along_axes("size", lengths, net.rank)
+    if min(canvas_size) < 1:
+        raise RetroscopeError(
+            f"cannot synthesize {format_size(canvas_size)} pixels; give a size of 1 or more"
+        )
+    return canvas_size
 
 
 def _common_layer(net: Network, steps: frozenset[int]) -> Layer | None:
@@ -99,23 +120,19 @@ def _common_position(terms: Sequence[Term], layer: Layer | None) -> Position | N
         raise UnitError(
             "units at different positions or layers in one objective; leave out the positions"
         )
-    position = positions.pop()
-    if position is None:
-        return None
-    y, x = position
-    return y, x
+    return positions.pop()
 
 
 def _default_size(net: Network, layer: Layer | None, *, interior: bool) -> Size:
-    height, width = net.input_size
-    is_fixed = net.inputs is not None and net.inputs.holds_maps
+    size, is_fixed = net.input_size, net.inputs is not None and net.inputs.holds_maps
     if layer is None or layer.field.whole or is_fixed:
-        return height, width
+        return size
     if not interior:
-        return min(WHOLE_MAP_SIDE, height), min(WHOLE_MAP_SIDE, width)
+        return tuple(min(WHOLE_MAP_SIDE, length) for length in size)
     if not is_local(layer):
-        return height, width
-    return min(layer.field.y.size, height), min(layer.field.x.size, width)
+        return size
+    fields = layer.field.axes(net.rank)
+    return tuple(min(field.size, length) for field, length in zip(fields, size, strict=True))
 
 
 def _is_single_unit(term: Term) -> bool:

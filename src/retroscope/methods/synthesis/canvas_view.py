@@ -35,7 +35,7 @@ CLASS_SCORES, OUTPUTS = -1, -2
 """The steps that stand for the class scores of the network, at each pixel for a segmenter, and for
 whatever it returns.
 """
-Position = tuple[int, int]
+Position = tuple[int, ...]
 MapsListener = Callable[[torch.Tensor, Position], object]
 """Called with the maps of a step, and the position in the full map of their first value."""
 
@@ -85,14 +85,14 @@ class CanvasView:
                 f"{self.net.name} does not run the same operations twice; its layers cannot be "
                 "identified"
             )
-        y, x = output.spans
-        listener(output.output, (y.start, x.start))
+        listener(output.output, tuple(span.start for span in output.spans))
 
     def _run_whole_image(
         self, batch: torch.Tensor, listeners: Mapping[int, MapsListener], book: RuleBook
     ) -> None:
+        origin = (0,) * len(self.size)
         hooks = {
-            step: _from_origin(listener)
+            step: _from_origin(listener, origin)
             for step, listener in listeners.items()
             if step != CLASS_SCORES
         }
@@ -102,7 +102,7 @@ class CanvasView:
         output = run_network(
             self.net, self.survey, batch, listeners=hooks, execute=RuleHandler(book)
         )
-        listeners[CLASS_SCORES](_class_maps(output), (0, 0))
+        listeners[CLASS_SCORES](_class_maps(output), origin)
 
     def run_each(self, pixels: torch.Tensor, book: RuleBook = GRADIENT) -> list[NetworkOutput]:
         """What the network returns for each canvas alone, as functions of outputs expect it."""
@@ -136,11 +136,14 @@ def _class_maps(output: NetworkOutput) -> torch.Tensor:
             "give a unit, or a number among its outputs as output[...], instead of a class"
         )
     logits = None if output.has_class_scores else output.logits
-    return output.class_scores.scores[:, :, None, None] if logits is None else logits
+    if logits is not None:
+        return logits
+    scores = output.class_scores.scores
+    return scores.view(*scores.shape, *[1] * len(output.size))
 
 
-def _from_origin(listener: MapsListener) -> Callable[[torch.Tensor], object]:
-    return lambda maps: listener(maps, (0, 0))
+def _from_origin(listener: MapsListener, origin: Position) -> Callable[[torch.Tensor], object]:
+    return lambda maps: listener(maps, origin)
 
 
 def is_local(layer: Layer) -> bool:
@@ -157,11 +160,12 @@ def view_as_patch(net: Network, layer: Layer, size: Size) -> CanvasView | None:
     """The canvas as a patch inside an image of the usual size; None if it does not fit."""
     if not _runs_on_patches(net, layer):
         return None
-    y = _interior_span(layer.field.y, size[0], net.input_size[0])
-    x = _interior_span(layer.field.x, size[1], net.input_size[1])
-    if y is None or x is None:
+    axes = zip(layer.field.axes(net.rank), size, net.input_size, strict=True)
+    spans = [_interior_span(field, length, full) for field, length, full in axes]
+    known = [span for span in spans if span is not None]
+    if len(known) < len(spans):
         return None
-    return _validate(CanvasView(net, net.survey(), size, MapRegion.of_input([y, x])), layer)
+    return _validate(CanvasView(net, net.survey(), size, MapRegion.of_input(known)), layer)
 
 
 def _interior_span(field: Field, length: int, full: int) -> Span | None:
@@ -179,12 +183,13 @@ def _interior_span(field: Field, length: int, full: int) -> Span | None:
 
 def view_at_position(net: Network, layer: Layer, position: Position) -> CanvasView:
     """The pixels that the unit at a position sees, clipped at the border of the image."""
-    height, width = net.input_size
     if _runs_on_patches(net, layer):
-        box = layer.field.box(*position).clip(height, width)
-        rows, columns = Span(box.top, box.height, height), Span(box.left, box.width, width)
-        region = MapRegion.of_input([rows, columns])
-        patch_view = CanvasView(net, net.survey(), (box.height, box.width), region)
+        box = layer.field.box(*position).clip_to(net.input_size)
+        intervals = zip(box.intervals(net.rank), net.input_size, strict=True)
+        region = MapRegion.of_input(
+            [Span(start, stop - start, full) for (start, stop), full in intervals]
+        )
+        patch_view = CanvasView(net, net.survey(), box.size(net.rank), region)
         view = _validate(patch_view, layer)
         if view is not None:
             return view

@@ -39,13 +39,13 @@ def colour_matrix(channels: int, decay: float = 1.0) -> torch.Tensor:
 def correlate_colours(planes: torch.Tensor, decay: float = 1.0) -> torch.Tensor:
     """Convert planes along decorrelated axes (batch, channels, height, width) to RGB."""
     matrix = colour_matrix(planes.shape[1], decay).to(planes)
-    return torch.einsum("rc,nchw->nrhw", matrix, planes)
+    return torch.einsum("rc,nc...->nr...", matrix, planes)
 
 
 def decorrelate_colours(colours: torch.Tensor, decay: float = 1.0) -> torch.Tensor:
     """Convert RGB to decorrelated axes; the inverse of `correlate_colours`."""
     matrix = torch.linalg.inv(colour_matrix(colours.shape[1], decay).double()).to(colours)
-    return torch.einsum("cr,nrhw->nchw", matrix, colours)
+    return torch.einsum("cr,nr...->nc...", matrix, colours)
 
 
 class _ClampWithReturnGradient(torch.autograd.Function):

@@ -51,7 +51,7 @@ class ClipNorms:
         del step
         norms = parameters.norm(dim=1, keepdim=True)
         thresholds = norms.flatten(1).quantile(self.share, dim=1)
-        return torch.where(norms >= thresholds[:, None, None, None], parameters, 0)
+        return torch.where(norms >= thresholds.view(-1, *[1] * (norms.dim() - 1)), parameters, 0)
 
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {

@@ -184,11 +184,15 @@ def _sum(scores: Sequence[torch.Tensor], count: int, like: torch.Tensor) -> torc
     return torch.stack(list(scores)).sum(0) if scores else torch.zeros(count, device=like.device)
 
 
+def _mean_per_row(values: torch.Tensor) -> torch.Tensor:
+    return values.mean(tuple(range(1, values.dim())))
+
+
 def _score_channels(
     net: Network, maps: BatchMaps, group: TermGroup, origin: Position
 ) -> torch.Tensor:
     del net, origin
-    return maps[group.rows, :, group.channels].mean((1, 2, 3))
+    return _mean_per_row(maps[group.rows, :, group.channels])
 
 
 def _score_positions(
@@ -196,16 +200,19 @@ def _score_positions(
 ) -> torch.Tensor:
     del net
     positions = [term.unit.position for term in group.terms if isinstance(term, UnitTerm)]
-    rows = [position[0] - origin[0] for position in positions if position is not None]
-    columns = [position[1] - origin[1] for position in positions if position is not None]
-    return maps[group.rows, :, group.channels, rows, columns].mean(1)
+    places = [
+        [position[axis] - start for position in positions if position is not None]
+        for axis, start in enumerate(origin)
+    ]
+    units: tuple[list[int], ...] = (group.rows.tolist(), group.channels, *places)
+    return maps.movedim(1, -1)[units].mean(1)
 
 
 def _score_layers(
     net: Network, maps: BatchMaps, group: TermGroup, origin: Position
 ) -> torch.Tensor:
     del net, origin
-    return maps[group.rows].square().mean((1, 2, 3, 4))
+    return _mean_per_row(maps[group.rows].square())
 
 
 def _score_directions(
@@ -214,7 +221,7 @@ def _score_directions(
     del net, origin
     vectors = [term.direction for term in group.terms if isinstance(term, DirectionTerm)]
     directions = torch.tensor(vectors, dtype=maps.dtype, device=maps.device)
-    return torch.einsum("nkchw,nc->nkhw", maps[group.rows], directions).mean((1, 2, 3))
+    return _mean_per_row(torch.einsum("nkc...,nc->nk...", maps[group.rows], directions))
 
 
 def _score_classes(
@@ -222,8 +229,8 @@ def _score_classes(
 ) -> torch.Tensor:
     del origin
     targets = [term.target for term in group.terms if isinstance(term, ClassTerm)]
-    scores = maps[0, 0, :, 0, 0]
-    if maps.shape[3:] != (1, 1):
+    scores = maps[0, 0].flatten(1)[:, 0]
+    if maps[0, 0, 0].numel() != 1:
         return torch.stack(
             [
                 _score_class_in_maps(net, maps[row], target)
@@ -231,7 +238,7 @@ def _score_classes(
             ]
         )
     classes = [resolve_target(net, target, scores).index for target in targets]
-    return maps[group.rows, :, classes].mean((1, 2, 3))
+    return _mean_per_row(maps[group.rows, :, classes])
 
 
 def _score_class_in_maps(net: Network, maps: torch.Tensor, target: str | int) -> torch.Tensor:

@@ -5,12 +5,16 @@ The three canvases are pixels, a Fourier spectrum, and the phases of a spectrum 
 make: it is a preconditioner for the ascent.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import pi, sqrt
+from operator import add
 from typing import Protocol
 
 import torch
 
+from retroscope.geometry import IMAGE_RANK
 from retroscope.methods.synthesis.colour_space import (
     bounded_logit,
     bounded_sigmoid,
@@ -18,8 +22,8 @@ from retroscope.methods.synthesis.colour_space import (
     decorrelate_colours,
 )
 
-Shape = tuple[int, int, int, int]
-"""(batch, channels, height, width) of the pixels."""
+Shape = tuple[int, ...]
+"""(batch, channels, height, width) of the pixels; of volumes with the depth before the height."""
 _LOGIT_MARGIN = 1e-3
 _LUCID_DIVISOR = 4.0
 """Lucid divides the inverse transform by it, so the starting noise is far from saturated."""
@@ -77,34 +81,32 @@ class FourierCanvas:
     full_decay_side: int = 1
 
     def initialise(self, shape: Shape, generator: torch.Generator) -> torch.Tensor:
-        batch, channels, height, width = shape
-        return self.spread * torch.randn(
-            batch, channels, height, width // 2 + 1, 2, generator=generator
-        )
+        return self.spread * torch.randn(*_spectrum_shape(shape), 2, generator=generator)
 
     def to_pixels(self, parameters: torch.Tensor, shape: Shape) -> torch.Tensor:
-        scale = self._scale(shape[2], shape[3]).to(parameters)
+        scale = self._scale(shape[2:]).to(parameters)
         spectrum = torch.view_as_complex(parameters * scale[..., None])
-        planes = torch.fft.irfft2(spectrum, s=shape[2:], norm="ortho") / _LUCID_DIVISOR
-        decay = self._colour_decay(shape[2], shape[3])
+        planes = from_spectrum(spectrum, shape[2:]) / _LUCID_DIVISOR
+        decay = self._colour_decay(shape[2:])
         return bounded_sigmoid(correlate_colours(planes, decay) if self.decorrelated else planes)
 
     def from_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        planes, (height, width) = bounded_logit(pixels), pixels.shape[2:]
+        planes, size = bounded_logit(pixels), pixels.shape[2:]
         if self.decorrelated:
-            planes = decorrelate_colours(planes, self._colour_decay(height, width))
-        spectrum = torch.fft.rfft2(_LUCID_DIVISOR * planes, norm="ortho")
-        scale = self._scale(height, width).to(planes)
+            planes = decorrelate_colours(planes, self._colour_decay(size))
+        spectrum = to_spectrum(_LUCID_DIVISOR * planes)
+        scale = self._scale(size).to(planes)
         return torch.view_as_real(spectrum) / scale[..., None]
 
     def clamp_(self, parameters: torch.Tensor) -> None:
         """Every spectrum is valid."""
 
-    def _scale(self, height: int, width: int) -> torch.Tensor:
-        return frequencies(height, width).pow(-self.decay)
+    def _scale(self, size: Sequence[int]) -> torch.Tensor:
+        return frequencies(*size).pow(-self.decay)
 
-    def _colour_decay(self, height: int, width: int) -> float:
-        return min(sqrt(min(height, width) / self.full_decay_side), 1.0)
+    def _colour_decay(self, size: Sequence[int]) -> float:
+        side = min(size[-IMAGE_RANK:])  # of a slice, which is what colours are seen in
+        return min(sqrt(side / self.full_decay_side), 1.0)
 
 
 @dataclass(frozen=True)
@@ -118,39 +120,61 @@ class PhaseCanvas:
     decay: float = 1.0
 
     def initialise(self, shape: Shape, generator: torch.Generator) -> torch.Tensor:
-        batch, channels, height, width = shape
-        return pi * torch.randn(batch, channels, height, width // 2 + 1, generator=generator)
+        return pi * torch.randn(_spectrum_shape(shape), generator=generator)
 
     def to_pixels(self, parameters: torch.Tensor, shape: Shape) -> torch.Tensor:
         planes = self.decorrelated_planes(parameters, shape)
-        centred = planes - planes.mean((2, 3), keepdim=True)
+        axes = tuple(range(2, planes.dim()))
+        centred = planes - planes.mean(axes, keepdim=True)
         is_single_value = centred[0].numel() == 1
-        spread = centred.abs() + 1 if is_single_value else centred.std((1, 2, 3), keepdim=True)
+        spread = centred.abs() + 1 if is_single_value else centred.std((1, *axes), keepdim=True)
         return torch.sigmoid(correlate_colours(centred / (spread + 1e-5)))
 
     def decorrelated_planes(self, parameters: torch.Tensor, shape: Shape) -> torch.Tensor:
         """The inverse transform of the phases, before contrast and colour are applied."""
         magnitudes = frequencies(*shape[2:]).pow(-self.decay).to(parameters).expand_as(parameters)
         spectrum = torch.polar(magnitudes, parameters)
-        planes: torch.Tensor = torch.fft.irfft2(spectrum, s=shape[2:], norm="ortho")
-        return planes
+        return from_spectrum(spectrum, shape[2:])
 
     def from_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         logits = torch.logit(pixels.clamp(_LOGIT_MARGIN, 1 - _LOGIT_MARGIN))
-        spectrum: torch.Tensor = torch.fft.rfft2(decorrelate_colours(logits), norm="ortho")
-        phases: torch.Tensor = spectrum.angle()
-        return phases
+        return to_spectrum(decorrelate_colours(logits)).angle()
 
     def clamp_(self, parameters: torch.Tensor) -> None:
         """Every phase is valid."""
 
 
-def frequencies(height: int, width: int) -> torch.Tensor:
+def _spectrum_shape(shape: Shape) -> Shape:
+    """The shape of the real spectrum of pixels of this shape."""
+    return (*shape[:-1], shape[-1] // 2 + 1)
+
+
+def from_spectrum(spectrum: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """The planes (batch, channels, height, width) of a real spectrum."""
+    axes = tuple(range(2, 2 + len(size)))
+    planes: torch.Tensor = torch.fft.irfftn(spectrum, s=tuple(size), dim=axes, norm="ortho")
+    return planes
+
+
+def to_spectrum(planes: torch.Tensor) -> torch.Tensor:
+    """The real spectrum of planes (batch, channels, height, width)."""
+    spectrum: torch.Tensor = torch.fft.rfftn(
+        planes, dim=tuple(range(2, planes.dim())), norm="ortho"
+    )
+    return spectrum
+
+
+def frequencies(*size: int) -> torch.Tensor:
     """The frequency of each coefficient of a real spectrum; the mean counts as the lowest one.
 
     >>> frequencies(2, 4)[0].tolist()
     [0.25, 0.25, 0.5]
     """
-    y, x = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None, :]
-    magnitude: torch.Tensor = (y.square() + x.square()).sqrt()
-    return magnitude.clamp(min=1 / max(height, width))
+    *front, width = size
+    along_axes = [*map(torch.fft.fftfreq, front), torch.fft.rfftfreq(width)]
+    squares = [
+        values.square().view([len(values) if other == axis else 1 for other in range(len(size))])
+        for axis, values in enumerate(along_axes)
+    ]
+    magnitude: torch.Tensor = reduce(add, squares).sqrt()
+    return magnitude.clamp(min=1 / max(size))

@@ -79,14 +79,14 @@ class Recipe:
         """The standard deviation of the noise at a step of a stage, counted from 1."""
         return self.noise * (1 - (step - 1) / self.ascent.steps if self.noise_fades else 1)
 
-    def stage_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+    def stage_sizes(self, *size: int) -> list[tuple[int, ...]]:
         """The canvas size of each stage; the last one is the full size.
 
         >>> RECIPES["octaves"].stage_sizes(416, 416)[:3]
         [(56, 56), (67, 67), (81, 81)]
         """
         divisors = [self.growth**stage for stage in reversed(range(self.stages))]
-        return [(self._side(height, divisor), self._side(width, divisor)) for divisor in divisors]
+        return [tuple(self._side(length, divisor) for length in size) for divisor in divisors]
 
     def _side(self, full: int, divisor: float) -> int:
         return max(round(full / divisor), min(full, self.min_side))

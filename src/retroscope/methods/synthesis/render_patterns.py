@@ -14,15 +14,21 @@ from retroscope.engine.batching import Size
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, is_out_of_memory, memory_budget
 from retroscope.errors import RetroscopeError
+from retroscope.geometry import IMAGE_RANK
 from retroscope.imaging.bands import select_bands
 from retroscope.imaging.decoding import RGB
+from retroscope.methods.axis_lengths import Lengths
 from retroscope.methods.synthesis.canvas_cost import (
     batch_lengths,
     canvas_bytes,
     refuse_large_canvas,
     step_parts,
 )
-from retroscope.methods.synthesis.canvas_optimisation import CanvasOptimisation, standardise
+from retroscope.methods.synthesis.canvas_optimisation import (
+    CanvasOptimisation,
+    per_channel,
+    standardise,
+)
 from retroscope.methods.synthesis.canvas_plan import CanvasPlan, plan_canvas
 from retroscope.methods.synthesis.canvas_view import CanvasView, Position
 from retroscope.methods.synthesis.objective_scorer import (
@@ -88,7 +94,7 @@ class SynthesisRequest:
 def render_patterns(
     net: Network,
     request: SynthesisRequest,
-    size: int | None,
+    size: Lengths | None,
     *,
     seed_image: AnyImage | None,
     progress: StepListener | None,
@@ -98,7 +104,8 @@ def render_patterns(
     _check_seeds(request)
     seed_pixels = None if seed_image is None else _seed_pixels(net, seed_image)
     if seed_pixels is not None:
-        size = size or max(seed_pixels.shape[2:])
+        seed_size = tuple(seed_pixels.shape[2:])
+        size = size or (max(seed_size) if net.rank == IMAGE_RANK else seed_size)
     with preserve_state(net.module), _explain_out_of_memory():
         groups = _group_by_plan(net, request, size)
         counter = _StepCounter(len(request.objectives) * recipe.total_steps, progress)
@@ -136,7 +143,7 @@ def _explain_out_of_memory() -> Iterator[None]:
 
 
 def _group_by_plan(
-    net: Network, request: SynthesisRequest, size: int | None
+    net: Network, request: SynthesisRequest, size: Lengths | None
 ) -> dict[CanvasPlan, list[int]]:
     groups: dict[CanvasPlan, list[int]] = defaultdict(list)
     plans: dict[Objective, CanvasPlan] = {}
@@ -150,10 +157,7 @@ def _group_by_plan(
 def _seed_pixels(net: Network, seed_image: AnyImage) -> torch.Tensor:
     """The image to start from, as pixels from 0 to 1 (1, channels, height, width)."""
     network_input = net.prepare(seed_image).tensor.float()[None]
-    mean, std = (
-        torch.tensor(values)[:, None, None]
-        for values in (net.preprocessing.mean, net.preprocessing.std)
-    )
+    mean, std = per_channel(net.preprocessing, net.rank)
     return (network_input.cpu() * std + mean).clamp(0, 1)
 
 
@@ -226,8 +230,7 @@ class _PatternRenderer:
                 batch_step, rows, lambda: self._quantise(optimisation, parameters)[0]
             )
 
-        height, width = size
-        shape = len(rows), channels, height, width
+        shape = len(rows), channels, *size
         scorer = self._scorer(self.plan.view(net, size), rows)
         optimisation = CanvasOptimisation(
             recipe, scorer, net.preprocessing, shape, generator, on_step
@@ -262,10 +265,10 @@ class _PatternRenderer:
     ) -> tuple[list[RGB], torch.Tensor]:
         """The patterns rounded to 8 bits: as images, and the same as network input."""
         levels = (optimisation.composite_over_grey(parameters).clamp(0, 1) * 255).round()
-        images = levels.permute(0, 2, 3, 1).cpu().numpy().astype(np.uint8)
+        images = levels.movedim(1, -1).cpu().numpy().astype(np.uint8)
         network_input = standardise(levels / 255, self.net.preprocessing)
         bands = self.net.preprocessing.shown_bands
-        return [_as_rgb(select_bands(image, bands)) for image in images], network_input
+        return [_as_rgb(select_bands(image, bands, axis=-1)) for image in images], network_input
 
     def _collect(
         self,
@@ -279,7 +282,7 @@ class _PatternRenderer:
         scores = optimisation.scorer(network_input).tolist()
         peaks = self._peak_activations(optimisation.scorer, network_input, rows)
         opacity = optimisation.opacity(parameters)
-        pixels = network_input.permute(0, 2, 3, 1).float().cpu().numpy()
+        pixels = network_input.movedim(1, -1).float().cpu().numpy()
         recipe = self.request.recipe
         return [
             (
@@ -350,7 +353,7 @@ def _at_position(
 ) -> torch.Tensor:
     if position is None:
         return unit_map
-    return unit_map[position[0] - origin[0], position[1] - origin[1]]
+    return unit_map[tuple(place - start for place, start in zip(position, origin, strict=True))]
 
 
 def _resize_canvas(
@@ -369,13 +372,14 @@ def _resize_canvas(
 def _resize_pixels(pixels: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     if tuple(pixels.shape[2:]) == tuple(size):
         return pixels
-    resized = F.interpolate(pixels, tuple(size), mode="bicubic", align_corners=False)
+    mode = "bicubic" if len(size) == IMAGE_RANK else "trilinear"
+    resized = F.interpolate(pixels, tuple(size), mode=mode, align_corners=False)
     return resized.clamp(0, 1)
 
 
 def _as_rgb(levels: RGB) -> RGB:
     """RGB unchanged; a single channel in grey."""
-    if levels.shape[2] == 3:
+    if levels.shape[-1] == 3:
         return levels
-    grey = np.rint(levels.mean(axis=2, keepdims=True)).astype(np.uint8)
-    return np.repeat(grey, 3, axis=2)
+    grey = np.rint(levels.mean(axis=-1, keepdims=True)).astype(np.uint8)
+    return np.repeat(grey, 3, axis=-1)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from retroscope.argument_types import check_arguments
 from retroscope.errors import RetroscopeError
+from retroscope.geometry import IMAGE_RANK
+from retroscope.methods.axis_lengths import Lengths
 from retroscope.methods.synthesis.objectives import Objective, as_objective, diversity
 from retroscope.methods.synthesis.recipes import (
     DEFAULT_RECIPE,
@@ -34,7 +36,7 @@ def synthesize(
     *,
     recipe: str | Recipe = DEFAULT_RECIPE,
     steps: int | None = None,
-    size: int | None = None,
+    size: Lengths | None = None,
     seed: int = 0,
     seed_image: AnyImage | None = None,
     progress: StepListener | None = None,
@@ -44,6 +46,8 @@ def synthesize(
     A channel without a position stands for a single unit, on a canvas as large as its field; on a
     larger canvas, for all units whose fields lie wholly on it. `@*` maximises the mean of the
     channel's whole map, padding included. `seed_image` is an image to start from instead of noise.
+    `size` is the side of the canvas, or a length for each axis. Of a network of volumes or video
+    the pattern is a volume.
 
     >>> from torch import nn
     >>> net = Network(nn.Conv2d(3, 8, 3), input_size=(32, 32))
@@ -71,14 +75,14 @@ def synthesize_many(
     *,
     recipe: str | Recipe = DEFAULT_RECIPE,
     steps: int | None = None,
-    size: int | None = None,
+    size: Lengths | None = None,
     seed: int = 0,
     seed_image: AnyImage | None = None,
     progress: StepListener | None = None,
 ) -> list[Pattern]:
     """Synthesize one pattern per unit, in their order; units of one layer run as one batch."""
     net = as_network(net)
-    net.require_images("patterns", instead="activations, deconv, cam and saliency take it")
+    _refuse_signals(net)
     recipe = with_steps(as_recipe(recipe), steps)
     objectives = [_to_objective(net, unit) for unit in units]
     request = SynthesisRequest(recipe, objectives, [seed] * len(units), seed)
@@ -94,7 +98,7 @@ def synthesize_varied(
     weight: float = 1.0,
     recipe: str | Recipe = DEFAULT_RECIPE,
     steps: int | None = None,
-    size: int | None = None,
+    size: Lengths | None = None,
     seed: int = 0,
     progress: StepListener | None = None,
 ) -> list[Pattern]:
@@ -103,7 +107,7 @@ def synthesize_varied(
     `weight` is the weight of their diversity relative to the activation.
     """
     net = as_network(net)
-    net.require_images("patterns", instead="activations, deconv, cam and saliency take it")
+    _refuse_signals(net)
     if count < 1:
         raise RetroscopeError(f"cannot synthesize {count} patterns; give 1 or more")
     objective = _to_objective(net, unit)
@@ -114,6 +118,11 @@ def synthesize_varied(
     seeds = [seed + n for n in range(count)]
     request = SynthesisRequest(recipe, [objective] * count, seeds, seed, joint=True)
     return render_patterns(net, request, size, seed_image=None, progress=progress)
+
+
+def _refuse_signals(net: Network) -> None:
+    if net.rank < IMAGE_RANK:
+        net.require_images("patterns", instead="activations, deconv, cam and saliency take it")
 
 
 def _to_objective(net: Network, unit: AnyObjective) -> Objective:

@@ -2,7 +2,8 @@
 
 A transform moves a sampling frame: the grid of points of the canvas that become the network's
 input. The frame is sampled once, after all transforms of a recipe have moved it. Lengths are given
-for a canvas of 128 pixels and shrink with smaller canvases. Outside the canvas is middle grey.
+for a canvas of 128 pixels and shrink with smaller canvases, along the depth of a volume with its
+own length. Outside the canvas is middle grey.
 
     canvas                      frame after Rotate(10, 10) and Jitter(8)
     +-----------------+
@@ -14,7 +15,9 @@ for a canvas of 128 pixels and shrink with smaller canvases. Outside the canvas 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import cos, radians, sin
+from operator import add
 
 import torch
 import torch.nn.functional as F
@@ -23,50 +26,95 @@ GREY = 0.5
 REFERENCE_SIDE = 128
 """The canvas side that transform lengths are given for."""
 
-Matrix = tuple[float, float, float, float]
-IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0)
+_IN_SLICE = 2
+"""Rows and columns, the last axes, are alike; the depth of a volume is not."""
+
+Matrix = tuple[float, ...]
+"""A square matrix, row by row."""
 
 
 @dataclass(frozen=True)
 class SamplingFrame:
-    """A grid of height x width points on a canvas.
+    """A grid of points on a canvas, with so many along each axis.
 
-    The point at (y, x) from the frame's middle lies at `matrix @ (y, x) + centre` from the
-    canvas's middle. `unit` is the length on this canvas of one reference pixel.
+    The point at `place` from the frame's middle lies at `matrix @ place + centre` from the canvas's
+    middle. `units` are the length on this canvas of one reference pixel, along each axis.
     """
 
-    height: int
-    width: int
-    canvas_size: tuple[int, int]
-    unit: float = 1.0
-    matrix: Matrix = IDENTITY
-    centre: tuple[float, float] = (0.0, 0.0)
+    size: tuple[int, ...]
+    canvas_size: tuple[int, ...]
+    units: tuple[float, ...]
+    matrix: Matrix
+    centre: tuple[float, ...]
 
     @classmethod
-    def of_canvas(cls, height: int, width: int) -> "SamplingFrame":
+    def of_canvas(cls, *size: int) -> "SamplingFrame":
         """The frame that samples every pixel of a canvas once."""
-        unit = min(min(height, width) / REFERENCE_SIDE, 1.0)
-        return cls(height, width, (height, width), unit)
+        units = tuple(min(length / REFERENCE_SIDE, 1.0) for length in _alike_in_slices(size))
+        return cls(size, size, units, _diagonal([1.0] * len(size)), (0.0,) * len(size))
 
-    def resize(self, height: int, width: int) -> "SamplingFrame":
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.size)
+
+    def resize(self, *size: int) -> "SamplingFrame":
         """Add or remove points at the borders; the middle stays."""
-        return replace(self, height=max(height, 1), width=max(width, 1))
+        return replace(self, size=tuple(max(length, 1) for length in size))
 
-    def translate(self, y: float, x: float) -> "SamplingFrame":
-        """Move the middle by (y, x), measured in the frame's own points."""
-        down, right = _multiply(self.matrix, y, x)
-        return replace(self, centre=(self.centre[0] + down, self.centre[1] + right))
+    def translate(self, *offset: float) -> "SamplingFrame":
+        """Move the middle by (y, x), in a volume (z, y, x), measured in the frame's own points."""
+        moved = _multiply(self.matrix, offset)
+        return replace(self, centre=tuple(map(add, self.centre, moved)))
 
     def transform(self, matrix: Matrix) -> "SamplingFrame":
         """Apply a linear map to the points around the middle."""
-        y_axis = _multiply(self.matrix, matrix[0], matrix[2])
-        x_axis = _multiply(self.matrix, matrix[1], matrix[3])
-        return replace(self, matrix=(y_axis[0], x_axis[0], y_axis[1], x_axis[1]))
+        columns = [_multiply(self.matrix, matrix[axis :: self.rank]) for axis in range(self.rank)]
+        rows = zip(*columns, strict=True)
+        return replace(self, matrix=tuple(value for row in rows for value in row))
 
 
-def _multiply(matrix: Matrix, y: float, x: float) -> tuple[float, float]:
-    a, b, c, d = matrix
-    return a * y + b * x, c * y + d * x
+def _multiply(matrix: Matrix, vector: Sequence[float]) -> tuple[float, ...]:
+    rank = len(vector)
+    rows = [matrix[start : start + rank] for start in range(0, rank * rank, rank)]
+    return tuple(
+        reduce(add, (factor * value for factor, value in zip(row, vector, strict=True)))
+        for row in rows
+    )
+
+
+def _diagonal(factors: Sequence[float]) -> Matrix:
+    """
+    >>> _diagonal([2.0, 3.0])
+    (2.0, 0.0, 0.0, 3.0)
+    """
+    return tuple(
+        factor if row == column else 0.0
+        for row, factor in enumerate(factors)
+        for column in range(len(factors))
+    )
+
+
+def _within_slices(matrix: Matrix, rank: int) -> Matrix:
+    """A map of rows and columns as one of all axes: in a volume the depth stays.
+
+    >>> _within_slices((1.0, 2.0, 3.0, 4.0), 3)
+    (1.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 3.0, 4.0)
+    """
+    front = rank - _IN_SLICE
+    rows = [[float(row == column) for column in range(rank)] for row in range(front)]
+    rows += [[0.0] * front + list(row) for row in (matrix[:_IN_SLICE], matrix[_IN_SLICE:])]
+    return tuple(value for row in rows for value in row)
+
+
+def _alike_in_slices(lengths: Sequence[int]) -> tuple[int, ...]:
+    """The lengths, with the smaller of rows and columns for both.
+
+    >>> _alike_in_slices((16, 112, 96))
+    (16, 96, 96)
+    """
+    in_slice = lengths[-_IN_SLICE:]
+    return (*lengths[:-_IN_SLICE], *[min(in_slice)] * len(in_slice))
 
 
 Transform = Callable[[SamplingFrame, torch.Generator], SamplingFrame]
@@ -80,21 +128,22 @@ class Pad:
 
     def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
         del generator
-        growth = 2 * round(self.pixels * frame.unit)
-        return frame.resize(frame.height + growth, frame.width + growth)
+        growths = [2 * round(self.pixels * unit) for unit in frame.units]
+        return frame.resize(*map(add, frame.size, growths))
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """Crop `pixels` from height and width at a random offset."""
+    """Crop `pixels` from each axis at a random offset."""
 
     pixels: float
 
     def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
-        shrinkage = round(self.pixels * frame.unit)
-        shrinkage = min(shrinkage, frame.height - 1, frame.width - 1)
-        y, x = (_random_integer(shrinkage, generator) - shrinkage / 2 for _ in range(2))
-        return frame.resize(frame.height - shrinkage, frame.width - shrinkage).translate(y, x)
+        lengths = zip(frame.units, _alike_in_slices(frame.size), strict=True)
+        cuts = [min(round(self.pixels * unit), length - 1) for unit, length in lengths]
+        offset = [_random_integer(cut, generator) - cut / 2 for cut in cuts]
+        size = [length - cut for length, cut in zip(frame.size, cuts, strict=True)]
+        return frame.resize(*size).translate(*offset)
 
 
 @dataclass(frozen=True)
@@ -106,19 +155,23 @@ class Scale:
 
     def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
         factor = 1 / _uniform(self.low, self.high, generator)
-        return frame.transform((factor, 0.0, 0.0, factor))
+        return frame.transform(_diagonal([factor] * frame.rank))
 
 
 @dataclass(frozen=True)
 class Rotate:
-    """Rotate the content counter-clockwise by a random angle from `low` to `high` degrees."""
+    """Rotate the content counter-clockwise by a random angle from `low` to `high` degrees.
+
+    In a volume each slice is rotated.
+    """
 
     low: float
     high: float
 
     def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
         angle = radians(_uniform(self.low, self.high, generator))
-        return frame.transform((cos(angle), sin(angle), -sin(angle), cos(angle)))
+        rotation = cos(angle), sin(angle), -sin(angle), cos(angle)
+        return frame.transform(_within_slices(rotation, frame.rank))
 
 
 @dataclass(frozen=True)
@@ -129,11 +182,7 @@ class Crop:
     high: float
 
     def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
-        share = _uniform(self.low, self.high, generator)
-        margin = (1 - share) / 2
-        y, x = (_uniform(-margin, margin, generator) for _ in range(2))
-        translated = frame.translate(y * frame.height, x * frame.width)
-        return translated.transform((share, 0.0, 0.0, share))
+        return _crop(frame, [self.low] * frame.rank, self.high, generator)
 
 
 @dataclass(frozen=True)
@@ -147,7 +196,21 @@ class Zoom:
     smallest: float
 
     def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
-        return Crop(1 - (1 - self.smallest) * frame.unit, 1.0)(frame, generator)
+        smallest = [1 - (1 - self.smallest) * unit for unit in frame.units]
+        return _crop(frame, smallest, 1.0, generator)
+
+
+def _crop(
+    frame: SamplingFrame, low: Sequence[float], high: float, generator: torch.Generator
+) -> SamplingFrame:
+    """Crop a random share of each axis, from `low` to `high`, at a random place."""
+    place = float(torch.rand((), generator=generator))
+    shares = [lowest + (high - lowest) * place for lowest in low]
+    offset = [_uniform(-(1 - share) / 2, (1 - share) / 2, generator) for share in shares]
+    translated = frame.translate(
+        *(part * length for part, length in zip(offset, frame.size, strict=True))
+    )
+    return translated.transform(_diagonal(shares))
 
 
 @dataclass(frozen=True)
@@ -162,7 +225,10 @@ class Trim:
 def apply_transforms(
     pixels: torch.Tensor, transforms: Sequence[Transform], generator: torch.Generator
 ) -> torch.Tensor:
-    """Transform pixels (batch, channels, height, width), with one random draw for the batch."""
+    """Transform pixels (batch, channels, height, width), with one random draw for the batch.
+
+    Volumes have a depth before the height.
+    """
     if not transforms:
         return pixels
     frame = SamplingFrame.of_canvas(*pixels.shape[2:])
@@ -172,17 +238,23 @@ def apply_transforms(
 
 
 def sample_frame(pixels: torch.Tensor, frame: SamplingFrame) -> torch.Tensor:
-    """Read the pixels at the points of a frame, with bilinear interpolation."""
-    height, width = pixels.shape[2:]
-    a, b, c, d = frame.matrix
-    y, x = (
-        torch.arange(length, dtype=torch.float32) - (length - 1) / 2
-        for length in (frame.height, frame.width)
-    )
-    down = a * y[:, None] + b * x[None, :] + frame.centre[0]
-    right = c * y[:, None] + d * x[None, :] + frame.centre[1]
-    grid = torch.stack((right * 2 / width, down * 2 / height), dim=2).to(pixels)
-    batch_grid = grid.expand(len(pixels), -1, -1, -1)
+    """Read the pixels at the points of a frame, interpolated linearly along each axis."""
+    rank = frame.rank
+    along_axes = [
+        (torch.arange(length, dtype=torch.float32) - (length - 1) / 2).view(
+            [length if other == axis else 1 for other in range(rank)]
+        )
+        for axis, length in enumerate(frame.size)
+    ]
+    rows = [frame.matrix[start : start + rank] for start in range(0, rank * rank, rank)]
+    places = [
+        reduce(add, (factor * points for factor, points in zip(row, along_axes, strict=True)))
+        + middle
+        for row, middle in zip(rows, frame.centre, strict=True)
+    ]
+    shares = [place * 2 / length for place, length in zip(places, pixels.shape[2:], strict=True)]
+    grid = torch.stack(shares[::-1], dim=rank).to(pixels)
+    batch_grid = grid.expand(len(pixels), *grid.shape)
     samples = F.grid_sample(pixels - GREY, batch_grid, padding_mode="zeros", align_corners=False)
     return samples + GREY
 
