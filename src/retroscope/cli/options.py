@@ -324,8 +324,9 @@ rules_option = click.option(
 )
 TARGET_FORMS = (
     "Class by name or number from 0; of a detector box:N, from 1 for the most confident, or "
-    "box:Y0,X0,Y1,X1[:CLASS], or mask:N if it predicts masks; of a segmenter CLASS@Y,X or "
-    "CLASS@MASK.png; of any network a number among its outputs, such as output[0][3]."
+    "box:Y0,X0,Y1,X1[:CLASS], or mask:N if it predicts masks; of a segmenter CLASS@Y,X, "
+    "CLASS@MASK.png, or CLASS@Z,Y,X in a volume; of any network a number among its outputs, such "
+    "as output[0][3]."
 )
 target_option = click.option(
     "--target",
