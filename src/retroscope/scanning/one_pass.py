@@ -108,7 +108,7 @@ def _summarise_layers(
     scratch: Scratch,
 ) -> SweepBatch:
     """Runs the network, and summarises the maps of each layer while they are in memory."""
-    summaries = _LayerSummaries(sweeps, swept, scratch)
+    summaries = _LayerSummaries(sweeps, swept, scratch, is_double=net.dtype == torch.float64)
     if net.device.type == "cuda":
         batch = batch.pin_memory()
     survey = net.survey()
@@ -124,14 +124,18 @@ def _summarise_layers(
 class _LayerSummaries:
     """The summaries of the layers of a batch, which become one.
 
-    Where compiled loops write them, they go into one table from the start.
+    Where compiled loops write them, they go into one table from the start; but not those in double
+    precision, since the table is in single.
     """
 
-    def __init__(self, sweeps: LayerSweeps, images: BatchImages, scratch: Scratch) -> None:
+    def __init__(
+        self, sweeps: LayerSweeps, images: BatchImages, scratch: Scratch, *, is_double: bool
+    ) -> None:
         self._sweeps, self._images, self._scratch = sweeps, images, scratch
         self._by_step: dict[int, SweepBatch] = {}
         self._table: SummaryTable | None = None
-        if not images.numbers.is_cuda and compiled_loops() is not None:
+        is_on_cpu = not images.numbers.is_cuda
+        if is_on_cpu and not is_double and compiled_loops() is not None:
             channels = sum(map(len, sweeps.channel_ranges.values()))
             self._table = SummaryTable.empty(len(images.images), channels)
 
