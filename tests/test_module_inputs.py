@@ -296,3 +296,48 @@ def test_a_copy_in_bfloat16_takes_the_same_inputs(pair: Network) -> None:
     narrow = rs.activations(to_bfloat16(pair), "compare", image).maps
     exact = rs.activations(pair, "compare", image).maps
     np.testing.assert_allclose(narrow, exact, atol=0.05 * np.abs(exact).max())
+
+
+def test_a_module_of_several_inputs_says_how_to_declare_them(tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "left.png")
+    net = Network(built(Pair), input_size=(SIDE, SIDE), mean=(0, 0, 0), name="pair")
+    advice = r"pair takes left and right; declare them with rs\.Network\(module, inputs=\{'left': "
+    with pytest.raises(ModelError, match=advice):
+        rs.cam(net, {"left": tmp_path / "left.png", "right": tmp_path / "left.png"})
+    with pytest.raises(ModelError, match=advice):
+        net.hold(right=tmp_path / "left.png")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "numbers_meant"),
+    [
+        (rs.NumberInput(), "40", 40.0),
+        (rs.NumberInput(1), " 4e1 ", [40.0]),
+        (rs.NumberInput(3), "1, 2;3", [1.0, 2.0, 3.0]),
+        (rs.NumberInput((2, 2)), "1 2 3 4", [[1.0, 2.0], [3.0, 4.0]]),
+        (rs.NumberInput(2, dtype=torch.long), "3,4", [3.0, 4.0]),
+    ],
+)
+def test_numbers_are_read_from_a_text(kind: Any, text: str, numbers_meant: Any) -> None:
+    assert kind.parse("age", text).tolist() == numbers_meant
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "line"),
+    [
+        (rs.NumberInput(2), "1,2,3", "age is 2 numbers, not 3 numbers"),
+        (rs.NumberInput(), "1,2", "age is a number, not 2 numbers"),
+        (rs.NumberInput(2), "", "age is ''; write 2 numbers, as in 0.5,1"),
+        (rs.NumberInput(5), "a", "age is 'a'; write 5 numbers, as in 0.5,1,1.5,..."),
+        (rs.NumberInput(dtype=torch.long), "0.5", "age is a whole number, not 0.5"),
+        (
+            rs.NumberInput((2, 2)),
+            "1,2,3",
+            "age is numbers of shape (2, 2), not 3 numbers",
+        ),
+    ],
+)
+def test_wrong_texts_of_numbers_are_refused(kind: Any, value: str, line: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        kind.parse("age", value)
+    assert str(caught.value) == line

@@ -227,13 +227,28 @@ def prepare_other_file(
     return preparing_network(net, spec).prepare_file(file, source, **limits)
 
 
+def undeclared_inputs_error(net: "Network") -> ModelError:
+    """The error for other inputs of a network that declares none."""
+    names = required_inputs(net.module)
+    kind = "an image alone" if len(names) < 2 else list_words(names)
+    return ModelError(f"{net.name} takes {kind}; {advise_to_declare(names)}")
+
+
+def mapping_error(net: "Network", image: Mapping[str, object]) -> RetroscopeError:
+    """The error for several inputs, or a sample, in place of the image of a network."""
+    if len(required_inputs(net.module)) > 1:
+        return undeclared_inputs_error(net)
+    return ImageError(
+        f"{net.name} takes an image, not {type(image).__name__}; of a sample of a data set, give "
+        "the image alone"
+    )
+
+
 def hold_for_all(net: "Network", values: Values) -> "Network":
     """The network with values of its other inputs that are the same for all images."""
     inputs = net.inputs
     if inputs is None:
-        names = required_inputs(net.module)
-        kind = "an image alone" if len(names) < 2 else list_words(names)
-        raise ModelError(f"{net.name} takes {kind}; {advise_to_declare(names)}")
+        raise undeclared_inputs_error(net)
     for name, value in values.items():
         if name == inputs.image:
             raise ModelError(

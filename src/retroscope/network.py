@@ -28,6 +28,7 @@ from retroscope.input_binding import (
     bind_module,
     hold_for_all,
     infer_image_channels,
+    mapping_error,
     prepare_inputs,
 )
 from retroscope.module_inputs import ImageInput, InputDeclaration, ModuleInputs, declare_inputs
@@ -272,10 +273,7 @@ class Network:
         if self.inputs is not None:
             return prepare_inputs(self, image)
         if isinstance(image, Mapping):
-            raise ImageError(
-                f"{self.name} takes an image, not {type(image).__name__}; of a sample of a data "
-                "set, give the image alone"
-            )
+            raise mapping_error(self, image)
         if isinstance(image, torch.Tensor):
             if image.dtype != torch.uint8:
                 return self._prepare_tensor(image)

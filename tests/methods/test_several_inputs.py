@@ -191,7 +191,7 @@ def test_a_pattern_is_made_with_the_others_held(name: str) -> None:
     ours = rs.synthesize(held, f"{specimen.layer}:0", **recipe)
     theirs = rs.synthesize(reference, f"module.{specimen.layer}:0", size=len(ours.image), **recipe)
     assert np.array_equal(ours.image, theirs.image)
-    with pytest.raises(ModelError, match=r"hold one value for all images with net\.hold\("):
+    with pytest.raises(ModelError, match=r"hold one for all images with net\.hold\("):
         rs.synthesize(net, f"{specimen.layer}:0", **recipe)
 
 

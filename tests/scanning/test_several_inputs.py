@@ -168,6 +168,8 @@ def test_numbers_and_paths_come_from_a_table(folders: tuple[Path, Path]) -> None
         ({"rigth": "right"}, "pair takes no 'rigth' with each image; did you mean 'right'?"),
         ({"right": "nowhere"}, "right is not at 'nowhere'; give a folder of files named as the im"),
         ({"right": "no.csv"}, "cannot read 'no.csv'"),
+        ("right", "inputs has a folder or a CSV file for each input, as in {'right': 'folder'}, n"),
+        ({"right": ["a.png"]}, "right is ['a.png']; give a folder of files named as the images,"),
     ],
 )
 def test_a_scan_without_its_partners_is_refused(
@@ -200,7 +202,9 @@ def test_a_network_whose_other_inputs_are_held_scans_a_folder_as_any_other(
         maps = maps_of(held, "compare", [left / f"{n:02}.png" for n in range(COUNT)])
         check_channel(atlas, "compare:0", maps[:, 0], top=3)
     other = pair_network().hold(right=torch.zeros(3, SIDE, SIDE))
-    with pytest.raises(RetroscopeError, match="with other values held for them; give the same"):
+    with pytest.raises(
+        RetroscopeError, match="was scanned with another right held for all images; give that"
+    ):
         rs.illustrate(atlas.path, other)
 
 

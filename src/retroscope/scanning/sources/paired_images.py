@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 from os.path import normpath
 from pathlib import Path, PurePath
 
+from retroscope.argument_types import shorten
 from retroscope.atlas.reader import Atlas
 from retroscope.errors import (
     ImageError,
@@ -17,8 +18,9 @@ from retroscope.errors import (
     list_words,
 )
 from retroscope.imaging.frames import SUFFIXES
+from retroscope.input_binding import undeclared_inputs_error
 from retroscope.methods.atlas_match import check_same_inputs
-from retroscope.module_inputs import ImageInput
+from retroscope.module_inputs import ImageInput, OtherInput
 from retroscope.network import AnyImage, Network
 from retroscope.scanning.sources.folders import find_files, is_hidden
 from retroscope.scanning.sources.image_list import ImageList, OtherList, join_other_lists
@@ -32,6 +34,14 @@ TABLE_SUFFIX = ".csv"
 
 def pair_images(net: Network, image_list: ImageList, sources: OtherSources | None) -> ImageList:
     """The list with what the network takes beside each image."""
+    if not isinstance(sources or {}, Mapping):
+        raise RetroscopeError(
+            f"inputs has a folder or a CSV file for each input, as in {{'right': 'folder'}}, not "
+            f"{shorten(sources)}",
+            parameter="inputs",
+        )
+    if sources and net.inputs is None:
+        raise undeclared_inputs_error(net)
     given = {} if net.inputs is None else net.inputs.per_image
     sources = sources or {}
     for name in sources:
@@ -46,12 +56,20 @@ def pair_images(net: Network, image_list: ImageList, sources: OtherSources | Non
     if missing:
         raise _missing_sources_error(net, missing)
     others = {
-        name: _match(
-            _Partners(name, str(source), is_image=isinstance(given[name], ImageInput)), image_list
-        )
+        name: _match(_partners(name, source, given[name]), image_list)
         for name, source in sources.items()
     }
     return replace(image_list, others=others) if others else image_list
+
+
+def _partners(name: str, source: object, kind: OtherInput) -> "_Partners":
+    if not isinstance(source, str | Path):
+        raise ImageError(
+            f"{name} is {shorten(source)}; give a folder of files named as the images, or a CSV "
+            "file whose first column names the images",
+            parameter="inputs",
+        )
+    return _Partners(name, str(source), is_image=isinstance(kind, ImageInput))
 
 
 def _missing_sources_error(net: Network, missing: Sequence[str]) -> MissingInputsError:
