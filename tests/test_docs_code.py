@@ -11,9 +11,9 @@ import torch
 import retroscope as rs
 
 ROOT = Path(__file__).parent.parent
-COMING_FROM, OWN_NETWORK, PARALLEL, VOLUMES = (
+COMING_FROM, OWN_NETWORK, PARALLEL, SEVERAL_INPUTS, VOLUMES = (
     (ROOT / "docs" / f"{name}.md").read_text("utf-8")
-    for name in ("coming-from", "your-own-network", "parallel", "volumes")
+    for name in ("coming-from", "your-own-network", "parallel", "several-inputs", "volumes")
 )
 
 
@@ -103,6 +103,22 @@ def test_a_network_of_ones_own_is_opened_as_the_guide_says(
     assert same.preprocessing == net.preprocessing
     assert same.labels == net.labels
     monkeypatch.delitem(sys.modules, "nets", raising=False)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_network_of_several_inputs_is_opened_and_scanned_as_its_page_says() -> None:
+    names = run_blocks(SEVERAL_INPUTS)
+    net, heat, projection = names["changes"], names["heat"], names["projection"]
+    assert isinstance(net, rs.Network)
+    assert isinstance(heat, rs.HeatMap)
+    assert isinstance(projection, rs.Projection)
+    with pytest.raises(rs.RetroscopeError) as caught:
+        rs.cam(net, "b.png")
+    missing = getattr(caught.value, "missing", {})
+    options = " ".join(f"--input {name}={value}" for name, value in missing.items())
+    assert f"changes takes before and season with each after; add {options}`" in SEVERAL_INPUTS
+    with rs.open_atlas("changes.atlas") as atlas:
+        assert atlas.meta["input_sources"] == {"before": "earlier", "season": "seasons.csv"}
 
 
 def test_processes_look_through_networks_as_the_guide_says(folder: Path) -> None:
