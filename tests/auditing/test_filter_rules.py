@@ -164,7 +164,9 @@ def test_without_the_network_filters_are_not_looked_at(images: Path, tmp_path: P
     assert not audit.with_weights
     for check in audit.checks:
         if check.rule in ("noise-filters", "aliased-filters"):
-            assert check.omissions == ("an atlas has no weights; give the network of the scan too",)
+            assert check.omissions == (
+                "an atlas has no weights; give the network of the scan as well",
+            )
 
 
 def test_another_network_is_refused(images: Path, tmp_path: Path) -> None:

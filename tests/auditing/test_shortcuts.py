@@ -72,7 +72,7 @@ def test_a_class_and_a_place_together_are_the_first_finding(tmp_path: Path) -> N
     assert (first.rule, first.severity, first.label) == (RULE, "high", f"class {CHEAT}")
     assert first.units == (rs.Unit("conv1", 7),)
     assert str(first) == (
-        f"1 unit answers to class 'class {CHEAT}' only at the bottom right corner of its images"
+        f"1 unit responds to class 'class {CHEAT}' only at the bottom right corner of its images"
     )
     assert first.numbers["hits_in_place"] == first.numbers["hits"] == HITS
     assert [finding.rule for finding in audit.findings] == [RULE, "dead"]

@@ -42,7 +42,7 @@ RULES: tuple[AuditRule, ...] = (
     AuditRule(
         "shortcut-units",
         Severity.HIGH,
-        "units that answer to one class through one place",
+        "units that respond to one class through one place",
         shortcut_rules.find_shortcuts,
         meaning="The images of the class share something at this place, such as a watermark, a "
         "date or a frame, that the network may use instead of the object.",
@@ -58,8 +58,8 @@ RULES: tuple[AuditRule, ...] = (
         Severity.HIGH,
         "classes that rest on one place",
         shortcut_rules.find_shortcut_classes,
-        meaning="The units that tell the class apart best are shortcut units, so the network may "
-        "know the class by that place alone.",
+        meaning="The units that distinguish the class best are shortcut units, so the network may "
+        "recognise the class by that place alone.",
         threshold=f"at least {shortcut_rules.MIN_SHORTCUTS} of the {shortcut_rules.STRONGEST} "
         "units of a layer that are most specific for the class, among those that fire in half of "
         "its images, are shortcut units",
@@ -71,8 +71,8 @@ RULES: tuple[AuditRule, ...] = (
         Severity.MEDIUM,
         "channels with NaN or infinite values",
         channel_rules.find_non_finite,
-        meaning="What reads these values is not finite either.",
-        threshold="at least one position in any image",
+        meaning="Everything computed from these values is not finite either.",
+        threshold="any position of any image has such a value",
         disproof="Scan again at full precision: values that overflow at half precision are finite "
         "then.",
     ),
@@ -81,8 +81,8 @@ RULES: tuple[AuditRule, ...] = (
         Severity.MEDIUM,
         "channels that reach their limit",
         channel_rules.find_saturated,
-        meaning="Behind a rectifier with a limit, such as ReLU6, all images at the limit are "
-        "equal. The plate of such a channel shows those that come first in the list.",
+        meaning="After a rectifier with a limit, such as ReLU6, all images at the limit are equal. "
+        "The plate of the channel shows those that come first in the list.",
         threshold=f"all hits, at least {channel_rules.MIN_TIES}, have exactly the highest value of "
         "the layer, which another channel reaches too, and at least "
         f"{percent(channel_rules.MANY)} of the images are in its bin of the histogram",
@@ -95,10 +95,10 @@ RULES: tuple[AuditRule, ...] = (
         "dead channels",
         channel_rules.find_dead,
         meaning="A channel that never fires gives nothing to the layers above.",
-        threshold="no value above zero in any image; in a layer with negative values, the same "
-        "value everywhere",
-        disproof="One image in which it fires. Of those like the scanned ones, it may still fire "
-        "in a share up to `highest_rate` (95 % confidence).",
+        threshold="no image has a value above zero; in a layer with negative values, if all values "
+        "are equal",
+        disproof="One image in which it fires. It may still fire in up to `highest_rate` of images "
+        "like the scanned ones (95 % confidence).",
     ),
     AuditRule(
         "noise-filters",
@@ -116,7 +116,7 @@ RULES: tuple[AuditRule, ...] = (
         Severity.LOW,
         "units of one class and one place, without a common mark",
         shortcut_rules.find_place_bound,
-        meaning="The unit answers to one class at one place of the border, but the images of the "
+        meaning="The unit responds to one class at one place of the border, but the images of the "
         "class are not alike there: a part of the object that happens to lie there, a background, "
         "or a mark that only some images have.",
         threshold=f"{_ONE_CLASS_ONE_PLACE}; the stored images of the class are not more alike "
@@ -129,12 +129,12 @@ RULES: tuple[AuditRule, ...] = (
         Severity.LOW,
         "duplicate channels",
         duplicate_rule.find_duplicates,
-        meaning="Channels of one layer that differ by a scale alone do the work of one.",
-        threshold="the same images and positions in all hits, at least "
-        f"{duplicate_rule.MIN_HITS}; the same counts; scores, mean and deviation in one ratio "
-        f"within {percent(duplicate_rule.TOLERANCE)}",
-        disproof="An image in which the ratio of their activations is another, or weights that "
-        "are not parallel.",
+        meaning="Channels of one layer that differ only by a scale do the work of one.",
+        threshold=f"all hits, at least {duplicate_rule.MIN_HITS}, have the same images and "
+        "positions; the counts are equal; scores, mean and deviation have the same ratio within "
+        f"{percent(duplicate_rule.TOLERANCE)}",
+        disproof="An image in which their activations have another ratio, or weights that are not "
+        "parallel.",
     ),
     AuditRule(
         "nearly-dead",

@@ -57,7 +57,7 @@ class Likeness:
 
 @dataclass(frozen=True, eq=False)
 class ShortcutGroup:
-    """Units that answer to one class through one place, those of deep layers first.
+    """Units that respond to one class through one place, those of deep layers first.
 
     `place` is in pixels of the network's input; None is the frame.
     """
@@ -70,12 +70,12 @@ class ShortcutGroup:
 
 
 def find_shortcuts(evidence: AtlasEvidence) -> RuleOutcome:
-    """Units that answer to one class through one place, where its images are alike."""
+    """Units that respond to one class through one place, where its images are alike."""
     return _find_groups(evidence, are_marks=True)
 
 
 def find_place_bound(evidence: AtlasEvidence) -> RuleOutcome:
-    """Units that answer to one class through one place, where its images are not so alike."""
+    """Units that respond to one class through one place, where its images are not so alike."""
     return _find_groups(evidence, are_marks=False)
 
 
@@ -246,7 +246,7 @@ def _suspicion(evidence: AtlasEvidence, group: ShortcutGroup) -> Suspicion:
             "highest_likeness_of_others": likeness.others[0],
             "compared_classes": len(likeness.others),
         }
-    verb = "answers" if len(units) == 1 else "answer"
+    verb = "responds" if len(units) == 1 else "respond"
     return Suspicion(
         f"{count_noun(len(units), 'unit')} {verb} to class {name!r} only at the "
         f"{group.place_name} of its images",
@@ -292,7 +292,7 @@ def _class_suspicion(evidence: AtlasEvidence, group: ShortcutGroup) -> Suspicion
     name, layer_name = _label_name(evidence, group.label), layer.layer.name
     return Suspicion(
         f"class {name!r} rests on the {group.place_name} of its images: {len(shortcuts)} of the "
-        f"{len(strongest)} units of {layer_name} that tell it apart best answer only there",
+        f"{len(strongest)} units of {layer_name} that distinguish it best respond only there",
         tuple(Unit(layer_name, channel) for channel in shortcuts),
         {"shortcut_units": len(shortcuts), "strongest_units": len(strongest)},
         label=name,

@@ -1,4 +1,4 @@
-"""Units that answer to one class only through one place at the border of its images.
+"""Units that respond to one class only through one place at the border of its images.
 
 Nearly all hits of such a unit are of one class and lie in one place. Either half alone is ordinary:
 there are units of one class, and padding makes others fire at the border in any image. So each is
@@ -36,7 +36,7 @@ MAX_LOCAL = 0.05
 
 @dataclass(frozen=True, eq=False)
 class ShortcutUnit:
-    """A channel that answers to one class through one place.
+    """A channel that responds to one class through one place.
 
     `together` of `hits` are of the class and in the place. `class_chance` and `place_chance` are
     the chances of that for this channel and any class or place. `expected_share` is the share of

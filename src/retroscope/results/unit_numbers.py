@@ -54,7 +54,7 @@ NUMBERS: tuple[NumberKind, ...] = (
         SCAN,
         Subject.UNIT,
         "correlation with its best class",
-        "how well the maximum in an image tells whether it is of the class that the unit answers "
+        "how well the maximum in an image tells whether it is of the class that the unit responds "
         "to most, up to 1",
         "the best correlation, of either sign, if the classes were shuffled among the images",
     ),

@@ -60,6 +60,12 @@
   // -- parts that need a network beside the atlas
   for (const element of document.querySelectorAll("[data-with-model]")) element.hidden = !retroscope.model;
   for (const element of document.querySelectorAll("[data-without-model]")) element.hidden = Boolean(retroscope.model);
+  const current = document.querySelector(".bar nav [aria-current]");
+  if (current) {
+    // On a phone many links scroll sideways: the one of this page is in view.
+    const [link, links] = [current, current.parentElement].map((element) => element.getBoundingClientRect());
+    current.parentElement.scrollLeft += Math.max(link.right - links.right, 0);
+  }
 
   retroscope.loadScript = (url) =>
     new Promise((resolve, reject) => {

@@ -13,7 +13,7 @@ _WORDS = {
     Ranking.SAMPLE: (
         "middle",
         "Middle",
-        "What usually excites the unit: of a random sample of the images, those at the quantiles "
+        "What typically excites the unit: the images of a random sample at the quantiles "
         f"{_QUANTILES} of its maxima, and a random one.",
         "The scan has no sample of this unit.",
     ),
