@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.row_encoding import projection_row
 from retroscope.auditing.audit import audit
 from retroscope.cli.main import main
-from retroscope.errors import RetroscopeError
+from retroscope.errors import ImageError, RetroscopeError
 from retroscope.geometry import Box
 from retroscope.network import Network
 from retroscope.results.projections import Projection
+from retroscope.scanning.sources import list_images
 from retroscope.unit import Unit
 from tests.conftest import built
+from tests.scanning.file_server import serve
+from tests.scanning.packing import files_of, write_tar, write_zip
 from tests.scanning.same_atlas import assert_same_atlas
 
 DEPTH, HEIGHT, WIDTH = 6, 14, 18
@@ -402,3 +406,57 @@ def test_an_atlas_of_images_holds_no_depths(tmp_path: Path) -> None:
         assert set(atlas.sql(f"SELECT {columns} FROM layers")) == {(None,) * 4}  # noqa: S608
         assert atlas.layers[0].size == (6, 6)
         assert atlas.layers[0].field.z is None
+
+
+@pytest.fixture
+def packed(folder: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The volumes of the folder in archives and behind URLs."""
+    files = files_of(folder)
+    zipped = write_zip(tmp_path / "volumes.zip", files)
+    served = {f"/set/{name}": data for name, data in files.items()}
+    with serve({**served, "/volumes.zip": zipped.read_bytes()}) as server:
+        yield {
+            "tar": str(write_tar(tmp_path / "volumes.tar", files)),
+            "zip": str(zipped),
+            "url": f"{server.url}/set/",
+            "url of a zip": f"{server.url}/volumes.zip",
+        }
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip", "url", "url of a zip"])
+def test_volumes_in_archives_and_behind_urls_are_those_of_the_folder(
+    net: Network, packed: dict[str, str], atlas: Atlas, kind: str
+) -> None:
+    to = Path(packed["tar"]).parent / "packed.atlas"
+    options: dict[str, Any] = {"layers": ["second"], "top": TOP, "projections": "none"}
+    with rs.scan(net, packed[kind], to=to, **options) as scanned:
+        for channel in range(5):
+            hits, found = (one.hits(f"second:{channel}") for one in (atlas, scanned))
+            assert [hit.unit.position for hit in found] == [hit.unit.position for hit in hits]
+            assert [hit.score for hit in found] == [hit.score for hit in hits]
+            assert [Path(hit.key).name for hit in found] == [Path(hit.key).name for hit in hits]
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_arrays_beside_photographs_in_an_archive_are_no_images(tmp_path: Path, kind: str) -> None:
+    array, photo = BytesIO(), BytesIO()
+    np.save(array, np.zeros((6, 5, 3), np.uint8))
+    PIL.Image.new("RGB", (5, 6)).save(photo, "png")
+    files = {"a.npy": array.getvalue(), "b.png": photo.getvalue()}
+    write = {"tar": write_tar, "zip": write_zip}[kind]
+    assert list_images(write(tmp_path / f"mixed.{kind}", files)).keys == [f"mixed.{kind}/b.png"]
+    alone = write(tmp_path / f"alone.{kind}", {"a.npy": files["a.npy"]})
+    assert list_images(alone).keys == [f"alone.{kind}/a.npy"]
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_frames_in_an_archive_are_refused_before_the_scan(
+    net: Network, tmp_path: Path, kind: str
+) -> None:
+    photo = BytesIO()
+    PIL.Image.new("RGB", (5, 6)).save(photo, "png")
+    files = {f"clips/{clip}/{frame}.png": photo.getvalue() for clip in "ab" for frame in range(3)}
+    archive = {"tar": write_tar, "zip": write_zip}[kind](tmp_path / f"clips.{kind}", files)
+    with pytest.raises(ImageError, match="is a single image, like all others, and the network"):
+        rs.scan(net, archive, to=tmp_path / "o.atlas")
+    assert not (tmp_path / "o.atlas").exists()

@@ -44,6 +44,17 @@ def find_clips(folder: str, glob: str | None) -> FoundFiles:
     return FoundFiles(folder, [clip for clip in clips if clip != _HERE], notes)
 
 
+def refuse_single_images(keys: Sequence[str]) -> None:
+    """Raises if all of these are single images, as of frames in an archive or behind a URL."""
+    if all(PurePath(key).suffix.lower() in SUFFIXES - VOLUME_SUFFIXES for key in keys):
+        endings = ", ".join(sorted(VOLUME_SUFFIXES))
+        raise ImageError(
+            f"{keys[0]!r} is a single image, like all others, and the network takes volumes or "
+            f"clips; in archives, lists and URLs these are files with all slices ({endings}), and "
+            "folders of frames are local folders: unpack or download them"
+        )
+
+
 def _sort_out(root: Path, paths: Sequence[str]) -> tuple[list[str], list[str]]:
     """The paths of volumes and clips in order, and the files that are neither."""
     clips, left_out = list[str](), list[str]()

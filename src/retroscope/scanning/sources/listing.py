@@ -15,7 +15,7 @@ from retroscope.scanning.dataset_facts import sample_classes, sample_keys
 from retroscope.scanning.label_files import labels_version
 from retroscope.scanning.sources.archives import ARCHIVE_KINDS, archive_kind, archive_shards
 from retroscope.scanning.sources.class_rules import ClassRule
-from retroscope.scanning.sources.clips import find_clips
+from retroscope.scanning.sources.clips import find_clips, refuse_single_images
 from retroscope.scanning.sources.folders import (
     ARRAY_SUFFIXES,
     FoundFiles,
@@ -112,7 +112,10 @@ def list_images(
     """
     if _names_files(source):
         rule = _class_rule(labels, class_folder)
-        return _shards(source, glob, rule, takes_volumes=takes_volumes).list_images()
+        images = _shards(source, glob, rule, takes_volumes=takes_volumes).list_images()
+        if takes_volumes:
+            refuse_single_images(images.keys)
+        return images
     if glob or labels or class_folder:
         raise RetroscopeError(
             "glob, labels and class_folder are for files; a data set has its own images and classes"

@@ -4,10 +4,10 @@ import tarfile
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
-from retroscope.scanning.sources.folders import is_hidden, no_images
+from retroscope.scanning.sources.folders import is_array_name, is_hidden, no_images
 from retroscope.scanning.sources.members import (
     SIDECARS,
     MemberFiles,
@@ -43,7 +43,10 @@ class TarFiles(MemberFiles):
 
 @dataclass
 class _Index:
-    """What the headers of a tar say: where images are, and the files that may state classes."""
+    """What the headers of a tar say: where images are, and the files that may state classes.
+
+    `arrays` are images only where there are no others.
+    """
 
     paths: list[str] = field(default_factory=list)
     starts: "array[int]" = field(default_factory=lambda: array("q"))
@@ -52,15 +55,26 @@ class _Index:
     hard_links: dict[int, str] = field(default_factory=dict)
     hidden: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
+    arrays: "_Index | None" = None
 
     def add(self, member: tarfile.TarInfo, glob: str | None) -> None:
         path = member_path(member.name)
         if is_image_member(path, glob) and not member.isdir():
-            self._add_image(path, member)
+            self.add_image(path, member)
         elif member.isreg() and path.endswith(tuple(SIDECARS)):
             self.sidecars[path] = member.offset_data, member.size
+        elif is_array_name(path) and not (glob or member.isdir()):
+            self.arrays = self.arrays or _Index()
+            self.arrays.add_image(path, member)
 
-    def _add_image(self, path: str, member: tarfile.TarInfo) -> None:
+    def images(self) -> "_Index":
+        """The index of the images, or that of the arrays if these are all."""
+        has_images = self.paths or self.hidden or self.links
+        return (
+            self if has_images or not self.arrays else replace(self.arrays, sidecars=self.sidecars)
+        )
+
+    def add_image(self, path: str, member: tarfile.TarInfo) -> None:
         if is_hidden(path):
             self.hidden.append(path)
         elif not (member.isreg() or member.islnk()):
@@ -97,6 +111,7 @@ def tar_images(
         index = _Index()
         for member in _members(archive, file):
             index.add(member, glob)
+        index = index.images()
         index.resolve_hard_links(name)
         if not (index.paths or glob):
             raise no_images(archive.location, glob, hidden=len(index.hidden))

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 
 from retroscope.errors import ImageError
-from retroscope.scanning.sources.folders import is_hidden, no_images
+from retroscope.scanning.sources.folders import is_array_name, is_hidden, no_images
 from retroscope.scanning.sources.members import (
     MemberFiles,
     is_image_member,
@@ -91,6 +91,8 @@ def index_zip(archive: StoredFile, glob: str | None = None) -> ZipIndex:
             ) from error
     members = [(member_path(info.filename), info) for info in infos if not info.is_dir()]
     images = [(path, info) for path, info in members if is_image_member(path, glob)]
+    if not images:  # of arrays, which are images where there are no others
+        images = [(path, info) for path, info in members if not glob and is_array_name(path)]
     hidden = [path for path, _ in images if is_hidden(path)]
     visible = [(path, info) for path, info in images if not is_hidden(path)]
     if not visible:
