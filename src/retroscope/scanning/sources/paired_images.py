@@ -3,8 +3,9 @@
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate, pairwise
-from os.path import normpath
+from os.path import normpath, splitext
 from pathlib import Path, PurePath
 
 from retroscope.argument_types import shorten
@@ -176,18 +177,29 @@ class _PathLookup:
     """
 
     def __init__(self, paths: Sequence[str], keys: Sequence[str]) -> None:
-        self.keys, self._paths = keys, frozenset(paths)
-        self._by_stem = _owners((path, [_without_suffix(path)]) for path in paths)
-        self._by_end = _owners((path, _ends(path)) for path in paths)
-        self._keys_by_end = _owners((key, _ends(key)) for key in keys)
+        self.keys, self._paths = keys, dict.fromkeys(paths)
 
     def find(self, key: str) -> str | None:
         """The path that belongs to a key, if there is one."""
         if key in self._paths:
             return key
+        return self._by_stem.get(_without_suffix(key)) or self._find_by_end(key)
+
+    def _find_by_end(self, key: str) -> str | None:
         ends = (end for end in _ends(key) if self._keys_by_end[end] == key)
-        by_end = (self._by_end.get(end) for end in ends)
-        return self._by_stem.get(_without_suffix(key)) or next(filter(None, by_end), None)
+        return next(filter(None, map(self._by_end.get, ends)), None)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, str | None]:
+        return _owners((path, [_without_suffix(path)]) for path in self._paths)
+
+    @cached_property
+    def _by_end(self) -> dict[str, str | None]:
+        return _owners((path, _ends(path)) for path in self._paths)
+
+    @cached_property
+    def _keys_by_end(self) -> dict[str, str | None]:
+        return _owners((key, _ends(key)) for key in self.keys)
 
 
 def _owners(names: Iterable[tuple[str, Iterable[str]]]) -> dict[str, str | None]:
@@ -205,14 +217,14 @@ def _ends(path: str) -> Iterator[str]:
     >>> list(_ends("a/b.png"))
     ['a/b.png', 'a/b', 'b.png', 'b']
     """
-    parts = PurePath(path).parts
+    parts = path.split("/")
     for start in range(len(parts)):
-        end = str(PurePath(*parts[start:]))
+        end = "/".join(parts[start:])
         yield from (end, _without_suffix(end))
 
 
 def _without_suffix(path: str) -> str:
-    return str(PurePath(path).with_suffix(""))
+    return splitext(path)[0]  # noqa: PTH122 - which takes a tenth of the time
 
 
 def _numbers(partners: _Partners, text: str) -> list[float]:
