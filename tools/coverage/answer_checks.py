@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import permutations
+from math import prod
 from time import monotonic
 from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from tools.coverage.field_checks import forward, is_counted, spread
+from tools.coverage.field_checks import at_position, forward, is_counted, spread
 from tools.coverage.report import Report
 from tools.coverage.rules_by_patching import (
     CountingMode,
@@ -64,26 +65,28 @@ def _refuse_absent_modules(subject: Subject, report: Report) -> None:
 
 def tokens_as_maps(output: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     """The last tokens (1, tokens, channels) as maps; those in front have no position."""
-    channels, height, width = shape
-    count = height * width
+    channels, *size = shape
+    count = prod(size)
     if output.dim() == 4:  # the channels of each head, or all tokens in one window
         heads, tokens, width_of_head = output.shape[1:]
         if (tokens, heads * width_of_head) == (count, channels):
             output = output.transpose(1, 2).flatten(2)
-    is_grid = output.dim() == 3 and output.shape[2] == channels and width > 1
+    is_grid = output.dim() == 3 and output.shape[2] == channels and size[-1] > 1
     if not is_grid or output.shape[1] < count:
         return output
-    return output[:, -count:].transpose(1, 2).reshape(1, channels, height, width)
+    return output[:, -count:].transpose(1, 2).reshape(1, *shape)
 
 
 def same_maps(output: torch.Tensor, maps: torch.Tensor, *, precise: bool) -> bool:
-    """Whether a module's output has these maps (channels, height, width), in any layout."""
+    """Whether a module's output has these maps (channels and axes), in any layout."""
     if output.is_quantized:
         output = output.dequantize()
     output = tokens_as_maps(output, tuple(maps.shape))
-    if output.dim() not in (2, 3, 4) or len(output) != 1 or output.numel() != maps.numel():
+    if not 2 <= output.dim() <= maps.dim() + 1 or len(output) != 1:
         return False
-    padded = output[0].reshape(*output.shape[1:], *(1,) * (4 - output.dim()))
+    if output.numel() != maps.numel():
+        return False
+    padded = output[0].reshape(*output.shape[1:], *(1,) * (maps.dim() + 1 - output.dim()))
     tolerance = 1e-9 if precise else 1e-4
     scale = float(padded.abs().max())
     return any(
@@ -91,7 +94,7 @@ def same_maps(output: torch.Tensor, maps: torch.Tensor, *, precise: bool) -> boo
         and torch.allclose(
             padded.permute(order).to(maps), maps, tolerance, tolerance * scale, equal_nan=True
         )
-        for order in permutations(range(3))
+        for order in permutations(range(maps.dim()))
     )
 
 
@@ -163,18 +166,18 @@ def _step_agrees(subject: Subject, layer: Layer, projection: rs.Projection, leng
     ahead, behind = (
         forward(subject, [layer], subject.image + sign * step)[layer.index] for sign in (1, -1)
     )
-    slope = ((ahead - behind) / 2)[0, unit.channel, unit.position[0], unit.position[1]]
+    slope = at_position((ahead - behind) / 2, unit.position)[unit.channel]
     measured = float(slope) * projection.activation
-    claimed = float((projection.full() * np.asarray(step.permute(1, 2, 0))).sum())
+    claimed = float((projection.full() * np.asarray(step.movedim(0, -1))).sum())
     rounding = 1e-13 * projection.activation**2
     return abs(measured - claimed) <= 1e-3 * max(abs(measured), abs(claimed)) + rounding
 
 
 def sample_unit(subject: Subject, layer: Layer) -> rs.Unit:
     """The strongest channel at a position near the centre."""
-    maps = forward(subject, [layer], subject.image)[layer.index][0]
-    y, x = layer.size[0] // 2, layer.size[1] // 3
-    return rs.Unit(layer.name, int(maps[:, y, x].nan_to_num().argmax()), (y, x))
+    maps = forward(subject, [layer], subject.image)[layer.index]
+    position = *(length // 2 for length in layer.size[:-1]), layer.size[-1] // 3
+    return rs.Unit(layer.name, int(at_position(maps, position).nan_to_num().argmax()), position)
 
 
 def plain_projection(
@@ -194,22 +197,25 @@ def plain_projection(
     if maps is None or not maps.requires_grad:
         return None
     assert unit.channel is not None
-    value = maps[unit.channel, unit.position[0], unit.position[1]]
+    value = maps[unit.channel, *unit.position]
     (signal,) = torch.autograd.grad(
         value, pixels, value.detach(), materialize_grads=True, allow_unused=True
     )
-    return np.asarray(signal.permute(1, 2, 0))
+    return np.asarray(signal.movedim(0, -1))
 
 
 def as_maps(output: torch.Tensor, layer: Layer) -> torch.Tensor | None:
-    """A module's output as (channels, height, width), if its layout is plain to see."""
+    """A module's output as channels and axes, if its layout is plain to see."""
     shape = layer.channels, *layer.size
     output = tokens_as_maps(output, shape)
-    if output.dim() not in (2, 3, 4) or len(output) != 1:
+    if not 2 <= output.dim() <= len(shape) + 1 or len(output) != 1:
         return None
-    padded = output[0].reshape(*output.shape[1:], *(1,) * (4 - output.dim()))
-    orders = {2: [(0, 1, 2)], 3: [(1, 0, 2)], 4: [(0, 1, 2), (2, 0, 1)]}[output.dim()]
-    fitting = [padded.permute(order) for order in orders if padded.permute(order).shape == shape]
+    padded = output[0].reshape(*output.shape[1:], *(1,) * (len(shape) + 1 - output.dim()))
+    first = tuple(range(len(shape)))
+    orders = {2: [first], 3: [(1, 0, *first[2:])]}
+    orders[len(shape) + 1] = [first, (first[-1], *first[:-1])]
+    permuted = [padded.permute(order) for order in orders.get(output.dim(), [])]
+    fitting = [maps for maps in permuted if maps.shape == shape]
     return fitting[0] if len(fitting) == 1 else None
 
 
@@ -240,7 +246,7 @@ def check_crops(subject: Subject, report: Report) -> None:
         if not (layer.field.whole or layer.field.global_context)
     ]
     for layer in spread(local, SAMPLED_UNITS):
-        for unit in (sample_unit(subject, layer), rs.Unit(layer.name, 0, (0, layer.size[1] - 1))):
+        for unit in (sample_unit(subject, layer), _unit_at_corner(layer)):
             for rules in ("gradient", "guided", "deconvnet"):
                 if monotonic() > deadline:
                     report.facts["crops_cut_short"] = 1
@@ -257,6 +263,10 @@ def check_crops(subject: Subject, report: Report) -> None:
                     report.answer_is_wrong(
                         f"crop ({rules}) of {unit}: differs by {difference:.2g} from the whole"
                     )
+
+
+def _unit_at_corner(layer: Layer) -> rs.Unit:
+    return rs.Unit(layer.name, 0, (*(0 for _ in layer.size[:-1]), layer.size[-1] - 1))
 
 
 @contextmanager

@@ -64,7 +64,9 @@ TORCHVISION_SIZES: dict[str, tuple[Size, ...]] = {
     "detection": ((128, 128),),
     "quantized": ((64, 64), (96, 96), (224, 224)),
     "optical flow": ((128, 128),),
+    "video": ((8, 64, 64), (16, 224, 224)),
 }
+"""Of a family that takes no other; of clips, the frames come first."""
 
 
 def torchvision_cases() -> Iterator[Case]:

@@ -92,13 +92,13 @@ def check_fields(subject: Subject, report: Report) -> None:
     sampled = spread(layers, SAMPLED_LAYERS)
     clean = forward(subject, sampled, subject.image)
     for layer in sampled:
-        for y, x in positions(layer):
+        for position in positions(layer):
             if monotonic() > deadline:
                 report.facts["fields_cut_short"] = 1
                 return
-            box = layer.field.box(y, x).clip(*subject.net.input_size)
-            if not covers(box, subject.net.input_size):
-                _perturb(subject, report, layer, position=(y, x), box=box, clean=clean)
+            box = layer.field.box(*position).clip_to(subject.net.input_size)
+            if box != Box.whole(subject.net.input_size):
+                _perturb(subject, report, layer, position=position, box=box, clean=clean)
 
 
 def _perturb(
@@ -106,26 +106,26 @@ def _perturb(
     report: Report,
     layer: Layer,
     *,
-    position: tuple[int, int],
+    position: tuple[int, ...],
     box: Box,
     clean: Maps,
 ) -> None:
-    y, x = position
     maps = clean[layer.index]
-    before = maps[0, :, y, x]
+    before = at_position(maps, position)
     tolerance = (1e-9 if subject.precise else 1e-4) * (
         float(before.abs().max()) + 1e-3 * float(maps.abs().max())
     )
     for amount in (2.0, 60.0):
         noise = torch.randn_like(subject.image) * amount
-        noise[:, box.top : box.bottom, box.left : box.right] = 0
-        after = forward(subject, [layer], subject.image + noise)[layer.index][0, :, y, x]
+        noise[:, *box.slices(len(position))] = 0
+        after = at_position(forward(subject, [layer], subject.image + noise)[layer.index], position)
         difference = float((after - before).abs().max())
         report.add("field_perturbations")
         if not difference <= tolerance and bool(before.isfinite().all()):
             report.answer_is_wrong(
-                f"field too small: {layer.name}@{y},{x} claims {layer.field}, but pixels outside "
-                f"change it by {difference:.2g} (largest value {float(before.abs().max()):.2g})"
+                f"field too small: {_place(layer, position)} claims {layer.field}, but pixels "
+                f"outside change it by {difference:.2g} (largest value "
+                f"{float(before.abs().max()):.2g})"
             )
             return
 
@@ -143,13 +143,15 @@ def check_gradient_support(subject: Subject, report: Report) -> None:
             report.facts["support"] = f"torch cannot differentiate it: {str(error)[:100]}"
             return
         for layer in sampled:
-            for y, x in positions(layer):
+            for position in positions(layer):
                 if monotonic() > deadline:
                     report.facts["support_cut_short"] = 1
                     return
-                unit = outputs[layer.index][0, :, y, x]
+                unit = at_position(outputs[layer.index], position)
                 if unit.requires_grad and not unit.is_complex():
-                    _compare_support(subject, report, layer, position=(y, x), unit=unit, at=pixels)
+                    _compare_support(
+                        subject, report, layer, position=position, unit=unit, at=pixels
+                    )
 
 
 def _compare_support(
@@ -157,7 +159,7 @@ def _compare_support(
     report: Report,
     layer: Layer,
     *,
-    position: tuple[int, int],
+    position: tuple[int, ...],
     unit: torch.Tensor,
     at: torch.Tensor,
 ) -> None:
@@ -166,46 +168,45 @@ def _compare_support(
         (unit * weights).sum(), at, retain_graph=True, allow_unused=True, materialize_grads=True
     )
     strength = gradient.abs().amax(0)
-    height, width = subject.net.input_size
     is_seen = strength > 1e-9 * strength.max()
     if not is_seen.any():
         return
-    box = Box(0, 0, height, width)
+    box = Box.whole(subject.net.input_size)
     if not layer.field.whole:
-        box = layer.field.box(*position).clip(height, width)
+        box = layer.field.box(*position).clip_to(subject.net.input_size)
         outside = is_seen.clone()
-        outside[box.top : box.bottom, box.left : box.right] = False
+        outside[box.slices(len(position))] = False
         if outside.any() and not layer.field.global_context:
             if not _changes_outside(subject, layer, position=position, box=box):
                 report.add("plain_gradient_is_wrong")
                 return
             report.answer_is_wrong(
-                f"field too small: {layer.name}@{position[0]},{position[1]} claims {layer.field}, "
-                "but its gradient is not zero outside"
+                f"field too small: {_place(layer, position)} claims {layer.field}, but its "
+                "gradient is not zero outside"
             )
     _record_tightness(report, layer, box, is_seen)
 
 
 def _changes_outside(
-    subject: Subject, layer: Layer, *, position: tuple[int, int], box: Box
+    subject: Subject, layer: Layer, *, position: tuple[int, ...], box: Box
 ) -> bool:
     """Whether pixels outside a box change a unit. Torch's own gradient can be wrong there."""
-    y, x = position
-    before = forward(subject, [layer], subject.image)[layer.index][0, :, y, x]
+    before = at_position(forward(subject, [layer], subject.image)[layer.index], position)
     noise = torch.randn_like(subject.image) * 2
-    noise[:, box.top : box.bottom, box.left : box.right] = 0
-    after = forward(subject, [layer], subject.image + noise)[layer.index][0, :, y, x]
+    noise[:, *box.slices(len(position))] = 0
+    after = at_position(forward(subject, [layer], subject.image + noise)[layer.index], position)
     return not float((after - before).abs().max()) <= 1e-12 * float(before.abs().max())
 
 
 def _record_tightness(report: Report, layer: Layer, box: Box, is_seen: torch.Tensor) -> None:
-    inside = is_seen[box.top : box.bottom, box.left : box.right]
-    if not inside.any():
+    rank = is_seen.dim()
+    places = is_seen[box.slices(rank)].nonzero()
+    if len(places) == 0:
         return
-    rows, columns = inside.any(1).nonzero(), inside.any(0).nonzero()
-    tall = int(rows.max() - rows.min()) + 1
-    wide = int(columns.max() - columns.min()) + 1
-    is_tight = tall >= 0.8 * box.height and wide >= 0.8 * box.width
+    extents = (places.amax(0) - places.amin(0) + 1).tolist()
+    is_tight = all(
+        extent >= 0.8 * length for extent, length in zip(extents, box.size(rank), strict=True)
+    )
     scope = "whole" if layer.field.whole else "gated" if layer.field.global_context else "local"
     report.add(f"support_{scope}")
     report.add(f"support_{scope}_tight", int(is_tight))
@@ -230,16 +231,22 @@ def forward(
     return outputs
 
 
-def positions(layer: Layer) -> Iterator[tuple[int, int]]:
+def positions(layer: Layer) -> Iterator[tuple[int, ...]]:
     """A corner, the centre, and one in between."""
-    height, width = layer.size
-    corner = (0, 0) if layer.index % 2 else (height - 1, width - 1)
-    yield from dict.fromkeys((corner, (height // 2, width // 2), (height // 3, 2 * width // 3)))
+    size = layer.size
+    corner = tuple(0 if layer.index % 2 else length - 1 for length in size)
+    centre = tuple(length // 2 for length in size)
+    between = *(length // 3 for length in size[:-1]), 2 * size[-1] // 3
+    yield from dict.fromkeys((corner, centre, between))
 
 
-def covers(box: Box, size: tuple[int, ...]) -> bool:
-    """Whether the box is the whole image."""
-    return (box.top, box.left, box.bottom, box.right) == (0, 0, *size)
+def at_position(maps: torch.Tensor, position: tuple[int, ...]) -> torch.Tensor:
+    """All channels of the first image at a position."""
+    return maps[0].movedim(0, -1)[position]
+
+
+def _place(layer: Layer, position: tuple[int, ...]) -> str:
+    return f"{layer.name}@{','.join(map(str, position))}"
 
 
 def _claims_less_than_all(layer: Layer) -> bool:

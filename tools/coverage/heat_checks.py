@@ -17,12 +17,13 @@ from torch import Tensor
 import retroscope as rs
 
 Heat = Callable[[Tensor, Tensor], Tensor]
-"""The heat (height, width) of maps and their gradients (channels, height, width)."""
+"""The heat (along the axes) of maps and their gradients (channels, and the axes)."""
 
 
 def _gradcam(maps: Tensor, slopes: Tensor) -> Tensor:
     """Each map weighted by the mean of its gradient (Selvaraju 2017)."""
-    return (slopes.mean((1, 2))[:, None, None] * maps).sum(0).clamp(min=0)
+    axes = tuple(range(1, maps.dim()))
+    return (slopes.mean(axes, keepdim=True) * maps).sum(0).clamp(min=0)
 
 
 def _hirescam(maps: Tensor, slopes: Tensor) -> Tensor:
@@ -139,7 +140,7 @@ def _best(result: Any, heat_map: rs.HeatMap) -> Tensor | None:
 def _targets(subject: Subject) -> Iterator[str]:
     """Targets that the outputs have, one for each method that is compared."""
     result: Any = subject.plain.result
-    height, width = subject.net.input_size
+    height, width = subject.net.input_size[-2:]
     scores, logits = _box_scores(result), _logits(subject, result)
     if subject.case.family in {"detection", "ultralytics"} and scores is not None and len(scores):
         yield "box:1"

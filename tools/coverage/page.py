@@ -38,7 +38,7 @@ of retroscope with plain definitions:
   must not reach the unit;
 - **values**: the maps of a layer are the output of the module of that name;
 - **tokens**: the grid and the tokens without a position are as many as the module returns; where
-  each token attends to itself alone, it depends on pixels of its place;
+  each token attends to itself alone, its place is in the middle of the pixels that reach it;
 - **projections**: equal to torch's own gradient, to the change that small steps make, and to guided
   backpropagation and the deconvnet written by replacing torch's rectifiers; crops equal whole
   images;
@@ -53,8 +53,8 @@ A wrong answer contradicts its definition without saying so. *Tight* are local f
 reaches at least 80 % of the claimed height and width. Each kind of check has a time limit, so large
 networks have fewer comparisons.
 
-All networks get single images, so those of video are refused here; `tests/` check their answers.
-`docs/coverage.jsonl` has a line for each network; a run adds those that it lacks.
+Networks of video get a clip, the others an image. `docs/coverage.jsonl` has a line for each
+network; a run adds those that it lacks.
 
 A network is *right* if all answers about it were, *partly refused* if some were refused by name and
 the others right, and *refused* if it does not open.

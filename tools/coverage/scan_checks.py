@@ -19,7 +19,7 @@ PROJECTED_CHANNELS = 150
 
 
 def check_scan(subject: Subject, report: Report) -> None:
-    """A scan of four images ends, and its best hits are the maxima of plain runs."""
+    """A scan of four images or clips ends, and its best hits are the maxima of plain runs."""
     layers = [layer for layer in subject.net.layers if ":" not in layer.name]
     if not layers:
         return
@@ -44,13 +44,16 @@ def check_scan(subject: Subject, report: Report) -> None:
 
 def _write_images(folder: Path, subject: Subject) -> list[Path]:
     folder.mkdir()
-    height, width = subject.net.input_size
+    *depth, height, width = subject.net.input_size
     numbers = np.random.default_rng(0)
     paths = []
     for name in "abcd":
-        paths.append(folder / f"{name}.png")
-        pixels = numbers.integers(0, 256, (height + 3, width + 5, 3), dtype=np.uint8)
-        PIL.Image.fromarray(pixels).save(paths[-1])
+        pixels = numbers.integers(0, 256, (*depth, height + 3, width + 5, 3), dtype=np.uint8)
+        paths.append(folder / f"{name}.{'npy' if depth else 'png'}")
+        if depth:
+            np.save(paths[-1], pixels)
+        else:
+            PIL.Image.fromarray(pixels).save(paths[-1])
     return paths
 
 
@@ -59,7 +62,7 @@ def _compare_hits(
 ) -> None:
     inputs = [subject.net.prepare(path).tensor for path in images]
     maps = torch.stack([forward(subject, [layer], image)[layer.index][0] for image in inputs])
-    channel = int(maps.amax((0, 2, 3)).argmax())
+    channel = int(maps.transpose(0, 1).flatten(1).amax(1).argmax())
     expected = float(maps[:, channel].max())
     if not np.isfinite(expected):
         return

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from retroscope.geometry import format_size
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 
-Size = tuple[int, int]
+Size = tuple[int, ...]
 SIZES: tuple[Size, ...] = ((64, 64), (96, 96), (128, 128), (224, 224), (256, 256), (299, 299))
 
 
@@ -80,7 +81,7 @@ class Subject:
 
         Torch's gradient of a batch norm depends on the layout, so both sides use the same one.
         """
-        is_last = self.net.survey(self.net.input_size).channels_last
+        is_last = self.net.survey(self.net.input_size).channels_last and image.dim() == 3
         layout = torch.channels_last if is_last else torch.contiguous_format
         return image[None].clone(memory_format=layout)
 
@@ -149,7 +150,7 @@ def build_subject(case: Case, seed: int = 0) -> Subject:
             try:
                 return _build(case, size, dtype, seed)
             except Exception as error:  # noqa: BLE001 - the next size or type is tried
-                errors.append(f"{size[0]}x{size[1]}: {type(error).__name__}: {str(error)[:200]}")
+                errors.append(f"{format_size(size)}: {type(error).__name__}: {str(error)[:200]}")
     raise NotImplementedError("; ".join(errors[-2:]))
 
 
@@ -210,6 +211,8 @@ def with_held_inputs(module: nn.Module, others: dict[str, torch.Tensor]) -> nn.M
 
 def _run_in_layout(module: nn.Module, image: torch.Tensor) -> PlainRun:
     """Stored channels last, as retroscope does where it can: some networks amplify rounding."""
+    if image.dim() > 4:  # clips are not
+        return run_plainly(module, image)
     try:
         return run_plainly(module, image.to(memory_format=torch.channels_last))
     except RuntimeError:

@@ -16,6 +16,7 @@ from tools.coverage.rules_by_patching import mended_batch_norm
 from tools.coverage.subject import Subject, run_plainly
 from torch import Tensor
 
+from retroscope.geometry import Field
 from retroscope.results.layers import Layer
 
 SAMPLED_LAYERS = 6
@@ -26,7 +27,7 @@ def check_tokens(subject: Subject, report: Report) -> None:
     """Tokens are counted as the modules return them, and lie where their patch is."""
     by_path = subject.layers_of_modules()
     listed = {path: layer for path, layer in by_path.items() if _lists_tokens(subject, path)}
-    grids = {path: layer for path, layer in listed.items() if layer.size[1] > 1}
+    grids = {path: layer for path, layer in listed.items() if layer.size[-1] > 1}
     report.facts["token_layers"] = len(grids)
     report.facts["token_layers_without_a_grid"] = len(listed) - len(grids)
     report.facts["extra_tokens"] = max((layer.extra_tokens for layer in grids.values()), default=0)
@@ -50,7 +51,7 @@ def _compare_count(subject: Subject, report: Report, layer: Layer, *, path: str)
     """All tokens are either of the grid or extra; the grid of a block is that of the patches."""
     output = subject.plain.output(path)
     assert output is not None
-    tokens, grid = output.shape[1], layer.size[0] * layer.size[1]
+    tokens, grid = output.shape[1], prod(layer.size)
     if layer.channels != output.shape[2] or tokens != grid + layer.extra_tokens:
         report.answer_is_wrong(
             f"tokens: {layer.name} has {layer.size} and {layer.extra_tokens} more, of {tokens}"
@@ -81,43 +82,58 @@ def _compare_places(subject: Subject, report: Report) -> None:
         maps = None if output is None else as_maps(output, layer)
         if maps is None or not maps.requires_grad:
             continue
-        for y, x in _places(layer):
+        for position in _places(layer):
             if monotonic() > deadline:
                 return
             (slope,) = torch.autograd.grad(
-                maps[:, y, x].sum(), pixels, retain_graph=True, materialize_grads=True
+                maps.movedim(0, -1)[position].sum(),
+                pixels,
+                retain_graph=True,
+                materialize_grads=True,
             )
-            _compare_place(report, layer, position=(y, x), strength=slope.abs().amax(0))
+            _compare_place(report, layer, position=position, strength=slope.abs().amax(0))
 
 
-def _places(layer: Layer) -> Iterator[tuple[int, int]]:
-    """Two positions whose y and x differ."""
-    height, width = layer.size
-    yield from dict.fromkeys(((height // 2, width - 1), (0, width // 2)))
+def _places(layer: Layer) -> Iterator[tuple[int, ...]]:
+    """Two positions that differ along all axes."""
+    *lengths, width = layer.size
+    middle = *(length // 2 for length in lengths), width - 1
+    yield from dict.fromkeys((middle, (*(0 for _ in lengths), width // 2)))
 
 
 def _compare_place(
-    report: Report, layer: Layer, *, position: tuple[int, int], strength: Tensor
+    report: Report, layer: Layer, *, position: tuple[int, ...], strength: Tensor
 ) -> None:
-    """A pixel of a token's place reaches it, if not all pixels do.
+    """A token is in the middle of the pixels that reach it, if not all pixels do.
 
-    Its place is its share of the image: strided convolutions and slices move it by up to a half.
+    Not where the border of the image may cut them.
     """
     is_seen = strength > 1e-9 * strength.max()
-    if bool(is_seen.any(0).all() and is_seen.any(1).all()) or not is_seen.any():
+    by_axis = [is_seen.movedim(axis, 0).flatten(1).any(1) for axis in range(is_seen.dim())]
+    if all(bool(pixels.all()) for pixels in by_axis) or not is_seen.any():
         report.add("token_places_whole")
         return
     report.add("token_places")
-    y, x = (
-        slice(index * pixels // length, -(-(index + 1) * pixels // length))
-        for index, pixels, length in zip(position, is_seen.shape, layer.size, strict=True)
-    )
-    if not is_seen[y, x].any():
-        rows, columns = is_seen.any(1).nonzero(), is_seen.any(0).nonzero()
-        report.answer_is_wrong(
-            f"tokens: {layer.name}@{position[0]},{position[1]} is of the pixels "
-            f"{int(rows.min())}-{int(rows.max())},{int(columns.min())}-{int(columns.max())}"
+    axes = zip(position, layer.field.axes(is_seen.dim()), by_axis, strict=True)
+    if not all(_is_in_the_middle(*axis, layer=layer) for axis in axes):
+        place = ",".join(map(str, position))
+        pixels = ", ".join(
+            f"{int(seen.nonzero().min())}-{int(seen.nonzero().max())}" for seen in by_axis
         )
+        report.answer_is_wrong(f"tokens: {layer.name}@{place} is of the pixels {pixels}")
+
+
+def _is_in_the_middle(index: int, field: Field, is_seen: Tensor, *, layer: Layer) -> bool:
+    """Whether a unit's field is around the middle of the pixels that reach it along an axis.
+
+    Rectifiers may hide some of these pixels. Where places are approximate, they are so to a stride.
+    """
+    pixels, (start, stop) = is_seen.nonzero(), field.at(index)
+    first, last = int(pixels.min()), int(pixels.max())
+    if first == 0 or last == len(is_seen) - 1:
+        return first < (start + stop + 1) / 2 and (start + stop - 3) / 2 < last
+    slack = float(field.stride) * (1 if layer.note else 1 / 4)
+    return abs((first + last) - (start + stop - 1)) / 2 <= max(slack, 1)
 
 
 @contextmanager
