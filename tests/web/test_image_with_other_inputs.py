@@ -255,6 +255,13 @@ def test_the_page_asks_for_the_others_and_uses_them(
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_the_page_of_an_image_shows_what_came_with_it(served_with_net: str, look: Looks) -> None:
+    page = look(f"{served_with_net}image/2.html")
+    page.wait_for_selector("#predictions li")
+    said = page.locator("#others figcaption").all_inner_texts()
+    assert said == ["before", f"numbers: {2 / 7:g}, -2"]
+
+
 def test_several_files_are_dropped_at_once(
     served_with_net: str, mine: dict[str, Any], look: Looks
 ) -> None:

@@ -92,6 +92,11 @@ def _classify(session: LiveSession, image: NetworkInput, _params: Params) -> Res
     yield from _predictions(observe(session.net, image, []))
 
 
+def _inputs(session: LiveSession, image: NetworkInput, _params: Params) -> Results:
+    """The other inputs that come with an image, for a network that takes several."""
+    yield {"others": other_facts(session.net, image)}
+
+
 def _cam(session: LiveSession, image: NetworkInput, params: Params) -> Results:
     """The class activation map of a class."""
     heat = cam(session.net, image, target=_target(params))
@@ -139,6 +144,7 @@ def _unit(session: LiveSession, image: NetworkInput, params: Params) -> Results:
 ANALYSES: dict[str, Analysis] = {
     "overview": _overview,
     "classify": _classify,
+    "inputs": _inputs,
     "cam": _cam,
     "occlusion": _occlusion,
     "unit": _unit,

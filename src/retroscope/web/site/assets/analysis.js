@@ -101,6 +101,25 @@
       item.append(button, figure, bar);
       return item;
     });
+  // What came with an image, as the network received it: pictures, and numbers as text.
+  retroscope.showInputs = (container, inputs) => {
+    const figures = inputs.map(({ name, image, text }) => {
+      const figure = document.createElement("figure");
+      const caption = document.createElement("figcaption");
+      caption.className = "note";
+      caption.textContent = image ? name : `${name}: ${text}`;
+      if (image) {
+        const picture = document.createElement("img");
+        picture.src = image;
+        picture.alt = `${name}, as the network received it`;
+        figure.append(picture);
+      }
+      figure.append(caption);
+      return figure;
+    });
+    container.replaceChildren(...figures);
+    container.hidden = !figures.length;
+  };
   retroscope.formatPercent = (share) => {
     if (share === null) return "–";
     return share > 0 && share < 0.0001 ? "under 0.01 %" : `${Number((100 * share).toPrecision(2))} %`;

@@ -96,5 +96,11 @@
       caption.textContent = title;
     });
   });
-  run({ analysis: "classify" }, ({ predictions = [] }) => list.replaceChildren(...retroscope.predictionItems(predictions)));
+  const showClasses = () =>
+    run({ analysis: "classify" }, ({ predictions = [] }) => list.replaceChildren(...retroscope.predictionItems(predictions)));
+  // What came with the image comes first: if it is gone, so are the classes.
+  const showInputs = ({ others }) => retroscope.showInputs(document.getElementById("others"), others);
+  if (retroscope.model.inputs?.others.length) {
+    run({ analysis: "inputs" }, showInputs).then(() => status.textContent || showClasses());
+  } else showClasses();
 })();

@@ -80,7 +80,7 @@
       networkInput = facts.image;
       size = facts.size;
       inputNotes = facts.notes;
-      otherInputs.show(byId("others"), facts.others);
+      retroscope.showInputs(byId("others"), facts.others);
       byId("analysis").hidden = false;
       showInput();
     }

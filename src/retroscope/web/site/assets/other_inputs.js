@@ -123,23 +123,6 @@
       }
       return body;
     },
-    // Shows what came with an image, as the network received it.
-    show: (container, received) => {
-      container.replaceChildren(
-        ...received.map(({ name, image: src, text }) => {
-          const figure = make("figure");
-          if (src) {
-            const picture = make("img");
-            picture.src = src;
-            picture.alt = `${name}, as the network received it`;
-            figure.append(picture);
-          }
-          figure.append(make("figcaption", "note", src ? name : `${name}: ${text}`));
-          return figure;
-        }),
-      );
-      container.hidden = !received.length;
-    },
   };
 
   form.append(...others.map(makeField), ...held.map(makeHeld));
