@@ -13,6 +13,7 @@ from PIL import Image
 from skimage import data
 
 import retroscope as rs
+from retroscope.render.captions import percent
 from retroscope.render.layout import TIGHT, column, grid, page, row
 from retroscope.render.text import BODY, HEADING, LABEL, line
 from retroscope.render.theme import MUTED
@@ -29,7 +30,7 @@ UNITS = (
     "head.relu:756@5,4",
 )
 """Units of the cat's photograph, from shallow to deep."""
-PARTS = ("a pupil", "a lower lid", "the nose's edge", "the nose", "whisker pad", "an eye", "muzzle")
+PARTS = ("pupil", "lower eyelid", "edge of the nose", "nose", "whisker pad", "eye", "muzzle")
 PHOTOGRAPHS = ("chelsea", "coffee", "astronaut", "camera")
 NEIGHBOURS = ("head.relu:760@3,1", "head.relu:1044@3,1")
 """Two strong units at one position of the cat's photograph."""
@@ -47,9 +48,10 @@ PATTERN_CLASSES = (
 )
 
 
-def photograph(name: str) -> Any:
+def photograph(name: str) -> rs.Image:
     """A photograph of scikit-image."""
-    return np.asarray(getattr(data, name)())
+    pixels = Image.fromarray(getattr(data, name)()).convert("RGB")
+    return rs.Image(np.asarray(pixels), source=name)
 
 
 def tile(pixels: Any, side: int = TILE) -> Image.Image:
@@ -77,8 +79,8 @@ def units(net: rs.Network) -> Image.Image:
         tiles = [tile(pixels) for pixels in (projection.patch, tones, projection.lit())]
         columns.append(captioned(column(tiles, gap=TIGHT), part, f"{layer}, channel {channel}"))
     heading = line(
-        "Seven units of an EfficientNet, from shallow to deep: what each sees, what makes it fire, "
-        "and the one lit by the other",
+        "Seven units of an EfficientNet, from shallow to deep: the patch each sees, what makes "
+        "it fire, and both in one",
         width=columns[0].width * len(columns),
         size=HEADING,
     )
@@ -108,7 +110,7 @@ def heat(net: rs.Network) -> Image.Image:
     for name in PHOTOGRAPHS:
         result = rs.cam(net, photograph(name))
         overlaid = tile(rs.draw(result, bare=True), 2 * TILE - 30)
-        cells.append(captioned(overlaid, str(result.target), f"{result.probability:.0%}"))
+        cells.append(captioned(overlaid, str(result.target), percent(result.probability or 0)))
     return page([row(cells)])
 
 
@@ -120,7 +122,7 @@ def explanation(net: rs.Network) -> Image.Image:
 
 def occlusion(net: rs.Network) -> Image.Image:
     """What the class score loses where a grey square hides the photograph."""
-    return rs.draw(rs.occlusion(net, photograph("coffee"), size=40, stride=12))
+    return rs.draw(rs.occlusion(net, photograph("chelsea"), size=40, stride=12))
 
 
 def patterns(net: rs.Network) -> Image.Image:
