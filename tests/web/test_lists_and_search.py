@@ -141,11 +141,11 @@ def test_all_units_of_an_image_are_framed_at_once_and_are_links(served: str, loo
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("nothing", "no page &#39;nothing&#39;"),
-        ("a/b/c.html", "no page &#39;a/b/c.html&#39;"),
-        ("layer/conv9.html", "no layer &#39;conv9&#39; in this atlas"),
-        ("unit/features.0/99.html", "no channel 99 in features.0"),
-        ("image/99999.html", "no image 99999"),
+        ("nothing", "No page &#39;nothing&#39;"),
+        ("a/b/c.html", "No page &#39;a/b/c.html&#39;"),
+        ("layer/conv9.html", "No layer &#39;conv9&#39; in this atlas"),
+        ("unit/features.0/99.html", "No channel 99 in features.0"),
+        ("image/99999.html", "No image 99999"),
         ("%3Cscript%3E", "&lt;script&gt;"),
     ],
 )
