@@ -115,3 +115,15 @@ def test_the_pattern_of_a_unit_is_a_strip(retroscope: Retroscope) -> None:
     said = retroscope("synthesize", CLASSIFIER, "0:2", "--recipe", "octaves")
     assert said.status == 2
     assert "makes images of 416 pixels" in said.err
+
+
+@pytest.mark.usefixtures("desk")
+def test_explain_writes_a_page_of_slices(retroscope: Retroscope) -> None:
+    said = retroscope("explain", CLASSIFIER, "scan.npy", "--top", "1", "-o", "page.html", "--json")
+    assert said.status == 0
+    facts = json.loads(said.out)
+    assert len(facts["layers"][0]["units"][0]["box"]) == 6
+    page = Path("page.html").read_text("utf-8")
+    assert "slices z 0, 1, 2, 3, 4, 5 of 0 to 5" in page
+    assert retroscope("explain", CLASSIFIER, "scan.npy", "-o", "page.png").status == 0
+    assert pixels_of("page.png").shape[1] > 600

@@ -407,7 +407,6 @@ def mistakes() -> Iterator[tuple[Callable[[Network], object], type[RetroscopeErr
         "it is a batch, give one volume of it",
     )
     yield rs.filters, RetroscopeError, "it takes volumes, not images"
-    yield lambda net: rs.explain(net, image), RetroscopeError, "it takes volumes, not images"
     yield lambda net: rs.deconv(net, "0:1@0,0,0", image).slice(9), RetroscopeError, "no slice 9"
 
 

@@ -14,6 +14,7 @@ from retroscope.engine.program import Survey
 from retroscope.engine.rule_choice import AUTO
 from retroscope.engine.rules import CONTRAST
 from retroscope.errors import RetroscopeError
+from retroscope.geometry import IMAGE_RANK, format_size
 from retroscope.methods.atlas_match import check_same_network, missing_layers_error
 from retroscope.methods.cam.cam import cam_many
 from retroscope.methods.class_scores import NetworkOutput
@@ -114,7 +115,8 @@ def explain(
     where their fields reach further out of the image than those of the next: units there respond to
     the padding. The default layers are the output of the last convolution of each map size, after
     its norm and rectifier; of an atlas without convolutions, its last layer of each map size. Of a
-    detector or a segmenter they are in the backbone.
+    detector or a segmenter they are in the backbone. A volume or a clip is explained alike; the
+    border is then that of the depth, too.
 
     A detector has a heat map for each of its most confident boxes, a segmenter for each of its
     largest segments; the default `method` fits the target, as in `cam`. Each unit has its
@@ -130,7 +132,8 @@ def explain(
     (4, ['0'])
     """
     net = as_network(net)
-    net.require_images("explanation", instead="activations, deconv, cam and saliency take it")
+    if net.rank < IMAGE_RANK:
+        net.require_images("explanation", instead="activations, deconv, cam and saliency take it")
     _check_atlas(atlas)
     if top < 1:
         raise RetroscopeError(f"{top} units per layer; give at least 1")
@@ -145,7 +148,7 @@ def explain(
         contrast=contrast,
         progress=progress,
     )
-    if is_image_list(image):
+    if is_image_list(image, net.rank):
         return map_images(net, image, explain_input)
     return explain_input(net.prepare(image))
 
@@ -206,8 +209,8 @@ def _predicted_targets(
 
 _RANKING_BY_ATLAS = "ranked by how few images of the atlas excite them as much"
 _RANKING_WITHOUT_ATLAS = (
-    "ranked by how far their peak stands out of their own map; give an atlas to compare them with "
-    "other images"
+    "ranked by how far their peak stands out from their own map; give an atlas to compare them "
+    "with other images"
 )
 
 
@@ -272,9 +275,9 @@ def _has_positions(survey: Survey, layer: Layer) -> bool:
 
 def _refuse_large_image(net: Network, network_input: NetworkInput, layers: Sequence[Layer]) -> int:
     """About the bytes that the projections need; raises if there are not as many."""
-    survey, (height, width) = net.survey(network_input.size), network_input.size
+    survey = net.survey(network_input.size)
     needed = pass_bytes(survey, max(layer.index for layer in layers), survey.size)
-    work = f"an image of {height}x{width} pixels"
+    work = f"an explanation of {format_size(network_input.size)} pixels"
     refuse_too_large(needed, net.device, work=work, parameter="input_size")
     return needed
 

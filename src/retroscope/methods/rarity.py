@@ -22,7 +22,7 @@ from retroscope.unit import Unit
 
 Float64Array = npt.NDArray[np.float64]
 Maps = npt.NDArray[np.float32]
-"""Channels, height, width."""
+"""Channels, height, width; of a volume the depth before the height."""
 
 
 class ReferenceAtlas(ScannedAtlas, Protocol):
@@ -79,22 +79,17 @@ def most_unusual_units(
 def inner_positions(layer: Layer, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     """Where a unit of this layer is not at the border of an image of this size, as a map.
 
-    The first and the last row and column of the map are at the border if their fields reach further
-    out of the image than those of the next.
+    The first and the last row and column of the map, and slice of a volume, are at the border if
+    their fields reach further out of the image than those of the next.
 
     >>> from retroscope.geometry import ReceptiveField
     >>> field = ReceptiveField(Field(3, start=-1), Field(3))
     >>> inner_positions(Layer("conv1", "conv", 8, (4, 2), field), (4, 4)).astype(int).tolist()
     [[0, 0], [1, 1], [1, 1], [0, 0]]
     """
-    rows, columns = (
-        _inner_span(field, count, length)
-        for field, count, length in zip(
-            (layer.field.y, layer.field.x), layer.size, size, strict=True
-        )
-    )
+    axes = zip(layer.field.axes(len(size)), layer.size, size, strict=True)
     inner = np.zeros(layer.size, np.bool_)
-    inner[rows, columns] = True
+    inner[tuple(_inner_span(field, count, length) for field, count, length in axes)] = True
     return inner
 
 

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from retroscope.geometry import Box
+from retroscope.geometry import Box, format_size
 from retroscope.imaging.decoding import RGB
 from retroscope.render.captions import join_facts, name_line, percent
+from retroscope.render.explanation_slices import flatten_explanation, slice_line
 from retroscope.render.heat_figures import heat_notes, heat_title
 from retroscope.render.layout import (
     CLEARLY_VISIBLE,
@@ -24,7 +25,13 @@ from retroscope.render.layout import (
 from retroscope.render.mosaics import resize_projection, ring_place
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.panels import heading_block, image_tile, label_tile
-from retroscope.render.prediction_rows import draw_prediction_cells, prediction_bar, shown_image
+from retroscope.render.prediction_rows import (
+    SHOWN_SIDE,
+    SHOWN_WIDTH,
+    draw_prediction_cells,
+    prediction_bar,
+    shown_image,
+)
 from retroscope.render.text import LABEL, SMALL, line, paragraphs
 from retroscope.render.theme import MUTED
 from retroscope.render.tone import DEFAULT_TONE
@@ -81,32 +88,43 @@ def draw_explanation(
     | notes                                  |
     +----------------------------------------+
     """
+    explanation, slices = flatten_explanation(explanation)
     top = draw_prediction_cells(explanation, colours=colours, opacity=opacity) or [
-        _draw_classes(explanation, colours=colours, opacity=opacity)
+        _draw_classes(explanation, slices, colours=colours, opacity=opacity)
     ]
     layout = _FOUR_TILES if _has_contrast(explanation) else _THREE_TILES
-    layers = [_layer_block(finding, tone, layout) for finding in explanation.findings]
+    layers = [_layer_block(finding, tone, layout, slices) for finding in explanation.findings]
     min_width = _COLUMNS * _CELL_WIDTH + (_COLUMNS - 1) * _COLUMN_GAP
     width = max(min_width, *(block.width for block in (*top, *layers)))
     title, subtitle = explanation_title(explanation), explanation_subtitle(explanation)
     heading = heading_block(title, [subtitle], width=width)
-    texts = paragraphs([ranking_line(explanation), views_line(explanation)], width=width)
+    texts = paragraphs([ranking_line(explanation), views_line(explanation, slices)], width=width)
     notes = column(paragraphs(explanation_notes(explanation), width=width), gap=TIGHT)
     return page([heading, *top, column(texts, gap=TIGHT), *layers, notes])
 
 
-def _draw_classes(explanation: Explanation, *, colours: str, opacity: float) -> Image.Image:
-    """The image, the heat map of a class, and the most probable classes."""
-    image = shown_image(explanation.image)
+def _draw_classes(
+    explanation: Explanation, slices: Sequence[int], *, colours: str, opacity: float
+) -> Image.Image:
+    """The image, the heat map of a class, and the most probable classes.
+
+    Slices of a volume in a row have their heat map below them.
+    """
+    image = shown_image(explanation.image, SHOWN_WIDTH if slices else SHOWN_SIDE)
     heat = overlay(image, explanation.heat, colours=colours, opacity=opacity)
     factor = enlargement_factor(*image.shape[:2], visible=CLEARLY_VISIBLE)
     predictions = [prediction_bar(prediction) for prediction in explanation.predictions]
-    blocks = [
-        label_tile("image", image_tile(image, factor)),
+    images = [
+        label_tile(f"image{_numbers(slices)}", image_tile(image, factor)),
         label_tile(heat_caption(explanation), image_tile(heat, factor)),
-        column(predictions, gap=2 * TIGHT),
     ]
-    return row(blocks, gap=_TOP_GAP)
+    images = [column(images)] if slices else images
+    return row([*images, column(predictions, gap=2 * TIGHT)], gap=_TOP_GAP)
+
+
+def _numbers(slices: Sequence[int]) -> str:
+    """The slices of a volume that are shown."""
+    return f", slices z {', '.join(map(str, slices))}" if slices else ""
 
 
 def explanation_title(explanation: Explanation) -> str:
@@ -133,13 +151,21 @@ def ranking_line(explanation: Explanation) -> str:
     return f"Most unusual units of each layer, {explanation.compared}."
 
 
-def views_line(explanation: Explanation) -> str:
-    """What the images of each unit are."""
+def views_line(explanation: Explanation, slices: Sequence[int] = ()) -> str:
+    """What the images of each unit are. `slices` are those of a volume that are shown."""
+    shown = f" {_SLICES_OF_UNITS}" if slices else ""
+    return f"{_views(explanation)}{shown}"
+
+
+_SLICES_OF_UNITS = "Each unit is shown in the slice in which its projection is strongest."
+
+
+def _views(explanation: Explanation) -> str:
     units = [unit for finding in explanation.findings for unit in finding.units]
     if not any(unit.contrast for unit in units):
         return "Beside each patch are its projection and the patch lit by it."
     has_shares = any(unit.added_share is not None for unit in units)
-    share = ", with the share of the projection that this is" if has_shares else ""
+    share = ", with its share of the projection" if has_shares else ""
     return (
         "Beside each patch are its projection, the patch lit by it, and what the unit adds to the "
         f"other channels at its position{share}."
@@ -158,9 +184,14 @@ def explanation_notes(explanation: Explanation) -> list[str]:
     return [note for note in notes if note not in explanation.remarks]
 
 
-def unit_lines(unit: UnusualUnit) -> tuple[str, ...]:
-    """What a unit is called, its activation, and how unusual that is."""
-    lines = name_line(unit.names), f"activation {unit.activation:.4g}", _describe_rarity(unit)
+def unit_lines(unit: UnusualUnit, slices: Sequence[int] = ()) -> tuple[str, ...]:
+    """What a unit is called, its activation, how unusual that is, and in which slice it is."""
+    lines = (
+        name_line(unit.names),
+        f"activation {unit.activation:.4g}",
+        _describe_rarity(unit),
+        slice_line(unit, slices),
+    )
     return tuple(filter(None, lines))
 
 
@@ -176,8 +207,8 @@ def layer_heading(finding: LayerFinding) -> str:
     """The name of a layer, its name in the literature if it has one, and its size."""
     layer = finding.layer
     familiar = [name for name in layer.aliases if "_" in name][:1]
-    height, width = layer.size
-    return join_facts(layer.name, *familiar, f"{layer.channels} channels of {height}x{width}")
+    channels = f"{layer.channels} channels of {format_size(layer.size)}"
+    return join_facts(layer.name, *familiar, channels)
 
 
 def unit_images(unit: UnusualUnit, tone: str, *, side: int = _PAGE_TILE_SIDE) -> list[UnitImage]:
@@ -207,16 +238,20 @@ def _added_caption(unit: UnusualUnit) -> str:
 
 
 def unit_box(unit: UnusualUnit, layer: Layer) -> Box:
-    """The field of a unit, which may leave the image."""
-    position = unit.unit.position
-    return unit.projection.box if position is None else layer.field.box(*position)
+    """The field of a unit, which may leave the image; in a slice, the part inside it."""
+    position, projection = unit.unit.position, unit.projection
+    if position is None or len(position) > len(projection.size):
+        return projection.box
+    return layer.field.box(*position)
 
 
 def _has_contrast(explanation: Explanation) -> bool:
     return any(unit.contrast for finding in explanation.findings for unit in finding.units)
 
 
-def _layer_block(finding: LayerFinding, tone: str, layout: _TileLayout) -> Image.Image:
+def _layer_block(
+    finding: LayerFinding, tone: str, layout: _TileLayout, slices: Sequence[int]
+) -> Image.Image:
     if not finding.units:
         empty = line(NO_UNITS, size=SMALL, colour=MUTED)
         return column([line(layer_heading(finding)), empty], gap=TIGHT)
@@ -224,7 +259,9 @@ def _layer_block(finding: LayerFinding, tone: str, layout: _TileLayout) -> Image
     height = max(tile.height for tiles in drawn for tile in tiles)
     cells = [
         _unit_block(
-            unit, [pad(tile, width=layout.side + 2, height=height) for tile in tiles], layout
+            [pad(tile, width=layout.side + 2, height=height) for tile in tiles],
+            layout,
+            [str(unit.unit), *unit_lines(unit, slices)],
         )
         for unit, tiles in zip(finding.units, drawn, strict=True)
     ]
@@ -234,11 +271,12 @@ def _layer_block(finding: LayerFinding, tone: str, layout: _TileLayout) -> Image
 
 
 def _unit_block(
-    unit: UnusualUnit, tiles: Sequence[Image.Image], layout: _TileLayout
+    tiles: Sequence[Image.Image], layout: _TileLayout, captions: Sequence[str]
 ) -> Image.Image:
+    address, *lines = captions
     texts = [
-        line(str(unit.unit), width=_CELL_WIDTH, size=SMALL),
-        *(line(text, width=_CELL_WIDTH, size=LABEL, colour=MUTED) for text in unit_lines(unit)),
+        line(address, width=_CELL_WIDTH, size=SMALL),
+        *(line(text, width=_CELL_WIDTH, size=LABEL, colour=MUTED) for text in lines),
     ]
     block = grid(tiles, columns=layout.columns, gap=2 * TIGHT)
     return pad(column([block, *texts], gap=TIGHT), width=_CELL_WIDTH)

@@ -21,6 +21,9 @@ from retroscope.results.heat_maps import HeatMap, Prediction, Target
 SHOWN_SIDE = 640
 """The longer side of an image that is drawn among others; networks may take much larger ones."""
 
+SHOWN_WIDTH = 960
+"""That of slices in a row."""
+
 _WIDTH, _COLUMNS, _COLUMN_GAP = 1244, (3, 4), 20
 """The width of all cells, which is that of the units of a layer below, and their columns."""
 
@@ -38,12 +41,12 @@ class PredictionRow(NamedTuple):
     overlaid: RGB
 
 
-def shown_image(image: RGB) -> RGB:
+def shown_image(image: RGB, most: int = SHOWN_SIDE) -> RGB:
     """An image no larger than figures show it."""
     longer = max(image.shape[:2])
-    if longer <= SHOWN_SIDE:
+    if longer <= most:
         return image
-    height, width = (max(side * SHOWN_SIDE // longer, 1) for side in image.shape[:2])
+    height, width = (max(side * most // longer, 1) for side in image.shape[:2])
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 

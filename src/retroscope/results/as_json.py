@@ -242,7 +242,7 @@ def unusual_json(unusual: UnusualUnit) -> JsonObject:
         "activation": number_json(unusual.activation),
         "z_score": number_json(unusual.z_score),
         "rarity": unusual.rarity,
-        "box": box_json(unusual.projection.box),
+        "box": box_json(unusual.projection.box, len(unusual.projection.size)),
         "rules": unusual.projection.rules,
         "notes": list(unusual.projection.notes),
         "contrast": _contrast_json(unusual),

@@ -1,6 +1,6 @@
 """The explanation of an image as one file: a page with the viewer's styles that loads nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import Size
@@ -16,8 +16,10 @@ from retroscope.render.explanation_figures import (
     unit_lines,
     views_line,
 )
+from retroscope.render.explanation_slices import flatten_explanation
 from retroscope.render.overlay import OPACITY, overlay
 from retroscope.render.prediction_rows import prediction_rows, predictions_title
+from retroscope.render.slices import describe_slices
 from retroscope.render.tone import DEFAULT_TONE
 from retroscope.results.as_json import box_json, layer_json
 from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
@@ -38,6 +40,8 @@ def explanation_html(
 
     The text can always be encoded as UTF-8: other bytes of a file name are written as escapes.
     """
+    depth = explanation.image.shape[0]
+    explanation, slices = flatten_explanation(explanation)
     heat = overlay(explanation.image, explanation.heat, colours=colours, opacity=opacity)
     height, width = explanation.image.shape[:2]
     facts = {
@@ -59,9 +63,11 @@ def explanation_html(
             for row in prediction_rows(explanation, colours=colours, opacity=opacity)
         ],
         "compared": explanation.compared,
-        "views": views_line(explanation),
+        "views": views_line(explanation, slices),
+        "slices": describe_slices(slices, depth),
         "layers": [
-            _layer_facts(finding, (height, width), tone=tone) for finding in explanation.findings
+            _layer_facts(finding, (height, width), tone=tone, slices=slices)
+            for finding in explanation.findings
         ],
         "no_units": NO_UNITS,
         "notes": explanation_notes(explanation),
@@ -70,25 +76,30 @@ def explanation_html(
     return html.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _layer_facts(finding: LayerFinding, size: Size, *, tone: str) -> Facts:
+def _layer_facts(finding: LayerFinding, size: Size, *, tone: str, slices: Sequence[int]) -> Facts:
     """A layer and its units. All tiles are drawn in cells of one size, at one scale.
 
-    `located`: some field is not nearly all of the image, so a tile shows where it is.
+    `located`: some field is not nearly all of the image, so a tile shows where it is. Of a volume,
+    whose slices are in a row, the captions say in which slice it is.
     """
     layer, units = finding.layer, finding.units
     boxes = [unit_box(unit, layer) for unit in units]
     return layer_json(layer) | {
         "units": [
-            _unit_facts(unit, box, size, tone=tone) for unit, box in zip(units, boxes, strict=True)
+            _unit_facts(unit, box, size, tone=tone, slices=slices)
+            for unit, box in zip(units, boxes, strict=True)
         ],
         "cell": _cell([unit.projection.box for unit in units]),
-        "located": not all(
+        "located": not slices
+        and not all(
             place_in_image(box, size) or box.clip(*size) == Box(0, 0, *size) for box in boxes
         ),
     }
 
 
-def _unit_facts(unusual: UnusualUnit, box: Box, size: Size, *, tone: str) -> Facts:
+def _unit_facts(
+    unusual: UnusualUnit, box: Box, size: Size, *, tone: str, slices: Sequence[int]
+) -> Facts:
     """A unit: the part of the image it sees, where that is, and its images beside the patch.
 
     `frame` is the field in the image; None for one that leaves it and covers half of it or more.
@@ -100,10 +111,10 @@ def _unit_facts(unusual: UnusualUnit, box: Box, size: Size, *, tone: str) -> Fac
         "address": str(unit),
         "channel": unit.channel,
         "position": None if position is None else list(position),
-        "lines": unit_lines(unusual),
+        "lines": unit_lines(unusual, slices),
         "window": box_json(unusual.projection.box),
-        "frame": None if place or box == Box(0, 0, *size) else box_json(visible),
-        "place": place,
+        "frame": None if slices or place or box == Box(0, 0, *size) else box_json(visible),
+        "place": None if slices else place,
         "images": [
             image._asdict() | {"pixels": png_url(image.pixels)}
             for image in unit_images(unusual, tone)
