@@ -341,3 +341,15 @@ def test_wrong_texts_of_numbers_are_refused(kind: Any, value: str, line: str) ->
     with pytest.raises(ImageError) as caught:
         kind.parse("age", value)
     assert str(caught.value) == line
+
+
+def test_inputs_that_the_module_cannot_run_are_described() -> None:
+    inputs = {"image": "image", "numbers": rs.NumberInput(3)}
+    net = Network(
+        built(Conditioned), input_size=(SIDE, SIDE), mean=(0, 0, 0), inputs=inputs, name="scaled"
+    )
+    with pytest.raises(ModelError) as caught:
+        net.survey()
+    said = str(caught.value)
+    assert said.startswith("scaled cannot run image of shape (3, 12, 12) and numbers of 0, 0, 0: ")
+    assert said.endswith("; check what is declared for its inputs, and what is held")

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from retroscope.accepted_images import advise_on_first_layer, advise_on_input
+from retroscope.argument_types import shorten
 from retroscope.blind_layers import unlist_blind_layers
 from retroscope.engine.batch_test import mixes_images
+from retroscope.engine.held_inputs import held_forward
 from retroscope.engine.memory import is_out_of_memory
 from retroscope.engine.motion import Shape
 from retroscope.engine.program import Survey
 from retroscope.engine.survey import survey
-from retroscope.errors import ModelError, RetroscopeError, describe_error
+from retroscope.errors import ModelError, RetroscopeError, describe_error, list_words
 from retroscope.geometry import format_size
 from retroscope.input_binding import blank_module, random_modules
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from retroscope.network import Network
 
 
+_FEW = 4
+"""So many numbers are written one by one."""
 _INPUTS = {1: "a signal", 2: "an image", 3: "a volume"}
 
 
@@ -40,8 +44,10 @@ def survey_network(net: "Network", shape: Shape) -> Survey:
     except Exception as error:  # whatever the network's own code raises
         if is_out_of_memory(error):
             raise
-        advice = advise_on_input(module, channels, size, usual_size=net.input_size)
         reason = describe_error(error)
+        if held_forward(module) is not None:
+            raise _inputs_error(net, module, shape, reason) from error
+        advice = advise_on_input(module, channels, size, usual_size=net.input_size)
         raise ModelError(
             f"{net.name} cannot run {_INPUTS[len(size)]} of {channels} channels and "
             f"{format_size(size)} pixels: {f'{advice.text} ({reason})' if advice else reason}",
@@ -55,6 +61,29 @@ def survey_network(net: "Network", shape: Shape) -> Survey:
     modules = random_modules(net, size)
     seeing = unlist_blind_layers(surveyed, modules, shape, image=net.inputs.image)
     return _with_batch_test(seeing, shape, modules) if net.inputs.per_image else seeing
+
+
+def _inputs_error(net: "Network", module: torch.nn.Module, shape: Shape, reason: str) -> ModelError:
+    """The error of a network that does not run with its inputs as they are declared and held."""
+    forward = held_forward(module)
+    assert forward is not None
+    others = [f"{name} {_describe_value(value)}" for name, value in forward.values.items()]
+    listing = list_words([f"{forward.image} of shape {tuple(shape)}", *others])
+    return ModelError(
+        f"{net.name} cannot run {listing}: {reason}; check what is declared for its inputs, and "
+        "what is held",
+        parameter="inputs",
+    )
+
+
+def _describe_value(value: object) -> str:
+    """A value of an input: few numbers one by one, of more their shape."""
+    if not isinstance(value, torch.Tensor):
+        return f"of {shorten(value)}"
+    row = value[0]
+    if row.numel() > _FEW:
+        return f"of shape {tuple(row.shape)}"
+    return f"of {', '.join(f'{float(number):g}' for number in row.flatten())}"
 
 
 def _with_batch_test(surveyed: Survey, shape: Shape, modules: Sequence[torch.nn.Module]) -> Survey:
