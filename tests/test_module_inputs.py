@@ -351,5 +351,5 @@ def test_inputs_that_the_module_cannot_run_are_described() -> None:
     with pytest.raises(ModelError) as caught:
         net.survey()
     said = str(caught.value)
-    assert said.startswith("scaled cannot run image of shape (3, 12, 12) and numbers of 0, 0, 0: ")
+    assert said.startswith("scaled cannot run image of shape (3, 12, 12) with numbers 0, 0, 0: ")
     assert said.endswith("; check what is declared for its inputs, and what is held")

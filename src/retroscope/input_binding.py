@@ -19,11 +19,25 @@ from retroscope.argument_types import shorten
 from retroscope.engine.batching import NetworkInput, Size
 from retroscope.engine.held_inputs import held_forward, hold_inputs
 from retroscope.engine.isolation import device_of, dtype_of
-from retroscope.errors import ImageError, ModelError, RetroscopeError, did_you_mean, list_words
+from retroscope.engine.memory import SIZE_ERRORS, is_out_of_memory
+from retroscope.errors import (
+    ImageError,
+    ModelError,
+    RetroscopeError,
+    describe_error,
+    did_you_mean,
+    list_words,
+)
 from retroscope.geometry import format_size
 from retroscope.imaging.image import Fit
 from retroscope.imaging.slice_files import AnyFile
-from retroscope.module_inputs import ImageInput, ModuleInputs, OtherInput, batch_of_one
+from retroscope.module_inputs import (
+    ImageInput,
+    ModuleInputs,
+    OtherInput,
+    batch_of_one,
+    list_values,
+)
 from retroscope.preprocessing import ReadLimits, state_preprocessing
 from retroscope.user_modules import fit_to
 
@@ -97,6 +111,23 @@ def _original(net: "Network") -> torch.nn.Module:
     forward = held_forward(net.module)
     assert forward is not None
     return forward.module
+
+
+@contextmanager
+def name_failing_inputs(net: "Network", image: NetworkInput) -> Iterator[None]:
+    """Turns an error in the code of a network into one that names the inputs it occurred with."""
+    try:
+        yield
+    except RetroscopeError:
+        raise
+    except SIZE_ERRORS as error:
+        if not image.others or is_out_of_memory(error):
+            raise
+        values = {name: value[None] for name, value in image.others.items()}
+        raise ModelError(
+            f"{net.name} cannot run {image.source or 'this image'} with {list_values(values)}: "
+            f"{describe_error(error)}; correct them"
+        ) from error
 
 
 def blank_module(net: "Network", size: Size) -> torch.nn.Module:

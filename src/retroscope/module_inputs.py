@@ -144,6 +144,28 @@ def _count_numbers(shape: tuple[int, ...], noun: str) -> str:
 
 OtherInput = ImageInput | NumberInput
 
+_FEW = 8
+"""So many numbers are written one by one."""
+
+
+def describe_value(value: object) -> str:
+    """A value of an input, with one row if it is a tensor: few numbers, of more their shape.
+
+    >>> describe_value(torch.tensor([[0.5, 2.0]])), describe_value(torch.zeros(1, 3, 8, 8))
+    ('0.5, 2', 'of shape (3, 8, 8)')
+    """
+    if not isinstance(value, torch.Tensor):
+        return shorten(value)
+    row = value[0]
+    if row.numel() > _FEW:
+        return f"of shape {tuple(row.shape)}"
+    return ", ".join(f"{float(number):g}" for number in row.flatten())
+
+
+def list_values(values: Mapping[str, object]) -> str:
+    """The values of inputs as a sentence lists them."""
+    return list_words([f"{name} {describe_value(value)}" for name, value in values.items()])
+
 
 @dataclass(frozen=True, eq=False)
 class ModuleInputs:

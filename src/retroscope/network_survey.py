@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from retroscope.accepted_images import advise_on_first_layer, advise_on_input
-from retroscope.argument_types import shorten
 from retroscope.blind_layers import unlist_blind_layers
 from retroscope.engine.batch_test import mixes_images
 from retroscope.engine.held_inputs import held_forward
@@ -16,16 +15,15 @@ from retroscope.engine.memory import is_out_of_memory
 from retroscope.engine.motion import Shape
 from retroscope.engine.program import Survey
 from retroscope.engine.survey import survey
-from retroscope.errors import ModelError, RetroscopeError, describe_error, list_words
+from retroscope.errors import ModelError, RetroscopeError, describe_error
 from retroscope.geometry import format_size
 from retroscope.input_binding import blank_module, random_modules
+from retroscope.module_inputs import list_values
 
 if TYPE_CHECKING:
     from retroscope.network import Network
 
 
-_FEW = 4
-"""So many numbers are written one by one."""
 _INPUTS = {1: "a signal", 2: "an image", 3: "a volume"}
 
 
@@ -67,23 +65,12 @@ def _inputs_error(net: "Network", module: torch.nn.Module, shape: Shape, reason:
     """The error of a network that does not run with its inputs as they are declared and held."""
     forward = held_forward(module)
     assert forward is not None
-    others = [f"{name} {_describe_value(value)}" for name, value in forward.values.items()]
-    listing = list_words([f"{forward.image} of shape {tuple(shape)}", *others])
     return ModelError(
-        f"{net.name} cannot run {listing}: {reason}; check what is declared for its inputs, and "
-        "what is held",
+        f"{net.name} cannot run {forward.image} of shape {tuple(shape)} with "
+        f"{list_values(forward.values)}: {reason}; check what is declared for its inputs, and what "
+        "is held",
         parameter="inputs",
     )
-
-
-def _describe_value(value: object) -> str:
-    """A value of an input: few numbers one by one, of more their shape."""
-    if not isinstance(value, torch.Tensor):
-        return f"of {shorten(value)}"
-    row = value[0]
-    if row.numel() > _FEW:
-        return f"of shape {tuple(row.shape)}"
-    return f"of {', '.join(f'{float(number):g}' for number in row.flatten())}"
 
 
 def _with_batch_test(surveyed: Survey, shape: Shape, modules: Sequence[torch.nn.Module]) -> Survey:

@@ -11,7 +11,7 @@ import torch
 
 import retroscope as rs
 from retroscope.engine.held_inputs import held_forward
-from retroscope.errors import ImageError, RetroscopeError
+from retroscope.errors import ImageError, ModelError, RetroscopeError
 from retroscope.network import Network
 from retroscope.scanning.sources.paired_images import _PathLookup
 from retroscope.web.live.scanned_images import ScannedImages
@@ -286,6 +286,35 @@ def test_the_share_that_a_patch_keeps_is_that_of_its_pair(folders: tuple[Path, P
         full, kept = maps_of(net, "compare", masked)[:, 1, y, x]
         shares.append(float(np.clip(max(kept, 0) / max(full, 0), 0, 1)))
     assert numbers["patch_share"].value == pytest.approx(np.mean(shares), rel=1e-6)
+
+
+class Sited(torch.nn.Module):
+    """An image, and the number of the place where it was taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.sites = torch.nn.Conv2d(3, 4, 3), torch.nn.Embedding(10, 4)
+        self.head = torch.nn.Linear(4, 2)
+
+    def forward(self, image: torch.Tensor, site: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.head(self.conv(image).relu().mean((2, 3)) + self.sites(site))
+        return scores
+
+
+def sited() -> Network:
+    inputs = {"image": "image", "site": rs.NumberInput(dtype=torch.long)}
+    return Network(built(Sited), input_size=(SIDE, SIDE), inputs=inputs, name="sited")
+
+
+def test_numbers_that_the_network_cannot_run_are_named_with_their_image(
+    folders: tuple[Path, Path],
+) -> None:
+    left, _ = folders
+    table = left.parent / "sites.csv"
+    rows = [f"{seed:02}.png,{99 if seed == 3 else seed}" for seed in range(COUNT)]
+    table.write_text("\n".join(["image,site", *rows]))
+    with pytest.raises(ModelError, match=r"sited cannot run .*03\.png with site 99: IndexError"):
+        rs.scan(sited(), left, to=left.parent / "a.atlas", inputs={"site": table}, layers="head")
 
 
 def test_a_data_set_of_pairs_is_scanned(tmp_path: Path) -> None:

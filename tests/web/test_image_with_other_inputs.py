@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from torch import Tensor, nn
 
 import retroscope as rs
+from retroscope.web.live.image_analyses import ANALYSES
 from retroscope.web.live.live_routes import live_routes
 from retroscope.web.live.uploads import _read_form
 from retroscope.web.server import make_app
@@ -184,6 +185,23 @@ def test_what_is_missing_or_wrong_is_said_in_one_line(
 ) -> None:
     answer = post(client, {**mine, "numbers": "0.5, 2", **change}, analysis="overview")
     assert (answer.status_code, answer.json()["error"]) == (400, line)
+
+
+def test_an_error_of_the_network_names_the_inputs(
+    site: Site, net: rs.Network, mine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> Iterator[dict[str, Any]]:
+        raise IndexError("index out of range in self")
+        yield {}
+
+    monkeypatch.setitem(ANALYSES, "overview", fail)
+    app = make_app(site, routes=live_routes(site, net))
+    client = TestClient(app, base_url="http://localhost")
+    answer = post(client, {**mine, "numbers": "0.5, 2"}, analysis="overview")
+    assert answer.json()["error"] == (
+        "changes cannot run the image with before of shape (3, 24, 24) and numbers 0.5, 2: "
+        "IndexError: index out of range in self; correct them"
+    )
 
 
 def test_an_image_alone_is_answered_with_what_is_missing(

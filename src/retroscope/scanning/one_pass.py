@@ -1,6 +1,7 @@
 """One pass over the images: the network runs once and every chosen layer is swept on the way."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -11,6 +12,7 @@ import torch
 from retroscope.engine.batching import NetworkInput
 from retroscope.engine.forward import run_forward
 from retroscope.engine.memory import in_batches, memory_budget
+from retroscope.input_binding import name_failing_inputs
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 from retroscope.scanning.statistics.batch_images import BatchImages, SweptImage
@@ -89,7 +91,8 @@ def sweep_batch(
         part_images = BatchImages.of([swept[n] for n in part], net.device)
         batch = torch.stack([images[n].tensor for n in part])
         bound = net.for_images([images[n] for n in part])
-        summary = _summarise_layers(bound, sweeps, batch, swept=part_images, scratch=scratch)
+        with name_failing_inputs(net, images[part[0]]) if len(part) == 1 else nullcontext():
+            summary = _summarise_layers(bound, sweeps, batch, swept=part_images, scratch=scratch)
         sweep = sweeps.sweep.add(summary, part_images)
         sweeps = sweeps.with_sweep(sweep)
 

@@ -2,17 +2,13 @@
 
 import torch
 
-from retroscope.argument_types import shorten
 from retroscope.engine.batching import NetworkInput
 from retroscope.geometry import format_size
 from retroscope.imaging.encoding import png_url
 from retroscope.input_binding import preparing_network
-from retroscope.module_inputs import ImageInput
+from retroscope.module_inputs import ImageInput, describe_value
 from retroscope.network import Network
 from retroscope.web.site.site import Facts
-
-_FEW = 8
-"""So many numbers are shown one by one."""
 
 
 def input_facts(net: Network) -> Facts | None:
@@ -59,14 +55,4 @@ def _value_facts(net: Network, name: str, value: object) -> Facts:
         values = value[0].float().cpu().numpy()
         pixels, _ = preparing_network(net, kind).preprocessing.show_input(values)
         return {"name": name, "image": png_url(pixels), "size": list(pixels.shape[:2])}
-    return {"name": name, "text": _describe_value(value)}
-
-
-def _describe_value(value: object) -> str:
-    """Few numbers one by one, of more their shape; anything else as Python writes it."""
-    if not isinstance(value, torch.Tensor):
-        return shorten(value)
-    row = value[0]
-    if row.numel() > _FEW:
-        return f"{row.numel()} numbers of shape {tuple(row.shape)}"
-    return ", ".join(f"{float(number):g}" for number in row.flatten())
+    return {"name": name, "text": describe_value(value)}

@@ -6,7 +6,7 @@ The page uploads its image with every request. Results are streamed as lines of 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from threading import BoundedSemaphore, Lock
 
 from starlette.concurrency import run_in_threadpool
@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from retroscope.engine.batching import NetworkInput
 from retroscope.errors import RetroscopeError, UnitError, choose
 from retroscope.imaging.decoding import TooLargeError
+from retroscope.input_binding import name_failing_inputs
 from retroscope.methods.atlas_match import check_same_network
 from retroscope.network import Network
 from retroscope.web.live.channel_stats_cache import ChannelStatsCache
@@ -95,7 +96,7 @@ async def _analyze(session: LiveSession, request: Request, slot: ExitStack) -> R
         if number is None
         else run_in_threadpool(_stored_image, session, number)
     )
-    results = analysis(session, image, dict(request.query_params))
+    results = _explain(session, image, analysis(session, image, dict(request.query_params)))
     slot.callback(results.close)
     first = await run_in_threadpool(_next_result, session, results)
     lines = _stream_lines(session, first, results, slot=slot)
@@ -107,6 +108,12 @@ def _stored_image(session: LiveSession, number: str) -> NetworkInput:
     if not (number.isascii() and number.isdecimal() and len(number) < _MAX_DIGITS):
         raise UnitError(f"{number!r} is not the number of an image")
     return session.images.read(int(number))
+
+
+def _explain(session: LiveSession, image: NetworkInput, results: Results) -> Results:
+    """The results, with an error of the network's own code in one line, if inputs are its cause."""
+    with closing(results), name_failing_inputs(session.net, image):
+        yield from results
 
 
 def _next_result(session: LiveSession, results: Results) -> Facts | None:
