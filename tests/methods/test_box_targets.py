@@ -339,9 +339,13 @@ def test_an_image_without_boxes_is_refused_in_one_line(
 def test_a_classifier_has_neither_boxes_nor_masks() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     net = Network(module, input_size=(16, 16), name="plain")
-    with pytest.raises(RetroscopeError, match="'box:1' is a box, and plain is not a detector"):
+    with pytest.raises(
+        RetroscopeError, match="'box:1' is a box, and plain is not a detector; give a c"
+    ):
         cam(net, BLACK, target="box:1")
-    with pytest.raises(RetroscopeError, match="'mask:1' is a mask, and plain is not a detector"):
+    with pytest.raises(
+        RetroscopeError, match="'mask:1' is a mask, and plain is not a detector; give a c"
+    ):
         cam(net, BLACK, target="mask:1")
 
 

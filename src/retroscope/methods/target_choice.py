@@ -40,7 +40,9 @@ def _refuse_detections(net: Network, spec: TargetSpec) -> None:
     """A classifier finds no boxes, but may have a class that is called like one."""
     for kind in ("box", "mask"):
         if isinstance(spec, str) and spec.startswith(f"{kind}:") and spec not in net.labels:
-            raise RetroscopeError(f"{spec!r} is a {kind}, and {net.name} is not a detector")
+            raise RetroscopeError(
+                f"{spec!r} is a {kind}, and {net.name} is not a detector; give a class"
+            )
 
 
 def needs_single_images(spec: TargetSpec) -> bool:

@@ -60,7 +60,7 @@ def join_atlases(
 
 def _refuse_same_files(paths: Sequence[Path], to: Path) -> None:
     if len(paths) < 2:
-        raise RetroscopeError("one atlas is nothing to join; give two or more")
+        raise RetroscopeError("cannot join a single atlas; give two or more")
     resolved: dict[Path, Path] = {}
     for path in paths:
         if resolved.setdefault(path.resolve(), path) is not path:
