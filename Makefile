@@ -28,7 +28,7 @@ docs: $(VENV)/.dev
 	$(BIN)/retroscope demo $(DEMO) --no-open
 	$(BIN)/python tools/pictures.py $(DEMO) docs/images
 	$(BIN)/python tools/gallery.py docs/images
-	$(BIN)/retroscope scan demo-shortcut $(DEMO)/world --to $(DEMO)/shortcut.atlas
+	$(BIN)/retroscope scan demo-shortcut $(DEMO)/world --to $(DEMO)/shortcut.atlas --projections all
 	$(BIN)/python tools/screenshots.py $(DEMO)/demo.atlas docs/images --only --model demo \
 		--compare $(DEMO)/shortcut.atlas --image $(DEMO)/world/cat/000005.png
 	$(BIN)/python -m tools.purity docs/world.md
