@@ -25,6 +25,7 @@ from retroscope.results.layers import Layer
 
 Array = npt.NDArray[np.floating]
 SAMPLED_UNITS = 6
+MOST_EXTRA_TOKENS = 8
 
 
 def check_values(subject: Subject, report: Report) -> None:
@@ -69,7 +70,7 @@ def tokens_as_maps(output: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor
     count = prod(size)
     if output.dim() == 4:  # the channels of each head, or all tokens in one window
         heads, tokens, width_of_head = output.shape[1:]
-        if (tokens, heads * width_of_head) == (count, channels):
+        if heads * width_of_head == channels and 0 <= tokens - count <= MOST_EXTRA_TOKENS:
             output = output.transpose(1, 2).flatten(2)
     is_grid = output.dim() == 3 and output.shape[2] == channels and size[-1] > 1
     if not is_grid or output.shape[1] < count:

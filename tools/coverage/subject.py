@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from retroscope.network import Network
 from retroscope.results.layers import Layer
 
 Size = tuple[int, ...]
+LARGEST_DOUBLE = 1 << 18
+"""The positions of the largest input that is run in double precision, to save memory."""
 SIZES: tuple[Size, ...] = ((64, 64), (96, 96), (128, 128), (224, 224), (256, 256), (299, 299))
 
 
@@ -143,10 +146,9 @@ def hooks(module: nn.Module, record: Callable[..., None]) -> Iterator[None]:
 def build_subject(case: Case, seed: int = 0) -> Subject:
     """The network at the smallest size that runs, in double precision if it can."""
     errors = []
-    is_quantised = case.family == "quantized"
-    dtypes = (torch.float32,) if is_quantised else (torch.float64, torch.float32)
     for size in case.sizes:
-        for dtype in dtypes:
+        is_single = case.family == "quantized" or prod(size) > LARGEST_DOUBLE
+        for dtype in (torch.float32,) if is_single else (torch.float64, torch.float32):
             try:
                 return _build(case, size, dtype, seed)
             except Exception as error:  # noqa: BLE001 - the next size or type is tried

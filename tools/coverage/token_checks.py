@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from tools.coverage.answer_checks import as_maps
+from tools.coverage.answer_checks import MOST_EXTRA_TOKENS, as_maps
 from tools.coverage.field_checks import spread
 from tools.coverage.report import Report
 from tools.coverage.rules_by_patching import mended_batch_norm
@@ -20,7 +20,6 @@ from retroscope.geometry import Field
 from retroscope.results.layers import Layer
 
 SAMPLED_LAYERS = 6
-MOST_EXTRA_TOKENS = 8
 
 
 def check_tokens(subject: Subject, report: Report) -> None:
