@@ -126,7 +126,7 @@ def _check_demo_folder(folder: Path) -> None:
 def _draw_part_detectors(atlas: "Atlas") -> None:
     """Reports the channels that show one part consistently, and draws their plates."""
     from retroscope.demo_atlas import find_part_detectors
-    from retroscope.render.captions import count_noun
+    from retroscope.render.captions import count_noun, percent
 
     detectors = find_part_detectors(atlas)
     if not detectors:
@@ -135,7 +135,7 @@ def _draw_part_detectors(atlas: "Atlas") -> None:
     for detector in detectors:
         classes = count_noun(len(detector.classes), "class", "classes")
         click.echo(
-            f"{detector.unit} shows {detector.part!r} in {detector.share:.0%} of its patches, "
+            f"{detector.unit} shows {detector.part!r} in {percent(detector.share)} of its patches, "
             f"in {classes}: {', '.join(detector.classes)}"
         )
         name = f"{detector.part}.{str(detector.unit).replace(':', '_')}.png"

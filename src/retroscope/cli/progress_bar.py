@@ -201,12 +201,15 @@ def _rate_and_time_left(progress: "Progress") -> str:
 def format_duration(seconds: float) -> str:
     """A duration in words.
 
-    >>> format_duration(0.2), format_duration(75), format_duration(3 * 3600 + 120)
-    ('a second', '1 min 15 s', '3 h 2 min')
+    >>> format_duration(0.2), format_duration(75), format_duration(120), format_duration(3 * 3600)
+    ('a second', '1 min 15 s', '2 min', '3 h')
     """
     if seconds < 1.5:
         return "a second"
     if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"

@@ -15,7 +15,7 @@ from tests.cli.terminal import Retroscope
         (30, "30 s for up to 2,160 projections"),
         (
             36_000,
-            "2 min 0 s for the best of up to 2,160 projections, which would all take 10 h 0 min",
+            "2 min for the best of up to 2,160 projections, which would all take 10 h",
         ),
     ],
 )
