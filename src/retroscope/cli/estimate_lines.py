@@ -54,7 +54,13 @@ def describe_estimate(
         count = len(image_list.keys)
         counts.insert(0, count_noun(count, "image"))
     else:
-        shards = list_shards(images, glob=glob, labels=labels, class_folder=class_folder)
+        shards = list_shards(
+            images,
+            glob=glob,
+            labels=labels,
+            class_folder=class_folder,
+            takes_volumes=net.preprocessing.takes_volumes,
+        )
         sample = sample_source(shards)
         if sample.images is not None:
             sample = replace(sample, images=pair_images(net, sample.images, inputs))

@@ -40,7 +40,6 @@ from retroscope.scanning.loading import default_workers
 from retroscope.scanning.local_projections import in_time, project_locally
 from retroscope.scanning.merging.joined_sources import list_joined_images
 from retroscope.scanning.missing_hits import MissingHits, select_units
-from retroscope.scanning.plan import refuse_volumes_on_workers
 from retroscope.scanning.sources import ImageList, ImageSource, list_images, list_shards
 from retroscope.scanning.sources.known_images import list_known_images
 from retroscope.scanning.sources.left_out import LeftOutShards
@@ -156,7 +155,6 @@ def illustrate(
     ranks = parse_ranks(projections)
     options = None
     if on is not None:
-        refuse_volumes_on_workers(net)
         options = WorkerOptions.parse(on, workers=workers, gpus_per_worker=gpus_per_worker)
     with extend_atlas(atlas) as (scanned, writer):
         image_list = list_scanned_images(scanned, images, glob=glob, labels=labels)

@@ -35,7 +35,6 @@ from retroscope.scanning.plan import (
     ScanPlan,
     refuse_less_than_one,
     refuse_signals,
-    refuse_volumes_on_workers,
     source_facts,
     stored_count,
 )
@@ -114,7 +113,6 @@ def scan(
     refuse_less_than_one(top=top, per_class=per_class, batch_size=batch_size, workers=workers)
     class_rankings = ClassRankingRequest.parse(per_class, ranked_classes, classes=classes)
     if on is not None:
-        refuse_volumes_on_workers(net)
         distributed = DistributedScan(
             net,
             ScanSource(images, glob, labels, class_folder, inputs),

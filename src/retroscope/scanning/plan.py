@@ -160,10 +160,3 @@ def refuse_signals(net: Network) -> None:
     """Raises for networks that take signals, of which an atlas would have nothing to show."""
     if net.rank < IMAGE_RANK:
         net.require_images("scan", instead="rs.activations and rs.deconv take one signal")
-
-
-def refuse_volumes_on_workers(net: Network) -> None:
-    """Raises for networks that take volumes: several workers scan images alone."""
-    net.require_images(
-        "scan on several workers", instead="leave `on` out, and one process scans it"
-    )

@@ -33,7 +33,7 @@ from retroscope.scanning.lots.sweep_plan import SweepPlan
 from retroscope.scanning.plan import ScanPlan
 from retroscope.scanning.precision import Precision
 from retroscope.scanning.runners.work import Limits
-from retroscope.scanning.sources import ImageSource, list_shards
+from retroscope.scanning.sources import ImageSource, ShardedSource, list_shards
 from retroscope.scanning.sources.known_images import known_images
 from retroscope.scanning.sources.left_out import LeftOutShards
 from retroscope.scanning.sources.paired_images import OtherSources, pair_images
@@ -135,6 +135,10 @@ class DistributedScan:
             **self.source.keywords,
         )
 
+    def _list_shards(self) -> ShardedSource:
+        takes_volumes = self.net.preprocessing.takes_volumes
+        return list_shards(self.source.images, **self.source.keywords, takes_volumes=takes_volumes)
+
     def _add_projections(
         self,
         plan: SweepPlan | None,
@@ -144,7 +148,7 @@ class DistributedScan:
         progress: ProgressListener,
     ) -> None:
         network, threads = (plan.network, plan.threads) if plan else (self.on.network, None)
-        source = list_shards(self.source.images, **self.source.keywords)
+        source = self._list_shards()
         with (
             projection_workers(
                 self.net,
@@ -173,7 +177,7 @@ class DistributedScan:
 
     def _refuse_other_scan(self, meta: Mapping[str, Json]) -> None:
         """Raises if the finished atlas is of another scan than this one."""
-        source = list_shards(self.source.images, **self.source.keywords)
+        source = self._list_shards()
         image_list = LeftOutShards.from_facts(meta).remove_from(source).list_images()
         image_list = pair_images(self.net, image_list, self.source.inputs)
         plan = ScanPlan(

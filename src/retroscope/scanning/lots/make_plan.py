@@ -33,7 +33,7 @@ from retroscope.scanning.lots.whole_files import PlanError, explain_failure
 from retroscope.scanning.one_pass import choose_batch_size
 from retroscope.scanning.plan import (
     refuse_less_than_one,
-    refuse_volumes_on_workers,
+    refuse_signals,
     source_facts,
 )
 from retroscope.scanning.precision import Precision, to_bfloat16
@@ -43,6 +43,7 @@ from retroscope.scanning.size_limits import (
 )
 from retroscope.scanning.sources import ImageSource, Shard, list_shards
 from retroscope.scanning.sources.class_rules import sort_classes
+from retroscope.scanning.sources.clips import refuse_single_images
 from retroscope.scanning.sources.paired_images import OtherSources, pair_shards
 from retroscope.scanning.sources.shards import IMAGES_PER_SHARD, ShardKind
 
@@ -83,7 +84,7 @@ def make_plan(
     """
     net, folder = as_network(net).for_batches, PlanFolder(Path(to))
     _refuse_no_source(opened)
-    refuse_volumes_on_workers(net)
+    refuse_signals(net)
     refuse_less_than_one(
         top=top,
         per_class=per_class,
@@ -92,13 +93,20 @@ def make_plan(
         lot_images=lot_images,
     )
     class_rankings = ClassRankingRequest.parse(per_class, ranked_classes, classes=classes)
-    source = pair_shards(
-        net, list_shards(images, glob=glob, labels=labels, class_folder=class_folder), inputs
+    shards = list_shards(
+        images,
+        glob=glob,
+        labels=labels,
+        class_folder=class_folder,
+        takes_volumes=net.preprocessing.takes_volumes,
     )
+    source = pair_shards(net, shards, inputs)
     class_names = _known_classes(source.shards) if class_rankings.per_class else None
     if class_names is not None:
         class_rankings = class_rankings.resolve(class_names)
     existing = _open_existing(folder, restart=restart)
+    if existing is None and net.preprocessing.takes_volumes:
+        refuse_single_images(list_shard(source.shards[0]).keys)
     plan = SweepPlan.make(
         net,
         source_of(net, opened),
