@@ -8,6 +8,9 @@ from math import floor
 from retroscope.engine.axis_fields import NOTHING, AxisField
 from retroscope.geometry import Field, Interval, simplest
 
+_EXACT = Fraction(1, 2)
+"""How far from its place the middle of a field may be, in pixels."""
+
 Line = tuple[Fraction, Fraction]
 """The middle of the first unit, and the distance from one to the next."""
 
@@ -29,8 +32,8 @@ class AxisPlaces:
         """
         return sees_axis(field, self.length, self.pixels, margin=self.stride)
 
-    def field_around(self) -> Field:
-        """The field of units that all see the whole axis, each in the middle of its own.
+    def field_around(self, seen: AxisField) -> Field:
+        """The smallest field that holds what each unit sees, with the unit's place in the middle.
 
         Two units of the first and the last 4 pixels see an axis of 8:
 
@@ -38,14 +41,18 @@ class AxisPlaces:
             unit 0      [===========)          its middle is that of the first 4 pixels
             unit 1          [===========)
 
-        >>> AxisPlaces(Field(4, 4), 2, 8).field_around()
+        >>> AxisPlaces(Field(4, 4), 2, 8).field_around(Field.whole(8))
         Field(size=12, stride=4, start=-4)
         """
         size = 1 + int(2 * self.first % 2)
         middle = Field(size, simplest(self.stride), floor(self.first - Fraction(size - 1, 2)))
-        (start, _), (_, stop) = middle.at(self.length - 1), middle.at(0)
-        more = max(start, self.pixels - stop, 0)
+        more = max(self._reach(middle.at(index), seen.at(index)) for index in range(self.length))
         return Field(size + 2 * more, middle.stride, middle.start - more)
+
+    def _reach(self, middle: Interval, seen: Interval) -> int:
+        """How far what a unit sees of the axis goes beyond its middle."""
+        start, stop = max(seen[0], 0), min(seen[1], self.pixels)
+        return max(middle[0] - start, stop - middle[1], 0) if start < stop else 0
 
     @property
     def first(self) -> Fraction:
@@ -61,22 +68,25 @@ class AxisPlaces:
     def are_exact(self) -> bool:
         """Whether the places lie so, to half a pixel."""
         has_own = len(self._middles) > 1 and self.stride > 0
-        return self.length == 1 or (has_own and self._error(self._line) <= Fraction(1, 2))
+        return self.length == 1 or (has_own and self._error(self._line) <= _EXACT)
 
     @cached_property
     def _line(self) -> Line:
         """The first place and the stride. One unit is in the middle of the axis; those that see the
-        same without the others share it evenly.
+        same without the others, or lie on no line and near equal shares of the axis, share it.
         """
-        shared = Fraction(self.pixels, self.length)
+        stride = Fraction(self.pixels, self.length)
+        shares = (stride - 1) / 2, stride
         middles, quarter = self._middles, len(self._middles) // 4
         if self.length == 1 or len(middles) < 2:
-            return (shared - 1) / 2, shared
+            return shares
         lines = (
             _line_through(middles[quarter], middles[-1 - quarter]),
             _line_through(middles[0], middles[-1]),
         )
-        return min(lines, key=self._error)
+        line = min(lines, key=self._error)
+        is_near = self._error(shares) <= stride / 2
+        return shares if is_near and self._error(line) > _EXACT else line
 
     def _error(self, line: Line) -> Fraction:
         """How far from a line the farthest place is."""
@@ -86,14 +96,15 @@ class AxisPlaces:
     @cached_property
     def _middles(self) -> list[tuple[int, Fraction]]:
         """The index and the middle of places: of the ends, if a stride says where the others are.
-        None if all places are one.
+        None if all places are one, or most are not known.
         """
         if isinstance(self.seen, Field):
             ends = (0, self.length - 1) if self.seen.stride else ()
             return [(index, _middle(self.seen.at(index))) for index in ends]
         intervals = enumerate(self.seen.intervals[: self.length])
         middles = [(index, _middle(seen)) for index, seen in intervals if seen != NOTHING]
-        return middles if len({middle for _, middle in middles}) > 1 else []
+        are_apart = len({middle for _, middle in middles}) > 1
+        return middles if are_apart and 2 * len(middles) >= self.length else []
 
 
 def _line_through(one: tuple[int, Fraction], other: tuple[int, Fraction]) -> Line:

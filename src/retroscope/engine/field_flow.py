@@ -113,7 +113,7 @@ def _field_of_windows(
     assert lengths is not None
     fields = fields_of_windows(field.fields, motion, lengths)
     places = field.places and places_of_windows(field.places, motion, lengths)
-    if isinstance(motion, Resample) and motion.joins:
+    if isinstance(motion, Resample) and (motion.joins or places):
         places = tuple(ListedField((NOTHING,) * len(along)) for along in motion.reads)
     parts = [part for part, _ in operands]
     result = combine(parts, fields, motion.axes or field.axes, gated=len(operands) > 1)
@@ -271,4 +271,25 @@ def _common_places(parts: Sequence[TensorField], lengths: Sequence[int]) -> Fiel
     """Where positions are that meet one by one; None if that is all that they see."""
     if all(part.places is None for part in parts):
         return None
-    return common_fields([part.fields_of_places for part in parts], lengths)
+    return meet_places([part.fields_of_places for part in parts], lengths)
+
+
+def meet_places(places: Sequence[Fields], lengths: Sequence[int]) -> Fields:
+    """Where positions are that meet one by one: around the places that are known. A place is not
+    known where it is missing in one of those that are known elsewhere.
+    """
+    return tuple(map(_meet_along_axis, zip(*places, strict=True), lengths))
+
+
+def _meet_along_axis(places: Sequence[AxisField], length: int) -> AxisField:
+    known = [
+        place for place in places if isinstance(place, Field) or any(map(any, place.intervals))
+    ]
+    if not known:
+        return places[0]
+    met = union(known, length)
+    if isinstance(met, Field):
+        return met
+    are_missing = (any(place.at(index) == NOTHING for place in known) for index in range(length))
+    intervals = zip(met.intervals, are_missing, strict=True)
+    return ListedField(tuple(NOTHING if missing else seen for seen, missing in intervals))

@@ -11,6 +11,7 @@ from retroscope.engine.field_flow import (
     field_of_all_positions,
     fields_of_windows,
     is_single,
+    meet_places,
     places_of_windows,
 )
 from retroscope.engine.motion import Grid, Mix, Motion, Resample, Shape, Slide
@@ -98,7 +99,7 @@ def _places_of_labels(grid: Grid, operands: Sequence[LabelledOperand]) -> Fields
             for operand in placed
             if isinstance(operand.reads, Slide | Resample) and operand.grid is not None
         ]
-    return common_fields(places, grid) if places else None
+    return meet_places(places, grid) if places else None
 
 
 def _middles(reads: Slide | Resample) -> Slide | Resample:

@@ -1,6 +1,11 @@
 """Where the results of products are, as of attention: at the position of a row or a column.
 
-In a product of two tensors of the image, a result is at the position of its query.
+In a product of two tensors of the image, a result is at the position of its query. Positions read
+each other if some are among what is summed up. Windows of a map, one behind the other in the
+dimension of the batch, do not:
+
+    query   (windows, heads, tokens, features)     all that meet in a sum
+    key     (windows, heads, tokens, features)     are of one window
 """
 
 from collections.abc import Sequence
@@ -11,6 +16,7 @@ from torch import Tensor
 from retroscope.engine.call_arguments import positional, tensors_in
 from retroscope.engine.labelled_call import LabelledCall, LabelledResult, renumber
 from retroscope.engine.motion import Motion, Move
+from retroscope.engine.position_labels import PositionLabels
 
 
 def multiply_matrices(at: LabelledCall) -> LabelledResult | None:
@@ -27,21 +33,37 @@ def multiply_matrices(at: LabelledCall) -> LabelledResult | None:
 
 def _multiply(at: LabelledCall, first: Tensor, second: Tensor) -> LabelledResult | None:
     rows, columns = at.labels_of(first), at.labels_of(second)
-    mixes = {id(first), id(second)} <= at.of_image
+    attends = {id(first), id(second)} <= at.of_image
+    mixes = attends and not _is_by_position(rows, columns)
     if rows is not None and first.dim() - 1 not in rows.varying:
         is_pairs = columns is not None and second.dim() - 1 in columns.varying
         numbers = rows.numbers[..., :1].expand(at.shape)
         weights = _weights(at, first, of=second)
         return LabelledResult(
-            [numbers], rows.grid, mixes, attends=mixes, is_pairs=is_pairs, weights=weights
+            [numbers], rows.grid, mixes, attends=attends, is_pairs=is_pairs, weights=weights
         )
     if columns is not None and second.dim() - 2 not in columns.varying:
         numbers = columns.numbers[..., :1, :].expand(at.shape)
-        is_pairs, weights = columns.is_pairs and not mixes, _weights(at, second, of=first)
+        is_pairs, weights = columns.is_pairs and not attends, _weights(at, second, of=first)
         return LabelledResult(
-            [numbers], columns.grid, mixes, attends=mixes, is_pairs=is_pairs, weights=weights
+            [numbers], columns.grid, mixes, attends=attends, is_pairs=is_pairs, weights=weights
         )
     return None
+
+
+def _is_by_position(rows: PositionLabels | None, columns: PositionLabels | None) -> bool:
+    """Whether all that is summed up in a product of matrices is at one position."""
+    if rows is None or columns is None or rows.grid != columns.grid:
+        return False
+    summed = rows.numbers.dim() - 1 in rows.varying or columns.numbers.dim() - 2 in columns.varying
+    return not summed and _are_equal(rows.distinct, columns.distinct)
+
+
+def _are_equal(numbers: Tensor, others: Tensor) -> bool:
+    """Whether numbers with length 1 where all are equal are the same, as they broadcast."""
+    lengths = zip(reversed(numbers.shape), reversed(others.shape), strict=False)
+    is_broadcast = all(1 in pair or pair[0] == pair[1] for pair in lengths)
+    return is_broadcast and bool((numbers == others).all())
 
 
 def _weights(at: LabelledCall, tensor: Tensor, *, of: Tensor) -> frozenset[int]:
@@ -53,12 +75,16 @@ def _weights(at: LabelledCall, tensor: Tensor, *, of: Tensor) -> frozenset[int]:
 
 def attend(at: LabelledCall) -> LabelledResult | None:
     """`softmax(q k^T) v`: the product of weights, whose rows are the queries', and values."""
-    query, key, value = list(tensors_in(at.call.args, at.call.kwargs))[:3]
+    query, key, value, *masks = tensors_in(at.call.args, at.call.kwargs)
     result = _multiply(at, query, value)
     if result is None:
         return None
+    is_masked = any(id(mask) in at.of_image for mask in masks)
+    in_place = _is_by_position(at.labels_of(query), at.labels_of(key)) and not is_masked
     weights = result.weights | _weights(at, key, of=value)
-    return LabelledResult(result.numbers, result.grid, mixes=True, attends=True, weights=weights)
+    return LabelledResult(
+        result.numbers, result.grid, result.mixes or not in_place, attends=True, weights=weights
+    )
 
 
 def attend_with_heads(at: LabelledCall) -> LabelledResult | None:
@@ -68,7 +94,16 @@ def attend_with_heads(at: LabelledCall) -> LabelledResult | None:
     if labels is None or query.dim() - 1 in labels.varying or at.shape != tuple(query.shape):
         return None
     rest: list[Tensor | None] = [None] * (len(at.outputs) - 1)
-    return LabelledResult([labels.numbers, *rest], labels.grid, mixes=True, attends=True)
+    keys_and_values = map(at.labels_of, list(at.call.tensors())[1:3])
+    mixes = not all(_reads_one_position(labels, others) for others in keys_and_values)
+    return LabelledResult([labels.numbers, *rest], labels.grid, mixes, attends=True)
+
+
+def _reads_one_position(labels: PositionLabels, others: PositionLabels | None) -> bool:
+    """Whether all tokens of a sequence, in the first dimension, are at the position of a query."""
+    if others is None or others.grid != labels.grid or 0 in (*labels.varying, *others.varying):
+        return False
+    return _are_equal(labels.distinct, others.distinct)
 
 
 def contract(at: LabelledCall) -> LabelledResult | None:
@@ -80,23 +115,54 @@ def contract(at: LabelledCall) -> LabelledResult | None:
     terms = inputs.split(",")
     if not arrow or "." in equation or len(terms) != len(operands) or _repeats(output, terms):
         return None
-    mixes = sum(id(operand) in at.of_image for operand in operands) > 1
-    for term, operand in zip(terms, operands, strict=True):
+    attends = sum(id(operand) in at.of_image for operand in operands) > 1
+    numbers_of = [
+        _numbers_in(at, operand, term, output)
+        for term, operand in zip(terms, operands, strict=True)
+    ]
+    mixes = attends and not _is_common(at, operands, numbers_of)
+    for term, operand, numbers in zip(terms, operands, numbers_of, strict=True):
         labels = at.labels_of(operand)
-        if labels is None or any(term[dim] not in output for dim in labels.varying):
+        if labels is None or numbers is None:
             continue
-        motions: dict[int, Motion] = {
-            dim: Move((output.index(term[dim]),)) for dim in labels.varying
-        }
-        numbers = renumber(labels, motions, at.shape)
         own = {term[dim] for dim in labels.varying}
         others = _letters_of_positions(at, terms, operands) & set(output) - own
-        is_pairs = bool(others) or (labels.is_pairs and not mixes)
-        if numbers is None:
-            return None
-        numbers = numbers.expand(at.shape)
-        return LabelledResult([numbers], labels.grid, mixes, attends=mixes, is_pairs=is_pairs)
+        return LabelledResult(
+            [numbers.expand(at.shape)],
+            labels.grid,
+            mixes,
+            attends=attends,
+            is_pairs=bool(others) or (labels.is_pairs and not attends),
+        )
     return None
+
+
+def _numbers_in(at: LabelledCall, operand: Tensor, term: str, output: str) -> Tensor | None:
+    """The numbers of an operand of `einsum` along the dimensions of the result; None if positions
+    are among what is summed up.
+    """
+    labels = at.labels_of(operand)
+    if labels is None or any(term[dim] not in output for dim in labels.varying):
+        return None
+    motions: dict[int, Motion] = {dim: Move((output.index(term[dim]),)) for dim in labels.varying}
+    return renumber(labels, motions, at.shape)
+
+
+def _is_common(
+    at: LabelledCall, operands: Sequence[Tensor], numbers_of: Sequence[Tensor | None]
+) -> bool:
+    """Whether all tensors of the image meet position by position."""
+    grids = {labels.grid for operand in operands if (labels := at.labels_of(operand))}
+    first, *rest = [
+        numbers
+        for operand, numbers in zip(operands, numbers_of, strict=True)
+        if id(operand) in at.of_image
+    ]
+    return (
+        len(grids) == 1
+        and first is not None
+        and all(numbers is not None and _are_equal(first, numbers) for numbers in rest)
+    )
 
 
 def _repeats(output: str, terms: Sequence[str]) -> bool:
