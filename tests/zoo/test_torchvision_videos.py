@@ -81,9 +81,8 @@ def test_heat_of_a_clip_has_its_length(net: rs.Network) -> None:
 
 def test_an_image_for_a_video_network_is_refused_in_one_line(net: rs.Network) -> None:
     given: Any = torch.zeros(3, 32, 28)
-    with pytest.raises(
-        RetroscopeError, match=r"takes a float tensor of \(3, depth, height, width\)"
-    ):
-        rs.cam(net, given)
-    with pytest.raises(RetroscopeError, match="it takes volumes, not images"):
-        rs.occlusion(net, given)
+    for method in (rs.cam, rs.occlusion, rs.explain):
+        with pytest.raises(
+            RetroscopeError, match=r"takes a float tensor of \(3, depth, height, width\)"
+        ):
+            method(net, given)
