@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import torch
@@ -36,6 +37,7 @@ from retroscope.module_inputs import (
     ModuleInputs,
     OtherInput,
     batch_of_one,
+    describe_value,
     list_values,
 )
 from retroscope.preprocessing import ReadLimits, state_preprocessing
@@ -208,7 +210,18 @@ def prepare_inputs(net: "Network", image: object) -> NetworkInput:
     looked_at, others = net.inputs.sort(image, net.name)
     preparing = copy(net)
     preparing.inputs = None
-    return attach_others(net, preparing.prepare(looked_at), others)  # type: ignore[arg-type]
+    image_alone = preparing.prepare(looked_at)  # type: ignore[arg-type]
+    prepared = attach_others(net, image_alone, others)
+    return replace(prepared, caveats=(*image_alone.caveats, *_others_noted(prepared, others)))
+
+
+def _others_noted(image: NetworkInput, others: Values) -> Iterator[str]:
+    """What the notes of results say of the inputs that came with an image: files and numbers."""
+    for name, value in others.items():
+        if isinstance(value, str | Path):
+            yield f"{name}: {value}"
+        elif image.others[name].dim() < 2:
+            yield f"{name}: {describe_value(image.others[name][None])}"
 
 
 def attach_others(net: "Network", image: NetworkInput, others: Values) -> NetworkInput:

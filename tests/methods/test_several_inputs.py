@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from torch import Tensor, nn
@@ -366,3 +368,23 @@ def test_images_that_are_stacked_are_told_apart_by_running(looked_at: str, is_he
         )
         theirs = rs.deconv(held, f"module.{name}:1@4,4", image(0), rules="gradient")
         same(ours.pixels, theirs.pixels)
+
+
+def test_notes_say_what_came_with_the_image(tmp_path: Path) -> None:
+    paths = {name: tmp_path / f"{name}.png" for name in ("left", "right")}
+    for path in paths.values():
+        PIL.Image.new("RGB", (SIDE, SIDE), "grey").save(path)
+    pair = Network(built(Pair), input_size=(SIDE, SIDE), inputs={"left": "image", "right": "image"})
+    conditioned = Network(
+        built(Conditioned),
+        input_size=(SIDE, SIDE),
+        inputs={"image": "image", "numbers": rs.NumberInput(2)},
+    )
+    numbers_given = {"image": paths["left"], "numbers": [0.5, 2]}
+    for net, image, note in (
+        (pair, paths, f"right: {paths['right']}"),
+        (conditioned, numbers_given, "numbers: 0.5, 2"),
+    ):
+        assert note in rs.cam(net, image).caveats
+        assert note in rs.deconv(net, "conv1:0", image).notes
+        assert note in rs.activations(net, "conv1", image).notes
