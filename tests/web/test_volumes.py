@@ -216,3 +216,11 @@ def test_a_plate_of_slices_shows_in_each_plate_the_next_slice_of_every_unit(site
             box = (column * side, (number * 3 + row) * side)
             cell = plates.crop((*box, box[0] + side, box[1] + side)).convert("RGB")
             np.testing.assert_array_equal(np.asarray(cell), np.asarray(tile))
+
+
+def test_my_image_says_what_there_is_for_volumes(site: Site) -> None:
+    page = respond(site, "mine.html").body.decode()
+    assert "This page is for images, and the network takes volumes or clips." in page
+    assert "retroscope explain MODEL VOLUME --atlas spots.atlas -o page.html" in page
+    assert '<form id="upload"' not in page
+    assert "my_image.js" not in page

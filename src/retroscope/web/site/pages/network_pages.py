@@ -98,6 +98,7 @@ def my_image(site: Site, _params: Params) -> Facts:
         "layers": [layer_facts(site, layer) for layer in site.atlas.layers],
         "analysis": url_for(site, "analysis"),
         "samples": sample_images(site, _SAMPLES),
+        "takes_volumes": site.volume is not None,
     }
 
 
