@@ -212,10 +212,10 @@ def prepare_inputs(net: "Network", image: object) -> NetworkInput:
     preparing.inputs = None
     image_alone = preparing.prepare(looked_at)  # type: ignore[arg-type]
     prepared = attach_others(net, image_alone, others)
-    return replace(prepared, caveats=(*image_alone.caveats, *_others_noted(prepared, others)))
+    return replace(prepared, caveats=(*image_alone.caveats, *_describe_others(prepared, others)))
 
 
-def _others_noted(image: NetworkInput, others: Values) -> Iterator[str]:
+def _describe_others(image: NetworkInput, others: Values) -> Iterator[str]:
     """What the notes of results say of the inputs that came with an image: files and numbers."""
     for name, value in others.items():
         if isinstance(value, str | Path):

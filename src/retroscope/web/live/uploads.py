@@ -5,7 +5,8 @@ names, as browsers and `curl -F` send them: files, and numbers as text.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from email.message import Message
 from email.parser import HeaderParser
 from io import BytesIO
@@ -14,7 +15,12 @@ from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ImageError, RetroscopeError, did_you_mean, list_words
 from retroscope.imaging.decoding import TooLargeError
 from retroscope.imaging.reading import holds_numbers
-from retroscope.input_binding import attach_others, name_input, prepare_other_file
+from retroscope.input_binding import (
+    attach_others,
+    name_input,
+    prepare_other_file,
+    preparing_network,
+)
 from retroscope.module_inputs import ImageInput, OtherInput
 from retroscope.network import Network
 from retroscope.preprocessing import ReadLimits
@@ -75,35 +81,33 @@ def read_upload(net: Network, body: bytes, content_type: str = "") -> NetworkInp
     return attach_others(net, image, others)
 
 
+_LIMITS: ReadLimits = {"formats": _FORMATS, "max_pixels": MAX_PIXELS}
+
+
 def _read_image(net: Network, data: bytes) -> NetworkInput:
-    try:
-        return net.prepare_file(BytesIO(data), _UPLOAD, formats=_FORMATS, max_pixels=MAX_PIXELS)
-    except TooLargeError:
-        raise
-    except ImageError as error:
-        if holds_numbers(data) or not net.preprocessing.takes_photos:
-            raise
-        raise _not_an_image() from error
-
-
-def _not_an_image() -> ImageError:
-    return ImageError(f"not a valid {', '.join(_FORMATS)} or NPY file")
+    with _explain_damage(data, net):
+        return net.prepare_file(BytesIO(data), _UPLOAD, **_LIMITS)
 
 
 def _read_other(net: Network, name: str, kind: OtherInput, data: bytes) -> object:
     """Another image as the network takes it, or numbers."""
     if not isinstance(kind, ImageInput):
         return kind.parse(name, data.decode("utf-8", "replace"))
-    limits: ReadLimits = {"formats": _FORMATS, "max_pixels": MAX_PIXELS}
-    with name_input(name):
-        try:
-            return prepare_other_file(net, name, BytesIO(data), _UPLOAD, **limits)
-        except TooLargeError:
+    with name_input(name), _explain_damage(data, preparing_network(net, kind)):
+        return prepare_other_file(net, name, BytesIO(data), _UPLOAD, **_LIMITS)
+
+
+@contextmanager
+def _explain_damage(data: bytes, net: Network) -> Iterator[None]:
+    """Names the formats of photographs if data is none; of others, the error says more."""
+    try:
+        yield
+    except TooLargeError:
+        raise
+    except ImageError as error:
+        if holds_numbers(data) or not net.preprocessing.takes_photos:
             raise
-        except ImageError as error:
-            if holds_numbers(data):
-                raise
-            raise _not_an_image() from error
+        raise ImageError(f"not a valid {', '.join(_FORMATS)} or NPY file") from error
 
 
 def _refuse_other_fields(net: Network, form: Form) -> None:
