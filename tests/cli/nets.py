@@ -21,6 +21,12 @@ def grey():
     return net
 
 
+def uneven():
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(7), nn.ReLU())
+    net.input_size = 32
+    return net
+
+
 def not_a_number():
     net = tiny()
     nn.init.constant_(net[0].weight, float("nan"))

@@ -37,6 +37,14 @@ def test_a_piped_table_is_as_wide_as_its_names(
         assert any({layer.name, *layer.aliases} <= set(_words(line)) for line in lines)
 
 
+def test_the_table_of_layers_says_below_where_a_field_is_a_bound(retroscope: Retroscope) -> None:
+    said = retroscope("layers", "nets.py:uneven")
+    net = rs.open_model("nets.py:uneven", device="cpu")
+    (note,) = {layer.note for layer in net.layers if layer.note}
+    names = [layer.name for layer in net.layers if layer.note]
+    assert said.out.splitlines()[-1] == f"{', '.join(names)}: {note}"
+
+
 def _words(line: str) -> list[str]:
     return line.replace(",", " ").split()
 

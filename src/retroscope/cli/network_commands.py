@@ -49,7 +49,7 @@ def layers(model: str, *, opening: OpenOptions, as_json: bool, output: Path | No
     A size of 14x14 +1 means one token besides the maps, such as a class token.
     """
     from retroscope.results.as_json import layer_json
-    from retroscope.results.layers import describe_unlisted
+    from retroscope.results.layers import describe_notes, describe_unlisted
 
     check_writable(output)
     net = opening.open_to_list(model)
@@ -63,6 +63,8 @@ def layers(model: str, *, opening: OpenOptions, as_json: bool, output: Path | No
         print_json([layer_json(layer) for layer in network_layers])
     elif output is None:
         print_layer_table(network_layers)
+        for sentence in describe_notes(network_layers):
+            click.echo(sentence)
     if output is not None:
         write_drawing(list(network_layers), output, to_stderr=as_json, title=net.name)
 

@@ -78,7 +78,28 @@ def describe_unlisted(unlisted: Sequence[UnlistedLayer]) -> tuple[str, ...]:
     return tuple(_sentence(*group, names[group]) for group in names)
 
 
+def describe_notes(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """What to know about the fields of layers: one line for each note, with the layers it is of.
+
+    >>> from retroscope.geometry import Field
+    >>> field = ReceptiveField(Field(), Field())
+    >>> describe_notes([Layer("a", "add", 1, (2, 2), field, note="a bound"),
+    ...                 Layer("b", "add", 1, (2, 2), field, note="a bound")])
+    ('a, b: a bound',)
+    """
+    names: dict[str, list[str]] = {}
+    for layer in layers:
+        if layer.note:
+            names.setdefault(layer.note, []).append(layer.name)
+    return tuple(f"{_first_names(names[note])}: {note}" for note in names)
+
+
 _NAMES_IN_SENTENCE = 3
+
+
+def _first_names(names: Sequence[str]) -> str:
+    first, rest = names[:_NAMES_IN_SENTENCE], len(names) - _NAMES_IN_SENTENCE
+    return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _sentence(kind: str, reason: str, names: Sequence[str]) -> str:
