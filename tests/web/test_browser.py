@@ -330,7 +330,7 @@ def test_on_a_phone_the_options_are_folded(served: str, look: Looks, path: str) 
     assert form.is_visible()
     assert fold.get_attribute("aria-expanded") == "true"
     page.locator("[name=show][value=lit]").check()
-    assert "lit" in page.locator("#fold-summary").inner_text()
+    page.locator("#fold-summary").filter(has_text="lit").wait_for()
     fold.tap()
     assert not form.is_visible()
 
