@@ -56,7 +56,7 @@ def draw_heat_map(
         images = [*((title, separate(view, len(slices))) for title, view in views), *images]
     lines = (*_lines(heat, colours), *_slice_line(heat, slices), heat.source)
     stacked = len(heat.size) != IMAGE_RANK
-    panel = Panel(tuple(images), heat_title(heat), lines, heat_notes(heat), stacked)
+    panel = Panel(tuple(images), heat_title(heat), lines, heat_notes(heat), stacked, len(slices))
     return draw_panel(panel, scale=scale)
 
 

@@ -18,7 +18,7 @@ VISIBLE = 96
 CLEARLY_VISIBLE = 176
 """The same for a figure with only a few tiles."""
 
-_EMPTY_SIDE = 24
+_EMPTY_SIDE, _STRIP_WIDTH = 24, 1000
 
 
 def row(blocks: Sequence[Image.Image], *, gap: int = GAP) -> Image.Image:
@@ -103,6 +103,22 @@ def enlargement_factor(
     if scale < 1:
         raise RetroscopeError(f"cannot draw at scale {scale}; give a whole number from 1 up")
     return scale
+
+
+def strip_factor(
+    height: int, width: int, count: int, *, visible: int = VISIBLE, scale: int | None = None
+) -> int:
+    """As `enlargement_factor`, for `count` slices in a row: each is visible, if the row is no wider
+    than a page.
+
+    >>> strip_factor(16, 8 * 16, 8), strip_factor(112, 8 * 112, 8), strip_factor(16, 16, 1)
+    (6, 1, 6)
+    """
+    factor = enlargement_factor(height, width, visible=visible, scale=scale)
+    if scale is not None or count < 2:
+        return factor
+    side = max(height, width // count)
+    return max(factor, min(enlargement_factor(side, side), _STRIP_WIDTH // max(width, 1)))
 
 
 def blank(width: int, height: int) -> Image.Image:

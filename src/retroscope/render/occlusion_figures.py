@@ -17,9 +17,9 @@ from retroscope.render.layout import (
     TIGHT,
     column,
     enlarge,
-    enlargement_factor,
     page,
     row,
+    strip_factor,
 )
 from retroscope.render.overlay import OPACITY
 from retroscope.render.panels import image_tile, label_tile
@@ -50,10 +50,11 @@ def draw_occlusion(
     `bare` draws the loss of probability over the image, without text.
     """
     loss = overlay_slices(occlusion.heat, colours=colours, opacity=opacity)
-    factor = enlargement_factor(*loss.shape[:2], visible=CLEARLY_VISIBLE, scale=scale)
+    _, slices = flatten_heat(occlusion.heat)
+    size = loss.shape[0], loss.shape[1]
+    factor = strip_factor(*size, len(slices), visible=CLEARLY_VISIBLE, scale=scale)
     if bare:
         return enlarge(loss, factor)
-    _, slices = flatten_heat(occlusion.heat)
     images = [
         ("size of the occluder", _show_size(occlusion, slices)),
         (f"loss of {occlusion.measure}", loss),

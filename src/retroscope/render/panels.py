@@ -20,6 +20,7 @@ from retroscope.render.layout import (
     pad,
     page,
     row,
+    strip_factor,
 )
 from retroscope.render.text import BODY, HEADING, LABEL, SMALL, line, paragraphs, text_width
 from retroscope.render.theme import MUTED
@@ -36,7 +37,7 @@ _MAX_TITLES = 6
 class Panel:
     """Images of one size with their labels, and the title, caption and notes below them.
 
-    They stand side by side, or below each other if `stacked`.
+    They stand side by side, or below each other if `stacked`. Each may be `slices` in a row.
     """
 
     images: tuple[tuple[str, RGB], ...]
@@ -44,6 +45,7 @@ class Panel:
     lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stacked: bool = False
+    slices: int = 1
 
     def place(self, tiles: Sequence[Image.Image]) -> Image.Image:
         """The tiles of its images."""
@@ -52,7 +54,8 @@ class Panel:
 
 def draw_panel(panel: Panel, *, scale: int | None = None) -> Image.Image:
     """One panel as a figure: labels above the images, caption and notes below."""
-    factor = _panel_factor([panel], scale, visible=CLEARLY_VISIBLE)
+    size = _largest_size([image for _, image in panel.images])
+    factor = strip_factor(*size, panel.slices, visible=CLEARLY_VISIBLE, scale=scale)
     tiles = panel.place(
         [label_tile(label, image_tile(image, factor)) for label, image in panel.images]
     )

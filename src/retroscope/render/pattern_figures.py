@@ -10,7 +10,7 @@ from retroscope.geometry import IMAGE_RANK, format_size
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts
-from retroscope.render.layout import enlarge, enlargement_factor
+from retroscope.render.layout import enlarge, enlargement_factor, strip_factor
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
 from retroscope.render.slices import (
     choose_slices,
@@ -33,7 +33,8 @@ def draw_pattern(pattern: Pattern, *, scale: int | None = None, bare: bool = Fal
     pixels, slices = lay_out_slices(fade_by_opacity(pattern))
     if bare:
         return enlarge(pixels, 1 if scale is None else scale)
-    factor = enlargement_factor(*pixels.shape[:2], visible=_VISIBLE, scale=scale)
+    size = pixels.shape[0], pixels.shape[1]
+    factor = strip_factor(*size, len(slices), visible=_VISIBLE, scale=scale)
     lines = (*_lines(pattern), *filter(None, [describe_slices(slices, pattern.size[0])]))
     panel = Panel((("", pixels),), pattern.objective, lines, pattern_notes(pattern))
     return draw_panel(panel, scale=factor)

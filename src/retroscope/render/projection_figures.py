@@ -183,6 +183,7 @@ def _projection_panel(
         lines=(*filter(None, lines), *_slice_line(slices, depth, projection.box.front)),
         notes=projection.notes,
         stacked=len(projection.size) != IMAGE_RANK,
+        slices=len(slices),
     )
 
 
