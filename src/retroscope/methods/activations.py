@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain, takewhile
+from itertools import chain
 from typing import overload
 
 import numpy as np
@@ -15,10 +15,8 @@ from retroscope.engine.forward import run_forward
 from retroscope.engine.heat_layer import layer_for_heat
 from retroscope.engine.isolation import preserve_state
 from retroscope.engine.memory import in_batches, memory_budget
-from retroscope.engine.program import Survey
 from retroscope.errors import ModelError
 from retroscope.geometry import IMAGE_RANK, format_size
-from retroscope.methods.detections import detector_of
 from retroscope.methods.image_lists import (
     AnImage,
     AnyImageList,
@@ -27,7 +25,7 @@ from retroscope.methods.image_lists import (
     is_image_list,
     prepare_list,
 )
-from retroscope.methods.network_parts import backbone_layers
+from retroscope.methods.network_parts import layers_for_heat
 from retroscope.methods.targets import stack_inputs
 from retroscope.network import (
     AnyArray,
@@ -128,12 +126,12 @@ def last_spatial_layer(net: Network, size: Size) -> Layer:
 
     It includes the batch norm, the skip connection and the rectifier that follow the convolution,
     but not the pool that shrinks its maps. Of a known detector or segmenter, it is the last one of
-    the backbone: what follows has maps of several sizes, or of single boxes. Of YOLO, it is the
-    last one of the finest maps that are read again. Of a transformer, it is the last one that the
-    output reads.
+    the backbone: what follows has maps of several sizes, or of single boxes. Of a detector with a
+    pyramid, it is the finest one that is read from stride 8. Of a transformer, it is the last one
+    that the output reads.
     """
     survey = net.survey(size)
-    layers = _layers_for_heat(net, survey)
+    layers = layers_for_heat(net, survey)
     of_transformer = layer_for_heat(survey) if layers is survey.layers else None
     if of_transformer is not None:
         return of_transformer
@@ -145,28 +143,6 @@ def last_spatial_layer(net: Network, size: Size) -> Layer:
         )
     last = convolutions[-1]
     return [layer for layer in layers if layer.size == last.size and layer.index >= last.index][-1]
-
-
-def _layers_for_heat(net: Network, survey: Survey) -> Sequence[Layer]:
-    """The layers in the backbone of a detector or a segmenter; all of them for other networks."""
-    kind = detector_of(net.module)
-    if kind is not None and kind.max_stride is not None:
-        return _layers_to_stride(survey, kind.max_stride) or survey.layers
-    return backbone_layers(net, survey) or survey.layers
-
-
-def _layers_to_stride(survey: Survey, max_stride: int) -> list[Layer]:
-    """The layers up to the last one of this stride that more is made of than coarser maps."""
-    layers = list(takewhile(partial(_is_fine, max_stride), survey.layers))
-    coarser = next((layer.index for layer in survey.layers[len(layers) :]), len(survey.steps))
-    read_again = {number for step in survey.steps[coarser + 1 :] for number in step.inputs}
-    ends = [number for number, layer in enumerate(layers, 1) if layer.index in read_again]
-    return layers[: max(ends, default=len(layers))]
-
-
-def _is_fine(max_stride: int, layer: Layer) -> bool:
-    """Whether the positions of a layer are known, and no more than so many pixels apart."""
-    return not layer.field.whole and layer.field.y.stride <= max_stride
 
 
 def _is_spatial(layer: Layer) -> bool:

@@ -68,22 +68,26 @@ Reader = Callable[[torch.nn.Module, object, Size], list[Detections]]
 """Reads the detections of each image from a module, what it returned, and the images' size."""
 
 
+FINEST_STRIDE = 8
+"""Of detectors with a pyramid, in pixels (`docs/decisions/0035`)."""
+
+
 @dataclass(frozen=True)
 class Detector:
     """A kind of detector.
 
     `is_kind` says whether a module is one. `read` gives the detections of each image of a batch.
     `backbones` are the paths that the backbone may have in the module; its last maps are those that
-    heat maps use by default. With `max_stride` they are the last ones before the maps get coarser
-    than so many pixels. `head_of` gives the head of a module of this kind whose backbone has no
-    path of its own: the module that predicts boxes.
+    heat maps use by default. With `finest_stride` they are the finest ones that boxes are predicted
+    from, but for strides below it. `head_of` gives the head of a module of this kind whose backbone
+    has no path of its own: the module that predicts boxes.
     """
 
     name: str
     is_kind: Callable[[torch.nn.Module], bool]
     read: Reader
     backbones: Sequence[str] = ("backbone.body", "backbone")
-    max_stride: int | None = None
+    finest_stride: int | None = None
     head_of: Callable[[torch.nn.Module], torch.nn.Module | None] = lambda _: None
 
 
@@ -129,7 +133,9 @@ def _is_from_torchvision(module: torch.nn.Module) -> bool:
     return any(kind.__module__.startswith(package) for kind in type(module).__mro__)
 
 
-TORCHVISION = Detector("torchvision", _is_from_torchvision, read_torchvision)
+TORCHVISION = Detector(
+    "torchvision", _is_from_torchvision, read_torchvision, finest_stride=FINEST_STRIDE
+)
 
 
 def _as_reader(
@@ -149,10 +155,9 @@ YOLO = Detector(
     is_yolo,
     _as_reader(read_yolo),
     backbones=(),
-    max_stride=8,
+    finest_stride=FINEST_STRIDE,
     head_of=head_of_yolo,
 )
-"""The finest maps that its neck reads: behind them, most objects are smaller than a position."""
 
 DETECTORS: tuple[Detector, ...] = (TORCHVISION, DEMO, YOLO)
 """The known kinds of detectors; the first that fits is used."""

@@ -21,6 +21,59 @@ def backbone_layers(net: Network, survey: Survey) -> Sequence[Layer]:
     return ()
 
 
+def layers_for_heat(net: Network, survey: Survey) -> Sequence[Layer]:
+    """The layers of which the last one with maps is the default of heat maps.
+
+    Of a known detector or segmenter those of its backbone, and of a kind that predicts boxes from
+    maps of several strides those up to the finest ones that are read for it, but for strides below
+    `finest_stride`. All layers of other networks.
+    """
+    kind = detector_of(net.module)
+    backbone = backbone_layers(net, survey)
+    layers = backbone or survey.layers
+    if kind is None or kind.finest_stride is None:
+        return layers
+    if backbone:
+        return _layers_to_output(backbone, survey, kind.finest_stride)
+    return _layers_to_stride(layers, survey, kind.finest_stride) or layers
+
+
+def _layers_to_output(
+    backbone: Sequence[Layer], survey: Survey, finest_stride: int
+) -> Sequence[Layer]:
+    """The layers up to the last of the finest that are read from outside the backbone, from this
+    stride. Strides are in pixels of what the backbone is given: detectors resize images themselves.
+    """
+    length, *_ = survey.steps[backbone[0].index].lengths or backbone[0].size
+    outside = survey.steps[max(layer.index for layer in backbone) + 1 :]
+    read = {number for step in outside for number in step.inputs}
+    strides = {
+        number: round(length / layer.size[0])
+        for number, layer in enumerate(backbone, 1)
+        if layer.index in read
+    }
+    coarse = [number for number, stride in strides.items() if stride >= finest_stride]
+    end = min(coarse, key=lambda number: (strides[number], -number), default=len(backbone))
+    return backbone[:end]
+
+
+def _layers_to_stride(layers: Sequence[Layer], survey: Survey, stride: int) -> Sequence[Layer]:
+    """The layers up to the last one of at most this stride that more is made of than coarser
+    maps.
+    """
+    coarse = (layer.index for layer in layers if _stride(layer) > stride)
+    first_coarse = next(coarse, len(survey.steps))
+    fine = [layer for layer in layers if layer.index < first_coarse]
+    read_again = {number for step in survey.steps[first_coarse + 1 :] for number in step.inputs}
+    ends = [number for number, layer in enumerate(fine, 1) if layer.index in read_again]
+    return fine[: max(ends, default=len(fine))]
+
+
+def _stride(layer: Layer) -> float:
+    """How many pixels its positions are apart; 0 if that is not known, as for a gate's vector."""
+    return 0.0 if layer.field.whole else float(layer.field.y.stride)
+
+
 def layers_before_head(net: Network, survey: Survey) -> Sequence[Layer]:
     """The layers that features are read from: of the backbone of a known detector or segmenter, or
     of all but its head; all layers of other networks.

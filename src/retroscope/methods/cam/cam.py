@@ -94,8 +94,9 @@ def cam(
 
     The default method is Grad-CAM for a class, and LayerCAM for a target that depends on the maps
     near its place: a box, a segment or a pixel. The default layer is the last one before the head
-    that has maps. The result names both. A list of images, a batch of them in one array, or a data
-    set gives a list of heat maps.
+    that has maps; of a detector with a pyramid it is the finest one that its neck reads, from
+    stride 8. The result names both. A list of images, a batch of them in one array, or a data set
+    gives a list of heat maps.
 
     >>> import torch
     >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1)))
