@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import PIL.Image
 import pytest
 import torch
 from torch import nn
@@ -141,6 +144,43 @@ def test_a_voxel_is_marked_in_its_slice_alone(net: Network, scan: torch.Tensor) 
     assert changed.max() < left + SIZE[2]
 
 
+def box_mask() -> npt.NDArray[np.bool_]:
+    mask = np.zeros(SIZE, bool)
+    mask[2:5, 3:9, 1:6] = True
+    return mask
+
+
+@pytest.mark.parametrize("kind", ["bool.npy", "bytes.npy", "ones.tif", "whites.tif"])
+def test_a_mask_of_voxels_may_be_a_file(
+    net: Network, scan: torch.Tensor, tmp_path: Path, kind: str
+) -> None:
+    mask, path = box_mask(), tmp_path / kind
+    levels = mask.astype(np.uint8) * (1 if kind.startswith("ones") else 255)
+    if kind.endswith("tif"):
+        first, *others = map(PIL.Image.fromarray, levels)
+        first.save(path, save_all=True, append_images=others)
+    else:
+        np.save(path, mask if kind.startswith("bool") else levels)
+    heat = rs.saliency(net, scan, target=f"1@{path}")
+    assert str(heat.target) == f"class 1 in {kind}"
+    np.testing.assert_array_equal(heat.mask, mask)
+    logits = logits_of(net, scan)
+    assert heat.score == pytest.approx(float(logits[1][torch.from_numpy(mask)].sum().detach()))
+
+
+def test_a_mask_of_another_size_and_an_empty_one_are_refused(
+    net: Network, scan: torch.Tensor, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "small.npy", np.ones((8, 12, 7), np.uint8))
+    np.save(tmp_path / "empty.npy", np.zeros(SIZE, np.uint8))
+    for name, says in (
+        ("small", "has 8x12x7 voxels, and the volume 8x12x8 as UNet takes it; give a mask of that"),
+        ("empty", "has no voxel above 0; these are in the mask"),
+    ):
+        with pytest.raises(RetroscopeError, match=says):
+            rs.cam(net, scan, target=f"1@{tmp_path / name}.npy")
+
+
 @pytest.mark.parametrize("z", [3, 11, 18])
 def test_the_slice_of_a_voxel_is_shown_whatever_the_heat(z: int) -> None:
     values = np.zeros((20, 4, 4), np.float32)
@@ -159,8 +199,8 @@ def test_the_slice_of_a_voxel_is_shown_whatever_the_heat(z: int) -> None:
     [
         ("1@7,2", "no voxel 7,2 in this volume of 8x12x8; Z counts from the front, Y from the top"),
         ("1@8,2,2", "no voxel 8,2,2 in this volume of 8x12x8;"),
-        ("1@", "'1@' has no place after the @; give CLASS@Z,Y,X for a voxel"),
-        ("1@mask.npy", "masks in files are those of images; give CLASS@Z,Y,X for a voxel, or"),
+        ("1@", "'1@' has no place after the @; give CLASS@Z,Y,X for a voxel, or CLASS@MASK.npy"),
+        ("1@mask.npy", "no file 'mask.npy' for a mask; a target is CLASS@Z,Y,X for a voxel, or"),
         ("2@1,1,1", "no class 2 in UNet; it has 2, 0 to 1"),
         (None, "returns 2 maps of the size of the volume, not one score per class; give a target"),
         ("box:1", "no class 'box:1'"),

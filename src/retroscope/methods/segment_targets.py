@@ -13,8 +13,8 @@ import torch
 from retroscope.engine.batching import Size
 from retroscope.errors import ModelError, RetroscopeError
 from retroscope.geometry import IMAGE_RANK, INPUTS, axis_names, format_size
-from retroscope.imaging.image import fit_source, read_image
 from retroscope.methods.class_scores import NetworkOutput, check_label_count
+from retroscope.methods.mask_files import read_mask
 from retroscope.methods.segmentation import segmenter_of
 from retroscope.methods.target_scorer import TargetScorer
 from retroscope.methods.targets import ClassSpec, resolve_target, target_at
@@ -23,12 +23,10 @@ from retroscope.results.heat_maps import Mask, Prediction, Target
 
 _PLACE = re.compile(r"\s*\d+(\s*,\s*\d+)*\s*")
 _BACKGROUND = ("background", "__background__")
-_IN_MASK = 128
-"""From this grey level on a pixel of a mask file is in the mask."""
 _PLACE_FORMS = {
     1: "CLASS@X for a position",
     2: "CLASS@Y,X for a pixel, or CLASS@MASK.png for the pixels that are white in a file",
-    3: "CLASS@Z,Y,X for a voxel",
+    3: "CLASS@Z,Y,X for a voxel, or CLASS@MASK.npy for the voxels that a volume marks",
 }
 """How a target names a place, by the number of axes."""
 _POINTS = {1: "position", 2: "pixel", 3: "voxel"}
@@ -229,27 +227,8 @@ def _read_place(place: str, size: Size) -> tuple[int, ...] | None:
 
 
 def _read_mask(net: Network, path: str, size: Size) -> Mask:
-    """The mask in a file, which has the size of the network's input, or fits it as the image does.
-
-    Only a fit that keeps all of an image is applied: after a crop, masks of any size would fit.
-    """
-    if net.rank != IMAGE_RANK:
-        raise RetroscopeError(
-            f"{path!r} is not a {_POINTS[net.rank]}, and masks in files are those of images; give "
-            f"{_PLACE_FORMS[net.rank]}, or a function of the outputs in Python"
-        )
-    if not Path(path).is_file():
+    if len(size) < IMAGE_RANK:
+        raise RetroscopeError(f"{path!r} is not a position; give {_PLACE_FORMS[net.rank]}")
+    if not Path(path).exists():
         raise RetroscopeError(f"no file {path!r} for a mask; a target is {_PLACE_FORMS[net.rank]}")
-    image = read_image(path)
-    fit = net.preprocessing.fit
-    if (image.height, image.width) != size and fit.mode == "whole":
-        image = fit_source(image, fit)
-    if (image.height, image.width) != size:
-        raise RetroscopeError(
-            f"the mask {path!r} has {image.height}x{image.width} pixels, and the image "
-            f"{size[0]}x{size[1]} as {net.name} takes it; give a mask of that size"
-        )
-    mask: Mask = image.pixels.mean(axis=2) >= _IN_MASK
-    if not mask.any():
-        raise RetroscopeError(f"the mask {path!r} has no white pixel; white pixels are in the mask")
-    return mask
+    return read_mask(net, path, size)
