@@ -20,6 +20,8 @@ from retroscope.engine.region import RegionOutput
 from retroscope.errors import ImageError, RetroscopeError, UnitError
 from retroscope.methods.deconv.deconv import deconv_many
 from retroscope.network import Network
+from retroscope.render.draw import draw
+from retroscope.render.filter_figures import filter_description
 from retroscope.results.projections import Projection
 from tests.conftest import always_crops, built, never_crops, numbers
 from tests.reference.volumes import SIGNAL_NETWORKS, VOLUME_NETWORKS, Make, Residual
@@ -406,7 +408,7 @@ def mistakes() -> Iterator[tuple[Callable[[Network], object], type[RetroscopeErr
         ImageError,
         "it is a batch, give one volume of it",
     )
-    yield rs.filters, RetroscopeError, "it takes volumes, not images"
+    yield lambda net: rs.filters(net, "2.0"), RetroscopeError, "read the maps of other layers, not"
     yield lambda net: rs.deconv(net, "0:1@0,0,0", image).slice(9), RetroscopeError, "no slice 9"
 
 
@@ -432,3 +434,30 @@ def test_all_units_have_boxes_in_the_volume() -> None:
         assert projection.patch is not None
         assert projection.patch.shape == (*projection.box.size(3), 3)
         assert projection.lit().shape == projection.patch.shape
+
+
+# Filters
+
+
+def test_filters_of_a_volume_are_its_weights_in_slices() -> None:
+    net = opened(lambda: nn.Sequential(nn.Conv3d(3, 5, (2, 4, 3)), nn.ReLU()), 3, VOLUME)
+    found = rs.filters(net)
+    part = net.module.get_submodule("0")
+    assert isinstance(part, nn.Conv3d)
+    weights = part.weight.detach().float().numpy()
+    np.testing.assert_array_equal(np.moveaxis(found.weights, -1, 1), weights)
+    assert found.to_tensor().shape == weights.shape
+    drawn = np.array(draw(found, bare=True, scale=1, columns=2))
+    assert drawn.shape == (5 * 4 + 4 * 4, 2 * 3 + 1, 3)  # a column of two slices each, with gaps
+    scale = abs(weights[0]).max()
+    grey = drawn[:4, :3].astype(float) - 128
+    expected = 127 * found.weights[0, 0] / scale
+    np.testing.assert_allclose(grey, expected, rtol=0, atol=1)
+    assert "5 filters of 2x4x3 in colour, slices in a row" in filter_description(found)
+
+
+def test_filters_of_a_signal_are_drawn_as_bands() -> None:
+    net = opened(SIGNAL_NETWORKS["plain"], 2, SIGNAL)
+    found = rs.filters(net)
+    assert found.weights.shape == (4, 5, 2)
+    assert draw(found).width > 100

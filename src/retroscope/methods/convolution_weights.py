@@ -5,6 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from retroscope.engine.call_arguments import Args, Function, Kwargs, positional
 from retroscope.engine.forward import run_forward
@@ -15,23 +16,29 @@ from retroscope.network import Network
 from retroscope.results.layers import Layer
 
 _GROUPS = 6
-"""Where `conv2d` takes the number of groups."""
+"""Where convolutions take the number of groups."""
+
+_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+"""By the number of axes of what a network takes."""
 
 
 class ConvolutionCall(NamedTuple):
-    """The weights of a call of `conv2d`, and its number of groups."""
+    """The weights of a call of a convolution, and its number of groups."""
 
     weights: torch.Tensor
     groups: int
 
 
 def convolution_weights(net: Network, layers: Iterable[Layer]) -> dict[str, ConvolutionCall]:
-    """The weights of those of these layers that are computed by `conv2d`, by name."""
+    """The weights of those of these layers that are computed by a convolution, by name.
+
+    Its windows slide along all axes of the input: that of a network of images is `conv2d`.
+    """
     last: list[ConvolutionCall] = []
     calls: dict[str, ConvolutionCall] = {}
 
     def execute(function: Function, args: Args, kwargs: Kwargs) -> object:
-        is_convolution = function is torch.nn.functional.conv2d
+        is_convolution = function is _CONVOLUTIONS[net.rank]
         last[:] = [_read_call(*positional(args, kwargs))] if is_convolution else []
         return execute_plainly(function, args, kwargs)
 

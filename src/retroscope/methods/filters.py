@@ -3,6 +3,7 @@
 import torch
 
 from retroscope.errors import RetroscopeError, UnitError
+from retroscope.geometry import INPUTS
 from retroscope.methods.convolution_weights import convolution_weights
 from retroscope.network import AnyLayer, AnyNetwork, Network, as_network
 from retroscope.results.layers import Layer
@@ -16,7 +17,6 @@ def filters(net: AnyNetwork, layer: AnyLayer | None = None) -> Filters:
     (8, 5, 5, 3)
     """
     net = as_network(net)
-    net.require_images("picture of the filters", instead="activations and deconv take it")
     conv = _first_convolution(net) if layer is None else net.layer(_require_layer_address(layer))
     call = convolution_weights(net, [conv]).get(conv.name)
     if call is None or not _reads_pixels(conv, call.weights):
@@ -25,8 +25,8 @@ def filters(net: AnyNetwork, layer: AnyLayer | None = None) -> Filters:
             f"displayed; {_first_convolution(net).name} reads pixels, and 'deconv' and "
             "'synthesize' show what deeper layers respond to"
         )
-    displayed = call.weights.detach().permute(0, 2, 3, 1).float().cpu().numpy().copy()
-    reads_all = displayed.shape[3] == net.preprocessing.channels
+    displayed = call.weights.detach().movedim(1, -1).float().cpu().numpy().copy()
+    reads_all = displayed.shape[-1] == net.preprocessing.channels
     bands = net.preprocessing.shown_bands if reads_all else ()
     return Filters(conv, displayed, _notes(net, call.weights), bands)
 
@@ -50,13 +50,15 @@ def _first_convolution(net: Network) -> Layer:
 
 def _reads_pixels(layer: Layer, weights: torch.Tensor) -> bool:
     """Whether no other window operation lies between the image and the layer."""
-    field = layer.field
-    return not field.whole and (field.y.size, field.x.size) == tuple(weights.shape[2:])
+    sizes = [field.size for field in layer.field.axes(weights.dim() - 2)]
+    return not layer.field.whole and sizes == list(weights.shape[2:])
 
 
 def _notes(net: Network, weights: torch.Tensor) -> tuple[str, ...]:
     channels = net.preprocessing.channels
     if weights.shape[1] == channels:
         return net.remarks
-    note = f"each filter reads {weights.shape[1]} of the {channels} channels of the image"
+    note = (
+        f"each filter reads {weights.shape[1]} of the {channels} channels of the {INPUTS[net.rank]}"
+    )
     return (*net.remarks, note)

@@ -108,7 +108,7 @@ def _activation(maps: npt.NDArray[np.float32], unit: Unit) -> float | None:
 
 
 def filters_json(filters: Filters) -> JsonObject:
-    """The weights as nested lists: filter, y, x, channel."""
+    """The weights as nested lists: filter, y, x, channel; of volumes with z before y."""
     return {
         "layer": filters.layer.name,
         "weights": nested_numbers(filters.weights),

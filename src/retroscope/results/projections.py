@@ -135,8 +135,9 @@ def find_peaks(
 class Filters(ArrayResult):
     """The filters of a convolution that reads the image itself: filters, height, width, channels.
 
-    They are signed, in the space of the network's input. As an array they are `weights`, as a
-    tensor the same with the channels before height and width.
+    Those of volumes have a depth before the height, those of signals a length alone. They are
+    signed, in the space of the network's input. As an array they are `weights`, as a tensor the
+    same with the channels before height and width.
     """
 
     layer: Layer
@@ -148,4 +149,4 @@ class Filters(ArrayResult):
         return self.weights
 
     def _channels_first(self) -> npt.NDArray[np.float32]:
-        return np.moveaxis(self.weights, 3, 1)
+        return np.moveaxis(self.weights, -1, 1)
