@@ -426,6 +426,7 @@ PITFALLS: dict[str, Forward] = {
     "writing to slices": shifted_into_itself,
     "writing to slices of a buffer": written_into_a_buffer,
     "copying into a slice": copied_into_a_part,
+    "a picture turned in place": lambda net, x: F.relu(net.a(x.transpose_(2, 3))),
     "in place on a view": changed_through_a_view,
     "in place under a view": changed_under_a_view,
     "out=": written_out,

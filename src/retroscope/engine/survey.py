@@ -93,7 +93,7 @@ def _run_survey(module: torch.nn.Module, shape: Shape, *, channels_last: bool) -
     surveyor.fields[image] = TensorField((Field(),) * rank, tuple(range(2, rank + 2)))
     namer = surveyor.namer
     with preserve_state(module), torch.no_grad():
-        run(module, image, recorder)  # some networks cache what they compute in their first run
+        run(module, image.clone(), recorder)  # some networks cache what their first run computes
         with module_calls(module, namer.enter_module, namer.leave_module):
             run(module, image, surveyor)
     return Survey(
