@@ -127,3 +127,12 @@ def test_explain_writes_a_page_of_slices(retroscope: Retroscope) -> None:
     assert "slices z 0, 1, 2, 3, 4, 5 of 0 to 5" in page
     assert retroscope("explain", CLASSIFIER, "scan.npy", "-o", "page.png").status == 0
     assert pixels_of("page.png").shape[1] > 600
+
+
+@pytest.mark.usefixtures("desk")
+def test_heat_of_a_volume_is_drawn_over_its_slices_alone(retroscope: Retroscope) -> None:
+    said = retroscope("cam", CLASSIFIER, "scan.npy", "--original")
+    assert said.status == 2
+    assert "the heat map of a volume is drawn over the volume itself, not over another image" in (
+        said.err
+    )

@@ -38,7 +38,8 @@ def draw_heat_map(
     """
     if over is not None and len(heat.size) != IMAGE_RANK:
         raise RetroscopeError(
-            f"heat in a {INPUTS[len(heat.size)]} is drawn over no other image; leave out over",
+            f"the heat map of a {INPUTS[len(heat.size)]} is drawn over the "
+            f"{INPUTS[len(heat.size)]} itself, not over another image; leave the image out",
             parameter="over",
         )
     flat, slices = flatten_heat(heat)
