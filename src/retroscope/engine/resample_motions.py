@@ -214,32 +214,39 @@ def pad(
     """`pad` lists both ends of each dimension, from the last to the first."""
     del value
     rank = len(at.shape)
-    ends = {rank - 1 - n: (pad[2 * n], pad[2 * n + 1]) for n in range(len(pad) // 2)}
-    along = [ends.get(axis, (0, 0)) for axis in at.axes]
+    pairs = {rank - 1 - n: (pad[2 * n], pad[2 * n + 1]) for n in range(len(pad) // 2)}
+    along = [pairs.get(axis, (0, 0)) for axis in at.axes]
     if mode == "constant" or not any(map(any, along)):
         return Slide(tuple(Window(1, 1, *pair) for pair in along))
     if mode not in _BORDERS:
         return Mix(f"padding of mode {mode!r} is not in the table of operations")
     reads = (
-        tuple(_BORDERS[mode](index - before, length) for index in range(length + before + after))
-        for length, (before, after) in zip(at.lengths, along, strict=True)
+        tuple(_BORDERS[mode](index - ends[0], length, ends) for index in range(length + sum(ends)))
+        for length, ends in zip(at.lengths, along, strict=True)
     )
     return Resample(tuple(reads))
 
 
-def _reflect(index: int, length: int) -> Interval:
+Ends = tuple[int, int]
+"""How much is added before and behind the positions of an axis, or cut off."""
+
+
+def _reflect(index: int, length: int, _ends: Ends) -> Interval:
     index = abs(index)
     index = 2 * (length - 1) - index if index >= length else index
     return index, index + 1
 
 
-def _replicate(index: int, length: int) -> Interval:
+def _replicate(index: int, length: int, _ends: Ends) -> Interval:
     index = min(max(index, 0), length - 1)
     return index, index + 1
 
 
-def _wrap(index: int, length: int) -> Interval:
-    return index % length, index % length + 1
+def _wrap(index: int, length: int, ends: Ends) -> Interval:
+    """An end of less than nothing is cut off before what is left goes around."""
+    first, stop = max(-ends[0], 0), length - max(-ends[1], 0)
+    index = first + (index - first) % (stop - first)
+    return index, index + 1
 
 
 _BORDERS = {"reflect": _reflect, "replicate": _replicate, "circular": _wrap}
