@@ -68,6 +68,8 @@ def test_a_target_is_typed(live: str, mine: Path, look: Looks) -> None:
     page = look(f"{live}mine.html")
     page.set_input_files("#file", mine)
     page.wait_for_selector("#predictions li")
+    example, classes = page.get_attribute("#target", "placeholder"), page.locator("#predictions")
+    assert example in classes.inner_text(), "an example of a target is one that the network has"
     page.fill("#target", "output[0, 2]")
     page.press("#target", "Enter")
     page.locator("#caption").filter(has_text="output[0, 2]: Grad-CAM of").wait_for()

@@ -102,6 +102,8 @@
   const showPredictions = (predictions) => {
     byId("predictions").replaceChildren(...retroscope.predictionItems(predictions, target));
     byId("top-title").textContent = titleOf(predictions);
+    const last = predictions.at(-1); // an example of a target that this network has
+    if (last) byId("target").placeholder = String(last.spec ?? last.target);
   };
   const titleOf = (predictions) => {
     if (predictions.some(({ box }) => box)) return "Boxes";
