@@ -122,8 +122,8 @@ def test_a_wrong_type_is_refused_in_one_line(
         (lambda: rs.scene("x"), "seed of scene() is an integer, not 'x'"),  # type: ignore[arg-type]
         (lambda: rs.scene(True), "seed of scene() is an integer, not True"),
         (
-            lambda: rs.occlusion(network(), IMAGE, size="x"),  # type: ignore[call-overload]
-            "size of occlusion() is an integer, not 'x'",
+            lambda: rs.occlusion(network(), IMAGE, size="x"),  # type: ignore[arg-type]
+            "size of occlusion() is an integer, a list of integers or None, not 'x'",
         ),
         (
             lambda: rs.scan(network(), "images", to="a.atlas", layers=3),  # type: ignore[arg-type]
