@@ -12,8 +12,10 @@ from retroscope.results.layers import Layer
 def backbone_layers(net: Network, survey: Survey) -> Sequence[Layer]:
     """The layers of the backbone of a known detector or segmenter; none if it has no name."""
     kind = detector_of(net.module) or segmenter_of(net.module)
+    if kind is None:
+        return ()
     paths = [path for path, _ in net.module.named_modules()]
-    for backbone in kind.backbones if kind is not None else ():
+    for backbone in kind.backbones:
         ends = [path for path in paths if f".{path}".endswith(f".{backbone}")]
         inside = [layer for layer in survey.layers if _is_in(layer, ends)]
         if inside:
