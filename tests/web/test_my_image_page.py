@@ -69,6 +69,7 @@ def test_a_target_is_typed(live: str, mine: Path, look: Looks) -> None:
     page.set_input_files("#file", mine)
     page.wait_for_selector("#predictions li")
     example, classes = page.get_attribute("#target", "placeholder"), page.locator("#predictions")
+    assert example
     assert example in classes.inner_text(), "an example of a target is one that the network has"
     page.fill("#target", "output[0, 2]")
     page.press("#target", "Enter")
