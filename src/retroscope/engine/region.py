@@ -80,6 +80,9 @@ def run_region(
     return runner.output
 
 
+_DETACH_IN_PLACE = (torch.Tensor.detach_, torch.detach_)
+
+
 class _RegionRunner(ProgramInterpreter):
     """`regions` has an entry for each tensor of the image: what it holds, or None if unknown.
 
@@ -122,7 +125,10 @@ class _RegionRunner(ProgramInterpreter):
         if not inputs:
             return self._compute_constant(step, call)
         writes_several = isinstance(call.kwargs.get("out"), tuple | list)
-        if step.is_inside_function or writes_several:
+        detaches_in_place = (
+            step.function in _DETACH_IN_PLACE
+        )  # which a view cannot be, as crops are
+        if step.is_inside_function or writes_several or detaches_in_place:
             raise CannotFollow
         result = self._compute_from_image(step, call, inputs)
         if self.count == self.last:

@@ -119,8 +119,8 @@ def _in_single_precision(row: Array, buffer: Array) -> Array:
 
 
 @numba.extending.overload(_in_single_precision, inline="always")  # type: ignore[untyped-decorator]
-def _compile_in_single_precision(row: Any, buffer: Any) -> Loop:
-    def keep(row: Any, buffer: Any) -> Any:
+def _compile_in_single_precision(row: Any, buffer: Any) -> Loop:  # noqa: ARG001  # numba's names
+    def keep(row: Any, buffer: Any) -> Any:  # noqa: ARG001
         return row
 
     def widen(row: Any, buffer: Any) -> Any:
