@@ -32,36 +32,22 @@ def describe_estimate(
     """What may surprise in the list of images, and what the scan will take, in a line each."""
     from retroscope.render.captions import count_noun
     from retroscope.scanning.layer_choice import scan_layers
-    from retroscope.scanning.sources import list_images, list_shards
     from retroscope.scanning.sources.paired_images import pair_images
     from retroscope.scanning.sources.sample import sample_source
+    from retroscope.scanning.sources.scan_source import ScanSource
 
     layers = scan_layers(net, options.layers or None)
     counts = [
         count_noun(len(layers), "layer"),
         count_noun(sum(layer.channels for layer in layers), "channel"),
     ]
-    glob, labels, class_folder = options.glob, options.labels, options.class_folder
+    source = ScanSource(images, options.glob, options.labels, options.class_folder, inputs)
     if on is None:
-        image_list = list_images(
-            images,
-            glob=glob,
-            labels=labels,
-            class_folder=class_folder,
-            takes_volumes=net.preprocessing.takes_volumes,
-        )
-        image_list = pair_images(net, image_list, inputs)
+        image_list = source.list_images(net)
         count = len(image_list.keys)
         counts.insert(0, count_noun(count, "image"))
     else:
-        shards = list_shards(
-            images,
-            glob=glob,
-            labels=labels,
-            class_folder=class_folder,
-            takes_volumes=net.preprocessing.takes_volumes,
-        )
-        sample = sample_source(shards)
+        sample = sample_source(source.list_shards(net))
         if sample.images is not None:
             sample = replace(sample, images=pair_images(net, sample.images, inputs))
         counts.insert(0, _count_images(sample))

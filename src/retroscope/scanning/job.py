@@ -16,7 +16,7 @@ from retroscope.network import AnyNetwork, as_network
 from retroscope.progress import ProgressListener, ignore_progress
 from retroscope.scanning.checkpoints import resume_pass, run_pass
 from retroscope.scanning.class_ranking_request import ClassRankingRequest
-from retroscope.scanning.distributed.scan_on_workers import DistributedScan, ScanSource
+from retroscope.scanning.distributed.scan_on_workers import DistributedScan
 from retroscope.scanning.distributed.worker_options import WorkerOptions
 from retroscope.scanning.illustrate import (
     RanksOption,
@@ -45,8 +45,9 @@ from retroscope.scanning.precision import (
     refuse_slow_precision,
     to_bfloat16,
 )
-from retroscope.scanning.sources import ImageSource, list_images
-from retroscope.scanning.sources.paired_images import OtherSources, pair_images
+from retroscope.scanning.sources import ImageSource
+from retroscope.scanning.sources.paired_images import OtherSources
+from retroscope.scanning.sources.scan_source import ScanSource
 
 
 @check_arguments
@@ -112,10 +113,11 @@ def scan(
     refuse_signals(net)
     refuse_less_than_one(top=top, per_class=per_class, batch_size=batch_size, workers=workers)
     class_rankings = ClassRankingRequest.parse(per_class, ranked_classes, classes=classes)
+    source = ScanSource(images, glob, labels, class_folder, inputs)
     if on is not None:
         distributed = DistributedScan(
             net,
-            ScanSource(images, glob, labels, class_folder, inputs),
+            source,
             Path(to),
             WorkerOptions.parse(on, workers=workers, gpus_per_worker=gpus_per_worker),
             layers=layers,
@@ -126,14 +128,7 @@ def scan(
             batch_size=batch_size,
         )
         return distributed.run(ranks=parse_ranks(projections), restart=restart, progress=progress)
-    image_list = list_images(
-        images,
-        glob=glob,
-        labels=labels,
-        class_folder=class_folder,
-        takes_volumes=net.preprocessing.takes_volumes,
-    )
-    image_list = pair_images(net, image_list, inputs)
+    image_list = source.list_images(net)
     chosen_layers = scan_layers(net, layers)
     ranks = parse_ranks(projections)
     plan = ScanPlan(

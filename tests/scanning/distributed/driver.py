@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from retroscope.errors import RetroscopeError
-from retroscope.scanning.distributed.scan_on_workers import DistributedScan, ScanSource
+from retroscope.scanning.distributed.scan_on_workers import DistributedScan
 from retroscope.scanning.distributed.worker_options import WorkerOptions
 from retroscope.scanning.illustrate import parse_ranks
 from retroscope.scanning.job import scan
@@ -25,6 +25,7 @@ from retroscope.scanning.runners.work import Limits, Work
 from retroscope.scanning.runners.workers import Runner, WorkerPool
 from retroscope.scanning.sources import listing
 from retroscope.scanning.sources.image_list import LocalFiles, OpenedImage
+from retroscope.scanning.sources.scan_source import ScanSource
 from tests.scanning.runners.works import record
 from tests.scanning.scans import tiny
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from retroscope.atlas.reader import open_atlas
-from retroscope.scanning.distributed.scan_on_workers import DistributedScan, ScanSource
+from retroscope.scanning.distributed.scan_on_workers import DistributedScan
 from retroscope.scanning.illustrate import parse_ranks
 from retroscope.scanning.job import scan
 from retroscope.scanning.runners.work import Limits
+from retroscope.scanning.sources.scan_source import ScanSource
 from tests.scanning.distributed.deadly_candidates import DeadlyOptions
 from tests.scanning.distributed.driver import BATCH_SIZE, IMAGES_PER_SHARD, TOP
 from tests.scanning.same_atlas import assert_same_atlas

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 import retroscope as rs
-from retroscope.scanning.distributed.scan_on_workers import DistributedScan, ScanSource
+from retroscope.scanning.distributed.scan_on_workers import DistributedScan
 from retroscope.scanning.distributed.worker_options import WorkerOptions
 from retroscope.scanning.illustrate import parse_ranks
 from retroscope.scanning.lots.network_source import NetworkSource
 from retroscope.scanning.lots.sweep_plan import use_threads
+from retroscope.scanning.sources.scan_source import ScanSource
 from tests.scanning.distributed.driver import BATCH_SIZE, IMAGES_PER_SHARD
 from tests.scanning.pairs import FACTORY, conditioned, pair, write_partners, write_table
 from tests.scanning.same_atlas import assert_same_atlas

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.schema import Json, ScanState
@@ -33,26 +32,10 @@ from retroscope.scanning.lots.sweep_plan import SweepPlan
 from retroscope.scanning.plan import ScanPlan
 from retroscope.scanning.precision import Precision
 from retroscope.scanning.runners.work import Limits
-from retroscope.scanning.sources import ImageSource, ShardedSource, list_shards
 from retroscope.scanning.sources.known_images import known_images
 from retroscope.scanning.sources.left_out import LeftOutShards
-from retroscope.scanning.sources.paired_images import OtherSources, pair_images
-
-
-@dataclass(frozen=True)
-class ScanSource:
-    """The images of a scan, as `scan` takes them."""
-
-    images: ImageSource
-    glob: str | None = None
-    labels: str | Path | None = None
-    class_folder: str | None = None
-    inputs: OtherSources | None = None
-
-    @property
-    def keywords(self) -> dict[str, Any]:
-        """The keywords of `list_shards` and of `make_plan`."""
-        return {"glob": self.glob, "labels": self.labels, "class_folder": self.class_folder}
+from retroscope.scanning.sources.paired_images import pair_images
+from retroscope.scanning.sources.scan_source import ScanSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,10 +118,6 @@ class DistributedScan:
             **self.source.keywords,
         )
 
-    def _list_shards(self) -> ShardedSource:
-        takes_volumes = self.net.preprocessing.takes_volumes
-        return list_shards(self.source.images, **self.source.keywords, takes_volumes=takes_volumes)
-
     def _add_projections(
         self,
         plan: SweepPlan | None,
@@ -148,7 +127,7 @@ class DistributedScan:
         progress: ProgressListener,
     ) -> None:
         network, threads = (plan.network, plan.threads) if plan else (self.on.network, None)
-        source = self._list_shards()
+        source = self.source.list_shards(self.net)
         with (
             projection_workers(
                 self.net,
@@ -177,7 +156,7 @@ class DistributedScan:
 
     def _refuse_other_scan(self, meta: Mapping[str, Json]) -> None:
         """Raises if the finished atlas is of another scan than this one."""
-        source = self._list_shards()
+        source = self.source.list_shards(self.net)
         image_list = LeftOutShards.from_facts(meta).remove_from(source).list_images()
         image_list = pair_images(self.net, image_list, self.source.inputs)
         plan = ScanPlan(

@@ -41,10 +41,11 @@ from retroscope.scanning.size_limits import (
     refuse_large_class_rankings,
     refuse_too_many_hits,
 )
-from retroscope.scanning.sources import ImageSource, Shard, list_shards
+from retroscope.scanning.sources import ImageSource, Shard
 from retroscope.scanning.sources.class_rules import sort_classes
 from retroscope.scanning.sources.clips import refuse_single_images
 from retroscope.scanning.sources.paired_images import OtherSources, pair_shards
+from retroscope.scanning.sources.scan_source import ScanSource
 from retroscope.scanning.sources.shards import IMAGES_PER_SHARD, ShardKind
 
 LOT_SECONDS = 120.0
@@ -93,13 +94,7 @@ def make_plan(
         lot_images=lot_images,
     )
     class_rankings = ClassRankingRequest.parse(per_class, ranked_classes, classes=classes)
-    shards = list_shards(
-        images,
-        glob=glob,
-        labels=labels,
-        class_folder=class_folder,
-        takes_volumes=net.preprocessing.takes_volumes,
-    )
+    shards = ScanSource(images, glob, labels, class_folder).list_shards(net)
     source = pair_shards(net, shards, inputs)
     class_names = _known_classes(source.shards) if class_rankings.per_class else None
     if class_names is not None:

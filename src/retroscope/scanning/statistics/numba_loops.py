@@ -113,9 +113,12 @@ _BLOCK, _ROWS_PER_SUM = 1024, 64
 sum before it goes into one of float64."""
 
 
-def _in_single_precision(row: Array, buffer: Array) -> Array:
-    """A row of float32 as it is, or one of bfloat16, given as uint16, in the buffer."""
-    raise NotImplementedError  # compiled by the overload below
+def _in_single_precision(row: Array, _buffer: Array) -> Array:
+    """A row of float32 as it is, or one of bfloat16, given as uint16, in the buffer.
+
+    The compiled loops run the overload below.
+    """
+    return row if row.dtype == np.float32 else (row.astype(np.uint32) << 16).view(np.float32)
 
 
 @numba.extending.overload(_in_single_precision, inline="always")  # type: ignore[untyped-decorator]
