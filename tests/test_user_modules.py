@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -179,6 +180,19 @@ def test_of_two_tensors_that_may_be_scores_none_is_guessed() -> None:
             ModelError, match=r"2 tensors that may be class scores, \(1, 3\) and \(1"
         ):
             explain(net, torch.rand(3, *SIZE))
+
+
+def test_probabilities_beside_their_scores_are_one_answer() -> None:
+    """As ultralytics' classifiers return them, in either order."""
+    image = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1))
+    expected = rs.cam(rs.Network(Wrapper(lambda scores, _: scores), input_size=SIZE), image)
+    for pair in (
+        lambda scores, _: (scores.softmax(1), scores),
+        lambda scores, _: (scores, scores.softmax(1)),
+    ):
+        found = rs.cam(rs.Network(Wrapper(pair), input_size=SIZE), image)
+        np.testing.assert_array_equal(found.values, expected.values)
+        assert (found.score, found.target) == (expected.score, expected.target)
 
 
 def test_labels_say_which_of_two_tensors_are_the_scores() -> None:

@@ -69,12 +69,18 @@ class ScoreTracker:
         is_single_score = output.dim() > 1 and output.shape[1] == 1
         return self._inputs.get(output) or (output, torch.sigmoid if is_single_score else _softmax)
 
+    def without_repeated_scores(self, outputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Without the scores of which the probabilities are among the outputs too."""
+        recorded = [self._inputs.get(output) for output in outputs]
+        repeated = {id(entry[0]) for entry in recorded if entry is not None}
+        return [output for output in outputs if id(output) not in repeated]
+
 
 def read_class_scores(
     net: Network, network_output: object, *, tracker: ScoreTracker, batch_size: int
 ) -> ClassScores:
     """The class scores in a network's output, which must be one score per class and image."""
-    output = _score_output(net, network_output, batch_size)
+    output = _score_output(net, network_output, batch_size, tracker)
     if output is None:
         raise ModelError(
             f"{net.name} does not return a tensor of class scores; give a unit instead of a class"
@@ -90,7 +96,9 @@ def read_class_scores(
     return ClassScores(scores.flatten(1), to_probabilities)
 
 
-def _score_output(net: Network, network_output: object, batch_size: int) -> torch.Tensor | None:
+def _score_output(
+    net: Network, network_output: object, batch_size: int, tracker: ScoreTracker
+) -> torch.Tensor | None:
     """The tensor of class scores among those that a network returns: the only one that may be, the
     `logits`, or that with a score for each label.
     """
@@ -100,7 +108,9 @@ def _score_output(net: Network, network_output: object, batch_size: int) -> torc
         return logits
     if not outputs or not _has_score_per_class(outputs[0], batch_size):
         return outputs[0] if outputs else None
-    candidates = [output for output in outputs if _has_score_per_class(output, batch_size)]
+    candidates = tracker.without_repeated_scores(
+        [output for output in outputs if _has_score_per_class(output, batch_size)]
+    )
     labelled = [output for output in candidates if output.shape[1] == len(net.labels)]
     if len(candidates) > 1 and len(labelled) != 1:
         shapes = " and ".join(str(tuple(output.shape)) for output in candidates)
@@ -193,7 +203,7 @@ class NetworkOutput:
         """Whether there is one score per class and image."""
         if returns_like_torchvision(self.value):
             return False
-        output = _score_output(self.net, self.value, self.batch_size)
+        output = _score_output(self.net, self.value, self.batch_size, self.tracker)
         return output is not None and _has_score_per_class(output, self.batch_size)
 
     @cached_property
