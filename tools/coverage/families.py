@@ -82,11 +82,12 @@ def torchvision_cases() -> Iterator[Case]:
         "optical flow": torchvision.models.optical_flow,
     }
     for family, home in homes.items():
-        sizes = TORCHVISION_SIZES.get(family, SIZES)
+        family_sizes = TORCHVISION_SIZES.get(family, SIZES)
         inputs = ("image1", "image2") if family == "optical flow" else ()
         for name in sorted(torchvision.models.list_models(module=home), key=_declared_size):
             group = torchvision.models.get_model_builder(name).__module__.rpartition(".")[2]
             build = partial(_build_torchvision, family, name)
+            sizes = ((56, 56),) if name == "vit_h_14" else family_sizes  # patches of 14 pixels
             yield Case(family, name, build, sizes, group=group, inputs=inputs)
 
 
@@ -107,7 +108,7 @@ def _build_torchvision(family: str, name: str, size: Size) -> nn.Module:
     elif family == "detection":
         options |= {"topk_candidates": 8, "detections_per_img": 8, "score_thresh": 0.0}
     if name.startswith("vit_"):
-        options["image_size"] = size[0] if name != "vit_h_14" else 56
+        options["image_size"] = size[0]
     module: nn.Module = torchvision.models.get_model(name, **options)
     return module
 
