@@ -108,9 +108,10 @@ def versions(rows: Sequence[Row], pending: Sequence[Case]) -> str:
         + ("" if engine == engine_digest() else ", whose engine is an earlier version")
         for (commit, engine), count in counts.most_common()
     ]
+    missing = f"{len(pending)} networks have no result. " if pending else ""
     limits = " or ".join(sorted({f"{row.get('limit', 5.0):g}" for row in rows}))
     return (
-        f"{'; '.join(parts)}. {len(pending)} networks have no result. A check of a network ends "
+        f"{'; '.join(parts)}. {missing}A check of a network ends "
         f"after {limits} seconds. `--again` repeats the results of other commits."
     )
 
