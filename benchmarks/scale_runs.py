@@ -19,12 +19,13 @@ import retroscope as rs
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.atlas.schema import TABLES
 from retroscope.progress import Progress
-from retroscope.scanning.distributed.scan_on_workers import DistributedScan, ScanSource
+from retroscope.scanning.distributed.scan_on_workers import DistributedScan
 from retroscope.scanning.distributed.worker_options import WorkerOptions
 from retroscope.scanning.illustrate import NO_RANKS
 from retroscope.scanning.lots.network_source import NetworkSource
 from retroscope.scanning.lots.plan_folder import PlanFolder, plan_beside
 from retroscope.scanning.sources import listing
+from retroscope.scanning.sources.scan_source import ScanSource
 
 LONGEST = 600.0
 

@@ -23,7 +23,7 @@ from benchmarks.stub_network import StubOptions, stub_network
 from retroscope.atlas.image_blobs import encode_image
 from retroscope.atlas.queries.writer_queries import ImageFileRow
 from retroscope.progress import Progress
-from retroscope.scanning.distributed.scan_on_workers import DistributedScan, ScanSource
+from retroscope.scanning.distributed.scan_on_workers import DistributedScan
 from retroscope.scanning.illustrate import NO_RANKS
 from retroscope.scanning.lots.make_plan import make_plan
 from retroscope.scanning.lots.merge_segments import merge_lots
@@ -37,6 +37,7 @@ from retroscope.scanning.lots.segment import (
     write_segment,
 )
 from retroscope.scanning.sources.image_list import key_hash
+from retroscope.scanning.sources.scan_source import ScanSource
 from retroscope.scanning.statistics.batch_images import BatchImages, SweptImage
 from retroscope.scanning.statistics.sweep import Sweep
 from retroscope.scanning.statistics.topk import TopK
