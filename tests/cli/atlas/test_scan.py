@@ -9,6 +9,7 @@ import retroscope as rs
 from retroscope.cli import estimate_lines
 from retroscope.cli.progress_bar import ProgressLines
 from retroscope.progress import Progress
+from retroscope.scanning.sources.scan_source import ScanSource
 from tests.cli.atlas.making import SCANNED, TINY, count, names
 from tests.cli.terminal import Retroscope
 
@@ -201,7 +202,7 @@ def test_a_scan_stopped_before_it_began_only_says_so(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("retroscope.scanning.job.list_images", stop)
+    monkeypatch.setattr(ScanSource, "list_images", stop)
     stopped = retroscope(*SCANNED)
     assert (stopped.status, stopped.out) == (130, "")
     assert stopped.err.endswith("retroscope: stopped\n")
