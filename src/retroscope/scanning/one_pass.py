@@ -145,8 +145,8 @@ class _LayerSummaries:
     def add(self, step: int, maps: torch.Tensor) -> None:
         """Summarises the maps of a layer."""
         maps, channels = stack_maps(maps), self._sweeps.channel_ranges[step]
-        rows = None if self._table is None else self._table.select_channels(channels)
-        if rows is not None and can_fuse(maps) and rows.summarise(maps):
+        table = self._table
+        if table is not None and can_fuse(maps) and table.summarise(maps, channels):
             return
         batch = self._sweeps.sweep.summarise(
             maps,
@@ -155,10 +155,10 @@ class _LayerSummaries:
             scratch=self._scratch,
             track_positions=self._sweeps.track_positions,
         )
-        if rows is None:
+        if table is None:
             self._by_step[step] = batch
         else:
-            rows.store(batch.summary, batch.peaks, batch.troughs)
+            table.store(batch.summary, batch.peaks, batch.troughs, channels)
 
     def join(self) -> SweepBatch:
         """All channels, when all layers are added."""

@@ -107,9 +107,10 @@ def test_all_values_of_bfloat16_are_read_right() -> None:
     expected = torch.where(values.isfinite(), values.float(), -torch.inf)[..., 0, 0]
     assert found.maximum.equal(expected)
     table = SummaryTable.empty(*values.shape[:2])
-    assert not table.summarise(maps)
+    channels = range(values.shape[1])
+    assert not table.summarise(maps, channels)
     small = maps.where(maps.abs() < 2**60, 1)
-    assert table.summarise(small)
+    assert table.summarise(small, channels)
     assert table.read().minimum.equal(small.float()[..., 0, 0])
 
 

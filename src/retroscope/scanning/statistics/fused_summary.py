@@ -1,7 +1,8 @@
 """The summary of a batch of maps in one read of them, on a processor."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -19,9 +20,9 @@ _OUTPUTS: Mapping[str, type[np.generic]] = {
     "minimum": np.float32,
     "total": np.float64,
     "squares": np.float64,
-    "fired_positions": np.int64,
-    "peaks": np.int64,
-    "troughs": np.int64,
+    "fired_positions": np.int32,
+    "peaks": np.int32,
+    "troughs": np.int32,
 }
 
 
@@ -43,7 +44,8 @@ def summarise_at_once(maps: torch.Tensor) -> BatchSummary:
     """The summary, with peaks and troughs, of maps that `can_fuse`."""
     images, channels = maps.shape[:2]
     table = SummaryTable.empty(images, channels)
-    return table.read() if table.summarise(maps) else summarise_finite_values(maps)
+    is_filled = table.summarise(maps, range(channels))
+    return table.read() if is_filled else summarise_finite_values(maps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,37 +63,36 @@ class SummaryTable:
         columns: dict[str, Array] = {
             name: np.empty((images, channels), dtype) for name, dtype in _OUTPUTS.items()
         }
-        columns["non_finite"] = np.zeros((images, channels), np.int64)
+        columns["non_finite"] = np.zeros((images, channels), np.int32)
         return cls(columns, np.empty(channels, np.int64))
 
-    def select_channels(self, channels: range) -> "SummaryTable":
-        """The part of a range of channels, as views."""
-        part = slice(channels.start, channels.stop)
-        columns = {name: column[:, part] for name, column in self.columns.items()}
-        return SummaryTable(columns, self.positions[part])
+    @cached_property
+    def _outputs(self) -> Sequence[Array]:
+        return [*(self.columns[name] for name in _OUTPUTS), self.positions]
 
-    def summarise(self, maps: torch.Tensor) -> bool:
-        """Fills the table with the summary of maps that `can_fuse`, if all values are finite.
+    def summarise(self, maps: torch.Tensor, channels: range) -> bool:
+        """Fills these channels with the summary of maps that `can_fuse`, if all values are finite.
 
-        If not, it says so, and `store` has to fill the table.
+        If not, it says so, and `store` has to fill them.
         """
         loops = compiled_loops()
         assert loops is not None
-        rows = maps.detach().permute(0, 2, 3, 1).flatten(1, 2)
-        if rows.dtype == torch.bfloat16:  # which numpy does not know
-            rows = rows.view(torch.uint16)
-        finite_images = np.empty(len(rows), np.bool_)
-        outputs = (self.columns[name] for name in _OUTPUTS)
-        loops.reduce_rows(rows.numpy(), *outputs, finite_images)
-        self.positions[:] = rows.shape[1]
-        return bool(finite_images.all())  # a value that is not finite has a square that is not
+        values = maps.detach()
+        if values.dtype == torch.bfloat16:  # which numpy does not know
+            values = values.view(torch.uint16)
+        rows = values.numpy().transpose(0, 2, 3, 1).reshape(len(maps), -1, len(channels))
+        is_finite: bool = loops.reduce_rows(rows, *self._outputs, channels.start)
+        return is_finite  # a value that is not finite has a square that is not
 
-    def store(self, summary: BatchSummary, peaks: torch.Tensor, troughs: torch.Tensor) -> None:
-        """Fills the table with a summary from elsewhere."""
+    def store(
+        self, summary: BatchSummary, peaks: torch.Tensor, troughs: torch.Tensor, channels: range
+    ) -> None:
+        """Fills these channels with a summary from elsewhere."""
         columns = {**vars(summary), "peaks": peaks, "troughs": troughs}
+        part = slice(channels.start, channels.stop)
         for name, column in self.columns.items():
-            column[:] = columns[name]
-        self.positions[:] = summary.positions
+            column[:, part] = columns[name]
+        self.positions[part] = summary.positions
 
     def read(self) -> BatchSummary:
         """The summary, in the memory of the table."""

@@ -57,7 +57,7 @@ class TopK:
     ) -> "TopK":
         ranking = TopK(self.score.clone(), self.image.clone(), self.position.clone())
         columns = ranking.score, ranking.image, ranking.position
-        batch = score.double(), images, position
+        batch = score.double(), images, position.int()
         loops.insert_scores(*(column.contiguous().numpy() for column in (*columns, *batch)))
         return ranking
 
