@@ -58,11 +58,21 @@ class LayerFinding(ArraySummary):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class OtherImage(ArraySummary):
+    """Another image among the inputs of a network, as the network received it."""
+
+    name: str
+    pixels: RGB
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation(DrawableResult):
     """An image explained: its predictions, the heat map of one, and unusual units by layer.
 
     `heats` has the heat map of each prediction of a detector or a segmenter, in their order.
-    `save("page.html")` writes it as a web page that loads nothing.
+    `image_name` is the input that is looked back to. `others` are the other images among the
+    inputs, also those that are held for all images. `save("page.html")` writes it as a web page
+    that loads nothing.
     """
 
     predictions: tuple[Prediction, ...]
@@ -75,3 +85,5 @@ class Explanation(DrawableResult):
     source: str = ""
     remarks: tuple[str, ...] = ()
     heats: tuple[HeatMap, ...] = ()
+    image_name: str = "image"
+    others: tuple[OtherImage, ...] = ()

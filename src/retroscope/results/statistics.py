@@ -39,10 +39,11 @@ class Statistic:
 
     `of_batch` reduces a batch of images to one value per channel and `merge` combines the values
     of two batches. `merge` must be associative and commutative, and an image without positions must
-    not change the result: it stands for the empty scan. Where `is_real_sum`, `of_batch` returns the
-    values of each image instead (images, channels), whose sum is the same in any order. `finish`
-    computes what the atlas stores from the merged values of all statistics; without it, the merged
-    value itself is stored.
+    not change the result: it stands for the empty scan. `add_batch`, where there is one, merges the
+    value of a batch without computing it on its own, which is faster. Where `is_real_sum`,
+    `of_batch` returns the values of each image instead (images, channels), whose sum is the same in
+    any order. `finish` computes what the atlas stores from the merged values of all statistics;
+    without it, the merged value itself is stored.
 
     A row without `of_batch` is computed from the others alone. A row without `sql_type` is not
     stored: it is a sum that others need. `restore` computes it from the statistics that are stored,
@@ -53,6 +54,7 @@ class Statistic:
     sql_type: str | None
     of_batch: "Callable[[BatchSummary], Tensor] | None" = None
     merge: "Callable[[Tensor, Tensor], Tensor]" = add
+    add_batch: "Callable[[Tensor, BatchSummary], Tensor] | None" = None
     finish: "Callable[[Sums], Tensor] | None" = None
     doc: str = ""
     is_real_sum: bool = False
@@ -97,7 +99,7 @@ STATISTICS: tuple[Statistic, ...] = (
     Statistic(
         "positions",
         INTEGER,
-        of_batch=lambda batch: (batch.positions - batch.non_finite).sum(0),
+        of_batch=lambda batch: len(batch.maximum) * batch.positions - batch.non_finite.sum(0),
         doc="finite positions of all images together",
     ),
     Statistic(
@@ -123,14 +125,14 @@ STATISTICS: tuple[Statistic, ...] = (
     Statistic(
         "maximum",
         REAL,
-        of_batch=lambda batch: batch.maximum.double().amax(0),
+        of_batch=lambda batch: batch.maximum.amax(0).double(),
         merge=lambda first, second: first.maximum(second),
         doc="the highest finite value",
     ),
     Statistic(
         "minimum",
         REAL,
-        of_batch=lambda batch: batch.minimum.double().amin(0),
+        of_batch=lambda batch: batch.minimum.amin(0).double(),
         merge=lambda first, second: first.minimum(second),
         doc="the lowest finite value",
     ),
@@ -178,6 +180,7 @@ STATISTICS: tuple[Statistic, ...] = (
         "histogram",
         INTEGERS,
         of_batch=lambda batch: batch.histogram(HISTOGRAM_EDGES),
+        add_batch=lambda counts, batch: batch.add_to_histogram(counts, HISTOGRAM_EDGES),
         doc="64 int64: images by their maximum, in half-octave bins from 2^-16 to 2^15; the first "
         "bin holds all that is not above 2^-16, the last all above 2^15",
     ),

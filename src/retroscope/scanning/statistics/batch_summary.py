@@ -5,10 +5,9 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Self
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from retroscope.scanning.statistics.bin_lookup import Floats, bin_lookup
 from retroscope.scanning.statistics.compiled_loops import compiled_loops
 
 
@@ -43,7 +42,9 @@ class BatchSummary:
     @property
     def mean(self) -> torch.Tensor:
         """The mean over the finite positions; minus infinity if there are none."""
-        finite = self.positions if self.is_finite else self.positions - self.non_finite
+        if self.is_complete:
+            return self.total.double() / self.positions
+        finite = self.positions - self.non_finite
         return torch.where(finite > 0, self.total.double() / finite.clamp(min=1), -torch.inf)
 
     @property
@@ -59,29 +60,41 @@ class BatchSummary:
     @cached_property
     def finite_maximum(self) -> torch.Tensor:
         """The maximum in float64, and 0 where there is none."""
-        return torch.where(self.has_finite, self.maximum, 0).double()
+        maximum = self.maximum if self.is_complete else self.maximum.where(self.has_finite, 0)
+        return maximum.double()
 
     @property
+    def is_complete(self) -> bool:
+        """Whether all maps are known to have positions, and no value that is not finite."""
+        return self.is_finite and bool((self.positions > 0).all())
+
+    @cached_property
     def is_finite(self) -> bool:
         """Whether all values are known to be finite, without waiting for a device."""
         return not (self.non_finite.is_cuda or bool(self.non_finite.any()))
 
-    def histogram(self, edges: npt.NDArray[np.float64]) -> torch.Tensor:
-        """The number of images whose maximum is in each bin: (channels, bins).
+    def histogram(self, edges: Floats) -> torch.Tensor:
+        """The number of images whose maximum is in each bin between the edges: (channels, bins).
 
-        There are 2**k - 1 edges. Counts are int32, since the table is the largest of a sweep.
+        Counts are int32, since the table is the largest of a sweep.
         """
-        maximum = self.maximum
-        counts = torch.zeros(
-            maximum.shape[1], len(edges) + 1, dtype=torch.int32, device=maximum.device
+        shape = self.maximum.shape[1], len(edges) + 1
+        empty = torch.zeros(shape, dtype=torch.int32, device=self.maximum.device)
+        return self.add_to_histogram(empty, edges)
+
+    def add_to_histogram(self, counts: torch.Tensor, edges: Floats) -> torch.Tensor:
+        """These counts with the images of the batch."""
+        maximum, loops = self.maximum, compiled_loops()
+        if loops is None or maximum.is_cuda or maximum.dtype != torch.float32:
+            boundaries = device_tensor(torch.from_numpy(edges), maximum.device)
+            bins = torch.bucketize(maximum.double(), boundaries).T.contiguous()
+            return counts.scatter_add(1, bins, self.has_finite.T.to(counts.dtype).contiguous())
+        lookup, result = bin_lookup(tuple(edges.tolist())), torch.empty_like(counts)
+        loops.count_bins(
+            *(tensor.contiguous().numpy() for tensor in (maximum, counts, result)),
+            *(lookup.edges, lookup.starts, lookup.steps),
         )
-        loops = compiled_loops()
-        if loops is not None and maximum.device.type == "cpu" and maximum.dtype == torch.float32:
-            loops.count_bins(counts.numpy(), maximum.contiguous().numpy(), edges)
-            return counts
-        boundaries = device_tensor(torch.from_numpy(edges), maximum.device)
-        bins = torch.bucketize(maximum.double(), boundaries).T.contiguous()
-        return counts.scatter_add_(1, bins, self.has_finite.T.to(torch.int32).contiguous())
+        return result
 
 
 _POSITIONS = ("peaks", "troughs")

@@ -6,7 +6,11 @@ from typing import Self
 
 import torch
 
-from retroscope.results.statistics import accumulated_statistics, stored_statistics
+from retroscope.results.statistics import (
+    Statistic,
+    accumulated_statistics,
+    stored_statistics,
+)
 from retroscope.scanning.statistics.batch_summary import BatchSummary
 from retroscope.scanning.statistics.exact_sums import add_exactly, read_sums, sum_exactly
 
@@ -40,9 +44,9 @@ class ChannelSums:
         """With one more batch."""
         return ChannelSums(
             {
-                row.name: add_exactly(self[row.name], of_batch(summary))
-                if row.is_real_sum
-                else row.merge(self[row.name], of_batch(summary))
+                row.name: _add_batch(row, self[row.name], of_batch(summary))
+                if row.add_batch is None
+                else row.add_batch(self[row.name], summary)
                 for row, of_batch in accumulated_statistics()
             }
         )
@@ -78,3 +82,7 @@ class ChannelSums:
             row.name: row.finish(sums) if row.finish else sums[row.name]
             for row in stored_statistics()
         }
+
+
+def _add_batch(row: Statistic, value: torch.Tensor, of_batch: torch.Tensor) -> torch.Tensor:
+    return add_exactly(value, of_batch) if row.is_real_sum else row.merge(value, of_batch)

@@ -37,17 +37,14 @@ def add_exactly(sums: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     if loops is None or values.device.type != "cpu":
         parts = torch.split(values, _CHANNELS_AT_ONCE, dim=1)
         return sums + torch.cat([_sum_columns(part) for part in parts])
-    sums = sums.clone()
-    loops.add_digits(sums.numpy(), _clamp(values).contiguous().numpy())
-    return sums
-
-
-def _clamp(values: torch.Tensor) -> torch.Tensor:
-    return values.double().clamp(-_LIMIT, _LIMIT)
+    result = torch.empty_like(sums, memory_format=torch.contiguous_format)
+    arrays = (tensor.contiguous().numpy() for tensor in (values.double(), sums, result))
+    loops.add_digits(*arrays, _LIMIT, _LOWEST_EXPONENT)
+    return result
 
 
 def _sum_columns(values: torch.Tensor) -> torch.Tensor:
-    mantissa, exponent = torch.frexp(_clamp(values.T))
+    mantissa, exponent = torch.frexp(values.T.double().clamp(-_LIMIT, _LIMIT))
     number = (mantissa * 2.0**_SIGNIFICANT_BITS).long()
     shift = exponent.long() - (_SIGNIFICANT_BITS + _LOWEST_EXPONENT)
     number *= shift >= 0

@@ -3,7 +3,6 @@
 Each does what a few lines of torch do elsewhere, with the same result, in one pass over its data.
 """
 
-import math
 from typing import Any
 
 import numba
@@ -208,32 +207,40 @@ def reduce_rows(
 
 
 @compile_loop(
-    *map(table, (DOUBLE, INTEGER, INTEGER, DOUBLE)),
-    table(INTEGER, 1),
-    table(SHORT),
+    *(table(INTEGER, 1), table(SHORT)),
+    *(2 * [table(DOUBLE), table(INTEGER), table(INTEGER)]),
+    first_types=[table(kind) for kind in (SINGLE, DOUBLE)],
     parallel=True,
 )
 def insert_scores(
-    best: Array,
-    best_images: Array,
-    best_positions: Array,
     scores: Array,
     images: Array,
     positions: Array,
+    before: Array,
+    images_before: Array,
+    positions_before: Array,
+    best: Array,
+    best_images: Array,
+    best_positions: Array,
 ) -> None:
-    """Inserts scores and positions (images, channels) into rankings (channels, ranks)."""
+    """Rankings (channels, ranks) with scores and positions (images, channels) inserted."""
     channels, ranks = best.shape
     for channel in prange(channels):
+        for rank in range(ranks):
+            best[channel, rank] = before[channel, rank]
+            best_images[channel, rank] = images_before[channel, rank]
+            best_positions[channel, rank] = positions_before[channel, rank]
         for row in range(len(images)):
-            image = images[row]
-            score = scores[row, channel]
+            image, score = images[row], np.float64(scores[row, channel])
+            if score < best[channel, ranks - 1] or score == -np.inf:
+                continue
             rank = ranks
             while rank > 0 and (
                 score > best[channel, rank - 1]
                 or (score == best[channel, rank - 1] and image < best_images[channel, rank - 1])
             ):
                 rank -= 1
-            if rank == ranks or score == -np.inf:
+            if rank == ranks:
                 continue
             for lower in range(ranks - 1, rank, -1):
                 best[channel, lower] = best[channel, lower - 1]
@@ -243,16 +250,27 @@ def insert_scores(
             best_positions[channel, rank] = positions[row, channel]
 
 
-@compile_loop(table(INTEGER), table(DOUBLE), parallel=True)
-def add_digits(sums: Array, values: Array) -> None:
-    """Adds values (images, channels) to the digits of `exact_sums` (channels, digits)."""
+@compile_loop(
+    *(table(DOUBLE), table(INTEGER), table(INTEGER), DOUBLE, INTEGER),
+    parallel=True,
+)
+def add_digits(values: Array, before: Array, sums: Array, limit: float, lowest: int) -> None:
+    """The digits of `exact_sums` (channels, digits) with values (images, channels) added.
+
+    A value counts as no more than the limit, and its bits from two to the power of `lowest` on.
+    """
     images, channels = values.shape
     for channel in prange(channels):
+        for digit in range(sums.shape[1]):
+            sums[channel, digit] = before[channel, digit]
         for row in range(images):
-            mantissa, exponent = math.frexp(values[row, channel])
-            shift = exponent - (53 - 160)
+            value: Any = np.float64(min(max(values[row, channel], -limit), limit))
+            bits = value.view(np.int64)
+            shift = ((bits >> 52) & 2047) - 1075 - lowest
             if shift >= 0:
-                number, digit, offset = np.int64(mantissa * 2.0**53), shift >> 5, shift & 31
+                mantissa = (bits & ((1 << 52) - 1)) | (1 << 52)
+                number = -mantissa if bits < 0 else mantissa
+                digit, offset = shift >> 5, shift & 31
                 low, high = (number & 0xFFFFFFFF) << offset, (number >> 32) << offset
                 sums[channel, digit] += low & 0xFFFFFFFF
                 sums[channel, digit + 1] += (low >> 32) + (high & 0xFFFFFFFF)
@@ -287,22 +305,27 @@ def add_maxima(
         low[channel] += np.int64((scaled - digit) * 2.0**32)
 
 
-@compile_loop(table(SHORT), table(SINGLE), table(DOUBLE, 1), parallel=True)
-def count_bins(counts: Array, values: Array, edges: Array) -> None:
-    """Counts values (images, channels) in the bins between edges: (channels, bins).
+@compile_loop(
+    *(table(SINGLE), table(SHORT), table(SHORT), table(DOUBLE, 1), table(SHORT, 1), INTEGER),
+    parallel=True,
+)
+def count_bins(
+    values: Array, before: Array, counts: Array, edges: Array, starts: Array, steps: int
+) -> None:
+    """Counts in bins (channels, bins) with values (images, channels) counted.
 
-    There are 2**k - 1 edges. A value that is an edge belongs to the bin below it; minus infinity
-    belongs to none.
+    The other parameters are those of `BinLookup`. Minus infinity belongs to no bin.
     """
     images, channels = values.shape
-    half = (len(edges) + 1) // 2
+    bits = values.view(np.int32)
     for channel in prange(channels):
+        for bin_number in range(counts.shape[1]):
+            counts[channel, bin_number] = before[channel, bin_number]
         for row in range(images):
             value = values[row, channel]
             if value == -np.inf:
                 continue
-            below, step = 0, half  # the edges below the value; without a branch for each step
-            while step > 0:
-                below += step * (edges[below + step - 1] < value)
-                step >>= 1
+            below = starts[(bits[row, channel] >> 22) & 1023]
+            for _ in range(steps):  # without a branch for each
+                below += np.int32(edges[below] < value)
             counts[channel, below] += 1

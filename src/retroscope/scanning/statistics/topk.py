@@ -55,10 +55,13 @@ class TopK:
     def _insert(
         self, loops: ModuleType, score: torch.Tensor, images: torch.Tensor, position: torch.Tensor
     ) -> "TopK":
-        ranking = TopK(self.score.clone(), self.image.clone(), self.position.clone())
-        columns = ranking.score, ranking.image, ranking.position
-        batch = score.double(), images, position.int()
-        loops.insert_scores(*(column.contiguous().numpy() for column in (*columns, *batch)))
+        scores = score if score.dtype in (torch.float32, torch.float64) else score.double()
+        before = self.score, self.image, self.position
+        ranking = TopK(*(torch.empty(column.shape, dtype=column.dtype) for column in before))
+        loops.insert_scores(
+            *(tensor.contiguous().numpy() for tensor in (scores, images, position.int(), *before)),
+            *(column.numpy() for column in (ranking.score, ranking.image, ranking.position)),
+        )
         return ranking
 
     def merge(self, other: "TopK") -> "TopK":
