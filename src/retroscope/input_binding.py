@@ -30,6 +30,7 @@ from retroscope.errors import (
     list_words,
 )
 from retroscope.geometry import format_size
+from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import Fit
 from retroscope.imaging.slice_files import AnyFile
 from retroscope.module_inputs import (
@@ -269,6 +270,27 @@ def prepare_other_file(
     spec = net.inputs.kinds[name]
     assert isinstance(spec, ImageInput)
     return preparing_network(net, spec).prepare_file(file, source, **limits)
+
+
+def show_others(net: "Network", image: NetworkInput) -> dict[str, RGB]:
+    """The other inputs that are images, held or with an image, as the network receives them."""
+    if net.inputs is None:
+        return {}
+    others = {name: value[None] for name, value in image.others.items()}
+    values = {**net.inputs.held, **others}
+    shown = {name: show_other(net, name, value) for name, value in values.items()}
+    return {name: pixels for name, pixels in shown.items() if pixels is not None}
+
+
+def show_other(net: "Network", name: str, value: object) -> RGB | None:
+    """What an input looks like, from a tensor with one row; None if it is not an image."""
+    assert net.inputs is not None
+    spec = net.inputs.kinds.get(name)
+    if not isinstance(spec, ImageInput) or not isinstance(value, torch.Tensor):
+        return None
+    values = value[0].float().cpu().numpy()
+    pixels, _ = preparing_network(net, spec).preprocessing.show_input(values)
+    return pixels
 
 
 def undeclared_inputs_error(net: "Network") -> ModelError:

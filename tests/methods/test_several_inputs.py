@@ -388,3 +388,21 @@ def test_notes_say_what_came_with_the_image(tmp_path: Path) -> None:
         assert note in rs.cam(net, image).caveats
         assert note in rs.deconv(net, "conv1:0", image).notes
         assert note in rs.activations(net, "conv1", image).notes
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_an_explanation_has_the_other_images(tmp_path: Path, is_held: bool) -> None:
+    """An RGB image and its depth, both as they are in their files; the depth may be held."""
+    rgb, depth = tmp_path / "rgb.png", tmp_path / "depth.png"
+    levels = np.arange(SIDE * SIDE, dtype=np.uint8).reshape(SIDE, SIDE)
+    PIL.Image.new("RGB", (SIDE, SIDE), "orange").save(rgb)
+    PIL.Image.fromarray(levels).save(depth)
+    net = Network(built(ByName), input_size=(SIDE, SIDE), inputs=RGB_DEPTH)
+    image: Any = {"rgb": rgb, "depth": depth}
+    if is_held:
+        net, image = net.hold(depth=depth), rgb
+    explanation = rs.explain(net, image, top=1)
+    assert explanation.image_name == "rgb"
+    (other,) = explanation.others
+    assert other.name == "depth"
+    np.testing.assert_array_equal(other.pixels, np.repeat(levels[..., None], 3, axis=2))

@@ -1,5 +1,6 @@
 """Explanations of volumes: the units that stand out, the laws of images, and what is drawn."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from retroscope.network import Network
 from retroscope.render.draw import draw
 from retroscope.render.explanation_slices import flatten_explanation, strongest_slice
 from retroscope.results.as_json import explanation_json
+from retroscope.results.explanations import OtherImage
 from tests.conftest import built, no_trace, numbers
 from tests.methods.test_volumes import IMAGE, as_3d, image_network, opened
 from tests.reference.volumes import UNet
@@ -127,6 +129,19 @@ def test_the_heat_is_laid_out_as_the_image(explanation: rs.Explanation) -> None:
         piece = flat.image[:, left : left + SIZE[2]]
         np.testing.assert_array_equal(piece, explanation.image[z])
     assert int(full.max(axis=(1, 2)).argmax()) in slices
+
+
+def test_other_volumes_are_laid_out_as_the_image(explanation: rs.Explanation) -> None:
+    """One of the same depth in the same slices; of one that is not as deep, as many as it has."""
+    other, shallow = explanation.image[:, ::-1], explanation.image[:3]
+    others = (OtherImage("before", other), OtherImage("atlas", shallow))
+    flat, slices = flatten_explanation(replace(explanation, others=others))
+    for place, z in enumerate(slices):
+        left = place * (SIZE[2] + 1)
+        piece = flat.others[0].pixels[:, left : left + SIZE[2]]
+        np.testing.assert_array_equal(piece, other[z])
+    assert flat.others[1].pixels.shape == (SIZE[1], 3 * (SIZE[2] + 1) - 1, 3)
+    assert draw(replace(explanation, others=others)).height > draw(explanation).height
 
 
 def test_the_figure_and_the_page_show_slices(explanation: rs.Explanation, tmp_path: Path) -> None:

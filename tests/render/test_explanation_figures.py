@@ -10,10 +10,12 @@ from PIL import Image
 from retroscope.geometry import Box
 from retroscope.render.draw import draw
 from retroscope.render.explanation_figures import unit_images, views_line
+from retroscope.render.explanation_slices import flatten_explanation
 from retroscope.render.layout import MARGIN
 from retroscope.render.prediction_rows import draw_prediction_cells
+from retroscope.render.slices import MOST_SLICES
 from retroscope.render.theme import COOL, PAPER
-from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.explanations import Explanation, LayerFinding, OtherImage, UnusualUnit
 from retroscope.results.heat_maps import Prediction, Target
 from retroscope.results.layers import Layer
 from tests.render.figure_search import count_colour, margin_is_empty, pixels_of
@@ -194,3 +196,30 @@ def test_the_heat_that_is_asked_for_is_shown_once() -> None:
 
 def test_the_page_of_a_classifier_has_no_boxes() -> None:
     assert draw_prediction_cells(explanation(), colours="inferno", opacity=0.6) == []
+
+
+def with_depth(page: Explanation, colour: tuple[int, int, int]) -> Explanation:
+    """The page of a network that takes an image and its depth, which is of one colour."""
+    depth = np.full((60, 80, 3), colour, np.uint8)
+    return replace(page, image_name="rgb", others=(OtherImage("depth", depth),))
+
+
+@pytest.mark.parametrize("page", [explanation(), with_boxes(explanation(), 3)])
+def test_other_images_of_the_inputs_are_drawn(page: Explanation) -> None:
+    colour = (203, 31, 97)
+    figure = draw(with_depth(page, colour))
+    assert count_colour(draw(page), colour) == 0
+    assert count_colour(figure, colour) >= 60 * 80
+    assert margin_is_empty(figure)
+
+
+def test_many_other_images_do_not_widen_the_page() -> None:
+    page = with_depth(explanation(), (203, 31, 97))
+    assert draw(replace(page, others=9 * page.others)).width == draw(page).width
+
+
+def test_another_volume_is_drawn_as_slices_beside_an_image() -> None:
+    volume = np.zeros((20, 6, 5, 3), np.uint8)
+    page = replace(explanation(), others=(OtherImage("scan", volume),))
+    flat, _ = flatten_explanation(page)
+    assert flat.others[0].pixels.shape == (6, MOST_SLICES * (5 + 1) - 1, 3)

@@ -16,12 +16,13 @@ from PIL import Image
 from torch import nn
 
 import retroscope as rs
+from retroscope.imaging.encoding import png_url
 from retroscope.render.explanation_figures import unit_images
 from retroscope.render.tone import apply_tone
 from retroscope.results.explanations import Explanation
 from retroscope.web.site.explanation_page import explanation_html
 from tests.conftest import built
-from tests.render.test_explanation_figures import explanation, with_contrast
+from tests.render.test_explanation_figures import explanation, with_contrast, with_depth
 from tests.web.conftest import Looks
 from tests.web.test_browser import AXE
 
@@ -131,6 +132,15 @@ def test_remarks_on_the_network_are_in_the_subtitle_only() -> None:
     text = explanation_html(remarked)
     assert text.count(remark) == 1
     assert text.index("</h1>") < text.index(remark) < text.index("<image")
+
+
+def test_other_images_of_the_inputs_are_in_the_page() -> None:
+    paired = with_depth(explanation(), (203, 31, 97))
+    text = explanation_html(paired)
+    assert png_url(paired.others[0].pixels) in text
+    for words in ("rgb (looked back to), as the network", "depth, as the network receives it"):
+        assert words in Page(text).text
+    assert "depth" not in explanation_html(explanation())
 
 
 def test_a_file_name_that_is_not_utf_8_is_written_as_an_escape() -> None:

@@ -190,9 +190,38 @@ def test_bombs_are_refused_before_they_are_unpacked(client: TestClient, side: in
 def test_more_bytes_than_are_taken_are_not_kept(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
-    answer = client.post("/analyze?analysis=overview", content=bytes(5000))
-    assert answer.status_code == 413
+    monkeypatch.setattr(uploads, "MAX_BYTES", 2**20)
+    for upload, subject in (
+        ({"content": bytes(2**21)}, "the image"),
+        (form(bytes(2**21)), "'cat.jpg'"),
+    ):
+        answer = client.post("/analyze?analysis=overview", **upload)
+        assert answer.status_code == 413
+        assert answer.json()["error"] == f"{subject} is larger than 1 MB"
+
+
+def form(content: bytes, *, name: str = "image") -> dict[str, Any]:
+    """A form with a file, as browsers send it."""
+    return {"files": {name: ("cat.jpg", content)}}
+
+
+def test_an_image_in_a_form_is_the_same_and_errors_name_its_file(
+    client: TestClient, mine: Path
+) -> None:
+    alone = client.post("/analyze?analysis=overview", content=mine.read_bytes())
+    sent = client.post("/analyze?analysis=overview", **form(mine.read_bytes()))
+    assert sent.status_code == 200, sent.text
+    assert sent.text == alone.text
+    for upload, line in (
+        (
+            form(b"no picture"),
+            "'cat.jpg' is not a valid JPEG, PNG, WEBP, GIF, BMP, TIFF or NPY file",
+        ),
+        (form(b""), "'cat.jpg' is not a valid JPEG, PNG, WEBP, GIF, BMP, TIFF or NPY file"),
+        (form(b"x", name="photo"), "'photo' is not an input of small; it takes image"),
+    ):
+        answer = client.post("/analyze?analysis=overview", **upload)
+        assert (answer.status_code, answer.json()["error"]) == (400, line)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def mine(folder: Path) -> dict[str, Any]:
 def post(client: TestClient, fields: dict[str, Any], **params: str) -> Any:
     """A form as browsers send it: paths as files, and texts."""
     files = {
-        name: ("image", value.read_bytes() if isinstance(value, Path) else value)
+        name: (value.name, value.read_bytes()) if isinstance(value, Path) else ("a.png", value)
         for name, value in fields.items()
         if not isinstance(value, str)
     }
@@ -164,6 +164,7 @@ def test_an_image_of_the_atlas_comes_with_its_own(client: TestClient, folder: Pa
     assert numbers["text"] == f"{3 / 7:g}, -3"
 
 
+INVALID = "'a.png' is not a valid JPEG, PNG, WEBP, GIF, BMP, TIFF or NPY file"
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     (
         {"before": b"", "numbers": ""},
@@ -172,8 +173,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"numbers": "0.5"}, "numbers is 2 numbers, not 1 number"),
     ({"numbers": "old, new"}, "numbers is 'old, new'; write 2 numbers, as in 0.5,1"),
-    ({"before": b"no image"}, "before: not a valid JPEG, PNG, WEBP, GIF, BMP, TIFF or NPY file"),
-    ({"after": b"no image"}, "after: not a valid JPEG, PNG, WEBP, GIF, BMP, TIFF or NPY file"),
+    ({"before": b"no image"}, f"before: {INVALID}"),
+    ({"after": b"no image"}, f"after: {INVALID}"),
     ({"befor": b"x"}, "'befor' is not an input of changes; did you mean 'before' or 'numbers'?"),
     ({"mask": b"x"}, "'mask' is not an input of changes; it takes after, before and numbers"),
 ]
@@ -199,7 +200,7 @@ def test_an_error_of_the_network_names_the_inputs(
     client = TestClient(app, base_url="http://localhost")
     answer = post(client, {**mine, "numbers": "0.5, 2"}, analysis="overview")
     assert answer.json()["error"] == (
-        "changes cannot run the image with before of shape (3, 24, 24) and numbers 0.5, 2: "
+        "changes cannot run mine.png with before of shape (3, 24, 24) and numbers 0.5, 2: "
         "IndexError: index out of range in self; correct them"
     )
 
@@ -230,7 +231,8 @@ def test_a_form_is_read_as_it_was_written(client: TestClient, fields: dict[str, 
     files = {name: ("image", content) for name, content in fields.items()}
     request = client.build_request("POST", "/analyze", files=files)
     form = _read_form(request.read(), request.headers["content-type"])
-    assert {re.sub("%22", '"', name): content for name, content in form.items()} == fields
+    assert {re.sub("%22", '"', name): field.content for name, field in form.items()} == fields
+    assert {field.file_name for field in form.values()} == {"image"}
 
 
 def test_the_form_knows_what_to_ask_for_and_what_is_held(client: TestClient) -> None:

@@ -279,3 +279,20 @@ def test_the_page_of_an_image_says_what_the_network_takes_it_for(live: str, look
     assert str(photo.get_attribute("href")).startswith("data:image/png")
     page.locator("#predictions button").first.click()
     assert "image/0.webp" in str(photo.get_attribute("href"))
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    live: str, mine: Path, chromium: "Browser", tmp_path: Path
+) -> None:
+    """A request that is refused is a complaint of the browser, so this page is no `look`."""
+    damaged = tmp_path / "holiday.jpg"
+    damaged.write_bytes(b"no picture")
+    page = chromium.new_page()
+    page.goto(f"{live}mine.html")
+    page.set_input_files("#file", damaged)
+    status = page.locator("#upload-status")
+    status.filter(has_text="'holiday.jpg' is not a valid JPEG, PNG").wait_for()
+    page.set_input_files("#file", mine)
+    page.wait_for_selector("#predictions li")
+    assert status.inner_text() == ""
+    page.close()

@@ -15,6 +15,7 @@ from retroscope.engine.rule_choice import AUTO
 from retroscope.engine.rules import CONTRAST
 from retroscope.errors import RetroscopeError
 from retroscope.geometry import IMAGE_RANK, format_size
+from retroscope.input_binding import show_others
 from retroscope.methods.atlas_match import check_same_network, missing_layers_error
 from retroscope.methods.cam.cam import cam_many
 from retroscope.methods.class_scores import NetworkOutput
@@ -48,7 +49,7 @@ from retroscope.progress import (
     ignore_progress,
 )
 from retroscope.results.caveats import caveats_of, projection_caveats
-from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.explanations import Explanation, LayerFinding, OtherImage, UnusualUnit
 from retroscope.results.heat_maps import Prediction
 from retroscope.results.layers import Layer
 from retroscope.unit import Unit
@@ -133,7 +134,7 @@ def explain(
     """
     net = as_network(net)
     if net.rank < IMAGE_RANK:
-        net.require_images("explanation", instead="activations, deconv, cam and saliency take it")
+        net.require_images("explanation", instead="activations, deconv, cam and saliency take them")
     _check_atlas(atlas)
     if top < 1:
         raise RetroscopeError(f"{top} units per layer; give at least 1")
@@ -193,6 +194,8 @@ def _explain(
         image=network_input.rgb,
         source=network_input.source,
         remarks=net.remarks,
+        image_name=net.inputs.image if net.inputs else "image",
+        others=tuple(OtherImage(*named) for named in show_others(net, network_input).items()),
     )
 
 

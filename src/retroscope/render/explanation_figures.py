@@ -29,6 +29,7 @@ from retroscope.render.prediction_rows import (
     SHOWN_SIDE,
     SHOWN_WIDTH,
     draw_prediction_cells,
+    image_label,
     prediction_bar,
     shown_image,
 )
@@ -43,6 +44,7 @@ NO_UNITS = "no channel fires for this image"
 _CELL_WIDTH = 296
 _PAGE_TILE_SIDE = 240
 _COLUMNS, _COLUMN_GAP = 4, 20
+_MIN_WIDTH = _COLUMNS * _CELL_WIDTH + (_COLUMNS - 1) * _COLUMN_GAP
 _TOP_GAP = 16
 
 
@@ -77,6 +79,7 @@ def draw_explanation(
     | tabby, 83 %                            |
     | [image] [heat map]  tabby      83 % == |
     |                     lynx       11 % =  |
+    | [other inputs that are images]         |
     |                                        |
     | of a detector instead of these:        |
     |          cat 87 % ===    owl 71 % ==   |
@@ -90,12 +93,12 @@ def draw_explanation(
     """
     explanation, slices = flatten_explanation(explanation)
     top = draw_prediction_cells(explanation, colours=colours, opacity=opacity) or [
-        _draw_classes(explanation, slices, colours=colours, opacity=opacity)
+        _draw_classes(explanation, slices, colours=colours, opacity=opacity),
+        *_draw_others(explanation, slices),
     ]
     layout = _FOUR_TILES if _has_contrast(explanation) else _THREE_TILES
     layers = [_layer_block(finding, tone, layout, slices) for finding in explanation.findings]
-    min_width = _COLUMNS * _CELL_WIDTH + (_COLUMNS - 1) * _COLUMN_GAP
-    width = max(min_width, *(block.width for block in (*top, *layers)))
+    width = max(_MIN_WIDTH, *(block.width for block in (*top, *layers)))
     title, subtitle = explanation_title(explanation), explanation_subtitle(explanation)
     heading = heading_block(title, [subtitle], width=width)
     texts = paragraphs([ranking_line(explanation), views_line(explanation, slices)], width=width)
@@ -110,16 +113,37 @@ def _draw_classes(
 
     Slices of a volume in a row have their heat map below them.
     """
-    image = shown_image(explanation.image, SHOWN_WIDTH if slices else SHOWN_SIDE)
+    image = shown_image(explanation.image, _longer_side(slices))
     heat = overlay(image, explanation.heat, colours=colours, opacity=opacity)
-    factor = enlargement_factor(*image.shape[:2], visible=CLEARLY_VISIBLE)
     predictions = [prediction_bar(prediction) for prediction in explanation.predictions]
     images = [
-        label_tile(f"image{_numbers(slices)}", image_tile(image, factor)),
-        label_tile(heat_caption(explanation), image_tile(heat, factor)),
+        _draw_image(f"{image_label(explanation)}{_numbers(slices)}", image),
+        _draw_image(heat_caption(explanation), heat),
     ]
     images = [column(images)] if slices else images
     return row([*images, column(predictions, gap=2 * TIGHT)], gap=_TOP_GAP)
+
+
+def _draw_others(explanation: Explanation, slices: Sequence[int]) -> list[Image.Image]:
+    """The other inputs that are images, in rows no wider than the units; nothing without any."""
+    side = _longer_side(slices)
+    shown = ((other.name, shown_image(other.pixels, side)) for other in explanation.others)
+    tiles = [_draw_image(name, pixels) for name, pixels in shown]
+    if not tiles:
+        return []
+    widest = max(tile.width for tile in tiles) + _TOP_GAP
+    return [grid(tiles, columns=max((_MIN_WIDTH + _TOP_GAP) // widest, 1), gap=_TOP_GAP)]
+
+
+def _longer_side(slices: Sequence[int]) -> int:
+    """The longer side of an image, or of slices in a row, as it is shown."""
+    return SHOWN_WIDTH if slices else SHOWN_SIDE
+
+
+def _draw_image(label: str, pixels: RGB) -> Image.Image:
+    """An image below its label, enlarged if it is small."""
+    factor = enlargement_factor(*pixels.shape[:2], visible=CLEARLY_VISIBLE)
+    return label_tile(label, image_tile(pixels, factor))
 
 
 def _numbers(slices: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ from retroscope.render.slices import (
     lay_out,
     strength_of_slices,
 )
-from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.explanations import Explanation, LayerFinding, OtherImage, UnusualUnit
 from retroscope.results.heat_maps import HeatMap, Mask
 from retroscope.results.projections import Projection
 
@@ -33,7 +33,8 @@ def flatten_explanation(explanation: Explanation) -> tuple[Explanation, tuple[in
      +--------+ +--------+ +--------+
     """
     if explanation.image.ndim - 1 == IMAGE_RANK:
-        return explanation, ()
+        others = tuple(_flatten_other(other, ()) for other in explanation.others)
+        return replace(explanation, others=others), ()
     units = [unit for finding in explanation.findings for unit in finding.units]
     masks = [heat.mask for heat in (explanation.heat, *explanation.heats) if heat.mask is not None]
     wanted = tuple(
@@ -49,6 +50,7 @@ def flatten_explanation(explanation: Explanation) -> tuple[Explanation, tuple[in
         image=_side_by_side(explanation.image, slices, _WHITE),
         heat=_flatten_heat(explanation.heat, slices),
         heats=tuple(_flatten_heat(heat, slices) for heat in explanation.heats),
+        others=tuple(_flatten_other(other, slices) for other in explanation.others),
         findings=tuple(
             LayerFinding(
                 finding.layer, tuple(_flatten_unit(unit, slices) for unit in finding.units)
@@ -71,6 +73,16 @@ def _side_by_side(values: Array[Scalar], slices: Sequence[int], gap: int | bool)
     padding = ((0, 0), (0, 0), (0, _GAP), *((0, 0),) * (values.ndim - 3))
     padded = np.pad(values, padding, constant_values=gap)
     return lay_out(padded, values.ndim, slices)[:, :-_GAP]
+
+
+def _flatten_other(other: OtherImage, slices: Sequence[int]) -> OtherImage:
+    """The same slices of another volume, or as many if it has not these; an image as it is."""
+    pixels = other.pixels
+    if pixels.ndim - 1 == IMAGE_RANK:
+        return other
+    if not slices or len(pixels) <= max(slices):
+        slices = choose_slices(np.zeros(len(pixels)), len(slices) or MOST_SLICES)
+    return replace(other, pixels=_side_by_side(pixels, slices, _WHITE))
 
 
 def _flatten_heat(heat: HeatMap, slices: Sequence[int]) -> HeatMap:

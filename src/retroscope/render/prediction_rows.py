@@ -50,6 +50,11 @@ def shown_image(image: RGB, most: int = SHOWN_SIDE) -> RGB:
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 
+def image_label(explanation: Explanation) -> str:
+    """What the image is called: among other images, by the name of the input."""
+    return f"{explanation.image_name} (looked back to)" if explanation.others else "image"
+
+
 def prediction_rows(
     explanation: Explanation, *, colours: str, opacity: float
 ) -> list[PredictionRow]:
@@ -89,7 +94,11 @@ def draw_prediction_cells(
     if not rows:
         return []
     shown, heat = shown_image(explanation.image), explanation.heat
-    contents = [_CellContent("image", (shown,))]
+    others = ((other.name, shown_image(other.pixels)) for other in explanation.others)
+    contents = [
+        _CellContent(image_label(explanation), (shown,)),
+        *(_CellContent(name, (pixels,)) for name, pixels in others),
+    ]
     if not any(np.array_equal(heat.values, other.values) for other in explanation.heats):
         overlaid = overlay(shown, heat, colours=colours, opacity=opacity)
         contents.append(_CellContent(heat_title(heat), (overlaid,)))

@@ -1,11 +1,9 @@
 """What the viewer says of the inputs of a network that takes several."""
 
-import torch
-
 from retroscope.engine.batching import NetworkInput
 from retroscope.geometry import format_size
 from retroscope.imaging.encoding import png_url
-from retroscope.input_binding import preparing_network
+from retroscope.input_binding import preparing_network, show_other
 from retroscope.module_inputs import ImageInput, describe_value
 from retroscope.network import Network
 from retroscope.web.site.site import Facts
@@ -49,10 +47,7 @@ def other_facts(net: Network, image: NetworkInput) -> list[Facts]:
 
 def _value_facts(net: Network, name: str, value: object) -> Facts:
     """A value of an input, with one row if it is a tensor: a picture if it is one, else a text."""
-    assert net.inputs is not None
-    kind = net.inputs.kinds.get(name)
-    if isinstance(kind, ImageInput) and isinstance(value, torch.Tensor):
-        values = value[0].float().cpu().numpy()
-        pixels, _ = preparing_network(net, kind).preprocessing.show_input(values)
-        return {"name": name, "image": png_url(pixels), "size": list(pixels.shape[:2])}
-    return {"name": name, "text": describe_value(value)}
+    pixels = show_other(net, name, value)
+    if pixels is None:
+        return {"name": name, "text": describe_value(value)}
+    return {"name": name, "image": png_url(pixels), "size": list(pixels.shape[:2])}

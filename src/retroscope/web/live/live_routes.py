@@ -24,7 +24,7 @@ from retroscope.network import Network
 from retroscope.web.live.channel_stats_cache import ChannelStatsCache
 from retroscope.web.live.image_analyses import ANALYSES, LiveSession, Results
 from retroscope.web.live.input_facts import input_facts
-from retroscope.web.live.scanned_images import ScannedImages
+from retroscope.web.live.scanned_images import ScannedImages, ScannedSource
 from retroscope.web.live.uploads import UploadTimeoutError, read_body, read_upload
 from retroscope.web.site.pages.page_facts import assignment_script
 from retroscope.web.site.routes import MEDIA_TYPES
@@ -42,7 +42,7 @@ def live_routes(site: Site, net: Network, images: ScannedImages | None = None) -
     """The routes of a server with a network attached. `images` reads those of the scan."""
     check_same_network(site.atlas, net, net.layers)
     stats, slots = ChannelStatsCache(site.atlas), BoundedSemaphore(_MAX_REQUESTS)
-    images = images or ScannedImages(site.atlas, net)
+    images = images or ScannedImages(ScannedSource(site.atlas, net))
     session = LiveSession(site, net, stats, images, Lock(), slots)
 
     async def model_script(_request: Request) -> Response:
@@ -87,10 +87,10 @@ class AnalysisEndpoint:
 async def _analyze(session: LiveSession, request: Request, slot: ExitStack) -> Response:
     """The response, once its first result is computed."""
     analysis = choose("analysis", request.query_params.get("analysis", ""), ANALYSES)
-    session.net.require_images("analysis in the viewer", instead="rs.cam and rs.saliency take it")
+    session.net.require_images("analysis in the viewer", instead="rs.cam and rs.saliency take them")
     number = request.query_params.get("image")
-    body = await read_body(request.stream(), session.net)
     content_type = request.headers.get("content-type", "")
+    body = await read_body(request.stream(), session.net, content_type)
     image = await (
         run_in_threadpool(read_upload, session.net, body, content_type)
         if number is None

@@ -18,11 +18,11 @@ from retroscope.render.explanation_figures import (
 )
 from retroscope.render.explanation_slices import flatten_explanation
 from retroscope.render.overlay import OPACITY, overlay
-from retroscope.render.prediction_rows import prediction_rows, predictions_title
+from retroscope.render.prediction_rows import image_label, prediction_rows, predictions_title
 from retroscope.render.slices import describe_slices
 from retroscope.render.tone import DEFAULT_TONE
 from retroscope.results.as_json import box_json, layer_json
-from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.explanations import Explanation, LayerFinding, OtherImage, UnusualUnit
 from retroscope.results.heat_json import prediction_json
 from retroscope.results.plates import HALF, place_in_image
 from retroscope.web.site.site import Facts
@@ -48,7 +48,9 @@ def explanation_html(
         "title": explanation_title(explanation),
         "subtitle": explanation_subtitle(explanation),
         "image": png_url(explanation.image),
+        "image_label": image_label(explanation),
         "size": [height, width],
+        "others": [_other_facts(other) for other in explanation.others],
         "heat": png_url(heat),
         "heat_caption": heat_caption(explanation),
         "predictions": list(map(prediction_json, explanation.predictions)),
@@ -74,6 +76,12 @@ def explanation_html(
     }
     html = render_file("explanation.html", facts)
     return html.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _other_facts(other: OtherImage) -> Facts:
+    """Another input that is an image."""
+    size = list(other.pixels.shape[:2])
+    return {"name": other.name, "image": png_url(other.pixels), "size": size}
 
 
 def _layer_facts(finding: LayerFinding, size: Size, *, tone: str, slices: Sequence[int]) -> Facts:

@@ -112,15 +112,11 @@
       const words = missing.map(({ name, description }) => `${name} (${description})`);
       return missing.length ? `Now add ${listWords(words)}.` : "";
     },
-    // The body of a request: an image, with the other inputs if the network takes any.
+    // The body of a request: an image, with the other inputs if the network takes any. Files keep their names.
     addTo: (upload) => {
-      if (!others.length) return upload;
       const body = new FormData();
-      body.append(image, upload, "image");
-      for (const { name, kind } of others) {
-        if (kind === "image") body.append(name, files.get(name), "image");
-        else body.append(name, numbersOf(name));
-      }
+      body.append(image || "image", upload, upload.name || "camera.jpg");
+      for (const { name, kind } of others) body.append(name, kind === "image" ? files.get(name) : numbersOf(name));
       return body;
     },
   };
