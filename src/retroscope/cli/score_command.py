@@ -20,6 +20,7 @@ from retroscope.cli.options import (
 )
 from retroscope.cli.parameter_types import parse_scores
 from retroscope.cli.progress_bar import format_duration, show_resumable_progress
+from retroscope.cli.scan_options import glob_option
 from retroscope.errors import RetroscopeError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ _score_options = packed_options(
         metavar="N",
         help="Hits of each channel to look at, for faithfulness, dependence and patch.",
     ),
-    click.option("--glob", metavar="PATTERN", help="Read only files that match, such as '*.jpg'."),
+    glob_option,
     click.option(
         "--workers",
         type=click.IntRange(min=1),

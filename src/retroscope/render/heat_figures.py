@@ -14,7 +14,7 @@ from retroscope.render.colours import apply_scale
 from retroscope.render.layout import enlarge, enlargement_factor
 from retroscope.render.overlay import OPACITY, ImageInput, overlay, overlay_on, scale_limit, smooth
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
-from retroscope.render.slices import describe_slices, flatten_heat, separate
+from retroscope.render.slices import flatten_heat, separate, slice_lines
 from retroscope.render.target_marks import mark_target
 from retroscope.render.tone import apply_tone
 from retroscope.results.heat_maps import HeatMap
@@ -55,14 +55,10 @@ def draw_heat_map(
     if over is None:
         views = _separate_images(flat, colours)
         images = [*((title, separate(view, len(slices))) for title, view in views), *images]
-    lines = (*_lines(heat, colours), *_slice_line(heat, slices), heat.source)
+    lines = (*_lines(heat, colours), *slice_lines(slices, heat.size[0]), heat.source)
     stacked = len(heat.size) != IMAGE_RANK
     panel = Panel(tuple(images), heat_title(heat), lines, heat_notes(heat), stacked, len(slices))
     return draw_panel(panel, scale=scale)
-
-
-def _slice_line(heat: HeatMap, slices: Sequence[int]) -> tuple[str, ...]:
-    return (describe_slices(slices, heat.size[0]),) if slices else ()
 
 
 def draw_heat_maps(

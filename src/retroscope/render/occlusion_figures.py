@@ -24,10 +24,10 @@ from retroscope.render.layout import (
 from retroscope.render.overlay import OPACITY
 from retroscope.render.panels import image_tile, label_tile
 from retroscope.render.slices import (
-    describe_slices,
     flatten_heat,
     lay_out,
     separate,
+    slice_lines,
     strength_of_slices,
 )
 from retroscope.render.text import HEADING, LABEL, line, line_height, paragraphs
@@ -91,7 +91,7 @@ def _lines(occlusion: OcclusionMap, slices: Sequence[int]) -> list[str]:
             grid,
             occlusion.source,
         ),
-        *filter(None, [describe_slices(slices, occlusion.size[0])]),
+        *slice_lines(slices, occlusion.size[0]),
         f"{occlusion.measure} with it: {low} (dark) to {high} (light)",
     ]
     if occlusion.unit is not None and occlusion.activations is not None:

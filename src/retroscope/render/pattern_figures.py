@@ -14,9 +14,9 @@ from retroscope.render.layout import enlarge, enlargement_factor, strip_factor
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
 from retroscope.render.slices import (
     choose_slices,
-    describe_slices,
     lay_out,
     separate,
+    slice_lines,
     strength_of_slices,
 )
 from retroscope.results.patterns import Pattern
@@ -35,7 +35,7 @@ def draw_pattern(pattern: Pattern, *, scale: int | None = None, bare: bool = Fal
         return enlarge(pixels, 1 if scale is None else scale)
     size = pixels.shape[0], pixels.shape[1]
     factor = strip_factor(*size, len(slices), visible=_VISIBLE, scale=scale)
-    lines = (*_lines(pattern), *filter(None, [describe_slices(slices, pattern.size[0])]))
+    lines = (*_lines(pattern), *slice_lines(slices, pattern.size[0]))
     panel = Panel((("", pixels),), pattern.objective, lines, pattern_notes(pattern))
     return draw_panel(panel, scale=factor)
 

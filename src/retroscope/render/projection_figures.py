@@ -13,12 +13,7 @@ from retroscope.render.captions import count_noun, join_facts, score_text, slice
 from retroscope.render.layout import enlarge, enlargement_factor
 from retroscope.render.mosaics import ring_place, visible_projection
 from retroscope.render.panels import Panel, contact_sheet, draw_panel, draw_sheet
-from retroscope.render.slices import (
-    describe_slices,
-    flatten_projection,
-    lay_out,
-    separate,
-)
+from retroscope.render.slices import flatten_projection, lay_out, separate, slice_lines
 from retroscope.render.tone import DEFAULT_TONE, apply_tone
 from retroscope.results.lighting import light_patch
 from retroscope.results.plates import Patch
@@ -176,19 +171,17 @@ def _projection_panel(
     if flat.patch is not None:
         patch = separate(flat.patch, len(slices))
         images = {"patch": patch, **images, "lit patch": draw_lit(projection)}
-    depth = projection.size[0]
     return Panel(
         images=tuple(images.items()),
         title=str(projection.unit),
-        lines=(*filter(None, lines), *_slice_line(slices, depth, projection.box.front)),
+        lines=(
+            *filter(None, lines),
+            *slice_lines(slices, projection.size[0], projection.box.front),
+        ),
         notes=projection.notes,
         stacked=len(projection.size) != IMAGE_RANK,
         slices=len(slices),
     )
-
-
-def _slice_line(slices: Sequence[int], depth: int, first: int) -> tuple[str, ...]:
-    return (describe_slices(slices, depth, first),) if slices else ()
 
 
 def _patch_panel(

@@ -91,6 +91,11 @@ def describe_slices(slices: Sequence[int], depth: int, first: int = 0) -> str:
     return f"slices z {numbers} of 0 to {depth - 1}" if slices else ""
 
 
+def slice_lines(slices: Sequence[int], depth: int, first: int = 0) -> tuple[str, ...]:
+    """The same as a line of a caption; no line for an image."""
+    return (describe_slices(slices, depth, first),) if slices else ()
+
+
 def flatten_projection(projection: Projection) -> tuple[Projection, tuple[int, ...]]:
     """A projection as one in an image, and the slices of its box that stand side by side."""
     rank = len(projection.size)
