@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 import retroscope as rs
 from retroscope.network import Network
 from retroscope.web.live.live_routes import live_routes
-from retroscope.web.live.scanned_images import ScannedImages
+from retroscope.web.live.scanned_images import ScannedImages, ScannedSource
 from retroscope.web.server import make_app
 from retroscope.web.site.site import Site, make_site
 from tests.imaging.channel_files import numbers, write_chunky, write_npy_channels_first
@@ -71,7 +71,7 @@ def test_an_uploaded_file_is_looked_at_as_on_the_disk(
 def test_an_image_of_the_atlas_is_read_from_its_file(
     client: TestClient, net: Network, folder: Path, site: Site
 ) -> None:
-    images = ScannedImages(site.atlas, net)
+    images = ScannedImages(ScannedSource(site.atlas, net))
     for image in site.atlas.images:
         expected = net.prepare(folder / image.key)
         np.testing.assert_array_equal(images.read(image.id).tensor, expected.tensor)
@@ -86,8 +86,8 @@ def test_an_image_of_the_atlas_whose_file_is_gone_is_refused(net: Network, tmp_p
     with rs.scan(net, folder, to=tmp_path / "a.atlas", layers="second", top=1) as atlas:
         folder.rename(tmp_path / "moved")
         with pytest.raises(rs.RetroscopeError, match="no longer at"):
-            ScannedImages(atlas, net).read(0)
-        moved = ScannedImages(atlas, net, tmp_path / "moved")
+            ScannedImages(ScannedSource(atlas, net)).read(0)
+        moved = ScannedImages(ScannedSource(atlas, net, tmp_path / "moved"))
         assert moved.read(0).tensor.shape[0] == CHANNELS
 
 

@@ -29,6 +29,7 @@ from retroscope.web.export import export
 from retroscope.web.live import projection_jobs
 from retroscope.web.live.projection_jobs import ProjectionJobs, ProjectionTask
 from retroscope.web.live.projection_routes import projection_routes
+from retroscope.web.live.scanned_images import ScannedSource
 from retroscope.web.server import make_app
 from retroscope.web.site.routes import respond
 from retroscope.web.site.site import Site, make_site
@@ -73,7 +74,7 @@ def site(atlas: Atlas) -> Site:
 
 @pytest.fixture
 def jobs(atlas: Atlas, net: rs.Network) -> Iterator[ProjectionJobs]:
-    with ProjectionJobs(atlas, net) as jobs:
+    with ProjectionJobs(ScannedSource(atlas, net)) as jobs:
         yield jobs
 
 
@@ -246,7 +247,7 @@ def test_an_error_of_our_own_ends_the_work_too(
 
 def test_closing_stops_the_work(atlas: Atlas, net: rs.Network, slow: Event) -> None:
     del slow
-    with ProjectionJobs(atlas, net) as jobs:
+    with ProjectionJobs(ScannedSource(atlas, net)) as jobs:
         job = jobs.start(ProjectionTask(Unit(LAYER), 1))
     assert not job.state.is_active
 
@@ -264,13 +265,13 @@ def test_images_that_have_moved_can_be_given(
 ) -> None:
     with AtlasWriter(site.atlas.path) as writer, writer.transaction():
         writer.put_meta({"source": str(tmp_path / "gone")})
-    with ProjectionJobs(site.atlas, net) as jobs:
+    with ProjectionJobs(ScannedSource(site.atlas, net)) as jobs:
         app = make_app(site, routes=projection_routes(site, net, jobs))
         job = project(TestClient(app, base_url="http://127.0.0.1:8000"), UNIT)
     assert job["state"] == "failed"
     assert f"no longer at {str(tmp_path / 'gone')!r}" in job["message"]
     assert job["needs_images"]
-    with ProjectionJobs(site.atlas, net, photos) as jobs:
+    with ProjectionJobs(ScannedSource(site.atlas, net, photos)) as jobs:
         app = make_app(site, routes=projection_routes(site, net, jobs))
         assert project(TestClient(app, base_url="http://127.0.0.1:8000"), UNIT)["state"] == "done"
 
@@ -279,7 +280,7 @@ def test_an_image_that_has_changed_is_named(net: rs.Network, site: Site, tmp_pat
     folder = write_images(tmp_path / "photos", 12)
     changed = site.atlas.plate(UNIT).patches[0].source
     Image.new("RGB", (SIDE, SIDE), "red").save(folder / changed)
-    with ProjectionJobs(site.atlas, net, folder) as jobs:
+    with ProjectionJobs(ScannedSource(site.atlas, net, folder)) as jobs:
         app = make_app(site, routes=projection_routes(site, net, jobs))
         job = project(TestClient(app, base_url="http://127.0.0.1:8000"), UNIT)
     assert job["state"] == "failed"

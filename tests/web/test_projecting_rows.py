@@ -20,6 +20,7 @@ import retroscope as rs
 from retroscope.atlas.reader import Atlas, open_atlas
 from retroscope.web.live.projection_jobs import ProjectionJobs
 from retroscope.web.live.projection_routes import projection_routes
+from retroscope.web.live.scanned_images import ScannedSource
 from retroscope.web.server import make_app
 from retroscope.web.site.routes import respond
 from retroscope.web.site.site import Site, make_site
@@ -70,7 +71,7 @@ def site(atlas: Atlas) -> Site:
 
 @pytest.fixture
 def app(site: Site, net: rs.Network) -> Iterator[Any]:
-    with ProjectionJobs(site.atlas, net) as jobs:
+    with ProjectionJobs(ScannedSource(site.atlas, net)) as jobs:
         yield make_app(site, routes=projection_routes(site, net, jobs))
 
 

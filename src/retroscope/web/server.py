@@ -1,6 +1,7 @@
 """The local server of a site."""
 
 import logging
+import os
 import socket
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
@@ -141,9 +142,12 @@ def open_socket(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=512)
     except (OSError, OverflowError) as error:
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number and number > 0 else error
         raise RetroscopeError(
-            f"cannot serve on {host} port {port} ({error}); check the host, or use port 0 "
-            "for any free port"
+            f"cannot serve on {host} port {port} ({reason}); check the host, or use port 0 "
+            "for any free port",
+            parameter="port",
         ) from error
 
 
@@ -167,13 +171,14 @@ def _network_routes(
     from retroscope.web.live.live_routes import live_routes
     from retroscope.web.live.projection_jobs import ProjectionJobs
     from retroscope.web.live.projection_routes import projection_routes
-    from retroscope.web.live.scanned_images import ScannedImages
+    from retroscope.web.live.scanned_images import ScannedImages, ScannedSource
 
-    reading = ScannedImages(site.atlas, net, images, glob=glob, inputs=inputs)
-    routes = live_routes(site, net, reading)
-    with ProjectionJobs(site.atlas, net, images, glob=glob, inputs=inputs) as jobs:
+    source = ScannedSource(site.atlas, net, images, glob, inputs)
+    scanned_images = ScannedImages(source)
+    routes = live_routes(site, net, scanned_images)
+    with ProjectionJobs(source) as jobs:
         if site.can_project:
-            routes += projection_routes(site, net, jobs, images=reading)
+            routes += projection_routes(site, net, jobs, images=scanned_images)
         yield routes
 
 

@@ -10,21 +10,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from math import isfinite
-from pathlib import Path
 from threading import Event, Lock
 from time import monotonic
 from typing import Self
 
-from retroscope.atlas.reader import Atlas
 from retroscope.atlas.schema import AtlasError
 from retroscope.errors import RetroscopeError
 from retroscope.methods.atlas_match import rules_of_atlas
-from retroscope.network import Network
 from retroscope.progress import Progress
 from retroscope.scanning.illustrate import illustrate
 from retroscope.scanning.image_files import refuse_moved_images
-from retroscope.scanning.sources.paired_images import OtherSources
 from retroscope.unit import Unit
+from retroscope.web.live.scanned_images import ScannedSource
 
 _log = logging.getLogger(__name__)
 
@@ -120,22 +117,10 @@ class ProjectionJob:
 
 
 class ProjectionJobs:
-    """Runs the jobs of a server. Closing it stops them.
+    """Runs the jobs of a server. Closing it stops them."""
 
-    `images` and `inputs` are those of the scan, where they are no longer where it has read them.
-    """
-
-    def __init__(
-        self,
-        atlas: Atlas,
-        net: Network,
-        images: str | Path | None = None,
-        *,
-        glob: str | None = None,
-        inputs: OtherSources | None = None,
-    ) -> None:
-        self._atlas, self._net, self._images, self._glob = atlas, net, images, glob
-        self._inputs = inputs
+    def __init__(self, source: ScannedSource) -> None:
+        self._source = source
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="projections")
         self._jobs: dict[int, ProjectionJob] = {}
         self._guard = Lock()
@@ -206,19 +191,20 @@ class ProjectionJobs:
             job.state = JobState.FAILED
 
     def _project(self, job: ProjectionJob) -> None:
-        refuse_moved_images(self._atlas, self._images)
+        source = self._source
+        refuse_moved_images(source.atlas, source.images)
         job.listen(Progress("start", 0, 0, skipped=0, seconds=0.0))
         illustrate(
-            self._atlas.path,
-            self._net,
-            self._images,
-            inputs=self._inputs,
+            source.atlas.path,
+            source.net,
+            source.images,
+            inputs=source.inputs,
             units=[job.request.unit],
             projections=job.request.hits,
             ranked_by=job.request.ranked_by,
             label=job.request.labels or None,
-            rules=rules_of_atlas(self._atlas, self._net),
-            glob=self._glob,
+            rules=rules_of_atlas(source.atlas, source.net),
+            glob=source.glob,
             progress=job.listen,
         )
 

@@ -28,7 +28,7 @@ from retroscope.web.live.projection_jobs import (
     ProjectionTask,
 )
 from retroscope.web.live.projection_timer import ProjectionTimer
-from retroscope.web.live.scanned_images import ScannedImages
+from retroscope.web.live.scanned_images import ScannedImages, ScannedSource
 from retroscope.web.site.pages.missing_projections import command_facts
 from retroscope.web.site.routes import MEDIA_TYPES, projection_job_page
 from retroscope.web.site.site import Facts, PageNotFoundError, Site
@@ -46,9 +46,8 @@ def projection_routes(
     site: Site, net: Network, jobs: ProjectionJobs, *, images: ScannedImages | None = None
 ) -> list[BaseRoute]:
     """The routes of a site whose missing projections can be made."""
-    desk = _ProjectionDesk(
-        site, jobs, ProjectionTimer(site.atlas, net, images or ScannedImages(site.atlas, net))
-    )
+    images = images or ScannedImages(ScannedSource(site.atlas, net))
+    desk = _ProjectionDesk(site, jobs, ProjectionTimer(site.atlas, net, images))
     page = "/" + url_template(site, "projection_job")
     return [
         Route("/" + url_for(site, "projection_estimate"), desk.estimate, methods=["POST"]),

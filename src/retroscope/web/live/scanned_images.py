@@ -1,5 +1,6 @@
 """The images of an atlas as the network takes them."""
 
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
 
@@ -17,41 +18,50 @@ _NUMBER_SUFFIXES = frozenset((".npy", ".tif", ".tiff"))
 """Of files that may hold more than their stored image shows."""
 
 
+@dataclass(frozen=True, eq=False)
+class ScannedSource:
+    """An atlas, the network that was scanned, and where the images of the scan are.
+
+    `images`, `glob` and `inputs` are those of the scan, if its files have moved.
+    """
+
+    atlas: Atlas
+    net: Network
+    images: str | Path | None = None
+    glob: str | None = None
+    inputs: OtherSources | None = None
+
+    def list_images(self) -> ImageList:
+        """The images of the scan, with what comes with each. Raises if they have moved."""
+        refuse_moved_images(self.atlas, self.images)
+        images = list_scanned_images(self.atlas, self.images, glob=self.glob, labels=None)
+        return pair_scanned_images(self.net, images, self.atlas, self.inputs)
+
+
 class ScannedImages:
     """Reads images of an atlas by number: photographs from the atlas, others from their files.
 
     A photograph is stored as the network received it. Of other images only three channels are
-    stored, in 8 bits, and nothing of what comes with an image. `images`, `glob` and `inputs` are
-    those of the scan, if its files have moved.
+    stored, in 8 bits, and nothing of what comes with an image.
     """
 
-    def __init__(
-        self,
-        atlas: Atlas,
-        net: Network,
-        images: str | Path | None = None,
-        *,
-        glob: str | None = None,
-        inputs: OtherSources | None = None,
-    ) -> None:
-        self._atlas, self._net, self._images, self._glob = atlas, net, images, glob
-        self._inputs = inputs
+    def __init__(self, source: ScannedSource) -> None:
+        self._source = source
 
     def read(self, number: int) -> NetworkInput:
         """The image as the network takes it."""
-        stored, preprocessing = self._atlas.images[number], self._net.preprocessing
-        is_alone = not self._net.sample_names
+        atlas, net = self._source.atlas, self._source.net
+        stored, preprocessing = atlas.images[number], net.preprocessing
+        is_alone = not net.sample_names
         if is_alone and preprocessing.takes_photos and not _may_hold_numbers(stored.key):
-            pixels = self._atlas.image_pixels(number)
+            pixels = atlas.image_pixels(number)
             values = torch.from_numpy(preprocessing.to_input(pixels))
-            return NetworkInput(values.to(self._net.dtype), pixels, stored.key)
-        return read_input(self._net, self._list, number)[0]
+            return NetworkInput(values.to(net.dtype), pixels, stored.key)
+        return read_input(net, self._list, number)[0]
 
     @cached_property
     def _list(self) -> ImageList:
-        refuse_moved_images(self._atlas, self._images)
-        images = list_scanned_images(self._atlas, self._images, glob=self._glob, labels=None)
-        return pair_scanned_images(self._net, images, self._atlas, self._inputs)
+        return self._source.list_images()
 
 
 def _may_hold_numbers(key: str) -> bool:
