@@ -40,7 +40,7 @@ from retroscope.imaging.raster import (
 from retroscope.imaging.reading import as_photo, as_raster, read_pixels
 from retroscope.imaging.signals import as_signal, read_signal
 from retroscope.imaging.slice_files import AnyFile, open_slices, slices_in_memory
-from retroscope.imaging.volume_slices import Slice, Slices, choose_slices, describe_choice
+from retroscope.imaging.volume_slices import Slice, Slices, describe_choice, evenly_spaced
 
 AnyPhoto = PIL.Image.Image | RGB | HasPixels
 InMemory = AnyPhoto | AnyValues
@@ -196,7 +196,7 @@ class Preprocessing:
 
     def _prepare_volume(self, slices: Slices, source: str, *, depth: int) -> NetworkInput:
         """The network's input for evenly spaced slices of a volume or a clip."""
-        numbers, notes = choose_slices(slices.count, depth), describe_choice(slices.count, depth)
+        numbers, notes = evenly_spaced(slices.count, depth), describe_choice(slices.count, depth)
         photos, rasters = list[RGB](), list[Values]()
         first: Raster | None = None
         for number, piece in zip(numbers, slices.read(numbers), strict=True):

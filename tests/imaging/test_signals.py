@@ -65,5 +65,5 @@ def test_what_is_no_signal_is_refused_in_one_line(given: Any, said: str) -> None
 
 def test_a_file_that_holds_no_signal_is_refused(tmp_path: Path) -> None:
     rs.Image(np.zeros((4, 4, 3), np.uint8)).to_pil().save(tmp_path / "a.png")
-    with pytest.raises(ImageError, match=r"a\.png' is no \.npy file, and the network takes sig"):
+    with pytest.raises(ImageError, match=r"a\.png' is not a \.npy file, and the network takes sig"):
         network(2).prepare(tmp_path / "a.png")

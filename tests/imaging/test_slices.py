@@ -14,7 +14,7 @@ from retroscope.errors import ImageError
 from retroscope.imaging.frames import FrameFolder, frame_order
 from retroscope.imaging.image import Fit
 from retroscope.imaging.slice_files import open_slices, open_source
-from retroscope.imaging.volume_slices import choose_slices, describe_choice
+from retroscope.imaging.volume_slices import describe_choice, evenly_spaced
 from retroscope.network import Network
 from retroscope.preprocessing import Preprocessing
 from tests.imaging.channel_files import Numbers
@@ -155,7 +155,7 @@ def test_slices_are_the_middles_of_equal_parts(count: int, depth: int) -> None:
     for part in range(depth):
         middle = (part + 0.5) * count / depth
         expected.append(next(n for n in range(count) if n <= middle < n + 1))
-    assert choose_slices(count, depth) == expected
+    assert evenly_spaced(count, depth) == expected
 
 
 def test_a_clip_with_more_frames_is_thinned_and_one_with_fewer_repeats_them() -> None:
@@ -263,7 +263,7 @@ def test_a_folder_without_frames_and_frames_of_two_sizes_are_refused(tmp_path: P
         _network_input(tmp_path)
     PIL.Image.new("RGB", (8, 6)).save(tmp_path / "1.png")
     PIL.Image.new("RGB", (9, 6)).save(tmp_path / "2.png")
-    with pytest.raises(ImageError, match=r"frames of different sizes: '1\.png' is 6 x 8"):
+    with pytest.raises(ImageError, match=r"frames of different sizes or types: '1\.png' is 6 x 8"):
         _network_input(tmp_path)
 
 
@@ -273,7 +273,76 @@ def test_a_folder_is_refused_by_a_network_of_images(tmp_path: Path) -> None:
         net.prepare(tmp_path)
 
 
-@pytest.mark.parametrize("depth", [-1, 10**9])
+@pytest.mark.parametrize("value_range", [None, (0, 255)])
+def test_frames_of_several_types_are_refused_with_two_of_them(
+    tmp_path: Path, value_range: tuple[float, float] | None
+) -> None:
+    PIL.Image.new("RGB", (8, 6)).save(tmp_path / "1.png")
+    PIL.Image.fromarray(noise(6, 8)).save(tmp_path / "2.png")
+    preprocessing = Preprocessing(Fit((6, 8), depth=2), (0.5,), (1.0,), value_range=value_range)
+    says = r"types: .1\.png. is 6 x 8 pixels of uint8 and .2\.png. is 6 x 8 pixels of \w+; save"
+    with (
+        open_source(tmp_path, takes_volumes=True) as file,
+        pytest.raises(ImageError, match=says),
+    ):
+        preprocessing.read(file, "clip")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+def test_a_tiff_that_pillow_has_opened_is_the_volume_in_its_file(
+    tmp_path: Path, dtype: str
+) -> None:
+    """Slices of one scale, whatever the brightest value of each."""
+    values = (noise(DEPTH, HEIGHT, WIDTH) * np.arange(1, DEPTH + 1)[:, None, None]).astype(dtype)
+    path = _pages(tmp_path, values)
+    preprocessing = Preprocessing(
+        Fit((HEIGHT, WIDTH), depth=DEPTH), (0.5,), (2.0,), value_range=(0, 100)
+    )
+    with open_source(path, takes_volumes=True) as file:
+        expected = preprocessing.read(file, str(path))
+    with PIL.Image.open(path) as opened:
+        opened.seek(2)
+        found = preprocessing.prepare(opened)
+        assert opened.tell() == 2
+    torch.testing.assert_close(found.tensor, expected.tensor)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WebP", "pages of colours"])
+def test_an_animation_stays_at_its_frame(kind: str, tmp_path: Path) -> None:
+    path = COLOUR_CLIPS[kind](tmp_path)
+    preprocessing = Preprocessing(Fit((HEIGHT, WIDTH), depth=DEPTH), (0.25,) * 3, (0.5,) * 3)
+    with PIL.Image.open(path) as opened:
+        opened.seek(3)
+        found = preprocessing.prepare(opened)
+        assert opened.tell() == 3
+    np.testing.assert_array_equal(found.rgb, frames())
+
+
+@pytest.mark.parametrize("kind", ["pages of colours", "grey"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_a_truncated_volume_is_refused_in_a_line(kind: str, share: float, tmp_path: Path) -> None:
+    writers = {"pages of colours": COLOUR_CLIPS["pages of colours"]}
+    path = writers[kind](tmp_path) if kind in writers else _pages(tmp_path, noise(6, 40, 30))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ImageError) as refusal:
+        _network_input(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_pages_of_two_sizes_are_refused(tmp_path: Path) -> None:
+    pages = [PIL.Image.new("RGB", (8, 6)), PIL.Image.new("RGB", (9, 6))]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(ImageError, match="pages of different sizes: slice 2 is 6 x 9"):
+        _network_input(tmp_path / "a.tif")
+
+
+def test_a_name_that_is_the_beginning_of_another_comes_first() -> None:
+    names = ["a.png1.png", "a.png", "a1.png", "a.png.png"]
+    assert sorted(names, key=frame_order) == ["a1.png", "a.png", "a.png1.png", "a.png.png"]
+
+
+@pytest.mark.parametrize("depth", [-1, 0, 10**9])
 def test_an_impossible_depth_is_refused(depth: int) -> None:
     with pytest.raises(ImageError, match="slices of 10 x 8 pixels"):
         Fit((HEIGHT, WIDTH), depth=depth)

@@ -223,9 +223,9 @@ def refuse_impossible_size(size: Size, subject: str, max_pixels: int | None = No
 
 
 def refuse_impossible_depth(depth: int, size: Size) -> None:
-    """Refuses an input of volumes with fewer than no slices, or with too many pixels."""
+    """Refuses volumes without slices, or with too many pixels. A signal, of one row, has none."""
     shape = f"the network's input is {depth} slices of {size[0]} x {size[1]} pixels"
-    if depth < 0:
+    if depth < 0 or (depth == 0 and size[0] > 1):
         raise ImageError(f"{shape}; the depth must be 1 or more")
     if depth * size[0] * size[1] > MAX_PIXELS:
         raise ImageError(f"{shape}, over the limit of {MAX_PIXELS:,} in all; make it smaller")

@@ -39,8 +39,8 @@ def frame_order(name: str) -> tuple[object, ...]:
     ['f09.png', 'f9.png', 'f10.png']
     """
     parts = _NUMBER.split(name)
-    numbered = ((int(part), "") if part.isdecimal() else (0, part) for part in parts)
-    return (*numbered, name)
+    numbered = tuple((int(part), "") if part.isdecimal() else (0, part) for part in parts)
+    return numbered, name
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ def read_signal(file: IO[bytes] | FrameFolder, name: str, *, channels: int) -> V
     """The signal in an open file, (channels, length)."""
     if isinstance(file, FrameFolder) or not _is_npy(file):
         raise ImageError(
-            f"{name} is no .npy file, and the network takes signals; save one with numpy.save, "
+            f"{name} is not a .npy file, and the network takes signals; save one with numpy.save, "
             f"as an array of ({channels}, length)"
         )
     return as_signal(read_npy_values(file, name, most=MAX_PIXELS), name, channels=channels)

@@ -2,14 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import PIL.Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from retroscope.errors import ImageError
 from retroscope.imaging.decoding import (
@@ -77,6 +78,8 @@ def slices_in_memory(image: object, channels: int) -> Slices:
     """The slices of an array, or the frames of an animation that Pillow has opened."""
     if isinstance(image, np.ndarray):
         return as_slices(image, channels, "the array")
+    if isinstance(image, TiffImageFile):
+        return _slices_of_opened_tiff(TiffPages(image), "the PIL image", channels)
     if isinstance(image, PIL.Image.Image):
         return animation_slices(image, "the PIL image", channels)
     pixels = getattr(image, "pixels", None)
@@ -119,17 +122,40 @@ def refuse_photo(channels: int, name: str) -> None:
 
 def _tiff_slices(file: IO[bytes], name: str, channels: int) -> Slices:
     pages = open_tiff_pages(file)
-    if pages is None or len(pages.full_pages) < 2 or _has_layout(pages):
-        file.seek(0)
-        if pages is not None and len(pages.full_pages) == 1 and not _has_layout(pages):
-            raise single_image(name, pages.size)
-        return read_volume_with_tifffile(file, name, channels=channels)
-    if pages.is_readable:
+    with report_damage(name):
+        if pages is not None and _are_slices(pages):
+            return _page_slices(pages, name, channels)
+    file.seek(0)
+    return read_volume_with_tifffile(file, name, channels=channels)
+
+
+def _slices_of_opened_tiff(pages: TiffPages, name: str, channels: int) -> Slices:
+    """The pages of a TIFF that Pillow has opened; it is left at the page where it was."""
+    page = pages.image.tell()
+    try:
         with report_damage(name):
-            return as_slices(read_pages_as_arrays(pages, name), channels, name)
-    if not pages.is_photo(3):
-        file.seek(0)
-        return read_volume_with_tifffile(file, name, channels=channels)
+            if not _are_slices(pages):
+                raise ImageError(
+                    f"{name} is a TIFF whose pages are not plain slices; give the path of its file"
+                )
+            return _page_slices(pages, name, channels)
+    finally:
+        with suppress(*DAMAGE):
+            pages.image.seek(page)
+
+
+def _are_slices(pages: TiffPages) -> bool:
+    """Whether the pages are slices that Pillow reads as they are."""
+    is_readable = len(pages.full_pages) == 1 or pages.is_readable or pages.is_photo(3)
+    return is_readable and not _has_layout(pages)
+
+
+def _page_slices(pages: TiffPages, name: str, channels: int) -> Slices:
+    """The pages of a TIFF as slices, in the units of the file unless they are photographs."""
+    if len(pages.full_pages) < 2:
+        raise single_image(name, pages.size)
+    if pages.is_readable:
+        return as_slices(read_pages_as_arrays(pages, name), channels, name)
     refuse_photo(channels, name)
     return PageSlices(pages.image, pages.full_pages, name)
 
@@ -172,6 +198,17 @@ def holds_slices(path: Path) -> bool:
     return False
 
 
+class _FrameKind(NamedTuple):
+    """What all frames of a clip must have in common."""
+
+    height: int
+    width: int
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.height} x {self.width} pixels of {self.dtype}"
+
+
 @dataclass(frozen=True, eq=False)
 class FrameSlices:
     """The frames of a folder. Only those that are asked for are decoded; all have one size."""
@@ -186,18 +223,23 @@ class FrameSlices:
         return len(self.frames.paths)
 
     def read(self, numbers: Sequence[int]) -> Iterator[Slice]:
-        size: tuple[int, int] | None = None
+        kinds: dict[_FrameKind, int] = {}
         for number in numbers:
             frame = self._read(number)
-            if size is not None and frame.size != size:
-                first = self.frames.paths[numbers[0]].name
-                raise ImageError(
-                    f"{self.name} has frames of different sizes: {first!r} is {size[1]} x "
-                    f"{size[0]} and {self.frames.paths[number].name!r} {frame.height} x "
-                    f"{frame.width} pixels; save the frames of one clip in one size"
-                )
-            size = frame.size
-            yield np.array(frame)[..., None] if frame.mode in DEEP_MODES else frame
+            values = np.array(frame)[..., None] if frame.mode in DEEP_MODES else None
+            dtype = "uint8" if values is None else values.dtype.name
+            kinds.setdefault(_FrameKind(frame.height, frame.width, dtype), number)
+            if len(kinds) > 1:
+                raise self._mixed_error(kinds)
+            yield frame if values is None else values
+
+    def _mixed_error(self, kinds: Mapping[_FrameKind, int]) -> ImageError:
+        """The error about frames of which the first of each kind are given."""
+        frames = [f"{self.frames.paths[number].name!r} is {kind}" for kind, number in kinds.items()]
+        return ImageError(
+            f"{self.name} has frames of different sizes or types: {' and '.join(frames)}; save the "
+            "frames of one clip in one size and one type"
+        )
 
     def _read(self, number: int) -> PIL.Image.Image:
         """A frame; deep greys stay as they are."""

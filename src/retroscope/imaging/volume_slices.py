@@ -6,6 +6,7 @@ Of fewer, some are repeated. No slice is mixed of others.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from typing import Protocol
@@ -14,7 +15,13 @@ import numpy as np
 import PIL.Image
 
 from retroscope.errors import ImageError
-from retroscope.imaging.decoding import MAX_PIXELS, TooLargeError, report_damage, to_rgb_pil
+from retroscope.imaging.decoding import (
+    DAMAGE,
+    MAX_PIXELS,
+    TooLargeError,
+    report_damage,
+    to_rgb_pil,
+)
 from retroscope.imaging.raster import (
     MAX_VALUES,
     AnyValues,
@@ -38,10 +45,10 @@ class Slices(Protocol):
         """Those with these numbers, which ascend and may be repeated."""
 
 
-def choose_slices(count: int, depth: int) -> list[int]:
+def evenly_spaced(count: int, depth: int) -> list[int]:
     """Which of `count` slices a network of `depth` slices gets: the middles of equal parts.
 
-    >>> choose_slices(75, 5), choose_slices(3, 3), choose_slices(2, 4)
+    >>> evenly_spaced(75, 5), evenly_spaced(3, 3), evenly_spaced(2, 4)
     ([7, 22, 37, 52, 67], [0, 1, 2], [0, 0, 1, 1])
     """
     return [(2 * number + 1) * count // (2 * depth) for number in range(depth)]
@@ -57,7 +64,7 @@ def describe_choice(count: int, depth: int) -> tuple[str, ...]:
         return ()
     if count < depth:
         return (f"{count} slices are repeated evenly, since the network takes {depth}",)
-    first, last = choose_slices(count, depth)[0] + 1, choose_slices(count, depth)[-1] + 1
+    first, last = evenly_spaced(count, depth)[0] + 1, evenly_spaced(count, depth)[-1] + 1
     span = f"slice {first}" if first == last else f"from slice {first} to slice {last}"
     used = "slice is" if depth == 1 else "slices are"
     return (f"{depth} of {count} {used} used, evenly spaced, {span}",)
@@ -90,10 +97,25 @@ class PageSlices:
         return len(self.pages)
 
     def read(self, numbers: Sequence[int]) -> Iterator[Slice]:
-        for number in numbers:
-            with report_damage(f"slice {number + 1} of {self.name}"):
-                self.image.seek(self.pages[number])
-                yield to_rgb_pil(self.image.copy())
+        page, size = self.image.tell(), self.image.size
+        try:
+            for number in numbers:
+                with report_damage(f"slice {number + 1} of {self.name}"):
+                    self.image.seek(self.pages[number])
+                    frame = to_rgb_pil(self.image.copy())
+                self._check_size(frame, number, size)
+                yield frame
+        finally:
+            with suppress(*DAMAGE):
+                self.image.seek(page)  # it may be the user's own
+
+    def _check_size(self, frame: PIL.Image.Image, number: int, size: tuple[int, int]) -> None:
+        if frame.size != size:
+            raise ImageError(
+                f"{self.name} has pages of different sizes: slice {number + 1} is {frame.height} x "
+                f"{frame.width} and another {size[1]} x {size[0]} pixels; save its slices in one "
+                "size"
+            )
 
 
 def as_slices(array: AnyValues, channels: int, name: str) -> ArraySlices:
