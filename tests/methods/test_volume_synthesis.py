@@ -15,6 +15,7 @@ import retroscope as rs
 from retroscope.errors import RetroscopeError
 from retroscope.methods.synthesis.objectives import excite_class
 from retroscope.methods.synthesis.parametrisation import FourierCanvas, PhaseCanvas, frequencies
+from retroscope.methods.synthesis.recipes import RECIPES
 from retroscope.methods.synthesis.synthesize import synthesize_many, synthesize_varied
 from retroscope.methods.synthesis.transforms import (
     Crop,
@@ -23,6 +24,7 @@ from retroscope.methods.synthesis.transforms import (
     Rotate,
     SamplingFrame,
     Scale,
+    Transform,
     Trim,
     Zoom,
     apply_transforms,
@@ -175,7 +177,7 @@ def test_the_pattern_of_a_direction_moves_in_it(motion: Network) -> None:
 # Laws
 
 
-@pytest.mark.parametrize("recipe", ["plain", "yosinski"])
+@pytest.mark.parametrize("recipe", ["plain", "yosinski", "zoom", "olah", "maco"])
 @pytest.mark.parametrize("unit", ["4:3@*", "4:1@*", "7"])
 def test_a_volume_of_one_slice_has_the_pattern_of_the_image(recipe: str, unit: str) -> None:
     flat = built(image_network)
@@ -258,6 +260,33 @@ def test_transforms_shrink_with_each_axis() -> None:
     assert Scale(2, 2)(SamplingFrame.of_canvas(*size), generator()).matrix[::4] == (0.5,) * 3
 
 
+TRANSFORMS = {
+    "pad": (Pad(200),),
+    "jitter": (Jitter(60),),
+    "crop": (Crop(0.3, 1.0),),
+    **{name: RECIPES[name].transforms for name in ("zoom", "olah", "maco")},
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_single_slice_is_transformed_as_an_image(name: str, seed: int) -> None:
+    """Nothing is drawn for an axis of one position, and nothing moves along it."""
+    pixels = torch.sigmoid(numbers(2, 3, 20, 17))
+    image = apply_transforms(pixels, TRANSFORMS[name], generator(seed))
+    volume = apply_transforms(pixels[:, :, None], TRANSFORMS[name], generator(seed))
+    assert volume.shape[2] == 1
+    torch.testing.assert_close(volume[:, :, 0], image, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("transform", [Crop(0.3, 0.6), Zoom(0.3), Jitter(60), Rotate(5, 5)])
+def test_a_row_of_pixels_does_not_fade(transform: Transform) -> None:
+    row = torch.full((1, 3, 1, 64), 0.9)
+    for seed in range(5):
+        seen = apply_transforms(row, [transform], generator(seed))
+        torch.testing.assert_close(seen, torch.full_like(seen, 0.9), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [(4, 6, 5), (1, 8, 8), (3, 1, 2)])
 def test_frequencies_are_distances_in_the_spectrum(size: Sequence[int]) -> None:
     axes = [np.fft.fftfreq(length) for length in size[:-1]] + [np.fft.rfftfreq(size[-1])]
@@ -330,3 +359,14 @@ def test_patterns_of_signals_are_refused() -> None:
 def test_a_pattern_of_an_image_may_be_a_rectangle() -> None:
     net = Network(built(image_network), input_size=(22, 18), mean=[0.0] * 3)
     assert rs.synthesize(net, "0:1", steps=2, size=(7, 11)).size == (7, 11)
+
+
+def test_an_image_to_start_from_keeps_its_proportions() -> None:
+    net = Network(built(image_network), input_size=(22, 18), mean=[0.0] * 3)
+    start = torch.rand(3, 22, 18, generator=generator())
+    pattern = rs.synthesize(net, "4:1@*", recipe="plain", steps=1, seed_image=start)
+    assert pattern.size == (22, 18)
+    shown = np.moveaxis(start.numpy(), 0, 2)
+    assert np.corrcoef(pattern.image.ravel(), shown.ravel())[0, 1] > 0.98
+    with pytest.raises(RetroscopeError, match="cannot synthesize 0x0 pixels"):
+        rs.synthesize(net, "4:1@*", steps=1, seed_image=start, size=0)

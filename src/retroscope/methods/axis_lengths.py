@@ -5,7 +5,7 @@ from operator import index
 from typing import SupportsIndex
 
 from retroscope.errors import RetroscopeError
-from retroscope.geometry import INPUTS, LENGTHS, format_size
+from retroscope.geometry import IMAGE_RANK, INPUTS, LENGTHS, format_size
 
 Lengths = int | Sequence[int]
 """One number for all axes, or one for each."""
@@ -34,3 +34,13 @@ def format_lengths(lengths: Lengths) -> str:
     ('4', '2x8x8')
     """
     return str(lengths) if isinstance(lengths, SupportsIndex) else format_size(lengths)
+
+
+def alike_in_slices(lengths: Sequence[int]) -> tuple[int, ...]:
+    """The lengths, with the smaller of rows and columns for both; a depth stays.
+
+    >>> alike_in_slices((16, 112, 96)), alike_in_slices((30,))
+    ((16, 96, 96), (30,))
+    """
+    in_slice = lengths[-IMAGE_RANK:]
+    return (*lengths[:-IMAGE_RANK], *[min(in_slice)] * len(in_slice))

@@ -76,7 +76,8 @@ def plan_canvas(
     if layer is not None and position is not None:
         if size is not None:
             raise UnitError(
-                f"a size for {objective}, whose position decides what it sees; leave out the size"
+                f"a size for {objective}, whose position decides what it sees; leave out the size, "
+                "or the image to start from"
             )
         position_size = view_at_position(net, layer, position).size
         return CanvasPlan(position_size, steps, layer, position, interior)

@@ -103,9 +103,8 @@ def render_patterns(
     recipe, patterns = request.recipe, dict[int, Pattern]()
     _check_seeds(request)
     seed_pixels = None if seed_image is None else _seed_pixels(net, seed_image)
-    if seed_pixels is not None:
-        seed_size = tuple(seed_pixels.shape[2:])
-        size = size or (max(seed_size) if net.rank == IMAGE_RANK else seed_size)
+    if seed_pixels is not None and size is None:
+        size = tuple(seed_pixels.shape[2:])
     with preserve_state(net.module), _explain_out_of_memory():
         groups = _group_by_plan(net, request, size)
         counter = _StepCounter(len(request.objectives) * recipe.total_steps, progress)

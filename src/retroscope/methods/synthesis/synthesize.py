@@ -122,7 +122,7 @@ def synthesize_varied(
 
 def _refuse_signals(net: Network) -> None:
     if net.rank < IMAGE_RANK:
-        net.require_images("patterns", instead="activations, deconv, cam and saliency take it")
+        net.require_images("patterns", instead="activations, deconv, cam and saliency take them")
 
 
 def _to_objective(net: Network, unit: AnyObjective) -> Objective:

@@ -3,7 +3,8 @@
 A transform moves a sampling frame: the grid of points of the canvas that become the network's
 input. The frame is sampled once, after all transforms of a recipe have moved it. Lengths are given
 for a canvas of 128 pixels and shrink with smaller canvases, along the depth of a volume with its
-own length. Outside the canvas is middle grey.
+own length. Outside the canvas is middle grey. Nothing moves along an axis of a single point, such
+as the depth of one slice.
 
     canvas                      frame after Rotate(10, 10) and Jitter(8)
     +-----------------+
@@ -22,12 +23,12 @@ from operator import add
 import torch
 import torch.nn.functional as F
 
+from retroscope.geometry import IMAGE_RANK
+from retroscope.methods.axis_lengths import alike_in_slices
+
 GREY = 0.5
 REFERENCE_SIDE = 128
 """The canvas side that transform lengths are given for."""
-
-_IN_SLICE = 2
-"""Rows and columns, the last axes, are alike; the depth of a volume is not."""
 
 Matrix = tuple[float, ...]
 """A square matrix, row by row."""
@@ -38,7 +39,8 @@ class SamplingFrame:
     """A grid of points on a canvas, with so many along each axis.
 
     The point at `place` from the frame's middle lies at `matrix @ place + centre` from the canvas's
-    middle. `units` are the length on this canvas of one reference pixel, along each axis.
+    middle. `units` are the length on this canvas of one reference pixel, along each axis; 0 along
+    an axis of a single point.
     """
 
     size: tuple[int, ...]
@@ -50,7 +52,10 @@ class SamplingFrame:
     @classmethod
     def of_canvas(cls, *size: int) -> "SamplingFrame":
         """The frame that samples every pixel of a canvas once."""
-        units = tuple(min(length / REFERENCE_SIDE, 1.0) for length in _alike_in_slices(size))
+        units = tuple(
+            min(alike / REFERENCE_SIDE, 1.0) if length > 1 else 0.0
+            for length, alike in zip(size, alike_in_slices(size), strict=True)
+        )
         return cls(size, size, units, _diagonal([1.0] * len(size)), (0.0,) * len(size))
 
     @property
@@ -101,20 +106,10 @@ def _within_slices(matrix: Matrix, rank: int) -> Matrix:
     >>> _within_slices((1.0, 2.0, 3.0, 4.0), 3)
     (1.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 3.0, 4.0)
     """
-    front = rank - _IN_SLICE
+    front = rank - IMAGE_RANK
     rows = [[float(row == column) for column in range(rank)] for row in range(front)]
-    rows += [[0.0] * front + list(row) for row in (matrix[:_IN_SLICE], matrix[_IN_SLICE:])]
+    rows += [[0.0] * front + list(row) for row in (matrix[:IMAGE_RANK], matrix[IMAGE_RANK:])]
     return tuple(value for row in rows for value in row)
-
-
-def _alike_in_slices(lengths: Sequence[int]) -> tuple[int, ...]:
-    """The lengths, with the smaller of rows and columns for both.
-
-    >>> _alike_in_slices((16, 112, 96))
-    (16, 96, 96)
-    """
-    in_slice = lengths[-_IN_SLICE:]
-    return (*lengths[:-_IN_SLICE], *[min(in_slice)] * len(in_slice))
 
 
 Transform = Callable[[SamplingFrame, torch.Generator], SamplingFrame]
@@ -139,9 +134,12 @@ class Jitter:
     pixels: float
 
     def __call__(self, frame: SamplingFrame, generator: torch.Generator) -> SamplingFrame:
-        lengths = zip(frame.units, _alike_in_slices(frame.size), strict=True)
+        lengths = zip(frame.units, alike_in_slices(frame.size), strict=True)
         cuts = [min(round(self.pixels * unit), length - 1) for unit, length in lengths]
-        offset = [_random_integer(cut, generator) - cut / 2 for cut in cuts]
+        offset = [
+            _random_integer(cut, generator) - cut / 2 if unit else 0.0
+            for cut, unit in zip(cuts, frame.units, strict=True)
+        ]
         size = [length - cut for length, cut in zip(frame.size, cuts, strict=True)]
         return frame.resize(*size).translate(*offset)
 
@@ -206,7 +204,10 @@ def _crop(
     """Crop a random share of each axis, from `low` to `high`, at a random place."""
     place = float(torch.rand((), generator=generator))
     shares = [lowest + (high - lowest) * place for lowest in low]
-    offset = [_uniform(-(1 - share) / 2, (1 - share) / 2, generator) for share in shares]
+    offset = [
+        _uniform(-(1 - share) / 2, (1 - share) / 2, generator) if unit else 0.0
+        for share, unit in zip(shares, frame.units, strict=True)
+    ]
     translated = frame.translate(
         *(part * length for part, length in zip(offset, frame.size, strict=True))
     )
@@ -252,7 +253,10 @@ def sample_frame(pixels: torch.Tensor, frame: SamplingFrame) -> torch.Tensor:
         + middle
         for row, middle in zip(rows, frame.centre, strict=True)
     ]
-    shares = [place * 2 / length for place, length in zip(places, pixels.shape[2:], strict=True)]
+    shares = [
+        place * 2 / length if length > 1 else torch.zeros_like(place)
+        for place, length in zip(places, pixels.shape[2:], strict=True)
+    ]
     grid = torch.stack(shares[::-1], dim=rank).to(pixels)
     batch_grid = grid.expand(len(pixels), *grid.shape)
     samples = F.grid_sample(pixels - GREY, batch_grid, padding_mode="zeros", align_corners=False)
