@@ -16,6 +16,7 @@ from retroscope.errors import RetroscopeError
 from retroscope.methods.gaussian_blur import Border, gaussian_blur
 from retroscope.methods.occlusion import occlusion as occlusion_module
 from retroscope.methods.occlusion.incremental import run_patched
+from retroscope.methods.occlusion.occluders import occluder_pixels
 from retroscope.network import Network
 from retroscope.render.draw import draw
 from retroscope.render.overlay import overlay
@@ -162,6 +163,57 @@ def test_the_total_of_the_recorded_map_is_that_of_the_covered_volume() -> None:
         assert result.activations[place] == pytest.approx(total, rel=1e-5)
 
 
+class ChannelsLast(nn.Module):
+    """A norm of all maps, so that occluders change all of them; then channels last."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(x).movedim(1, -1)
+        return F.layer_norm(x, x.shape[-1:]).tanh().movedim(-1, 1)
+
+
+class WithoutChannels(nn.Module):
+    """The mean over the channels, as a map and as three scores."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = x.mean(1).tanh()
+        return torch.stack(
+            [maps.flatten(1).amax(1), maps.flatten(1).mean(1), maps[..., 0].flatten(1).sum(1)], 1
+        )
+
+
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [
+        (lambda: [nn.Conv1d(2, 6, 3), nn.GroupNorm(2, 6), nn.ReLU(), Average()], (30,)),
+        (lambda: [nn.Conv1d(2, 6, 3), ChannelsLast(nn.GroupNorm(2, 6)), Average()], (30,)),
+        (lambda: [nn.Conv3d(2, 6, 3), nn.GroupNorm(2, 6), nn.ReLU(), Average()], SIZE),
+        (lambda: [nn.Conv3d(2, 6, 3), ChannelsLast(nn.GroupNorm(2, 6)), Average()], SIZE),
+        (lambda: [nn.Conv3d(2, 6, 3), ChannelsLast(nn.Identity()), Average()], SIZE),
+        (lambda: [nn.Conv2d(2, 6, 3), WithoutChannels()], (11, 9)),
+    ],
+)
+def test_the_total_of_the_recorded_map_is_that_of_each_covered_input(
+    make: Callable[[], list[nn.Module]], size: tuple[int, ...]
+) -> None:
+    module = built(lambda: nn.Sequential(*make())).double()
+    net, image = Network(module, input_size=size, mean=[0.0, 0.0]), numbers(2, *size)
+    result = rs.occlusion(net, image, size=3, stride=4, fill=0.3, target=1)
+    assert result.unit is not None
+    assert result.unit.channel is not None
+    assert result.activations is not None
+    for place, starts in zip(
+        np.ndindex(result.activations.shape), product(*result.starts), strict=True
+    ):
+        changed = covered(image, starts, result.occluder, 0.3)
+        maps = rs.activations(net, result.unit.layer, changed).maps
+        total = maps[result.unit.channel].sum()
+        assert result.activations[place] == pytest.approx(total, rel=1e-5, abs=1e-5)
+
+
 @pytest.mark.parametrize("make", [Residual, Gated, SliceBySlice])
 def test_occlusion_follows_networks_as_people_write_them(make: Callable[[], nn.Module]) -> None:
     def with_head() -> nn.Module:
@@ -186,10 +238,11 @@ def test_occlusion_of_a_signal_equals_full_runs_of_covered_signals() -> None:
     assert draw(result).width > 40
 
 
-def test_a_volume_of_one_slice_has_the_occlusion_map_of_the_image() -> None:
+@pytest.mark.parametrize("fill", ["mean", "grey", "blur", 0.3])
+def test_a_volume_of_one_slice_has_the_occlusion_map_of_the_image(fill: str | float) -> None:
     flat = built(image_network).double()
     assert isinstance(flat, nn.Sequential)
-    options: dict[str, Any] = {"fill": "mean", "target": 2}
+    options: dict[str, Any] = {"fill": fill, "target": 2}
     image = rs.occlusion(
         Network(flat, input_size=(22, 18), mean=[0.0] * 3), IMAGE, size=5, stride=4, **options
     )
@@ -207,6 +260,17 @@ def test_a_blurred_box_keeps_a_uniform_volume() -> None:
     np.testing.assert_allclose(unchanged.probabilities, unchanged.probability, rtol=0, atol=1e-7)
     varied = rs.occlusion(net, numbers(2, *SIZE), size=3, stride=4, fill="blur")
     assert varied.probabilities.std() > 1e-5
+
+
+@pytest.mark.parametrize("depth", [1, 4, 16])
+def test_slices_are_blurred_as_images_whatever_the_depth(depth: int) -> None:
+    """If all slices are one image, their blur is that of the image."""
+    image = numbers(2, 40, 32)
+    clip = image[:, None].expand(-1, depth, -1, -1)
+    preprocessing = network_with(nn.Identity).preprocessing
+    blurred = occluder_pixels(clip, "blur", preprocessing)
+    expected = occluder_pixels(image, "blur", preprocessing)
+    torch.testing.assert_close(blurred, expected[:, None].expand_as(blurred))
 
 
 @pytest.mark.parametrize("border", Border)

@@ -5,21 +5,18 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from retroscope.engine.call_arguments import Args, Function, Kwargs, positional
 from retroscope.engine.forward import run_forward
 from retroscope.engine.intercept import execute_plainly
 from retroscope.engine.isolation import preserve_state
 from retroscope.input_binding import blank_module
+from retroscope.methods.by_rank import CONVOLUTIONS
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 
 _GROUPS = 6
 """Where convolutions take the number of groups."""
-
-_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-"""By the number of axes of what a network takes."""
 
 
 class ConvolutionCall(NamedTuple):
@@ -38,7 +35,7 @@ def convolution_weights(net: Network, layers: Iterable[Layer]) -> dict[str, Conv
     calls: dict[str, ConvolutionCall] = {}
 
     def execute(function: Function, args: Args, kwargs: Kwargs) -> object:
-        is_convolution = function is _CONVOLUTIONS[net.rank]
+        is_convolution = function is CONVOLUTIONS[net.rank]
         last[:] = [_read_call(*positional(args, kwargs))] if is_convolution else []
         return execute_plainly(function, args, kwargs)
 

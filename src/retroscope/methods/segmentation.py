@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from retroscope.engine.batching import Size
 from retroscope.engine.call_arguments import tensors_in
+from retroscope.methods.by_rank import INTERPOLATION
 from retroscope.zoo.demo_localisers import DemoSegmenter
 
 Reader = Callable[[torch.nn.Module, object], torch.Tensor | None]
@@ -92,9 +93,6 @@ def read_logits(module: torch.nn.Module, output: object, size: Size) -> torch.Te
     if segmenter is None and tuple(logits.shape[2:]) != size:
         return None
     if tuple(logits.shape[2:]) != size:
-        mode = _INTERPOLATION[len(size)]
+        mode = INTERPOLATION[len(size)]
         logits = F.interpolate(logits, size=size, mode=mode, align_corners=False)
     return logits
-
-
-_INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}

@@ -13,13 +13,11 @@ import torch.nn.functional as F
 from retroscope.engine.batching import max_batch_size
 from retroscope.engine.memory import in_batches, memory_budget
 from retroscope.engine.rule_choice import AUTO
+from retroscope.methods.by_rank import INTERPOLATION
 from retroscope.methods.cam.replay import replay_from_layer, run_with_edited_maps
 from retroscope.methods.cam.split_forward import SplitForward
 from retroscope.methods.class_scores import run_network
 from retroscope.methods.target_scorer import TargetScorer
-
-_INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
-"""torch's names, by the number of axes."""
 
 
 def _spatial(maps: torch.Tensor) -> tuple[int, ...]:
@@ -108,7 +106,7 @@ def _scores_of_masked_images(split: SplitForward, row: int, scorer: TargetScorer
         masks = F.interpolate(
             maps[list(channels), None],
             size=input_tensor.shape[2:],
-            mode=_INTERPOLATION[maps.dim() - 1],
+            mode=INTERPOLATION[maps.dim() - 1],
             align_corners=True,
         )
         axes = _spatial(masks)

@@ -10,12 +10,14 @@ import torch
 from retroscope.engine.batching import Size
 from retroscope.errors import RetroscopeError, choose
 from retroscope.geometry import IMAGE_RANK, INPUTS, format_size
-from retroscope.methods.axis_lengths import Lengths, along_axes, format_lengths
-from retroscope.methods.gaussian_blur import Border, gaussian_blur
+from retroscope.methods.axis_lengths import Lengths, alike_in_slices, along_axes, format_lengths
+from retroscope.methods.gaussian_blur import Border, blur_axes
 from retroscope.preprocessing import Preprocessing
 
 _BLUR_SHARE = 1 / 8
-"""The standard deviation of the blur, as a share of the image's shorter side."""
+"""The standard deviation of the blur, as a share of the image's shorter side, or along the depth of
+a volume of its own length.
+"""
 
 
 _IMAGE_SIZE, _IMAGE_STRIDE = 32, 8
@@ -118,8 +120,9 @@ def _mean_colour(input_tensor: torch.Tensor, _preprocessing: Preprocessing) -> t
 
 
 def _blur(input_tensor: torch.Tensor, _preprocessing: Preprocessing) -> torch.Tensor:
-    std = max(min(input_tensor.shape[1:]) * _BLUR_SHARE, 1.0)
-    return gaussian_blur(input_tensor[None], std, radius=int(3 * std), border=Border.IGNORE)[0]
+    stds = [max(length * _BLUR_SHARE, 1.0) for length in alike_in_slices(input_tensor.shape[1:])]
+    radii = [int(3 * std) for std in stds]
+    return blur_axes(input_tensor[None], stds, radii=radii, border=Border.IGNORE)[0]
 
 
 FILLS: dict[str, Callable[[torch.Tensor, Preprocessing], torch.Tensor]] = {
