@@ -1,5 +1,7 @@
 """Projections averaged over small shifts of the image."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -75,3 +77,30 @@ def test_a_number_of_shifts_out_of_range_is_refused(shifts: int) -> None:
     net = Network(built(strided).double(), input_size=SIZE)
     with pytest.raises(RetroscopeError, match=f"from 1 to 16, not {shifts}"):
         deconv(net, "4:1", numbers(3, *SIZE), shifts=shifts)
+
+
+def short_clips() -> nn.Module:
+    return nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv3d(4, 3, 3, padding=1))
+
+
+@pytest.mark.parametrize(("depth", "shifts"), [(2, 7), (1, 4), (4, 3)])
+def test_the_average_in_a_clip_is_that_of_shifted_clips(depth: int, shifts: int) -> None:
+    """Shifts may be longer than the clip; of one slice, nothing can be shifted along the depth."""
+    size = (depth, 9, 8)
+    net = Network(built(short_clips).double(), input_size=size, mean=[0.0])
+    image = numbers(1, *size)
+    averaged = deconv(net, "2:1@0,3,4", image, rules="gradient", shifts=shifts)
+    steps = range(-((shifts - 1) // 2), shifts // 2 + 1)
+    total, count, far = np.zeros((*size, 1)), 0, 8
+    for z, y, x in product(steps if depth > 1 else [0], steps, steps):
+        padded = np.pad(image.numpy(), ((0, 0), *((far, far),) * 3), mode="edge")
+        starts = [far - step for step in (z, y, x)]
+        inside = tuple(slice(s, s + length) for s, length in zip(starts, size, strict=True))
+        moved = torch.from_numpy(padded[(slice(None), *inside)].copy())
+        projection = deconv(net, averaged.unit, moved, rules="gradient").full()
+        back = np.pad(projection, (*((far, far),) * 3, (0, 0)))
+        total += back[far + z :, far + y :, far + x :][: size[0], : size[1], : size[2]]
+        count += 1
+    expected = (total / count)[averaged.box.slices(3)]
+    np.testing.assert_allclose(averaged.pixels, expected, rtol=1e-9, atol=1e-12)
+    assert f"{count} shifts" in averaged.notes[-1]

@@ -96,7 +96,7 @@ def deconv(
     channels at its position share), `guided` or `gradient`. `auto` is the deconvnet where max
     pooling makes its pictures depend on the image, and relevance elsewhere. `shifts` averages over
     so many shifts of the image along each axis, by a pixel each, which removes the grid of strided
-    convolutions: 4 makes 16 projections of one.
+    convolutions: 4 makes 16 projections of one, of a volume 64.
 
     A channel without a position stands for its strongest unit in this image; `@*` looks back from
     the whole map, and a layer without a channel from all of its maps at once. A list of images, a
@@ -196,7 +196,7 @@ def _average(
     shifts: int,
 ) -> Projection:
     """A projection averaged over shifts of its image."""
-    offsets = shift_offsets(shifts, len(request.image.size))
+    offsets = shift_offsets(shifts, request.image.size)
     shifted = [
         replace(request, order=order, unit=projection.unit, image=image)
         for order, image in enumerate(shift_images(request.image, offsets))

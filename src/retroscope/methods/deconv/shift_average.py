@@ -5,7 +5,7 @@ Moved by a pixel, the image meets the grid elsewhere. The projections, moved bac
 grid and agree in what the unit sees (Odena 2016 on the grid; Smilkov 2017 on averaging).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -18,14 +18,16 @@ from retroscope.results.projections import Pixels, Projection
 Offset = tuple[int, ...]
 
 
-def shift_offsets(shifts: int, rank: int = 2) -> list[Offset]:
-    """The shifts along each axis, down and right, but for the image as it is.
+def shift_offsets(shifts: int, size: Sequence[int]) -> list[Offset]:
+    """The shifts of an image of this size along each axis, down and right, but for the image as it
+    is. Along an axis of one position, such as the depth of one slice, nothing can be shifted.
 
-    >>> shift_offsets(2)
-    [(0, 1), (1, 0), (1, 1)]
+    >>> shift_offsets(2, (8, 8)), shift_offsets(2, (8, 1))
+    ([(0, 1), (1, 0), (1, 1)], [(1, 0)])
     """
     steps = range(-((shifts - 1) // 2), shifts // 2 + 1)
-    return [offset for offset in product(steps, repeat=rank) if any(offset)]
+    along_axes = [steps if length > 1 else (0,) for length in size]
+    return [offset for offset in product(*along_axes) if any(offset)]
 
 
 def shift_images(image: NetworkInput, offsets: Iterable[Offset]) -> Iterator[NetworkInput]:
@@ -60,11 +62,13 @@ def average_shifts(
 
 def _move_back(pixels: Pixels, offset: Offset) -> Pixels:
     """The pixels moved up and left; what comes in from outside is zero."""
-    result, lengths = np.zeros_like(pixels), pixels.shape[: len(offset)]
-    pairs = list(zip(offset, lengths, strict=True))
-    kept = [(max(0, -shift), min(length, length - shift)) for shift, length in pairs]
-    moved = zip(kept, offset, strict=True)
-    result[tuple(slice(*interval) for interval in kept)] = pixels[
+    result = np.zeros_like(pixels)
+    pairs = list(zip(offset, pixels.shape, strict=False))
+    if any(abs(shift) >= length for shift, length in pairs):
+        return result
+    inside = [(max(0, -shift), min(length, length - shift)) for shift, length in pairs]
+    moved = zip(inside, offset, strict=True)
+    result[tuple(slice(*interval) for interval in inside)] = pixels[
         tuple(slice(start + shift, stop + shift) for (start, stop), shift in moved)
     ]
     return result
