@@ -156,9 +156,11 @@ class _PatchedPass(ProgramInterpreter):
         if self.count not in self.listeners:
             return
         first, field = next(tensors_in(result)), step.field
+        assert field is not None
         patched_maps = self.patched.get(first)
-        positions = None if field is None else field.positions
-        maps = patched_maps or to_channel_maps(self.full_maps_of(first), positions)
+        maps = patched_maps or to_channel_maps(
+            self.full_maps_of(first), field.positions, field.rank
+        )
         self.listeners[self.count](maps)
 
     def _run_step(self, call: _PatchedCall) -> object:

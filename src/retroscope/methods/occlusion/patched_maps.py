@@ -107,7 +107,11 @@ class PatchedMaps:
 
     def full_channel(self, channel: int) -> torch.Tensor:
         """The complete map of one channel of each image (images, 1, height, width)."""
-        channel_axis = next(axis for axis in range(1, self.clean.dim()) if axis not in self.axes)
+        channel_axis = next(
+            (axis for axis in range(1, self.clean.dim()) if axis not in self.axes), None
+        )
+        if channel_axis is None:  # as of a mean over the channels
+            return self.full_maps().movedim(self.axes, self._first_dimensions)[:, None]
         clean = self.clean.narrow(channel_axis, channel, 1)
         patch = self.patch.narrow(channel_axis, channel, 1)
         maps = PatchedMaps(clean, patch, self.spans, self.axes).full_maps()
