@@ -256,3 +256,13 @@ def test_resize_reaches_the_network(retroscope: Retroscope, desk: Path) -> None:
         words = ["activations", "nets.py:tiny", "conv1", "cat.png", "--resize", resize]
         assert retroscope(*words, "-o", str(names[-1])).status == 0
     assert (pixels_of(names[0]) != pixels_of(names[1])).any()
+
+
+def test_channels_that_tie_are_said_in_a_line(retroscope: Retroscope) -> None:
+    """Of a dead layer all channels are at 0, and the two that are shown are not special."""
+    said = retroscope("deconv", "nets.py:dead", "1", "cat.png", "--top", "2", "--json")
+    line = "8 channels of 1 reach 0; the 2 with the lowest numbers are chosen"
+    assert f"cat.png: {line}\n" in said.err
+    assert [line in row["notes"] for row in json.loads(said.out)] == [True, True]
+    said = retroscope("deconv", "nets.py:tiny", "conv2", "cat.png", "--top", "2", "--json")
+    assert "reach" not in said.err + said.out

@@ -1,6 +1,7 @@
 """The maps of a layer."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from retroscope.imaging.image import read_image
 from retroscope.methods.activations import activations
 from retroscope.methods.deconv.deconv import deconv
 from retroscope.network import AnyImage, Network
+from retroscope.results.projections import Activations
 from retroscope.unit import Unit
 from tests.conftest import built, numbers
 
@@ -181,3 +183,23 @@ def test_nan_is_never_the_strongest() -> None:
         assert unit.position is not None
         assert unit.channel is not None
         assert np.isfinite(result.maps[(unit.channel, *unit.position)])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6])
+def test_channels_that_tie_with_the_last_one_are_counted(count: int) -> None:
+    """Of six channels, two are at the limit of a rectifier, and three at a lower value."""
+    peaks = [2.0, 6.0, 2.0, 1.0, 6.0, 2.0]
+    layer = network()["0"]
+    maps = np.zeros((6, *layer.size), np.float32)
+    maps[:, 3, 2] = peaks
+    result = Activations(replace(layer, name="act"), maps)
+    weakest = sorted(peaks, reverse=True)[count - 1]
+    left_out = sorted(peaks, reverse=True)[count:]
+    says = result.describe_ties(count)
+    assert bool(says) == (weakest in left_out)
+    if says:
+        listed = sorted(peaks, reverse=True)[:count].count(weakest)
+        assert says.startswith(f"{peaks.count(weakest)} channels of act reach {weakest:g}; the ")
+        assert ("one" if listed == 1 else f"{listed} with") in says
+    chosen = [unit.channel for unit in result.strongest(count)]
+    assert chosen == sorted(range(6), key=lambda channel: (-peaks[channel], channel))[:count]

@@ -1,6 +1,7 @@
 """Commands that look at what a network computes for an image."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,12 +160,18 @@ def deconv(
     check_writable(output, images)
     net = opening.open(model)
     with stdout_to_stderr():
-        requests = [
-            (address, image)
+        chosen = [
+            (address, image, notes)
             for image in images
-            for address in _select_units(net, unit, image, top=top)
+            for address, notes in _select_units(net, unit, image, top=top)
         ]
-        projections = list(deconv_many(net, requests, rules=rules, shifts=shifts))
+        requests = [(address, image) for address, image, _ in chosen]
+        projections = [
+            replace(projection, notes=(*projection.notes, *notes))
+            for projection, (_, _, notes) in zip(
+                deconv_many(net, requests, rules=rules, shifts=shifts), chosen, strict=True
+            )
+        ]
     if as_json:
         print_json([projection_json(projection) for projection in projections])
     if output is not None or not as_json:
@@ -178,17 +185,29 @@ def deconv(
 
 def _select_units(
     net: "Network", unit: str, image: str, *, top: int | None
-) -> "Sequence[str | Unit]":
-    """The unit as given, or the strongest channels of the layer in this image."""
+) -> "Sequence[tuple[str | Unit, Sequence[str]]]":
+    """The unit as given, or the strongest channels of the layer in this image, with notes.
+
+    If others are as strong as the last ones, a line says so.
+    """
     if top is None:
-        return [unit]
+        return [(unit, ())]
     from retroscope.methods.activations import activations as compute_activations
     from retroscope.unit import Unit
 
     address = Unit.parse(unit)
     if address.channel is not None:
         raise RetroscopeError(f"--top picks the channels; give the layer {address.layer!r}")
-    return compute_activations(net, address.layer, image).strongest(top)
+    maps = compute_activations(net, address.layer, image)
+    units, tie = maps.strongest(top), maps.describe_ties(top)
+    if not tie:
+        return [(strongest, ()) for strongest in units]
+    click.echo(f"{image}: {tie}", err=True)
+    peaks = [float(maps.maps[strongest.channel][strongest.position]) for strongest in units]
+    return [
+        (strongest, (tie,) if peak == peaks[-1] else ())
+        for strongest, peak in zip(units, peaks, strict=True)
+    ]
 
 
 COMMANDS = (layers, activations, deconv)

@@ -60,11 +60,11 @@ class Projection(ArrayResult):
     def slice(self, z: int) -> "Projection":
         """The projection in one slice of a volume; zero where the unit does not see it."""
         check_slice(z, self.size)
-        box, number = self.box, z - self.box.front
+        box, number, shape = self.box, z - self.box.front, self.pixels.shape[1:]
         is_inside = 0 <= number < box.depth
         return replace(
             self,
-            pixels=self.pixels[number] if is_inside else np.zeros_like(self.pixels[0]),
+            pixels=self.pixels[number] if is_inside else np.zeros_like(self.pixels, shape=shape),
             patch=None if self.patch is None or not is_inside else self.patch[number],
             box=replace(box, front=0, back=1),
             size=self.size[1:],
@@ -85,7 +85,8 @@ class Projection(ArrayResult):
         """The patch lit by the projection: what does not contribute is dark and grey."""
         if self.patch is None:
             raise RetroscopeError(f"this projection of {self.unit} has no patch to light")
-        return light_patch(self.patch, self.pixels)
+        is_signal = self.pixels.ndim < self.patch.ndim  # whose patch is an image of one row
+        return light_patch(self.patch, self.pixels[None] if is_signal else self.pixels)
 
     def _array(self) -> Pixels:
         return self.full()
@@ -110,10 +111,33 @@ class Activations(ArrayResult):
         return self.maps
 
     def strongest(self, count: int) -> list[Unit]:
-        """The strongest unit of each of the strongest channels, best first."""
+        """The strongest unit of each of the strongest channels, best first; of equal channels those
+        with the lowest numbers, and `describe_ties` says so.
+        """
         peaks, positions = find_peaks(self.maps)
         best = np.argsort(-peaks, kind="stable")[:count].tolist()
         return [Unit(self.layer.name, channel, positions[channel]) for channel in best]
+
+    def describe_ties(self, count: int) -> str:
+        """A sentence if `strongest` leaves out channels that are as strong as the last one it has,
+        as behind a rectifier with a limit; nothing otherwise.
+
+        >>> from retroscope.geometry import Field, ReceptiveField
+        >>> layer = Layer("relu6", "relu", 4, (1, 2), ReceptiveField(Field(), Field()))
+        >>> maps = np.float32([[[6, 0]], [[1, 2]], [[0, 6]], [[6, 6]]])
+        >>> Activations(layer, maps).describe_ties(2)
+        '3 channels of relu6 reach 6; the 2 with the lowest numbers are chosen'
+        """
+        peaks, _ = find_peaks(self.maps)
+        weakest = np.sort(peaks)[-min(count, len(peaks))]
+        tied = int((peaks == weakest).sum())
+        listed = count - int((peaks > weakest).sum())
+        if tied <= listed or listed < 1 or not np.isfinite(weakest):
+            return ""
+        lowest = f"the {listed} with the lowest numbers are"
+        if listed == 1:
+            lowest = "the one with the lowest number is"
+        return f"{tied} channels of {self.layer.name} reach {weakest:.4g}; {lowest} chosen"
 
 
 def find_peaks(
