@@ -349,6 +349,21 @@ def test_heat_between_slices_is_interpolated() -> None:
     assert heat.slice(2).values.tolist() == [[3, 3], [3, 3]]
 
 
+def test_heat_of_a_volume_is_resized_along_three_axes() -> None:
+    """Interpolation is exact on a ramp between the outermost centres."""
+    z, y, x = np.meshgrid(*map(np.arange, (4, 5, 6)), indexing="ij")
+    ramp = (z + 10 * y + 100 * x).astype(np.float32)
+    heat = rs.HeatMap(ramp, "conv", rs.Target(0), 0.5, 1.0, "gradcam", (), (4, 5, 6))
+    resized = heat.resize(8, 10, 12)
+    assert resized.shape == (8, 10, 12)
+    places = np.meshgrid(*((np.arange(2 * n) + 0.5) / 2 - 0.5 for n in (4, 5, 6)), indexing="ij")
+    expected = places[0] + 10 * places[1] + 100 * places[2]
+    inner = (slice(1, -1),) * 3
+    np.testing.assert_allclose(resized[inner], expected[inner], rtol=1e-5)
+    with pytest.raises(RetroscopeError, match="of a volume to 8x9; give depth, height and width"):
+        heat.resize(8, 9)
+
+
 def test_cam_of_a_video_is_where_the_class_moves() -> None:
     """A head that reads the mean: Grad-CAM is the class's weights on the maps, per voxel."""
     net = opened(Residual, 3, (5, 12, 12))

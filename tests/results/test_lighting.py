@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from retroscope.errors import RetroscopeError
+from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
 from retroscope.results.lighting import contribution, light_patch
-from retroscope.results.projections import Pixels
+from retroscope.results.projections import Pixels, Projection
+from retroscope.unit import Unit
 from tests.render.specimens import projection, scene
 
 VALUES = st.floats(-1000, 1000, width=32)
@@ -127,3 +129,29 @@ def test_a_projection_lights_its_own_patch() -> None:
     np.testing.assert_array_equal(example.contribution(), contribution(example.pixels))
     with pytest.raises(RetroscopeError, match="has no patch to light"):
         projection(patch=False).lit()
+
+
+def test_a_volume_lights_the_slices_that_contribute() -> None:
+    """The blur along the depth is as narrow as the depth is short."""
+    pixels = np.zeros((16, 112, 96, 1), np.float32)
+    pixels[8, 40:60, 30:50] = 1
+    light = contribution(pixels)
+    assert light[8].max() == 1
+    assert light[[*range(7), *range(10, 16)]].max() == 0
+
+
+@given(PROJECTIONS)
+def test_a_volume_of_equal_slices_has_the_light_of_the_image(pixels: Pixels) -> None:
+    """The 95th percentile of repeated values is not quite that of the values."""
+    np.testing.assert_allclose(contribution(pixels[None])[0], contribution(pixels), atol=1e-9)
+    first, *others = contribution(np.repeat(pixels[None], 3, axis=0))
+    for of_slice in others:
+        np.testing.assert_allclose(of_slice, first, atol=1e-9)
+
+
+def test_a_signal_is_lit_as_an_image_of_one_row() -> None:
+    pixels = np.random.default_rng(0).standard_normal((50, 2)).astype(np.float32)
+    patch = scene(1, 50)
+    signal = Projection(Unit("a", 0, (3,)), 1.0, Box(0, 0, 1, 50), pixels, "gradient", (50,), patch)
+    np.testing.assert_array_equal(signal.contribution(), contribution(pixels[None])[0])
+    np.testing.assert_array_equal(signal.lit(), light_patch(patch, pixels[None]))

@@ -7,7 +7,8 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.geometry import IMAGE_RANK
+from retroscope.errors import RetroscopeError, list_words
+from retroscope.geometry import IMAGE_RANK, INPUTS, LENGTHS, format_size
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import Fit, resize_array
 from retroscope.results.display import ArrayResult
@@ -108,7 +109,7 @@ class HeatMap(ArrayResult):
     notes: tuple[str, ...] = ()
     mask: Mask | None = None
 
-    def resize(self, height: int, width: int) -> Map:
+    def resize(self, *size: int) -> Map:
         """The values at another size, interpolated between the centres of positions.
 
         >>> heat = HeatMap(
@@ -117,7 +118,13 @@ class HeatMap(ArrayResult):
         >>> heat.resize(1, 4).tolist()
         [[0.0, 1.0, 3.0, 4.0]]
         """
-        return resize_array(self.values, (height, width))
+        if len(size) != self.values.ndim:
+            kind, lengths = INPUTS[self.values.ndim], LENGTHS[self.values.ndim]
+            raise RetroscopeError(
+                f"cannot resize the heat map of a {kind} to {format_size(size)}; give "
+                f"{list_words(lengths)}"
+            )
+        return _resize(self.values, size)
 
     def slice(self, z: int) -> "HeatMap":
         """The heat in one slice of a volume, at the size of the network's input."""
@@ -148,15 +155,20 @@ class HeatMap(ArrayResult):
 
     def full(self) -> Map:
         """The values at the size of the network's input."""
-        if len(self.size) == IMAGE_RANK:
-            return self.resize(*self.size)
-        if len(self.size) < IMAGE_RANK:
-            row: Map = resize_array(self.values[None], (1, self.size[0]))[0]
-            return row
-        depth, height, width = self.size
-        planes = resize_array(np.moveaxis(self.values, 0, 2), (height, width))
-        volume: Map = np.moveaxis(_resize_last(planes, depth), 2, 0)
-        return np.ascontiguousarray(volume)
+        return self.resize(*self.size)
+
+
+def _resize(values: Map, size: tuple[int, ...]) -> Map:
+    """Values at another size with as many axes."""
+    if len(size) < IMAGE_RANK:
+        row: Map = resize_array(values[None], (1, size[0]))[0]
+        return row
+    *depth, height, width = size
+    if not depth:
+        return resize_array(values, (height, width))
+    planes = resize_array(np.moveaxis(values, 0, 2), (height, width))
+    volume: Map = np.moveaxis(_resize_last(planes, *depth), 2, 0)
+    return np.ascontiguousarray(volume)
 
 
 def _resize_last(values: Map, length: int) -> Map:
