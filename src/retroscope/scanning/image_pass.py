@@ -48,6 +48,11 @@ class ScanPass:
         """Whether its hits are those of the atlas; otherwise they are candidates."""
         return self.track_positions
 
+    @property
+    def images_at_once(self) -> int:
+        """The batch size; in bfloat16, twice that many images take the same memory."""
+        return self.batch_size if self.has_final_rankings else 2 * self.batch_size
+
     def empty_sweeps(self) -> LayerSweeps:
         """The sweeps before the first image."""
         return LayerSweeps.empty(
@@ -86,7 +91,7 @@ def run_batches(
     """
     scratch = Scratch()
     remaining = scan_pass.indices[processed:]
-    batches = scan_pass.image_list.batches(remaining, scan_pass.batch_size)
+    batches = scan_pass.image_list.batches(remaining, scan_pass.images_at_once)
     with _take_turns(scan_pass.net.module) as end_turn:
         for batch in load_batches(scan_pass.net, scan_pass.image_list, batches, workers=workers):
             sweeps = _add_batch(scan_pass, sweeps, batch, scratch=scratch)

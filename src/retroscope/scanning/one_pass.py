@@ -22,7 +22,7 @@ from retroscope.scanning.statistics.plain_summary import Scratch
 from retroscope.scanning.statistics.sweep import Sweep, SweepBatch
 
 MAX_BATCH_SIZE = 64
-_BYTES_PER_ELEMENT, _LIVE_MAPS = 4, 3
+_LIVE_MAPS = 3
 _IMAGE_DIMENSIONS = 4
 """Of a batch of images, or of their maps."""
 
@@ -190,7 +190,7 @@ def choose_batch_size(net: Network, layers: Sequence[Layer]) -> int:
     last = max(layer.index for layer in layers)
     shapes = (shape for step in survey.steps[: last + 1] for shape in step.shapes)
     largest = max(torch.Size(shape).numel() for shape in shapes)
-    bytes_per_image = _BYTES_PER_ELEMENT * _LIVE_MAPS * largest
+    bytes_per_image = net.dtype.itemsize * _LIVE_MAPS * largest
     size = memory_budget(net.device) // bytes_per_image
     threads = torch.get_num_threads() if net.device.type == "cpu" else 1
     if size > threads:  # as many images for each thread

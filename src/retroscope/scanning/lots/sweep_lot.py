@@ -163,6 +163,7 @@ class _LotPass:
             ranked_labels=self._ranked_labels(),
             batch_size=self.plan.batch_size,
             with_classes=self.plan.with_classes and self.is_first,
+            track_positions=self.is_last,
             first_number=first,
         )
         with closing(run_batches(scan_pass, self.sweeps, workers=self.workers)) as batches:

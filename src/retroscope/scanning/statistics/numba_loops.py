@@ -48,15 +48,6 @@ def _compile_in_single_precision(value: Any) -> Loop:
 
 
 @numba.njit(inline="always", **OPTIONS)  # type: ignore[untyped-decorator]
-def _fetch(row: Array, line: int) -> np.float32:
-    """Reads a row into the cache; the sum is of no interest."""
-    fetched = np.float32(0)
-    for channel in range(0, len(row), line):
-        fetched += _in_single_precision(row[channel])
-    return fetched
-
-
-@numba.njit(inline="always", **OPTIONS)  # type: ignore[untyped-decorator]
 def _reduce_row(
     row: Array,
     place: np.int32,
@@ -173,7 +164,8 @@ def reduce_rows(
                     row0, row1 = rows[image, position, block], rows[image, position + 1, block]
                     row2, row3 = rows[image, position + 2, block], rows[image, position + 3, block]
                     for row in (row0, row1, row2, row3):  # memory is fastest when read in order
-                        fetched += _fetch(row, line)
+                        for channel in range(0, width, line):
+                            fetched += _in_single_precision(row[channel])
                     _reduce_four_rows(
                         row0,
                         row1,
