@@ -64,6 +64,14 @@ def test_images_that_do_not_touch_each_other_run_in_batches(name: str) -> None:
     assert not network(SEPARATE[name]).survey().needs_single_images
 
 
+def test_the_default_device_of_torch_is_not_that_of_the_network() -> None:
+    """As after `torch.set_default_device("cuda")` beside a network on the processor."""
+    mixing, separate = (network(code) for code in (MIXING["the mean of all"], SEPARATE["a gate"]))
+    with torch.device("meta"):
+        assert mixing.survey().needs_single_images
+        assert not separate.survey().needs_single_images
+
+
 def test_the_test_of_a_batch_holds_only_the_values_that_it_compares() -> None:
     """Views of some values would hold the maps of all layers: gigabytes for large images."""
     net = Network(built(lambda: Between(lambda x: x)), input_size=(64, 64))

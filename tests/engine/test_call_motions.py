@@ -1,5 +1,6 @@
 """How each operation moves a map is what perturbing the map finds."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -131,6 +132,10 @@ CALLS: dict[str, Call] = {
     "twice the size": lambda x: F.interpolate(x, scale_factor=2),
     "another size": lambda x: F.interpolate(x, (4, 7), mode="nearest-exact"),
     "the same size": lambda x: F.interpolate(x, (6, 5), mode="bicubic"),
+    "a factor that keeps the size": lambda x: F.interpolate(x, scale_factor=1.1, mode="bicubic"),
+    "picked channels": lambda x: x.index_select(1, torch.tensor([2, 0, 3])),
+    "a pool, sized by numpy": lambda x: F.max_pool2d(x, np.int64(2), np.int64(1)),  # type: ignore[call-overload]
+    "one channel, by a number of numpy": lambda x: x[:, np.int64(2)],
     "pixel shuffle": lambda x: F.pixel_shuffle(x, 2),
     "pixel unshuffle": lambda x: F.pixel_unshuffle(x[..., :4], 2),
     "reflected borders": lambda x: F.pad(x, (2, 1, 0, 3), mode="reflect"),

@@ -186,6 +186,9 @@ LOCAL: dict[str, Forward | nn.Module] = {
     "nearest upsampling": nn.Sequential(nn.Upsample(scale_factor=2), nn.ReLU()),
     "an identical size": lambda net, x: net.b(F.interpolate(net.a(x), SIZE, mode="bilinear")),
     "half the size": lambda net, x: F.relu(F.interpolate(net.a(x), (6, 5), mode="bicubic")),
+    "a factor that keeps the size": lambda net, x: F.relu(
+        F.interpolate(net.a(x), scale_factor=1.05, mode="bicubic")
+    ),
     "channels in another order": lambda net, x: F.relu(
         net.a(x)[:, [1, 0, 3]][:, torch.tensor([2, 1])]
     ),
@@ -207,6 +210,8 @@ LOCAL: dict[str, Forward | nn.Module] = {
     "gathered channels": lambda net, x: F.relu(
         net.a(x).index_select(1, torch.tensor([2, 0])).unbind(1)[0][:, None]
     ),
+    "a turned map without channels": lambda net, x: F.relu(net.a(x).mean(1).transpose(1, 2)),
+    "another's device": lambda net, x: F.relu(net.a(x) * (torch.ones(1) * 2).to(x)),
     "arithmetic with numbers": lambda net, x: torch.sigmoid(1 - net.a(x) / 200) * 2,
     "branches of other strides that meet": lambda net, x: F.relu(
         net.a(x)[:, :, ::2, ::2] + F.avg_pool2d(net.a(x), 2)
@@ -410,6 +415,12 @@ def written_out_in_two(net: Code, x: torch.Tensor) -> torch.Tensor:
     return F.relu(net.b(x) + largest[:1])
 
 
+def write_where_the_image_says(net: Code, x: torch.Tensor) -> torch.Tensor:
+    x, start = net.a(x), x[0, 0, :, 0].argmax() % 2
+    x[:, :, start : start + 8] = 2 * x[:, :, 1:9]
+    return F.relu(x)
+
+
 def kept_from_the_first_run(net: Code, x: torch.Tensor) -> torch.Tensor:
     """As LeViT and TinyViT keep the biases of their attention."""
     if not net.kept:
@@ -465,6 +476,10 @@ PITFALLS: dict[str, Forward] = {
     "a map reshaped as another": lambda net, x: net.b(
         net.a(x) * net.a(x).flatten(2).softmax(-1).reshape_as(net.a(x))
     ),
+    "rows from where the image says": lambda net, x: F.relu(
+        net.a(x)[:, :, x[0, 0, :, 0].argmax() % 2 :][:, :, :8]
+    ),
+    "a write where the image says": write_where_the_image_says,
     "a map of another's type": lambda net, x: net.b(
         net.a(x) * torch.roll(net.a(x), 3, 2).type_as(net.a(x))
     ),

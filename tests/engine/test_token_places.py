@@ -162,6 +162,21 @@ def test_a_token_is_in_the_middle_of_what_reaches_it_without_the_others(
     assert compare_places(net, (40, 53)) >= 2
 
 
+class Framed(Transformer):
+    """Between its two kinds of attention, maps are written into larger ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.before(x)
+        x = x + self.first(x).tanh()
+        canvas = x.new_zeros(*x.shape[:2], x.shape[2] + 2, x.shape[3] + 1)
+        canvas[:, :, 1:-1, 1:] = x
+        return torch.sigmoid(self.second(canvas))
+
+
+def test_a_map_in_a_larger_one_keeps_its_places() -> None:
+    assert compare_places(built(lambda: Framed(stem((4, 4, 0)))).double(), (24, 24)) >= 2
+
+
 CONVOLUTIONS = st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2))
 
 

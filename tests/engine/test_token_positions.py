@@ -136,8 +136,10 @@ REARRANGED: dict[str, Callable[[Tensor], Tensor]] = {
     "columns first": lambda m: m.permute(0, 1, 3, 2).flatten(2).view(1, 8, 4, 3).mT,
     "halves joined": lambda m: torch.cat(m.flatten(2).chunk(2, 2), 2),
     "padded tokens": lambda m: F.pad(m.flatten(2).mT, (0, 0, 2, 1)),
+    "padded tokens, named": lambda m: F.pad(input=m.flatten(2).mT, pad=(0, 0, 2, 1)),
     "rolled there and back": lambda m: m.flatten(2).roll(5, 2).roll(-5, 2),
     "picked by numbers": lambda m: m.flatten(2)[:, :, torch.arange(12)],
+    "picked one by one": lambda m: m.flatten(2).index_select(2, torch.arange(12)),
     "a 1-D convolution over channels": lambda m: (
         F.conv1d(m.permute(0, 2, 3, 1).reshape(-1, 1, 8), numbers(1, 1, 3), padding=1)
         .view(1, 3, 4, 8)
@@ -163,6 +165,10 @@ def test_positions_are_followed_through_rearrangements(name: str) -> None:
 SCRAMBLED: dict[str, Callable[[Tensor], Tensor]] = {
     "flipped": lambda m: m.flatten(2).flip(2).mT,
     "columns before rows": lambda m: m.mT.flatten(2).mT,
+    "picked from the last to the first": lambda m: (
+        m.flatten(2).index_select(2, torch.arange(11, -1, -1)).mT
+    ),
+    "sorted": lambda m: m.flatten(2).sort(2).values.mT,
     "some left out": lambda m: m.flatten(2)[:, :, 1:].mT,
     "some twice": lambda m: torch.cat([m.flatten(2), m.flatten(2)[:, :, :3]], 2).mT,
     "numbers of values": lambda m: m.flatten(2)[:, :, m.flatten(2)[0, 0].argsort()].mT,
@@ -177,6 +183,18 @@ def test_tokens_in_another_order_are_not_taken_for_maps(name: str) -> None:
     assert layer.name == "tanh"
     assert layer.size[1] == 1
     assert layer.extra_tokens == 0
+
+
+def test_a_number_for_each_token_is_a_map_of_one_channel() -> None:
+    """As where tokens are scored, to leave out the worst."""
+    net = built(lambda: Rearranged(lambda maps: maps.flatten(2).mean(1))).double()
+    program = survey(net, (3, *SIZE))
+    layer = program.layers[-1]
+    assert (layer.name, layer.size, layer.channels) == ("tanh", GRID, 1)
+    for place in product(*map(range, GRID)):
+        maps = maps_of(net, program, with_another_patch(place))
+        assert maps["tanh"].shape[1:] == (1, *GRID)
+        assert changed_positions(maps, "tanh") == [list(place)]
 
 
 # The same, for labels alone
@@ -255,6 +273,16 @@ def test_what_is_inside_a_listed_window_is_not_among_the_channels() -> None:
     net = built(lambda: Rearranged(lambda m: F.unfold(m, 3, padding=1).view(-1, 8, 9, 12)))
     layer = survey(net, (3, *SIZE)).layers[-1]
     assert (layer.channels, layer.size) == (8, (9, 12))
+    assert (layer.field.y.stride, layer.field.x.stride) == (0, 0)
+
+
+def test_nor_is_it_behind_a_slice_of_the_windows() -> None:
+    def some_windows(maps: Tensor) -> Tensor:
+        windows = maps.unfold(2, 2, 1).unfold(3, 2, 1)[:, :, :, :2]
+        return windows.flatten(2, 3).flatten(3).transpose(2, 3)
+
+    layer = survey(built(lambda: Rearranged(some_windows)), (3, *SIZE)).layers[-1]
+    assert (layer.channels, layer.size) == (8, (4, 4))
     assert (layer.field.y.stride, layer.field.x.stride) == (0, 0)
 
 

@@ -1,4 +1,4 @@
-"""Where along an axis units are that all see the whole of it, as behind attention."""
+"""Where units lie along an axis of which each sees the whole, as behind attention."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,9 +17,9 @@ Line = tuple[Fraction, Fraction]
 
 @dataclass(frozen=True)
 class AxisPlaces:
-    """What each of `length` positions would see of an axis of `pixels` if none read another.
+    """What each of `length` positions would see of an axis of `pixels` if it read no other one.
 
-    The middle of that is where it is.
+    A position is in the middle of that.
     """
 
     seen: AxisField
@@ -66,14 +66,14 @@ class AxisPlaces:
 
     @cached_property
     def are_exact(self) -> bool:
-        """Whether the places lie so, to half a pixel."""
+        """Whether each place is on the line, to half a pixel."""
         has_own = len(self._middles) > 1 and self.stride > 0
         return self.length == 1 or (has_own and self._error(self._line) <= _EXACT)
 
     @cached_property
     def _line(self) -> Line:
-        """The first place and the stride. One unit is in the middle of the axis; those that see the
-        same without the others, or lie on no line and near equal shares of the axis, share it.
+        """The first place and the stride. A single unit is in the middle of the axis. Units that
+        would all see the same get equal shares of it, and so do those on no line but near them.
         """
         stride = Fraction(self.pixels, self.length)
         shares = (stride - 1) / 2, stride
@@ -96,7 +96,7 @@ class AxisPlaces:
     @cached_property
     def _middles(self) -> list[tuple[int, Fraction]]:
         """The index and the middle of places: of the ends, if a stride says where the others are.
-        None if all places are one, or most are not known.
+        Empty if all places are one, or most are not known.
         """
         if isinstance(self.seen, Field):
             ends = (0, self.length - 1) if self.seen.stride else ()

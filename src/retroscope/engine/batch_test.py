@@ -36,7 +36,7 @@ def mixes_images(
     held, `single` are the modules for the first and for the second image alone.
     """
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, *shape, generator=generator)
+    images = torch.randn(2, *shape, generator=generator, device="cpu")
     images[1] = 3 * images[1] + 1
     images = images.to(device_of(module), dtype_of(module))
     if survey.channels_last:

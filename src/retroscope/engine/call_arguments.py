@@ -1,6 +1,8 @@
 """The arguments of a call of a torch function, and the tensors among them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -40,7 +42,7 @@ def with_others(value: Any, replacements: Mapping[int, torch.Tensor]) -> Any:
 
 
 def tensors_in(*values: object) -> Iterator[torch.Tensor]:
-    """Every tensor in these arguments or results, also inside lists, tuples and dicts."""
+    """Every tensor in these arguments or results, also inside lists, tuples, dicts and slices."""
     for value in values:
         if isinstance(value, torch.Tensor):
             yield value
@@ -48,3 +50,21 @@ def tensors_in(*values: object) -> Iterator[torch.Tensor]:
             yield from tensors_in(*value)
         elif isinstance(value, dict):
             yield from tensors_in(*value.values())
+        elif isinstance(value, slice):
+            yield from tensors_in(value.start, value.stop, value.step)
+
+
+def is_basic_key(key: object) -> bool:
+    """Whether an entry of an index is a number, a slice, None or `...`, and no list or tensor."""
+    is_number = isinstance(key, Integral) and not isinstance(key, bool)
+    return is_number or key is None or key is Ellipsis or isinstance(key, slice)
+
+
+@dataclass(frozen=True, eq=False)
+class PadArguments:
+    """The arguments of a call of `F.pad`, by position or by name."""
+
+    input: torch.Tensor
+    pad: Sequence[int]
+    mode: str = "constant"
+    value: float | None = None

@@ -1,12 +1,17 @@
-"""What kind of call it is: one that asks, creates, writes or computes; and what it reads."""
-
-from types import EllipsisType
+"""Whether a call asks for something, creates, writes or computes it; and what it reads."""
 
 import torch
 import torch.nn.functional as F
 
 from retroscope.engine import call_motions
-from retroscope.engine.call_arguments import Args, Function, Kwargs, positional, tensors_in
+from retroscope.engine.call_arguments import (
+    Args,
+    Function,
+    Kwargs,
+    is_basic_key,
+    positional,
+    tensors_in,
+)
 from retroscope.engine.operations import TABLE, Operation, functions_named, unlisted
 from retroscope.geometry import IMAGE_RANK
 
@@ -57,8 +62,7 @@ def written_part(
         return args[0], args[1] if len(args) > 1 else kwargs["src"]
     target, key, value = args
     keys = key if isinstance(key, tuple) else (key,)
-    is_basic = all(isinstance(entry, int | slice | None | EllipsisType) for entry in keys)
-    is_basic = is_basic and not any(isinstance(entry, bool) for entry in keys)
+    is_basic = all(map(is_basic_key, keys)) and next(tensors_in(*keys), None) is None
     return (target[key] if is_basic else None), value
 
 

@@ -91,6 +91,12 @@ def along_dim(
     return Mix() if dim is None or at.touches(dim) else Stay()
 
 
+def pick_along_dim(at: Place, _input: object, dim: int, index: object) -> Motion:
+    """Entries of a dimension, by their numbers."""
+    del index
+    return Mix() if at.touches(dim) else Stay()
+
+
 def along_last_dim(
     at: Place, _input: object, dim: int = -1, *_args: object, **_kwargs: object
 ) -> Motion:
@@ -116,7 +122,7 @@ def normalize(
 def along_dims(at: Place, _input: object, *dims: Any, **named_dims: Any) -> Motion:
     """Dimensions as a tuple or one by one, as `flip` takes them."""
     chosen = named_dims.get("dims", dims)
-    chosen = chosen[0] if len(chosen) == 1 and not isinstance(chosen[0], int) else chosen
+    chosen = chosen[0] if len(chosen) == 1 and isinstance(chosen[0], Sequence) else chosen
     return Mix() if at.touches(*chosen) else Stay()
 
 
@@ -228,10 +234,9 @@ def avg_pool(
     return max_pool(at, _input, kernel_size, stride, padding, ceil_mode=ceil_mode)
 
 
-def join(at: Place, tensors: object, dim: int = 0, *, axis: int | None = None) -> Motion:
+def join(at: Place, tensors: object, dim: int = 0) -> Motion:
     del tensors
-    along = at.touches(dim if axis is None else axis)
-    return Mix() if along else Stay(pinned=at.has_varying_constant())
+    return Mix() if at.touches(dim) else Stay(pinned=at.has_varying_constant())
 
 
 def split_channels(
@@ -310,10 +315,10 @@ def clamps_from_zero(
 
 
 def _dims(dims: Dims) -> tuple[int, ...]:
-    return (dims,) if isinstance(dims, int) else tuple(dims)
+    return tuple(dims) if isinstance(dims, Sequence) else (dims,)
 
 
 def per_axis(value: PerAxis, rank: int) -> tuple[int, ...]:
     """The same number for all axes, or one for each."""
-    numbers = (value,) if isinstance(value, int) else tuple(value)
+    numbers = tuple(map(int, value)) if isinstance(value, Sequence) else (int(value),)
     return numbers * rank if len(numbers) == 1 else numbers[:rank]

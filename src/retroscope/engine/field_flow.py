@@ -1,6 +1,6 @@
 """The receptive field of a tensor's elements, and how it flows through an operation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from retroscope.engine.axis_fields import (
@@ -38,11 +38,11 @@ class TensorField:
 
     `uniform`: all positions hold the same value, like a gate expanded to the size of a map.
     `labels` say where each element is if no dimensions do; `fields` are those of their grid.
-    `tokens` is the dimension that lists the grid, if one does. `has_places`: not where the axes are
-    only those along which it is shown, as of attention weights. `is_cut`: it was cut into windows;
-    the positions inside one are along other dimensions. `places` is what each position would see
-    if none read another, as where tokens attend to themselves alone: the part of the image that
-    it is at. None if that is its field; nothing where it is not known.
+    `tokens` is the dimension that lists the grid, if one does. `has_places` is False if the axes
+    only say how it is shown, as of attention weights. `is_cut`: it was cut into windows, and the
+    positions inside a window are along other dimensions. `places` is the part of the image that
+    each position is at: what it would see if it read no other one, as a token that attends to
+    itself alone. None if that is its field; NOTHING where it is not known.
     """
 
     fields: Fields
@@ -112,12 +112,19 @@ def _field_of_windows(
     lengths = field.grid(shape)
     assert lengths is not None
     fields = fields_of_windows(field.fields, motion, lengths)
-    places = field.places and places_of_windows(field.places, motion, lengths)
-    if isinstance(motion, Resample) and (motion.joins or places):
-        places = tuple(ListedField((NOTHING,) * len(along)) for along in motion.reads)
     parts = [part for part, _ in operands]
     result = combine(parts, fields, motion.axes or field.axes, gated=len(operands) > 1)
-    return replace(result, is_cut=isinstance(motion, Slide) and motion.cuts, places=places)
+    if isinstance(motion, Slide):
+        places = field.places and places_of_windows(field.places, motion, lengths)
+        return replace(result, is_cut=result.is_cut or motion.cuts, places=places)
+    are_unknown = motion.joins or field.places is not None
+    places = unknown_places(map(len, motion.reads)) if are_unknown else None
+    return replace(result, is_cut=result.is_cut and not motion.joins, places=places)
+
+
+def unknown_places(lengths: Iterable[int]) -> Fields:
+    """The places of so many positions along each axis, none of which is known."""
+    return tuple(ListedField((NOTHING,) * length) for length in lengths)
 
 
 def fields_of_windows(fields: Fields, motion: Slide | Resample, lengths: Grid) -> Fields:
@@ -128,8 +135,8 @@ def fields_of_windows(fields: Fields, motion: Slide | Resample, lengths: Grid) -
 
 
 def places_of_windows(places: Fields, motion: Slide | Resample, lengths: Grid) -> Fields:
-    """Where windows are over a map that is at these places: nowhere if the border of the map cuts
-    one, and no stride says where the positions beyond it would be.
+    """Where windows over a map of these places lie. One that the border of the map cuts is nowhere,
+    unless a stride says where the positions beyond the border would be.
     """
     windows = motion.windows if isinstance(motion, Slide) else motion.reads
     return tuple(map(_places_along_axis, places, windows, lengths))

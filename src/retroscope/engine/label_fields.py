@@ -21,8 +21,8 @@ from retroscope.geometry import Window
 
 @dataclass(frozen=True, eq=False)
 class LabelledOperand:
-    """A tensor that a result is made of. Which of its positions one of the result reads: the same
-    one, others, or all. `has_place`: the result is where the tensor is.
+    """A tensor that a result is computed from. `reads` says which of its positions a position of
+    the result reads: the same one, a window or all. `has_place`: the result is where the tensor is.
     """
 
     field: TensorField
@@ -107,7 +107,7 @@ def _middles(reads: Slide | Resample) -> Slide | Resample:
 
 
 def _middle(window: Window) -> Window:
-    """As many windows of the middle position alone, or of the two beside the middle."""
+    """The same windows, of which each reads its middle position alone, or the two in the middle."""
     beside = (window.reach - 1) // 2
     size = 2 - window.reach % 2
     return Window(size, window.stride, window.before - beside, window.after - beside)

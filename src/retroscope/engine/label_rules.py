@@ -10,7 +10,12 @@ import torch
 import torch.nn.functional as F
 
 from retroscope.engine import call_motions, product_labels, resample_motions, shape_motions
-from retroscope.engine.call_arguments import positional, tensors_in, with_tensors
+from retroscope.engine.call_arguments import (
+    PadArguments,
+    positional,
+    tensors_in,
+    with_tensors,
+)
 from retroscope.engine.labelled_call import LabelledCall, LabelledResult, LabelRule, renumber
 from retroscope.engine.motion import Grid, Motion, Move, Place, Stay
 from retroscope.engine.operations import Operation
@@ -38,12 +43,14 @@ def rearranges_or_attends(operation: Operation) -> bool:
 
 
 def _rearrange(at: LabelledCall) -> LabelledResult | None:
-    """Runs the call on the numbers. Tensors without a position beside others have none."""
+    """Runs the call on the numbers, not into `out`. Tensors without labels have no positions."""
+
     (values, *rest), options = positional(at.call.args, at.call.kwargs)
     grid = _common_grid(at)
     if grid is None or any(id(tensor) in at.of_image for tensor in tensors_in(rest, options)):
         return None
     numbers = with_tensors(values, lambda tensor: _numbers_of(at, tensor))
+    options = {name: option for name, option in options.items() if name != "out"}
     rest, options = with_tensors(rest, Tensor.cpu), with_tensors(options, Tensor.cpu)
     results = list(tensors_in(at.call.function(numbers, *rest, **options)))
     if [tensor.shape for tensor in results] != [tensor.shape for tensor in at.outputs]:
@@ -79,16 +86,16 @@ def _repeat(at: LabelledCall) -> LabelledResult | None:
 
 def _pad(at: LabelledCall) -> LabelledResult | None:
     """Constants around the map are at no position; mirrored borders are not followed."""
-    (source, pad, *rest), options = positional(at.call.args, at.call.kwargs)
-    labels, mode = at.labels_of(source), options.get("mode", rest[0] if rest else "constant")
-    if labels is None or mode != "constant":
+    call = PadArguments(*at.call.args, **at.call.kwargs)
+    labels = at.labels_of(call.input)
+    if labels is None or call.mode != "constant":
         return None
-    numbers = F.pad(labels.numbers, pad, value=NOWHERE)
+    numbers = F.pad(labels.numbers, call.pad, value=NOWHERE)
     return LabelledResult([numbers], labels.grid, is_pairs=labels.is_pairs)
 
 
 def _keep(at: LabelledCall) -> LabelledResult | None:
-    """Each dimension that holds positions is asked on its own where the operation takes it."""
+    """Asks the operation where it takes each of the dimensions that hold positions."""
     kept, grid = list[PositionLabels](), _common_grid(at)
     mixes = gated = False
     if grid is None:
@@ -97,7 +104,7 @@ def _keep(at: LabelledCall) -> LabelledResult | None:
         motions = dict(_motions(at, tensor, labels))
         if all(isinstance(motion, Stay | Move) for motion in motions.values()):
             numbers = renumber(labels, motions, at.shape)
-        elif tensor.shape == at.outputs[0].shape and at.operation.motion in _WORK_ALONG_A_DIMENSION:
+        elif tensor.shape == at.outputs[0].shape and at.operation.motion in _READ_ALONG_A_DIMENSION:
             numbers, mixes = labels.distinct, True
         else:
             return None
@@ -123,13 +130,9 @@ def _motions(
 
 _MotionRule = Callable[..., Motion]
 
-_WORK_ALONG_A_DIMENSION: tuple[_MotionRule, ...] = (
+_READ_ALONG_A_DIMENSION: tuple[_MotionRule, ...] = (
     call_motions.along_dim,
-    call_motions.along_last_dim,
     call_motions.normalize,
-    call_motions.layer_norm,
-    call_motions.gate,
-    call_motions.batch_norm,
 )
 """Each result is where its input is, and reads others along a dimension."""
 
@@ -139,13 +142,14 @@ _REARRANGE: tuple[_MotionRule, ...] = (
     *(shape_motions.narrow, shape_motions.select, shape_motions.unbind),
     *(shape_motions.stack, shape_motions.unfold, shape_motions.repeat_interleave),
     *(call_motions.split_channels, call_motions.join, call_motions.roll),
-    call_motions.along_dims,
+    *(call_motions.along_dims, call_motions.pick_along_dim),
 )
 _KEEP: tuple[_MotionRule, ...] = (
     *(call_motions.stay, call_motions.combine, call_motions.where, call_motions.last_dim),
-    *(call_motions.response_norm, call_motions.reduce, call_motions.norm),
-    *(call_motions.similarity, call_motions.largest, call_motions.conv_1d),
-    *_WORK_ALONG_A_DIMENSION,
+    *(call_motions.along_last_dim, call_motions.layer_norm, call_motions.gate),
+    *(call_motions.batch_norm, call_motions.response_norm, call_motions.reduce),
+    *(call_motions.norm, call_motions.similarity, call_motions.largest, call_motions.conv_1d),
+    *_READ_ALONG_A_DIMENSION,
 )
 
 RULES: dict[_MotionRule, LabelRule] = {
@@ -161,4 +165,4 @@ RULES: dict[_MotionRule, LabelRule] = {
     call_motions.multi_head_attention: product_labels.attend_with_heads,
     call_motions.einsum: product_labels.contract,
 }
-"""The rule for the operations of each motion. Behind all others it is not known."""
+"""The rule for each motion. Behind operations of other motions, positions are not known."""

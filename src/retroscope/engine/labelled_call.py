@@ -1,4 +1,4 @@
-"""A call whose tensors have position labels, and what is found of its results."""
+"""A call whose tensors have position labels, and what is known of its results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from retroscope.engine.position_labels import PositionLabels
 
 @dataclass(frozen=True, eq=False)
 class LabelledCall:
-    """A call that has run: the labels of its tensors, and which are of the image."""
+    """A call that has run: the labels of its tensors, and which of these depend on the image."""
 
     call: Call
     operation: Operation

@@ -130,7 +130,7 @@ def beside(motion: Motion, lengths: Sequence[int]) -> Motion:
 
 
 def output_lengths(motion: Slide | Resample | Move, lengths: Sequence[int]) -> Grid:
-    """The number of positions along each axis of what has had so many."""
+    """The number of positions along each axis after a motion of maps with these lengths."""
     if isinstance(motion, Slide):
         return tuple(map(Window.outputs, motion.windows, lengths))
     if isinstance(motion, Resample):

@@ -311,23 +311,22 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         ),
     ),
     (
-        unlisted(call_motions.stay, keeps_values=True),
+        unlisted(call_motions.stay, keeps_values=True, reads_first_only=True),
         [
             *functions_named(
                 *("dropout", "dropout1d", "dropout2d", "dropout3d"),
                 *("alpha_dropout", "feature_alpha_dropout"),
                 *("clone", "detach", "contiguous", "positive", "requires_grad", "cpu", "cuda"),
-                *("float", "double", "half", "bfloat16", "to", "type"),
+                *("float", "double", "half", "bfloat16", "to", "type", "type_as"),
             ),
             _getter("data"),
         ],
     ),
     (
         unlisted(call_motions.along_dim),
-        functions_named(
-            *("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "index_select", "softmin"),
-        ),
+        functions_named("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "softmin"),
     ),
+    (unlisted(call_motions.pick_along_dim), functions_named("index_select")),
     (unlisted(call_motions.where), functions_named("where")),
     (unlisted(call_motions.along_last_dim), functions_named("sort", "argsort", "glu")),
     (unlisted(call_motions.select_along_dim), functions_named("topk", "kthvalue")),
@@ -374,7 +373,6 @@ ROWS: list[tuple[Operation, list[Function]]] = [
         unlisted(shape_motions.reshape, has_size_arguments=True, reads_first_only=True),
         functions_named("view_as", "reshape_as"),
     ),
-    (unlisted(call_motions.stay, reads_first_only=True), functions_named("type_as")),
     (unlisted(shape_motions.index, WindowReduction.SLICE), [torch.Tensor.__getitem__]),
     (unlisted(shape_motions.narrow, WindowReduction.SLICE), functions_named("narrow")),
     (unlisted(shape_motions.select), functions_named("select")),

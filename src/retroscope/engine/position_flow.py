@@ -39,9 +39,9 @@ def place_results(
     constants: tuple[Shape, ...],
     outputs: Sequence[torch.Tensor],
 ) -> PlacedResults | None:
-    """What is known of where the results are, from labels; None if nothing is.
+    """Where the results are by the labels of what is read; None if these do not say it.
 
-    It is asked where no dimensions of the results are known to run along the axes.
+    For results of which no dimensions are known to run along the axes.
     """
     arguments = value_arguments(call.function, call.args, call.kwargs)
     tensors = [tensor for tensor in tensors_in(*arguments) if tensor in fields]

@@ -1,4 +1,4 @@
-"""Which position of the image each element of a tensor is at, where no dimensions say it.
+"""Which position of the image each element of a tensor is at, if its dimensions do not say it.
 
 A transformer lists the positions of a map as tokens, cuts them into windows, and adds tokens that
 have no position:

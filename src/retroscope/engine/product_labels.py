@@ -1,8 +1,8 @@
 """Where the results of products are, as of attention: at the position of a row or a column.
 
 In a product of two tensors of the image, a result is at the position of its query. Positions read
-each other if some are among what is summed up. Windows of a map, one behind the other in the
-dimension of the batch, do not:
+each other if the sum runs over them. Windows of a map that are stacked in the dimension of the
+batch do not:
 
     query   (windows, heads, tokens, features)     all that meet in a sum
     key     (windows, heads, tokens, features)     are of one window
@@ -75,11 +75,11 @@ def _weights(at: LabelledCall, tensor: Tensor, *, of: Tensor) -> frozenset[int]:
 
 def attend(at: LabelledCall) -> LabelledResult | None:
     """`softmax(q k^T) v`: the product of weights, whose rows are the queries', and values."""
-    query, key, value, *masks = tensors_in(at.call.args, at.call.kwargs)
+    query, key, value, mask = _attention_tensors(*at.call.args, **at.call.kwargs)
     result = _multiply(at, query, value)
     if result is None:
         return None
-    is_masked = any(id(mask) in at.of_image for mask in masks)
+    is_masked = mask is not None and id(mask) in at.of_image
     in_place = _is_by_position(at.labels_of(query), at.labels_of(key)) and not is_masked
     weights = result.weights | _weights(at, key, of=value)
     return LabelledResult(
@@ -87,15 +87,25 @@ def attend(at: LabelledCall) -> LabelledResult | None:
     )
 
 
+def _attention_tensors(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: Any, **__: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Those of `scaled_dot_product_attention`, by position or by name."""
+    return query, key, value, attn_mask
+
+
 def attend_with_heads(at: LabelledCall) -> LabelledResult | None:
     """`multi_head_attention_forward`, tokens in the first dimension: at the query's position."""
-    query = next(at.call.tensors())
+    query, key, value, *others = at.call.tensors()
     labels = at.labels_of(query)
     if labels is None or query.dim() - 1 in labels.varying or at.shape != tuple(query.shape):
         return None
     rest: list[Tensor | None] = [None] * (len(at.outputs) - 1)
-    keys_and_values = map(at.labels_of, list(at.call.tensors())[1:3])
-    mixes = not all(_reads_one_position(labels, others) for others in keys_and_values)
+    is_masked = any(id(other) in at.of_image for other in others)
+    reads_others = not all(
+        _reads_one_position(labels, at.labels_of(tensor)) for tensor in (key, value)
+    )
+    mixes = is_masked or reads_others
     return LabelledResult([labels.numbers, *rest], labels.grid, mixes, attends=True)
 
 

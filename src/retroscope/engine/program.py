@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
 from retroscope.engine.call_arguments import Args, Function, Kwargs, positional, tensors_in
 from retroscope.engine.field_flow import TensorField
 from retroscope.engine.motion import (
+    Axes,
     Grid,
     Motion,
     Move,
@@ -214,7 +215,7 @@ def inplace_target(function: Function, args: Args, kwargs: Kwargs) -> torch.Tens
     return target if isinstance(target, torch.Tensor) else None
 
 
-def channel_shape(shape: Shape, positions: Positions | None, rank: int = 2) -> Shape:
+def channel_shape(shape: Shape, positions: Positions | None, rank: int) -> Shape:
     """The channels and the size of a batch: of maps, of tokens with their channels last, or of a
     vector, for an input of so many axes.
     """
@@ -222,32 +223,37 @@ def channel_shape(shape: Shape, positions: Positions | None, rank: int = 2) -> S
         return prod(shape) // positions.length, *positions.grid
     if len(shape) == rank + 2:
         return tuple(shape[dim] for dim in _channel_first(positions, rank))
-    if positions == tuple(range(1, rank + 1)):
-        return 1, *shape[1:]
+    if _are_all_but_batch(positions, rank):
+        return 1, *(shape[axis] for axis in positions)
     if len(shape) > len("btc"):
         return shape[1], *(1,) * (rank + 2 - len(shape)), *shape[2:]
     tokens = shape[1:-1]
     return shape[-1], *tokens, *(1,) * (rank - len(tokens))
 
 
-def to_channel_maps(
-    output: torch.Tensor, positions: Positions | None, rank: int = 2
-) -> torch.Tensor:
+def to_channel_maps(output: torch.Tensor, positions: Positions | None, rank: int) -> torch.Tensor:
     """A layer's output as (batch, channels, height, width), for an input of so many axes. Tokens
     without a position are left out.
 
     The result is a view, unless tokens have several dimensions of channels.
     """
     if isinstance(positions, TokenAxis):
-        return torch.unflatten(tokens_of_grid(output, positions).flatten(1, -2), -1, positions.grid)
+        tokens = tokens_of_grid(output, positions)
+        channels = tokens.flatten(1, -2) if tokens.dim() > 2 else tokens[:, None]
+        return torch.unflatten(channels, -1, positions.grid)
     if output.dim() == rank + 2:
         return output.permute(0, *_channel_first(positions, rank))
-    if positions == tuple(range(1, rank + 1)):
-        return output[:, None]
+    if _are_all_but_batch(positions, rank):
+        return output.permute(0, *positions)[:, None]
     missing = (None,) * (rank + 2 - output.dim())
     if output.dim() > len("btc"):
         return output[(slice(None), slice(None), *missing)]
     return output.movedim(-1, 1)[(..., *missing)]
+
+
+def _are_all_but_batch(positions: Positions | None, rank: int) -> TypeGuard[Axes]:
+    """Whether all dimensions are axes but that of the batch: there is none for channels."""
+    return isinstance(positions, tuple) and sorted(positions) == list(range(1, rank + 1))
 
 
 def tokens_of_grid(output: torch.Tensor, axis: TokenAxis) -> torch.Tensor:

@@ -80,7 +80,8 @@ def run_region(
     return runner.output
 
 
-_DETACH_IN_PLACE = (torch.Tensor.detach_, torch.detach_)
+_NOT_ON_VIEWS = (torch.Tensor.detach_, torch.detach_)
+"""torch refuses them on views, such as crops."""
 
 
 class _RegionRunner(ProgramInterpreter):
@@ -125,10 +126,8 @@ class _RegionRunner(ProgramInterpreter):
         if not inputs:
             return self._compute_constant(step, call)
         writes_several = isinstance(call.kwargs.get("out"), tuple | list)
-        detaches_in_place = (
-            step.function in _DETACH_IN_PLACE
-        )  # which a view cannot be, as crops are
-        if step.is_inside_function or writes_several or detaches_in_place:
+        cannot_run = step.is_inside_function or step.function in _NOT_ON_VIEWS
+        if cannot_run or writes_several:
             raise CannotFollow
         result = self._compute_from_image(step, call, inputs)
         if self.count == self.last:

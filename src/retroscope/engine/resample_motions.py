@@ -22,9 +22,9 @@ def adaptive_pool(
     """Windows from `i * length // outputs`; of different sizes if that is not a whole number."""
     if not at.is_last():
         return Mix()
-    sizes = (output_size,) * at.rank if isinstance(output_size, int | None) else tuple(output_size)
+    sizes = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * at.rank
     axes = [
-        (length, length if size is None else size)
+        (length, length if size is None else int(size))
         for size, length in zip(sizes, at.lengths, strict=True)
     ]
     if any(length % outputs for length, outputs in axes):
@@ -52,19 +52,14 @@ def interpolate(
     del size
     if not at.is_last() or len(at.result) != len(at.shape):
         return Mix()
-    targets = [at.result[axis] for axis in at.axes]
-    if targets == list(at.lengths):
+    targets = tuple(at.result[axis] for axis in at.axes)
+    is_by_size = recompute_scale_factor or align_corners or mode == "area"
+    factors = _factors(None if is_by_size else scale_factor, at.rank)
+    if targets == at.lengths and set(factors) <= {None, 1.0}:
         return Slide((Window(),) * at.rank)
     if mode == "area":
         shares = zip(at.lengths, targets, strict=True)
         return Resample(tuple(_even_shares(*axis) for axis in shares))
-    factors: list[float | None] = [None] * at.rank
-    if scale_factor is not None and not recompute_scale_factor:
-        factors = (
-            [float(scale_factor)] * at.rank
-            if isinstance(scale_factor, int | float)
-            else list(scale_factor)
-        )
     reads = _SAMPLINGS.get((mode, antialias))
     if reads is None:
         return Mix(f"interpolate of mode {mode!r} is not in the table of operations")
@@ -73,6 +68,15 @@ def interpolate(
         for length, outputs, factor in zip(at.lengths, targets, factors, strict=True)
     )
     return Resample(tuple(intervals))
+
+
+def _factors(scale_factor: float | Sequence[float] | None, rank: int) -> tuple[float | None, ...]:
+    """The factor by which each axis grows; None if only its new length says it."""
+    if scale_factor is None:
+        return (None,) * rank
+    if not isinstance(scale_factor, Sequence):
+        return (float(scale_factor),) * rank
+    return tuple(map(float, scale_factor))
 
 
 def _scale(
@@ -134,6 +138,8 @@ def _resampled(
     intervals = []
     for output in range(outputs):
         first, last = reads(start + output * step, step, slack)
+        if length == outputs:  # some of torch's kernels copy such an axis, whatever the factor is
+            first, last = min(first, output), max(last, output)
         first, last = (min(max(end, 0), length - 1) for end in (first, last))
         intervals.append((first, last + 1))
     return tuple(intervals)
@@ -175,7 +181,7 @@ def _inputs_that_reach(place: int, length: int, *, step: int, reach: int) -> Int
 
 
 def windows_at(window: Window, length: int) -> tuple[Interval, ...]:
-    """For each position of an axis, which of the windows over it include it, were the axis longer.
+    """For each position of an axis, which windows include it, if the axis went on at both ends.
 
     >>> windows_at(Window(3, stride=2, before=1, after=1), 4)
     ((0, 1), (0, 2), (1, 2), (1, 3))
@@ -214,7 +220,8 @@ def pad(
     """`pad` lists both ends of each dimension, from the last to the first."""
     del value
     rank = len(at.shape)
-    pairs = {rank - 1 - n: (pad[2 * n], pad[2 * n + 1]) for n in range(len(pad) // 2)}
+    sizes = tuple(map(int, pad))
+    pairs = {rank - 1 - n: (sizes[2 * n], sizes[2 * n + 1]) for n in range(len(sizes) // 2)}
     along = [pairs.get(axis, (0, 0)) for axis in at.axes]
     if mode == "constant" or not any(map(any, along)):
         return Slide(tuple(Window(1, 1, *pair) for pair in along))

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
+from numbers import Integral
 from operator import mul
 from typing import Any
 
 import torch
 
+from retroscope.engine.call_arguments import is_basic_key, tensors_in
 from retroscope.engine.call_motions import Dims
 from retroscope.engine.motion import (
     Axes,
@@ -164,17 +166,12 @@ def unfold(at: Place, _input: object, dimension: int, size: int, step: int) -> M
     """Windows along a dimension, listed in a new last dimension."""
     if not at.touches(dimension):
         return Move(at.axes)
-    return _slide_along(at, dimension, Window(size, step), cuts=True)
+    return _slide_along(at, dimension, Window(int(size), int(step)), cuts=True)
 
 
 def list_windows(_at: Place, *_args: object, **_kwargs: object) -> Motion:
     """`F.unfold` lists windows along one dimension, `F.fold` adds them up; labels follow both."""
     return Mix()
-
-
-def repeat(at: Place, *_args: object, **_kwargs: object) -> Motion:
-    """Copies along new or other dimensions; copies of a whole map mix its positions."""
-    return expand(at)
 
 
 def repeat_interleave(
@@ -196,7 +193,7 @@ def repeat_interleave(
 
 def move_dims(at: Place, _input: object, source: Dims, destination: Dims) -> Motion:
     sources, targets = (
-        [at.dim(dim) for dim in ([dims] if isinstance(dims, int) else dims)]
+        [at.dim(dim) for dim in (dims if isinstance(dims, Sequence) else [dims])]
         for dims in (source, destination)
     )
     order = [dim for dim in range(len(at.shape)) if dim not in sources]
@@ -212,19 +209,20 @@ def swap_last_dims(at: Place, *_args: object, **_kwargs: object) -> Motion:
 def index(at: Place, _input: object, key: object) -> Motion:
     """Slices: of channels they keep positions, of the map they are windows of size 1."""
     keys = list(key) if isinstance(key, tuple) else [key]
+    is_picked_by_image = len(list(tensors_in(keys))) > len(at.constants)
     keys = _without_channel_lists(at, keys)
-    if not all(map(_is_basic_index, keys)):
+    if is_picked_by_image or not all(map(is_basic_key, keys)):
         return Mix("indexing with a tensor or a list may pick any position")
     axes: dict[int, int] = {}
     windows = {axis: Window() for axis in at.axes}
     dim = 0
     for source, entry in _indexed_dims(keys, len(at.shape)):
-        if source in at.axes and isinstance(entry, int):
+        if source in at.axes and isinstance(entry, Integral):
             return Mix()
         if source in at.axes and isinstance(entry, slice):
             axes[source] = dim
             windows[source] = _slice_window(entry, at.shape[source])
-        dim += not isinstance(entry, int)
+        dim += not isinstance(entry, Integral)
     new_axes = tuple(axes[axis] for axis in at.axes)
     if all(window == Window() for window in windows.values()):
         return Move(new_axes)
@@ -242,14 +240,10 @@ def _without_channel_lists(at: Place, keys: list[object]) -> list[object]:
         return keys
     chosen = keys[lists[0]]
     if isinstance(chosen, torch.Tensor):
-        is_list = chosen.dim() == 1 and chosen.dtype is torch.long and len(at.constants) == 1
+        is_list = chosen.dim() == 1 and chosen.dtype is torch.long
     else:
         is_list = isinstance(chosen, list) and all(type(entry) is int for entry in chosen)
     return [*keys[: lists[0]], slice(None), *keys[lists[0] + 1 :]] if is_list else keys
-
-
-def _is_basic_index(key: object) -> bool:
-    return (isinstance(key, int | slice | None) and not isinstance(key, bool)) or key is Ellipsis
 
 
 def _indexed_dims(keys: list[object], rank: int) -> Iterator[tuple[int | None, object]]:

@@ -4,9 +4,14 @@ from dataclasses import replace
 
 import torch
 
-from retroscope.engine.axis_fields import AxisField, through, union
-from retroscope.engine.field_flow import TensorField
-from retroscope.engine.motion import Axes
+from retroscope.engine.axis_fields import through
+from retroscope.engine.field_flow import (
+    TensorField,
+    common_fields,
+    places_of_windows,
+    unknown_places,
+)
+from retroscope.engine.motion import Axes, Grid, Slide
 from retroscope.geometry import Window
 
 
@@ -26,23 +31,31 @@ def field_of_base(
     axes = base_axes(view, base, written.axes)
     if axes is None or (before is not None and before.axes != axes):
         return None
-    fields: list[AxisField] = []
-    for which, (view_axis, base_axis) in enumerate(zip(written.axes, axes, strict=True)):
-        length, full = view.shape[view_axis], base.shape[base_axis]
-        start = _starts(view, base)[base_axis]
-        window = Window(1, 1, start, full - length - start)
-        moved = through(written.fields[which], window, length)
-        both = [moved] if before is None else [moved, before.fields[which]]
-        fields.append(union(both, full))
-    before_context = before is not None and before.global_context
-    note = written.note or (before.note if before is not None else "")
-    return replace(
+    starts, lengths = _starts(view, base), tuple(view.shape[axis] for axis in written.axes)
+    full = tuple(base.shape[axis] for axis in axes)
+    windows = tuple(
+        Window(1, 1, starts[axis], whole - length - starts[axis])
+        for axis, length, whole in zip(axes, lengths, full, strict=True)
+    )
+    moved = replace(
         written,
-        fields=tuple(fields),
+        fields=tuple(map(through, written.fields, windows, lengths)),
         axes=axes,
-        global_context=written.global_context or before_context,
-        note=note,
         uniform=False,
+        places=written.places and places_of_windows(written.places, Slide(windows), lengths),
+    )
+    return moved if before is None else _union(moved, before, full)
+
+
+def _union(field: TensorField, other: TensorField, lengths: Grid) -> TensorField:
+    """What either sees; of positions that may be those of either it is not known where they are."""
+    has_places = field.places is not None or other.places is not None
+    return replace(
+        field,
+        fields=common_fields([field.fields, other.fields], lengths),
+        global_context=field.global_context or other.global_context,
+        note=field.note or other.note,
+        places=unknown_places(lengths) if has_places else None,
     )
 
 

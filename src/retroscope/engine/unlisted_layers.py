@@ -1,4 +1,4 @@
-"""What has weights for the image and is not listed as a layer."""
+"""What works on the image with weights and is not listed as a layer."""
 
 from collections.abc import Iterator, Sequence, Set
 

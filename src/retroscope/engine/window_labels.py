@@ -1,4 +1,4 @@
-"""Where windows are that are listed one by one, and what they are added up to."""
+"""Where the windows are that `F.unfold` lists, and the map that `F.fold` adds up."""
 
 from math import prod
 

@@ -1,13 +1,13 @@
 """Convolutions and pools on a part of a map, padded only where the map really ends."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 
-from retroscope.engine.call_arguments import Args, Kwargs
+from retroscope.engine.call_arguments import Args, Kwargs, PadArguments
 from retroscope.engine.intercept import Handler
 from retroscope.engine.map_regions import Cut
 from retroscope.engine.motion import Axes
@@ -169,23 +169,15 @@ def _slice(work: PartialWindows, _execute: Handler, args: Args, kwargs: Kwargs) 
 
 def _pad_border(work: PartialWindows, _execute: Handler, args: Args, kwargs: Kwargs) -> object:
     """None where more than the axes are padded, or not with one number."""
-    source, ends, mode, value = _pad_parts(*args, **kwargs)
-    dims = [source.dim() - 1 - index // 2 for index, end in enumerate(ends) if end]
-    if mode != "constant" or not set(dims) <= set(work.axes):
+    call = PadArguments(*args, **kwargs)
+    source = call.input
+    dims = [source.dim() - 1 - index // 2 for index, end in enumerate(call.pad) if end]
+    if call.mode != "constant" or not set(dims) <= set(work.axes):
         return None
-    padded = work.pad(work.take(source), value or 0.0)
+    padded = work.pad(work.take(source), call.value or 0.0)
     address = source.untyped_storage().data_ptr()
     with torch.enable_grad():
         return padded.clone() if padded.untyped_storage().data_ptr() == address else padded
-
-
-def _pad_parts(
-    input: torch.Tensor,  # noqa: A002
-    pad: Sequence[int],
-    mode: str = "constant",
-    value: float | None = None,
-) -> tuple[torch.Tensor, Sequence[int], str, float | None]:
-    return input, pad, mode, value
 
 
 def _unshuffle(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
