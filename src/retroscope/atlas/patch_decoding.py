@@ -12,6 +12,7 @@ from retroscope.atlas.queries.query import check_cells, damaged_error
 from retroscope.atlas.queries.reader_queries import PlateRow
 from retroscope.atlas.row_decoding import MAX_SIDE, check_range
 from retroscope.atlas.schema import AtlasError, Json, Ranking
+from retroscope.geometry import IMAGE_RANK, Box, ReceptiveField
 from retroscope.imaging.bands import Bands
 from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY
@@ -120,7 +121,7 @@ def patch_from_row(
         check_range(coordinate, 0, MAX_SIDE, f"position of a hit of {layer.name!r}")
     box = layer.field.box(*position)
     if row.image_blob is None:
-        size = box.size(max(len(position), _IMAGE_RANK))
+        size = box.size(max(len(position), IMAGE_RANK))  # a signal is shown as an image of one row
         grey = np.full((*size, 3), GREY, np.uint8)
         return Patch(row.score, row.key, position, box, grey, quantile=quantile)
     image = stored.decode(row.image_blob)
@@ -128,10 +129,6 @@ def patch_from_row(
     size = image.shape[:-1]
     pixels = image[box.clip_to(size).slices(len(size))].copy()
     return Patch(row.score, row.key, position, box, pixels, projection, size, quantile)
-
-
-_IMAGE_RANK = 2
-"""The axes of an image; a signal is shown as an image of one row."""
 
 
 def _projection(layer: Layer, row: PlateRow, image: RGB, form: StoredFormat) -> Projection | None:
@@ -142,25 +139,30 @@ def _projection(layer: Layer, row: PlateRow, image: RGB, form: StoredFormat) -> 
     position = from_stack(row.y, row.x, layer.size)
     rank = len(position)
     size = image.shape[:-1]
-    clipped = layer.field.box(*position).clip_to(size)
+    visible = _projected_box(layer.field, position, size)
     pixels = decode_projection(
         stored.blob, stored.peak, size=(stored.height, stored.width), depth=stored.depth
     )
-    slices = max(clipped.depth, 1) if rank == VOLUME_RANK else 1
+    slices = visible.depth if rank == VOLUME_RANK else 1
     if stored.depth % slices:
         raise damaged_error(f"a projection of {slices} slices has {stored.depth} channels")
     return Projection(
         unit=Unit(layer.name, row.channel, position),
         activation=stored.activation,
-        box=clipped,
+        box=visible,
         pixels=unstack_channels(pixels, rank, depth=slices),
         rules=stored.rules,
         size=size[-rank:],
-        patch=image[clipped.slices(len(size))].copy(),
+        patch=image[visible.slices(len(size))].copy(),
         source=row.key,
         notes=tuple(stored.note.splitlines()),
         bands=form.bands if form.channels == stored.depth // slices else (),
     )
+
+
+def _projected_box(field: ReceptiveField, position: Sequence[int], size: Sequence[int]) -> Box:
+    """What a projection covers: what the unit sees, and behind gates the whole image."""
+    return Box.whole(size) if field.global_context else field.box(*position).visible_in(size)
 
 
 class _StoredProjection(NamedTuple):

@@ -172,7 +172,7 @@ def projection_row(
     The size of the layer's maps is needed for volumes alone.
     """
     unit, notes = projection.unit, [*projection.notes]
-    if not fits_stack(projection.pixels) and projection.bands:
+    if not fits_stack(stack_channels(projection.pixels)) and projection.bands:
         projection = projection.in_bands()
         notes.append("only the bands that are shown are stored")
     pixels = projection.pixels

@@ -89,17 +89,18 @@ def _strip(rank: int, hit: HitSlices, factor: float, *, tone: str, lit: bool) ->
 def _caption(rank: int, hit: HitSlices, width: int) -> list[Image.Image]:
     patch = hit.patch
     score = score_text(patch.score, patch.quantile, is_sampled=hit.is_sampled)
-    facts = join_facts(score, f"{slice_text(patch.flat)} is the strongest", patch.source)
+    strongest = slice_text(patch.flat)
+    facts = join_facts(score, f"{strongest} is the strongest" if strongest else "", patch.source)
     notes = hit_notes(patch.projection, patch.score, is_sampled=hit.is_sampled)
     return [line(f"{rank}  {hit.unit}", width=width), *paragraphs([facts, *notes], width=width)]
 
 
 def _shown_slices(patch: Patch) -> tuple[int, ...]:
     """Which slices of the field are shown, the strongest among them."""
-    visible = patch.visible
-    strengths = np.zeros(max(visible.depth, 1))
-    strengths[min(max(patch.strongest_slice - visible.front, 0), len(strengths) - 1)] = 1
-    return tuple(visible.front + number for number in choose_slices(strengths, MOST_SLICES))
+    slices = patch.slices
+    strengths = np.zeros(len(slices))
+    strengths[patch.strongest_slice - slices[0]] = 1
+    return tuple(slices[number] for number in choose_slices(strengths, MOST_SLICES))
 
 
 def side_by_side(patch: Patch, numbers: Sequence[int]) -> Patch:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from retroscope.errors import RetroscopeError
 from retroscope.geometry import Box
 from retroscope.imaging.decoding import RGB
+from retroscope.imaging.image import GREY
 from retroscope.results.display import ArrayResult, ArraySummary, DrawableResult
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
@@ -29,7 +31,8 @@ class Patch(ArrayResult):
     None for a random image, and in any other ranking.
 
     Of a volume or a clip, sizes, positions and `pixels` begin with the slices. What is drawn is one
-    of them, `strongest_slice`; `slice_number` is its number, counted from 0, of so many.
+    of them, `strongest_slice`; `slice_number` is its number, counted from 0, of so many, if the
+    size of the volume is known.
     """
 
     score: float
@@ -48,6 +51,12 @@ class Patch(ArrayResult):
         return self.box if self.size is None else self.box.clip_to(self.size)
 
     @property
+    def slices(self) -> range:
+        """The slices of a volume that the unit sees; the nearest one, if it sees padding alone."""
+        seen = self.box if self.size is None else self.box.visible_in(self.size)
+        return range(seen.front, seen.back)
+
+    @property
     def is_volume(self) -> bool:
         """Whether it has several slices, of which `slice` gives one."""
         return len(self.position) == VOLUME_RANK
@@ -63,28 +72,33 @@ class Patch(ArrayResult):
 
         Without a projection, that in the middle of the field.
         """
-        visible = self.visible
-        if self.projection is not None and self.projection.pixels.size:
+        slices = self.slices
+        if self.projection is not None:
             strength = np.abs(np.nan_to_num(self.projection.pixels, posinf=0, neginf=0))
-            per_slice = strength.reshape(len(strength), -1).sum(axis=1, dtype=np.float64)
+            first = slices[0] - self.projection.box.front  # one behind gates is of all slices
+            inside = strength[first : first + len(slices)]
+            per_slice = inside.sum(axis=(1, 2, 3), dtype=np.float64)
             if per_slice.any():
-                return self.projection.box.front + int(per_slice.argmax())
+                return slices[int(per_slice.argmax())]
         middle = (self.box.front + self.box.back - 1) // 2
-        return min(max(middle, visible.front), max(visible.back - 1, visible.front))
+        return min(max(middle, slices[0]), slices[-1])
 
     def slice(self, number: int) -> "Patch":
-        """The patch in one slice of the volume, as that of an image."""
-        box, visible = self.box, self.visible
-        inside = min(max(number - visible.front, 0), len(self.pixels) - 1)
-        projection = self.projection
+        """The patch in one of its `slices`, as that of an image. Grey, if it is all padding."""
+        slices, projection = self.slices, self.projection
+        if number not in slices:
+            raise RetroscopeError(
+                f"no slice {number} in this patch; its unit sees {slices[0]} to {slices[-1]}"
+            )
+        grey = np.full(self.pixels.shape[1:], GREY, np.uint8)
         return replace(
             self,
             position=self.position[1:],
-            box=replace(box, front=0, back=1),
-            pixels=self.pixels[inside],
+            box=replace(self.box, front=0, back=1),
+            pixels=self.pixels[number - slices[0]] if len(self.pixels) else grey,
             projection=None if projection is None else projection.slice(number),
             size=None if self.size is None else self.size[1:],
-            slice_number=(number, box.depth if self.size is None else self.size[0]),
+            slice_number=None if self.size is None else (number, self.size[0]),
         )
 
     def _array(self) -> RGB:

@@ -134,7 +134,8 @@ def stack_channels(pixels: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         return pixels[None]
     if pixels.ndim == _IMAGE_DIMENSIONS:
         return pixels
-    return np.moveaxis(pixels, 0, 2).reshape(*pixels.shape[1:3], -1)
+    depth, height, width, channels = pixels.shape
+    return np.moveaxis(pixels, 0, 2).reshape(height, width, depth * channels)
 
 
 def unstack_channels(pixels: npt.NDArray[Scalar], rank: int, *, depth: int) -> npt.NDArray[Scalar]:
