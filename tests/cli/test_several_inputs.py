@@ -185,11 +185,14 @@ def test_numbers_of_units_are_from_pairs(several: Path, retroscope: Retroscope) 
 @pytest.mark.parametrize(
     ("inputs", "line"),
     [
-        ((), "'a.atlas' was scanned with one third held for all images; give it (--input)"),
-        (("third=dog.png",), "'a.atlas' was scanned with another third held for all images; give"),
+        ((), "'a.atlas' was scanned with 'third' held for all images; give it (--input)"),
+        (
+            ("third=dog.png",),
+            "'a.atlas' was scanned with another 'third' held for all images; give",
+        ),
         (
             ("third=cat.png", "right=dog.png"),
-            "'a.atlas' was scanned with a right for each image; do not hold one for all (--input)",
+            "'a.atlas' was scanned with a 'right' for each image; do not hold one for all (--inp",
         ),
     ],
 )

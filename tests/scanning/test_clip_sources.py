@@ -96,3 +96,27 @@ def test_a_single_clip_and_a_folder_without_clips_are_refused(tmp_path: Path) ->
 def test_a_list_names_clips_by_their_folders(folder: Path) -> None:
     paths = [folder / "dog" / "a", folder / "dog" / "volume.npy"]
     assert list_images(paths, takes_volumes=True).keys == list(map(str, paths))
+
+
+def test_a_few_pictures_beside_volumes_are_not_a_clip(tmp_path: Path) -> None:
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", np.zeros((4, 5, 6), np.uint8))
+        PIL.Image.new("RGB", (8, 6)).save(tmp_path / f"preview{number}.png")
+    clips = list_images(tmp_path, takes_volumes=True)
+    assert clips.keys == ["0.npy", "1.npy", "2.npy"]
+    assert "left out 3 other files, such as 'preview0.png'" in [note.text for note in clips.notes]
+
+
+def test_frames_beside_the_folders_of_clips_are_left_out_and_named(folder: Path) -> None:
+    for name in ("a.png", "b.png"):
+        PIL.Image.new("RGB", (8, 6)).save(folder / name)
+    clips = list_images(folder, takes_volumes=True)
+    assert clips.keys == ["cat/a", "cat/b", "dog/a", "dog/volume.npy"]
+    assert "left out 2 other files, such as 'a.png'" in [note.text for note in clips.notes]
+
+
+def test_single_images_in_folders_are_no_clips(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_clip(tmp_path / name, count=1)
+    with pytest.raises(ImageError, match="no volumes or clips"):
+        list_images(tmp_path, takes_volumes=True)

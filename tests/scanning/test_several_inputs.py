@@ -13,8 +13,11 @@ import retroscope as rs
 from retroscope.engine.held_inputs import held_forward
 from retroscope.errors import ImageError, ModelError, RetroscopeError
 from retroscope.network import Network
+from retroscope.scanning.image_files import _digest_with_others
+from retroscope.scanning.sources import ImageList
+from retroscope.scanning.sources.image_list import OtherList
 from retroscope.scanning.sources.paired_images import _PathLookup
-from retroscope.web.live.scanned_images import ScannedImages
+from retroscope.web.live.scanned_images import ScannedImages, ScannedSource
 from tests.conftest import built
 from tests.reference.several_inputs import Conditioned, Pair
 from tests.scanning.scans import MEAN, STD, Maps, check_channel, smooth_image, write_images
@@ -166,10 +169,10 @@ def test_numbers_and_paths_come_from_a_table(folders: tuple[Path, Path]) -> None
             "pair takes 'right' with each image; give a folder or a CSV file of them, as in inp",
         ),
         ({"rigth": "right"}, "pair takes no 'rigth' with each image; did you mean 'right'?"),
-        ({"right": "nowhere"}, "right is not at 'nowhere'; give a folder of files named as the im"),
+        ({"right": "nowhere"}, "right is not at 'nowhere'; give a folder of files named like the"),
         ({"right": "no.csv"}, "cannot read 'no.csv'"),
         ("right", "inputs has a folder or a CSV file for each input, as in {'right': 'folder'}, n"),
-        ({"right": ["a.png"]}, "right is ['a.png']; give a folder of files named as the images,"),
+        ({"right": ["a.png"]}, "right is ['a.png']; give a folder of files named like the images,"),
     ],
 )
 def test_a_scan_without_its_partners_is_refused(
@@ -193,6 +196,31 @@ def test_a_table_without_the_column_is_refused_with_its_columns(
         scanned(pair_network(), left, inputs={"right": table})
 
 
+def test_a_table_with_two_values_for_an_image_is_refused(folders: tuple[Path, Path]) -> None:
+    left, _ = folders
+    table = left.parent / "pairs.csv"
+    rows = [f"{seed:02}.png,right/{seed:02}.bmp" for seed in range(COUNT)]
+    table.write_text("\n".join(["image,right", *rows, "./01.png,right/02.bmp"]))
+    with pytest.raises(ImageError, match=r"has two values of 'right' for '01\.png'; keep one"):
+        scanned(pair_network(), left, inputs={"right": table})
+
+
+def test_partners_may_be_arrays(folders: tuple[Path, Path]) -> None:
+    left, right = folders
+    arrays = left.parent / "arrays"
+    arrays.mkdir()
+    for seed in range(COUNT):
+        np.save(arrays / f"{seed:02}.npy", np.asarray(smooth_image(seed + 50, SIDE)))
+    plates = []
+    for number, partners in enumerate((right, arrays)):
+        to = left.parent / f"{number}.atlas"
+        with closing(
+            scanned(pair_network(), left, to, inputs={"right": partners}, projections=False)
+        ) as atlas:
+            plates.append([(hit.key, hit.score) for hit in atlas.hits("compare:0")])
+    assert plates[0] == plates[1]
+
+
 def test_a_network_whose_other_inputs_are_held_scans_a_folder_as_any_other(
     folders: tuple[Path, Path],
 ) -> None:
@@ -203,7 +231,7 @@ def test_a_network_whose_other_inputs_are_held_scans_a_folder_as_any_other(
         check_channel(atlas, "compare:0", maps[:, 0], top=3)
     other = pair_network().hold(right=torch.zeros(3, SIDE, SIDE))
     with pytest.raises(
-        RetroscopeError, match="was scanned with another right held for all images; give that"
+        RetroscopeError, match=r"was scanned with another 'right' held for all images; give that"
     ):
         rs.illustrate(atlas.path, other)
 
@@ -331,7 +359,7 @@ def test_the_viewer_reads_what_comes_with_an_image_from_where_the_scan_did(
     left, right = folders
     net = pair_network()
     with closing(scanned(net, left, inputs={"right": right}, projections=False)) as atlas:
-        read = ScannedImages(atlas, net).read(3)
+        read = ScannedImages(ScannedSource(atlas, net)).read(3)
         expected = net.prepare({"left": left / "03.png", "right": right / "03.bmp"})
         torch.testing.assert_close(read.tensor, expected.tensor)
         torch.testing.assert_close(read.others["right"], expected.others["right"])
@@ -354,6 +382,8 @@ def test_the_viewer_reads_what_comes_with_an_image_from_where_the_scan_did(
         (["x/1.bmp", "y/1.bmp"], ["1.png"], [None]),
         (["1.bmp"], ["2.png"], [None]),
         ([".hidden"], ["hidden"], [None]),
+        (["a.png"], ["a.jpg", "a.png"], [None, "a.png"]),
+        (["x/a.bmp"], ["x/a.jpg", "x/a.png"], [None, None]),
     ],
 )
 def test_the_partner_of_an_image_is_the_one_whose_path_ends_alike(
@@ -361,3 +391,14 @@ def test_the_partner_of_an_image_is_the_one_whose_path_ends_alike(
 ) -> None:
     lookup = _PathLookup(partners, keys)
     assert list(map(lookup.find, keys)) == expected
+
+
+def test_the_order_in_which_inputs_are_given_changes_no_digest(tmp_path: Path) -> None:
+    photo = tmp_path / "0.png"
+    smooth_image(0, SIDE).save(photo)
+    others = {"b": OtherList(["0.png"], str(tmp_path)), "a": OtherList(["1"], numbers=[[1.0]])}
+    digests = {
+        _digest_with_others(b"image", ImageList(["0.png"], [-1], (), str, others=given), 0)
+        for given in (others, dict(reversed(others.items())))
+    }
+    assert len(digests) == 1

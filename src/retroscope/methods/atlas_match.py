@@ -158,12 +158,12 @@ def _describe_other_inputs(stored: Mapping[str, Any], current: JsonObject) -> st
         return f"was scanned with look_at={stored.get('image')!r}; open the network with that"
     for input_name in before:
         if input_name not in now:
-            return f"was scanned with one {input_name} held for all images; give it"
+            return f"was scanned with {input_name!r} held for all images; give it"
         if before[input_name] != now[input_name]:
-            return f"was scanned with another {input_name} held for all images; give that"
+            return f"was scanned with another {input_name!r} held for all images; give that"
     for input_name in now:
         if input_name not in before:
-            return f"was scanned with a {input_name} for each image; do not hold one for all"
+            return f"was scanned with a {input_name!r} for each image; do not hold one for all"
     return "was scanned with another preprocessing of its other inputs; give the same"
 
 

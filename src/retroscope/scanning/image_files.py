@@ -76,7 +76,7 @@ def _digest_with_others(digest: bytes, image_list: ImageList, index: int) -> byt
     if not image_list.others:
         return digest
     joined = blake2b(digest, digest_size=_DIGEST_BYTES)
-    for value in (other.value(index) for other in image_list.others.values()):
+    for value in (other.value(index) for _, other in sorted(image_list.others.items())):
         joined.update(Path(value).read_bytes() if isinstance(value, str) else repr(value).encode())
     return joined.digest()
 

@@ -6,6 +6,7 @@ clips scans each folder of frames.
 
 from collections.abc import Sequence
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from retroscope.errors import ImageError
 from retroscope.imaging.frames import (
@@ -29,19 +30,22 @@ def find_clips(folder: str, glob: str | None) -> FoundFiles:
     if not files:
         raise _no_clips(folder, videos)
     found = choose_visible(files, folder, glob)
-    clips, left_out = _sort_out(Path(folder), found.paths)
-    if clips == [_HERE]:
+    sorted_out = _sort_out(Path(folder), found.paths)
+    clips, left_out = sorted_out.clips, [*sorted_out.frames_here, *sorted_out.left_out]
+    if not clips and sorted_out.frames_here:
         raise ImageError(
-            f"{folder!r} is one clip of {len(found.paths)} frames, and a scan compares several; "
-            "give the folder around the folders of the clips"
+            f"{folder!r} is one clip of {len(sorted_out.frames_here)} frames, and a scan compares "
+            "several; give the folder around the folders of the clips"
         )
+    if not clips:
+        raise _no_clips(folder, videos)
     notes = [
         *found.notes,
         *_note_clips(clips),
         *note_omitted(left_out, "other file"),
         *note_omitted(videos, "video"),
     ]
-    return FoundFiles(folder, [clip for clip in clips if clip != _HERE], notes)
+    return FoundFiles(folder, clips, notes)
 
 
 def refuse_single_images(keys: Sequence[str]) -> None:
@@ -55,20 +59,30 @@ def refuse_single_images(keys: Sequence[str]) -> None:
         )
 
 
-def _sort_out(root: Path, paths: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The paths of volumes and clips in order, and the files that are neither."""
-    clips, left_out = list[str](), list[str]()
+class _SortedFiles(NamedTuple):
+    """The paths of volumes and clips in order, the frames in the folder of all, and other files."""
+
+    clips: list[str]
+    frames_here: list[str]
+    left_out: list[str]
+
+
+def _sort_out(root: Path, paths: Sequence[str]) -> _SortedFiles:
+    """What files are. A folder is a clip if it has several frames, and more frames than volumes."""
+    found = _SortedFiles([], [], [])
     for folder, files in group_frames(paths):
         volumes = _volumes_of(root, files)
         frames = [path for path in files if path not in volumes]
-        is_clip = len(frames) > 1
-        if is_clip:
-            clips.append(folder)
-            left_out += sorted(volumes)
+        if len(frames) <= max(len(volumes), 1):
+            found.clips.extend(sorted(volumes))
+            found.left_out.extend(frames)
+            continue
+        found.left_out.extend(sorted(volumes))
+        if folder == _HERE:
+            found.frames_here.extend(frames)
         else:
-            clips += sorted(volumes)
-            left_out += frames
-    return (clips if clips == [_HERE] else [clip for clip in clips if clip != _HERE]), left_out
+            found.clips.append(folder)
+    return found
 
 
 def _volumes_of(root: Path, files: Sequence[str]) -> set[str]:

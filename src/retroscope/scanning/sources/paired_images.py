@@ -23,7 +23,7 @@ from retroscope.input_binding import undeclared_inputs_error
 from retroscope.methods.atlas_match import check_same_inputs
 from retroscope.module_inputs import ImageInput, OtherInput
 from retroscope.network import AnyImage, Network
-from retroscope.scanning.sources.folders import find_files, is_hidden
+from retroscope.scanning.sources.folders import ARRAY_SUFFIXES, find_files, is_hidden
 from retroscope.scanning.sources.image_list import ImageList, OtherList, join_other_lists
 from retroscope.scanning.sources.listing import ShardedSource
 
@@ -66,7 +66,7 @@ def pair_images(net: Network, image_list: ImageList, sources: OtherSources | Non
 def _partners(name: str, source: object, kind: OtherInput) -> "_Partners":
     if not isinstance(source, str | Path):
         raise ImageError(
-            f"{name} is {shorten(source)}; give a folder of files named as the images, or a CSV "
+            f"{name} is {shorten(source)}; give a folder of files named like the images, or a CSV "
             "file whose first column names the images",
             parameter="inputs",
         )
@@ -110,10 +110,10 @@ class _Partners:
         """The folder that paths are relative to, and the value for each image by its path."""
         if PurePath(self.source).suffix.lower() == TABLE_SUFFIX:
             root = str(Path(self.source).parent) if self.is_image else ""
-            return root, dict(self._read_table())
+            return root, self._read_table()
         if not Path(self.source).is_dir():
             raise ImageError(
-                f"{self.name} is not at {self.source!r}; give a folder of files named as the "
+                f"{self.name} is not at {self.source!r}; give a folder of files named like the "
                 "images, or a CSV file",
                 parameter="inputs",
             )
@@ -123,10 +123,22 @@ class _Partners:
                 f"folder {self.source!r}",
                 parameter="inputs",
             )
-        paths = find_files(Path(self.source), None, SUFFIXES)
+        folder = Path(self.source)  # arrays are images where it has no others, as in a scan
+        paths = find_files(folder, None, SUFFIXES) or find_files(folder, None, ARRAY_SUFFIXES)
         return self.source, {path: path for path in paths if not is_hidden(path)}
 
-    def _read_table(self) -> Iterator[tuple[str, str]]:
+    def _read_table(self) -> Mapping[str, str]:
+        """The value for each image. Raises if there are two for one."""
+        values: dict[str, str] = {}
+        for path, value in self._read_rows():
+            if values.setdefault(path, value) != value:
+                raise ImageError(
+                    f"{self.source!r} has two values of {self.name!r} for {path!r}; keep one",
+                    parameter="inputs",
+                )
+        return values
+
+    def _read_rows(self) -> Iterator[tuple[str, str]]:
         """The first column names the image; the column of the input's name has its value."""
         try:
             with Path(self.source).open(newline="", encoding="utf-8-sig") as lines:
@@ -172,8 +184,8 @@ def _match(partners: _Partners, image_list: ImageList) -> OtherList:
 class _PathLookup:
     """Finds the partner of a key among paths.
 
-    It has the key's path, perhaps with another ending. Otherwise they share the end of their paths,
-    which no other key and no other partner has.
+    It has the key's path. Otherwise it has the path with another ending, or they share the end of
+    their paths, which no other key and no other partner has.
     """
 
     def __init__(self, paths: Sequence[str], keys: Sequence[str]) -> None:
@@ -183,7 +195,10 @@ class _PathLookup:
         """The path that belongs to a key, if there is one."""
         if key in self._paths:
             return key
-        return self._by_stem.get(_without_suffix(key)) or self._find_by_end(key)
+        stem = _without_suffix(key)
+        if self._keys_by_stem[stem] == key and self._by_stem.get(stem):
+            return self._by_stem[stem]
+        return self._find_by_end(key)
 
     def _find_by_end(self, key: str) -> str | None:
         ends = (end for end in _ends(key) if self._keys_by_end[end] == key)
@@ -192,6 +207,10 @@ class _PathLookup:
     @cached_property
     def _by_stem(self) -> dict[str, str | None]:
         return _owners((path, [_without_suffix(path)]) for path in self._paths)
+
+    @cached_property
+    def _keys_by_stem(self) -> dict[str, str | None]:
+        return _owners((key, [_without_suffix(key)]) for key in self.keys)
 
     @cached_property
     def _by_end(self) -> dict[str, str | None]:
