@@ -200,7 +200,46 @@ def test_wrong_numbers_are_refused(numbers_given: Any, advice: str) -> None:
     assert advice in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("declare", "line"),
+    [
+        (
+            lambda: rs.ImageInput(mean=0.5),  # type: ignore[arg-type]
+            "mean is one number per channel, such as (0.5, 0.5, 0.5), not 0.5",
+        ),
+        (
+            lambda: rs.ImageInput(std=["a"]),  # type: ignore[list-item]
+            "std is one number per channel, such as (0.5, 0.5, 0.5), not ['a']",
+        ),
+        (
+            lambda: rs.NumberInput(-2),
+            "the shape of a NumberInput is one length or several, such as 3 or (2, 3), not -2",
+        ),
+        (
+            lambda: rs.NumberInput("3"),  # type: ignore[arg-type]
+            "the shape of a NumberInput is one length or several, such as 3 or (2, 3), not '3'",
+        ),
+        (
+            lambda: rs.NumberInput(3, dtype="long"),  # type: ignore[arg-type]
+            "the dtype of a NumberInput is one of torch, such as torch.long, not 'long'",
+        ),
+    ],
+)
+def test_a_wrong_kind_of_input_is_refused_where_it_is_declared(
+    declare: Callable[[], object], line: str
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        declare()
+    assert str(caught.value) == line
+
+
+def test_statistics_may_be_a_tensor_or_an_array() -> None:
+    kind = rs.ImageInput(mean=torch.tensor([0.5]), std=np.array([0.25]))  # type: ignore[arg-type]
+    assert (kind.mean, kind.std) == ((0.5,), (0.25,))
+
+
 def test_one_number_stands_for_a_shape_of_one() -> None:
+
     assert torch.equal(rs.NumberInput(1).tensor_of("age", 40), torch.tensor([40]))
     assert torch.equal(rs.NumberInput().tensor_of("age", [40.0]), torch.tensor(40.0))
 
@@ -232,7 +271,27 @@ def test_another_image_is_prepared_by_its_own_preprocessing(tmp_path: Path) -> N
     assert net["mul"].size == (8, 8)
 
 
+def test_the_image_that_is_looked_back_to_may_state_its_own_preprocessing() -> None:
+    """What counts as 0 and 1 as well, like a network of one image does."""
+    own = rs.ImageInput(mean=(1200,) * 3, std=(600,) * 3, value_range=(0, 10_000))
+    net = Network(built(Pair), input_size=(SIDE, SIDE), inputs={"left": own, "right": "image"})
+    assert net.preprocessing.value_range == (0, 10_000)
+    scene = np.full((3, SIDE, SIDE), 1500, np.uint16)
+    prepared = net.prepare({"left": scene, "right": scene})
+    half = torch.full((3, SIDE, SIDE), (1500 - 1200) / 600)
+    torch.testing.assert_close(prepared.tensor, half)
+    torch.testing.assert_close(prepared.others["right"], half)
+
+
+def test_the_default_device_of_torch_is_not_that_of_the_network(pair: Network) -> None:
+    """As after `torch.set_default_device("cuda")` beside a network on the processor."""
+    with torch.device("meta"):
+        assert not pair.survey().needs_single_images
+        assert [layer.name for layer in pair.unlisted] == ["right_stem"]
+
+
 def test_a_pair_may_be_of_another_size_than_the_network(pair: Network) -> None:
+
     size = (16, 20)
     given = {"left": numbers(3, *size, seed=0).float(), "right": numbers(3, *size, seed=1).float()}
     assert rs.saliency(pair, given).values.shape == size

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 
-from retroscope.errors import RetroscopeError
+from retroscope.errors import ModelError, RetroscopeError
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -145,8 +145,23 @@ def _elements_match(values: Any, hint: Hint) -> bool:
     return all(_matches(value, kind) for value in values)
 
 
+def channel_values(name: str, values: object) -> tuple[float, ...]:
+    """One number per channel, from any sequence or array.
+
+    >>> channel_values("mean", np.array([0.5, 0.25]))
+    (0.5, 0.25)
+    """
+    try:
+        return tuple(float(value) for value in values)  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"{name} is one number per channel, such as (0.5, 0.5, 0.5), not {values!r}"
+        ) from error
+
+
 def _describe(hint: Hint) -> str:
     """What a type is called: `an integer or None`."""
+
     alternatives = list(_alternatives(hint))
     if Path in alternatives and str in alternatives:
         alternatives.remove(str)

@@ -31,7 +31,7 @@ def unlist_blind_layers(
     if not candidates or len(modules) < 2:
         return surveyed
     generator = torch.Generator().manual_seed(2)
-    images = torch.randn(2, 1, *shape, generator=generator)
+    images = torch.randn(2, 1, *shape, generator=generator, device="cpu")
     sample = partial(_sample_layers, surveyed, candidates)
     try:
         first = sample(modules[0], images[0])

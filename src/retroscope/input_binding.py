@@ -145,8 +145,8 @@ def _blank(net: "Network", spec: OtherInput, size: Size) -> torch.Tensor:
     if isinstance(spec, ImageInput):
         preparing = preparing_network(net, spec)
         shape = preparing.preprocessing.channels, *_size_beside(net, preparing, size)
-        return torch.zeros(shape, dtype=net.dtype)
-    return torch.zeros(spec.size, dtype=spec.dtype or net.dtype)
+        return torch.zeros(shape, dtype=net.dtype, device="cpu")
+    return torch.zeros(spec.size, dtype=spec.dtype or net.dtype, device="cpu")
 
 
 def random_modules(net: "Network", size: Size) -> Sequence[torch.nn.Module]:
@@ -163,7 +163,8 @@ def random_modules(net: "Network", size: Size) -> Sequence[torch.nn.Module]:
         blank = _blank(net, spec, size)
         pairs[name] = blank[None].repeat(2, *(1 for _ in blank.shape))
         if blank.is_floating_point():
-            noise = torch.randn(pairs[name].shape, generator=generator).to(blank.dtype)
+            shape = 2, *blank.shape
+            noise = torch.randn(shape, generator=generator, device="cpu").to(blank.dtype)
             noise[1] = 3 * noise[1] + 1
             pairs[name] = noise
     rows = [{name: pair[row : row + 1] for name, pair in pairs.items()} for row in (0, 1)]
@@ -177,7 +178,7 @@ def _with_other_values(net: "Network") -> torch.nn.Module:
     inputs = net.inputs
     for name, value in inputs.held.items():
         if isinstance(value, torch.Tensor) and value.is_floating_point():
-            noise = torch.randn(value.shape, generator=generator).to(value)
+            noise = torch.randn(value.shape, generator=generator, device="cpu").to(value)
             inputs = inputs.hold(name, value + noise)
     return bind_module(_original(net), inputs)
 
@@ -187,7 +188,7 @@ def preparing_network(net: "Network", spec: ImageInput) -> "Network":
     preparing, own = copy(net), net.preprocessing
     fit = spec.fit or (fit_to(spec.input_size) if spec.input_size else own.fit)
     preparing.inputs, preparing.preprocessing = None, replace(own, fit=fit)
-    if spec.mean or spec.std or spec.value_range:
+    if spec.mean or spec.std or spec.value_range is not None:
         preparing.preprocessing = state_preprocessing(
             fit,
             len(spec.mean) or len(spec.std) or own.channels,

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 
-from retroscope.argument_types import shorten
+from retroscope.argument_types import channel_values, shorten
 from retroscope.engine.held_inputs import CallPattern, HeldForward, InputSlot, held_forward
 from retroscope.errors import (
     ImageError,
@@ -43,6 +44,10 @@ class ImageInput:
     fit: Fit | None = None
     value_range: Sequence[float] | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", channel_values("mean", self.mean))
+        object.__setattr__(self, "std", channel_values("std", self.std))
+
     @property
     def description(self) -> str:
         """What it is, in words."""
@@ -68,8 +73,20 @@ class NumberInput:
     dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.shape, int):
-            object.__setattr__(self, "shape", (self.shape,))
+        shape = self.shape if isinstance(self.shape, Sequence) else (self.shape,)
+        if not all(isinstance(length, Integral) and length > 0 for length in shape):
+            raise ModelError(
+                "the shape of a NumberInput is one length or several, such as 3 or (2, 3), not "
+                f"{self.shape!r}",
+                parameter="inputs",
+            )
+        if not isinstance(self.dtype, torch.dtype | None):
+            raise ModelError(
+                "the dtype of a NumberInput is one of torch, such as torch.long, not "
+                f"{self.dtype!r}",
+                parameter="inputs",
+            )
+        object.__setattr__(self, "shape", tuple(map(int, shape)))
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -127,7 +144,7 @@ class NumberInput:
 
     @property
     def example(self) -> str:
-        """Such numbers as a text; of many, the first."""
+        """An example of such numbers as a text; only the first of many."""
         count = torch.Size(self.size).numel()
         step = 1 if self._takes_whole_numbers else 0.5
         return ",".join(f"{step * number:g}" for number in range(1, min(count, 3) + 1)) + (
@@ -145,7 +162,7 @@ def _count_numbers(shape: tuple[int, ...], noun: str) -> str:
 OtherInput = ImageInput | NumberInput
 
 _FEW = 8
-"""So many numbers are written one by one."""
+"""Up to this many numbers are written one by one."""
 
 
 def describe_value(value: object) -> str:

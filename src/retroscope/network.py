@@ -15,6 +15,7 @@ from retroscope.accepted_images import (
     infer_size,
     refuse_unknown_size,
 )
+from retroscope.argument_types import channel_values
 from retroscope.engine.batching import NetworkInput, Size
 from retroscope.engine.isolation import EXCLUSIVE_USE, device_of, dtype_of, unwrap
 from retroscope.engine.program import Survey
@@ -106,8 +107,9 @@ class Network:
     ) -> None:
         self.module, self.inputs = declare_inputs(as_module(module), inputs, look_at)
         own = self.inputs.own if self.inputs else ImageInput()
-        mean = _channel_values("mean", mean) or _channel_values("mean", own.mean)
-        std = _channel_values("std", std) or _channel_values("std", own.std)
+        mean = channel_values("mean", mean) or channel_values("mean", own.mean)
+        std = channel_values("std", std) or channel_values("std", own.std)
+        value_range = own.value_range if value_range is None else value_range
         fit = fit or own.fit or usual_fit(self.module, own.input_size or input_size)
         channels = len(mean) or len(std) or self._infer_channels(fit)
         self.preprocessing = state_preprocessing(
@@ -137,8 +139,7 @@ class Network:
         """The same network with another module, or with images fitted in another way."""
         network = Network(
             module,
-            mean=self.preprocessing.mean,
-            std=self.preprocessing.std,
+            **self.preprocessing.stated(),
             labels=self.labels,
             name=self.name,
             fit=fit,
@@ -385,13 +386,3 @@ def _assumptions(module: torch.nn.Module, size: Size, stated: Mapping[str, objec
         return []
     advice = "open it with rs.Network(module, input_size=..., mean=..., std=..., labels=...)"
     return [f"assumed of the module {kind}: {', '.join(assumed)}; {advice} to set them"]
-
-
-def _channel_values(name: str, values: object) -> tuple[float, ...]:
-    """One number per channel, from any sequence or array."""
-    try:
-        return tuple(float(value) for value in values)  # type: ignore[attr-defined]
-    except (TypeError, ValueError) as error:
-        raise ModelError(
-            f"{name} is one number per channel, such as (0.5, 0.5, 0.5), not {values!r}"
-        ) from error
