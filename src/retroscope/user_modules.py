@@ -242,9 +242,10 @@ def _parse_size(size: Any, rank: int = IMAGE_RANK) -> Size:
     """The length along each axis: one number for all, or the last ones of a shape such as
     (3, 224, 224).
     """
-    if isinstance(size, int):
-        return (size,) * rank
-    if len(size) < rank:
+    if isinstance(size, Integral):
+        return (int(size),) * rank
+
+    if len(size) < min(rank, IMAGE_RANK):  # a 3-D convolution may slide over the bands of images
         raise ValueError(size)
     return tuple(map(index, size[-rank:]))
 

@@ -173,7 +173,28 @@ def test_attributes_say_how_to_feed_a_module(written: Written) -> None:
     assert (net.preprocessing.mean, net.preprocessing.std) == ((0.5, 0.5, 0.4), (0.25, 0.5, 1.0))
 
 
-@pytest.mark.parametrize("size", ["20", "(20, 20)", "[3, 20, 20]", "torch.Size((1, 3, 20, 20))"])
+def test_a_3d_convolution_over_the_bands_of_images_takes_images(written: Written) -> None:
+    bands = "nn.Unflatten(1, (1, 8)), nn.Conv3d(1, 2, 3), nn.Flatten(1, 2), nn.Conv2d(12, 3, 3)"
+    statements = "net.input_size = (20, 30)", "net.mean, net.std = [0] * 8, [1] * 8"
+    net = rs.open_model(written(returning(f"nn.Sequential({bands})", *statements)))
+    assert net.input_size == (20, 30)
+    assert net.layers[-1].size == (16, 26)
+
+
+def test_one_number_is_the_length_of_signals(written: Written) -> None:
+    name = written(returning("nn.Conv1d(2, 4, 5)", "net.input_size = (400,)"))
+    net = rs.open_model(name, input_size=200)
+    assert net.input_size == (200,)
+    assert net.preprocessing.fit.size == (1, 200)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        *("20", "(20, 20)", "[3, 20, 20]", "torch.Size((1, 3, 20, 20))"),
+        "__import__('numpy').int64(20)",
+    ],
+)
 def test_a_size_may_be_one_number_or_the_last_two_of_a_shape(written: Written, size: str) -> None:
     assert rs.open_model(written(returning(CONV, f"net.input_size = {size}"))).input_size == (
         20,

@@ -13,6 +13,7 @@ from retroscope.argument_types import check_arguments
 from retroscope.engine.input_rank import input_rank
 from retroscope.engine.isolation import EXCLUSIVE_USE
 from retroscope.errors import ImageError, ModelError, choose, describe_error
+from retroscope.geometry import IMAGE_RANK
 from retroscope.imaging.image import Fit
 from retroscope.network import Network
 from retroscope.user_modules import SIZE_EXAMPLES, describe_non_module, fit_to
@@ -163,7 +164,8 @@ def _replace_preprocessing(
 
 def _scale_fit(fit: Fit, size: int | tuple[int, ...]) -> Fit:
     """A fit to another size that crops the same share of an image; of volumes, of each slice."""
-    stated = fit_to((size, size) if isinstance(size, int) else size)
+    sides = len(fit.shape[-IMAGE_RANK:])
+    stated = fit_to((size,) * sides if isinstance(size, int) else size)
     depth = fit.depth if stated.depth is None else stated.depth
     resized = replace(fit, size=stated.size, depth=depth)
     if fit.mode == "whole":
