@@ -175,7 +175,7 @@ def test_a_mask_of_another_size_and_an_empty_one_are_refused(
     np.save(tmp_path / "empty.npy", np.zeros(SIZE, np.uint8))
     for name, says in (
         ("small", "has 8x12x7 voxels, and the volume 8x12x8 as UNet takes it; give a mask of that"),
-        ("empty", "has no voxel above 0; these are in the mask"),
+        ("empty", "has no voxel above 0; those above half of the"),
     ):
         with pytest.raises(RetroscopeError, match=says):
             rs.cam(net, scan, target=f"1@{tmp_path / name}.npy")

@@ -27,8 +27,7 @@ _RANK = re.compile(r"box:\s*(-?\d+)\s*")
 _EDGES = re.compile(rf"box:{','.join([_NUMBER] * 4)}(?::(.+))?")
 _MASK = re.compile(r"mask:\s*(-?\d+)\s*")
 BOX_FORMS = (
-    "box:N (from 1, the most confident) or box:Y0,X0,Y1,X1, with :CLASS behind the edges if it "
-    "matters"
+    "box:N (1 is the most confident) or box:Y0,X0,Y1,X1, followed by :CLASS if the class matters"
 )
 
 

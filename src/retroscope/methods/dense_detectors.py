@@ -32,7 +32,7 @@ class BoxTensors(NamedTuple):
 
 
 NO_CHANCE = 1e-6
-"""The probability of pixels outside a box to be in its mask; so near to 0 or 1 is no gradient."""
+"""The probability that a pixel outside a box is in its mask. So close to 0 there is no gradient."""
 
 _SIDES = (1, 0, 3, 2)
 """From left, top, right, bottom to top, left, bottom, right."""

@@ -78,9 +78,9 @@ class Detector:
 
     `is_kind` says whether a module is one. `read` gives the detections of each image of a batch.
     `backbones` are the paths that the backbone may have in the module; its last maps are those that
-    heat maps use by default. With `finest_stride` they are the finest ones that boxes are predicted
-    from, but for strides below it. `head_of` gives the head of a module of this kind whose backbone
-    has no path of its own: the module that predicts boxes.
+    heat maps use by default. With `finest_stride` they are the finest maps of this stride or more
+    that boxes are predicted from. `head_of` gives the head, which predicts boxes, of a module of
+    this kind whose backbone has no path of its own.
     """
 
     name: str

@@ -30,8 +30,10 @@ def read_mask(net: Network, path: str, size: Size) -> Mask:
             "size"
         )
     if not mask.any():
-        white = "white pixel; white pixels" if len(size) == IMAGE_RANK else "voxel above 0; these"
-        raise RetroscopeError(f"the mask {path!r} has no {white} are in the mask")
+        empty = "no white pixel; white pixels are in the mask"
+        if len(size) != IMAGE_RANK:
+            empty = "no voxel above 0; those above half of the largest value are in the mask"
+        raise RetroscopeError(f"the mask {path!r} has {empty}")
     return mask
 
 

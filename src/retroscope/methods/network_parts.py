@@ -26,8 +26,8 @@ def backbone_layers(net: Network, survey: Survey) -> Sequence[Layer]:
 def layers_for_heat(net: Network, survey: Survey) -> Sequence[Layer]:
     """The layers of which the last one with maps is the default of heat maps.
 
-    Of a known detector or segmenter those of its backbone, and of a kind that predicts boxes from
-    maps of several strides those up to the finest ones that are read for it, but for strides below
+    Of a known detector or segmenter those of its backbone. Of a detector that predicts boxes from
+    maps of several strides those up to the finest of these maps, but none finer than
     `finest_stride`. All layers of other networks.
     """
     kind = detector_of(net.module)
@@ -60,8 +60,8 @@ def _layers_to_output(
 
 
 def _layers_to_stride(layers: Sequence[Layer], survey: Survey, stride: int) -> Sequence[Layer]:
-    """The layers up to the last one of at most this stride that more is made of than coarser
-    maps.
+    """The layers up to the last one of at most this stride that is read again after the first
+    coarser one.
     """
     coarse = (layer.index for layer in layers if _stride(layer) > stride)
     first_coarse = next(coarse, len(survey.steps))
@@ -77,8 +77,8 @@ def _stride(layer: Layer) -> float:
 
 
 def layers_before_head(net: Network, survey: Survey) -> Sequence[Layer]:
-    """The layers that features are read from: of the backbone of a known detector or segmenter, or
-    of all but its head; all layers of other networks.
+    """The layers that compute features: of a known detector or segmenter those of its backbone, or
+    all but those of its head; all layers of other networks.
     """
     backbone = backbone_layers(net, survey)
     if backbone:
