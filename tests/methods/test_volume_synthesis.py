@@ -260,7 +260,7 @@ def test_transforms_shrink_with_each_axis() -> None:
     assert Scale(2, 2)(SamplingFrame.of_canvas(*size), generator()).matrix[::4] == (0.5,) * 3
 
 
-TRANSFORMS = {
+TRANSFORMS: dict[str, tuple[Transform, ...]] = {
     "pad": (Pad(200),),
     "jitter": (Jitter(60),),
     "crop": (Crop(0.3, 1.0),),

@@ -23,7 +23,9 @@ from retroscope.cli.main import main
 from retroscope.errors import ImageError, RetroscopeError
 from retroscope.geometry import Box
 from retroscope.network import Network
+from retroscope.render.draw import draw
 from retroscope.results.projections import Projection
+from retroscope.scanning.pattern_pass import synthesize_into
 from retroscope.scanning.sources import list_images
 from retroscope.unit import Unit
 from tests.conftest import built
@@ -365,9 +367,18 @@ def test_show_draws_the_slice_and_says_which(atlas: Atlas, tmp_path: Path) -> No
 
 
 def test_what_is_made_of_images_alone_is_refused_in_a_line(atlas: Atlas, net: Network) -> None:
+    flat = Network(nn.Conv2d(1, 2, 3), input_size=(8, 8), mean=[0.0], name="flat")
     calls: dict[str, Callable[[], object]] = {
         "is a scan of volumes or clips": lambda: audit(atlas),
-        "no scores of volumes: it takes volumes, not images": lambda: rs.score(atlas.path, net),
+        "no patterns in an atlas of volumes: it takes volumes, not images": lambda: synthesize_into(
+            atlas.path, net, layers="first"
+        ),
+        "no dissection of volumes: it takes volumes, not images; leave out": lambda: rs.score(
+            atlas.path, net, masks=atlas.path.parent
+        ),
+        "the embedding flat takes images, and volumes volumes; give": lambda: rs.score(
+            atlas.path, net, embedding=flat
+        ),
     }
     for reason, call in calls.items():
         with pytest.raises(RetroscopeError, match=reason) as refusal:
@@ -455,3 +466,84 @@ def test_frames_in_an_archive_are_refused_before_the_scan(
     with pytest.raises(ImageError, match="is a single image, like all others, and the network"):
         rs.scan(net, archive, to=tmp_path / "o.atlas")
     assert not (tmp_path / "o.atlas").exists()
+
+
+# Where units see no slice, or all of them
+
+
+class OnPadding(nn.Module):
+    """A unit that fires most where it sees padding alone: above the image, and in front of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.far = nn.Conv3d(1, 2, 1, padding=(2, 1, 0))
+        nn.init.constant_(self.far.weight, -1.0)
+        nn.init.constant_(self.far.bias, 1.0)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps: torch.Tensor = self.far(x)
+        return maps.flatten(2).mean(2)
+
+
+def test_a_unit_that_sees_padding_alone_has_a_place_and_a_picture(tmp_path: Path) -> None:
+    for number in range(3):
+        values = np.random.default_rng(number).random((DEPTH, 8, 7)) + 0.5
+        np.save(tmp_path / f"{number}.npy", values.astype(np.float32))
+    net = Network(built(OnPadding), input_size=(DEPTH, 8, 7), mean=[0.0], name="padding")
+    with rs.scan(net, tmp_path, to=tmp_path / "a.atlas", layers="far", projections="all") as atlas:
+        for patch in atlas.plate("far:0").patches:
+            assert patch.position == (0, 0, 0)
+            assert list(patch.slices) == [0]  # the nearest
+            exact = rs.deconv(net, "far:0@0,0,0", tmp_path / patch.source)
+            assert patch.projection is not None
+            assert patch.projection.box == exact.box
+            assert patch.flat.slice_number == (0, DEPTH)
+            with pytest.raises(RetroscopeError, match="no slice 1 in this patch; its unit sees 0"):
+                patch.slice(1)
+        assert draw(atlas.plate("far:0")).width > 100
+        shown = _run("show", atlas.path, "far:0", "--context", "-o", tmp_path / "a.png")
+        assert shown.exit_code == 0
+
+
+class Gated(nn.Module):
+    """Maps that a gate scales, which the whole volume decides: one, or an image."""
+
+    def __init__(self, convolution: type[nn.Conv2d] | type[nn.Conv3d]) -> None:
+        super().__init__()
+        self.conv, self.gate = convolution(1, 3, 3), nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = self.conv(x)
+        gate = self.gate(maps.flatten(2).mean(2)).sigmoid()
+        scaled: torch.Tensor = maps * gate.view(*gate.shape, *[1] * (maps.dim() - 2))
+        return scaled.relu().flatten(2).mean(2)
+
+
+@pytest.mark.parametrize("size", [(12, 10), (DEPTH, 12, 10)])
+def test_the_projection_of_a_gated_unit_covers_the_whole_input(
+    size: tuple[int, ...], tmp_path: Path
+) -> None:
+    for number in range(3):
+        values = np.random.default_rng(number).random(size).astype(np.float32)
+        np.save(tmp_path / f"{number}.npy", values)
+    kind = nn.Conv2d if len(size) == 2 else nn.Conv3d
+    net = Network(built(lambda: Gated(kind)), input_size=size, mean=[0.0], name="gated")
+    gated = next(layer for layer in net.layers if layer.field.global_context)
+    with rs.scan(
+        net, tmp_path, to=tmp_path / "a.atlas", layers=gated.name, projections="all"
+    ) as atlas:
+        for patch in atlas.plate(f"{gated.name}:1").patches:
+            assert patch.projection is not None
+            exact = rs.deconv(net, patch.projection.unit, tmp_path / patch.source)
+            assert patch.projection.box == exact.box == Box.whole(size)
+            peak = np.abs(exact.pixels).max()
+            np.testing.assert_allclose(patch.projection.full(), exact.full(), atol=peak / 100)
+            strongest = patch.flat
+            assert strongest.box.size(2) == gated.field.box(*patch.position).size(2)
+        assert draw(atlas.plate(f"{gated.name}:1")).width > 100
+
+
+def test_volumes_that_an_atlas_cannot_store_are_refused_before_the_scan(tmp_path: Path) -> None:
+    net = Network(built(Volumes), input_size=(100, 512, 512), mean=[0.4], name="large")
+    with pytest.raises(RetroscopeError, match="volumes of 100x512x512 pixels are too large for an"):
+        rs.scan(net, tmp_path, to=tmp_path / "a.atlas")

@@ -34,7 +34,7 @@ from retroscope.scanning.persist import checkpoint_format, write_sweeps
 from retroscope.scanning.plan import (
     ScanPlan,
     refuse_less_than_one,
-    refuse_signals,
+    refuse_unsuitable_network,
     source_facts,
     stored_count,
 )
@@ -110,7 +110,7 @@ def scan(
     net = as_network(net).for_batches
     pass_precision = Precision.parse(precision)
     refuse_slow_precision(pass_precision, net.device)
-    refuse_signals(net)
+    refuse_unsuitable_network(net)
     refuse_less_than_one(top=top, per_class=per_class, batch_size=batch_size, workers=workers)
     class_rankings = ClassRankingRequest.parse(per_class, ranked_classes, classes=classes)
     source = ScanSource(images, glob, labels, class_folder, inputs)

@@ -20,6 +20,7 @@ from retroscope.scanning.class_ranking_request import ClassRankingRequest
 from retroscope.scanning.precision import Precision
 from retroscope.scanning.size_limits import (
     refuse_large_class_rankings,
+    refuse_large_images,
     refuse_too_many_classes,
     refuse_too_many_hits,
 )
@@ -156,7 +157,10 @@ def refuse_less_than_one(**counts: int | None) -> None:
             raise RetroscopeError(f"{name} is {count}; it must be 1 or more")
 
 
-def refuse_signals(net: Network) -> None:
-    """Raises for networks that take signals, of which an atlas would have nothing to show."""
+def refuse_unsuitable_network(net: Network) -> None:
+    """Raises for networks that take signals, of which an atlas would have nothing to show, or
+    images that it could not store.
+    """
     if net.rank < IMAGE_RANK:
         net.require_images("scan", instead="rs.activations and rs.deconv take one signal")
+    refuse_large_images(net.input_size)

@@ -1,12 +1,16 @@
 """How much a scan may accumulate: what a checkpoint can hold, and the memory there is."""
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 
+from retroscope.atlas.image_blobs import MAX_IMAGE_PIXELS
 from retroscope.engine.memory import available_memory
 from retroscope.errors import RetroscopeError
+from retroscope.geometry import INPUTS, format_size
 from retroscope.results.layers import Layer
+from retroscope.results.slice_stacks import MAX_SHEET_SIDE, VOLUME_RANK, sheet_size
 from retroscope.scanning.statistics.class_sums import CLASS_BYTES
 from retroscope.scanning.statistics.image_sample import SAMPLE_BYTES, SAMPLE_IMAGES
 from retroscope.scanning.statistics.topk import HIT_BYTES
@@ -18,6 +22,17 @@ MAX_LAYER_BYTES = 900_000_000
 _LABEL_BYTES = 8
 _CLASS_RANKINGS_SHARE = 0.5
 """How much of a checkpoint, and of the memory that is available, rankings by class may take."""
+
+
+def refuse_large_images(size: Sequence[int]) -> None:
+    """Raises for images of which an atlas could not hold one; of a volume it holds all slices."""
+    sheet = sheet_size(size) if len(size) == VOLUME_RANK else size
+    if prod(sheet) > MAX_IMAGE_PIXELS or max(sheet) > MAX_SHEET_SIDE:
+        raise RetroscopeError(
+            f"{INPUTS[len(size)]}s of {format_size(size)} pixels are too large for an atlas, which "
+            f"stores up to {MAX_IMAGE_PIXELS:,} pixels of each; give a smaller input_size",
+            parameter="input_size",
+        )
 
 
 def refuse_too_many_hits(max_hits: int, layers: Sequence[Layer]) -> None:

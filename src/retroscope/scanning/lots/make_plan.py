@@ -33,7 +33,7 @@ from retroscope.scanning.lots.whole_files import PlanError, explain_failure
 from retroscope.scanning.one_pass import choose_batch_size
 from retroscope.scanning.plan import (
     refuse_less_than_one,
-    refuse_signals,
+    refuse_unsuitable_network,
     source_facts,
 )
 from retroscope.scanning.precision import Precision, to_bfloat16
@@ -85,7 +85,7 @@ def make_plan(
     """
     net, folder = as_network(net).for_batches, PlanFolder(Path(to))
     _refuse_no_source(opened)
-    refuse_signals(net)
+    refuse_unsuitable_network(net)
     refuse_less_than_one(
         top=top,
         per_class=per_class,

@@ -6,11 +6,12 @@ the network is up to the caller.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
-from retroscope.geometry import Box
+from retroscope.geometry import IMAGE_RANK, Box
 from retroscope.results.projections import Pixels
 
 SHARES = (0.05, 0.1, 0.2, 0.35, 0.5)
@@ -39,21 +40,27 @@ def kept_count(pixels: int, share: float) -> int:
 
 def projection_strength(pixels: Pixels) -> Values:
     """How much each pixel of a projection counts: its absolute values, summed over the colours."""
-    strength: Values = np.abs(pixels).sum(axis=2, dtype=np.float64)
+    strength: Values = np.abs(pixels).sum(axis=-1, dtype=np.float64)
     return strength
 
 
-def blob_strength(field: Box, visible: Box) -> Values:
-    """Values that fall with the distance from the middle of a field, on its visible pixels."""
-    rows = np.arange(visible.top, visible.bottom) - (field.top + field.bottom - 1) / 2
-    columns = np.arange(visible.left, visible.right) - (field.left + field.right - 1) / 2
-    distances: Values = rows[:, None] ** 2 + columns[None, :] ** 2
+def blob_strength(field: Box, visible: Box, rank: int = IMAGE_RANK) -> Values:
+    """Values that fall with the distance from the middle of a field, on its visible pixels.
+
+    `rank` is the number of axes: 3 for volumes.
+    """
+    pairs = zip(field.intervals(rank), visible.intervals(rank), strict=True)
+    squares = [
+        (np.arange(*seen, dtype=np.float64) - (start + stop - 1) / 2) ** 2
+        for (start, stop), seen in pairs
+    ]
+    distances: Values = reduce(np.add.outer, squares)
     return -distances
 
 
-def random_strength(visible: Box, random: np.random.Generator) -> Values:
+def random_strength(visible: Box, random: np.random.Generator, rank: int = IMAGE_RANK) -> Values:
     """A random value for each pixel: the largest of them are a random mask."""
-    return random.random((visible.height, visible.width))
+    return random.random(visible.size(rank))
 
 
 def kept_share(activations: Sequence[float], full: float) -> Values:

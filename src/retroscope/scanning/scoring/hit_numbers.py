@@ -16,6 +16,7 @@ from retroscope.methods.deconv.deconv import project_requests
 from retroscope.network import Network
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
+from retroscope.results.slice_stacks import to_stack
 from retroscope.scanning.scoring.dependence import dependence, random_twin, strongest_other
 from retroscope.scanning.scoring.faithfulness import (
     SHARES,
@@ -87,12 +88,14 @@ class HitScorer:
 
         Chance is seeded by the hit, so an interrupted run gives the same numbers.
         """
-        box, (y, x) = projection.box, hit.unit.position or (0, 0)
+        assert hit.unit.position is not None
+        box, rank = projection.box, len(hit.unit.position)
+        y, x = to_stack(hit.unit.position, self._layer.size)
         random = np.random.default_rng([hit.unit.channel or 0, hit.number, y, x])
         return {
             "projection": projection_strength(projection.pixels),
-            "random": random_strength(box, random),
-            "blob": blob_strength(self._layer.field.box(y, x), box),
+            "random": random_strength(box, random, rank),
+            "blob": blob_strength(self._layer.field.box(*hit.unit.position), box, rank),
         }
 
     def patch(self, hits: Sequence[Hit]) -> list[HitNumbers]:
@@ -102,8 +105,9 @@ class HitScorer:
     def _patch(self, hit: Hit) -> HitNumbers:
         assert hit.unit.position is not None
         assert hit.unit.channel is not None
-        box = self._layer.field.box(*hit.unit.position).clip(*hit.image.size)
-        full, alone = self._activations(hit, box, [np.ones((box.height, box.width), np.bool_)])
+        size = hit.image.size
+        box = self._layer.field.box(*hit.unit.position).clip_to(size)
+        full, alone = self._activations(hit, box, [np.ones(box.size(len(size)), np.bool_)])
         blank = float(self._run_blank(hit.image)[(hit.unit.channel, *hit.unit.position)])
         return {"patch_share": HitNumber(*kept_share([alone, blank], full).tolist())}
 
@@ -142,11 +146,15 @@ class HitScorer:
         others: list[Hit | None] = []
         for hit in hits:
             assert hit.unit.position is not None
-            y, x = hit.unit.position
+            position = hit.unit.position
             maps = run_layer(self._net, self._layer, [hit.image])[0]
-            channel = strongest_other(maps[:, y, x], hit.unit.channel or 0)
-            unit = Unit(self._layer.name, channel, (y, x))
-            others.append(None if channel is None else Hit(unit, hit.number, hit.image))
+            index: tuple[slice | int, ...] = (slice(None), *position)
+            channel = strongest_other(maps[index], hit.unit.channel or 0)
+            if channel is None:
+                others.append(None)
+                continue
+            unit = Unit(self._layer.name, channel, position)
+            others.append(Hit(unit, hit.number, hit.image))
         return others
 
     def _project_in_twins(self, hits: Sequence[Hit]) -> list[Projection]:
@@ -171,9 +179,9 @@ class HitScorer:
 
     def _keep(self, image: torch.Tensor, box: Box, mask: PixelMask) -> torch.Tensor:
         masked = self._fill.expand_as(image).clone()
-        rows, columns = slice(box.top, box.bottom), slice(box.left, box.right)
         pixels = torch.from_numpy(mask).expand(image.shape[0], *mask.shape)
-        masked[:, rows, columns][pixels] = image[:, rows, columns][pixels]
+        inside = (slice(None), *box.slices(mask.ndim))
+        masked[inside][pixels] = image[inside][pixels]
         return masked
 
 

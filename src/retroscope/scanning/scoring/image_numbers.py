@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -46,8 +47,8 @@ class ScoredImages:
 def embed_images(images: ScoredImages) -> Values:
     """A unit vector for each image: the means of the network's last maps."""
     layer = last_spatial_layer(images.net, images.net.input_size)
-    means = [batch.maps.double().mean(dim=(2, 3)).numpy() for batch in _iterate(images, layer)]
-    return unit_vectors(np.concatenate(means))
+    means = [batch.maps.double().flatten(2).mean(dim=2) for batch in _iterate(images, layer)]
+    return unit_vectors(torch.cat(means).numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +63,13 @@ class LayerSummary:
 
 def summarise_layer(images: ScoredImages, layer: Layer) -> LayerSummary:
     """One pass over the images."""
-    positions = len(images.indices) * layer.size[0] * layer.size[1]
+    positions = len(images.indices) * prod(layer.size)
     largest = LargestValues(layer.channels, positions)
     maxima = np.zeros((len(images.indices), layer.channels))
     start = 0
     for batch in _iterate(images, layer):
         finite = torch.where(batch.maps.isfinite(), batch.maps, -torch.inf)
-        maxima[start : start + len(batch.indices)] = finite.amax(dim=(2, 3)).double().numpy()
+        maxima[start : start + len(batch.indices)] = finite.flatten(2).amax(dim=2).double().numpy()
         largest.add(batch.maps)
         start += len(batch.indices)
     return LayerSummary(maxima, largest.thresholds())

@@ -75,7 +75,7 @@ def unit_activations(
 def _value_at(maps: torch.Tensor, unit: Unit) -> float:
     assert unit.channel is not None
     assert unit.position is not None
-    return float(maps[unit.channel, unit.position[0], unit.position[1]])
+    return float(maps[(unit.channel, *unit.position)])
 
 
 def _run(net: Network, layer: Layer, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -98,7 +98,7 @@ class InputCache:
     """The images of a list as the network takes them; the last ones used are kept."""
 
     def __init__(self, net: Network, image_list: ImageList, *, workers: int) -> None:
-        self._net, self._image_list, self._workers = net, image_list, workers
+        self.net, self._image_list, self._workers = net, image_list, workers
         self._inputs: OrderedDict[int, NetworkInput] = OrderedDict()
 
     def read(self, images: Sequence[int]) -> dict[int, NetworkInput]:
@@ -114,15 +114,16 @@ class InputCache:
         return inputs
 
     def _read(self, image: int) -> NetworkInput:
-        return read_input(self._net, self._image_list, image)[0]
+        return read_input(self.net, self._image_list, image)[0]
 
 
 def mean_colour(cache: InputCache, images: Sequence[int]) -> torch.Tensor:
-    """The mean over all pixels of some of these images, as an input (channels, 1, 1).
+    """The mean over all pixels of some of these images, as an input (channels, 1, 1); of volumes
+    with one more dimension.
 
     Up to 64 images, evenly spaced in their list.
     """
     step = max(1, len(images) // _SAMPLED_IMAGES)
     inputs = cache.read(images[::step][:_SAMPLED_IMAGES])
-    means = [image.tensor.double().mean(dim=(1, 2)) for image in inputs.values()]
-    return torch.stack(means).mean(dim=0)[:, None, None]
+    means = [image.tensor.double().flatten(1).mean(dim=1) for image in inputs.values()]
+    return torch.stack(means).mean(dim=0).view(-1, *[1] * cache.net.rank)

@@ -8,8 +8,9 @@ from retroscope.argument_types import check_arguments
 from retroscope.atlas.layer_selection import atlas_layers, split_names
 from retroscope.atlas.writer import extend_atlas
 from retroscope.errors import RetroscopeError
+from retroscope.geometry import INPUTS
 from retroscope.methods.atlas_match import rules_of_atlas
-from retroscope.network import AnyNetwork, as_network
+from retroscope.network import AnyNetwork, Network, as_network
 from retroscope.progress import ProgressListener, ProgressReporter, ignore_progress
 from retroscope.results.layers import Layer
 from retroscope.results.unit_numbers import (
@@ -93,9 +94,12 @@ def score(
     same are not computed again, so that an interrupted run can be resumed.
     """
     net = as_network(net).for_batches
-    net.require_images("scores", instead="the statistics of the scan are in the atlas")
+    embedding = None if embedding is None else as_network(embedding)
+    _refuse_another_kind(net, embedding)
     refuse_less_than_one(hits=hits, workers=workers)
     groups = _choose_groups(numbers, has_masks=masks is not None)
+    if DISSECTION in groups:
+        net.require_images("dissection", instead="leave out the masks")
     with extend_atlas(atlas) as (scanned, writer):
         image_list = list_scanned_images(scanned, images, glob=glob, labels=None)
         image_list = pair_scanned_images(net, image_list, scanned, inputs)
@@ -110,7 +114,7 @@ def score(
             groups,
             hits,
             workers or default_workers(),
-            embedding=None if embedding is None else as_network(embedding),
+            embedding=embedding,
             masks=None if masks is None else open_masks(masks, image_list.keys),
         )
         refuse_changed_files(writer, image_list, range(len(image_list.keys)))
@@ -118,6 +122,15 @@ def score(
         if before is not None and work:
             before(request, work)
         _run(request, work, progress=progress)
+
+
+def _refuse_another_kind(net: Network, embedding: Network | None) -> None:
+    if embedding is not None and embedding.rank != net.rank:
+        raise RetroscopeError(
+            f"the embedding {embedding.name} takes {INPUTS[embedding.rank]}s, and {net.name} "
+            f"{INPUTS[net.rank]}s; give a network of {INPUTS[net.rank]}s",
+            parameter="embedding",
+        )
 
 
 def _choose_groups(numbers: Sequence[str], *, has_masks: bool) -> tuple[str, ...]:
