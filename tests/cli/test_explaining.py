@@ -220,6 +220,8 @@ def test_explain_leaves_out_what_units_add_on_request(retroscope: Retroscope) ->
         (["explain", TINY, "cat.png", "-o", "page.txt"], "use .png, .jpg, .webp, .html or .pdf"),
         (["cam", TINY, "cat.png", "-o", "heat.txt"], "use .png, .jpg, .webp or .pdf"),
         (["explain", TINY, "no.png"], "cannot open 'no.png'"),
+        (["score", "no.atlas", "none.py:net"], "no atlas 'no.atlas'"),
+        (["serve", "no.atlas", "--model", "none.py:net"], "no atlas 'no.atlas'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(
@@ -230,6 +232,21 @@ def test_a_mistake_is_one_line_and_status_2(
     assert said.err.startswith("retroscope: ")
     assert len(said.err.splitlines()) == 1
     assert says in said.err
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    retroscope: Retroscope, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the file is not named: its name follows from the image and the network."""
+
+    def open_model(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("the network is opened")
+
+    monkeypatch.setattr("retroscope.cli.options.OpenOptions.open", open_model)
+    (desk / "cat.nets.tiny.explained.png").mkdir()
+    said = retroscope("explain", TINY, "cat.png")
+    assert said.status == 2
+    assert "cannot write 'cat.nets.tiny.explained.png': it is a folder" in said.err
 
 
 # Detectors

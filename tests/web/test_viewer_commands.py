@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from socket import create_server
 from urllib.request import urlopen
 
 import pytest
@@ -179,3 +180,14 @@ def test_a_browser_is_opened_unless_told_not_to(
     server.serve(atlas, browser=False)
     assert len(opened) == 1
     assert opened[0].startswith("http://127.0.0.1:")
+
+
+def test_a_port_in_use_is_named_in_plain_words(atlas: Path) -> None:
+    with create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RetroscopeError) as raised:
+            server.serve(atlas, port=port, browser=False)
+    assert str(raised.value) == (
+        f"cannot serve on 127.0.0.1 port {port} (Address already in use); check the host, or use "
+        "port 0 for any free port"
+    )

@@ -311,7 +311,9 @@ def explain(
     from retroscope.methods.explain import explain as compute_explanation
 
     refuse_drawing_options(output, as_json=as_json)
-    check_writable(output, [image], accept_page=True)
+    is_drawn = output is not None or not as_json
+    path = output or default_path(Path(image).stem, model_name(model), "explained")
+    check_writable(path if is_drawn else None, [image], accept_page=True)
     with _open_optional_atlas(atlas) as reference:
         net = opening.open(model)
         with stdout_to_stderr(), show_large_work("projection") as progress:
@@ -330,9 +332,8 @@ def explain(
         from retroscope.results.as_json import explanation_json
 
         print_json(explanation_json(explanation))
-    if output is None and as_json:
+    if not is_drawn:
         return
-    path = output or default_path(Path(image).stem, model_name(model), "explained")
     write = _write_page if path.suffix.lower() in PAGE_SUFFIXES else write_drawing
     write(explanation, path, to_stderr=as_json, colours=colours, tone=tone)
 

@@ -165,6 +165,13 @@ def check_atlas_writable(path: Path) -> None:
         check_can_become_atlas(path)
 
 
+def check_atlas(path: str) -> None:
+    """Raises before a network is opened if there is no atlas at this path."""
+    from retroscope.atlas.reader import open_atlas
+
+    open_atlas(path).close()
+
+
 def create_folder(folder: Path) -> None:
     """Creates a folder unless it exists."""
     try:

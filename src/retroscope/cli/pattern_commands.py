@@ -154,7 +154,8 @@ def synthesize(
     objectives = _parse_objectives(unit, target, channels)
     path = output or _default_path(model, unit or str(target), channels, synthesis)
     refuse_drawing_options(output, as_json=as_json)
-    check_writable(path, [synthesis.seed_image or ""])
+    is_drawn = output is not None or not as_json
+    check_writable(path if is_drawn or save_every else None, [synthesis.seed_image or ""])
     net = opening.open(model)
     naturals = _natural_maxima(atlas, net, objectives)
     with stdout_to_stderr(), show_large_work("step") as listener:
@@ -166,7 +167,7 @@ def synthesize(
         click.echo(line, err=True)
     if as_json:
         print_json([pattern_json(pattern) for pattern in patterns])
-    if output is not None or not as_json:
+    if is_drawn:
         result = patterns[0] if len(patterns) == 1 else patterns
         write_drawing(result, path, to_stderr=as_json, bare=bare)
 

@@ -18,6 +18,7 @@ from retroscope.cli.options import (
     refuse_options,
     stdout_to_stderr,
 )
+from retroscope.cli.output import check_atlas
 from retroscope.cli.parameter_types import parse_scores
 from retroscope.cli.progress_bar import format_duration, show_resumable_progress
 from retroscope.cli.scan_options import glob_option
@@ -123,6 +124,7 @@ def score(
         raise RetroscopeError("no network given; name the MODEL that was scanned, or give --names")
     if model is None:
         _refuse_options_of_numbers()
+    check_atlas(atlas)
     refuse_second_writer(Path(atlas))
     if names is not None:
         _add_names(atlas, names)

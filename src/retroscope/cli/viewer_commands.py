@@ -12,7 +12,7 @@ from retroscope.cli.options import (
     open_options,
     refuse_network_options,
 )
-from retroscope.cli.output import check_parent
+from retroscope.cli.output import check_atlas, check_parent
 from retroscope.cli.progress_bar import show_progress
 
 _compare_option = click.option(
@@ -79,6 +79,7 @@ def serve(
         refuse_network_options("images", "glob")
     if not is_local(host):
         click.echo(_describe_exposure(host, has_network=model is not None), err=True)
+    check_atlas(atlas)
     net = None if model is None else opening.open_to_scan(model)
     run_server(
         atlas,
