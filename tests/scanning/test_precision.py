@@ -1,13 +1,19 @@
 """A sweep in narrow numbers ends with the winners, places and scores of the full ones."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from retroscope.engine.batching import NetworkInput
 from retroscope.errors import ModelError, RetroscopeError
+from retroscope.network import Network
+from retroscope.scanning import image_pass
 from retroscope.scanning.job import scan
+from retroscope.scanning.one_pass import LayerSweeps, sweep_batch
 from tests.conftest import no_trace
 from tests.scanning.scans import OF_TINY, SIDE, network, tiny, write_images
 
@@ -37,6 +43,26 @@ def test_hits_are_those_of_the_full_scan(folder: Path, tmp_path: Path, top: int)
         assert slim.maximum == wide.maximum, "the highest value is that of the best hit"
         assert slim.mean == pytest.approx(wide.mean, rel=0.02)
         assert slim.images == wide.images
+
+
+def test_batches_of_candidates_are_as_large_in_memory(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bfloat16, twice as many images; the images that are scored again are in float32."""
+    sizes = list[tuple[torch.dtype, int]]()
+
+    def record(
+        net: Network, sweeps: LayerSweeps, images: Sequence[NetworkInput], **rest: Any
+    ) -> object:
+        sizes.append((net.dtype, len(images)))
+        return sweep_batch(net, sweeps, images, **rest)
+
+    monkeypatch.setattr(image_pass, "sweep_batch", record)
+    scan(tiny(), folder, to=tmp_path / "a.atlas", layers=OF_TINY, precision="bf16", batch_size=8)
+    narrow = [size for dtype, size in sizes if dtype == torch.bfloat16]
+    assert narrow == [16, 16, 8]
+    assert {size for dtype, size in sizes if dtype == torch.float32} <= set(range(1, 9))
+    assert len(sizes) > len(narrow)
 
 
 def test_classes_are_counted_once_and_for_all_images(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ from tests.scanning.statistics.sweep_definition import Batch, assert_same_arrays
 
 EXACT = ("maximum", "minimum", "fired_positions", "non_finite", "positions")
 SHAPES = [(1, 1, 1, 1), (3, 5, 9, 8), (2, 1030, 3, 3), (5, 24, 1, 130), (1, 64, 28, 28)]
+SHAPES += [(2, 17, 1, positions) for positions in (2, 3, 4, 5, 6, 7, 63, 65, 66, 67)]
+"""Four positions are reduced at once, and 64 are summed in single precision."""
 
 
 @pytest.fixture
@@ -64,7 +66,9 @@ def test_one_read_equals_several(shape: tuple[int, int, int, int], dtype: torch.
     for name in EXACT:
         np.testing.assert_array_equal(vars(found)[name], vars(plain)[name], err_msg=name)
     assert found.peaks is not None
-    assert found.peaks.equal(maps.flatten(2).argmax(2))
+    assert found.troughs is not None
+    assert found.peaks.equal(maps.flatten(2).argmax(2).int())
+    assert found.troughs.equal(maps.flatten(2).argmin(2).int())
     for name in ("total", "squares"):  # halves: all sums are exact
         np.testing.assert_array_equal(vars(found)[name], vars(plain)[name], err_msg=name)
 
@@ -220,6 +224,22 @@ def test_compiled_counts_are_those_of_torch(values: list[float]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch_summary, "compiled_loops", lambda: None)
         assert found.equal(summary.histogram(HISTOGRAM_EDGES))
+
+
+@given(st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=1, max_size=9, unique=True))
+def test_counts_between_any_edges_are_those_of_a_search(edges: list[float]) -> None:
+    """The values are the edges themselves, their neighbours, and the ends of the scale."""
+    pytest.importorskip("numba")
+    edges = sorted(edges)
+    near = np.array(edges, np.float32)
+    values = [np.nextafter(near, np.float32(-np.inf)), near, np.nextafter(near, np.float32(np.inf))]
+    largest = np.finfo(np.float32).max
+    values.append(np.array([0.0, -0.0, largest, -largest, 1e-45, -1e-45, 1, -1], np.float32))
+    maxima = np.concatenate(values)
+    summary = summarise_plainly(torch.from_numpy(maxima)[:, None, None, None], Scratch())
+    found = summary.histogram(np.array(edges))
+    bins = np.searchsorted(edges, maxima.astype(np.float64), side="left")
+    assert found[0].tolist() == np.bincount(bins, minlength=len(edges) + 1).tolist()
 
 
 def test_the_kernel_for_gpus_is_right_in_the_interpreter_of_triton() -> None:
