@@ -159,6 +159,7 @@ CALLS: dict[str, Call] = {
     "the length of channels": lambda x: x.norm(dim=1),
     "normalised channels": lambda x: F.normalize(x, dim=1),
     "similar channels": lambda x: F.cosine_similarity(x, MAP, dim=1),
+    "a matrix for each place": lambda x: x.permute(0, 2, 3, 1)[..., None, :] @ numbers(6, 5, 4, 3),
     "the spread of channels": lambda x: x.var(1, keepdim=True),
     "a comparison": lambda x: x > 0,
     "one of two": lambda x: torch.where(GATE > 0, x, MAP),

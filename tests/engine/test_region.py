@@ -297,6 +297,7 @@ CODE: dict[str, Callable[[Tensor], Tensor]] = {
     "rows of a slice changed in place": lambda x: _changed_rows(x, x[:, 1:, 2:][:, :2]),
     "two slices of one map": lambda x: x[:, :, 2:] - x[:, :, :-2],
     "similar channels": lambda x: x * F.cosine_similarity(x, x.roll(1, 1))[:, None],
+    "similar to a map": lambda x: x * F.cosine_similarity(x, numbers(1, 4, 16, 14))[:, None],
 }
 
 

@@ -82,6 +82,21 @@ def layer_norm_channels_last(x: Tensor) -> Tensor:
     return F.layer_norm(x.permute(0, 2, 3, 1), (6,)).permute(0, 3, 1, 2)
 
 
+def compare_with_a_map(x: Tensor) -> Tensor:
+    return x * F.cosine_similarity(x, numbers(1, 6, *x.shape[2:]), dim=1)[:, None]
+
+
+def multiply_by_a_matrix_for_each_place(x: Tensor) -> Tensor:
+    rows = x.permute(0, 2, 3, 1)[..., None, :] @ numbers(*x.shape[2:], 6, 6)
+    return rows.squeeze(3).permute(0, 3, 1, 2)
+
+
+def attend_to_values_for_each_place(x: Tensor) -> Tensor:
+    query, memory = x.permute(0, 2, 3, 1)[..., None, :], numbers(*x.shape[2:], 4, 6)
+    attended = F.scaled_dot_product_attention(query, memory, memory)
+    return attended.squeeze(3).permute(0, 3, 1, 2)
+
+
 def read_value(x: Tensor) -> Tensor:
     return x * float(x.max() > -1e9)
 
@@ -111,6 +126,9 @@ PARTS: dict[str, Callable[[], nn.Module]] = {
     "last rows": lambda: PlainCode(slice_rows),
     "shuffle_channels": lambda: PlainCode(shuffle_channels),
     "layer norm": lambda: PlainCode(layer_norm_channels_last),
+    "compared with a map": lambda: PlainCode(compare_with_a_map),
+    "a matrix for each place": lambda: PlainCode(multiply_by_a_matrix_for_each_place),
+    "values for each place": lambda: PlainCode(attend_to_values_for_each_place),
     "value read": lambda: PlainCode(read_value),
 }
 

@@ -4,6 +4,7 @@ Each function takes a `Place` and then the parameters of the torch function that
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -63,7 +64,8 @@ def matmul(at: Place, first: Any, other: Any) -> Motion:
     if len(at.result) != len(at.shape) or at.touches(-1):
         return Mix()
     is_first = isinstance(first, torch.Tensor) and tuple(first.shape) == at.shape
-    return Stay() if not at.touches(-2) or (is_first and other.dim() == 2) else Mix()
+    stays = not at.touches(-2) or (is_first and other.dim() == 2)
+    return Stay(pinned=at.has_varying_constant()) if stays else Mix()
 
 
 def batched_matmul(_at: Place, *_args: object, **_kwargs: object) -> Motion:
@@ -77,7 +79,7 @@ def multi_head_attention(_at: Place, *_args: object, **_kwargs: object) -> Motio
 
 def attention(at: Place, *_args: object, **_kwargs: object) -> Motion:
     """Tokens and their features are the last two dimensions; positions in front of them stay."""
-    return Mix() if at.touches(-1, -2) else Stay()
+    return Mix() if at.touches(-1, -2) else Stay(pinned=at.has_varying_constant())
 
 
 def conv_1d(at: Place, *_args: object, **_kwargs: object) -> Motion:
@@ -285,7 +287,9 @@ def similarity(
 ) -> Motion:
     """The cosine of two maps along a dimension, which is reduced."""
     del x2
-    return reduce(at, x1, dim) if len(at.result) == len(at.shape) - 1 else Mix()
+    motion = reduce(at, x1, dim) if len(at.result) == len(at.shape) - 1 else Mix()
+    is_pinned = at.has_varying_constant()
+    return replace(motion, pinned=is_pinned) if isinstance(motion, Move) else motion
 
 
 def largest(at: Place, first: object, dim: object = None, *args: Any, **kwargs: Any) -> Motion:

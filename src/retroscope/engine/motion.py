@@ -86,11 +86,12 @@ class Resample:
 class Move:
     """Positions stay; the dimensions that hold them get new numbers.
 
-    `batch`: and the images of a batch are taken apart.
+    `batch`: and the images of a batch are taken apart. `pinned` as for `Stay`.
     """
 
     axes: Axes
     batch: bool = False
+    pinned: bool = False
 
 
 @dataclass(frozen=True)

@@ -162,8 +162,10 @@ class _RegionRunner(ProgramInterpreter):
             return self._meet(step, call, inputs)
         if isinstance(motion, Stack):
             return self._meet(step, _bind(step, call), inputs, motion)
-        if isinstance(motion, Move) and len({self.regions[tensor] for tensor in inputs}) == 1:
+        has_one_region = len({self.regions[tensor] for tensor in inputs}) == 1
+        if isinstance(motion, Move) and not motion.pinned and has_one_region:
             region = cast("MapRegion", self.regions[inputs[0]])
+
             has_sizes = step.operation is not None and step.operation.has_size_arguments
             bound = call if has_sizes else _bind(step, call)
             return self._record(bound.run(self.execute), replace(region, axes=motion.axes))

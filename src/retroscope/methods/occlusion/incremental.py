@@ -275,7 +275,7 @@ def _affected_region(step: Step, operands: Sequence[PatchedMaps]) -> _AffectedRe
             return _AffectedRegion(spans, first.axes)
         case Stay(gated=False, pinned=False, batch=False):
             return _AffectedRegion(covering_spans(operands), first.axes)
-        case Move():
+        case Move(pinned=False):
             return _AffectedRegion(first.spans, motion.axes)
     return None
 
