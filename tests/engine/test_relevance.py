@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from retroscope.engine.call_rules import CallRule, LinearCall, LinearRule, SignalMap
 from retroscope.engine.linear_rules import ByWeights, FoldedNorm
 from retroscope.engine.operations import Role
-from retroscope.engine.relevance import Epsilon, Gamma, Secant
+from retroscope.engine.relevance import ConstantAttention, Epsilon, Gamma, Secant
 from retroscope.engine.rules import RELEVANCE, RuleBook
 from retroscope.errors import UnitError
 from retroscope.methods.deconv.deconv import deconv
@@ -408,3 +408,46 @@ def test_relevance_is_zennits(name: str, rule: LinearRule) -> None:
     shown = deconv(net, f"5:{channel}@3,3", image, rules=book_of(rule))
     relevance = shown.full().transpose(2, 0, 1) * image.numpy() / shown.activation
     np.testing.assert_allclose(relevance, expected[0].numpy(), rtol=1e-6, atol=1e-9)
+
+
+# Attention in one call
+
+
+class Attention(nn.Module):
+    """Positions of a map attend, by a call of torch with these keys and values for the tokens."""
+
+    def __init__(self, attend: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.conv, self.attend = nn.Conv2d(3, 4, 1), attend
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = self.conv(x)
+        tokens = self.attend(maps.flatten(2).transpose(1, 2))
+        return torch.tanh(tokens.transpose(1, 2).reshape(maps.shape))
+
+
+def project(attend: Callable[[torch.Tensor], torch.Tensor], rules: str | RuleBook) -> Array:
+    net = Network(built(lambda: Attention(attend)).double(), input_size=SIZE)
+    pixels: Array = deconv(net, "tanh:1@2,3", numbers(3, *SIZE), rules=rules).full()
+    return pixels
+
+
+@pytest.mark.parametrize("rules", ["gradient", "relevance"])
+def test_attention_may_be_called_with_its_values_first(rules: str) -> None:
+    fused = nn.functional.scaled_dot_product_attention
+    by_position = project(lambda tokens: fused(2 * tokens, tokens, tokens / 2), rules)
+    by_name = project(lambda x: fused(value=x / 2, key=x, query=2 * x), rules)
+    np.testing.assert_allclose(by_name, by_position, rtol=1e-9)
+    assert by_name.any()
+
+
+def test_values_that_are_constant_leave_the_signal_to_the_weights() -> None:
+    memory = numbers(1, 5, 4)
+
+    def look_up(tokens: torch.Tensor) -> torch.Tensor:
+        return nn.functional.scaled_dot_product_attention(tokens, memory, memory)
+
+    book = RuleBook("constant attention", {Role.ATTENTION: ConstantAttention()})
+    expected = project(look_up, "gradient")
+    np.testing.assert_allclose(project(look_up, book), expected, rtol=1e-9)
+    assert expected.any()

@@ -17,11 +17,11 @@ def positional(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
     kwargs = {_SYNONYMS.get(key, key): value for key, value in kwargs.items()}
     if args or not kwargs:
         return args, kwargs
-    first = next((name for name in ("input", "self", "tensors") if name in kwargs), "")
-    first = first or next(iter(kwargs))
+    first = next((name for name in _FIRST_NAMES if name in kwargs), "") or next(iter(kwargs))
     return (kwargs[first],), {key: value for key, value in kwargs.items() if key != first}
 
 
+_FIRST_NAMES = ("input", "self", "tensors", "query")
 _SYNONYMS = {"axis": "dim", "keepdims": "keepdim"}
 
 

@@ -144,10 +144,15 @@ class ConstantWeights:
 
 @dataclass(frozen=True)
 class ConstantAttention:
-    """Attention in one call passes the signal to the values; its weights are constants."""
+    """Attention in one call passes the signal to the values; its weights are constants, unless the
+    values are.
+    """
 
     def run(self, call: FunctionCall, record: PassRecord) -> object:
         del record
+        values = call.args[_VALUE] if len(call.args) > _VALUE else call.kwargs["value"]
+        if not values.requires_grad:
+            return call.run()
         args = tuple(
             value.detach() if place < _VALUE else value for place, value in enumerate(call.args)
         )
