@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-_CELLS, _CELL_BITS = 1024, 22
+_CELLS, _LOW_BITS = 1024, 22
 """A float32 is in one of these cells by its first ten bits: its sign, exponent and first digit."""
 
 
@@ -30,11 +30,12 @@ class BinLookup:
 @cache
 def bin_lookup(edges: tuple[float, ...]) -> BinLookup:
     """The lookup of the bins between these edges."""
-    first, last = (np.arange(_CELLS, dtype=np.uint32) << _CELL_BITS | low for low in (0, _LOW_BITS))
-    lowest, highest = (
-        _values(np.where(np.arange(_CELLS) < _CELLS // 2, *ends))
-        for ends in ((first, last), (last, first))
-    )
+    cells = np.arange(_CELLS, dtype=np.uint32)
+    smallest = cells << _LOW_BITS  # by magnitude
+    largest = smallest | ((1 << _LOW_BITS) - 1)
+    is_negative = cells >= _CELLS // 2
+    lowest = _values(np.where(is_negative, largest, smallest))
+    highest = _values(np.where(is_negative, smallest, largest))
     starts, stops = (np.searchsorted(edges, ends, side="left") for ends in (lowest, highest))
     return BinLookup(
         edges=np.append(np.asarray(edges, dtype=np.float64), np.inf),
@@ -43,10 +44,7 @@ def bin_lookup(edges: tuple[float, ...]) -> BinLookup:
     )
 
 
-_LOW_BITS = (1 << _CELL_BITS) - 1
-
-
 def _values(bits: npt.NDArray[np.uint32]) -> Floats:
     """The numbers that these bits of float32 stand for; those that are not finite as infinity."""
-    values = bits.astype(np.uint32).view(np.float32)
+    values = bits.view(np.float32)
     return np.where(np.isfinite(values), values, np.copysign(np.inf, values)).astype(np.float64)

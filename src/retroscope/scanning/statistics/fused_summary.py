@@ -77,11 +77,11 @@ class SummaryTable:
         """
         loops = compiled_loops()
         assert loops is not None
-        values = maps.detach()
+        values, reduce_rows = maps.detach(), loops.reduce_rows
         if values.dtype == torch.bfloat16:  # which numpy does not know
-            values = values.view(torch.uint16)
+            values, reduce_rows = values.view(torch.uint16), loops.bfloat16_reduction()
         rows = values.numpy().transpose(0, 2, 3, 1).reshape(len(maps), -1, len(channels))
-        is_finite: bool = loops.reduce_rows(rows, *self._outputs, channels.start)
+        is_finite: bool = reduce_rows(rows, *self._outputs, channels.start)
         return is_finite  # a value that is not finite has a square that is not
 
     def store(

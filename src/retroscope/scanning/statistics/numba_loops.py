@@ -3,6 +3,7 @@
 Each does what a few lines of torch do elsewhere, with the same result, in one pass over its data.
 """
 
+from functools import cache
 from typing import Any
 
 import numba
@@ -116,15 +117,7 @@ def _reduce_four_rows(
         lowest[channel] = value if value < lowest[channel] else lowest[channel]
 
 
-@compile_loop(
-    *map(table, (SINGLE, SINGLE, DOUBLE, DOUBLE, SHORT, SHORT, SHORT)),
-    table(INTEGER, 1),
-    INTEGER,
-    result=numba.boolean,
-    parallel=True,
-    first_types=[table(kind, 3, readonly=True) for kind in (SINGLE, numba.uint16)],
-)
-def reduce_rows(
+def _reduce_rows(
     rows: Array,
     maximum: Array,
     minimum: Array,
@@ -196,6 +189,25 @@ def reduce_rows(
             peaks[image, columns], troughs[image, columns] = peak, trough
         are_finite[image] = is_finite
     return bool(are_finite.all())
+
+
+def _compile_reduction(kind: Any) -> Loop:
+    return compile_loop(
+        table(kind, 3, readonly=True),
+        *map(table, (SINGLE, SINGLE, DOUBLE, DOUBLE, SHORT, SHORT, SHORT)),
+        *(table(INTEGER, 1), INTEGER),
+        result=numba.boolean,
+        parallel=True,
+    )(_reduce_rows)
+
+
+reduce_rows = _compile_reduction(SINGLE)
+
+
+@cache
+def bfloat16_reduction() -> Loop:
+    """`reduce_rows` for rows of bfloat16, given as uint16; compiled where it is needed."""
+    return _compile_reduction(numba.uint16)
 
 
 @compile_loop(
