@@ -16,7 +16,7 @@ from retroscope.engine.field_flow import (
 from retroscope.engine.interpreter import Call
 from retroscope.engine.label_fields import LabelledOperand, field_of_labels
 from retroscope.engine.label_rules import follow_labels, rearranges_or_attends
-from retroscope.engine.labelled_call import LabelledCall
+from retroscope.engine.labelled_call import LabelledCall, LabelledResult
 from retroscope.engine.motion import Mix, Motion, Place, Resample, Shape, Slide
 from retroscope.engine.operations import name_of
 from retroscope.engine.position_labels import PositionLabels
@@ -45,8 +45,33 @@ def place_results(
     """
     arguments = value_arguments(call.function, call.args, call.kwargs)
     tensors = [tensor for tensor in tensors_in(*arguments) if tensor in fields]
-    rank = fields[tensors[0]].rank if tensors else 0
-    operation = operation_of(call.function, rank)
+    labelled = _labelled_call(call, fields, tensors, constants=constants, outputs=outputs)
+    result = None if labelled is None else follow_labels(labelled)
+    if result is None:
+        return None
+    operands = [
+        LabelledOperand(
+            fields[tensor],
+            tuple(tensor.shape),
+            result.motion_of(tensor),
+            has_place=result.is_at(tensor),
+        )
+        for tensor in tensors
+    ]
+    placed = [_field_of_numbers(numbers, result, operands) for numbers in result.numbers]
+    return PlacedResults(placed, result.attends)
+
+
+def _labelled_call(
+    call: Call,
+    fields: TensorMap[TensorField],
+    tensors: Sequence[torch.Tensor],
+    *,
+    constants: tuple[Shape, ...],
+    outputs: Sequence[torch.Tensor],
+) -> LabelledCall | None:
+    """The call with the labels of these tensors; None if there is nothing to follow."""
+    operation = operation_of(call.function, fields[tensors[0]].rank) if tensors else None
     has_labels = any(fields[tensor].labels for tensor in tensors)
     if operation is None or not (has_labels or rearranges_or_attends(operation)):
         return None
@@ -54,29 +79,19 @@ def place_results(
     if not labels or not outputs:
         return None
     of_image = frozenset(map(id, tensors))
-    result = follow_labels(LabelledCall(call, operation, labels, of_image, constants, outputs))
-    if result is None:
-        return None
-    operands: list[Operand] = [(fields[tensor], tuple(tensor.shape)) for tensor in tensors]
-    placed = [
-        None
-        if numbers is None
-        else PositionLabels.of(numbers, result.grid, is_pairs=result.is_pairs)
-        for numbers in result.numbers
-    ]
-    labelled = [
-        LabelledOperand(*operand, result.motion_of(tensor), has_place=result.is_at(tensor))
-        for operand, tensor in zip(operands, tensors, strict=True)
-    ]
-    return PlacedResults(
-        [
-            field_of_all_positions(operands)
-            if each is None
-            else field_of_labels(each, labelled, gated=result.gated, cuts=result.cuts)
-            for each in placed
-        ],
-        result.attends,
-    )
+    return LabelledCall(call, operation, labels, of_image, constants, outputs)
+
+
+def _field_of_numbers(
+    numbers: torch.Tensor | None, result: LabelledResult, operands: Sequence[LabelledOperand]
+) -> TensorField:
+    """The field of an output. One without positions sees what all positions of all operands see."""
+    labels = None
+    if numbers is not None:
+        labels = PositionLabels.of(numbers, result.grid, is_pairs=result.is_pairs)
+    if labels is None:
+        return field_of_all_positions([(operand.field, operand.shape) for operand in operands])
+    return field_of_labels(labels, operands, gated=result.gated, cuts=result.cuts)
 
 
 def _labels(fields: TensorMap[TensorField], tensor: torch.Tensor) -> PositionLabels | None:
