@@ -139,12 +139,12 @@ def _signed_title(channels: int) -> str:
 def _lines(heat: HeatMap, colours: str) -> tuple[str, ...]:
     return (
         f"{heat.method_title} of {heat.layer}" if heat.layer else heat.method_title,
-        join_facts(format_size(heat.values.shape), _scale_key(heat, colours)),
+        join_facts(format_size(heat.values.shape), scale_key(heat, colours)),
         f"score {heat.score:.4g}",
     )
 
 
-def _scale_key(heat: HeatMap, colours: str) -> str:
+def scale_key(heat: HeatMap, colours: str) -> str:
     """The values at the ends of the colour scale; over the image, zero is clear."""
     limit = scale_limit(heat)
     if (heat.values < 0).any():

@@ -11,7 +11,7 @@ from retroscope.imaging.decoding import RGB
 from retroscope.imaging.image import GREY
 from retroscope.render.captions import count_noun, join_facts, percent
 from retroscope.render.colours import CLASS_COLOURS, REMAINING_CLASSES, apply_scale
-from retroscope.render.heat_figures import image_or_grey, overlay_slices
+from retroscope.render.heat_figures import image_or_grey, overlay_slices, scale_key
 from retroscope.render.layout import (
     CLEARLY_VISIBLE,
     TIGHT,
@@ -65,7 +65,7 @@ def draw_occlusion(
     width = max(tiles.width, _MIN_WIDTH)
     caption = [
         line(_title(occlusion), width=width, size=HEADING),
-        *(line(text, width=width, colour=MUTED) for text in _lines(occlusion, slices)),
+        *(line(text, width=width, colour=MUTED) for text in _lines(occlusion, slices, colours)),
         *_legend(occlusion),
     ]
     notes = paragraphs((*occlusion.notes, *occlusion.caveats), width=width)
@@ -82,7 +82,7 @@ def _measure_text(occlusion: OcclusionMap, value: float) -> str:
     return percent(value) if occlusion.measure == "probability" else f"{value:.4g}"
 
 
-def _lines(occlusion: OcclusionMap, slices: Sequence[int]) -> list[str]:
+def _lines(occlusion: OcclusionMap, slices: Sequence[int], colours: str) -> list[str]:
     low, high = (_measure_text(occlusion, end) for end in _value_range(occlusion.probabilities))
     grid = f"{format_size(map(len, occlusion.starts))} positions"
     lines = [
@@ -92,6 +92,7 @@ def _lines(occlusion: OcclusionMap, slices: Sequence[int]) -> list[str]:
             occlusion.source,
         ),
         *slice_lines(slices, occlusion.size[0]),
+        f"loss of {occlusion.measure}: {scale_key(occlusion.heat, colours)}",
         f"{occlusion.measure} with it: {low} (dark) to {high} (light)",
     ]
     if occlusion.unit is not None and occlusion.activations is not None:
