@@ -23,6 +23,7 @@ from tests.laws.test_operation_laws import (
     check_equal,
     projections,
     record_outputs,
+    rounds_coarsely,
     sees,
 )
 
@@ -117,7 +118,7 @@ def test_crops_and_batches_of_a_random_program_give_what_single_volumes_give(
     seed: int, rank: int, rules: str
 ) -> None:
     net = opened(seed, rank)
-    if net is None:
+    if net is None or rounds_coarsely(net):
         return
     dice = np.random.default_rng(seed)
     images = [numbers(3, *SIZES[rank], seed=seed + n) for n in (1, 2)]
