@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from retroscope.atlas.reader import Atlas
 from retroscope.errors import RetroscopeError
-from retroscope.results.layer_lookup import find_layer
+from retroscope.results.layer_lookup import find_layer, layers_scanned
 from retroscope.results.layers import Layer
 
 _MAX_EXAMPLES = 3
@@ -29,11 +29,8 @@ def split_names(names: str | Sequence[str]) -> list[str]:
 
 def atlas_layers(atlas: Atlas, names: str | Sequence[str]) -> list[Layer]:
     """The layers of an atlas that names, aliases, globs or kinds select, in running order."""
-    layers = atlas.layers
-    listing = "it has no layers yet"
-    if layers:
-        listing = f"it has {len(layers)} layers, {layers[0].name} to {layers[-1].name}"
-    return choose_layers(layers, split_names(names), repr(str(atlas.path)), listing=listing)
+    layers, owner = atlas.layers, repr(str(atlas.path))
+    return choose_layers(layers, split_names(names), owner, listing=layers_scanned(layers))
 
 
 def choose_layers(

@@ -30,7 +30,7 @@ from retroscope.atlas.schema import AtlasError, Json, Ranking, Value
 from retroscope.atlas.sqlite_errors import quote_path
 from retroscope.errors import UnitError, choose
 from retroscope.imaging.decoding import RGB
-from retroscope.results.layer_lookup import check_unit, find_layer
+from retroscope.results.layer_lookup import check_unit, find_layer, layers_scanned
 from retroscope.results.layers import Layer, layer_name
 from retroscope.results.patterns import Pattern
 from retroscope.results.plates import MaximaSample, Patch, Plate
@@ -101,11 +101,8 @@ class Atlas:
 
     def layer(self, name: str | Layer) -> Layer:
         """The layer with this name or alias."""
-        layers = self.layers
-        listing = "the scan has not stored any layers yet"
-        if layers:
-            listing = f"it has {len(layers)} layers, {layers[0].name} to {layers[-1].name}"
-        return find_layer(layers, layer_name(name), str(self.path), listing=listing)
+        listing = layers_scanned(self.layers)
+        return find_layer(self.layers, layer_name(name), str(self.path), listing=listing)
 
     @property
     def images(self) -> AtlasImages:

@@ -52,3 +52,20 @@ def check_unit(unit: Unit, layer: Layer) -> Unit:
 
 def _listed(values: Iterable[object]) -> str:
     return ",".join(map(str, values))
+
+
+def layers_scanned(layers: Sequence[Layer]) -> str:
+    """Which layers an atlas has, for errors.
+
+    >>> layers_scanned([])
+    'the scan has not stored any layers yet'
+    >>> from retroscope.geometry import Field, ReceptiveField
+    >>> layers_scanned([Layer("conv", "conv", 6, (30, 30), ReceptiveField(Field(5), Field(5)))])
+    'it has one layer, conv'
+    """
+    if not layers:
+        return "the scan has not stored any layers yet"
+    first, last = layers[0].name, layers[-1].name
+    if len(layers) == 1:
+        return f"it has one layer, {first}"
+    return f"it has {len(layers)} layers, {first} to {last}"
