@@ -18,6 +18,7 @@ from retroscope.network import Network
 from retroscope.results.layers import Layer
 from retroscope.results.projections import Projection
 from tests.conftest import always_crops, built, never_crops, numbers
+from tests.reference.volumes import SliceBySlice
 
 
 @dataclass(frozen=True)
@@ -354,3 +355,25 @@ def test_a_hidden_step_is_refused_wherever_the_unit_lies(place: str) -> None:
     net = Network(module, input_size=(16, 14))
     with pytest.raises(ModelError, match="gradients switched off"):
         deconv(net, f"last:1@{place}", numbers(3, 16, 14))
+
+
+class MeansOfSlices(SliceBySlice):
+    """With means that leave out the padding, in place of the largest values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slice[2] = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+
+
+@pytest.mark.parametrize("make", [SliceBySlice, MeansOfSlices])
+@pytest.mark.parametrize("place", ["0,0,0", "1,2,2", "3,3,3"])
+def test_units_behind_slices_are_run_from_crops(
+    make: Callable[[], nn.Module], place: str, looks: list[RegionOutput | None]
+) -> None:
+    net = Network(built(make).double(), input_size=(6, 9, 8), mean=[0.0])
+    image, unit = numbers(1, 6, 9, 8), f"time:1@{place}"
+    shown = deconv(net, unit, image, rules="gradient")
+    assert looks
+    assert None not in looks
+    with never_crops():
+        check_same(shown, deconv(net, unit, image, rules="gradient"))

@@ -65,8 +65,10 @@ def _convolve(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs
     padding = work.symmetric_padding(part)
     if padding is None:
         part, padding = work.pad(part), (0,) * work.rank
-    stride, dilation = work.per_axis("stride"), work.per_axis("dilation")
-    convolve = _CONVOLUTIONS[work.rank]
+    own = slice(2 - weight.dim(), None)  # on the slices of a volume: the last axes
+    options = (work.per_axis("stride"), padding, work.per_axis("dilation"))
+    stride, padding, dilation = (numbers[own] for numbers in options)
+    convolve = _CONVOLUTIONS[weight.dim() - 2]
     return execute(convolve, (part, weight, bias, stride, padding, dilation, groups), {})
 
 
@@ -106,7 +108,7 @@ def _average(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs)
         override = _divisors(*args, **kwargs)[1] if len(args) + len(kwargs) > 2 else None
         return _mean_pool(work, execute, (part, sizes, strides), override)
     sums = cast("torch.Tensor", _mean_pool(work, execute, (part, sizes, strides), 1))
-    return sums / _divisor_map(work, *_divisors(*args, **kwargs)).to(sums)
+    return sums / _divisor_map(work, sums, *_divisors(*args, **kwargs))
 
 
 def _mean_pool(work: PartialWindows, execute: Handler, args: Args, divisor: int | None) -> object:
@@ -131,18 +133,20 @@ def _divisors(
     return count_include_pad, divisor_override
 
 
-def _divisor_map(work: PartialWindows, with_padding: bool, override: int | None) -> torch.Tensor:
+def _divisor_map(
+    work: PartialWindows, sums: torch.Tensor, with_padding: bool, override: int | None
+) -> torch.Tensor:
     """How many values each mean averages: a window over the border counts fewer."""
     if override is not None:
-        return torch.tensor(override)
-    counts = []
-    for window, cut in zip(work.windows, work.cuts, strict=True):
+        return sums.new_tensor(override)
+    divisors = sums.new_ones(())
+    for axis, window, cut in zip(work.axes, work.windows, work.cuts, strict=True):
         low = -window.before if with_padding else 0
         high = cut.full + window.after if with_padding else cut.full
         reads = [window.reads(output) for output in range(cut.gives.start, cut.gives.stop)]
-        counts.append(torch.tensor([min(stop, high) - max(start, low) for start, stop in reads]))
-    grids = torch.meshgrid(counts, indexing="ij")
-    return torch.stack(grids).prod(dim=0)
+        counts = sums.new_tensor([min(stop, high) - max(start, low) for start, stop in reads])
+        divisors = divisors * counts.view([-1 if dim == axis else 1 for dim in range(sums.dim())])
+    return divisors
 
 
 def _copy(work: PartialWindows, execute: Handler, args: Args, kwargs: Kwargs) -> object:
