@@ -480,6 +480,9 @@ PITFALLS: dict[str, Forward] = {
         net.a(x)[:, :, x[0, 0, :, 0].argmax() % 2 :][:, :, :8]
     ),
     "a write where the image says": write_where_the_image_says,
+    "a single position in the dimension of the batch": lambda net, x: F.relu(
+        F.adaptive_avg_pool2d(net.a(x), 1).permute(2, 1, 0, 3)
+    ),
     "a map of another's type": lambda net, x: net.b(
         net.a(x) * torch.roll(net.a(x), 3, 2).type_as(net.a(x))
     ),

@@ -263,6 +263,8 @@ def tokens_of_grid(output: torch.Tensor, axis: TokenAxis) -> torch.Tensor:
 
 def _channel_first(positions: Positions | None, rank: int) -> tuple[int, ...]:
     """The dimensions of the channels and of the axes in a tensor with one for each."""
-    axes = tuple(range(2, rank + 2)) if not isinstance(positions, tuple) else positions
+    axes = tuple(range(2, rank + 2))
+    if isinstance(positions, tuple) and 0 not in positions:  # there it is a single position
+        axes = positions
     channel = next(dim for dim in range(1, rank + 2) if dim not in axes)
     return channel, *axes
