@@ -451,3 +451,10 @@ def test_values_that_are_constant_leave_the_signal_to_the_weights() -> None:
     expected = project(look_up, "gradient")
     np.testing.assert_allclose(project(look_up, book), expected, rtol=1e-9)
     assert expected.any()
+
+
+def test_a_number_may_be_the_first_factor() -> None:
+    twice, doubled = (
+        project(attend, "relevance") for attend in (lambda x: torch.mul(2.0, x), lambda x: x * 2.0)
+    )
+    np.testing.assert_array_equal(twice, doubled)

@@ -96,7 +96,8 @@ class ConstantGate:
 
     def run(self, call: FunctionCall, record: PassRecord) -> object:
         first, second = call.source, (*call.args[1:], call.kwargs.get("other"))[0]
-        if not isinstance(second, Tensor) or not (first.requires_grad and second.requires_grad):
+        are_maps = all(isinstance(factor, Tensor) for factor in (first, second))
+        if not are_maps or not (first.requires_grad and second.requires_grad):
             return call.run()
         first_rank, second_rank = (
             (_size(factor), factor not in record.gates) for factor in (first, second)
