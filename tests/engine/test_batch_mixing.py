@@ -22,6 +22,7 @@ MIXING: dict[str, Code] = {
     "the first image for all": lambda x: x * x[0],
     "the mean of the batch": lambda x: x - x.mean((0, 2, 3), keepdim=True),
     "a sum along the batch": lambda x: x.cumsum(0),
+    "the image after the next": lambda x: x * x.roll(2, 0),
     "the number of values": lambda x: x * x.numel(),
     "a loop over the batch": lambda x: torch.stack([maps * maps.mean() for maps in x]),
 }

@@ -130,7 +130,9 @@ def along_dims(at: Place, _input: object, *dims: Any, **named_dims: Any) -> Moti
 
 def roll(at: Place, _input: object, shifts: object, dims: Dims = ()) -> Motion:
     del shifts
-    return Stay() if _dims(dims) and not at.touches(*_dims(dims)) else Mix()
+    if not _dims(dims) or at.touches(*_dims(dims)):
+        return Mix()
+    return Stay(batch=0 in map(at.dim, _dims(dims)))
 
 
 def channel_shuffle(at: Place, *_args: object, **_kwargs: object) -> Motion:
