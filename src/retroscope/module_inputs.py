@@ -111,7 +111,7 @@ class NumberInput:
     def tensor_of(self, name: str, value: object) -> torch.Tensor:
         """The numbers of one image, which may also be in a row, whatever their shape is."""
         try:
-            tensor = torch.as_tensor(value)
+            tensor = torch.as_tensor(value, device="cpu")
         except (TypeError, ValueError, RuntimeError) as error:
             raise ImageError(f"{name} is {self.description}, not {shorten(value)}") from error
         if tensor.dim() < 2 and tensor.numel() == torch.Size(self.size).numel():

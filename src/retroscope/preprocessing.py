@@ -294,7 +294,9 @@ class Preprocessing:
 
     def level(self, value: float) -> torch.Tensor:
         """The input for a grey level from 0 (black) to 1 (white): channels, and 1 for each axis."""
-        levels = (value - torch.tensor(self.mean)) / torch.tensor(self.std)
+        levels = (value - torch.tensor(self.mean, device="cpu")) / torch.tensor(
+            self.std, device="cpu"
+        )
         return levels.view(-1, *[1] * self.rank)
 
     def _normalise(self, planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -122,7 +122,7 @@ def is_order_preserving_rectifier(step: Step) -> bool:
     softplus, after which everything is above zero. It is tested on some numbers.
     """
     operation = step.operation
-    args, kwargs = _fill_in(step.arguments, torch.zeros(1))
+    args, kwargs = _fill_in(step.arguments, torch.zeros(1, device="cpu"))
     if operation is None or operation.role_of(args, kwargs) is not Role.RECTIFIER:
         return False
     below, above = (_apply(step, values) for values in (_BELOW_ZERO, _ABOVE_ZERO))
@@ -133,7 +133,7 @@ def _apply(step: Step, values: Sequence[float]) -> list[float]:
     """What the step's function makes of each of these values."""
     results: list[float] = []
     for value in values:
-        args, kwargs = _fill_in(step.arguments, torch.tensor([value]))
+        args, kwargs = _fill_in(step.arguments, torch.tensor([value], device="cpu"))
         result = step.function(*args, **kwargs)
         assert isinstance(result, torch.Tensor)
         results.append(float(result))
@@ -145,7 +145,7 @@ def _fill_in(signature: Any, value: torch.Tensor) -> Any:
     if signature is Argument.TENSOR:
         return value
     if isinstance(signature, ParameterArgument):
-        return torch.ones(1)
+        return torch.ones(1, device="cpu")
     if isinstance(signature, tuple):
         return tuple(_fill_in(element, value) for element in signature)
     if isinstance(signature, dict):

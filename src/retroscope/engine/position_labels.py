@@ -84,7 +84,7 @@ class PositionLabels:
         start = int((numbers >= 0).int().argmax())
         expected = torch.full_like(numbers, NOWHERE)
         stop = min(start + count, len(numbers))
-        expected[start:stop] = torch.arange(stop - start).to(numbers)
+        expected[start:stop] = torch.arange(stop - start, device="cpu").to(numbers)
         if stop - start < count or not torch.equal(expected, numbers):
             return None
         return TokenAxis(dim, self.grid, start, len(numbers))

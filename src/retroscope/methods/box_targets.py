@@ -150,7 +150,9 @@ def _mask_probabilities(
     """The mean probability of the pixels to be in the mask (images)."""
     return torch.stack(
         [
-            logits.detach().float().sigmoid().mean() if len(logits) else torch.tensor(0.0)
+            logits.detach().float().sigmoid().mean()
+            if len(logits)
+            else torch.tensor(0.0, device="cpu")
             for logits in _logits_in_mask(target, pixels, output)
         ]
     )
@@ -224,7 +226,7 @@ def _check_box(spec: str, box: BoxEdges, size: Size) -> None:
 def _class_index(net: Network, spec: ClassSpec, detections: Detections) -> int:
     """The class of a name or number. A detector without labels may have any number of classes."""
     count = len(net.labels) or max(int(detections.classes.max()) + 1, _number_of(spec) + 1)
-    index = resolve_target(net, spec, torch.zeros(count)).index
+    index = resolve_target(net, spec, torch.zeros(count, device="cpu")).index
     assert index is not None
     return index
 

@@ -176,7 +176,9 @@ def _with_masks(
         logits = torch.einsum("c,chw->hw", coefficients[number], prototypes)
         enlarged = F.interpolate(logits[None, None], size, mode="bilinear")[0, 0]
         inside = _pixels_in(found.boxes[number], size)
-        return torch.where(inside, enlarged, torch.tensor(NO_CHANCE).logit().to(enlarged))
+        return torch.where(
+            inside, enlarged, torch.tensor(NO_CHANCE, device="cpu").logit().to(enlarged)
+        )
 
     return found._replace(mask_logits=read_logits)
 

@@ -50,6 +50,6 @@ def blur_axes(
 
 def _bell(std: float, radius: int) -> torch.Tensor:
     """The weights of the positions up to this far away, which add up to 1."""
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64, device="cpu")
     weights = torch.exp(-offsets.square() / (2 * std**2))
     return weights / weights.sum()

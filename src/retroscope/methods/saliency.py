@@ -315,7 +315,7 @@ def _smoothgrad(scored: _ScoredInput, options: _SaliencyOptions) -> _SignedPixel
     std = options.noise * float(tensor.max() - tensor.min())
     total = torch.zeros_like(tensor)
     for _ in range(options.samples):
-        noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float32)
+        noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float32, device="cpu")
         total += scored.gradients((tensor + std * noise.to(tensor))[None])[0]
     return _SignedPixels(total / options.samples)
 
@@ -331,7 +331,7 @@ def _integrated_gradients(scored: _ScoredInput, options: _SaliencyOptions) -> _S
     """
     tensor = scored.tensor
     black = scored.net.preprocessing.level(0).to(tensor).expand_as(tensor)
-    shares = (torch.arange(options.steps) + 0.5) / options.steps
+    shares = (torch.arange(options.steps, device="cpu") + 0.5) / options.steps
     total = torch.zeros_like(tensor)
     for share in shares.tolist():
         total += scored.gradients((black + share * (tensor - black))[None])[0]

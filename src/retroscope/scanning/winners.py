@@ -60,7 +60,9 @@ class WinnerQueue:
         winners = self.take()
         if batch.images:
             flags = ranking_flags(sweep, numbers, labels)
-            is_ranked = flags[torch.tensor(batch.indices).to(flags.device, non_blocking=True)]
+            is_ranked = flags[
+                torch.tensor(batch.indices, device="cpu").to(flags.device, non_blocking=True)
+            ]
             self._latest = _RankedImages(
                 [numbers.start + index for index in batch.indices],
                 [image.rgb for image in batch.images],

@@ -56,9 +56,9 @@ class CanvasOptimisation:
     gradient_sum: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.has_gradient = torch.zeros(self.shape[0], dtype=torch.bool)
-        self.was_redirected = torch.zeros(self.shape[0], dtype=torch.bool)
-        self.gradient_sum = torch.zeros(self.shape[0], *self.shape[2:])
+        self.has_gradient = torch.zeros(self.shape[0], dtype=torch.bool, device="cpu")
+        self.was_redirected = torch.zeros(self.shape[0], dtype=torch.bool, device="cpu")
+        self.gradient_sum = torch.zeros(self.shape[0], *self.shape[2:], device="cpu")
 
     def run(self, parameters: torch.Tensor) -> None:
         """Run all steps of the recipe, changing the parameters in place."""
@@ -159,7 +159,7 @@ class CanvasOptimisation:
         ]
         batch = copies[0] if len(copies) == 1 else torch.stack(copies, dim=1).flatten(0, 1)
         if recipe.noise:
-            draw = torch.randn(batch.shape[1:], generator=self.generator)
+            draw = torch.randn(batch.shape[1:], generator=self.generator, device="cpu")
             batch = batch + noise * draw.to(batch)
         return standardise(batch, self.preprocessing)
 
@@ -217,7 +217,7 @@ def standardise(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Ten
 def per_channel(preprocessing: Preprocessing, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The mean and the standard deviation of each channel, for pixels with so many axes."""
     mean, std = (
-        torch.tensor(values).view(-1, *[1] * rank)
+        torch.tensor(values, device="cpu").view(-1, *[1] * rank)
         for values in (preprocessing.mean, preprocessing.std)
     )
     return mean, std

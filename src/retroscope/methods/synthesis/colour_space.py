@@ -30,8 +30,8 @@ def colour_matrix(channels: int, decay: float = 1.0) -> torch.Tensor:
     [1.0, 0.52, 0.37]
     """
     if channels != 3:
-        return torch.eye(channels)
-    matrix = torch.tensor(_COVARIANCE_ROOT) / _LONGEST_COLUMN
+        return torch.eye(channels, device="cpu")
+    matrix = torch.tensor(_COVARIANCE_ROOT, device="cpu") / _LONGEST_COLUMN
     lengths: torch.Tensor = torch.linalg.vector_norm(matrix, dim=0)
     return matrix * lengths.pow(decay - 1)
 

@@ -289,7 +289,7 @@ def _label_class(net: Network, term: Term) -> Term:
     if not net.labels:
         return term if "@" in str(term.target) else ClassTerm(int(term.target))
     spec, place = split_place(net, term.target)
-    target = resolve_target(net, spec, torch.zeros(len(net.labels)))
+    target = resolve_target(net, spec, torch.zeros(len(net.labels), device="cpu"))
     name = target.label or target.index
     assert name is not None
     return ClassTerm(f"{name}@{place}" if place else name)

@@ -52,7 +52,7 @@ class PixelCanvas:
     spread: float = 0.01
 
     def initialise(self, shape: Shape, generator: torch.Generator) -> torch.Tensor:
-        return self.spread * torch.randn(shape, generator=generator)
+        return self.spread * torch.randn(shape, generator=generator, device="cpu")
 
     def to_pixels(self, parameters: torch.Tensor, shape: Shape) -> torch.Tensor:
         del shape
@@ -81,7 +81,9 @@ class FourierCanvas:
     full_decay_side: int = 1
 
     def initialise(self, shape: Shape, generator: torch.Generator) -> torch.Tensor:
-        return self.spread * torch.randn(*_spectrum_shape(shape), 2, generator=generator)
+        return self.spread * torch.randn(
+            *_spectrum_shape(shape), 2, generator=generator, device="cpu"
+        )
 
     def to_pixels(self, parameters: torch.Tensor, shape: Shape) -> torch.Tensor:
         scale = self._scale(shape[2:]).to(parameters)
@@ -120,7 +122,7 @@ class PhaseCanvas:
     decay: float = 1.0
 
     def initialise(self, shape: Shape, generator: torch.Generator) -> torch.Tensor:
-        return pi * torch.randn(_spectrum_shape(shape), generator=generator)
+        return pi * torch.randn(_spectrum_shape(shape), generator=generator, device="cpu")
 
     def to_pixels(self, parameters: torch.Tensor, shape: Shape) -> torch.Tensor:
         planes = self.decorrelated_planes(parameters, shape)
@@ -171,7 +173,8 @@ def frequencies(*size: int) -> torch.Tensor:
     [0.25, 0.25, 0.5]
     """
     *front, width = size
-    along_axes = [*map(torch.fft.fftfreq, front), torch.fft.rfftfreq(width)]
+    along_axes = [torch.fft.fftfreq(length, device="cpu") for length in front]
+    along_axes.append(torch.fft.rfftfreq(width, device="cpu"))
     squares = [
         values.square().view([len(values) if other == axis else 1 for other in range(len(size))])
         for axis, values in enumerate(along_axes)

@@ -202,7 +202,7 @@ def _crop(
     frame: SamplingFrame, low: Sequence[float], high: float, generator: torch.Generator
 ) -> SamplingFrame:
     """Crop a random share of each axis, from `low` to `high`, at a random place."""
-    place = float(torch.rand((), generator=generator))
+    place = float(torch.rand((), generator=generator, device="cpu"))
     shares = [lowest + (high - lowest) * place for lowest in low]
     offset = [
         _uniform(-(1 - share) / 2, (1 - share) / 2, generator) if unit else 0.0
@@ -242,7 +242,7 @@ def sample_frame(pixels: torch.Tensor, frame: SamplingFrame) -> torch.Tensor:
     """Read the pixels at the points of a frame, interpolated linearly along each axis."""
     rank = frame.rank
     along_axes = [
-        (torch.arange(length, dtype=torch.float32) - (length - 1) / 2).view(
+        (torch.arange(length, dtype=torch.float32, device="cpu") - (length - 1) / 2).view(
             [length if other == axis else 1 for other in range(rank)]
         )
         for axis, length in enumerate(frame.size)
@@ -264,9 +264,9 @@ def sample_frame(pixels: torch.Tensor, frame: SamplingFrame) -> torch.Tensor:
 
 
 def _uniform(low: float, high: float, generator: torch.Generator) -> float:
-    return low + (high - low) * float(torch.rand((), generator=generator))
+    return low + (high - low) * float(torch.rand((), generator=generator, device="cpu"))
 
 
 def _random_integer(highest: int, generator: torch.Generator) -> int:
     """An integer from 0 to `highest`, inclusive."""
-    return int(torch.randint(highest + 1, (), generator=generator))
+    return int(torch.randint(highest + 1, (), generator=generator, device="cpu"))

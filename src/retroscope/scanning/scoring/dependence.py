@@ -56,5 +56,5 @@ def random_twin(net: Network, seed: int) -> Network:
 def redraw_weights(parameter: nn.Parameter, generator: torch.Generator) -> torch.Tensor:
     """Normal numbers around 0 with the root mean square of a parameter."""
     values = parameter.detach().double().cpu()
-    noise = torch.randn(values.shape, generator=generator, dtype=torch.float64)
+    noise = torch.randn(values.shape, generator=generator, dtype=torch.float64, device="cpu")
     return (noise * values.square().mean().sqrt()).to(parameter)

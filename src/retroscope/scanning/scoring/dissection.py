@@ -34,8 +34,8 @@ class LargestValues:
     def __init__(self, channels: int, max_positions: int, share: float = STRONG_SHARE) -> None:
         self._share = share
         self._limit = floor(share * max_positions) + 1
-        self._values = torch.full((channels, 0), -torch.inf)
-        self._counts = torch.zeros(channels, dtype=torch.int64)
+        self._values = torch.full((channels, 0), -torch.inf, device="cpu")
+        self._counts = torch.zeros(channels, dtype=torch.int64, device="cpu")
 
     def add(self, maps: torch.Tensor) -> None:
         """The maps of some images (images, channels, height, width). NaN and infinity do not
@@ -71,12 +71,14 @@ def upsample(maps: torch.Tensor, field: ReceptiveField, size: Size) -> torch.Ten
 def _interpolation(field: Field, units: int, pixels: int) -> torch.Tensor:
     """The weight of each unit for each pixel of an axis (pixels, units)."""
     if units == 1 or not field.stride:
-        return torch.full((pixels, units), 1 / units)
-    places = (torch.arange(pixels, dtype=torch.float64) - field.centre) / float(field.stride)
+        return torch.full((pixels, units), 1 / units, device="cpu")
+    places = (torch.arange(pixels, dtype=torch.float64, device="cpu") - field.centre) / float(
+        field.stride
+    )
     places = places.clamp(0, units - 1)
     first = places.floor().long().clamp(max=units - 2)
     share = places - first
-    weights = torch.zeros(pixels, units, dtype=torch.float64)
+    weights = torch.zeros(pixels, units, dtype=torch.float64, device="cpu")
     weights.scatter_(1, first[:, None], (1 - share)[:, None])
     weights.scatter_(1, first[:, None] + 1, share[:, None])
     return weights
@@ -163,7 +165,7 @@ def best_concepts(counts: ConceptCounts, chance: ConceptCounts | None) -> list[B
 def concept_planes(labels: LabelMap, numbers: Sequence[int]) -> torch.Tensor:
     """Where each concept is (pixels, concepts)."""
     flat = torch.from_numpy(labels).flatten()
-    return flat[:, None] == torch.tensor(numbers)[None, :]
+    return flat[:, None] == torch.tensor(numbers, device="cpu")[None, :]
 
 
 def partners(images: int, seed: int = 0) -> list[int]:

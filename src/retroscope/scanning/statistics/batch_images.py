@@ -33,7 +33,7 @@ class BatchImages:
     @classmethod
     def of(cls, images: Sequence[SweptImage], device: torch.device | None = None) -> Self:
         """The images, with their numbers on a device."""
-        numbers = torch.tensor([image.number for image in images], dtype=torch.int64)
+        numbers = torch.tensor([image.number for image in images], dtype=torch.int64, device="cpu")
         return cls(images, numbers if device is None else device_tensor(numbers, device))
 
     @property

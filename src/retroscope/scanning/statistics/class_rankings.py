@@ -46,7 +46,7 @@ class ClassRankings:
             return self
         rows = {}
         for label, places in batch.places_by_class().items():
-            members = device_tensor(torch.tensor(places), maximum.device)
+            members = device_tensor(torch.tensor(places, device="cpu"), maximum.device)
             ranking = self[label]
             rows[label] = ranking.add(maximum[members], batch.numbers[members], position[members])
         return replace(self, rows={**self.rows, **rows})

@@ -152,7 +152,7 @@ class ClassSums:
             return self
         maxima, labels = summary.maximum, list(compress(labels, is_labelled))
         if not all(is_labelled):
-            maxima = maxima[device_tensor(torch.tensor(is_labelled), maxima.device)]
+            maxima = maxima[device_tensor(torch.tensor(is_labelled, device="cpu"), maxima.device)]
         return ClassSums(self.no_image, {**self.rows, **self._add_labelled(maxima, labels)})
 
     def _add_labelled(self, maxima: torch.Tensor, labels: Sequence[int]) -> dict[int, ClassRow]:
@@ -187,7 +187,7 @@ class ClassSums:
         names = sorted(set(labels))
         rows = [self._row(name).columns for name in names]
         table = ClassRow(*(torch.stack(columns) for columns in zip(*rows, strict=True)))
-        places = torch.tensor([names.index(label) for label in labels])
+        places = torch.tensor([names.index(label) for label in labels], device="cpu")
         table = _add_to_table(table, maxima, device_tensor(places, maxima.device))
         columns = zip(*(column.unbind() for column in table.columns), strict=True)
         return {

@@ -25,7 +25,7 @@ def _extreme_positions(
     """Of the highest values times `sign`."""
     if maps.is_cuda:
         return peak_indices(sign * maps.flatten(2), finite=finite)
-    positions = torch.full(mask.shape, -1, dtype=torch.int64)
+    positions = torch.full(mask.shape, -1, dtype=torch.int64, device="cpu")
     for image in mask.any(dim=1).nonzero()[:, 0].tolist():
         channels = mask[image].nonzero()[:, 0]
         columns = maps[image].permute(1, 2, 0).flatten(0, 1).index_select(1, channels)

@@ -113,11 +113,11 @@ class ImageSample:
 
     def to_tensors(self) -> dict[str, torch.Tensor]:
         """Hashes and numbers (images), scores and positions (images, channels)."""
-        nothing = torch.empty(0, self.channels)
+        nothing = torch.empty(0, self.channels, device="cpu")
         images = self.images
         return {
-            "hash": torch.tensor(self.hashes, dtype=torch.int64),
-            "number": torch.tensor(self.numbers, dtype=torch.int64),
+            "hash": torch.tensor(self.hashes, dtype=torch.int64, device="cpu"),
+            "number": torch.tensor(self.numbers, dtype=torch.int64, device="cpu"),
             "score": torch.stack([image.score for image in images]) if images else nothing,
             "position": torch.stack([image.position for image in images])
             if images

@@ -17,7 +17,7 @@ def stack_rows(rows: Mapping[int, Columns], empty: Columns) -> dict[str, torch.T
         name: torch.stack([rows[label][name] for label in labels]) if labels else column[None][:0]
         for name, column in empty.items()
     }
-    return {"labels": torch.tensor(labels, dtype=torch.int64), **columns}
+    return {"labels": torch.tensor(labels, dtype=torch.int64, device="cpu"), **columns}
 
 
 def split_rows(

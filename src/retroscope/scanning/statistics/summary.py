@@ -81,7 +81,7 @@ def different_columns(summary: BatchSummary, maps: torch.Tensor) -> list[str]:
 
 def _trial_maps() -> torch.Tensor:
     """Maps with ties, and with values that are not finite."""
-    maps = torch.randn(2, 70, 30, 30, generator=torch.Generator().manual_seed(0))
+    maps = torch.randn(2, 70, 30, 30, generator=torch.Generator().manual_seed(0), device="cpu")
     maps = (4 * maps).round() / 4
     maps[0, 0, 3, 3], maps[0, 1, 2, 2], maps[1, 2] = torch.nan, torch.inf, -torch.inf
     return maps.contiguous(memory_format=torch.channels_last)

@@ -184,7 +184,9 @@ class Sweep:
         """
         for name in _RANKINGS:
             yield getattr(self, name).image.flatten()
-        yield device_tensor(torch.tensor(self.sample.numbers).long(), self.by_max.image.device)
+        yield device_tensor(
+            torch.tensor(self.sample.numbers, device="cpu").long(), self.by_max.image.device
+        )
         for numbers in self.class_rankings.image_numbers(labels):
             yield numbers.flatten()
 

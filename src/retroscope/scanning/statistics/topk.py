@@ -57,7 +57,9 @@ class TopK:
     ) -> "TopK":
         scores = score if score.dtype in (torch.float32, torch.float64) else score.double()
         before = self.score, self.image, self.position
-        ranking = TopK(*(torch.empty(column.shape, dtype=column.dtype) for column in before))
+        ranking = TopK(
+            *(torch.empty(column.shape, dtype=column.dtype, device="cpu") for column in before)
+        )
         loops.insert_scores(
             *(tensor.contiguous().numpy() for tensor in (scores, images, position.int(), *before)),
             *(column.numpy() for column in (ranking.score, ranking.image, ranking.position)),
