@@ -30,7 +30,7 @@ from retroscope.results.audits import (
     Severity,
 )
 from retroscope.results.comparisons import AtlasComparison, LayerComparison, UnitComparison
-from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.explanations import Explanation, LayerFinding, OtherImage, UnusualUnit
 from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction, Target
 from retroscope.results.patterns import Pattern
 from retroscope.results.projections import Filters
@@ -94,6 +94,7 @@ EXAMPLES: tuple[object, ...] = (
     ),
     LayerFinding(LAYER, (UNUSUAL,)),
     UNUSUAL,
+    OtherImage("depth", specimens.scene(4, 6)),
     Explanation((Prediction(TABBY, 0.5),), HEAT, (), "net", "", (), specimens.scene(4, 4)),
     Pattern(specimens.scene(4, 4), "conv5:3", nan, "olah", 0, 512, 1.0, 0.0),
     AtlasComparison(("before", "after"), (LAYER_CHANGE,), (CHANGE,)),

@@ -15,7 +15,7 @@ from retroscope.errors import RetroscopeError
 from retroscope.geometry import IMAGE_RANK, Box
 from retroscope.results.audit_json import AUDIT_CONVERSIONS
 from retroscope.results.comparisons import AtlasComparison, LayerComparison, UnitComparison
-from retroscope.results.explanations import Explanation, LayerFinding, UnusualUnit
+from retroscope.results.explanations import Explanation, LayerFinding, OtherImage, UnusualUnit
 from retroscope.results.heat_json import heat_map_json, occlusion_json, prediction_json
 from retroscope.results.heat_maps import HeatMap, OcclusionMap, Prediction
 from retroscope.results.json_numbers import nested_numbers, number_json
@@ -223,9 +223,16 @@ def explanation_json(explanation: Explanation) -> JsonObject:
         "compared": explanation.compared,
         "layers": [finding_json(finding) for finding in explanation.findings],
         "source": explanation.source,
+        "image_name": explanation.image_name,
+        "others": [other_image_json(other) for other in explanation.others],
         "remarks": list(explanation.remarks),
         "caveats": list(explanation.caveats),
     }
+
+
+def other_image_json(other: OtherImage) -> JsonObject:
+    """Another image among the inputs: its name and its size, without the pixels."""
+    return {"name": other.name, "size": list(other.pixels.shape[:-1])}
 
 
 def finding_json(finding: LayerFinding) -> JsonObject:
@@ -325,6 +332,7 @@ CONVERSIONS: dict[type, Callable[[Any], JsonObject]] = {
     OcclusionMap: occlusion_json,
     Explanation: explanation_json,
     LayerFinding: finding_json,
+    OtherImage: other_image_json,
     UnusualUnit: unusual_json,
     Pattern: pattern_json,
     AtlasComparison: comparison_json,
