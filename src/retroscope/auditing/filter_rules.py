@@ -137,7 +137,10 @@ def _std(evidence: AtlasEvidence, colours: int) -> list[float]:
 def _readable_filters(evidence: AtlasEvidence) -> tuple[Filters | None, str]:
     """The filters that read pixels, or why there are none."""
     if evidence.weights is None:
-        return None, "an atlas has no weights; give the network of the scan as well"
+        return (
+            None,
+            "an atlas has no weights; give the network of the scan as well (`net=`, `--model`)",
+        )
     return evidence.weights.filters, evidence.weights.no_filters
 
 
