@@ -165,7 +165,7 @@ def test_without_the_network_filters_are_not_looked_at(images: Path, tmp_path: P
     for check in audit.checks:
         if check.rule in ("noise-filters", "aliased-filters"):
             assert check.omissions == (
-                "an atlas has no weights; give the network of the scan as well (`net=`, `--model`)",
+                "an atlas has no weights; give the network of the scan as well",
             )
 
 

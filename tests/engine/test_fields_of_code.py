@@ -245,6 +245,9 @@ UPSAMPLED: dict[str, Forward | nn.Module] = {
     "smooth": lambda net, x: F.relu(
         F.interpolate(net.a(x), (5, 4), mode="bilinear", antialias=True)
     ),
+    "smooth, with aligned corners": lambda net, x: F.relu(
+        F.interpolate(net.a(x), (5, 4), mode="bilinear", align_corners=True, antialias=True)
+    ),
     "by area": lambda net, x: F.relu(F.interpolate(net.a(x), (7, 6), mode="area")),
     "nearest, exactly": lambda _, x: F.relu(F.interpolate(x, (17, 7), mode="nearest-exact")),
     "a factor that is not whole": lambda _, x: F.relu(F.interpolate(x, scale_factor=1.3)),

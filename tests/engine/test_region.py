@@ -282,6 +282,9 @@ CODE: dict[str, Callable[[Tensor], Tensor]] = {
     "bilinear": lambda x: F.interpolate(x, (9, 20), mode="bilinear"),
     "aligned corners": lambda x: F.interpolate(x, (25, 9), mode="bilinear", align_corners=True),
     "smooth": lambda x: F.interpolate(x, scale_factor=0.6, mode="bicubic", antialias=True),
+    "smooth, with aligned corners": lambda x: F.interpolate(
+        x, (5, 9), mode="bilinear", align_corners=True, antialias=True
+    ),
     "pixel shuffle": lambda x: F.pixel_shuffle(x.repeat_interleave(4, 1), 2),
     "pixel unshuffle": lambda x: F.pixel_unshuffle(x, 2)[:, ::4],
     "blocks as channels": lambda x: (

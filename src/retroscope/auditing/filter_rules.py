@@ -137,10 +137,7 @@ def _std(evidence: AtlasEvidence, colours: int) -> list[float]:
 def _readable_filters(evidence: AtlasEvidence) -> tuple[Filters | None, str]:
     """The filters that read pixels, or why there are none."""
     if evidence.weights is None:
-        return (
-            None,
-            "an atlas has no weights; give the network of the scan as well (`net=`, `--model`)",
-        )
+        return None, "an atlas has no weights; give the network of the scan as well"
     return evidence.weights.filters, evidence.weights.no_filters
 
 

@@ -5,6 +5,7 @@ Like `call_motions`: each function takes a `Place` and then the parameters of th
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 from math import ceil, floor
 
 from retroscope.engine.call_motions import PerAxis, per_axis
@@ -63,8 +64,9 @@ def interpolate(
     reads = _SAMPLINGS.get((mode, antialias))
     if reads is None:
         return Mix(f"interpolate of mode {mode!r} is not in the table of operations")
+    scale = partial(_scale, align_corners=bool(align_corners), antialias=antialias)
     intervals = (
-        _resampled(length, outputs, reads, _scale(length, outputs, factor, bool(align_corners)))
+        _resampled(length, outputs, reads, scale(length, outputs, factor))
         for length, outputs, factor in zip(at.lengths, targets, factors, strict=True)
     )
     return Resample(tuple(intervals))
@@ -80,11 +82,13 @@ def _factors(scale_factor: float | Sequence[float] | None, rank: int) -> tuple[f
 
 
 def _scale(
-    length: int, outputs: int, factor: float | None, align_corners: bool
+    length: int, outputs: int, factor: float | None, *, align_corners: bool, antialias: bool
 ) -> tuple[Fraction, Fraction]:
     """The position in the input of output 0, and the step from one output to the next."""
     if align_corners:
-        return Fraction(0), Fraction(length - 1, outputs - 1) if outputs > 1 else Fraction(0)
+        step = Fraction(length - 1, outputs - 1) if outputs > 1 else Fraction(0)
+        # with antialiasing, torch takes the step from the corners, and starts as without corners
+        return ((step - 1) / 2 if antialias else Fraction(0)), step
     step = Fraction(length, outputs) if factor is None else 1 / Fraction(factor)
     return (step - 1) / 2, step
 
