@@ -27,6 +27,8 @@ def write_call(draft: Draft, function: Function) -> object:
     """One call of this function in the draft, by position or by name."""
     arguments = EXAMPLES[example_name(function)](draft)
     names = list(arguments)
+    if isinstance(arguments[names[0]], Tensor) and name_of(function).endswith("_"):
+        arguments[names[0]] = draft.pass_value(arguments[names[0]])  # a constant stays as it is
     varying = arguments.pop("*", None)
     if varying is not None:
         return draft.call(function, *arguments.values(), *varying)
@@ -34,8 +36,6 @@ def write_call(draft: Draft, function: Function) -> object:
     if positions == 1 and draft.chance(0.1):
         positions = 0
     args = [arguments[name] for name in names[:positions]]
-    if args and isinstance(args[0], Tensor) and name_of(function).endswith("_"):
-        args[0] = draft.pass_value(args[0])
     kwargs = {name: arguments[name] for name in names[positions:]}
     if "dim" in kwargs and draft.chance(0.1):
         kwargs["axis"] = kwargs.pop("dim")
