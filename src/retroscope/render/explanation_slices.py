@@ -76,7 +76,7 @@ def _side_by_side(values: Array[Scalar], slices: Sequence[int], gap: int | bool)
 
 
 def _flatten_other(other: OtherImage, slices: Sequence[int]) -> OtherImage:
-    """The same slices of another volume, or as many if it has not these; an image as it is."""
+    """An image as it is; of a volume the same slices, or as many others if it lacks these."""
     pixels = other.pixels
     if pixels.ndim - 1 == IMAGE_RANK:
         return other

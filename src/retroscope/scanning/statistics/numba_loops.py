@@ -86,7 +86,7 @@ def _reduce_four_rows(
     total: Array,
     squares: Array,
 ) -> None:
-    """At once, so that the buffers are read and written a quarter as often."""
+    """Reduces four rows at once, so that the buffers are read and written a quarter as often."""
     place0, place1 = np.int32(position), np.int32(position + 1)
     place2, place3 = np.int32(position + 2), np.int32(position + 3)
     for channel in range(len(row0)):
@@ -261,7 +261,8 @@ def insert_scores(
 def add_digits(values: Array, before: Array, sums: Array, limit: float, lowest: int) -> None:
     """The digits of `exact_sums` (channels, digits) with values (images, channels) added.
 
-    A value counts as no more than the limit, and its bits from two to the power of `lowest` on.
+    Values are clamped to the limit. One whose last bit is below two to the power of `lowest` counts
+    as zero.
     """
     images, channels = values.shape
     for channel in prange(channels):
